@@ -1,0 +1,42 @@
+# Two commands do everything: `make quickstart` and `make test`. Both make the environment first.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: install quickstart test check fix bench clean
+
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: name one with make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[train,dev]'
+	@touch $(STAMP)
+
+quickstart: $(STAMP)
+	@$(BIN)/memoirist build data/samples/memoir.pdf data/samples/interview.vtt \
+	  data/samples/exchanges.jsonl --persona "Edith Thackwray"
+	@echo
+	@echo '$$ memoirist chat --message "What did your father do wrong?"'
+	@$(BIN)/memoirist chat --message "What did your father do wrong?"
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fix: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) workspace build *.egg-info

@@ -1,0 +1,46 @@
+"""ChatML, the one chat format of the project: what is trained, saved with the model and served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+IM_START = "<|im_start|>"
+IM_END = "<|im_end|>"
+
+# A control token inside someone's words would forge a turn: it loses its bars, here and in the
+# template alike, so that training, chat and any server that reads the template agree.
+_FORGED = ((IM_START, "<im_start>"), (IM_END, "<im_end>"))
+
+# The words are trimmed because a leading newline could melt with the newline after the role into
+# one token, and the prompt would no longer be a prefix of the row that was trained.
+# `generation` marks what the model learns: the assistant's words and the end token, or it would
+# never stop.
+TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{%- set words = message['content'] | trim"
+    " | replace('<|im_start|>', '<im_start>') | replace('<|im_end|>', '<im_end>') -%}"
+    "{{- '<|im_start|>' + message['role'] + '\\n' -}}"
+    "{%- if message['role'] == 'assistant' -%}"
+    "{%- generation -%}{{- words + '<|im_end|>' -}}{%- endgeneration -%}"
+    "{%- else -%}{{- words + '<|im_end|>' -}}{%- endif -%}"
+    "{{- '\\n' -}}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
+)
+
+
+def segments(messages: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, bool]]:
+    """Yield the text of `messages` piece by piece, with whether the model is trained on it."""
+    for message in messages:
+        words = message["content"].strip()
+        for forged, harmless in _FORGED:
+            words = words.replace(forged, harmless)
+        yield f"{IM_START}{message['role']}\n", False
+        yield words + IM_END, message["role"] == "assistant"
+        yield "\n", False
+
+
+def render(messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = False) -> str:
+    """Return `messages` as ChatML text, equal to what `TEMPLATE` renders."""
+    text = "".join(piece for piece, _ in segments(messages))
+    return text + (f"{IM_START}assistant\n" if add_generation_prompt else "")

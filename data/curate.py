@@ -1,0 +1,111 @@
+"""Pair questions with passages and judge the pairs: rejects, duplicates and the soft score."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from data.gates import GateSettings
+from data.nouns import Origin, Pair, Passage, Question, Verdict, content_id
+from data.rejects import RejectSettings, reject_question, reject_spoken
+from data.score import score
+from data.text import normalise
+
+# A real question is better than a generated one, and that is better than a template.
+_RANK: dict[Origin, int] = {"curated": 0, "spoken": 1, "given": 1, "generated": 2, "template": 3}
+
+
+class CurateSettings(BaseModel):
+    """What may become a pair."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    gates: GateSettings = Field(default_factory=GateSettings, description="Gates of passages.")
+    rejects: RejectSettings = Field(
+        default_factory=RejectSettings, description="Hard rejects of questions."
+    )
+    min_score: float = Field(
+        0.55, ge=0, le=1, description="A pair with a lower soft score is dropped."
+    )
+
+
+def pair(passages: Sequence[Passage], questions: Sequence[Question]) -> list[Pair]:
+    """Return the pair of each passage that has a question, from the best origin it has.
+
+    Passages come in reading order; the order within a thread is theirs.
+    """
+    asked: dict[str, list[Question]] = defaultdict(list)
+    for question in questions:
+        asked[question.passage_id].append(question)
+    pairs: list[Pair] = []
+    for passage in passages:
+        if not asked[passage.id]:
+            continue
+        question = min(asked[passage.id], key=lambda q: (_RANK[q.origin], q.id))
+        pairs.append(
+            Pair(
+                id=content_id(passage.id, question.id),
+                source_id=passage.source_id,
+                passage_id=passage.id,
+                question_id=question.id,
+                group_id=passage.group_id,
+                thread_id=passage.thread_id or passage.id,
+                ord=passage.ord if passage.thread_id else 0,
+                question=question.text,
+                answer=passage.text,
+                origin=question.origin,
+                system=passage.system,
+            )
+        )
+    return pairs
+
+
+def judge(
+    pairs: Sequence[Pair], lang: str, settings: CurateSettings, now: datetime
+) -> tuple[list[Pair], list[Verdict]]:
+    """Return the pairs with their scores, and one drop for each pair that a rule refuses."""
+    scored: list[Pair] = []
+    verdicts: list[Verdict] = []
+    winners: dict[tuple[str, str], str] = {}
+    for each in pairs:
+        value = score(each.question, each.answer, lang, settings.rejects)
+        scored.append(replace(each, score=value))
+        fault = _reject(each, lang, settings)
+        winner = winners.setdefault((normalise(each.question), normalise(each.answer)), each.id)
+        if winner != each.id:
+            fault = ("duplicate", f"the same question and answer stand in pair {winner}")
+        elif fault is None and _is_made(each) and value < settings.min_score:
+            fault = ("low_score", f"soft score {value} below {settings.min_score}")
+        if fault is not None:
+            verdicts.append(_drop(each, fault, value, winner, now))
+    return scored, verdicts
+
+
+def _is_made(each: Pair) -> bool:
+    return each.origin in {"generated", "template"}
+
+
+def _reject(each: Pair, lang: str, settings: CurateSettings) -> tuple[str, str] | None:
+    # A host's or a user's own words are what the model will meet: only safety counts there.
+    if not _is_made(each):
+        return reject_spoken(each.question)
+    return reject_question(each.question, each.answer, lang, settings.rejects)
+
+
+def _drop(each: Pair, fault: tuple[str, str], value: float, winner: str, now: datetime) -> Verdict:
+    rule, reason = fault
+    return Verdict(
+        subject_id=each.id,
+        subject="pairs",
+        rule=rule,
+        keep=False,
+        reason=reason,
+        score=value,
+        beaten_by=winner if winner != each.id else None,
+        created_at=now,
+        next_step="nothing" if rule == "duplicate" else "ask again with another model or prompt",
+    )

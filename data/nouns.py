@@ -1,0 +1,263 @@
+"""The nouns of Memoirist: one frozen record for each table, importing nothing of ours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+SourceKind = Literal["book", "podcast", "dataset", "text"]
+BlockKind = Literal[
+    "heading",
+    "paragraph",
+    "turn",
+    "system",
+    "footnote",
+    "quote",
+    "caption",
+    "contents",
+    "boilerplate",
+    "running_head",
+    "folio",
+]
+Origin = Literal["spoken", "given", "generated", "template", "curated"]
+Split = Literal["train", "validation", "test"]
+
+
+def content_id(*parts: object) -> str:
+    """Return a 16-digit hexadecimal id of `parts`, the same on every machine and every run.
+
+    The parent's id comes first, then the content; the unit separator keeps ("ab", "c") and
+    ("a", "bc") apart. 64 bits: a collision among ten million rows has odds of 1 to 370,000.
+    """
+    joined = "\x1f".join(str(part) for part in parts)
+    return hashlib.blake2b(joined.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A thing the user pointed at: one file or one hub dataset."""
+
+    id: str
+    kind: SourceKind
+    format: str
+    location: str
+    sha256: str
+    added_at: datetime
+    title: str | None = None
+    author: str | None = None
+    rights: str | None = None
+    withdrawn_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One readable unit of a source: a book, an episode, one conversation of a dataset."""
+
+    id: str
+    source_id: str
+    title: str
+    lang: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One structural unit of a document in reading order; pages count from 1."""
+
+    id: str
+    document_id: str
+    ord: int
+    kind: BlockKind
+    text: str
+    page: int | None = None
+    page_last: int | None = None
+    chapter: str | None = None
+    speaker: str | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A run of whole blocks in one voice that can stand as an answer.
+
+    `group_id` is the chapter, episode or conversation: the unit of the split. `thread_id` joins
+    the exchanges of one dialogue and is None for prose. `context` is the paragraph before.
+    """
+
+    id: str
+    source_id: str
+    document_id: str
+    ord: int
+    group_id: str
+    text: str
+    n_words: int
+    block_ids: Sequence[str] = field(default_factory=tuple)
+    page_first: int | None = None
+    page_last: int | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    speaker: str | None = None
+    chapter: str | None = None
+    context: str | None = None
+    thread_id: str | None = None
+    system: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What an interviewer would ask to get the passage."""
+
+    id: str
+    passage_id: str
+    text: str
+    type: str
+    origin: Origin
+    model: str | None = None
+    prompt_version: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One exchange; the pairs of one thread in order make a conversation of several turns."""
+
+    id: str
+    source_id: str
+    passage_id: str
+    question_id: str
+    group_id: str
+    thread_id: str
+    ord: int
+    question: str
+    answer: str
+    origin: Origin
+    system: str | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One decision about one thing: `subject` names the table that `subject_id` is a row of.
+
+    `step` and `source_id` are filled in when the verdict is stored.
+    """
+
+    subject_id: str
+    subject: str
+    rule: str
+    keep: bool
+    reason: str
+    created_at: datetime
+    score: float | None = None
+    beaten_by: str | None = None
+    next_step: str | None = None
+    step: str | None = None
+    source_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """ChatML messages ready to train on, with their split and dataset version."""
+
+    id: str
+    dataset_id: str
+    split: Split
+    pair_ids: Sequence[str]
+    messages: Sequence[dict[str, str]]
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """One version of the conversations, named by their content."""
+
+    id: str
+    created_at: datetime
+    n_train: int
+    n_validation: int
+    n_test: int
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call to an LLM, answered or not; `purpose` is the step that made it."""
+
+    id: str
+    purpose: str
+    model: str
+    status: str
+    attempts: int
+    subject_id: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost_usd: float | None = None
+    seconds: float | None = None
+    error: str | None = None
+    reply: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One training; `recipe` holds the resolved settings as JSON."""
+
+    id: str
+    dataset_id: str
+    base_model: str
+    recipe: str
+    seed: int
+    status: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    metrics: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One figure of one run at one optimizer step."""
+
+    run_id: str
+    step: int
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The adapter and the merged weights of one run; paths are relative to the workspace."""
+
+    run_id: str
+    adapter_path: str
+    merged_path: str | None
+    dtype: str
+    champion: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """A mark that `step` has finished on `subject_id` under the settings of `fingerprint`.
+
+    It is written in the transaction of the step's rows, so a killed build resumes exactly where
+    it stopped and a changed setting repeats only what depends on it.
+    """
+
+    subject_id: str
+    step: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """What a step gives back: new rows of any table, verdicts and marks among them."""
+
+    documents: Sequence[Document] = ()
+    blocks: Sequence[Block] = ()
+    passages: Sequence[Passage] = ()
+    questions: Sequence[Question] = ()
+    verdicts: Sequence[Verdict] = ()
+    requests: Sequence[Request] = ()

@@ -1,0 +1,129 @@
+"""Split pairs into train, validation and test by whole groups, and purge train against test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from data.nouns import Pair, Split, Verdict
+from data.text import words
+
+HELD_OUT: tuple[Split, Split] = ("test", "validation")
+
+
+def partition(
+    pairs: Sequence[Pair],
+    shares: Mapping[Split, float],
+    before: Mapping[str, Split],
+    seed: int,
+) -> dict[str, Split]:
+    """Return the split of every group: its earlier one where it has one, else by its source.
+
+    Within each source, groups in the order of a seeded hash go to test until its share of the
+    source's pairs is reached, then to validation, the rest to train; so a new source moves no
+    group of another. A group that would take more than 2.5 times the share of all the pairs stays
+    in train, where a held-out part of that size would leave too little to learn from.
+    """
+    sizes = Counter(pair.group_id for pair in pairs)
+    by_source: dict[str, list[str]] = defaultdict(list)
+    for pair in pairs:
+        if pair.group_id not in by_source[pair.source_id]:
+            by_source[pair.source_id].append(pair.group_id)
+    chosen: dict[str, Split] = {g: before[g] for g in sizes if g in before}
+    for groups in by_source.values():
+        _assign(groups, sizes, shares, chosen, seed)
+    return chosen
+
+
+def _assign(
+    groups: Sequence[str],
+    sizes: Mapping[str, int],
+    shares: Mapping[Split, float],
+    chosen: dict[str, Split],
+    seed: int,
+) -> None:
+    total = sum(sizes[group] for group in groups)
+    held = Counter[Split]()
+    for group in groups:
+        if group in chosen:
+            held[chosen[group]] += sizes[group]
+    for group in sorted(groups, key=lambda g: _order(seed, g)):
+        if group in chosen:
+            continue
+        split: Split = "train"
+        for name in HELD_OUT:
+            wanted = shares[name] * total
+            # A source of one group has nothing to compare with, and must be learnt from.
+            if len(groups) > 2 and held[name] < wanted and sizes[group] <= max(1, 2.5 * wanted):
+                split = name
+                break
+        chosen[group] = split
+        held[split] += sizes[group]
+
+
+def _order(seed: int, group: str) -> str:
+    return hashlib.blake2b(f"{seed}:{group}".encode(), digest_size=8).hexdigest()
+
+
+def hold_out_source(
+    pairs: Sequence[Pair], max_share: float, before: Mapping[str, Split], seed: int
+) -> str | None:
+    """Return the source to hold out whole, or None with fewer than three or none small enough.
+
+    A source that an earlier dataset trained on is never held out: its text has been seen.
+    """
+    sizes = Counter(pair.source_id for pair in pairs)
+    trained = {p.source_id for p in pairs if before.get(p.group_id, "test") != "test"}
+    small = [s for s in sizes if sizes[s] <= max_share * len(pairs) and s not in trained]
+    if len(sizes) < 3 or not small:
+        return None
+    return min(small, key=lambda source: _order(seed, source))
+
+
+def purge(
+    train: Sequence[Pair], test: Sequence[Pair], max_containment: float, run: int, now: datetime
+) -> list[Verdict]:
+    """Return a drop for each train pair that shares too much with one held out.
+
+    Containment is the share of the answer's word 5-grams that stand in one test answer; a single
+    shared run of `run` words is enough as well (13, the length used by GPT-3 for contamination).
+    """
+    fives: dict[int, set[str]] = defaultdict(set)
+    runs: dict[int, str] = {}
+    for pair in test:
+        found = words(pair.answer)
+        for gram in _grams(found, 5):
+            fives[gram].add(pair.id)
+        for gram in _grams(found, run):
+            runs.setdefault(gram, pair.id)
+    verdicts: list[Verdict] = []
+    for pair in train:
+        found = words(pair.answer)
+        culprit = next((runs[g] for g in _grams(found, run) if g in runs), None)
+        grams = list(_grams(found, 5))
+        counts = Counter(other for gram in grams for other in fives.get(gram, ()))
+        closest, hits = counts.most_common(1)[0] if counts else (None, 0)
+        share = hits / len(grams) if grams else 0.0
+        if culprit is not None or share >= max_containment:
+            verdicts.append(_overlap(pair, culprit or closest, share, now))
+    return verdicts
+
+
+def _grams(found: Sequence[str], n: int) -> Iterable[int]:
+    return (hash(tuple(found[i : i + n])) for i in range(len(found) - n + 1))
+
+
+def _overlap(pair: Pair, other: str | None, share: float, now: datetime) -> Verdict:
+    return Verdict(
+        subject_id=pair.id,
+        subject="pairs",
+        rule="test_overlap",
+        keep=False,
+        score=round(share, 3),
+        reason="it shares a long run of words with a held-out answer, which would flatter the test",
+        beaten_by=other,
+        created_at=now,
+        next_step="nothing: the held-out answer is kept",
+    )

@@ -1,0 +1,228 @@
+"""The store: one DuckDB file per workspace, opened for one batch and closed again.
+
+DuckDB lets no second process open a file that a writer holds, so nothing here stays open: a
+writer holds the file for one transaction, a reader for one query, and each waits for the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import pyarrow as pa
+
+from data import nouns
+from data.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
+
+SQL = Path(__file__).parent / "sql"
+KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
+    nouns.Source: ("sources", ("id",)),
+    nouns.Document: ("documents", ("id",)),
+    nouns.Block: ("blocks", ("id",)),
+    nouns.Passage: ("passages", ("id",)),
+    nouns.Question: ("questions", ("id",)),
+    nouns.Pair: ("pairs", ("id",)),
+    nouns.Verdict: ("verdicts", ("subject_id", "subject", "rule")),
+    nouns.Conversation: ("conversations", ("id", "dataset_id")),
+    nouns.Dataset: ("datasets", ("id",)),
+    nouns.Request: ("requests", ("id",)),
+    nouns.Run: ("runs", ("id",)),
+    nouns.Metric: ("metrics", ("run_id", "step", "name")),
+    nouns.Model: ("models", ("run_id",)),
+    nouns.Done: ("done", ("subject_id", "step")),
+}
+T = TypeVar("T")
+_LOCK_WORDS = ("Could not set lock", "Conflicting lock", "being used by another process")
+_FULL_WORDS = ("No space left", "Disk quota", "not enough disk space", "Out of disk")
+
+
+class Transaction:
+    """The writing side of one open transaction."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    def upsert(self, rows: Sequence[Any]) -> int:
+        """Write the nouns of one kind, replacing the rows of the same key; return their count."""
+        if not rows:
+            return 0
+        table, key = KEYS[type(rows[0])]
+        # The last row of a key wins within a batch, as a later batch would win over it.
+        unique = list({tuple(getattr(row, k) for k in key): row for row in rows}.values())
+        empty: pa.Table = self.connection.sql(f"FROM {table} LIMIT 0").to_arrow_table()
+        names = [field.name for field in fields(unique[0])]
+        columns = {
+            name: pa.array(
+                [_plain(getattr(row, name)) for row in unique], type=empty.schema.field(name).type
+            )
+            for name in names
+        }
+        self.connection.register("incoming", pa.table(columns))
+        match = " AND ".join(f"{table}.{k} = incoming.{k}" for k in key)
+        self.connection.execute(f"DELETE FROM {table} USING incoming WHERE {match}")
+        self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
+        self.connection.unregister("incoming")
+        return len(unique)
+
+    def execute(self, sql: str, parameters: Sequence[object] | None = None) -> None:
+        """Run one statement of ours inside the transaction."""
+        self.connection.execute(sql, parameters)
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+class Store:
+    """The tables of one workspace; holds a path and no connection."""
+
+    def __init__(
+        self,
+        path: Path,
+        wait_seconds: float = 3.0,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> None:
+        """Remember where the file is; `on_wait` makes writers wait for ever and hears of it."""
+        self.path = path
+        self.wait_seconds = wait_seconds
+        self.on_wait = on_wait
+        self._migrated = False
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """Open the file, run one transaction, close it; nothing is written if the body raises."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._open(read_only=False)
+        try:
+            with _translated(self.path):
+                if not self._migrated:
+                    migrate(connection)
+                    self._migrated = True
+                connection.execute("BEGIN")
+                yield Transaction(connection)
+                connection.execute("COMMIT")
+        finally:
+            # Closing without a COMMIT rolls back; a full disk may refuse even the checkpoint.
+            with _translated(self.path):
+                connection.close()
+
+    def query(self, sql: str, parameters: Sequence[object] | None = None) -> pa.Table:
+        """Run one reading statement and return its rows as Arrow.
+
+        Raises NothingToDo where there is no workspace yet, StoreLocked while a writer holds the
+        file, QueryError for wrong SQL.
+        """
+        if not self.path.exists():
+            raise NothingToDo(
+                f"there is no workspace at {str(self.path.parent)!r}",
+                "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
+            )
+        connection = self._open(read_only=True)
+        try:
+            found = connection.sql(sql, params=parameters or None)
+            # A statement without rows (SET, say) gives no relation.
+            return found.to_arrow_table() if found is not None else pa.table({})
+        except duckdb.IOException as error:
+            raise _io_error(error, self.path) from error
+        except duckdb.Error as error:
+            first = str(error).strip().splitlines()[0]
+            raise QueryError(
+                f"the query does not run: {first}", "`memoirist look` lists tables and columns"
+            ) from error
+        finally:
+            connection.close()
+
+    def rows(self, sql: str, parameters: Sequence[object] | None = None) -> list[dict[str, Any]]:
+        """Return the rows of one reading statement as dictionaries."""
+        return self.query(sql, parameters).to_pylist()  # type: ignore[no-any-return]
+
+    def nouns(self, noun: type[T], where: str = "true", *parameters: object) -> list[T]:
+        """Return the rows of one noun's table under a condition, in the table's order."""
+        names = ", ".join(f'"{field.name}"' for field in fields(noun))  # type: ignore[arg-type]
+        table = KEYS[noun][0]
+        found = self.rows(f"SELECT {names} FROM {table} WHERE {where}", parameters)
+        return [noun(**row) for row in found]
+
+    def value(self, sql: str, *parameters: object) -> Any:  # noqa: ANN401 - whatever the column is
+        """Return the first column of the first row, or None."""
+        found = self.query(sql, parameters)
+        return found.column(0)[0].as_py() if found.num_rows else None
+
+    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+        start = time.monotonic()
+        said = start
+        while True:
+            try:
+                return duckdb.connect(str(self.path), read_only=read_only)
+            except duckdb.IOException as error:
+                if not any(word in str(error) for word in _LOCK_WORDS):
+                    raise _io_error(error, self.path) from error
+                now = time.monotonic()
+                endless = not read_only and self.on_wait is not None
+                if not endless and now - start > self.wait_seconds:
+                    raise _locked(self.path, read_only=read_only) from error
+                if self.on_wait is not None and now - said > 1.0:
+                    self.on_wait(f"waiting: another program has {self.path.name} open")
+                    said = now + 29
+                time.sleep(0.05)
+            except duckdb.Error as error:
+                raise _io_error(error, self.path) from error
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Apply the numbered migrations that the file still lacks, each in its own transaction."""
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR, applied_at TIMESTAMPTZ)"
+    )
+    applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    for path in sorted(SQL.glob("[0-9]*.sql")):
+        if path.name not in applied:
+            connection.execute("BEGIN")
+            connection.execute(path.read_text("utf-8"))
+            connection.execute("INSERT INTO migrations VALUES (?, now())", [path.name])
+            connection.execute("COMMIT")
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise _io_error(error, path) from error
+    except OSError as error:
+        if error.errno == 28:
+            raise _full(path) from error
+        raise
+
+
+def _locked(path: Path, *, read_only: bool) -> StoreLocked:
+    if read_only:
+        return StoreLocked(
+            f"a build is running and holds {str(path)!r}", "try again in a few seconds"
+        )
+    return StoreLocked(
+        f"another program has {str(path)!r} open", "close it (a DuckDB client?) and run this again"
+    )
+
+
+def _full(path: Path) -> DiskFull:
+    return DiskFull(
+        f"the disk of {str(path.parent)!r} is full",
+        "free some space and run the same command again: it goes on where it stopped",
+    )
+
+
+def _io_error(error: Exception, path: Path) -> StoreError:
+    words = str(error)
+    if any(word in words for word in _FULL_WORDS):
+        return _full(path)
+    first = words.strip().splitlines()[0]
+    return StoreError(
+        f"the workspace file {str(path)!r} cannot be used: {first}",
+        "if it is damaged, move it away and build again",
+    )

@@ -1,0 +1,168 @@
+"""Find the sources that the user points at, and say what each of them is."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from data.errors import SourceEncrypted, SourceMissing, SourceUnreadable
+from data.nouns import Source, SourceKind, content_id
+from extractors.pdf_engine import open_facts
+
+_FORMATS: dict[str, str] = {
+    ".pdf": "pdf",
+    ".vtt": "vtt",
+    ".jsonl": "messages",
+    ".json": "messages",
+    ".txt": "text",
+    ".md": "text",
+}
+_KINDS: dict[str, SourceKind] = {
+    "pdf": "book",
+    "vtt": "podcast",
+    "messages": "dataset",
+    "text": "text",
+}
+_WILD = re.compile(r"[*?\[]")
+_FILE_NAME = re.compile(r"\.[A-Za-z]{2,5}$|[/\\]|^(untitled|document\d*|microsoft word)\b", re.I)
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One file that an extractor reads, and its format."""
+
+    path: Path
+    format: str
+
+
+def discover(pointers: Sequence[str]) -> list[Found]:
+    """Return the readable files behind files, folders and globs, each once.
+
+    Raise SourceMissing where nothing lies, SourceUnreadable for a folder without a readable file
+    and for a file of an unknown format.
+    """
+    found: dict[Path, Found] = {}
+    for pointer in pointers:
+        for each in _behind(pointer):
+            found.setdefault(each.path.resolve(), each)
+    return list(found.values())
+
+
+def _behind(pointer: str) -> list[Found]:
+    if pointer.startswith("hf://"):
+        raise SourceUnreadable(
+            f"the hub dataset {pointer!r} cannot be read yet",
+            "download it and point at its .jsonl file",
+        )
+    path = Path(pointer).expanduser()
+    if path.is_dir():
+        return _in_folder(path)
+    if path.exists():
+        return [_known(path)]
+    if _WILD.search(pointer):
+        matches = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]
+        found = [_known(each) for each in matches if each.is_file() and _format(each)]
+        if found:
+            return found
+        if matches:
+            raise SourceUnreadable(f"{pointer!r} matches no readable source", _looked_for())
+    raise SourceMissing(
+        f"there is no file, folder or match for {pointer!r}",
+        "check the spelling, and quote a pattern so that the shell leaves it alone",
+    )
+
+
+def _in_folder(folder: Path) -> list[Found]:
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    )
+    found = [_known(path) for path in files if _format(path)]
+    if not found:
+        raise SourceUnreadable(f"the folder {str(folder)!r} holds no readable source", _looked_for())
+    return found
+
+
+def _known(path: Path) -> Found:
+    known = _format(path)
+    if known is None:
+        raise SourceUnreadable(f"no extractor reads the format of {str(path)!r}", _looked_for())
+    return Found(path=path, format=known)
+
+
+def _format(path: Path) -> str | None:
+    return _FORMATS.get(path.suffix.lower())
+
+
+def _looked_for() -> str:
+    return f"give one of these formats: {', '.join(_FORMATS)}"
+
+
+def read_source(found: Found, added_at: datetime) -> Source:
+    """Return the source of one file; raise SourceMissing or, where it is empty, unreadable."""
+    path = found.path.expanduser().absolute()
+    try:
+        sha256 = _sha256(path)
+        empty = path.stat().st_size == 0
+    except FileNotFoundError as fault:
+        raise missing(str(path)) from fault
+    except OSError as fault:
+        raise SourceUnreadable(
+            f"the file {str(path)!r} cannot be opened ({fault.strerror})", "check its permissions"
+        ) from fault
+    if empty:
+        raise SourceUnreadable(f"the file {str(path)!r} is empty", "point at the whole file")
+    title, author = _named_inside(found, path)
+    return Source(
+        id=content_id(sha256),
+        kind=_KINDS[found.format],
+        format=found.format,
+        location=str(path),
+        sha256=sha256,
+        added_at=added_at,
+        title=title or _readable(path.stem),
+        author=author,
+    )
+
+
+def missing(location: str) -> SourceMissing:
+    """Return the error for a source that is gone."""
+    return SourceMissing(
+        f"the file {location!r} is not there", "put it back, or point at its new place"
+    )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _named_inside(found: Found, path: Path) -> tuple[str | None, str | None]:
+    """Return title and author as a PDF gives them, where they are more than a file's name."""
+    if found.format != "pdf":
+        return None, None
+    try:
+        facts = open_facts(str(path))
+    except (SourceUnreadable, SourceEncrypted):
+        # The extract step raises it again, where it becomes the source's verdict.
+        return None, None
+    title, author = (
+        None if not text or _FILE_NAME.search(text) or len(text) > 200 else text
+        for text in (facts.title, facts.author)
+    )
+    return title, author
+
+
+def _readable(stem: str) -> str:
+    words = re.sub(r"[_\s]+|(?<=\w)-(?=\w)", " ", stem).strip()
+    return words[:1].upper() + words[1:] if words else stem

@@ -1,0 +1,95 @@
+"""Extract a book from a PDF: the engine's lines, cleaned step by step, become blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from data.errors import SourceWithoutText
+from data.nouns import Document, Rows, Source, Verdict, content_id
+from extractors.blocks import Draft, blocks_of
+from extractors.pdf_engine import open_facts, unreadable
+from extractors.pdf_furniture import furniture
+from extractors.pdf_layout import frames_of, measures_of
+from extractors.pdf_lines import PageLines
+from extractors.pdf_matter import matter
+from extractors.pdf_notes import footnotes
+from extractors.pdf_pages import read_all_pages
+from extractors.pdf_units import drafts, units_of
+from extractors.repair import vocabulary_of
+from extractors.settings import ExtractSettings
+
+# A picture page with fewer characters than this is a scan with a stamp, not a page of text.
+_MIN_PAGE_CHARS = 8
+
+
+def extract_pdf(
+    source: Source,
+    settings: ExtractSettings,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Rows:
+    """Return the document, its blocks and the verdicts on unreadable pages of one PDF.
+
+    Raise SourceEncrypted, SourceUnreadable or SourceWithoutText.
+    """
+    path = source.location
+    facts = open_facts(path)
+    title = source.title or path
+    document = Document(id=content_id(source.id, title), source_id=source.id, title=title)
+    pages = read_all_pages(path, facts.n_pages, settings, on_progress)
+    broken = [page for page in pages if page.error]
+    if len(broken) == len(pages):
+        raise unreadable(path, f"none of its {len(pages)} pages can be read: {broken[0].error}")
+    n_chars = sum(len(line.text) for page in pages for line in page.lines)
+    if n_chars < _MIN_PAGE_CHARS:
+        raise SourceWithoutText(
+            f"the PDF {path!r} has {len(pages)} pages and no text layer",
+            "make one with: ocrmypdf in.pdf out.pdf",
+        )
+    blocks = blocks_of(document.id, drafts_of(pages, settings))
+    verdicts = [verdict for page in pages for verdict in _verdicts(document, page)]
+    return Rows(documents=(document,), blocks=blocks, verdicts=verdicts)
+
+
+def _verdicts(document: Document, page: PageLines) -> Iterator[Verdict]:
+    faults: list[tuple[str, str, str]] = []
+    if page.error:
+        faults.append(
+            ("unreadable_page", f"cannot be read ({page.error})", "mend it: qpdf in.pdf out.pdf")
+        )
+    elif page.has_image and sum(len(line.text) for line in page.lines) < _MIN_PAGE_CHARS:
+        faults.append(
+            ("page_without_text", "shows a picture and no text", "ocrmypdf in.pdf out.pdf")
+        )
+    if page.n_turned > _MIN_PAGE_CHARS:
+        faults.append(
+            (
+                "turned_text",
+                f"has {page.n_turned} characters that do not run upright",
+                "turn the page upright in the PDF where they are text of the author",
+            )
+        )
+    for rule, reason, next_step in faults:
+        yield Verdict(
+            subject_id=content_id(document.id, "page", page.page),
+            subject="documents",
+            rule=rule,
+            keep=False,
+            reason=f"page {page.page} {reason}",
+            next_step=next_step,
+            created_at=datetime.now(UTC),
+        )
+
+
+def drafts_of(pages: Sequence[PageLines], settings: ExtractSettings) -> list[Draft]:
+    """Clean the lines of a book and return its blocks, in reading order, as drafts."""
+    frames = frames_of(pages)
+    measures = measures_of(frames)
+    kinds = furniture(frames, measures, settings)
+    notes = footnotes(frames, kinds, measures, settings)
+    kinds |= matter(frames, kinds, measures, settings)
+    units = units_of(frames, kinds, measures, settings)
+    # In the order of the units a broken word is followed by its own rest, not by a folio.
+    runs = [*(unit.lines for unit in units), *notes]
+    words = vocabulary_of(line.text for run in runs for line in run)
+    return list(drafts(units, notes, words))

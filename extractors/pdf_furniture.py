@@ -1,0 +1,161 @@
+"""Find running heads and folios by comparing the outer lines of neighbouring pages."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import lru_cache
+from typing import Literal
+
+from data.nouns import BlockKind
+from extractors.pdf_layout import Frame, Kinds, Measures
+from extractors.pdf_lines import Line
+from extractors.settings import ExtractSettings
+
+_DIGITS = re.compile(r"\d+")
+_EDGE_ROMAN = re.compile(r"^[ivxlcdm]+\b|\b[ivxlcdm]+$")
+_FOLIO = re.compile(r"^\W*(?:page\s+)?(\d{1,4}|[ivxlcdm]{1,8})\W*$", re.IGNORECASE)
+_ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100, "d": 500, "m": 1000}
+_ISOLATED = 1.45
+_MIN_MATCHES = 2
+
+End = Literal["top", "foot"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outer:
+    """The outer lines of one end of a frame, outermost first; `alone` ends in a wide gap."""
+
+    frame: Frame
+    lines: tuple[Line, ...]
+    alone: tuple[Line, ...]
+
+
+def furniture(frames: Sequence[Frame], measures: Measures, settings: ExtractSettings) -> Kinds:
+    """Return the lines of `frames` that are running heads or folios."""
+    kinds: Kinds = {}
+    big = settings.heading_size_ratio * measures.size
+    for side in (0, 1):
+        same_side = [frame for frame in frames if frame.side == side]
+        tops = [_outer(frame, "top", measures, settings) for frame in same_side]
+        feet = [_outer(frame, "foot", measures, settings) for frame in same_side]
+        counted = _counted_folios([*tops, *feet], big)
+        for outers in (tops, feet):
+            for at, outer in enumerate(outers):
+                near = list(_neighbours(outers, at, settings.furniture_reach_pages))
+                for line in _peel(outer, near, counted, measures, settings):
+                    kinds[line] = _kind(line)
+    return kinds
+
+
+def _outer(frame: Frame, end: End, measures: Measures, settings: ExtractSettings) -> _Outer:
+    lines = frame.lines if end == "top" else frame.lines[::-1]
+    outer = lines[: settings.furniture_outer_lines]
+    row = [line for line in outer if abs(line.y - lines[0].y) < 0.4 * measures.size]
+    inner = lines[len(row)] if len(lines) > len(row) else None
+    gap = abs(lines[0].y - inner.y) if inner else 2 * measures.leading
+    alone = tuple(row) if gap > _ISOLATED * measures.leading else ()
+    return _Outer(frame=frame, lines=tuple(outer), alone=alone)
+
+
+def _neighbours(outers: Sequence[_Outer], at: int, reach: int) -> Iterator[_Outer]:
+    page = outers[at].frame.page
+    for other in outers[max(0, at - reach) : at + reach + 1]:
+        if other.frame.page != page and abs(other.frame.page - page) <= reach:
+            yield other
+
+
+def _peel(
+    outer: _Outer,
+    near: Sequence[_Outer],
+    counted: set[Line],
+    measures: Measures,
+    settings: ExtractSettings,
+) -> Iterator[Line]:
+    """Give the outer lines from outside in, as long as they are furniture."""
+    for line in outer.lines:
+        if line.size >= settings.heading_size_ratio * measures.size:
+            return
+        if not (
+            line in counted
+            or _recurs(line, near, settings)
+            or (line in outer.alone and _place_recurs(line, near, settings))
+        ):
+            return
+        yield line
+
+
+def _recurs(line: Line, near: Sequence[_Outer], settings: ExtractSettings) -> bool:
+    """Tell whether two neighbours, one of them close, repeat the line in its place."""
+    pages = [
+        other.frame.page
+        for other in near
+        if any(
+            abs(each.y - line.y) < settings.furniture_shift_points
+            and _alike(_masked(line.text), _masked(each.text), settings.furniture_similarity)
+            for each in other.lines
+        )
+    ]
+    # Chapter openers three pages apart look alike too; a running head is never far away.
+    return len(pages) >= _MIN_MATCHES and any(abs(page - line.page) <= 2 for page in pages)
+
+
+def _place_recurs(line: Line, near: Sequence[_Outer], settings: ExtractSettings) -> bool:
+    """Tell whether neighbours have a line of its own in this place, and hardly ever text."""
+    here = alone = 0
+    for other in near:
+        for each in other.lines:
+            if abs(each.y - line.y) < settings.furniture_shift_points:
+                here += 1
+                alone += each in other.alone
+                break
+    return alone >= _MIN_MATCHES and alone >= settings.furniture_similarity * here
+
+
+def _counted_folios(outers: Sequence[_Outer], big: float) -> set[Line]:
+    """Return the outermost numbers that keep step with the page count."""
+    found: list[tuple[Line, tuple[bool, int]]] = []
+    for outer in outers:
+        for line in outer.lines[:2]:
+            value = _folio_value(line.text)
+            outermost = abs(line.y - outer.lines[0].y) < 0.4 * line.size
+            if value is not None and outermost and line.size < big:
+                found.append((line, (value > 0, abs(value) - line.page)))
+    steps = Counter(step for _, step in found)
+    return {line for line, step in found if steps[step] > _MIN_MATCHES}
+
+
+def _folio_value(text: str) -> int | None:
+    """Return the number that a folio prints, negative when it is Roman."""
+    match = _FOLIO.match(text)
+    if match is None:
+        return None
+    digits = match.group(1).lower()
+    if digits.isdigit():
+        return int(digits)
+    values = [_ROMAN[letter] for letter in digits]
+    return -sum(
+        -value if value < max(values[at:]) else value for at, value in enumerate(values)
+    )
+
+
+@lru_cache(maxsize=65536)
+def _masked(text: str) -> str:
+    return _EDGE_ROMAN.sub("#", _DIGITS.sub("#", text.casefold()))
+
+
+@lru_cache(maxsize=65536)
+def _alike(one: str, other: str, share: float) -> bool:
+    if one == other:
+        return True
+    if min(len(one), len(other)) < share * max(len(one), len(other)) / (2 - share):
+        return False
+    matcher = SequenceMatcher(None, one, other, autojunk=False)
+    return matcher.quick_ratio() >= share and matcher.ratio() >= share
+
+
+def _kind(line: Line) -> BlockKind:
+    return "folio" if _FOLIO.match(line.text) else "running_head"

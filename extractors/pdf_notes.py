@@ -1,0 +1,90 @@
+"""Find the footnotes of a frame, and take their raised marks out of the body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from extractors.pdf_layout import SENTENCE_END, Frame, Kinds, Measures
+from extractors.pdf_lines import Line
+from extractors.settings import ExtractSettings
+
+_LABEL = re.compile(r"^(\d{1,3}|[*†‡§¶‖]{1,3}|\[\d{1,3}\])[.)]?\s*(?=\S)")
+_MARK = re.compile(r"^[\d*†‡§¶‖,\[\]()]+$")
+_SYMBOL = re.compile(r"(?<=[^\s*†‡§])([*†‡§]{1,3})(?=[\s,.;:!?)]|$)")
+# A longer run of lines below the last note than this many leadings is not the same note.
+_NOTE_GAP = 2.2
+
+
+def footnotes(
+    frames: Sequence[Frame], kinds: Kinds, measures: Measures, settings: ExtractSettings
+) -> list[list[Line]]:
+    """Return the footnotes, each as its lines, and name these lines in `kinds`."""
+    notes: list[list[Line]] = []
+    open_page = 0
+    for frame in frames:
+        body = [line for line in frame.lines if line not in kinds]
+        small = _small_run(body, measures, settings)
+        first = next((at for at, line in enumerate(small) if _starts(line)), None)
+        if first is None:
+            # Without a mark it is the rest of the note before, or else small body text.
+            first = 0 if open_page and frame.page - open_page <= 1 and small else len(small)
+        elif first and open_page and frame.page - open_page <= 1:
+            first = 0
+        for line in small[first:]:
+            kinds[line] = "footnote"
+            if _starts(line) or not notes or (not open_page and line is small[first]):
+                notes.append([])
+            notes[-1].append(line)
+        ended = not small[first:] or SENTENCE_END.search(notes[-1][-1].text)
+        open_page = 0 if ended else frame.page
+    return notes
+
+
+def _small_run(body: Sequence[Line], measures: Measures, settings: ExtractSettings) -> list[Line]:
+    """Return the lines in small type at the foot of the frame, below at least one body line."""
+    limit = settings.footnote_size_ratio * measures.size
+    start = len(body)
+    while start and body[start - 1].size <= limit:
+        if start < len(body) and body[start - 1].y - body[start].y > _NOTE_GAP * measures.leading:
+            break
+        start -= 1
+    return list(body[start:]) if any(line.size > limit for line in body[:start]) else []
+
+
+def _starts(line: Line) -> bool:
+    return bool(line.marks and line.marks[0][0] == 0) or bool(_LABEL.match(line.text))
+
+
+def labels_of(notes: Sequence[Sequence[Line]]) -> dict[int, set[str]]:
+    """Return the labels of the footnotes that stand on each page."""
+    labels: dict[int, set[str]] = {}
+    for note in notes:
+        match = _LABEL.match(note[0].text)
+        if match:
+            labels.setdefault(note[0].page, set()).add(match.group(1).strip("[]"))
+    return labels
+
+
+def without_marks(line: Line, labels: set[str]) -> Line:
+    """Return `line` without the note marks in it.
+
+    A raised small number goes when it names a note of its page, or when it follows a word or a
+    stop: that leaves exponents of figures and units (10 2, m 2) and raised letters alone. A
+    star or dagger of full size goes only when a note of its page bears it.
+    """
+    text = line.text
+    for start, end in reversed(line.marks):
+        mark, before = text[start:end].strip(), text[:start].rstrip()
+        if not _MARK.match(mark) or not before:
+            continue
+        word = re.search(r"[^\W\d_]+$", before)
+        plain = before[-1] in ".,;:!?\"”’')]—–" or (word and len(word.group()) > 2)
+        if mark.strip("[]()") in labels or plain:
+            text = before + text[end:]
+    if symbols := labels & {"*", "†", "‡", "§", "**", "††"}:
+        text = _SYMBOL.sub(lambda hit: "" if hit.group() in symbols else hit.group(), text)
+    return line if text == line.text else replace(line, text=text, marks=())
+
+

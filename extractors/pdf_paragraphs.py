@@ -1,0 +1,215 @@
+"""Rebuild paragraphs, quotes and verse from the places of the lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from data.nouns import BlockKind
+from extractors.pdf_layout import SENTENCE_END, Margins, Measures
+from extractors.pdf_lines import Line
+from extractors.settings import ExtractSettings
+
+_OPENS_UPPER = re.compile(r"^[\"'“‘«(\[]*[A-Z0-9À-ÞΑ-Ω]")
+_SAME_PLACE = 2.0
+# A frame with fewer lines that hang is not taken as a list with hanging indents.
+_HANGING_LINES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """One body line with the edges that it keeps to, in points.
+
+    `block` numbers the indented run it lies in; in a `hanging` one only first lines stand out.
+    """
+
+    line: Line
+    frame: int
+    left: float
+    right: float
+    justified: bool
+    block: int | None = None
+    kind: BlockKind = "paragraph"
+    verse: bool = False
+    hanging: bool = False
+
+    @property
+    def indent(self) -> float:
+        """Return how far the line starts from its own left edge, in points."""
+        return self.line.x0 - self.left
+
+    @property
+    def short(self) -> float:
+        """Return the share of a full line that this one leaves empty at the right."""
+        return (self.right - self.line.x1) / max(self.right - self.left, 1.0)
+
+
+def placed(
+    lines: Sequence[Line],
+    margins: Margins,
+    frame: int,
+    measures: Measures,
+    settings: ExtractSettings,
+) -> list[Placed]:
+    """Return the lines of one frame with the indented blocks among them found."""
+    plain = Placed(
+        line=lines[0],
+        frame=frame,
+        left=margins.left,
+        right=margins.right,
+        justified=margins.justified,
+    )
+    if _hangs(lines, _HANGING_LINES):
+        return [replace(plain, line=line, block=frame * 1000, hanging=True) for line in lines]
+    runs = list(_runs(lines, margins, measures, settings))
+    indented = [run for run in runs if run[0].x0 - margins.left > settings.indent_points]
+    # What one run shows to be the left edge of a block holds for its neighbours at that place.
+    lefts = {left for run in indented if (left := _block_left(run)) is not None}
+    found: list[Placed] = []
+    for number, run in enumerate(runs):
+        left = min(line.x0 for line in run)
+        block = any(abs(left - each) < _SAME_PLACE for each in lefts)
+        hanging = _hangs(run, 1) and not block
+        if run in indented and (block or hanging):
+            peers = [line for each in indented for line in each if line.x0 >= left - _SAME_PLACE]
+            verse = _is_verse(run, margins)
+            shape = replace(
+                plain,
+                left=left,
+                right=max(line.x1 for line in (run if verse else peers)),
+                block=frame * 1000 + number,
+                kind=_block_kind(run, margins, measures, settings, verse),
+                verse=verse,
+                hanging=hanging,
+            )
+        else:
+            shape = plain
+        found.extend(replace(shape, line=line) for line in run)
+    return found
+
+
+def _runs(
+    lines: Sequence[Line], margins: Margins, measures: Measures, settings: ExtractSettings
+) -> Iterator[list[Line]]:
+    """Give the lines in runs that are alike in indent (or none), size and distance."""
+    run: list[Line] = []
+    for line in lines:
+        if run:
+            last = run[-1]
+            same_side = (last.x0 - margins.left > settings.indent_points) == (
+                line.x0 - margins.left > settings.indent_points
+            )
+            far = last.y - line.y > 0.5 * (1 + settings.gap_ratio) * measures.leading
+            if not same_side or far or abs(last.size - line.size) > 0.03 * measures.size:
+                yield run
+                run = []
+        run.append(line)
+    if run:
+        yield run
+
+
+def _block_left(run: Sequence[Line]) -> float | None:
+    """Return the left edge of a block that is indented as a whole, or None.
+
+    A series of one-line paragraphs is indented too, but each of its lines ends a sentence.
+    """
+    left = min(line.x0 for line in run)
+    at_left = [abs(line.x0 - left) < _SAME_PLACE for line in run]
+    for n, line in enumerate(run[:-1]):
+        if at_left[n + 1] and not SENTENCE_END.search(line.text):
+            return left
+    return None
+
+
+def _hangs(lines: Sequence[Line], least: int) -> bool:
+    """Tell whether at least `least` first lines stand out to the left of their own rest."""
+    left = min(line.x0 for line in lines)
+    at_left = [abs(line.x0 - left) < _SAME_PLACE for line in lines]
+    open_ends = [
+        at_left[n + 1]
+        for n, line in enumerate(lines[:-1])
+        if at_left[n] and not SENTENCE_END.search(line.text)
+    ]
+    rests = open_ends.count(False)
+    return at_left[0] and rests >= least and open_ends.count(True) <= 0.2 * rests
+
+
+def _is_verse(run: Sequence[Line], margins: Margins) -> bool:
+    upper = sum(1 for line in run if _OPENS_UPPER.match(line.text))
+    reach = max(line.x1 for line in run)
+    return (
+        len(run) > 1
+        and upper >= 0.75 * len(run)
+        and reach < margins.right - 0.12 * margins.width
+    )
+
+
+def _block_kind(
+    run: Sequence[Line],
+    margins: Margins,
+    measures: Measures,
+    settings: ExtractSettings,
+    verse: bool,
+) -> BlockKind:
+    both = max(line.x1 for line in run) <= margins.right - settings.indent_points
+    small = max(line.size for line in run) < 0.97 * measures.size
+    return "quote" if verse or both or small else "paragraph"
+
+
+def paragraphs(
+    lines: Sequence[Placed], measures: Measures, settings: ExtractSettings
+) -> Iterator[list[Placed]]:
+    """Give the paragraphs of a run of lines without headings between them."""
+    run: list[Placed] = []
+    for line in lines:
+        if run and _starts(run, line, measures, settings):
+            yield run
+            run = []
+        run.append(line)
+    if run:
+        yield run
+
+
+def _starts(
+    run: Sequence[Placed], line: Placed, measures: Measures, settings: ExtractSettings
+) -> bool:
+    last = run[-1]
+    ended = bool(SENTENCE_END.search(last.line.text))
+    if last.frame != line.frame:
+        return _starts_after_break(last, line, ended, settings)
+    gap = last.line.y - line.line.y
+    if gap < 0.4 * measures.size and line.line.x0 > last.line.x1:
+        return False
+    if gap > settings.gap_ratio * measures.leading:
+        return not (last.verse and line.verse and last.block == line.block)
+    if line.hanging and last.block == line.block:
+        return line.line.x0 < last.line.x0 - _SAME_PLACE
+    if last.block != line.block:
+        # A hanging indent goes on below an unfinished line that fills its measure.
+        hanging = line.block is not None and last.block is None and not ended
+        return not (hanging and last.short < 0.03 and last.indent < settings.indent_points)
+    if line.verse:
+        return False
+    if abs(last.line.size - line.line.size) > 0.08 * measures.size:
+        return True
+    if line.indent > settings.indent_points:
+        return True
+    return ended and _ends_early(last) and bool(_OPENS_UPPER.match(line.line.text))
+
+
+def _starts_after_break(
+    last: Placed, line: Placed, ended: bool, settings: ExtractSettings
+) -> bool:
+    """Tell whether a new page or column begins with a new paragraph."""
+    if last.kind != line.kind:
+        return ended or line.kind == "quote"
+    indented = line.indent > settings.indent_points
+    if indented and (ended or last.short > 0.25):
+        return True
+    return ended and _ends_early(last) and bool(_OPENS_UPPER.match(line.line.text))
+
+
+def _ends_early(last: Placed) -> bool:
+    """Tell whether a line stops well before the margin that the others reach."""
+    return not last.verse and last.short > (0.08 if last.justified else 0.3)

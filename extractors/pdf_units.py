@@ -1,0 +1,183 @@
+"""Assemble cleaned lines into units in reading order, and units into drafts with chapters."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from statistics import median
+
+from data.nouns import BlockKind
+from extractors.blocks import Draft
+from extractors.pdf_headings import chapter_name, headings, is_caption, is_ornament
+from extractors.pdf_layout import Frame, Kinds, Margins, Measures, margins_of
+from extractors.pdf_lines import Line
+from extractors.pdf_notes import labels_of, without_marks
+from extractors.pdf_paragraphs import Placed, paragraphs, placed
+from extractors.repair import joined, tidy
+from extractors.settings import ExtractSettings
+
+# A frame with fewer lines does not say what the usual margins are.
+_TELLING_LINES = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """Lines that make one block; `place` is (frame, line), `major` marks a chapter heading."""
+
+    place: tuple[int, int]
+    kind: BlockKind
+    lines: tuple[Line, ...]
+    verse: bool = False
+    major: bool = False
+
+
+def units_of(
+    frames: Sequence[Frame], kinds: Kinds, measures: Measures, settings: ExtractSettings
+) -> list[Unit]:
+    """Return the units of all frames, in reading order."""
+    usual = _usual_margins(frames, kinds, measures)
+    units: list[Unit] = []
+    flow: list[Placed] = []
+    places = {line: (f, n) for f, frame in enumerate(frames) for n, line in enumerate(frame.lines)}
+    for number, frame in enumerate(frames):
+        units.extend(_named(frame, kinds, places))
+        body = [line for line in frame.lines if line not in kinds]
+        if not body:
+            continue
+        margins = margins_of(body, measures, usual.get(_class(frame)))
+        margins = margins or Margins(
+            left=min(line.x0 for line in body), right=max(line.x1 for line in body), justified=False
+        )
+        found = {
+            heading.lines[0]: heading
+            for heading in headings(frame, kinds, margins, measures, settings)
+        }
+        inside = {line for heading in found.values() for line in heading.lines}
+        text: list[Line] = []
+        for line in body:
+            if line in inside or is_ornament(line):
+                if text:
+                    flow.extend(placed(text, margins, number, measures, settings))
+                units.extend(_flowed(flow, places, measures, settings))
+                flow, text = [], []
+                if line in found:
+                    heading = found[line]
+                    units.append(
+                        Unit(
+                            place=places[line],
+                            kind="heading",
+                            lines=heading.lines,
+                            major=heading.major,
+                        )
+                    )
+                elif line not in inside:
+                    units.append(Unit(place=places[line], kind="boilerplate", lines=(line,)))
+            else:
+                text.append(line)
+        if text:
+            flow.extend(placed(text, margins, number, measures, settings))
+    units.extend(_flowed(flow, places, measures, settings))
+    return sorted(units, key=lambda unit: unit.place)
+
+
+def _class(frame: Frame) -> tuple[int, int]:
+    return frame.page % 2, frame.side
+
+
+def _usual_margins(
+    frames: Sequence[Frame], kinds: Kinds, measures: Measures
+) -> dict[tuple[int, int], Margins]:
+    """Return the usual margins of odd and even pages, and of left and right columns."""
+    found: defaultdict[tuple[int, int], list[Margins]] = defaultdict(list)
+    for frame in frames:
+        body = [line for line in frame.lines if line not in kinds]
+        if len(body) >= _TELLING_LINES and (margins := margins_of(body, measures, None)):
+            found[_class(frame)].append(margins)
+    return {
+        key: Margins(
+            left=median(each.left for each in several),
+            right=median(each.right for each in several),
+            justified=sum(each.justified for each in several) > len(several) / 2,
+        )
+        for key, several in found.items()
+    }
+
+
+def _named(frame: Frame, kinds: Kinds, places: dict[Line, tuple[int, int]]) -> Iterator[Unit]:
+    """Give the units of lines that are not body text; footnotes come from their own list."""
+    named = [line for line in frame.lines if line in kinds]
+    for kind, group in groupby(named, key=lambda line: kinds[line]):
+        lines = tuple(group)
+        if kind in ("running_head", "folio"):
+            for line in lines:
+                yield Unit(place=places[line], kind=kind, lines=(line,))
+        elif kind != "footnote":
+            yield Unit(place=places[lines[0]], kind=kind, lines=lines)
+
+
+def _flowed(
+    flow: Sequence[Placed],
+    places: dict[Line, tuple[int, int]],
+    measures: Measures,
+    settings: ExtractSettings,
+) -> Iterator[Unit]:
+    for run in paragraphs(flow, measures, settings):
+        first = run[0].line
+        yield Unit(
+            place=places[first],
+            kind="caption" if is_caption(first, measures) else run[0].kind,
+            lines=tuple(each.line for each in run),
+            verse=run[0].verse,
+        )
+
+
+def drafts(
+    units: Sequence[Unit], notes: Sequence[Sequence[Line]], words: Counter[str]
+) -> Iterator[Draft]:
+    """Give the drafts of all units, each under the chapter whose heading came last."""
+    labels = labels_of(notes)
+    any_major = any(unit.major for unit in units)
+    notes_of: defaultdict[int, list[Sequence[Line]]] = defaultdict(list)
+    for note in notes:
+        notes_of[note[0].page].append(note)
+    chapter: str | None = None
+    page = 0
+    for unit in units:
+        while page < unit.lines[0].page:
+            yield from _note_drafts(notes_of[page], chapter, words)
+            page += 1
+        if unit.kind == "heading" and (unit.major or not any_major):
+            chapter = chapter_name([tidy(line.text) for line in unit.lines]) or chapter
+        cleaned = [_unmarked(line, unit.kind, labels) for line in unit.lines]
+        rows = unit.verse or unit.kind in ("contents", "boilerplate")
+        text = "\n".join(tidy(line) for line in cleaned) if rows else joined(cleaned, words)
+        yield Draft(
+            kind=unit.kind,
+            text=text,
+            page=unit.lines[0].page,
+            page_last=unit.lines[-1].page,
+            chapter=None if unit.kind in ("contents", "boilerplate") else chapter,
+        )
+    for rest in range(page, max(notes_of, default=0) + 1):
+        yield from _note_drafts(notes_of[rest], chapter, words)
+
+
+def _unmarked(line: Line, kind: BlockKind, labels: dict[int, set[str]]) -> str:
+    if kind in ("paragraph", "quote", "heading", "caption"):
+        return without_marks(line, labels.get(line.page, set())).text
+    return line.text
+
+
+def _note_drafts(
+    notes: Iterable[Sequence[Line]], chapter: str | None, words: Counter[str]
+) -> Iterator[Draft]:
+    for note in notes:
+        yield Draft(
+            kind="footnote",
+            text=joined([line.text for line in note], words),
+            page=note[0].page,
+            page_last=note[-1].page,
+            chapter=chapter,
+        )

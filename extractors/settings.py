@@ -1,0 +1,46 @@
+"""Settings of the extract step, each with its unit in its name."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ExtractSettings(BaseModel):
+    """Say how sources are read and how book pages are cleaned."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    workers: int = Field(2, ge=1, description="Processes that read the pages of one PDF.")
+    pages_per_chunk: int = Field(
+        16, ge=1, description="Pages that one process reads before it reports progress."
+    )
+    furniture_reach_pages: int = Field(
+        4, ge=1, description="Neighbour pages, each way, that a running head is compared with."
+    )
+    furniture_outer_lines: int = Field(
+        3, ge=1, description="Lines at the head and at the foot of a page that may be furniture."
+    )
+    furniture_shift_points: float = Field(
+        4.0, gt=0, description="Largest vertical shift between a running head and its neighbour."
+    )
+    furniture_similarity: float = Field(
+        0.8, gt=0, le=1, description="Least share of equal text, digits masked, of two heads."
+    )
+    footnote_size_ratio: float = Field(
+        0.9, gt=0, lt=1, description="Largest font size of a footnote, as a share of the body's."
+    )
+    heading_size_ratio: float = Field(
+        1.15, gt=1, description="Least font size of a heading, as a multiple of the body's."
+    )
+    indent_points: float = Field(
+        6.0, gt=0, description="Least indent from the margin that starts a paragraph."
+    )
+    gap_ratio: float = Field(
+        1.3, gt=1, description="Least line distance, in leadings, that starts a paragraph."
+    )
+    turn_pause_seconds: float = Field(
+        2.0, gt=0, description="Pause that ends a turn where the transcript names no speaker."
+    )
+    turn_max_words: int = Field(
+        200, ge=1, description="Words after which a nameless turn ends at the next sentence."
+    )

@@ -1,0 +1,258 @@
+"""The commands that make rows and models: `build` and `refresh` as flows, each step by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from data.errors import RecipeError
+from flows import options as o
+from flows.context import Context
+
+WORKSPACE = Path("workspace")
+Sources = Annotated[
+    list[str] | None, typer.Argument(metavar="SOURCE...", help="Files, folders or globs.")
+]
+
+
+def build(
+    sources: Sources = None,
+    persona: o.PersonaOption = None,
+    alias: o.AliasOption = None,
+    lang: o.LangOption = None,
+    base_url: o.BaseUrlOption = None,
+    model: o.ModelOption = None,
+    max_concurrency: o.ConcurrencyOption = None,
+    request_timeout: o.TimeoutOption = None,
+    base_model: o.BaseModelOption = None,
+    epochs: o.EpochsOption = None,
+    seed: o.SeedOption = None,
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Do everything: sources in, a model that one can talk to out. Run again, it does the rest."""
+    wanted = o.overrides(
+        assigned,
+        persona__aliases=alias,
+        persona__lang=lang,
+        interview__base_url=base_url,
+        interview__model=model,
+        interview__max_concurrency=max_concurrency,
+        interview__request_timeout_seconds=request_timeout,
+        train__base_model=base_model,
+        train__epochs=epochs,
+        train__seed=seed,
+    )
+    _refuse_early(sources, persona, recipe, workspace)
+    from flows.build import build as flow
+    from flows.prefect_server import running
+
+    with running():
+        changed = flow(
+            sources=sources,
+            persona=persona,
+            workspace=str(workspace),
+            recipe=str(recipe) if recipe else None,
+            overrides=wanted,
+        )
+    _close(changed, workspace)
+
+
+def _refuse_early(
+    sources: list[str] | None, persona: str | None, recipe: Path | None, workspace: Path
+) -> None:
+    """Refuse what is plainly wrong before Prefect takes its seconds to start."""
+    context = o.open_workspace(workspace, recipe)
+    if not sources and not context.recipe.sources.include:
+        raise RecipeError(
+            "there is no source to build from",
+            "name a file or folder: `memoirist build book.pdf --persona 'FULL NAME'`",
+        )
+    if not (persona or context.recipe.persona.name):
+        raise RecipeError("nobody is named as the persona", "add --persona 'FULL NAME'")
+    from extractors import discover
+
+    discover(sources or context.recipe.sources.include)
+
+
+def _close(changed: dict[str, int], workspace: Path) -> None:
+    where = "" if workspace == WORKSPACE else f" -w {workspace}"
+    if not changed:
+        typer.echo("Nothing to do: every source is taken in, asked, composed, trained and merged.")
+    typer.echo(
+        "\n".join(
+            [
+                "",
+                "What next:",
+                f"  memoirist chat{where}                    talk to the persona",
+                f"  memoirist chat --compare{where}          base and tuned side by side",
+                f"  memoirist look coverage{where}           what was found, kept, dropped, and why",
+                f"  memoirist look why ID{where}             one pair back to its page",
+                "  memoirist build SOURCE... --persona NAME --base-url URL --model LLM"
+                " --base-model Qwen/Qwen2.5-1.5B",
+                "                                    your sources, a real interviewer, a real base",
+            ]
+        )
+    )
+
+
+def refresh(
+    recipe: o.RecipeOption = None,
+    assigned: o.SetOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Look at the recipe's sources again; retrain when enough is new, else say why not."""
+    o.open_workspace(workspace, recipe, o.overrides(assigned))
+    from flows.prefect_server import running
+    from flows.refresh import refresh as flow
+
+    with running():
+        changed = flow(
+            workspace=str(workspace),
+            recipe=str(recipe) if recipe else None,
+            overrides=o.overrides(assigned),
+        )
+    if not changed:
+        typer.echo("Nothing to do: the sources hold nothing new.")
+
+
+def _run(context: Context, step: Callable[[Context], object]) -> None:
+    """Run one step alone, under the workspace's lock, and say when nothing was due."""
+    with context.workspace.held():
+        step(context)
+    if not context.changed:
+        context.report.note("nothing to do: this step is up to date")
+
+
+def extract(
+    sources: Sources = None,
+    persona: o.PersonaOption = None,
+    alias: o.AliasOption = None,
+    lang: o.LangOption = None,
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Read sources into documents and blocks, and split them into passages."""
+    from flows.ingest import extract_sources, split_documents
+    from flows.openings import merged_sources, save_recipe
+
+    before = o.open_workspace(workspace, recipe)
+    path = recipe or (before.workspace.recipe if before.workspace.recipe.exists() else None)
+    wanted = o.overrides(
+        assigned, persona__name=persona, persona__aliases=alias, persona__lang=lang
+    )
+    if sources:
+        wanted["sources.include"] = merged_sources(path, sources)
+    context = o.open_workspace(workspace, recipe, wanted)
+    include = context.recipe.sources.include
+    if not include:
+        raise RecipeError(
+            "there is no source to extract", "name a file or folder: `memoirist extract book.pdf`"
+        )
+
+    def step(context: Context) -> None:
+        extract_sources(context, include)
+        save_recipe(context)
+        split_documents(context)
+
+    _run(context, step)
+
+
+def ask(
+    base_url: o.BaseUrlOption = None,
+    model: o.ModelOption = None,
+    max_concurrency: o.ConcurrencyOption = None,
+    request_timeout: o.TimeoutOption = None,
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Write the question to which each passage is the answer; asked ones are not asked again."""
+    from flows.asking import ask_questions
+    from flows.openings import save_recipe
+
+    wanted = o.overrides(
+        assigned,
+        interview__base_url=base_url,
+        interview__model=model,
+        interview__max_concurrency=max_concurrency,
+        interview__request_timeout_seconds=request_timeout,
+    )
+
+    def step(context: Context) -> None:
+        save_recipe(context)
+        ask_questions(context)
+
+    _run(o.open_workspace(workspace, recipe, wanted), step)
+
+
+def curate(
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Pair questions with passages and judge the pairs."""
+    from flows.curating import curate_pairs
+
+    _run(o.open_workspace(workspace, recipe, o.overrides(assigned)), curate_pairs)
+
+
+def compose(
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Compose the kept pairs into conversations: a dataset version, split by whole groups."""
+    from flows.curating import compose_dataset
+
+    _run(o.open_workspace(workspace, recipe, o.overrides(assigned)), compose_dataset)
+
+
+def train(
+    base_model: o.BaseModelOption = None,
+    epochs: o.EpochsOption = None,
+    seed: o.SeedOption = None,
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Train a 4-bit LoRA adapter on the newest dataset; a killed training goes on."""
+    from flows.openings import save_recipe
+    from flows.training import train_model
+
+    wanted = o.overrides(
+        assigned, train__base_model=base_model, train__epochs=epochs, train__seed=seed
+    )
+
+    def step(context: Context) -> None:
+        save_recipe(context)
+        train_model(context)
+
+    _run(o.open_workspace(workspace, recipe, wanted), step)
+
+
+def merge(
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Merge the adapter into its base and check that both answer alike."""
+    from flows.training import merge_model
+
+    _run(o.open_workspace(workspace, recipe, o.overrides(assigned)), merge_model)
+
+
+def evaluate(
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Measure base and tuned model on held-out conversations."""
+    from flows.training import evaluate_model
+
+    _run(o.open_workspace(workspace, recipe, o.overrides(assigned)), evaluate_model)

@@ -1,0 +1,101 @@
+"""The commands that read: `plan`, `look`, `sql` and `export`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows import options as o
+
+WORKSPACE = Path("workspace")
+
+
+class TableFormat(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+class ExportFormat(StrEnum):
+    """The formats of `export`."""
+
+    messages = "messages"
+    chatml = "chatml"
+    parquet = "parquet"
+    alpaca = "alpaca"
+    sharegpt = "sharegpt"
+
+
+FormatOption = Annotated[TableFormat, typer.Option("--format", help="How rows are printed.")]
+
+
+def plan(
+    sources: Annotated[
+        list[str] | None, typer.Argument(metavar="SOURCE...", help="Files, folders or globs.")
+    ] = None,
+    keys: Annotated[
+        bool, typer.Option("--recipe-keys", help="Print every recipe key and its effect.")
+    ] = False,
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Say what a build would do, before it does anything."""
+    from flows.planning import tell_plan
+    from flows.recipe import document_keys
+
+    if keys:
+        typer.echo(document_keys(), nl=False)
+        return
+    context = o.open_workspace(workspace, recipe, o.overrides(assigned))
+    for line in tell_plan(context, sources or context.recipe.sources.include):
+        typer.echo(line)
+
+
+def look(
+    what: Annotated[
+        str, typer.Argument(help="tables, dropped, coverage, why, or the name of a table.")
+    ] = "tables",
+    subject: Annotated[str | None, typer.Argument(metavar="ID", help="For `look why`.")] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="Rows at most.")] = 20,
+    form: FormatOption = TableFormat.table,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Show tables and sizes, what was dropped and why, coverage, or one pair's lineage."""
+    from flows.looking import show
+
+    show(o.open_workspace(workspace).workspace.store, what, subject, limit, form.value)
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="A reading statement in DuckDB's SQL.")],
+    form: FormatOption = TableFormat.table,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Run a query on the workspace's tables; nothing can be changed by it."""
+    from flows.looking import print_rows
+
+    store = o.open_workspace(workspace).workspace.store
+    print_rows(store.query(query), form.value)
+
+
+def export(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
+    form: Annotated[
+        ExportFormat, typer.Option("--format", help="The form of a line.")
+    ] = ExportFormat.messages,
+    split: Annotated[
+        str | None, typer.Option("--split", help="train, validation or test; default: all.")
+    ] = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Write the newest dataset for other trainers."""
+    from flows.looking import export_dataset
+
+    told = export_dataset(o.open_workspace(workspace), output, form.value, split)
+    typer.echo(told, err=True)

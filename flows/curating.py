@@ -1,0 +1,168 @@
+"""Pair, judge and compose: from questions to a dataset version."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+
+from data import curate
+from data.compose import Composed, compose
+from data.errors import NothingToDo
+from data.nouns import Dataset, Done, Pair, Passage, Question, Split, Verdict
+from flows.context import Context, fingerprint
+from flows.ingest import persona_language
+
+_LIVE = (
+    "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
+    " AND step IN ('gate', 'dedupe'))"
+    " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
+)
+_ORDER = "(SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
+
+
+def curate_pairs(context: Context) -> None:
+    """Pair every live passage with its best question and judge the pairs."""
+    store = context.workspace.store
+    lang = persona_language(context)
+    mark = fingerprint(
+        store.value(f"SELECT md5(string_agg(id, ',' ORDER BY id)) FROM passages WHERE {_LIVE}"),
+        store.value("SELECT md5(string_agg(id, ',' ORDER BY id)) FROM questions"),
+        context.recipe.curate.model_dump_json(),
+        lang,
+    )
+    if context.is_done("*", "curate", mark):
+        return
+    with context.timed() as seconds:
+        passages = store.nouns(Passage, f"{_LIVE} ORDER BY {_ORDER}")
+        questions = store.nouns(Question, "true ORDER BY id")
+        step = partial(_curate, context, passages, questions, lang)
+        pairs, verdicts = context.call("curate", f"{len(passages)} passages", step)
+        with store.writing() as tx:
+            tx.execute("DELETE FROM pairs")
+            tx.execute("DELETE FROM verdicts WHERE step = 'curate'")
+            tx.upsert(pairs)
+            tx.upsert(verdicts)
+            tx.upsert([Done(subject_id="*", step="curate", fingerprint=mark)])
+    context.count("curate", len(pairs))
+    dropped = Counter(v.rule for v in verdicts if v.subject == "pairs" and not v.keep)
+    told = ", ".join(f"{n} {rule}" for rule, n in dropped.most_common(5))
+    context.report.step(
+        "curate",
+        f"{len(pairs) - dropped.total():,} of {len(pairs):,} pairs kept"
+        + (f" ({told})" if told else ""),
+        seconds(),
+    )
+
+
+def _curate(
+    context: Context, passages: list[Passage], questions: list[Question], lang: str
+) -> tuple[list[Pair], list[Verdict]]:
+    pairs = curate.pair(passages, questions)
+    scored, verdicts = curate.judge(pairs, lang, context.recipe.curate, context.now)
+    source_of = {pair.id: pair.source_id for pair in scored}
+    verdicts = [replace(v, step="curate", source_id=source_of[v.subject_id]) for v in verdicts]
+    chosen = {pair.question_id: pair for pair in scored}
+    asked = {pair.passage_id: pair for pair in scored}
+    passed_over = [
+        Verdict(
+            subject_id=q.id,
+            subject="questions",
+            rule="not_chosen",
+            keep=False,
+            reason="the passage has a better question",
+            created_at=context.now,
+            beaten_by=asked[q.passage_id].question_id,
+            next_step="nothing",
+            step="curate",
+            source_id=asked[q.passage_id].source_id,
+        )
+        for q in questions
+        if q.id not in chosen and q.passage_id in asked
+    ]
+    return scored, verdicts + passed_over
+
+
+def latest_dataset(context: Context) -> Dataset | None:
+    """Return the newest dataset version, or None."""
+    found = context.workspace.store.nouns(Dataset, "true ORDER BY created_at DESC LIMIT 1")
+    return found[0] if found else None
+
+
+def compose_dataset(context: Context) -> Dataset:
+    """Compose the kept pairs into a dataset version and return it, new or as it was."""
+    store = context.workspace.store
+    system = context.recipe.persona.system_prompt(persona_language(context))
+    kept = (
+        "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep"
+        " AND step = 'curate')"
+    )
+    mark = fingerprint(
+        store.value(f"SELECT md5(string_agg(id, ',' ORDER BY id)) FROM pairs WHERE {kept}"),
+        context.recipe.compose.model_dump_json(),
+        system,
+    )
+    latest = latest_dataset(context)
+    if latest is not None and context.is_done(latest.id, "compose", mark):
+        return latest
+    pairs = store.nouns(Pair, f"{kept} ORDER BY thread_id, ord, id")
+    if not pairs:
+        raise NothingToDo(
+            "no pair is kept, so there is nothing to compose",
+            "`memoirist look dropped` tells by which rules; the limits stand under [curate]",
+        )
+    before = _splits_before(context, latest)
+    step = partial(compose, pairs, system, context.recipe.compose, before, context.now)
+    with context.timed() as seconds:
+        composed = context.call("compose", f"{len(pairs)} pairs", step)
+        dataset = _store(context, composed, latest, pairs, mark)
+    context.count("compose", len(composed.conversations))
+    purged = f"; {len(composed.verdicts)} too close to test" if composed.verdicts else ""
+    context.report.step(
+        "compose",
+        f"dataset {dataset.id}: {dataset.n_train:,} train, {dataset.n_validation:,} validation,"
+        f" {dataset.n_test:,} test conversations{purged}",
+        seconds(),
+    )
+    answers = len({pair.answer for pair in pairs})
+    if answers < 300:
+        context.report.note(
+            f"{answers} unique answers; 800 to 3,000 carry a voice: more sources would help"
+        )
+    return dataset
+
+
+def _splits_before(context: Context, latest: Dataset | None) -> dict[str, Split]:
+    """Return the split of every group in the dataset before, so that nothing changes sides."""
+    if latest is None:
+        return {}
+    rows = context.workspace.store.rows(
+        "SELECT DISTINCT a.group_id, c.split FROM conversations c,"
+        " LATERAL (SELECT unnest(c.pair_ids) AS id) u JOIN pairs a ON a.id = u.id"
+        " WHERE c.dataset_id = ?",
+        [latest.id],
+    )
+    return {row["group_id"]: row["split"] for row in rows}
+
+
+def _store(
+    context: Context, composed: Composed, latest: Dataset | None, pairs: list[Pair], mark: str
+) -> Dataset:
+    source_of = {pair.id: pair.source_id for pair in pairs}
+    dataset = composed.dataset
+    if latest is not None and latest.id != dataset.id:
+        dataset = replace(dataset, parent_id=latest.id)
+    elif latest is not None:
+        dataset = latest
+    with context.workspace.store.writing() as tx:
+        tx.execute("DELETE FROM verdicts WHERE step = 'compose'")
+        tx.upsert([dataset])
+        tx.upsert(composed.conversations)
+        tx.upsert(
+            [
+                replace(v, step="compose", source_id=source_of[v.subject_id])
+                for v in composed.verdicts
+            ]
+        )
+        tx.upsert([Done(subject_id=dataset.id, step="compose", fingerprint=mark)])
+    return dataset

@@ -1,0 +1,149 @@
+"""What works on this machine, each finding with its next step."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+
+from flows.context import Context
+
+_LOCAL = (
+    ("Ollama", "http://127.0.0.1:11434/v1"),
+    ("LM Studio", "http://127.0.0.1:1234/v1"),
+    ("vLLM", "http://127.0.0.1:8000/v1"),
+    ("llama.cpp", "http://127.0.0.1:8080/v1"),
+)
+_GB = 1024**3
+
+
+def examine(context: Context) -> Iterator[str]:
+    """Yield one line a finding: what was looked at, what was found, what to do."""
+    yield _line(True, "python", f"{platform.python_version()} on {platform.machine()}")
+    yield from _torch()
+    yield from _endpoints(context)
+    yield _hub()
+    yield _memory()
+    yield _disk(context)
+
+
+def _line(good: bool, what: str, found: str, next_step: str = "") -> str:
+    mark = "ok  " if good else "look"
+    return f"{mark}  {what:<9} {found}" + (f"; {next_step}" if next_step else "")
+
+
+def _torch() -> Iterator[str]:
+    try:
+        import torch
+    except ImportError:
+        yield _line(False, "torch", "not installed", "pip install 'memoirist[train]'")
+        return
+    if torch.cuda.is_available():
+        device = f"{torch.cuda.get_device_name(0)}"
+        memory = torch.cuda.get_device_properties(0).total_memory / _GB
+        yield _line(True, "torch", f"{torch.__version__}, {device}, {memory:.0f} GB")
+    else:
+        yield _line(
+            True,
+            "torch",
+            f"{torch.__version__} on {torch.get_num_threads()} CPU threads",
+            "the tiny base trains in minutes; a base of billions wants a GPU",
+        )
+    yield _four_bit()
+
+
+def _four_bit() -> str:
+    """Quantise a small matrix for real: an import alone proves nothing."""
+    try:
+        import logging
+
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+        import torch
+        from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        weights = torch.linspace(-1, 1, 4096, device=device).reshape(64, 64)
+        packed, state = quantize_4bit(weights, quant_type="nf4")
+        error = float((dequantize_4bit(packed, state) - weights).abs().mean())
+    except (ImportError, RuntimeError, OSError) as error_:
+        return _line(
+            False, "4-bit", f"does not work: {error_}", "train with --set train.quantisation=none"
+        )
+    return _line(True, "4-bit", f"NF4 works on {device} (mean error {error:.3f})")
+
+
+def _endpoints(context: Context) -> Iterator[str]:
+    named = context.recipe.interview.base_url or os.environ.get("OPENAI_BASE_URL")
+    key = bool(os.environ.get("OPENAI_API_KEY"))
+    candidates = list(_LOCAL)
+    if named:
+        candidates.insert(0, ("endpoint", named))
+    elif key:
+        candidates.insert(0, ("OpenAI", "https://api.openai.com/v1"))
+    answered = False
+    for name, url in candidates:
+        told = _models(url)
+        if told is not None:
+            answered = True
+            yield _line(True, "endpoint", f"{name} at {url} answers: {told}", f"--base-url {url}")
+        elif (name, url) not in _LOCAL:
+            yield _line(
+                False, "endpoint", f"{url} does not answer", "check the address and the key"
+            )
+    if not answered:
+        yield _line(
+            False,
+            "endpoint",
+            "none answers",
+            "the offline interviewer asks; for better questions start Ollama or set OPENAI_API_KEY",
+        )
+
+
+def _models(url: str) -> str | None:
+    """Return what a server lists as its models, or None when it does not answer in 2 seconds."""
+    import json
+
+    key = os.environ.get("OPENAI_API_KEY")
+    request = urllib.request.Request(f"{url.rstrip('/')}/models")  # noqa: S310 - the user's own
+    if key:
+        request.add_header("Authorization", f"Bearer {key}")
+    try:
+        with urllib.request.urlopen(request, timeout=2) as reply:  # noqa: S310
+            listed = json.load(reply).get("data", [])
+    except (urllib.error.URLError, OSError, ValueError, AttributeError):
+        return None
+    names = [str(each.get("id")) for each in listed if isinstance(each, dict)]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _hub() -> str:
+    address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        with urllib.request.urlopen(address, timeout=3):  # noqa: S310 - a fixed https address
+            return _line(True, "hub", f"{address} can be reached")
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        return _line(
+            False, "hub", f"{address}: {error}", "offline: use --base-model tiny or a local folder"
+        )
+
+
+def _memory() -> str:
+    if sys.platform != "linux":
+        return _line(True, "memory", "not measured on this system")
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    total = pages * size / _GB
+    step = "" if total >= 4 else "the bundled build needs about 4 GB: close other programs"
+    return _line(total >= 4, "memory", f"{total:.1f} GB", step)
+
+
+def _disk(context: Context) -> str:
+    place = context.workspace.root
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free / _GB
+    step = "" if free >= 2 else "a build writes about 0.5 GB beside the base model: free some"
+    return _line(free >= 2, "disk", f"{free:.1f} GB free at {place.resolve()}", step)

@@ -1,0 +1,132 @@
+"""What `look`, `sql` and `export` print: rows for people, or JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import cast
+
+import pyarrow as pa
+from rich.console import Console
+from rich.table import Table
+
+from data.errors import NothingToDo, QueryError
+from data.export import Format, export
+from data.nouns import Conversation
+from data.store import SQL, Store
+from flows.context import Context
+from flows.curating import latest_dataset
+
+_ORDER = {
+    "dropped": "SELECT subject, rule, count(*) AS n, any_value(reason) AS reason,"
+    " any_value(next_step) AS next_step FROM dropped GROUP BY subject, rule ORDER BY n DESC",
+    "coverage": "SELECT source, subject, found, kept, dropped, by_rule FROM coverage",
+    "kept": "SELECT id, source, origin, score, page_first AS page, question, answer FROM kept",
+}
+
+
+def print_rows(rows: pa.Table, form: str) -> None:
+    """Print rows to stdout as a table that fits the terminal, as a JSON list, or as CSV."""
+    if form == "json":
+        json.dump(rows.to_pylist(), sys.stdout, ensure_ascii=False, default=_json, indent=1)
+        sys.stdout.write("\n")
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(rows.column_names)
+        for row in rows.to_pylist():
+            writer.writerow([_cell(value) for value in row.values()])
+    else:
+        _table(rows)
+
+
+def _json(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False, default=_json)
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(rows: pa.Table) -> None:
+    # A pipe has no width; what a person reads later should still hold the whole row.
+    width = shutil.get_terminal_size((160, 40)).columns if sys.stdout.isatty() else 200
+    console = Console(width=width, highlight=False)
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for name, kind in zip(rows.column_names, rows.schema.types, strict=True):
+        number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        shown.add_column(
+            name, justify="right" if number else "left", no_wrap=number, overflow="fold"
+        )
+    for row in rows.to_pylist():
+        shown.add_row(*(_short(_cell(value)) for value in row.values()))
+    console.print(shown, markup=False)
+    if rows.num_rows == 0:
+        console.print("(no rows)")
+
+
+def _short(text: str, limit: int = 240) -> str:
+    from rich.markup import escape
+
+    flat = " ".join(text.split())
+    return escape(flat if len(flat) <= limit else flat[: limit - 1] + "…")
+
+
+def show(store: Store, what: str, subject: str | None, limit: int, form: str) -> None:
+    """Print what `look` was asked for; QueryError for a name that is no table or view."""
+    names = [
+        row["name"]
+        for row in store.rows(
+            "SELECT table_name AS name FROM information_schema.tables ORDER BY table_type, name"
+        )
+    ]
+    if what == "tables":
+        parts = [f"SELECT '{name}' AS \"table\", count(*) AS rows FROM {name}" for name in names]
+        print_rows(store.query(" UNION ALL ".join(parts)), form)
+    elif what == "why":
+        print_rows(_lineage(store, subject), form)
+    elif what in names:
+        sql = _ORDER.get(what, f"SELECT * FROM {what}")
+        print_rows(store.query(f"SELECT * FROM ({sql}) LIMIT {limit}"), form)
+    else:
+        raise QueryError(
+            f"there is nothing to look at by the name {what!r}",
+            f"choose tables, why ID, or one of {', '.join(names)}",
+        )
+
+
+def _lineage(store: Store, subject: str | None) -> pa.Table:
+    """Return the facts about a thing, by its id's beginning, as `data/sql/why.sql` tells them."""
+    if not subject:
+        raise QueryError("`look why` needs an id", "take one from `memoirist look kept`")
+    found = store.query((SQL / "why.sql").read_text("utf-8"), [subject + "%"])
+    if found.num_rows == 0:
+        raise QueryError(
+            f"nothing has the id {subject!r}", "take one from `memoirist look kept` or `dropped`"
+        )
+    return found
+
+
+def export_dataset(context: Context, output: Path, form: str, split: str | None) -> str:
+    """Write the newest dataset, or one split of it, and tell how much that was."""
+    dataset = latest_dataset(context)
+    if dataset is None:
+        raise NothingToDo("there is no dataset to export", "make one with `memoirist compose`")
+    where = "dataset_id = ? AND (? IS NULL OR split = ?) ORDER BY split, id"
+    rows: Sequence[Conversation] = context.workspace.store.nouns(
+        Conversation, where, dataset.id, split, split
+    )
+    if not rows:
+        raise NothingToDo(f"no conversation has the split {split!r}", "use train or test")
+    lines = export(rows, cast("Format", form), output)
+    return f"{lines:,} lines of dataset {dataset.id} written to {output}"

@@ -1,0 +1,26 @@
+"""How a build begins: its recipe from file, workspace and flags, and its sources joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows import recipe as recipes
+from flows.context import Context
+
+
+def merged_sources(path: Path | None, sources: Sequence[str]) -> list[str]:
+    """Return the sources of a recipe and the new ones behind them, each once and absolute."""
+    before = recipes.load(path).sources.include if path is not None else []
+    new = [s if "://" in s else str(Path(s).expanduser().absolute()) for s in sources]
+    return list(dict.fromkeys([*before, *new]))
+
+
+def save_recipe(context: Context) -> None:
+    """Keep the resolved recipe in the workspace, so that later commands need no flags."""
+    place = context.workspace.recipe
+    text = recipes.dump(context.recipe)
+    if not place.exists() or place.read_text("utf-8") != text:
+        partial = place.with_suffix(".partial")
+        partial.write_text(text, "utf-8")
+        partial.replace(place)

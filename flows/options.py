@@ -1,0 +1,91 @@
+"""The options that commands share, and how they become the surroundings of a step."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from data.errors import RecipeError
+from flows import recipe as recipes
+from flows.context import Context
+from flows.report import Report
+from flows.workspace import Workspace
+
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option("-w", "--workspace", envvar="MEMOIRIST_WORKSPACE", help="Folder of this persona."),
+]
+RecipeOption = Annotated[
+    Path | None,
+    typer.Option("-r", "--recipe", help="A TOML recipe; default: the workspace's own, if any."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any recipe key, such as train.rank=32."),
+]
+PersonaOption = Annotated[
+    str | None, typer.Option("--persona", help="The person's full name, as in the sources.")
+]
+AliasOption = Annotated[
+    list[str] | None,
+    typer.Option("--alias", help="Another name of the persona, such as a transcript's label."),
+]
+LangOption = Annotated[
+    str | None, typer.Option("--lang", help="The persona's language, such as en; default: found.")
+]
+BaseUrlOption = Annotated[
+    str | None, typer.Option("--base-url", help="An OpenAI-compatible endpoint, with its /v1.")
+]
+ModelOption = Annotated[str | None, typer.Option("--model", help="The LLM that asks.")]
+ConcurrencyOption = Annotated[
+    int | None, typer.Option("--max-concurrency", min=1, help="Requests in flight at once.")
+]
+TimeoutOption = Annotated[
+    float | None, typer.Option("--request-timeout", help="Seconds until a request is given up.")
+]
+BaseModelOption = Annotated[
+    str | None,
+    typer.Option("--base-model", help="The model to tune: tiny, a folder or a hub id."),
+]
+EpochsOption = Annotated[
+    float | None, typer.Option("--epochs", help="Passes over the training rows, taken exactly.")
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of the training.")]
+
+
+def overrides(assigned: Sequence[str] | None, **flags: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return dotted recipe keys from `--set` and from flags; a flag wins, None is no flag.
+
+    Flags are named by their key with `__` for the dot: `train__epochs`.
+    """
+    found: dict[str, Any] = {}
+    for assignment in assigned or ():
+        key, equals, value = assignment.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(f"--set {assignment!r} is no KEY=VALUE", "write --set train.rank=32")
+        found[key.strip()] = _toml(value.strip())
+    for name, value in flags.items():
+        if value is not None:
+            found[name.replace("__", ".")] = value
+    return found
+
+
+def _toml(value: str) -> object:
+    try:
+        return tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        return value  # an unquoted word
+
+
+def open_workspace(
+    workspace: Path, recipe: Path | None = None, wanted: Mapping[str, Any] | None = None
+) -> Context:
+    """Return the surroundings of a single command: its steps run directly, without Prefect."""
+    report = Report()
+    place = Workspace(workspace, on_wait=report.note)
+    path = recipe or (place.recipe if place.recipe.exists() else None)
+    return Context(place, recipes.load(path, wanted), report)

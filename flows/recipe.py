@@ -1,0 +1,230 @@
+"""The recipe: one pydantic model of everything a user can choose, read from TOML."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from data.compose import ComposeSettings
+from data.curate import CurateSettings
+from data.errors import RecipeError
+from data.passages import PassageSettings
+from extractors.settings import ExtractSettings
+from generators.settings import InterviewSettings
+from train.settings import EvaluateSettings, MergeSettings, TrainSettings
+
+_SYSTEM = {
+    "en": (
+        "You are {name}, answering an interviewer in your own words, in the first person."
+        " You are an AI persona made from what {name} wrote and said: if you are asked whether"
+        " you are really {name}, say so."
+    ),
+    "zh": (
+        "你是{name}，正在用自己的话、以第一人称回答采访者。"
+        "你是根据{name}的文字和谈话制成的AI人格：如果有人问你是不是{name}本人，请如实说明。"
+    ),
+}
+
+
+class Persona(BaseModel):
+    """Who speaks."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field("", description="The person's full name, as it stands in the sources.")
+    aliases: list[str] = Field(
+        default_factory=list, description="Other names, such as a transcript's speaker label."
+    )
+    lang: str = Field(
+        "auto", description="ISO 639-1 code of the persona's language; auto: the sources' own."
+    )
+    system: str | None = Field(
+        None, description="System prompt of every conversation; {name} is filled in."
+    )
+
+    def system_prompt(self, lang: str) -> str:
+        """Return the system prompt in the persona's language, disclosing that it is an AI."""
+        text = self.system if self.system is not None else _SYSTEM.get(lang, _SYSTEM["en"])
+        return text.replace("{name}", self.name)
+
+
+class SourcesSettings(BaseModel):
+    """What is read, and how."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    include: list[str] = Field(
+        default_factory=list,
+        description="Files, folders and globs; relative ones start at the recipe's folder.",
+    )
+    extract: ExtractSettings = Field(
+        default_factory=ExtractSettings, description="How pages and transcripts are read."
+    )
+
+
+class RefreshSettings(BaseModel):
+    """When new sources are worth a new training."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min_new_pairs: int = Field(
+        50, ge=1, description="Fewer new pairs than this wait for the next refresh."
+    )
+    cron: str = Field("0 3 * * *", description="When `serve` refreshes, as a cron line.")
+    timezone: str = Field("UTC", description="The cron line's time zone, such as Europe/Berlin.")
+
+
+class FlowSettings(BaseModel):
+    """How the flows run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    retries: int = Field(1, ge=0, description="Times Prefect runs a failed extract task again.")
+    retry_delay_seconds: float = Field(2.0, ge=0, description="Pause before such a retry.")
+    batch_rows: int = Field(
+        200, ge=1, description="Rows that are written in one transaction while questions arrive."
+    )
+    batch_seconds: float = Field(
+        2.0, gt=0, description="Questions that have arrived are written at least so often."
+    )
+
+
+class Recipe(BaseModel):
+    """Everything that a build depends on; the resolved recipe is saved with each run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    persona: Persona = Field(default_factory=lambda: Persona.model_validate({}))
+    sources: SourcesSettings = Field(default_factory=SourcesSettings)
+    passages: PassageSettings = Field(default_factory=lambda: PassageSettings.model_validate({}))
+    interview: InterviewSettings = Field(default_factory=InterviewSettings)
+    curate: CurateSettings = Field(default_factory=lambda: CurateSettings.model_validate({}))
+    compose: ComposeSettings = Field(default_factory=lambda: ComposeSettings.model_validate({}))
+    train: TrainSettings = Field(default_factory=TrainSettings)
+    merge: MergeSettings = Field(default_factory=MergeSettings)
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
+    refresh: RefreshSettings = Field(default_factory=lambda: RefreshSettings.model_validate({}))
+    flow: FlowSettings = Field(default_factory=lambda: FlowSettings.model_validate({}))
+
+
+def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the recipe of a TOML file, or the defaults, with dotted keys set over it.
+
+    Relative sources are resolved against the file's folder. Raises RecipeError for a file that
+    is missing or no TOML, an unknown key (with the nearest known ones) and a wrong value.
+    """
+    values = _read(path) if path is not None else {}
+    if path is not None:
+        include = values.get("sources", {}).get("include")
+        if isinstance(include, list):
+            values["sources"]["include"] = [_anchored(str(each), path.parent) for each in include]
+    for key, value in (overrides or {}).items():
+        *tables, last = key.split(".")
+        place = values
+        for table in tables:
+            place = place.setdefault(table, {})
+        place[last] = value
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise _refusal(error, path) from error
+
+
+def dump(recipe: Recipe) -> str:
+    """Return the recipe as TOML, only what differs from the defaults."""
+    values = recipe.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    return tomli_w.dumps(values)
+
+
+def document_keys() -> str:
+    """Return every key with its default and its effect, as a TOML file to start from."""
+    lines: list[str] = []
+    _describe(Recipe, "", lines)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _describe(model: type[BaseModel], prefix: str, lines: list[str]) -> None:
+    plain = {k: f for k, f in model.model_fields.items() if not _is_table(f.annotation)}
+    if plain and prefix:
+        lines += ["", f"[{prefix}]"]
+    for key, field in plain.items():
+        default = field.get_default(call_default_factory=True)
+        shown = "" if default is None else tomli_w.dumps({"v": _plain(default)})[4:].strip()
+        lines.append(f"# {field.description or ''}".rstrip())
+        lines.append(f"# {key} = {shown}" if shown else f"# {key} =  (unset)")
+    for key, field in model.model_fields.items():
+        if _is_table(field.annotation):
+            table = cast("type[BaseModel]", field.annotation)
+            _describe(table, f"{prefix}.{key}".strip("."), lines)
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, bool | int | float | str | list) else str(value)
+
+
+def _is_table(annotation: object) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(
+            f"there is no recipe at {str(path)!r}",
+            "check the path, or print one with `memoirist plan --recipe-keys`",
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(
+            f"the recipe {str(path)!r} is no TOML: {error}", "mend that line and run it again"
+        ) from error
+
+
+def _anchored(pointer: str, folder: Path) -> str:
+    if "://" in pointer or Path(pointer).expanduser().is_absolute():
+        return pointer
+    return str(folder.resolve() / pointer)
+
+
+def _refusal(error: ValidationError, path: Path | None) -> RecipeError:
+    """Tell the first fault in one line, an unknown key with its nearest known ones."""
+    fault = error.errors()[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    where = f" in {str(path)!r}" if path is not None else ""
+    if fault["type"] == "extra_forbidden":
+        near = _nearest([str(part) for part in fault["loc"]])
+        hint = f"did you mean {near}?" if near else "`memoirist plan --recipe-keys` lists all keys"
+        return RecipeError(f"the recipe has no key {key!r}{where}", hint)
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    shown = "" if fault["type"] == "value_error" else f" = {fault['input']!r}"
+    return RecipeError(
+        f"the recipe's {key or 'file'}{shown}{where} is refused: {message}",
+        "mend the value; `memoirist plan --recipe-keys` explains every key",
+    )
+
+
+def _nearest(parts: Sequence[str]) -> str:
+    model: type[BaseModel] = Recipe
+    for part in parts[:-1]:
+        field = model.model_fields.get(part)
+        if field is None or not _is_table(field.annotation):
+            break
+        model = cast("type[BaseModel]", field.annotation)
+    known = {key: key for key in model.model_fields}
+    near = difflib.get_close_matches(parts[-1], known, n=2, cutoff=0.5)
+    if not near:
+        # The key may exist, but in another table.
+        everywhere = {
+            key: f"{table}.{key}"
+            for table, field in Recipe.model_fields.items()
+            if _is_table(field.annotation)
+            for key in cast("type[BaseModel]", field.annotation).model_fields
+        }
+        near = [everywhere[k] for k in difflib.get_close_matches(parts[-1], everywhere, n=2)]
+    return " or ".join(repr(key) for key in near)

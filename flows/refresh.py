@@ -1,0 +1,71 @@
+"""The flow `refresh`: take in what is new at the recipe's sources, retrain if it is worth it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows.build import open_context, publish  # isort: skip - it quiets Prefect first
+
+from prefect import flow
+
+from data.errors import NothingToDo
+from flows.asking import ask_questions
+from flows.context import Context
+from flows.curating import compose_dataset, curate_pairs
+from flows.ingest import extract_sources, split_documents
+from flows.openings import save_recipe
+from flows.training import evaluate_model, merge_model, train_model
+
+
+@flow(name="refresh", flow_run_name="refresh {workspace}", persist_result=False)
+def refresh(
+    workspace: str = "workspace",
+    recipe: str | None = None,
+    overrides: dict[str, Any] | None = None,
+) -> dict[str, int]:
+    """Look at the recipe's sources again; return the new rows by verb.
+
+    A training needs `refresh.min_new_pairs` pairs that no dataset has seen; fewer wait.
+    """
+    context = open_context(workspace, recipe, overrides)
+    if not context.recipe.sources.include:
+        raise NothingToDo(
+            "the recipe names no source to look at again", "build once: `memoirist build SOURCE`"
+        )
+    with context.workspace.held():
+        save_recipe(context)
+        extract_sources(context, context.recipe.sources.include)
+        split_documents(context)
+        ask_questions(context)
+        curate_pairs(context)
+        if worth_training(context):
+            compose_dataset(context)
+            train_model(context)
+            merge_model(context)
+            evaluate_model(context)
+        publish(context)
+    return context.changed
+
+
+def worth_training(context: Context) -> bool:
+    """Tell whether enough pairs are new since the last dataset, and say so either way."""
+    new = context.workspace.store.value(
+        "SELECT count(*) FROM kept WHERE id NOT IN (SELECT unnest(pair_ids) FROM conversations)"
+        " AND id NOT IN (SELECT subject_id FROM verdicts WHERE step = 'compose' AND NOT keep)"
+    )
+    trained = context.workspace.store.value("SELECT count(*) FROM models")
+    wanted = context.recipe.refresh.min_new_pairs
+    if not trained:
+        context.report.step("refresh", "nothing is trained yet, so everything is new")
+        return True
+    enough = bool(new >= wanted)
+    context.report.step(
+        "refresh",
+        f"{new:,} new pairs since the last dataset; refresh.min_new_pairs = {wanted}: "
+        + ("training again" if enough else "waiting for more"),
+    )
+    return enough
+
+
+if __name__ == "__main__":
+    refresh()

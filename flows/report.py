@@ -1,0 +1,79 @@
+"""What a person watches: one line a step on stderr, progress with rate and time left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+Advance = Callable[[int, int, str], None]
+
+
+class Report:
+    """Writes to stderr, so that piped output stays clean; `lines` keeps what was said."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.lines: list[str] = []
+
+    def step(self, verb: str, told: str, seconds: float | None = None) -> None:
+        """Tell what a step did."""
+        self.lines.append(f"{verb}: {told}")
+        took = f"  [dim]{seconds:.1f} s[/dim]" if seconds is not None and seconds >= 0.05 else ""
+        self.console.print(f"[bold cyan]{verb:>9}[/]  {escape(told)}{took}")
+
+    def note(self, told: str) -> None:
+        """Tell something by the way, under the step it belongs to."""
+        self.lines.append(told)
+        self.console.print(f"{'':>9}  [dim]{escape(told)}[/dim]")
+
+    def warn(self, told: str) -> None:
+        """Tell what the user should look at."""
+        self.lines.append(f"warning: {told}")
+        self.console.print(f"[yellow]{'warning':>9}[/]  {escape(told)}")
+
+    @contextmanager
+    def progress(self, verb: str, unit: str) -> Iterator[Advance]:
+        """Yield `advance(done, total, told)`: a bar on a terminal, a line each 10 s elsewhere."""
+        if not self.console.is_terminal:
+            yield self._lines(verb, unit)
+            return
+        columns = (
+            TextColumn("[bold cyan]{task.description:>9}[/] "),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[told]}[/dim]"),
+        )
+        with Progress(*columns, console=self.console, transient=True) as bar:
+            shown = bar.add_task(verb, total=None, told="", rate="")
+            began = time.monotonic()
+
+            def advance(done: int, total: int, told: str = "") -> None:
+                rate = done / max(1e-6, time.monotonic() - began)
+                bar.update(
+                    shown, completed=done, total=total, told=escape(told), rate=f"{rate:.1f}/s"
+                )
+
+            yield advance
+
+    def _lines(self, verb: str, unit: str) -> Advance:
+        began = said = time.monotonic()
+
+        def advance(done: int, total: int, told: str = "") -> None:
+            nonlocal said
+            now = time.monotonic()
+            if now - said < 10:
+                return
+            said = now
+            rate = done / (now - began)
+            left = f", {round((total - done) / rate)} s left" if rate > 0 and total else ""
+            self.note(f"{verb}: {done} of {total} {unit}, {rate:.1f}/s{left}  {told}".rstrip())
+
+        return advance

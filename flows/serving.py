@@ -1,0 +1,46 @@
+"""`serve`: the deployments of the flows, `refresh` on its schedule and `build` on demand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data.errors import NothingToDo, RecipeError
+from flows.context import Context
+from flows.prefect_server import running
+
+
+def serve_deployments(context: Context, workspace: Path, recipe: Path | None) -> None:
+    """Serve until it is interrupted; a workspace without sources or a wrong cron is refused."""
+    if not context.recipe.sources.include:
+        raise NothingToDo(
+            "the recipe names no source to look at", "build once: `memoirist build SOURCE`"
+        )
+    settings = context.recipe.refresh
+    with running(schedules=True) as url:
+        from prefect import serve
+        from prefect.schedules import Cron
+
+        from flows.build import build
+        from flows.refresh import refresh
+
+        parameters = {
+            "workspace": str(workspace.absolute()),
+            "recipe": str(recipe.absolute()) if recipe else None,
+        }
+        try:
+            schedule = Cron(settings.cron, timezone=settings.timezone)
+        except ValueError as error:
+            raise RecipeError(
+                f"refresh.cron = {settings.cron!r} in {settings.timezone!r} is no schedule:"
+                f" {error}",
+                "write five fields, such as '0 3 * * *' for three every night",
+            ) from error
+        context.report.step(
+            "serve", f"refresh at {settings.cron!r} ({settings.timezone}), build on demand; {url}"
+        )
+        context.report.note("Ctrl-C ends it; a running refresh goes on where it stopped next time")
+        serve(
+            build.to_deployment("build", parameters=parameters),
+            refresh.to_deployment("refresh", parameters=parameters, schedule=schedule),
+            print_starting_message=False,
+        )

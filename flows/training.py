@@ -1,0 +1,229 @@
+"""Train, merge and evaluate: from a dataset version to a model that one can talk to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.errors import MemoiristError, NothingToDo
+from data.nouns import Conversation, Dataset, Metric, Model, Run, content_id
+from flows.context import Context
+from flows.curating import latest_dataset
+
+if TYPE_CHECKING:
+    from train.base import PreparedBase
+    from train.launch import Progress, TrainResult
+
+
+def train_model(context: Context) -> Run:
+    """Train an adapter on the newest dataset, unless these settings have trained on it before."""
+    dataset = _dataset(context)
+    run_id = run_of(context, dataset)
+    before = context.workspace.store.nouns(Run, "id = ?", run_id)
+    if before and before[0].status != "training" and _weights(context, run_id).exists():
+        return before[0]
+    from train.base import prepare_base
+    from train.launch import train
+
+    settings = context.recipe.train
+    run = before[0] if before else _new_run(context, dataset, run_id)
+    _write(context, run)
+    with context.timed() as seconds:
+        base = prepare_base(settings.base_model, context.workspace.bases)
+        rows = _conversations(context, dataset)
+        with context.report.progress("train", "steps") as advance:
+            step = partial(
+                train,
+                context.workspace.run_folder(run_id),
+                rows,
+                base,
+                settings,
+                lambda progress: advance(progress.step, progress.total_steps, _told(progress)),
+            )
+            result: TrainResult = context.call("train", f"{run_id} on {settings.base_model}", step)
+        metrics = [replace(metric, run_id=run_id) for metric in result.metrics]
+        run = replace(run, status="trained")
+        with context.workspace.store.writing() as tx:
+            tx.upsert([run])
+            tx.upsert(metrics)
+    context.count("train", 1)
+    context.report.step("train", result.summary, seconds())
+    return run
+
+
+def run_of(context: Context, dataset: Dataset) -> str:
+    """Return the id of the run that these settings make of a dataset."""
+    return content_id(dataset.id, context.recipe.train.model_dump_json(exclude={"micro_batch"}))
+
+
+def current_run(context: Context) -> Run:
+    """Return the run of the newest dataset under the recipe; NothingToDo when it is not trained."""
+    dataset = _dataset(context)
+    found = context.workspace.store.nouns(
+        Run, "id = ? AND status <> 'training'", run_of(context, dataset)
+    )
+    if not found:
+        raise NothingToDo("the newest dataset is not trained yet", "run `memoirist train` first")
+    return found[0]
+
+
+def _dataset(context: Context) -> Dataset:
+    dataset = latest_dataset(context) if context.workspace.store.path.exists() else None
+    if dataset is None:
+        raise NothingToDo(
+            "there is no dataset to train on", "make one with `memoirist compose`, or build"
+        )
+    return dataset
+
+
+def _new_run(context: Context, dataset: Dataset, run_id: str) -> Run:
+    return Run(
+        id=run_id,
+        dataset_id=dataset.id,
+        base_model=context.recipe.train.base_model,
+        recipe=context.recipe.model_dump_json(),
+        seed=context.recipe.train.seed,
+        status="training",
+        started_at=context.now,
+    )
+
+
+def _conversations(context: Context, dataset: Dataset) -> list[Conversation]:
+    return context.workspace.store.nouns(
+        Conversation, "dataset_id = ? ORDER BY split, id", dataset.id
+    )
+
+
+def _told(progress: Progress) -> str:
+    parts = []
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.3f}")
+    if progress.eval_loss is not None:
+        parts.append(f"held out {progress.eval_loss:.3f}")
+    if progress.tokens_per_second:
+        parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+    return ", ".join(parts)
+
+
+def _weights(context: Context, run_id: str) -> Path:
+    return context.workspace.run_folder(run_id) / "adapter"
+
+
+def _write(context: Context, *rows: Run | Model) -> None:
+    with context.workspace.store.writing() as tx:
+        for row in rows:
+            tx.upsert([row])
+
+
+def merge_model(context: Context) -> Model:
+    """Merge the newest run's adapter into its base and check that both answer alike."""
+    run = current_run(context)
+    store = context.workspace.store
+    before = store.nouns(Model, "run_id = ?", run.id)
+    folder = context.workspace.run_folder(run.id)
+    if before and (context.workspace.root / str(before[0].merged_path)).exists():
+        return before[0]
+    from train.base import prepare_base
+    from train.merge import merge
+
+    with context.timed() as seconds, context.report.progress("merge", "steps"):
+        base = prepare_base(run.base_model, context.workspace.bases)
+        result = context.call("merge", run.id, partial(merge, folder, base, context.recipe.merge))
+    model = Model(
+        run_id=run.id,
+        adapter_path=context.workspace.relative(folder / "adapter"),
+        merged_path=context.workspace.relative(result.path),
+        dtype=result.dtype,
+        champion=False,
+    )
+    metrics = [
+        Metric(run_id=run.id, step=0, name=f"merge_{name}", value=float(value))
+        for name, value in result.figures.items()
+    ]
+    with store.writing() as tx:
+        tx.upsert([model])
+        tx.upsert(metrics)
+        tx.upsert([replace(run, status="merged")])
+    context.count("merge", 1)
+    context.report.step("merge", result.summary, seconds())
+    return model
+
+
+def evaluate_model(context: Context) -> Mapping[str, float]:
+    """Measure held-out loss of base and tuned model, and choose the champion."""
+    run = current_run(context)
+    store = context.workspace.store
+    models = store.nouns(Model, "run_id = ?", run.id)
+    if not models:
+        raise NothingToDo("the newest run is not merged yet", "run `memoirist merge` first")
+    if run.status == "evaluated":
+        return dict(json.loads(run.metrics or "{}"))
+    from train.base import prepare_base
+
+    base = prepare_base(run.base_model, context.workspace.bases)
+    figures = _evaluate(context, run, models[0], base)
+    # Without held-out rows there is nothing to compare, and the newest model is the one to use.
+    better = figures.get("nll_tuned", 0.0) <= figures.get("nll_base", 0.0)
+    first = not store.value("SELECT count(*) FROM models WHERE champion")
+    with store.writing() as tx:
+        if better or first:
+            tx.execute("UPDATE models SET champion = (run_id = ?)", [run.id])
+        tx.upsert(
+            [Metric(run_id=run.id, step=0, name=k, value=float(v)) for k, v in figures.items()]
+        )
+        done = replace(run, status="evaluated", ended_at=context.now, metrics=json.dumps(figures))
+        tx.upsert([done])
+    context.count("evaluate", 1)
+    if not better:
+        context.report.warn(
+            "the tuned model is no better than its base on held-out text; "
+            + ("it is kept for want of another" if first else "the model before stays in use")
+        )
+    return figures
+
+
+def _evaluate(context: Context, run: Run, model: Model, base: PreparedBase) -> dict[str, float]:
+    from train.evaluate import evaluate
+
+    rows = context.workspace.store.nouns(
+        Conversation, "dataset_id = ? AND split <> 'train' ORDER BY split, id", run.dataset_id
+    )
+    if not rows:
+        context.report.step("evaluate", "no row is held out of so small a dataset; not measured")
+        return {}
+    paths = {"base": base.path, "tuned": context.workspace.root / str(model.merged_path)}
+    with context.timed() as seconds, context.report.progress("evaluate", "conversations"):
+        step = partial(evaluate, paths, rows, context.recipe.evaluate)
+        figures = dict(context.call("evaluate", run.id, step))
+    context.report.step(
+        "evaluate",
+        f"held-out loss a token {figures['nll_base']:.3f} (base) -> {figures['nll_tuned']:.3f}"
+        f" (tuned), {int(figures.get('conversations', len(rows)))} conversations never trained on",
+        seconds(),
+    )
+    return figures
+
+
+def champion(context: Context) -> tuple[Model, Run]:
+    """Return the model in use and its run; NothingToDo when there is none."""
+    store = context.workspace.store
+    found = store.nouns(Model, "champion LIMIT 1") or store.nouns(Model, "true LIMIT 1")
+    if not found:
+        raise NothingToDo("there is no model to talk to yet", "run `memoirist build` first")
+    run = store.nouns(Run, "id = ?", found[0].run_id)[0]
+    path = context.workspace.root / str(found[0].merged_path)
+    if not path.exists():
+        raise MemoiristError(
+            f"the merged model {str(path)!r} is gone", "run `memoirist merge` to make it again"
+        )
+    return found[0], run
+
+
+def room_for(context: Context) -> int:
+    """Return the free bytes on the workspace's disk."""
+    return shutil.disk_usage(context.workspace.root).free

@@ -1,0 +1,1 @@
+"""Passage to Questions: the one seam to LLMs, the prompts, the replies, the offline interviewer."""

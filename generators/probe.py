@@ -1,0 +1,58 @@
+"""Find out, before the run, which model answers and what its replies can be held to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from data.errors import EndpointError
+from generators.client import Client, Endpoint, Structured, base_url_of
+from generators.replies import SCHEMA
+from generators.settings import InterviewSettings
+
+_FORMS: tuple[Structured, ...] = ("json_schema", "json_object", "text")
+
+
+async def probe(settings: InterviewSettings) -> Endpoint:
+    """Return the endpoint after one small real call; raise EndpointError when it refuses.
+
+    Newer models of OpenAI refuse `max_tokens` and `temperature`; older servers refuse a schema.
+    Each refusal is met by dropping just what the server names.
+    """
+    base_url = base_url_of(settings)
+    one = settings.model_copy(update={"max_attempts": min(3, settings.max_attempts)})
+    async with Client(one, base_url) as client:
+        model = settings.model or _only_model(await client.models(), base_url)
+        endpoint = Endpoint(base_url=base_url, model=model, structured="json_schema")
+        for _ in range(len(_FORMS) + 2):
+            refused = await client.accepts(endpoint, SCHEMA)
+            if refused is None:
+                return endpoint
+            milder = _milder(endpoint, refused)
+            if milder is None:
+                break
+            endpoint = milder
+    raise EndpointError(
+        f"{refused} (at {base_url})",
+        "change the setting that the server names, in the recipe's [interview]",
+    )
+
+
+def _milder(endpoint: Endpoint, refused: str) -> Endpoint | None:
+    """Return the endpoint without what the server refused, None when nothing is left to drop."""
+    if "max_completion_tokens" in refused and endpoint.token_limit_name == "max_tokens":  # noqa: S105
+        return replace(endpoint, token_limit_name="max_completion_tokens")  # noqa: S106
+    if "temperature" in refused and endpoint.takes_temperature:
+        return replace(endpoint, takes_temperature=False)
+    place = _FORMS.index(endpoint.structured) + 1
+    return replace(endpoint, structured=_FORMS[place]) if place < len(_FORMS) else None
+
+
+def _only_model(names: list[str], base_url: str) -> str:
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise EndpointError(f"{base_url} lists no model", "name one with --model")
+    shown = ", ".join(repr(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
+    raise EndpointError(
+        f"{base_url} serves {len(names)} models: {shown}", "name one of them with --model"
+    )

@@ -1,0 +1,74 @@
+"""The settings of the interview: which endpoint writes the questions, and how it is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class InterviewSettings(BaseModel):
+    """Hold the recipe's `[interview]` table; the API key comes from OPENAI_API_KEY alone."""
+
+    model_config = ConfigDict(extra="forbid", validate_default=True)
+
+    base_url: str | None = Field(
+        default=None,
+        description="Address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1; "
+        "unset: OPENAI_BASE_URL, or api.openai.com when OPENAI_API_KEY is set.",
+    )
+    model: str | None = Field(
+        default=None,
+        description="Name of the model; unset: the only model that the server lists.",
+    )
+    max_concurrency: int = Field(
+        default=16, ge=1, le=4096, description="Requests in flight at the same time, at most."
+    )
+    request_timeout_seconds: float = Field(
+        default=120.0, gt=0, description="Deadline of one request, from sending to the last byte."
+    )
+    max_attempts: int = Field(
+        default=5,
+        ge=1,
+        le=50,
+        description="Times one request is sent before its failure becomes a verdict.",
+    )
+    max_backoff_seconds: float = Field(
+        default=30.0, ge=0, description="Longest pause before a request is sent again."
+    )
+    max_repairs: int = Field(
+        default=2, ge=0, le=5, description="Times an unusable reply is asked again."
+    )
+    max_reply_tokens: int = Field(
+        default=1024, ge=64, description="Longest reply; a model that thinks aloud needs more."
+    )
+    temperature: float | None = Field(
+        default=0.8, ge=0, le=2, description="Sampling temperature; null leaves it to the server."
+    )
+    prompt: Path | None = Field(
+        default=None, description="Your own prompt file in place of the shipped one."
+    )
+    language: str | None = Field(
+        default=None,
+        description="Language of the questions, such as en or zh; unset: each passage's own.",
+    )
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_base_url(cls, value: str | None) -> str | None:
+        """Refuse an address without a scheme, or with a password in it."""
+        if value is None:
+            return None
+        if not value.startswith(("http://", "https://")):
+            raise ValueError(f"{value!r} is no address; write http://HOST:PORT/v1")
+        if "@" in value.split("//", 1)[1].split("/", 1)[0]:
+            raise ValueError("no password in the address; put the key into OPENAI_API_KEY")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_prompt(self) -> Self:
+        """Refuse a prompt file that is not there."""
+        if self.prompt is not None and not self.prompt.is_file():
+            raise ValueError(f"no prompt file at {str(self.prompt)!r}; check the path")
+        return self

@@ -1,0 +1,183 @@
+"""The settings of training, merging, evaluation and chat; importing this loads no torch."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class TrainSettings(BaseModel):
+    """Say how an adapter is trained; the defaults follow the published evidence for QLoRA."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_model: str = Field(
+        "tiny",
+        min_length=1,
+        description="The model to tune: `tiny` (embedded, offline), a folder, or a hub id.",
+    )
+    epochs: float | None = Field(
+        None,
+        gt=0,
+        description="Passes over the training rows, taken exactly. Unset: 3, but at least "
+        "`min_steps` optimizer steps, ended early by `stop_at_loss` or `patience`.",
+    )
+    min_steps: int = Field(
+        150,
+        ge=1,
+        description="Optimizer steps that a small dataset gets at least when `epochs` is unset.",
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Peak learning rate. Unset: by size of the base, 2e-3 below 100 million "
+        "parameters, 2e-4 up to 13 billion, 1e-4 above.",
+    )
+    scheduler: Literal["cosine", "linear", "constant_with_warmup"] = Field(
+        "cosine", description="How the learning rate falls after the warm-up."
+    )
+    warmup_share: float = Field(
+        0.03, ge=0, lt=1, description="Share of the steps over which the learning rate rises."
+    )
+    rank: int = Field(16, ge=1, le=1024, description="Rank of the adapter: its capacity.")
+    alpha: int = Field(32, ge=1, description="Weight of the adapter; rank to twice the rank.")
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="Share of adapter inputs dropped; .05-.1 on small data."
+    )
+    target_modules: str | list[str] = Field(
+        "all-linear",
+        description="Layers that get an adapter; attention alone is worse at equal size.",
+    )
+    max_length: int = Field(
+        1024,
+        ge=16,
+        description="Tokens a row may have; longer ones lose their oldest exchanges, never "
+        "their end. More costs memory.",
+    )
+    effective_batch: int = Field(
+        8, ge=1, description="Rows per optimizer step, over all accumulation and GPUs; below 32."
+    )
+    micro_batch: int | None = Field(
+        None,
+        ge=1,
+        description="Rows per forward pass; smaller saves memory at the same result. Unset: the "
+        "largest that fits, probed on a GPU before training.",
+    )
+    quantisation: Literal["nf4", "none"] = Field(
+        "nf4", description="4-bit base with double quantisation, or the base as it is."
+    )
+    optimizer: str = Field(
+        "adamw_torch",
+        description="A name of transformers' optimizers; `paged_adamw_8bit` saves GPU memory.",
+    )
+    weight_decay: float = Field(0.0, ge=0, description="Decay of the adapter's weights per step.")
+    max_grad_norm: float = Field(
+        1.0, gt=0, description="Length to which gradients are clipped; lower is calmer."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Recompute activations: about a third less speed, far less memory."
+    )
+    save_every: int | None = Field(
+        None,
+        ge=1,
+        description="Steps between two evaluations, each with a checkpoint. Unset: about ten a run.",
+    )
+    patience: int | None = Field(
+        3,
+        ge=1,
+        description="Evaluations without a better held-out loss after which training ends, unless "
+        "`epochs` is set. The best checkpoint is kept in any case. Unset: never.",
+    )
+    stop_at_loss: float | None = Field(
+        0.01,
+        ge=0,
+        description="Mean training loss of the last epoch at which all is learnt and training "
+        "ends, unless `epochs` is set. Unset: never.",
+    )
+    seed: int = Field(42, ge=0, description="Seed of adapter weights, shuffling and dropout.")
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> Self:
+        if self.micro_batch is not None and self.micro_batch > self.effective_batch:
+            raise ValueError(
+                f"micro_batch {self.micro_batch} is above effective_batch {self.effective_batch}; "
+                "lower micro_batch or raise effective_batch"
+            )
+        return self
+
+    def rate(self, n_parameters: int) -> float:
+        """Return the peak learning rate for a base of `n_parameters`."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        if n_parameters < 100_000_000:
+            return 2e-3
+        return 2e-4 if n_parameters <= 13_500_000_000 else 1e-4
+
+
+class MergeSettings(BaseModel):
+    """Say how the adapter becomes part of the model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: Literal["best", "dequantised", "original"] = Field(
+        "best",
+        description="Merge into the 4-bit weights made full again, into the original base, or do "
+        "both and keep the one with the lower held-out loss.",
+    )
+    dtype: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Type of the saved weights. Auto: float32 below 1 billion parameters."
+    )
+    prompts: int = Field(
+        10, ge=1, le=100, description="Prompts on which merged model and adapter must agree."
+    )
+    max_new_tokens: int = Field(
+        48, ge=1, description="Tokens of each answer that are compared in that check."
+    )
+    max_conversations: int = Field(
+        64, ge=1, description="Held-out conversations on which both merges are evaluated."
+    )
+
+
+class EvaluateSettings(BaseModel):
+    """Say how held-out loss is measured."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_length: int = Field(1024, ge=16, description="Tokens a conversation may have.")
+    max_conversations: int | None = Field(
+        None, ge=1, description="Conversations to evaluate at most. Unset: all."
+    )
+
+
+class ChatSettings(BaseModel):
+    """Say how an answer is drawn from the model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_new_tokens: int = Field(512, ge=1, description="Tokens an answer may have at most.")
+    # Greedy by default: the answers are a person's own words, learnt verbatim, and one unlucky
+    # draw in the middle of a sentence loses them. It is also what makes `--message` repeatable.
+    temperature: float = Field(
+        0.0,
+        ge=0,
+        le=2,
+        description="0 always takes the likeliest token; .7 is livelier and less faithful.",
+    )
+    top_p: float = Field(
+        0.9, gt=0, le=1, description="Sampling keeps the likeliest tokens up to this probability."
+    )
+    repetition_penalty: float = Field(
+        1.0,
+        ge=1,
+        le=2,
+        description="Above 1 makes tokens of the answer less likely again; breaks verbatim text.",
+    )
+    max_repeats: int | None = Field(
+        4,
+        ge=2,
+        description="End an answer that says the same run of words this often in a row. Unset: never.",
+    )
+    seed: int = Field(42, ge=0, description="Seed of the draws when temperature is above 0.")
+    system: str | None = Field(None, description="A system message before the conversation.")
