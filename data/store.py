@@ -19,6 +19,7 @@ import pyarrow as pa
 from data import nouns
 from data.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
 
+FILE = "memoirist.duckdb"
 SQL = Path(__file__).parent / "sql"
 KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
     nouns.Source: ("sources", ("id",)),

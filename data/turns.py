@@ -10,7 +10,16 @@ from datetime import datetime
 
 from data.nouns import Block, Document, Origin, Passage, Question, Rows, Verdict, content_id
 from data.passages import PassageSettings, size
-from data.text import count_words
+from data.text import count_words, words
+
+# What a listener says to show that he listens (Gardner's and Jefferson's lists, and their like in
+# the other languages); a turn of these alone neither asks nor answers.
+_BACKCHANNEL = frozenset(
+    "mm mhm mm-hm mm-hmm hm hmm uh uh-huh huh ah aha oh ok okay right yeah yep yes yup sure wow no"
+    " true exactly absolutely totally definitely indeed i see of course gotcha got it nice great"
+    " cool interesting amazing fascinating go on laughs laughter"
+    " ja genau klar stimmt oui voilà exact sí claro vale 嗯 对 對 是 的 好 啊 哦".split()
+)
 
 
 @dataclass(slots=True)
@@ -47,7 +56,10 @@ def _name_words(name: str) -> list[str]:
 def _alike(first: Sequence[str], second: Sequence[str]) -> bool:
     shorter, longer = sorted((list(first), list(second)), key=len)
     matched = [
-        any(word == other or (len(word) == 1 and other.startswith(word)) for other in longer)
+        any(
+            word == other or (min(len(word), len(other)) == 1 and word[0] == other[0])
+            for other in longer
+        )
         for word in shorter
     ]
     return bool(matched) and all(matched) and any(len(word) > 1 for word in shorter)
@@ -119,8 +131,9 @@ def _exchanges(blocks: Sequence[Block], persona: str, *, fold: bool) -> Iterator
 
 
 def _is_backchannel(block: Block) -> bool:
-    """Tell whether a turn only says "go on": at most three words and no question."""
-    return block.speaker is not None and count_words(block.text) <= 3 and "?" not in block.text
+    """Tell whether a turn only says "go on": up to four words, each of them a listener's."""
+    found = words(block.text)
+    return 0 < len(found) <= 4 and "?" not in block.text and _BACKCHANNEL.issuperset(found)
 
 
 def _bounded(turns: Sequence[Block], settings: PassageSettings) -> Iterable[list[Block]]:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from data.errors import SourceEncrypted, SourceMissing, SourceUnreadable
 from data.nouns import Source, SourceKind, content_id
-from extractors.pdf_engine import open_facts
 
 _FORMATS: dict[str, str] = {
     ".pdf": "pdf",
@@ -29,7 +28,12 @@ _KINDS: dict[str, SourceKind] = {
     "text": "text",
 }
 _WILD = re.compile(r"[*?\[]")
-_FILE_NAME = re.compile(r"\.[A-Za-z]{2,5}$|[/\\]|^(untitled|document\d*|microsoft word)\b", re.I)
+# What writing programs put where a title or an author should stand.
+_FILE_NAME = re.compile(
+    r"\.[A-Za-z]{2,5}$|[/\\]"
+    r"|^(untitled|document\d*|microsoft word|anonymous|unknown|root|user|admin)\b",
+    re.IGNORECASE,
+)
 _CHUNK_BYTES = 1 << 20
 
 
@@ -66,7 +70,9 @@ def _behind(pointer: str) -> list[Found]:
     if path.exists():
         return [_known(path)]
     if _WILD.search(pointer):
-        matches = [Path(each) for each in sorted(glob.glob(str(path), recursive=True))]
+        # Path.glob takes no absolute pattern.
+        names = glob.glob(str(path), recursive=True)  # noqa: PTH207
+        matches = [Path(name) for name in sorted(names)]
         found = [_known(each) for each in matches if each.is_file() and _format(each)]
         if found:
             return found
@@ -86,7 +92,9 @@ def _in_folder(folder: Path) -> list[Found]:
     )
     found = [_known(path) for path in files if _format(path)]
     if not found:
-        raise SourceUnreadable(f"the folder {str(folder)!r} holds no readable source", _looked_for())
+        raise SourceUnreadable(
+            f"the folder {str(folder)!r} holds no readable source", _looked_for()
+        )
     return found
 
 
@@ -151,6 +159,9 @@ def _named_inside(found: Found, path: Path) -> tuple[str | None, str | None]:
     """Return title and author as a PDF gives them, where they are more than a file's name."""
     if found.format != "pdf":
         return None, None
+    # pdfminer loads for a PDF alone, so that the command line starts at once.
+    from extractors.pdf_engine import open_facts
+
     try:
         facts = open_facts(str(path))
     except (SourceUnreadable, SourceEncrypted):

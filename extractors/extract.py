@@ -9,7 +9,6 @@ from data.errors import SourceUnreadable
 from data.nouns import Rows, Source
 from extractors.discover import missing
 from extractors.messages import extract_messages
-from extractors.pdf import extract_pdf
 from extractors.settings import ExtractSettings
 from extractors.text import extract_text
 from extractors.vtt import extract_vtt
@@ -27,6 +26,9 @@ def extract(
     """
     try:
         if source.format == "pdf":
+            # pdfminer loads for a PDF alone, so that the command line starts at once.
+            from extractors.pdf import extract_pdf
+
             return extract_pdf(source, settings, on_progress)
         if source.format == "vtt":
             return extract_vtt(source, settings)

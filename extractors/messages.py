@@ -74,7 +74,8 @@ def _drafts(row: object) -> list[Draft]:
     if isinstance(row, _BadRow):
         raise row
     if not isinstance(row, dict) or not isinstance(row.get("messages"), list):
-        raise _BadRow('it has no list "messages"')
+        keys = f" (its keys: {', '.join(map(str, row))[:80]})" if isinstance(row, dict) else ""
+        raise _BadRow(f'it has no list "messages"{keys}')
     drafts = [_draft(message, at) for at, message in enumerate(row["messages"])]
     if not any(draft.speaker == "assistant" for draft in drafts):
         raise _BadRow("it has no assistant turn")
@@ -106,7 +107,7 @@ def _content(content: object, where: str) -> str:
         ]
         content = "\n".join(part for part in parts if isinstance(part, str))
     if not isinstance(content, str) or not content.strip():
-        raise _BadRow(f"{where} has empty content")
+        raise _BadRow(f"{where} has no text content")
     try:
         content.encode()
     except UnicodeEncodeError as fault:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from data.errors import SourceWithoutText
+from data.errors import SourceUnreadable, SourceWithoutText
 from data.nouns import Document, Rows, Source, Verdict, content_id
 from extractors.blocks import Draft, blocks_of
 from extractors.pdf_engine import open_facts, unreadable
@@ -39,11 +39,17 @@ def extract_pdf(
     pages = read_all_pages(path, facts.n_pages, settings, on_progress)
     broken = [page for page in pages if page.error]
     if len(broken) == len(pages):
-        raise unreadable(path, f"none of its {len(pages)} pages can be read: {broken[0].error}")
+        raise unreadable(path, f"no page of it can be read: {broken[0].error}")
     n_chars = sum(len(line.text) for page in pages for line in page.lines)
     if n_chars < _MIN_PAGE_CHARS:
+        if n_turned := sum(page.n_turned for page in pages):
+            raise SourceUnreadable(
+                f"the {n_turned} characters of the PDF {path!r} run turned or from top to bottom",
+                "turn its pages upright; vertical writing cannot be read yet",
+            )
+        counted = "1 page" if len(pages) == 1 else f"{len(pages)} pages"
         raise SourceWithoutText(
-            f"the PDF {path!r} has {len(pages)} pages and no text layer",
+            f"the PDF {path!r} has {counted} and no text layer",
             "make one with: ocrmypdf in.pdf out.pdf",
         )
     blocks = blocks_of(document.id, drafts_of(pages, settings))

@@ -8,14 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import BinaryIO
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
 from pdfminer.pdfcolor import PDFColorSpace
 from pdfminer.pdfdevice import PDFTextDevice
 from pdfminer.pdfdocument import PDFDocument, PDFNoOutlines, PDFPasswordIncorrect
 from pdfminer.pdfexceptions import PDFException
-from pdfminer.pdffont import PDFFont, PDFUnicodeNotDefined
+from pdfminer.pdffont import PDFFont, PDFType3Font, PDFUnicodeNotDefined
 from pdfminer.pdfinterp import PDFGraphicState, PDFPageInterpreter, PDFResourceManager
 from pdfminer.pdfpage import PDFPage
 from pdfminer.pdfparser import PDFParser
@@ -40,6 +40,25 @@ _OPENING_FAULTS = (
     OverflowError,
     NotImplementedError,
 )
+
+
+# TeX's bitmap fonts do not say what their glyphs mean; these codes of the T1 encoding have no
+# other meaning in the ASCII range that such a font shares with all others.
+_T1 = {
+    16: "“",
+    17: "”",
+    18: "„",
+    19: "«",
+    20: "»",
+    21: "–",
+    22: "—",
+    27: "ff",
+    28: "fi",
+    29: "fl",
+    30: "ffi",
+    31: "ffl",
+}
+_UNKNOWN = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +94,7 @@ class _Device(PDFTextDevice):
         """Note that the page shows a picture."""
         self.has_image = True
 
-    def render_char(
+    def render_char(  # noqa: PLR0913 - the signature is pdfminer's
         self,
         matrix: Matrix,
         font: PDFFont,
@@ -90,9 +109,9 @@ class _Device(PDFTextDevice):
         try:
             text = font.to_unichr(cid)
         except PDFUnicodeNotDefined:
-            text = f"(cid:{cid})"
+            text = _T1.get(cid, _UNKNOWN) if isinstance(font, PDFType3Font) else _UNKNOWN
         advance = font.char_width(cid) * fontsize * scaling
-        a, b, c, d, e, f = matrix
+        a, b, _, d, e, f = matrix
         if a > 0 and d > 0 and abs(b) < 0.01 * a and not font.is_vertical():
             base = f + d * rise
             self.glyphs.append(
@@ -111,7 +130,7 @@ def quiet() -> None:
 def open_facts(path: str) -> PdfFacts:
     """Open the PDF at `path`; raise SourceEncrypted or SourceUnreadable where that fails."""
     quiet()
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         try:
             document = _document(file)
             n_pages = sum(1 for _ in PDFPage.create_pages(document))
@@ -147,33 +166,47 @@ def read_pages(path: str, first: int, last: int) -> list[PageLines]:
     A page that cannot be read comes back with its error and without lines.
     """
     quiet()
-    pages, device, interpreter = _opened(path)
-    return [_read(pages[n - 1], n, device, interpreter) for n in range(first, last + 1)]
+    book = _OPEN.get(path) or _open(path)
+    return [_read(book, n) for n in range(first, last + 1)]
 
 
-@lru_cache(maxsize=1)
-def _opened(path: str) -> tuple[list[PDFPage], _Device, PDFPageInterpreter]:
-    """Open the file once for all chunks of a process, so that fonts are parsed once."""
-    document = _document(open(path, "rb"))  # noqa: SIM115 - lives as long as the cached pages
+class _Book(NamedTuple):
+    """An open file with what its pages are read with; fonts are parsed once for all of them."""
+
+    file: BinaryIO
+    pages: list[PDFPage]
+    device: _Device
+    interpreter: PDFPageInterpreter
+
+
+# The book that this process reads just now, so that its next pages find it open.
+_OPEN: dict[str, _Book] = {}
+
+
+def _open(path: str) -> _Book:
+    forget_opened()
+    file = Path(path).open("rb")  # noqa: SIM115 - stays open until `forget_opened`
     manager = PDFResourceManager()
     device = _Device(manager)
-    return list(PDFPage.create_pages(document)), device, PDFPageInterpreter(manager, device)
+    pages = list(PDFPage.create_pages(_document(file)))
+    _OPEN[path] = _Book(file, pages, device, PDFPageInterpreter(manager, device))
+    return _OPEN[path]
 
 
 def forget_opened() -> None:
     """Close what `read_pages` keeps open in this process."""
-    _opened.cache_clear()
+    while _OPEN:
+        _OPEN.popitem()[1].file.close()
 
 
 def _document(file: BinaryIO) -> PDFDocument:
     return PDFDocument(PDFParser(file))
 
 
-def _read(
-    page: PDFPage, number: int, device: _Device, interpreter: PDFPageInterpreter
-) -> PageLines:
+def _read(book: _Book, number: int) -> PageLines:
+    device = book.device
     try:
-        interpreter.process_page(page)
+        book.interpreter.process_page(book.pages[number - 1])
         lines = lines_of(device.glyphs, number)
     # The documented guard of one page: a damaged stream makes pdfminer raise nearly anything,
     # and the other pages of the book must not be lost with it.

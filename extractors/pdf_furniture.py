@@ -116,14 +116,19 @@ def _place_recurs(line: Line, near: Sequence[_Outer], settings: ExtractSettings)
 
 
 def _counted_folios(outers: Sequence[_Outer], big: float) -> set[Line]:
-    """Return the outermost numbers that keep step with the page count."""
-    found: list[tuple[Line, tuple[bool, int]]] = []
+    """Return the outermost numbers that keep step with the page count.
+
+    A scan of open books counts two of them to a page.
+    """
+    found: list[tuple[Line, tuple[bool, int, int]]] = []
     for outer in outers:
         for line in outer.lines[:2]:
             value = _folio_value(line.text)
             outermost = abs(line.y - outer.lines[0].y) < 0.4 * line.size
             if value is not None and outermost and line.size < big:
-                found.append((line, (value > 0, abs(value) - line.page)))
+                found.extend(
+                    (line, (value > 0, pace, abs(value) - pace * line.page)) for pace in (1, 2)
+                )
     steps = Counter(step for _, step in found)
     return {line for line, step in found if steps[step] > _MIN_MATCHES}
 
@@ -137,9 +142,7 @@ def _folio_value(text: str) -> int | None:
     if digits.isdigit():
         return int(digits)
     values = [_ROMAN[letter] for letter in digits]
-    return -sum(
-        -value if value < max(values[at:]) else value for at, value in enumerate(values)
-    )
+    return -sum(-value if value < max(values[at:]) else value for at, value in enumerate(values))
 
 
 @lru_cache(maxsize=65536)

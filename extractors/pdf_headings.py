@@ -42,6 +42,24 @@ class Heading:
     major: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    """From which size on a line is big or small, and from which distance on it stands apart."""
+
+    big: float
+    small: float
+    gap: float
+
+    @classmethod
+    def of(cls, measures: Measures, settings: ExtractSettings) -> _Limits:
+        """Return the limits for a book of these measures."""
+        return cls(
+            big=settings.heading_size_ratio * measures.size,
+            small=0.85 * measures.size,
+            gap=settings.gap_ratio * measures.leading,
+        )
+
+
 def is_ornament(line: Line) -> bool:
     """Tell whether the line is only stars, dashes or the like between two sections."""
     return bool(_ORNAMENT.match(line.text)) and len(line.text) < 30
@@ -64,7 +82,7 @@ def headings(
     run: list[Line] = []
     major = False
     for at, line in enumerate(body):
-        level = _level(body, at, bool(run), margins, measures, settings)
+        level = _level(body, at, bool(run), margins, _Limits.of(measures, settings))
         if level and run and run[-1].y - line.y > 6 * measures.leading:
             yield Heading(lines=tuple(run), major=major)
             run = []
@@ -84,23 +102,21 @@ def _level(
     at: int,
     in_heading: bool,
     margins: Margins | None,
-    measures: Measures,
-    settings: ExtractSettings,
+    limits: _Limits,
 ) -> int:
     """Return 2 for a line of a chapter heading, 1 for a lesser heading, 0 for text."""
     line = body[at]
     text = tidy(line.text)
     if len(text) > _MAX_CHARS or not any(letter.isalnum() for letter in text):
         return 0
-    if line.size >= settings.heading_size_ratio * measures.size:
-        n_chars = _big_run_chars(body, at, settings.heading_size_ratio * measures.size)
+    if line.size >= limits.big:
+        n_chars = _big_run_chars(body, at, limits.big)
         return 2 if n_chars <= _MAX_BIG_CHARS else 0
     above = body[at - 1].y - line.y if at else None
     below = line.y - body[at + 1].y if at + 1 < len(body) else None
-    wide = settings.gap_ratio * measures.leading
-    open_above = above is None or above > wide or in_heading
-    open_below = below is None or below > 0.95 * wide
-    if not open_above or margins is None or line.size < 0.85 * measures.size:
+    open_above = above is None or above > limits.gap or in_heading
+    open_below = below is None or below > 0.95 * limits.gap
+    if not open_above or margins is None or line.size < limits.small:
         return 0
     if line.x1 > margins.right - 0.1 * margins.width and not (open_below and text.isupper()):
         return 0

@@ -176,6 +176,4 @@ def _merged(left: Line, right: Line) -> Line:
     raised = right.size < 0.85 * left.size and right.y - left.y > 0.15 * left.size
     if raised:
         moved = ((offset, len(text)),)
-    return replace(
-        main, x0=left.x0, x1=max(left.x1, right.x1), text=text, marks=left.marks + moved
-    )
+    return replace(main, x0=left.x0, x1=max(left.x1, right.x1), text=text, marks=left.marks + moved)

@@ -86,5 +86,3 @@ def without_marks(line: Line, labels: set[str]) -> Line:
     if symbols := labels & {"*", "†", "‡", "§", "**", "††"}:
         text = _SYMBOL.sub(lambda hit: "" if hit.group() in symbols else hit.group(), text)
     return line if text == line.text else replace(line, text=text, marks=())
-
-

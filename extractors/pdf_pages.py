@@ -65,7 +65,7 @@ def _in_pool(
     except BrokenProcessPool as fault:
         raise SourceUnreadable(
             f"a process that read pages of {path!r} was killed, perhaps for memory",
-            "run again with workers = 1 in the recipe's [sources]",
+            "run again with workers = 1 under [sources.extract] in the recipe",
         ) from fault
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

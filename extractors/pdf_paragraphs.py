@@ -12,6 +12,7 @@ from extractors.pdf_lines import Line
 from extractors.settings import ExtractSettings
 
 _OPENS_UPPER = re.compile(r"^[\"'“‘«(\[]*[A-Z0-9À-ÞΑ-Ω]")
+_OPENING_QUOTES = '"“”«„'
 _SAME_PLACE = 2.0
 # A frame with fewer lines that hang is not taken as a list with hanging indents.
 _HANGING_LINES = 4
@@ -21,7 +22,8 @@ _HANGING_LINES = 4
 class Placed:
     """One body line with the edges that it keeps to, in points.
 
-    `block` numbers the indented run it lies in; in a `hanging` one only first lines stand out.
+    `block` numbers the indented run it lies in, `offset` is how far that is indented; in a
+    `hanging` one only first lines stand out.
     """
 
     line: Line
@@ -29,6 +31,7 @@ class Placed:
     left: float
     right: float
     justified: bool
+    offset: float = 0.0
     block: int | None = None
     kind: BlockKind = "paragraph"
     verse: bool = False
@@ -77,6 +80,7 @@ def placed(
             shape = replace(
                 plain,
                 left=left,
+                offset=left - margins.left,
                 right=max(line.x1 for line in (run if verse else peers)),
                 block=frame * 1000 + number,
                 kind=_block_kind(run, margins, measures, settings, verse),
@@ -139,9 +143,7 @@ def _is_verse(run: Sequence[Line], margins: Margins) -> bool:
     upper = sum(1 for line in run if _OPENS_UPPER.match(line.text))
     reach = max(line.x1 for line in run)
     return (
-        len(run) > 1
-        and upper >= 0.75 * len(run)
-        and reach < margins.right - 0.12 * margins.width
+        len(run) > 1 and upper >= 0.75 * len(run) and reach < margins.right - 0.12 * margins.width
     )
 
 
@@ -198,12 +200,14 @@ def _starts(
     return ended and _ends_early(last) and bool(_OPENS_UPPER.match(line.line.text))
 
 
-def _starts_after_break(
-    last: Placed, line: Placed, ended: bool, settings: ExtractSettings
-) -> bool:
+def _starts_after_break(last: Placed, line: Placed, ended: bool, settings: ExtractSettings) -> bool:
     """Tell whether a new page or column begins with a new paragraph."""
     if last.kind != line.kind:
-        return ended or line.kind == "quote"
+        # One line at the foot does not show that it opens the block that goes on overleaf.
+        apart = abs(last.offset + last.indent - line.offset - line.indent)
+        return ended or (line.kind == "quote" and apart > _SAME_PLACE)
+    if line.kind == "quote" and ended and line.line.text[0] in _OPENING_QUOTES:
+        return True
     indented = line.indent > settings.indent_points
     if indented and (ended or last.short > 0.25):
         return True

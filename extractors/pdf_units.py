@@ -127,7 +127,7 @@ def _flowed(
         first = run[0].line
         yield Unit(
             place=places[first],
-            kind="caption" if is_caption(first, measures) else run[0].kind,
+            kind="caption" if is_caption(first, measures) else run[-1].kind,
             lines=tuple(each.line for each in run),
             verse=run[0].verse,
         )

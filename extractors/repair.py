@@ -27,11 +27,15 @@ _HEAD = re.compile(r"([^\W_]+(?:['’][^\W_]+)*)(?:-[^\W_]+)*")
 _DASH_END = re.compile(r"[^\s][—–]$")
 # Halves of words that English writes as one; both of them stand alone too, so that only this
 # list tells "any-where" at a line's end from "darning-needle".
-_LEADING = frozenset(
-    ["any", "some", "every", "no", "where", "there", "here", "when", "what", "who", "how", "him", "her", "them", "your", "our", "my", "it", "out", "with", "under", "over", "up", "down", "fore", "for", "in", "un", "re", "dis", "mis", "pre", "per", "con", "com", "be", "en", "em", "im", "ex", "ad", "ab", "al", "after", "inter", "trans", "sub", "never", "not", "how", "court"]
+_LEADING = re.compile(
+    "any|some|every|no|not|never|where|there|here|when|what|who|how|him|her|them|your|our|my|it"
+    "|out|with|under|over|up|down|fore|for|in|un|re|dis|mis|pre|per|con|com|be|en|em|im|ex|ad|ab"
+    "|al|after|inter|trans|sub|court"
 )
-_TRAILING = frozenset(
-    ["less", "ness", "ful", "ward", "wards", "where", "with", "withal", "from", "self", "selves", "body", "thing", "things", "ever", "times", "upon", "time", "fore", "able", "ment", "ship", "hood", "some", "wise", "man", "men", "woman", "women", "out", "over", "in", "into", "on", "to", "ing", "ed", "er", "ers", "est", "ly", "more", "land", "side", "stand", "stood", "hold", "held", "son", "day", "days", "way", "ways"]
+_TRAILING = re.compile(
+    "less|ness|ful|wards?|where|with|withal|from|self|selves|body|things?|ever|times?|upon|fore"
+    "|able|ment|ship|hood|some|wise|man|men|woman|women|out|over|in|into|on|to|ing|ed|ers?|est|ly"
+    "|more|land|side|stand|stood|hold|held|son|days?|ways?|backs?"
 )
 _ENDINGS = ("s", "es", "d", "ed", "ing", "ly", "er", "ers", "or", "’s", "'s")
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
@@ -89,6 +93,9 @@ def _keeps_hyphen(left: str, head: re.Match[str], words: Counter[str]) -> bool:
         return True
     plain, hyphened = words[left + right], words[f"{left}-{right}"]
     if compound != right:
+        # something-which-you- | do-not: a chain goes on over the line's end.
+        if "-" in left:
+            return True
         plain += words[left + compound]
         hyphened += words[f"{left}-{compound}"]
     if plain or hyphened:
@@ -98,7 +105,7 @@ def _keeps_hyphen(left: str, head: re.Match[str], words: Counter[str]) -> bool:
         return True
     if last.endswith(("ing", "ed")) and len(last) > 5 and _known(right, words):
         return True
-    if last in _LEADING or right in _TRAILING or min(len(last), len(right)) < 3:
+    if _LEADING.fullmatch(last) or _TRAILING.fullmatch(right) or min(len(last), len(right)) < 3:
         return False
     return _known(last, words) and _known(right, words) and not _known(last + right, words)
 
@@ -110,7 +117,5 @@ def _known(word: str, words: Counter[str]) -> bool:
     stems = {word, *(word[: -len(end)] for end in _ENDINGS if word.endswith(end))}
     stems |= {stem[:-1] for stem in stems if stem[-2:-1] == stem[-1:]}
     return any(
-        words[stem] or any(words[stem + end] for end in _ENDINGS)
-        for stem in stems
-        if len(stem) > 3
+        words[stem] or any(words[stem + end] for end in _ENDINGS) for stem in stems if len(stem) > 3
     )

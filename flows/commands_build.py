@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from data.errors import RecipeError
 from flows import options as o
-from flows.context import Context
+from flows.options import WORKSPACE
 
-WORKSPACE = Path("workspace")
+if TYPE_CHECKING:
+    from flows.context import Context
+
 Sources = Annotated[
     list[str] | None, typer.Argument(metavar="SOURCE...", help="Files, folders or globs.")
 ]
@@ -83,21 +85,18 @@ def _close(changed: dict[str, int], workspace: Path) -> None:
     where = "" if workspace == WORKSPACE else f" -w {workspace}"
     if not changed:
         typer.echo("Nothing to do: every source is taken in, asked, composed, trained and merged.")
-    typer.echo(
-        "\n".join(
-            [
-                "",
-                "What next:",
-                f"  memoirist chat{where}                    talk to the persona",
-                f"  memoirist chat --compare{where}          base and tuned side by side",
-                f"  memoirist look coverage{where}           what was found, kept, dropped, and why",
-                f"  memoirist look why ID{where}             one pair back to its page",
-                "  memoirist build SOURCE... --persona NAME --base-url URL --model LLM"
-                " --base-model Qwen/Qwen2.5-1.5B",
-                "                                    your sources, a real interviewer, a real base",
-            ]
-        )
+    lines = (
+        (f"memoirist chat{where}", "talk to the persona"),
+        (f"memoirist chat --compare{where}", "base and tuned model side by side"),
+        (f"memoirist look coverage{where}", "what was found, kept and dropped, by which rule"),
+        (f"memoirist look kept{where}", "the pairs; `look why ID` leads one back to its page"),
+        ("memoirist build SOURCE... --persona NAME \\", "your own sources,"),
+        ("  --base-url URL --model LLM \\", "  a real interviewer,"),
+        ("  --base-model PATH_OR_HUB_ID -w FOLDER", "  and a real base"),
     )
+    typer.echo("\nWhat next:")
+    for command, told in lines:
+        typer.echo(f"  {command:<46} {told}")
 
 
 def refresh(

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from flows import options as o
-
-WORKSPACE = Path("workspace")
+from flows.options import WORKSPACE
 
 
 class TableFormat(StrEnum):
@@ -69,7 +68,7 @@ def look(
     """Show tables and sizes, what was dropped and why, coverage, or one pair's lineage."""
     from flows.looking import show
 
-    show(o.open_workspace(workspace).workspace.store, what, subject, limit, form.value)
+    show(o.open_store(workspace), what, subject, limit, form.value)
 
 
 def sql(
@@ -80,8 +79,7 @@ def sql(
     """Run a query on the workspace's tables; nothing can be changed by it."""
     from flows.looking import print_rows
 
-    store = o.open_workspace(workspace).workspace.store
-    print_rows(store.query(query), form.value)
+    print_rows(o.open_store(workspace).query(query), form.value)
 
 
 def export(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from flows import options as o
-
-WORKSPACE = Path("workspace")
+from flows.options import WORKSPACE
 
 
 def chat(

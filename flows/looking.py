@@ -9,18 +9,19 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
 from data.errors import NothingToDo, QueryError
-from data.export import Format, export
 from data.nouns import Conversation
 from data.store import SQL, Store
-from flows.context import Context
-from flows.curating import latest_dataset
+
+if TYPE_CHECKING:
+    from data.export import Format
+    from flows.context import Context
 
 _ORDER = {
     "dropped": "SELECT subject, rule, count(*) AS n, any_value(reason) AS reason,"
@@ -61,7 +62,7 @@ def _cell(value: object) -> str:
 def _table(rows: pa.Table) -> None:
     # A pipe has no width; what a person reads later should still hold the whole row.
     width = shutil.get_terminal_size((160, 40)).columns if sys.stdout.isatty() else 200
-    console = Console(width=width, highlight=False)
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for name, kind in zip(rows.column_names, rows.schema.types, strict=True):
         number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
@@ -70,16 +71,14 @@ def _table(rows: pa.Table) -> None:
         )
     for row in rows.to_pylist():
         shown.add_row(*(_short(_cell(value)) for value in row.values()))
-    console.print(shown, markup=False)
+    console.print(shown)
     if rows.num_rows == 0:
         console.print("(no rows)")
 
 
 def _short(text: str, limit: int = 240) -> str:
-    from rich.markup import escape
-
     flat = " ".join(text.split())
-    return escape(flat if len(flat) <= limit else flat[: limit - 1] + "…")
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 def show(store: Store, what: str, subject: str | None, limit: int, form: str) -> None:
@@ -119,6 +118,9 @@ def _lineage(store: Store, subject: str | None) -> pa.Table:
 
 def export_dataset(context: Context, output: Path, form: str, split: str | None) -> str:
     """Write the newest dataset, or one split of it, and tell how much that was."""
+    from data.export import export
+    from flows.curating import latest_dataset
+
     dataset = latest_dataset(context)
     if dataset is None:
         raise NothingToDo("there is no dataset to export", "make one with `memoirist compose`")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from data.errors import RecipeError
-from flows import recipe as recipes
-from flows.context import Context
-from flows.report import Report
-from flows.workspace import Workspace
 
+# `--help` answers at once because pydantic, duckdb and the extractors load only when a command
+# runs.
+if TYPE_CHECKING:
+    from data.store import Store
+    from flows.context import Context
+
+WORKSPACE = Path("workspace")
 WorkspaceOption = Annotated[
     Path,
     typer.Option("-w", "--workspace", envvar="MEMOIRIST_WORKSPACE", help="Folder of this persona."),
@@ -85,7 +88,19 @@ def open_workspace(
     workspace: Path, recipe: Path | None = None, wanted: Mapping[str, Any] | None = None
 ) -> Context:
     """Return the surroundings of a single command: its steps run directly, without Prefect."""
+    from flows import recipe as recipes
+    from flows.context import Context
+    from flows.report import Report
+    from flows.workspace import Workspace
+
     report = Report()
     place = Workspace(workspace, on_wait=report.note)
     path = recipe or (place.recipe if place.recipe.exists() else None)
     return Context(place, recipes.load(path, wanted), report)
+
+
+def open_store(workspace: Path) -> Store:
+    """Return the tables of a workspace for reading; no recipe is needed for that."""
+    from data.store import FILE, Store
+
+    return Store(workspace / FILE)

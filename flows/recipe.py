@@ -216,15 +216,17 @@ def _nearest(parts: Sequence[str]) -> str:
         if field is None or not _is_table(field.annotation):
             break
         model = cast("type[BaseModel]", field.annotation)
-    known = {key: key for key in model.model_fields}
-    near = difflib.get_close_matches(parts[-1], known, n=2, cutoff=0.5)
-    if not near:
-        # The key may exist, but in another table.
-        everywhere = {
-            key: f"{table}.{key}"
-            for table, field in Recipe.model_fields.items()
-            if _is_table(field.annotation)
-            for key in cast("type[BaseModel]", field.annotation).model_fields
-        }
-        near = [everywhere[k] for k in difflib.get_close_matches(parts[-1], everywhere, n=2)]
+    everywhere = {
+        key: f"{table}.{key}"
+        for table, field in Recipe.model_fields.items()
+        if _is_table(field.annotation)
+        for key in cast("type[BaseModel]", field.annotation).model_fields
+    }
+    wrong = parts[-1]
+    if wrong in everywhere:
+        near = [everywhere[wrong]]  # a right key in the wrong table
+    else:
+        near = difflib.get_close_matches(wrong, model.model_fields, n=2) or [
+            everywhere[key] for key in difflib.get_close_matches(wrong, everywhere, n=2)
+        ]
     return " or ".join(repr(key) for key in near)

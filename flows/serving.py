@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from data.errors import NothingToDo, RecipeError
 from flows.context import Context
 from flows.prefect_server import running
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
 
 
 def serve_deployments(context: Context, workspace: Path, recipe: Path | None) -> None:
@@ -39,8 +43,9 @@ def serve_deployments(context: Context, workspace: Path, recipe: Path | None) ->
             "serve", f"refresh at {settings.cron!r} ({settings.timezone}), build on demand; {url}"
         )
         context.report.note("Ctrl-C ends it; a running refresh goes on where it stopped next time")
-        serve(
+        deployments = (
             build.to_deployment("build", parameters=parameters),
             refresh.to_deployment("refresh", parameters=parameters, schedule=schedule),
-            print_starting_message=False,
         )
+        # Outside an event loop `to_deployment` has already run and is no coroutine.
+        serve(*cast("tuple[RunnerDeployment, ...]", deployments), print_starting_message=False)

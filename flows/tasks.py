@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
     from flows.context import Call
     from flows.recipe import FlowSettings
 
@@ -42,8 +44,7 @@ def as_tasks(settings: FlowSettings) -> Call:
 
     def call(verb: str, label: str, step: Callable[[], R]) -> R:
         name = f"{verb} {label}".replace("{", "(").replace("}", ")")
-        run = task(
-            step_of(step),
+        named = task(
             name=verb,
             task_run_name=name,
             cache_policy=NO_CACHE,
@@ -52,12 +53,12 @@ def as_tasks(settings: FlowSettings) -> Call:
             retry_delay_seconds=settings.retry_delay_seconds,
             retry_condition_fn=_worth_retrying,
         )
-        return run()
+        return named(_plain(step))()
 
     return call
 
 
-def step_of(step: Callable[[], R]) -> Callable[[], R]:
+def _plain(step: Callable[[], R]) -> Callable[[], R]:
     """Return a plain function around a step, which may be a partial that Prefect cannot name."""
 
     def run() -> R:
@@ -66,12 +67,12 @@ def step_of(step: Callable[[], R]) -> Callable[[], R]:
     return run
 
 
-def _worth_retrying(_task: object, _run: object, state: object) -> bool:
+def _worth_retrying(_task: object, _run: object, state: State[object]) -> bool:
     """Tell a passing fault from a source that is refused for good."""
     from data.errors import MemoiristError
 
     try:
-        state.result()  # type: ignore[attr-defined]
+        state.result()
     except MemoiristError:
         return False
     except Exception:  # noqa: BLE001 - whatever it is, it is no verdict of ours

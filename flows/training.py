@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -52,8 +51,21 @@ def train_model(context: Context) -> Run:
             tx.upsert([run])
             tx.upsert(metrics)
     context.count("train", 1)
-    context.report.step("train", result.summary, seconds())
+    context.report.step("train", _summary(result), seconds())
     return run
+
+
+def _summary(result: TrainResult) -> str:
+    held = (
+        f", held-out loss {result.base_eval_loss:.3f} -> {result.eval_loss:.3f}"
+        if result.base_eval_loss is not None and result.eval_loss is not None
+        else ""
+    )
+    return (
+        f"{result.steps} steps on {result.n_train} conversations{held}; best at step"
+        f" {result.best_step}, {result.stopped_by}; {result.tokens_per_second:,.0f} tokens/s,"
+        f" peak {result.peak_memory_mb:,.0f} MB"
+    )
 
 
 def run_of(context: Context, dataset: Dataset) -> str:
@@ -128,8 +140,9 @@ def merge_model(context: Context) -> Model:
     folder = context.workspace.run_folder(run.id)
     if before and (context.workspace.root / str(before[0].merged_path)).exists():
         return before[0]
-    from train.base import prepare_base
     from train.merge import merge
+
+    from train.base import prepare_base
 
     with context.timed() as seconds, context.report.progress("merge", "steps"):
         base = prepare_base(run.base_model, context.workspace.bases)
@@ -222,8 +235,3 @@ def champion(context: Context) -> tuple[Model, Run]:
             f"the merged model {str(path)!r} is gone", "run `memoirist merge` to make it again"
         )
     return found[0], run
-
-
-def room_for(context: Context) -> int:
-    """Return the free bytes on the workspace's disk."""
-    return shutil.disk_usage(context.workspace.root).free

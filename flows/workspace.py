@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data.errors import DiskFull, StoreError, StoreLocked
-from data.store import Store
+from data.store import FILE, Store
 
 
 class Workspace:
@@ -17,7 +17,7 @@ class Workspace:
 
     def __init__(self, root: Path, on_wait: Callable[[str], None] | None = None) -> None:
         self.root = root
-        self.store = Store(root / "memoirist.duckdb", on_wait=on_wait)
+        self.store = Store(root / FILE, on_wait=on_wait)
         self.recipe = root / "recipe.toml"
         self.bases = root / "bases"
         self.runs = root / "runs"

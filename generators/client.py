@@ -164,7 +164,9 @@ class Client:
             parameters["temperature"] = self._settings.temperature
         if endpoint.structured == "json_schema":
             named = {"name": "interview", "strict": True, "schema": dict(schema)}
-            parameters["response_format"] = {"type": "json_schema", "json_schema": named}
+            form = {"type": "json_schema", "json_schema": named}
+            # As a plain body: the SDK walks through typed parameters, a sixth of all our time.
+            parameters["extra_body"] = {"response_format": form}
         elif endpoint.structured == "json_object":
             parameters["response_format"] = {"type": "json_object"}
         return parameters

@@ -30,9 +30,11 @@ class Names:
             last, before = tokens[end - 1], tokens[start - 1].lower()
             after = tokens[end].lower() if end < len(tokens) else "."
             owns = _POSSESSIVE.sub("", last)
-            if before in self._lists["before_places"] and owns == last:
+            stands_in = before in self._lists["before_places"]
+            speaks = after in self._lists["speaks"] and not stands_in
+            if stands_in and owns == last:
                 self._places[owns] += 1
-            if tokens[start].lower() in self._lists["titles"] or after in self._lists["speaks"]:
+            if speaks or tokens[start].lower() in self._lists["titles"]:
                 self._people[owns] += 2
             self._articles[owns] += 1 if before in self._lists["articles"] else -1
 
@@ -46,6 +48,8 @@ class Names:
                 continue
             titled = run[0].lower() in self._lists["titles"]
             kind = "person" if titled else self._kind(run[-1])
+            if kind == "name" and "capital_nouns" in self._lists:
+                continue  # German writes every noun with a capital
             text = " ".join(
                 f"{word}." if word.lower() in _DOTTED or len(word) == 1 else word for word in run
             )
@@ -94,9 +98,11 @@ class Names:
     def _abbreviates(self, tokens: Sequence[str], place: int) -> bool:
         return place > 1 and tokens[place - 1] == "." and tokens[place - 2].lower() in _DOTTED
 
-    @staticmethod
-    def _continues(tokens: Sequence[str], place: int) -> bool:
+    def _continues(self, tokens: Sequence[str], place: int) -> bool:
         word = tokens[place]
+        if word in self._lists["particles"]:  # "Madame de Warens"
+            follows = tokens[place + 1] if place + 1 < len(tokens) else ""
+            return tokens[place - 1][0].isupper() and follows[:1].isupper()
         if word == ".":
             before = tokens[place - 1]
             return (len(before) == 1 and before != "I") or before.lower() in _DOTTED

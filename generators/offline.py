@@ -129,21 +129,24 @@ def _choose(passage: Passage, reader: _Reader, written: _Written) -> tuple[_Cand
     sheet = reader.sheet
     spare: _Candidate | None = None
     reason = "no template fits"
-    refused: dict[str, str | None] = {}
+    tried: set[str] = set()
     traditional = sheet.lang == "zh" and is_traditional(passage.text, sheet)
     for candidate in _candidates(passage, reader):
         if traditional:
             candidate = _Candidate(to_traditional(candidate.text, sheet), candidate.template)
-        if candidate.text in refused:
+        if candidate.text in tried or written.opener_full(candidate.text):
             continue
-        refused[candidate.text] = _refusal(candidate.text, passage.text, sheet.lang)
-        fault = refused[candidate.text]
+        tried.add(candidate.text)
+        resembles = written.resembles(candidate)
+        if resembles and spare is not None:
+            continue
+        fault = _refusal(candidate.text, passage.text, sheet.lang)
         if fault is not None:
             reason = fault
-        elif not written.opener_full(candidate.text):
-            if not written.resembles(candidate):
-                return candidate, ""
-            spare = spare or candidate
+        elif resembles:
+            spare = candidate
+        else:
+            return candidate, ""
     return spare, reason
 
 

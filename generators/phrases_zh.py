@@ -25,6 +25,8 @@ class ChinesePhrases:
         self._characters = 0
         self._document: Counter[str] = Counter()
         self._total: Counter[str] = Counter()
+        self._nouns: Counter[str] = Counter()
+        self._verbs: Counter[str] = Counter()
         self._before: defaultdict[str, set[str]] = defaultdict(set)
         self._after: defaultdict[str, set[str]] = defaultdict(set)
         for text in texts:
@@ -36,6 +38,7 @@ class ChinesePhrases:
             self._document.update(seen)
 
     def _read(self, run: str, edge: str, seen: set[str]) -> None:
+        lists = self._lists
         self._characters += len(run) - 2
         for length in (1, *_LENGTHS):
             for start in range(1, len(run) - length):
@@ -43,6 +46,13 @@ class ChinesePhrases:
                 self._total[gram] += 1
                 seen.add(gram)
                 before, after = run[start - 1], run[start + length]
+                if length > 1:
+                    self._nouns[gram] += (before in lists["noun_before"]) + (
+                        after in lists["noun_after"]
+                    )
+                    self._verbs[gram] += (before in lists["verb_before"]) + (
+                        after in lists["verb_after"]
+                    )
                 self._before[gram].add(edge if before == "\n" else before)
                 self._after[gram].add(edge if after == "\n" else after)
 
@@ -57,6 +67,10 @@ class ChinesePhrases:
                 continue
             rarity = math.log(1 + (self._passages + 1) / (self._document[gram] + 2))
             score = (0.5 + min(count, 5)) * rarity * (1 + 0.25 * (len(gram) - 2))
+            nouns, verbs = self._nouns[gram], self._verbs[gram]
+            if nouns <= verbs:
+                continue
+            score *= (nouns + 0.5) / (nouns + 2 * verbs + 1)
             if count == 1 and self._total[gram] < 4:
                 score *= 0.5  # met once: more often a turn of phrase than a subject
             found.append(Phrase(text=gram, kind=self._kind(gram), score=score))

@@ -34,7 +34,7 @@ SCHEMA: dict[str, Any] = {
 }
 _KEYS = frozenset({"is_answer", "questions", "question"})
 _THINKING = re.compile(r"^.*</think(?:ing)?>|<think(?:ing)?>.*$", re.DOTALL | re.IGNORECASE)
-_LABEL = re.compile(r"^\s*(?:\d+[.)]|[-*•]|Q\d*[:.])\s*|^[\"“]|[\"”]$")
+_LABEL = re.compile(r"^\s*(?:\d+[.)]|[-*•]|Q\d*[:.])\s*")
 
 
 class Suggestion(BaseModel):
@@ -136,7 +136,7 @@ def _confidence(value: object) -> object:
 
 def _lone_question(text: str) -> Reply | None:
     """Take a reply of nothing but one question as that question."""
-    line = _LABEL.sub("", text.strip()).strip()
+    line = _LABEL.sub("", text.strip()).strip(' "“”')
     if "\n" in line or len(line) > 400 or not line.endswith(("?", "？")) or "{" in line:
         return None
     return Reply(is_answer=True, confidence=0.5, questions=(Suggestion(type="other", text=line),))

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -232,7 +232,8 @@ class OpenAIServer:
         return self._error(429, "You exceeded your current quota", "insufficient_quota")
 
 
-_BREAKS: dict[str, Callable[[OpenAIServer, web.Request], Any]] = {
+_Break = Callable[[OpenAIServer, web.Request], Awaitable[web.StreamResponse]]
+_BREAKS: dict[str, _Break] = {
     "hang": OpenAIServer._hang,
     "drop": OpenAIServer._drop,
     "truncated": OpenAIServer._truncate,
@@ -255,10 +256,10 @@ def _questions(material: str) -> list[dict[str, str]]:
     seed = random.Random(digest)
     if re.search(r"[\u4e00-\u9fff]", material):
         tails = ("您最难忘的是哪一刻？", "后来又怎么样了？", "您当时心里怎么想？")
-        kinds = ("story", "follow-up", "feeling")
+        spoken = ("story", "follow-up", "feeling")
         return [
             {"type": kind, "text": f"说起第{int(digest[:3], 16)}件往事，{tail}"}
-            for kind, tail in zip(kinds, tails, strict=True)
+            for kind, tail in zip(spoken, tails, strict=True)
         ]
     mark = _MARK.search(material)
     name = mark.group() if mark else f"number {digest[:8]}"

@@ -21,7 +21,7 @@ from tests.openai_server import OpenAIServer, Script
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 KEY = "sk-test-0123456789abcdef"
 PROSE = (
-    "I had been working in the garden since the early morning when my neighbour {mark} came by with "
+    "I had been working in the garden since early morning when my neighbour {mark} came by with "
     "news that changed everything we had planned for that summer. We sat down on the wall, and he "
     "told me slowly, choosing each word, that the mill would close before winter came. I remember "
     "that I looked at the beans and thought about who would eat them. "

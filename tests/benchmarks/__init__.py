@@ -1,0 +1,1 @@
+"""Timings, side by side with what they are compared with; `make bench` runs them all."""

@@ -1,0 +1,8 @@
+"""Run every benchmark, one after the other."""
+
+from __future__ import annotations
+
+from tests.benchmarks import spine
+
+if __name__ == "__main__":
+    spine.main()

@@ -1,0 +1,96 @@
+"""The recipe: every key documented, unknown keys refused with the nearest, flags over file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from data.errors import RecipeError
+from flows.options import overrides
+from flows.recipe import Recipe, document_keys, dump, load
+
+
+def _tables(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    yield prefix, model
+    for key, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _tables(field.annotation, f"{prefix}.{key}".strip("."))
+
+
+def test_every_key_is_documented() -> None:
+    for prefix, model in _tables(Recipe):
+        assert model.model_config.get("extra") == "forbid", prefix
+        for key, field in model.model_fields.items():
+            if prefix:
+                assert field.description, f"{prefix}.{key}"
+
+
+def test_the_printed_keys_are_the_defaults() -> None:
+    lines = document_keys().splitlines()
+    values = [line[2:] for line in lines if line.startswith("# ") and " = " in line]
+    tables = [line for line in lines if line.startswith("[")]
+    assert {"[persona]", "[train]", "[curate.gates]", "[refresh]"} <= set(tables)
+    assert any(line.startswith("min_new_pairs = 50") for line in values)
+    tomllib.loads("\n".join(line for line in lines if not line.startswith("#")))
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("[train]\nlearningrate = 1", "learning_rate"),
+        ("[trian]\nrank = 1", "train"),
+        ("[persona]\nrank = 1", "train.rank"),
+        ("[train]\nrank = 'big'", "rank"),
+        ("[passages]\nmin_words = 400", "min_words"),
+        ("[train\nrank = 1", "no TOML"),
+        ("[interview]\nbase_url = 'localhost'", "http://"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_line(tmp_path: Path, text: str, hint: str) -> None:
+    with pytest.raises(RecipeError) as refused:
+        load(_write(tmp_path, text))
+    assert hint in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_recipe_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no recipe at"):
+        load(tmp_path / "nothing.toml")
+
+
+def test_flags_win_over_the_file_and_relative_sources_start_at_it(tmp_path: Path) -> None:
+    path = _write(tmp_path, "[sources]\ninclude = ['books']\n[train]\nrank = 4\nseed = 7\n")
+    recipe = load(path, overrides(["train.rank=8", "persona.name=Ada"], train__seed=9, x=None))
+    assert (recipe.train.rank, recipe.train.seed, recipe.persona.name) == (8, 9, "Ada")
+    assert recipe.sources.include == [str(tmp_path / "books")]
+
+
+def test_what_is_saved_is_what_was_resolved(tmp_path: Path) -> None:
+    recipe = load(None, {"persona.name": "微调 O'Hara", "train.rank": 8, "curate.min_score": 0.5})
+    assert load(_write(tmp_path, dump(recipe))) == recipe
+    assert dump(Recipe()) == ""
+
+
+@pytest.mark.parametrize("assignment", ["train.rank", "=4"])
+def test_a_set_without_key_or_value_is_refused(assignment: str) -> None:
+    with pytest.raises(RecipeError, match="KEY=VALUE"):
+        overrides([assignment])
+
+
+def test_the_system_prompt_discloses_an_ai() -> None:
+    recipe = load(None, {"persona.name": "Ada Marrow"})
+    assert "AI persona" in recipe.persona.system_prompt("en")
+    assert "Ada Marrow" in recipe.persona.system_prompt("en")
+    assert "AI" in recipe.persona.system_prompt("zh")
+    own = load(None, {"persona.name": "Ada", "persona.system": "You are {name}."})
+    assert own.persona.system_prompt("en") == "You are Ada."

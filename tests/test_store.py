@@ -1,0 +1,191 @@
+"""The store: one writer, short transactions, waiting, views that add up."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from data.errors import NothingToDo, QueryError, StoreError, StoreLocked
+from data.nouns import Block, Conversation, Pair, Passage, Source, Verdict
+from data.store import Store
+from tests.rows import NOW, block, document, pair, passage, source
+
+
+def test_rows_come_back_as_they_were_written(store: Store) -> None:
+    one = passage(1, block_ids=("b1", "b2"), page_first=3, chapter="One")
+    talk = Conversation(
+        id="c",
+        dataset_id="d",
+        split="train",
+        pair_ids=("p",),
+        messages=[{"role": "user", "content": "微调测试"}],
+        n_tokens=3,
+    )
+    with store.writing() as tx:
+        assert tx.upsert([one]) == 1
+        assert tx.upsert([talk]) == 1
+        assert tx.upsert([]) == 0
+    (found,) = store.nouns(Passage)
+    assert replace(found, block_ids=tuple(found.block_ids)) == one
+    assert store.nouns(Conversation)[0].messages == talk.messages
+
+
+def test_a_second_write_of_a_key_replaces_the_first(store: Store) -> None:
+    for title in ("old", "new"):
+        with store.writing() as tx:
+            tx.upsert([replace(source(), title=title)])
+    assert [s.title for s in store.nouns(Source)] == ["new"]
+
+
+def test_a_failing_transaction_writes_nothing(store: Store) -> None:
+    with store.writing() as tx:
+        tx.upsert([source()])
+    with pytest.raises(AttributeError), store.writing() as tx:
+        tx.upsert([source(number=1), document()])
+    assert len(store.nouns(Source)) == 1
+
+
+def test_reading_before_there_is_a_workspace(store: Store) -> None:
+    with pytest.raises(NothingToDo, match="memoirist build"):
+        store.query("SELECT 1")
+
+
+@pytest.mark.parametrize("sql", ["SELECT * FROM nowhere", "DELETE FROM pairs", "SELEC 1"])
+def test_a_wrong_or_writing_query_is_refused_in_one_line(store: Store, sql: str) -> None:
+    with store.writing() as tx:
+        tx.upsert([source()])
+    with pytest.raises(QueryError) as refused:
+        store.query(sql)
+    assert "\n" not in str(refused.value)
+    assert len(store.nouns(Source)) == 1
+
+
+def test_any_duckdb_client_opens_the_file(store: Store) -> None:
+    with store.writing() as tx:
+        tx.upsert([source()])
+    with duckdb.connect(str(store.path), read_only=True) as client:
+        names = {
+            name for (name,) in client.execute("SELECT view_name FROM duckdb_views()").fetchall()
+        }
+        assert {"kept", "dropped", "lineage", "coverage"} <= names
+        assert client.execute("SELECT title FROM sources").fetchone() == ("Book 0",)
+
+
+def test_a_damaged_file_is_refused_with_a_next_step(store: Store) -> None:
+    store.path.write_bytes(b"not a database" * 500)
+    with pytest.raises(StoreError, match="move it away"):
+        store.query("SELECT 1")
+
+
+def _hold(path: Path, ready: Path) -> subprocess.Popen[bytes]:
+    code = (
+        "import duckdb, sys, time, pathlib;"
+        f"c = duckdb.connect({str(path)!r});"
+        f"pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
+    )
+    return subprocess.Popen([sys.executable, "-c", code])
+
+
+def test_a_reader_says_that_a_build_is_running(store: Store, tmp_path: Path) -> None:
+    with store.writing() as tx:
+        tx.upsert([source()])
+    holder = _hold(store.path, tmp_path / "ready")
+    try:
+        while not (tmp_path / "ready").exists():
+            time.sleep(0.02)
+        with pytest.raises(StoreLocked, match="a build is running"):
+            Store(store.path, wait_seconds=0.2).query("SELECT 1")
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_a_writer_waits_for_a_reader_and_says_so(store: Store, tmp_path: Path) -> None:
+    with store.writing() as tx:
+        tx.upsert([source()])
+    holder = _hold(store.path, tmp_path / "ready")
+    while not (tmp_path / "ready").exists():
+        time.sleep(0.02)
+    threading.Timer(1.6, holder.kill).start()
+    said: list[str] = []
+    with Store(store.path, on_wait=said.append).writing() as tx:
+        tx.upsert([source(number=1)])
+    holder.wait()
+    assert len(said) == 1
+    assert "another program" in said[0]
+    assert len(store.nouns(Source)) == 2
+
+
+def _write_for_ever(path: str) -> None:
+    own = Store(Path(path))
+    for n in range(10_000):
+        with own.writing() as tx:
+            tx.upsert([source(number=n)])
+            tx.upsert([replace(block(n, "text"), document_id=source(number=n).id)])
+
+
+def test_a_killed_writer_leaves_whole_transactions(store: Store) -> None:
+    child = multiprocessing.get_context("spawn").Process(
+        target=_write_for_ever, args=(str(store.path),)
+    )
+    child.start()
+    while not store.path.exists():
+        time.sleep(0.02)
+    time.sleep(1.0)
+    assert child.pid is not None
+    os.kill(child.pid, signal.SIGKILL)
+    child.join()
+    sources = {s.id for s in store.nouns(Source)}
+    assert sources
+    assert {b.document_id for b in store.nouns(Block)} == sources
+
+
+def _drop(subject: str, subject_id: str, rule: str) -> Verdict:
+    return Verdict(
+        subject_id=subject_id,
+        subject=subject,
+        rule=rule,
+        keep=False,
+        reason="because",
+        created_at=NOW,
+        source_id=source().id,
+    )
+
+
+def test_coverage_adds_up_and_counts_each_thing_once(store: Store) -> None:
+    blocks = [block(n, f"text {n}") for n in range(5)]
+    pairs = [pair(n) for n in range(3)]
+    with store.writing() as tx:
+        tx.upsert([source()])
+        tx.upsert([document()])
+        tx.upsert(blocks)
+        tx.upsert(pairs)
+        tx.upsert(
+            [
+                _drop("blocks", blocks[0].id, "folio"),
+                _drop("blocks", blocks[0].id, "footnote"),
+                _drop("blocks", blocks[1].id, "folio"),
+                _drop("documents", "a line that never became a document", "bad_row"),
+                _drop("pairs", pairs[0].id, "low_score"),
+                replace(_drop("pairs", pairs[1].id, "flag"), keep=True),
+            ]
+        )
+    rows = {row["subject"]: row for row in store.rows("FROM coverage")}
+    for row in rows.values():
+        assert row["found"] == row["kept"] + row["dropped"]
+    assert (rows["blocks"]["found"], rows["blocks"]["dropped"]) == (5, 2)
+    assert rows["blocks"]["by_rule"] == "folio 2"
+    assert (rows["documents"]["found"], rows["documents"]["kept"]) == (2, 1)
+    assert rows["documents"]["by_rule"] == "bad_row 1"
+    assert (rows["pairs"]["kept"], rows["pairs"]["by_rule"]) == (2, "low_score 1")
+    assert store.nouns(Pair)

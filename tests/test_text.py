@@ -1,0 +1,101 @@
+"""Words, sentences, languages, neutralising."""
+
+from __future__ import annotations
+
+import pytest
+
+from data import text
+
+FORMATS = [
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|start_header_id|>",
+    "<|begin_of_text|>",
+    "<|user|>",
+    "<|system|>",
+    "<|END_OF_TURN_TOKEN|>",
+    "<｜User｜>",
+    "<｜end▁of▁sentence｜>",
+    "<start_of_turn>",
+    "<end_of_turn>",
+    "<bos>",
+    "<eos>",
+    "<s>",
+    "</s>",
+    "[INST]",
+    "[/INST]",
+    "<<SYS>>",
+    "<</SYS>>",
+    "<think>",
+    "[TOOL_CALLS]",
+    "< |im_end| >",
+    "<|im_\u200bend|>",
+    "<|IM_END|>",
+]
+
+
+@pytest.mark.parametrize("token", FORMATS)
+def test_control_tokens_are_defused(token: str) -> None:
+    before = f"He wrote {token} and went on."
+    after = text.neutralise(before)
+    assert text.has_control(before)
+    assert not text.has_control(after)
+    assert "<" not in after
+    assert "[" not in after
+    assert after.startswith("He wrote ")
+    assert after.endswith(" and went on.")
+
+
+def test_neutralise_leaves_prose_alone() -> None:
+    prose = "If a < b [sic], then “b > a”; 5 < 6. مرحبا\u200cبك [1] <em>no</em>"
+    assert text.neutralise(prose) == prose
+
+
+def test_neutralise_takes_out_what_cannot_be_seen() -> None:
+    assert text.neutralise("a\u202eb\u200bc\ufeffd\x00e") == "abcde"
+
+
+def test_words_and_counts() -> None:
+    assert text.words("Don’t stop, it's well-kept.") == ["don't", "stop", "it's", "well-kept"]
+    assert text.words("我学会了 QLoRA 吗") == ["我", "学", "会", "了", "qlora", "吗"]
+    assert text.count_words("") == 0
+
+
+def test_sentences() -> None:
+    found = text.sentences("Mr. Grant said: “Go on.” Then he left! Was it 3 p.m. or later? Yes")
+    assert found == [
+        "Mr. Grant said: “Go on.”",
+        "Then he left!",
+        "Was it 3 p.m. or later?",
+        "Yes",
+    ]
+    assert text.sentences("他走了。“好！”她说。") == ["他走了。", "“好！”", "她说。"]
+
+
+@pytest.mark.parametrize(
+    ("sample", "lang"),
+    [
+        ("The general and his men went to the river in the night, and it was cold.", "en"),
+        ("Der General ging mit den Männern in der Nacht zu dem Fluss, und es war kalt.", "de"),
+        ("Le général est allé avec les hommes dans la nuit vers la rivière.", "fr"),
+        ("El general se fue con los hombres en la noche por el río, y no había luz.", "es"),
+        ("将军夜里带人到河边去了，天很冷。", "zh"),
+        ("", "und"),
+    ],
+)
+def test_detect_language(sample: str, lang: str) -> None:
+    assert text.detect_language(sample) == lang
+
+
+def test_ends_sentence_accepts_closing_quotes_and_no_colon() -> None:
+    assert text.ends_sentence("He left.”")
+    assert text.ends_sentence("走了。」")
+    assert not text.ends_sentence("as follows:")
+    assert not text.ends_sentence("and then")
+
+
+def test_longest_shared_run() -> None:
+    assert text.longest_shared_run(["a", "b", "c", "d", "e"], ["x", "b", "c", "d", "y"]) == 3
+    assert text.longest_shared_run([], ["a"]) == 0
