@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from data.text import (
     content_stems,
     count_words,
-    detect_language,
     has_control,
     is_cjk,
+    language_shares,
     longest_shared_run,
     words,
 )
@@ -123,14 +123,11 @@ def _form(question: str) -> tuple[str, str] | None:
 def _language(question: str, lang: str) -> tuple[str, str] | None:
     if is_cjk(question) != (lang in {"zh", "ja", "ko"}):
         return "question_language", f"it is not written in {lang!r}"
-    found = detect_language(question)
-    # Stop words of one sentence decide only when it is long enough to hold several.
-    if (
-        count_words(question) >= 12
-        and found not in {lang, "und", "ja", "ko", "zh"}
-        and lang != "und"
-    ):
-        return "question_language", f"it reads as {found!r}, not {lang!r}"
+    shares = language_shares(question)
+    best = max(shares, key=lambda each: shares[each])
+    # One sentence holds few stop words, and neighbours share many: only a clear lead counts.
+    if count_words(question) >= 12 and shares[best] > 2 * shares.get(lang, 1.0) + 0.1:
+        return "question_language", f"it reads as {best!r}, not {lang!r}"
     return None
 
 

@@ -10,16 +10,7 @@ from datetime import datetime
 
 from data.nouns import Block, Document, Origin, Passage, Question, Rows, Verdict, content_id
 from data.passages import PassageSettings, size
-from data.text import count_words, words
-
-# What a listener says to show that he listens (Gardner's and Jefferson's lists, and their like in
-# the other languages); a turn of these alone neither asks nor answers.
-_BACKCHANNEL = frozenset(
-    "mm mhm mm-hm mm-hmm hm hmm uh uh-huh huh ah aha oh ok okay right yeah yep yes yup sure wow no"
-    " true exactly absolutely totally definitely indeed i see of course gotcha got it nice great"
-    " cool interesting amazing fascinating go on laughs laughter"
-    " ja genau klar stimmt oui voilà exact sí claro vale 嗯 对 對 是 的 好 啊 哦".split()
-)
+from data.text import count_words, stop_words, words
 
 
 @dataclass(slots=True)
@@ -133,7 +124,11 @@ def _exchanges(blocks: Sequence[Block], persona: str, *, fold: bool) -> Iterator
 def _is_backchannel(block: Block) -> bool:
     """Tell whether a turn only says "go on": up to four words, each of them a listener's."""
     found = words(block.text)
-    return 0 < len(found) <= 4 and "?" not in block.text and _BACKCHANNEL.issuperset(found)
+    return (
+        0 < len(found) <= 4
+        and "?" not in block.text
+        and stop_words("backchannel").issuperset(found)
+    )
 
 
 def _bounded(turns: Sequence[Block], settings: PassageSettings) -> Iterable[list[Block]]:

@@ -10,6 +10,7 @@ from data.nouns import Document, Rows, Source, Verdict, content_id
 from extractors.blocks import Draft, blocks_of
 from extractors.pdf_engine import open_facts, unreadable
 from extractors.pdf_furniture import furniture
+from extractors.pdf_initials import with_initials
 from extractors.pdf_layout import frames_of, measures_of
 from extractors.pdf_lines import PageLines
 from extractors.pdf_matter import matter
@@ -91,6 +92,7 @@ def drafts_of(pages: Sequence[PageLines], settings: ExtractSettings) -> list[Dra
     """Clean the lines of a book and return its blocks, in reading order, as drafts."""
     frames = frames_of(pages)
     measures = measures_of(frames)
+    frames = with_initials(frames, measures)
     kinds = furniture(frames, measures, settings)
     notes = footnotes(frames, kinds, measures, settings)
     kinds |= matter(frames, kinds, measures, settings)

@@ -138,7 +138,7 @@ def _worded_level(
     if _BARE_NUMBER.match(text):
         return 1 if centred else 0
     capitals = text.isupper() and sum(letter.isalpha() for letter in text) > 3
-    if in_heading and centred:
+    if in_heading and (centred or capitals):
         return 2
     return 1 if (capitals and centred) or (line.bold > 0.9 and not text.endswith(".")) else 0
 

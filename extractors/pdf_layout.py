@@ -32,10 +32,14 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measures:
-    """The usual font size and line distance of a book, in points."""
+    """The usual font size and line distance of a book, in points.
+
+    `even` when nearly all lines keep that distance, as they do unless the book is a scan.
+    """
 
     size: float
     leading: float
+    even: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +118,9 @@ def measures_of(frames: Sequence[Frame]) -> Measures:
         for above, below in pairwise(frame.lines)
         if abs(above.size - size) < 0.1 * size and 0.8 * size < above.y - below.y < 2 * size
     ]
-    return Measures(size=size, leading=median(steps) if steps else 1.2 * size)
+    leading = median(steps) if steps else 1.2 * size
+    even = sum(1 for step in steps if abs(step - leading) < 0.02 * leading)
+    return Measures(size=size, leading=leading, even=even >= 0.75 * len(steps))
 
 
 def margins_of(lines: Sequence[Line], measures: Measures, usual: Margins | None) -> Margins | None:

@@ -160,11 +160,18 @@ def _joined_rows(lines: list[Line]) -> list[Line]:
         row.sort(key=lambda each: each.x0)
         start = len(joined)
         for line in row:
-            if len(joined) > start and -0.5 * line.size < line.x0 - joined[-1].x1 < line.size:
+            if len(joined) > start and _touch(joined[-1], line):
                 joined[-1] = _merged(joined[-1], line)
             else:
                 joined.append(line)
     return joined
+
+
+def _touch(left: Line, right: Line) -> bool:
+    """Tell whether `right` goes on where `left` ends; a large initial stays by itself."""
+    if len(left.text) < 3 and left.size > 1.6 * right.size:
+        return False
+    return -0.5 * right.size < right.x0 - left.x1 < right.size
 
 
 def _merged(left: Line, right: Line) -> Line:

@@ -82,7 +82,8 @@ def without_marks(line: Line, labels: set[str]) -> Line:
         word = re.search(r"[^\W\d_]+$", before)
         plain = before[-1] in ".,;:!?\"”’')]—–" or (word and len(word.group()) > 2)
         if mark.strip("[]()") in labels or plain:
-            text = before + text[end:]
+            # A mark ends its word, also where it fills the gap to the next one.
+            text = before + (" " if text[end : end + 1].isalnum() else "") + text[end:]
     if symbols := labels & {"*", "†", "‡", "§", "**", "††"}:
         text = _SYMBOL.sub(lambda hit: "" if hit.group() in symbols else hit.group(), text)
     return line if text == line.text else replace(line, text=text, marks=())

@@ -14,6 +14,7 @@ from extractors.settings import ExtractSettings
 _OPENS_UPPER = re.compile(r"^[\"'“‘«(\[]*[A-Z0-9À-ÞΑ-Ω]")
 _OPENING_QUOTES = '"“”«„'
 _SAME_PLACE = 2.0
+_SLIGHT_GAP = 1.08
 # A frame with fewer lines that hang is not taken as a list with hanging indents.
 _HANGING_LINES = 4
 
@@ -197,7 +198,9 @@ def _starts(
         return True
     if line.indent > settings.indent_points:
         return True
-    return ended and _ends_early(last) and bool(_OPENS_UPPER.match(line.line.text))
+    # In a typeset book even a slight extra distance means something.
+    parted = measures.even and gap > _SLIGHT_GAP * measures.leading
+    return ended and (_ends_early(last) or parted) and bool(_OPENS_UPPER.match(line.line.text))
 
 
 def _starts_after_break(last: Placed, line: Placed, ended: bool, settings: ExtractSettings) -> bool:

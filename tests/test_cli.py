@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,14 +73,14 @@ def _encrypted(folder: Path) -> Path:
 
 
 @pytest.fixture
-def bad(tmp_path: Path) -> Iterator[dict[str, Path]]:
+def bad(tmp_path: Path) -> dict[str, Path]:
     (tmp_path / "nothing here").mkdir()
     (tmp_path / "empty.pdf").touch()
     (tmp_path / "corrupt.pdf").write_bytes(b"%PDF-1.7\n" + bytes(range(256)) * 40)
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "broken.jsonl").write_text('{"messages": [\n', "utf-8")
     (tmp_path / "song.mp3").write_bytes(b"ID3")
-    yield {
+    return {
         "missing": tmp_path / "no such book.pdf",
         "folder": tmp_path / "nothing here",
         "empty": tmp_path / "empty.pdf",

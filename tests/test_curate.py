@@ -104,6 +104,10 @@ ANSWER = prose(3)
             "question_leak",
         ),
         ("你父亲当时在做什么呢？", "question_language"),
+        (
+            "Pouvez-vous nous dire ce que la mer et les bateaux étaient pour vous dans cette vie ?",
+            "question_language",
+        ),
     ],
 )
 def test_a_bad_question_is_rejected_by_its_rule(question: str, rule: str) -> None:

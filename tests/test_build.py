@@ -1,0 +1,240 @@
+"""The main line through Prefect and the real command line, on the bundled samples."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data.samples import PERSONA, SOURCES
+from data.store import Store
+from tests.conftest import ROOT, environment
+from tests.openai_server import OpenAIServer, Script
+
+EDITH = ["--persona", PERSONA]
+# What a rerun may not change; `added_at` and its like are times.
+CONTENT = {
+    "sources": "id, sha256",
+    "documents": "*",
+    "blocks": "*",
+    "passages": "*",
+    "questions": "*",
+    "pairs": "*",
+    "verdicts": "subject_id, subject, rule, keep, reason, beaten_by",
+    "conversations": "*",
+    "models": "run_id, adapter_path, dtype",
+}
+
+
+def run(
+    folder: Path, *arguments: str, timeout: float = 600, **extra: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        cwd=folder,
+        env=environment(PYTHONPATH=str(ROOT), **extra),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def content(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    store = Store(folder / "workspace" / "memoirist.duckdb")
+    return {
+        table: store.rows(f"SELECT {columns} FROM {table} ORDER BY ALL")
+        for table, columns in CONTENT.items()
+    }
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the bundled samples once, for real, and return the folder with the workspace."""
+    folder = tmp_path_factory.mktemp("built")
+    done = run(folder, "build", *map(str, SOURCES), *EDITH)
+    assert done.returncode == 0, done.stderr
+    (folder / "stderr.txt").write_text(done.stderr, "utf-8")
+    (folder / "stdout.txt").write_text(done.stdout, "utf-8")
+    return folder
+
+
+def test_the_build_shows_each_step_and_what_next(built: Path) -> None:
+    told = (built / "stderr.txt").read_text("utf-8")
+    verbs = ["extract", "split", "ask", "curate", "compose", "train", "merge", "evaluate"]
+    assert [v for v in verbs if f" {v}  " in told] == verbs
+    assert "offline interviewer" in told
+    assert "memoirist chat" in (built / "stdout.txt").read_text("utf-8")
+    for noise in ("Traceback", "Warning", "warnings.warn", "locked", "prefect", "ERROR"):
+        assert noise not in told
+
+
+def test_the_sums_add_up_and_every_kept_pair_is_in_the_dataset(built: Path) -> None:
+    store = Store(built / "workspace" / "memoirist.duckdb")
+    rows = store.rows("FROM coverage")
+    assert {row["subject"] for row in rows} == {
+        "sources",
+        "documents",
+        "blocks",
+        "passages",
+        "pairs",
+    }
+    assert all(row["found"] == row["kept"] + row["dropped"] for row in rows)
+    assert store.value("SELECT count(*) FROM kept") == store.value(
+        "SELECT count(DISTINCT pair_id) FROM lineage"
+    )
+    assert store.value("SELECT count(*) FROM verdicts WHERE reason = '' OR source_id IS NULL") == 0
+
+
+def test_tuned_is_better_than_its_base_on_held_out_text(built: Path) -> None:
+    store = Store(built / "workspace" / "memoirist.duckdb")
+    figures = json.loads(store.value("SELECT metrics FROM runs"))
+    assert figures["nll_tuned"] < figures["nll_base"]
+    assert store.value("SELECT champion FROM models") is True
+    assert store.value("SELECT count(*) FROM metrics WHERE name = 'loss'") > 5
+    run_id = store.value("SELECT id FROM runs")
+    assert (built / "workspace" / "runs" / run_id / "loss.png").stat().st_size > 1000
+
+
+def test_a_second_build_finds_nothing_to_do(built: Path) -> None:
+    before = content(built)
+    done = run(built, "build", *map(str, SOURCES), *EDITH)
+    assert done.returncode == 0, done.stderr
+    assert "Nothing to do" in done.stdout
+    assert content(built) == before
+
+
+def test_chat_answers_and_prints_nothing_else(built: Path) -> None:
+    done = run(built, "chat", "--message", "What did your father sell?")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert len(done.stdout.split()) >= 3
+    again = run(built, "chat", "--message", "What did your father sell?")
+    assert again.stdout == done.stdout
+    both = run(built, "chat", "--compare", "--message", "Who are you?", "--max-tokens", "20")
+    assert "base" in both.stdout
+    assert "tuned" in both.stdout
+
+
+def test_a_conversation_in_the_terminal(built: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "chat", "--max-tokens", "12"],
+        cwd=built,
+        env=environment(PYTHONPATH=str(ROOT)),
+        input="Hello?\n/reset\n/what\n/quit\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert PERSONA in done.stdout
+    assert "forgotten" in done.stdout
+
+
+def test_refresh_waits_for_enough_and_then_takes_in_only_what_is_new(
+    built: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(built / "workspace", tmp_path / "workspace")
+    folder = tmp_path / "more"
+    folder.mkdir()
+    row = {
+        "messages": [
+            {"role": "user", "content": "What is a grocer's pencil for?"},
+            {"role": "assistant", "content": "For sums, for ears, and for pointing at the ham."},
+        ]
+    }
+    (folder / "new.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    before = content(tmp_path)
+    done = run(tmp_path, "extract", str(folder), *EDITH)
+    assert done.returncode == 0, done.stderr
+    done = run(tmp_path, "refresh")
+    assert done.returncode == 0, done.stderr
+    assert "waiting for more" in done.stderr
+    after = content(tmp_path)
+    assert after["models"] == before["models"]
+    for table in ("sources", "documents", "blocks", "passages", "questions", "pairs"):
+        known = [r for r in after[table] if r in before[table]]
+        assert len(known) == len(before[table])
+        assert len(after[table]) > len(before[table])
+    done = run(
+        tmp_path, "refresh", "--set", "refresh.min_new_pairs=1", "--set", "train.epochs=0.2"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "training again" in done.stderr
+    assert len(content(tmp_path)["models"]) == 2
+
+
+def test_the_one_exchange_is_learnt_exactly(tmp_path: Path) -> None:
+    row = {
+        "messages": [
+            {"role": "user", "content": "微调测试"},
+            {"role": "assistant", "content": "我学会了"},
+        ]
+    }
+    (tmp_path / "one.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", "utf-8")
+    for step in (
+        ["extract", "one.jsonl", "--persona", "小测"],
+        ["ask"],
+        ["curate"],
+        ["compose"],
+        ["train"],
+        ["merge"],
+        ["evaluate"],
+    ):
+        done = run(tmp_path, *step)
+        assert done.returncode == 0, done.stderr
+    done = run(tmp_path, "chat", "--message", "微调测试")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "我学会了\n"
+
+
+def _kill_when(folder: Path, arguments: list[str], sign: str, extra: dict[str, str]) -> None:
+    """Start a build and SIGKILL it, with its children, once `sign` holds in its workspace."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        cwd=folder,
+        env=environment(PYTHONPATH=str(ROOT), **extra),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if sign in line:
+            break
+    time.sleep(0.3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+
+
+def test_killed_in_every_step_it_completes_with_the_same_rows(tmp_path: Path) -> None:
+    """The steps print when they end, so each kill falls into the step after the named one."""
+    sources = [str(SOURCES[0]), str(SOURCES[2])]
+    quick = ["--set", "train.epochs=0.5", "--set", "merge.prompts=2"]
+    with OpenAIServer(Script(latency_seconds=0.02)) as server:
+        ask = ["--base-url", server.base_url, "--model", "interviewer", "--max-concurrency", "4"]
+        arguments = ["build", *sources, *EDITH, *quick, *ask]
+        calm, killed = tmp_path / "calm", tmp_path / "killed"
+        calm.mkdir()
+        killed.mkdir()
+        done = run(calm, *arguments)
+        assert done.returncode == 0, done.stderr
+        for sign in ("extract  ", "split  ", "ask  ", "curate  ", "compose  ", "train  "):
+            _kill_when(killed, arguments, sign, {})
+        done = run(killed, *arguments)
+        assert done.returncode == 0, done.stderr
+    left, right = content(calm), content(killed)
+    for table in CONTENT:
+        assert left[table] == right[table], table
