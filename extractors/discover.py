@@ -34,6 +34,7 @@ _FILE_NAME = re.compile(
     r"|^(untitled|document\d*|microsoft word|anonymous|unknown|root|user|admin)\b",
     re.IGNORECASE,
 )
+_SHARED_NAME = re.compile(r"^(transcript|captions?|subtitles?|episode|book|index|main)\b", re.I)
 _CHUNK_BYTES = 1 << 20
 
 
@@ -135,7 +136,7 @@ def read_source(found: Found, added_at: datetime) -> Source:
         location=str(path),
         sha256=sha256,
         added_at=added_at,
-        title=title or _readable(path.stem),
+        title=title or _readable(path),
         author=author,
     )
 
@@ -174,6 +175,8 @@ def _named_inside(found: Found, path: Path) -> tuple[str | None, str | None]:
     return title, author
 
 
-def _readable(stem: str) -> str:
+def _readable(path: Path) -> str:
+    """Return a file's name as a title; one that many folders share takes its folder's name."""
+    stem = f"{path.parent.name} {path.stem}" if _SHARED_NAME.match(path.stem) else path.stem
     words = re.sub(r"[_\s]+|(?<=\w)-(?=\w)", " ", stem).strip()
-    return words[:1].upper() + words[1:] if words else stem
+    return words[:1].upper() + words[1:] if words else path.stem

@@ -10,6 +10,7 @@ from data.nouns import Document, Rows, Source, Verdict, content_id
 from extractors.blocks import Draft, blocks_of
 from extractors.pdf_engine import open_facts, unreadable
 from extractors.pdf_furniture import furniture
+from extractors.pdf_headings import limits_of
 from extractors.pdf_initials import with_initials
 from extractors.pdf_layout import frames_of, measures_of
 from extractors.pdf_lines import PageLines
@@ -53,7 +54,7 @@ def extract_pdf(
             f"the PDF {path!r} has {counted} and no text layer",
             "make one with: ocrmypdf in.pdf out.pdf",
         )
-    blocks = blocks_of(document.id, drafts_of(pages, settings))
+    blocks = blocks_of(document.id, drafts_of(pages, settings, facts.outline))
     verdicts = [verdict for page in pages for verdict in _verdicts(document, page)]
     return Rows(documents=(document,), blocks=blocks, verdicts=verdicts)
 
@@ -88,7 +89,9 @@ def _verdicts(document: Document, page: PageLines) -> Iterator[Verdict]:
         )
 
 
-def drafts_of(pages: Sequence[PageLines], settings: ExtractSettings) -> list[Draft]:
+def drafts_of(
+    pages: Sequence[PageLines], settings: ExtractSettings, outline: Sequence[tuple[int, str]] = ()
+) -> list[Draft]:
     """Clean the lines of a book and return its blocks, in reading order, as drafts."""
     frames = frames_of(pages)
     measures = measures_of(frames)
@@ -96,7 +99,8 @@ def drafts_of(pages: Sequence[PageLines], settings: ExtractSettings) -> list[Dra
     kinds = furniture(frames, measures, settings)
     notes = footnotes(frames, kinds, measures, settings)
     kinds |= matter(frames, kinds, measures, settings)
-    units = units_of(frames, kinds, measures, settings)
+    limits = limits_of(measures, settings, (title for _, title in outline))
+    units = units_of(frames, kinds, measures, limits, settings)
     # In the order of the units a broken word is followed by its own rest, not by a folio.
     runs = [*(unit.lines for unit in units), *notes]
     words = vocabulary_of(line.text for run in runs for line in run)

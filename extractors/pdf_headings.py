@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from extractors.pdf_layout import Frame, Kinds, Margins, Measures
@@ -43,21 +43,33 @@ class Heading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Limits:
-    """From which size on a line is big or small, and from which distance on it stands apart."""
+class Limits:
+    """What makes a heading of a line in this book; sizes and distances in points.
+
+    `titles` are the outline's entries, bare of everything but letters.
+    """
 
     big: float
     small: float
     gap: float
+    far: float
+    titles: frozenset[str]
 
-    @classmethod
-    def of(cls, measures: Measures, settings: ExtractSettings) -> _Limits:
-        """Return the limits for a book of these measures."""
-        return cls(
-            big=settings.heading_size_ratio * measures.size,
-            small=0.85 * measures.size,
-            gap=settings.gap_ratio * measures.leading,
-        )
+
+def limits_of(measures: Measures, settings: ExtractSettings, outline: Iterable[str]) -> Limits:
+    """Return the limits for a book of these measures and with these outline entries."""
+    return Limits(
+        big=settings.heading_size_ratio * measures.size,
+        small=0.85 * measures.size,
+        gap=settings.gap_ratio * measures.leading,
+        far=6 * measures.leading,
+        titles=frozenset(title for entry in outline if len(title := _bare(entry)) > 2),
+    )
+
+
+def _bare(text: str) -> str:
+    """Return the letters of a title alone: the outline and the page number it differently."""
+    return "".join(letter for letter in tidy(text).casefold() if letter.isalpha())
 
 
 def is_ornament(line: Line) -> bool:
@@ -73,17 +85,16 @@ def is_caption(line: Line, measures: Measures) -> bool:
 def headings(
     frame: Frame,
     kinds: Kinds,
-    margins: Margins | None,
-    measures: Measures,
-    settings: ExtractSettings,
+    margins: Margins,
+    limits: Limits,
 ) -> Iterator[Heading]:
     """Give the headings of a frame; heading lines in a row are one heading."""
     body = [line for line in frame.lines if line not in kinds]
     run: list[Line] = []
     major = False
     for at, line in enumerate(body):
-        level = _level(body, at, bool(run), margins, _Limits.of(measures, settings))
-        if level and run and run[-1].y - line.y > 6 * measures.leading:
+        level = _level(body, at, bool(run), margins, limits)
+        if level and run and run[-1].y - line.y > limits.far:
             yield Heading(lines=tuple(run), major=major)
             run = []
         if level:
@@ -101,8 +112,8 @@ def _level(
     body: Sequence[Line],
     at: int,
     in_heading: bool,
-    margins: Margins | None,
-    limits: _Limits,
+    margins: Margins,
+    limits: Limits,
 ) -> int:
     """Return 2 for a line of a chapter heading, 1 for a lesser heading, 0 for text."""
     line = body[at]
@@ -116,8 +127,10 @@ def _level(
     below = line.y - body[at + 1].y if at + 1 < len(body) else None
     open_above = above is None or above > limits.gap or in_heading
     open_below = below is None or below > 0.95 * limits.gap
-    if not open_above or margins is None or line.size < limits.small:
+    if not open_above or line.size < limits.small:
         return 0
+    if open_below and _bare(text) in limits.titles:
+        return 2
     if line.x1 > margins.right - 0.1 * margins.width and not (open_below and text.isupper()):
         return 0
     return _worded_level(line, text, open_below, in_heading, margins)

@@ -32,8 +32,9 @@ def with_initials(frames: Sequence[Frame], measures: Measures) -> list[Frame]:
 
 
 def _is_initial(line: Line, measures: Measures) -> bool:
-    letters = sum(letter.isalpha() for letter in line.text)
-    return letters == 1 and len(line.text) < 3 and line.size > _MIN_SIZE_RATIO * measures.size
+    if len(line.text) > 2 or line.size < _MIN_SIZE_RATIO * measures.size:
+        return False
+    return sum(letter.isalpha() for letter in line.text) == 1
 
 
 def _runs_around(line: Line, initial: Line, measures: Measures) -> bool:

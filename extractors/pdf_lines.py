@@ -171,7 +171,8 @@ def _touch(left: Line, right: Line) -> bool:
     """Tell whether `right` goes on where `left` ends; a large initial stays by itself."""
     if len(left.text) < 3 and left.size > 1.6 * right.size:
         return False
-    return -0.5 * right.size < right.x0 - left.x1 < right.size
+    # Full-width punctuation may reach over half of its neighbour.
+    return -0.7 * right.size < right.x0 - left.x1 < right.size
 
 
 def _merged(left: Line, right: Line) -> Line:

@@ -57,41 +57,43 @@ def placed(
     settings: ExtractSettings,
 ) -> list[Placed]:
     """Return the lines of one frame with the indented blocks among them found."""
-    plain = Placed(
-        line=lines[0],
-        frame=frame,
-        left=margins.left,
-        right=margins.right,
-        justified=margins.justified,
-    )
+    plain = _plain(lines[0], margins, frame)
     if _hangs(lines, _HANGING_LINES):
         return [replace(plain, line=line, block=frame * 1000, hanging=True) for line in lines]
     runs = list(_runs(lines, margins, measures, settings))
     indented = [run for run in runs if run[0].x0 - margins.left > settings.indent_points]
     # What one run shows to be the left edge of a block holds for its neighbours at that place.
-    lefts = {left for run in indented if (left := _block_left(run)) is not None}
+    lefts = [left for run in indented if (left := _block_left(run)) is not None]
     found: list[Placed] = []
     for number, run in enumerate(runs):
         left = min(line.x0 for line in run)
-        block = any(abs(left - each) < _SAME_PLACE for each in lefts)
-        hanging = _hangs(run, 1) and not block
-        if run in indented and (block or hanging):
-            peers = [line for each in indented for line in each if line.x0 >= left - _SAME_PLACE]
+        in_block = any(abs(left - each) < _SAME_PLACE for each in lefts)
+        shape = plain
+        if run in indented and (in_block or _hangs(run, 1)):
             verse = _is_verse(run, margins)
+            peers = [line for each in indented for line in each if line.x0 >= left - _SAME_PLACE]
             shape = replace(
                 plain,
                 left=left,
                 offset=left - margins.left,
                 right=max(line.x1 for line in (run if verse else peers)),
                 block=frame * 1000 + number,
-                kind=_block_kind(run, margins, measures, settings, verse),
+                kind=_block_kind(run, verse, margins, measures, settings),
                 verse=verse,
-                hanging=hanging,
+                hanging=not in_block,
             )
-        else:
-            shape = plain
         found.extend(replace(shape, line=line) for line in run)
     return found
+
+
+def _plain(line: Line, margins: Margins, frame: int) -> Placed:
+    return Placed(
+        line=line,
+        frame=frame,
+        left=margins.left,
+        right=margins.right,
+        justified=margins.justified,
+    )
 
 
 def _runs(
@@ -150,10 +152,10 @@ def _is_verse(run: Sequence[Line], margins: Margins) -> bool:
 
 def _block_kind(
     run: Sequence[Line],
+    verse: bool,
     margins: Margins,
     measures: Measures,
     settings: ExtractSettings,
-    verse: bool,
 ) -> BlockKind:
     both = max(line.x1 for line in run) <= margins.right - settings.indent_points
     small = max(line.size for line in run) < 0.97 * measures.size
@@ -182,7 +184,7 @@ def _starts(
     if last.frame != line.frame:
         return _starts_after_break(last, line, ended, settings)
     gap = last.line.y - line.line.y
-    if gap < 0.4 * measures.size and line.line.x0 > last.line.x1:
+    if gap < 0.4 * measures.size and line.line.x0 > last.line.x0:
         return False
     if gap > settings.gap_ratio * measures.leading:
         return not (last.verse and line.verse and last.block == line.block)

@@ -10,7 +10,7 @@ from statistics import median
 
 from data.nouns import BlockKind
 from extractors.blocks import Draft
-from extractors.pdf_headings import chapter_name, headings, is_caption, is_ornament
+from extractors.pdf_headings import Heading, Limits, chapter_name, headings, is_caption, is_ornament
 from extractors.pdf_layout import Frame, Kinds, Margins, Measures, margins_of
 from extractors.pdf_lines import Line
 from extractors.pdf_notes import labels_of, without_marks
@@ -34,52 +34,57 @@ class Unit:
 
 
 def units_of(
-    frames: Sequence[Frame], kinds: Kinds, measures: Measures, settings: ExtractSettings
+    frames: Sequence[Frame],
+    kinds: Kinds,
+    measures: Measures,
+    limits: Limits,
+    settings: ExtractSettings,
 ) -> list[Unit]:
-    """Return the units of all frames, in reading order."""
+    """Return the units of all frames, in reading order; footnotes have their own list."""
     usual = _usual_margins(frames, kinds, measures)
+    places = {line: (f, n) for f, frame in enumerate(frames) for n, line in enumerate(frame.lines)}
     units: list[Unit] = []
     flow: list[Placed] = []
-    places = {line: (f, n) for f, frame in enumerate(frames) for n, line in enumerate(frame.lines)}
     for number, frame in enumerate(frames):
         units.extend(_named(frame, kinds, places))
         body = [line for line in frame.lines if line not in kinds]
         if not body:
             continue
-        margins = margins_of(body, measures, usual.get(_class(frame)))
-        margins = margins or Margins(
-            left=min(line.x0 for line in body), right=max(line.x1 for line in body), justified=False
-        )
-        found = {
-            heading.lines[0]: heading
-            for heading in headings(frame, kinds, margins, measures, settings)
-        }
-        inside = {line for heading in found.values() for line in heading.lines}
-        text: list[Line] = []
-        for line in body:
-            if line in inside or is_ornament(line):
-                if text:
-                    flow.extend(placed(text, margins, number, measures, settings))
-                units.extend(_flowed(flow, places, measures, settings))
-                flow, text = [], []
-                if line in found:
-                    heading = found[line]
-                    units.append(
-                        Unit(
-                            place=places[line],
-                            kind="heading",
-                            lines=heading.lines,
-                            major=heading.major,
-                        )
-                    )
-                elif line not in inside:
-                    units.append(Unit(place=places[line], kind="boilerplate", lines=(line,)))
-            else:
-                text.append(line)
-        if text:
-            flow.extend(placed(text, margins, number, measures, settings))
+        margins = margins_of(body, measures, usual.get(_class(frame))) or _outline(body)
+        breaks = _breaks(headings(frame, kinds, margins, limits), body, places)
+        inside = {line for each in breaks.values() for line in each.lines}
+        for breaking, group in groupby(body, key=inside.__contains__):
+            run = list(group)
+            if not breaking:
+                flow.extend(placed(run, margins, number, measures, settings))
+                continue
+            units.extend(_flowed(flow, places, measures, settings))
+            units.extend(breaks[line] for line in run if line in breaks)
+            flow = []
     units.extend(_flowed(flow, places, measures, settings))
     return sorted(units, key=lambda unit: unit.place)
+
+
+def _outline(body: Sequence[Line]) -> Margins:
+    left, right = min(line.x0 for line in body), max(line.x1 for line in body)
+    return Margins(left=left, right=right, justified=False)
+
+
+def _breaks(
+    found: Iterable[Heading], body: Sequence[Line], places: dict[Line, tuple[int, int]]
+) -> dict[Line, Unit]:
+    """Return the headings and ornaments that end the flow of text, by their first line."""
+    breaks = {
+        line: Unit(place=places[line], kind="boilerplate", lines=(line,))
+        for line in body
+        if is_ornament(line)
+    }
+    for heading in found:
+        first = heading.lines[0]
+        breaks[first] = Unit(
+            place=places[first], kind="heading", lines=heading.lines, major=heading.major
+        )
+    return breaks
 
 
 def _class(frame: Frame) -> tuple[int, int]:

@@ -37,6 +37,7 @@ _TRAILING = re.compile(
     "|able|ment|ship|hood|some|wise|man|men|woman|women|out|over|in|into|on|to|ing|ed|ers?|est|ly"
     "|more|land|side|stand|stood|hold|held|son|days?|ways?|backs?"
 )
+_LAST_CHARS = 60
 _ENDINGS = ("s", "es", "d", "ed", "ing", "ly", "er", "ers", "or", "’s", "'s")
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
 
@@ -72,14 +73,16 @@ def joined(lines: Sequence[str], words: Counter[str]) -> str:
 def _join(text: str, line: str, words: Counter[str]) -> str:
     if not text or not line:
         return text or line
-    broken, head = _BROKEN.search(text), _HEAD.match(line)
+    # Only the last word matters, and a paragraph may be long.
+    end = text[-_LAST_CHARS:]
+    broken, head = _BROKEN.search(end), _HEAD.match(line)
     if broken and head:
         if text[-1] in _SOFT or not _keeps_hyphen(broken.group(1), head, words):
             return text[:-1] + line
         return text + line
     if text[-1] in _SOFT:
         return text[:-1] + line
-    if _DASH_END.search(text) or (text[-1] in "-/" and not text.endswith(" -")):
+    if _DASH_END.search(end) or (text[-1] in "-/" and not text.endswith(" -")):
         return text + line
     if _CJK.match(text[-1]) and _CJK.match(line[0]):
         return text + line

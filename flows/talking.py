@@ -22,7 +22,6 @@ from flows.training import champion
 
 if TYPE_CHECKING:
     from train.chat import Talker
-
     from train.settings import ChatSettings
 
 _HELP = "/reset forgets the conversation, /quit ends it"
@@ -53,9 +52,8 @@ class Talk:
         recipe = Recipe.model_validate_json(run.recipe)
         if system is None:
             system = recipe.persona.system_prompt(persona_language(context))
-        from train.chat import load
-
         from train.base import prepare_base
+        from train.chat import load
         from train.settings import ChatSettings
 
         paths = {"tuned": context.workspace.root / str(model.merged_path)}

@@ -22,18 +22,16 @@ if TYPE_CHECKING:
 def train_model(context: Context) -> Run:
     """Train an adapter on the newest dataset, unless these settings have trained on it before."""
     dataset = _dataset(context)
-    run_id = run_of(context, dataset)
+    run_id, base = run_of(context, dataset)
     before = context.workspace.store.nouns(Run, "id = ?", run_id)
     if before and before[0].status != "training" and _weights(context, run_id).exists():
         return before[0]
-    from train.base import prepare_base
     from train.launch import train
 
     settings = context.recipe.train
     run = before[0] if before else _new_run(context, dataset, run_id)
     _write(context, run)
     with context.timed() as seconds:
-        base = prepare_base(settings.base_model, context.workspace.bases)
         rows = _conversations(context, dataset)
         with context.report.progress("train", "steps") as advance:
             step = partial(
@@ -68,20 +66,26 @@ def _summary(result: TrainResult) -> str:
     )
 
 
-def run_of(context: Context, dataset: Dataset) -> str:
-    """Return the id of the run that these settings make of a dataset."""
-    return content_id(dataset.id, context.recipe.train.model_dump_json(exclude={"micro_batch"}))
+def run_of(context: Context, dataset: Dataset) -> tuple[str, PreparedBase]:
+    """Return the id of the run that the recipe makes of a dataset, and its prepared base.
+
+    The base counts by its content: another version of a model under the same name is another run.
+    """
+    from train.base import prepare_base
+
+    settings = context.recipe.train
+    base = prepare_base(settings.base_model, context.workspace.bases)
+    chosen = settings.model_dump_json(exclude={"base_model", "micro_batch"})
+    return content_id(dataset.id, base.hash, chosen), base
 
 
-def current_run(context: Context) -> Run:
+def current_run(context: Context) -> tuple[Run, PreparedBase]:
     """Return the run of the newest dataset under the recipe; NothingToDo when it is not trained."""
-    dataset = _dataset(context)
-    found = context.workspace.store.nouns(
-        Run, "id = ? AND status <> 'training'", run_of(context, dataset)
-    )
+    run_id, base = run_of(context, _dataset(context))
+    found = context.workspace.store.nouns(Run, "id = ? AND status <> 'training'", run_id)
     if not found:
         raise NothingToDo("the newest dataset is not trained yet", "run `memoirist train` first")
-    return found[0]
+    return found[0], base
 
 
 def _dataset(context: Context) -> Dataset:
@@ -134,7 +138,7 @@ def _write(context: Context, *rows: Run | Model) -> None:
 
 def merge_model(context: Context) -> Model:
     """Merge the newest run's adapter into its base and check that both answer alike."""
-    run = current_run(context)
+    run, base = current_run(context)
     store = context.workspace.store
     before = store.nouns(Model, "run_id = ?", run.id)
     folder = context.workspace.run_folder(run.id)
@@ -142,10 +146,7 @@ def merge_model(context: Context) -> Model:
         return before[0]
     from train.merge import merge
 
-    from train.base import prepare_base
-
     with context.timed() as seconds, context.report.progress("merge", "steps"):
-        base = prepare_base(run.base_model, context.workspace.bases)
         result = context.call("merge", run.id, partial(merge, folder, base, context.recipe.merge))
     model = Model(
         run_id=run.id,
@@ -169,16 +170,13 @@ def merge_model(context: Context) -> Model:
 
 def evaluate_model(context: Context) -> Mapping[str, float]:
     """Measure held-out loss of base and tuned model, and choose the champion."""
-    run = current_run(context)
+    run, base = current_run(context)
     store = context.workspace.store
     models = store.nouns(Model, "run_id = ?", run.id)
     if not models:
         raise NothingToDo("the newest run is not merged yet", "run `memoirist merge` first")
     if run.status == "evaluated":
         return dict(json.loads(run.metrics or "{}"))
-    from train.base import prepare_base
-
-    base = prepare_base(run.base_model, context.workspace.bases)
     figures = _evaluate(context, run, models[0], base)
     # Without held-out rows there is nothing to compare, and the newest model is the one to use.
     better = figures.get("nll_tuned", 0.0) <= figures.get("nll_base", 0.0)

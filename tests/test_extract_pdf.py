@@ -220,6 +220,97 @@ def test_hyphens_are_mended_by_the_books_own_words(tmp_path: Path) -> None:
     assert "the morning, in nineteen" in text
 
 
+def drawn(path: Path, *lines: tuple[float, float, str], size: float = 11) -> Rows:
+    """Draw (x, y, text) lines on one page and extract it."""
+    canvas = Canvas(str(path), pagesize=(420, 540))
+    canvas.setFont("Times-Roman", size)
+    for x, y, text in lines:
+        canvas.drawString(x, y, text)
+    canvas.save()
+    return rows_of(path)
+
+
+def test_large_initial_joins_its_word(tmp_path: Path) -> None:
+    canvas = Canvas(str(tmp_path / "initial.pdf"), pagesize=(420, 540))
+    canvas.setFont("Times-Roman", 34)
+    canvas.drawString(40, 467, "T")
+    canvas.setFont("Times-Roman", 11)
+    for n, (x, line) in enumerate(
+        [
+            (63, "he winter of that year was long and nobody in the house spoke of it,"),
+            (63, "for there was nothing to say that the snow had not said before them"),
+            (40, "and would not say again before the spring came down from the hills."),
+            (54, "We waited. The river stood still under the bridge, and then it moved."),
+        ]
+    ):
+        canvas.drawString(x, 480 - 13 * n, line)
+    canvas.save()
+    first, second = texts(rows_of(tmp_path / "initial.pdf"), "paragraph")
+    assert first.startswith("The winter of that year")
+    assert first.endswith("down from the hills.")
+    assert second.startswith("We waited.")
+
+
+def test_two_columns_are_read_one_after_the_other(tmp_path: Path) -> None:
+    left = simpleSplit(paragraph("left", 3), "Times-Roman", 11, 150)
+    right = simpleSplit(paragraph("right", 3), "Times-Roman", 11, 150)
+    rows = drawn(
+        tmp_path / "columns.pdf",
+        *(
+            (x, 480.0 - 13 * n, line)
+            for n in range(len(left))
+            for x, column in ((40.0, left), (220.0, right))
+            for line in column[n : n + 1]
+        ),
+    )
+    text = " ".join(texts(rows, "paragraph"))
+    assert text == f"{paragraph('left', 3)} {paragraph('right', 3)}"
+
+
+def test_quotation_and_note_are_told_from_the_body(tmp_path: Path) -> None:
+    canvas = Canvas(str(tmp_path / "quote.pdf"), pagesize=(420, 540))
+    body = simpleSplit(paragraph("mill", 3), "Times-Roman", 11, 330)
+    quote = simpleSplit(paragraph("letter", 1), "Times-Roman", 11, 280)
+    canvas.setFont("Times-Roman", 11)
+    y = 490.0
+    for x, lines in ((40, body), (65, quote), (40, body)):
+        for line in lines:
+            canvas.drawString(x, y, line)
+            y -= 13
+        y -= 7
+    end = canvas.stringWidth(body[-1], "Times-Roman", 11)
+    canvas.setFont("Times-Roman", 6.5)
+    canvas.drawString(40 + end, y + 24, "1")
+    canvas.drawString(40, 63, "1")
+    canvas.setFont("Times-Roman", 8)
+    canvas.drawString(45, 60, "So it is told in the parish, but the book of the mill is lost.")
+    canvas.save()
+    rows = rows_of(tmp_path / "quote.pdf")
+    assert texts(rows, "quote") == [paragraph("letter", 1)]
+    assert texts(rows, "paragraph") == [paragraph("mill", 3)] * 2
+    (note,) = texts(rows, "footnote")
+    assert note.endswith("the book of the mill is lost.")
+
+
+def test_outline_names_headings_in_plain_type(tmp_path: Path) -> None:
+    canvas = Canvas(str(tmp_path / "outline.pdf"), pagesize=(420, 540))
+    for n, title in enumerate(("On the Weir", "Of the Mill")):
+        canvas.bookmarkPage(title)
+        canvas.addOutlineEntry(f"{n + 1}. {title}", title, level=0)
+        canvas.setFont("Times-Roman", 11)
+        canvas.drawString(40, 490, title)
+        for k, line in enumerate(simpleSplit(paragraph("weir", 3), "Times-Roman", 11, 330)):
+            canvas.drawString(40, 460 - 13 * k, line)
+        canvas.showPage()
+    canvas.save()
+    rows = rows_of(tmp_path / "outline.pdf")
+    assert texts(rows, "heading") == ["On the Weir", "Of the Mill"]
+    assert [block.chapter for block in rows.blocks if block.kind == "paragraph"] == [
+        "On the Weir",
+        "Of the Mill",
+    ]
+
+
 # --- files that cannot be taken in, or only in part --------------------------------------------
 
 

@@ -96,7 +96,8 @@ def readable(base_model: str) -> Iterator[None]:
             if Path(base_model).is_dir()
             else "connect to the hub once, give a local folder, or take base_model `tiny`"
         )
-        raise TrainError(f"the base model {base_model!r} cannot be loaded ({reason})", step) from error
+        what = f"the base model {base_model!r} cannot be loaded ({reason})"
+        raise TrainError(what, step) from error
 
 
 def _prepare(source: str, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,9 @@ def quiet() -> None:
     """Silence the libraries: what matters reaches the user as progress or as an error."""
     # bitsandbytes warns on import that an optional kernel package is absent.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    # Of calls that the libraries make of one another; ours are held by the tests.
+    for library in ("transformers", "peft", "bitsandbytes", "accelerate", "torch"):
+        warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()
@@ -90,7 +94,7 @@ def keep_four_bit_layout(model: torch.nn.Module) -> None:
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
+            setattr(module, "support_avx512bf16_for_cpu", False)  # noqa: B010 - no nn.Module has it
 
 
 def batch_loss(
@@ -193,6 +197,6 @@ def _batches(rows: Sequence[Rendered], budget: int) -> Iterable[list[Rendered]]:
 
 
 def _keeps_logits(model: torch.nn.Module) -> bool:
-    inner = getattr(model, "module", model)
+    inner: Any = getattr(model, "module", model)
     inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
     return "logits_to_keep" in inspect.signature(inner.forward).parameters

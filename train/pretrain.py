@@ -181,7 +181,7 @@ def learn_tokenizer(paragraphs: list[str]) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator((p + "\n\n" for p in paragraphs), trainer)
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END,
         pad_token=PAD,
@@ -296,7 +296,7 @@ def babble(
     """Continue a prompt by sampling, without disturbing the training's random numbers."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        ids = model.generate(  # type: ignore[misc]
+        ids = model.generate(
             **tokenizer(prompt, return_tensors="pt"),
             max_new_tokens=80,
             do_sample=True,
@@ -404,7 +404,7 @@ def pretrain(books: list[Path], settings: Settings) -> Progress:
         for group in optimizer.param_groups:
             group["lr"] = rate
         loss = loss_of(forward, batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -437,7 +437,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--compile", action="store_true", help="about a quarter faster here")
     arguments = vars(parser.parse_args())
-    disable_progress_bar()  # type: ignore[no-untyped-call]  # the log has the figures
+    disable_progress_bar()  # the log has the figures
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     books = arguments.pop("books")
     done = pretrain(books, Settings(**arguments))

@@ -338,6 +338,7 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
 
     follow: Follow
     order: Order
+    control: TrainerControl
     # The loss is divided by the tokens of the whole accumulated batch: every trained token of a
     # step weighs the same, however the batch was cut.
     loss_is_scaled_for_ga = True
@@ -356,7 +357,8 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
         self.follow.tokens += int(inputs["lengths"].sum()) * self.accelerator.num_processes
         loss = batch_loss(model, inputs["input_ids"], inputs["labels"])
         # The count is over all processes and the gradients are averaged over them.
-        return loss / num_items_in_batch * self.accelerator.num_processes
+        scaled: torch.Tensor = loss / num_items_in_batch * self.accelerator.num_processes
+        return scaled
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measure held-out loss per token; the stock one averages batches of unequal size."""
@@ -470,7 +472,7 @@ def _largest_micro_batch(model: PeftModel, corpus: Corpus, settings: TrainSettin
         try:
             ids, labels = pad(longest[:micro], model.device)
             with torch.autocast("cuda", dtype=compute_dtype()):
-                batch_loss(model, ids, labels).backward()
+                torch.autograd.backward(batch_loss(model, ids, labels))
             break
         except torch.cuda.OutOfMemoryError:
             micro //= 2

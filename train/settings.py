@@ -24,7 +24,7 @@ class TrainSettings(BaseModel):
         "`min_steps` optimizer steps, ended early by `stop_at_loss` or `patience`.",
     )
     min_steps: int = Field(
-        150,
+        60,
         ge=1,
         description="Optimizer steps that a small dataset gets at least when `epochs` is unset.",
     )
@@ -82,7 +82,7 @@ class TrainSettings(BaseModel):
     save_every: int | None = Field(
         None,
         ge=1,
-        description="Steps between two evaluations, each with a checkpoint. Unset: about ten a run.",
+        description="Steps between two evaluations with their checkpoints. Unset: ten a run.",
     )
     patience: int | None = Field(
         3,
@@ -157,16 +157,17 @@ class ChatSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_new_tokens: int = Field(512, ge=1, description="Tokens an answer may have at most.")
-    # Greedy by default: the answers are a person's own words, learnt verbatim, and one unlucky
-    # draw in the middle of a sentence loses them. It is also what makes `--message` repeatable.
+    # A small tuned model that always takes the likeliest token soon goes in circles. Nucleus
+    # sampling at .8 keeps what was learnt verbatim: a token with that much of the probability is
+    # alone in its nucleus, so it is taken for certain.
     temperature: float = Field(
-        0.0,
+        0.7,
         ge=0,
         le=2,
-        description="0 always takes the likeliest token; .7 is livelier and less faithful.",
+        description="0 always takes the likeliest token; higher is livelier and less faithful.",
     )
     top_p: float = Field(
-        0.9, gt=0, le=1, description="Sampling keeps the likeliest tokens up to this probability."
+        0.8, gt=0, le=1, description="Sampling keeps the likeliest tokens up to this probability."
     )
     repetition_penalty: float = Field(
         1.0,
@@ -177,7 +178,7 @@ class ChatSettings(BaseModel):
     max_repeats: int | None = Field(
         4,
         ge=2,
-        description="End an answer that says the same run of words this often in a row. Unset: never.",
+        description="End an answer that says one run of words so often in a row. Unset: never.",
     )
     seed: int = Field(42, ge=0, description="Seed of the draws when temperature is above 0.")
     system: str | None = Field(None, description="A system message before the conversation.")

@@ -1,4 +1,4 @@
-"""Conversation -> token ids and labels: exactly which tokens are trained, and the gate before it."""
+"""Conversation -> token ids and labels: which tokens are trained, and the gate before it."""
 
 from __future__ import annotations
 

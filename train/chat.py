@@ -1,0 +1,118 @@
+"""Talk to a model on disk: one streamed answer at a time, ended by its end token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from train.models import end_ids, load_base, quiet
+from train.settings import ChatSettings
+from train.tokens import prompt_ids
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load(model_path: Path) -> Talker:
+    """Return the merged model, or a prepared base, ready to answer."""
+    quiet()
+    from transformers import AutoTokenizer
+
+    return Talker(load_base(model_path, "none"), AutoTokenizer.from_pretrained(model_path))
+
+
+class Talker:
+    """A model and its tokenizer."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Take a loaded model."""
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.ends = end_ids(model, tokenizer)
+
+    def answer(
+        self, messages: Sequence[Mapping[str, str]], settings: ChatSettings
+    ) -> Iterator[str]:
+        """Yield the next answer in pieces of whole characters, without its end token.
+
+        The oldest exchanges are left out when the conversation outgrows the model's context.
+        """
+        said: list[int] = []
+        shown = ""
+        for token in self._tokens(self._prompt(messages, settings), settings):
+            said.append(token)
+            text = self.tokenizer.decode(said, skip_special_tokens=True)
+            # Half a character decodes to U+FFFD; it is shown once its other bytes have come.
+            if text.endswith("\ufffd"):
+                continue
+            yield text[len(shown) :]
+            shown = text
+            if _goes_round(said, settings.max_repeats):
+                return
+
+    def _prompt(self, messages: Sequence[Mapping[str, str]], settings: ChatSettings) -> list[int]:
+        room = int(getattr(self.model.config, "max_position_embeddings", 4096))
+        kept = list(messages)
+        first = 1 if kept and kept[0]["role"] == "system" else 0
+        while True:
+            ids = prompt_ids(kept, self.tokenizer)
+            if len(ids) + min(settings.max_new_tokens, room // 2) <= room or len(kept) < first + 3:
+                return ids[-room // 2 :] if len(ids) >= room else ids
+            del kept[first : first + 2]
+
+    def _tokens(self, prompt: Sequence[int], settings: ChatSettings) -> Iterator[int]:
+        """Yield token after token until an end token or the limit."""
+        chance = torch.Generator(device="cpu").manual_seed(settings.seed)
+        ids = torch.tensor([list(prompt)], device=self.model.device)
+        cache = None
+        seen: list[int] = []
+        with torch.inference_mode():
+            for _ in range(settings.max_new_tokens):
+                output = self.model(input_ids=ids, past_key_values=cache, use_cache=True)
+                cache = output.past_key_values
+                logits = output.logits[0, -1].float().cpu()
+                token = _draw(_penalised(logits, seen, settings), settings, chance)
+                if token in self.ends:
+                    return
+                seen.append(token)
+                yield token
+                ids = torch.tensor([[token]], device=self.model.device)
+
+
+def _penalised(logits: torch.Tensor, seen: Sequence[int], settings: ChatSettings) -> torch.Tensor:
+    """Divide the odds of tokens already said (Keskar et al. 2019, arXiv 1909.05858)."""
+    if settings.repetition_penalty == 1.0 or not seen:
+        return logits
+    at = torch.tensor(sorted(set(seen)))
+    before = logits[at]
+    penalty = settings.repetition_penalty
+    logits[at] = torch.where(before > 0, before / penalty, before * penalty)
+    return logits
+
+
+def _draw(logits: torch.Tensor, settings: ChatSettings, chance: torch.Generator) -> int:
+    """Return the likeliest token, or draw one from the smallest set that holds `top_p`."""
+    if settings.temperature == 0:
+        return int(logits.argmax())
+    chances, order = (logits / settings.temperature).softmax(-1).sort(descending=True)
+    # The token that crosses the limit still counts, so that at least one is left.
+    chances[chances.cumsum(-1) - chances > settings.top_p] = 0
+    return int(order[torch.multinomial(chances, 1, generator=chance)])
+
+
+def _goes_round(said: Sequence[int], max_repeats: int | None) -> bool:
+    """Tell whether the answer ends in one run of 1 to 40 tokens said `max_repeats` times over."""
+    if max_repeats is None:
+        return False
+    for length in range(1, 41):
+        # A single token may well repeat ("ha ha ha"); it must do so for longer.
+        times = max_repeats if length > 2 else 4 * max_repeats
+        run = said[-length:]
+        if len(said) >= length * times and all(
+            said[-length * (n + 1) : len(said) - length * n] == run for n in range(1, times)
+        ):
+            return True
+    return False
