@@ -42,7 +42,10 @@ def running(*, schedules: bool = False) -> Iterator[str]:
     try:
         _wait(process, url)
         with temporary_settings({PREFECT_API_URL: url}):
-            yield url
+            try:
+                yield url
+            finally:
+                _flush()
     finally:
         process.terminate()
         try:
@@ -50,6 +53,15 @@ def running(*, schedules: bool = False) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _flush() -> None:
+    """Let Prefect send what it still holds, or it would miss the server at exit and say so."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogHandler
+
+    APILogHandler().flush()
+    EventsWorker.drain_all(timeout=5)
 
 
 def _free_port() -> int:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import MemoiristError, NothingToDo
-from data.nouns import Conversation, Dataset, Metric, Model, Run, content_id
+from data.nouns import Conversation, Dataset, Metric, Model, Run, Verdict, content_id
 from flows.context import Context
 from flows.curating import latest_dataset
 
@@ -48,9 +48,39 @@ def train_model(context: Context) -> Run:
         with context.workspace.store.writing() as tx:
             tx.upsert([run])
             tx.upsert(metrics)
+            tx.upsert(_too_long(context, result.dropped))
     context.count("train", 1)
     context.report.step("train", _summary(result), seconds())
     return run
+
+
+def _too_long(context: Context, dropped: Sequence[str]) -> list[Verdict]:
+    """Return a verdict for each conversation that did not fit, under its first pair's source."""
+    if not dropped:
+        return []
+    context.report.warn(
+        f"{len(dropped)} conversations are longer than train.max_length and were left out"
+    )
+    rows = context.workspace.store.rows(
+        "SELECT conversation_id, min_by(source_id, turn) AS source_id FROM lineage"
+        " WHERE list_contains(?, conversation_id) GROUP BY conversation_id",
+        [list(dropped)],
+    )
+    longest = context.recipe.train.max_length
+    return [
+        Verdict(
+            subject_id=row["conversation_id"],
+            subject="conversations",
+            rule="too_long",
+            keep=False,
+            reason=f"even its last exchange alone has more than {longest} tokens",
+            created_at=context.now,
+            next_step="raise train.max_length, if memory allows",
+            step="train",
+            source_id=row["source_id"],
+        )
+        for row in rows
+    ]
 
 
 def _summary(result: TrainResult) -> str:

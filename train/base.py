@@ -125,13 +125,17 @@ def _make(source: str, making: Path) -> dict[str, Any]:
     from train.models import quiet
 
     quiet()
-    tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    cached = not Path(source).is_dir() and _unreachable(source)
+    tokenizer = AutoTokenizer.from_pretrained(
+        source, trust_remote_code=False, local_files_only=cached
+    )
     # Safetensors only: a pickle would run code of whoever made it.
     model, report = AutoModelForCausalLM.from_pretrained(
         source,
         dtype=torch.bfloat16,
         use_safetensors=True,
         trust_remote_code=False,
+        local_files_only=cached,
         output_loading_info=True,
     )
     _refuse_holes(source, model, report)
@@ -154,6 +158,22 @@ def _make(source: str, making: Path) -> dict[str, Any]:
     manifest = asdict(base)
     del manifest["path"]
     return manifest
+
+
+def _unreachable(model_id: str) -> bool:
+    """Ask the hub once: loading would ask for each file, six times, for a minute without a net."""
+    from httpx import HTTPError
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        HfApi().model_info(model_id, timeout=10)
+    except HfHubHTTPError:
+        # It answered, if only that there is no such model; loading says so in its own words.
+        return False
+    except (HTTPError, OSError):
+        return True
+    return False
 
 
 def _refuse_holes(source: str, model: PreTrainedModel, report: dict[str, Any]) -> None:

@@ -32,6 +32,8 @@ class Talker:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.ends = end_ids(model, tokenizer)
+        config = model.config.get_text_config()
+        self.room = int(getattr(config, "max_position_embeddings", None) or 4096)
 
     def answer(
         self, messages: Sequence[Mapping[str, str]], settings: ChatSettings
@@ -46,22 +48,29 @@ class Talker:
             said.append(token)
             text = self.tokenizer.decode(said, skip_special_tokens=True)
             # Half a character decodes to U+FFFD; it is shown once its other bytes have come.
-            if text.endswith("\ufffd"):
-                continue
-            yield text[len(shown) :]
-            shown = text
+            if not text.endswith("\ufffd"):
+                yield text[len(shown) :]
+                shown = text
             if _goes_round(said, settings.max_repeats):
                 return
 
     def _prompt(self, messages: Sequence[Mapping[str, str]], settings: ChatSettings) -> list[int]:
-        room = int(getattr(self.model.config, "max_position_embeddings", 4096))
-        kept = list(messages)
+        """Return ids that leave room for the answer: at the cost of old exchanges, then of words.
+
+        The system message stays in any case; a last message that fills the context by itself
+        loses its beginning.
+        """
+        kept = [dict(message) for message in messages]
         first = 1 if kept and kept[0]["role"] == "system" else 0
-        while True:
-            ids = prompt_ids(kept, self.tokenizer)
-            if len(ids) + min(settings.max_new_tokens, room // 2) <= room or len(kept) < first + 3:
-                return ids[-room // 2 :] if len(ids) >= room else ids
+        limit = self.room - min(settings.max_new_tokens, self.room // 2)
+        while len(ids := prompt_ids(kept, self.tokenizer)) > limit and len(kept) > first + 2:
             del kept[first : first + 2]
+        while len(ids) > limit and len(kept) > first and (words := kept[-1]["content"]):
+            # At least one character a round, so that it ends; a token is seldom less than one.
+            kept[-1]["content"] = words[max(1, (len(ids) - limit) // 2) :]
+            ids = prompt_ids(kept, self.tokenizer)
+        # Beyond the context nothing was ever trained: what is still too long loses its beginning.
+        return ids[-limit:]
 
     def _tokens(self, prompt: Sequence[int], settings: ChatSettings) -> Iterator[int]:
         """Yield token after token until an end token or the limit."""
@@ -70,7 +79,7 @@ class Talker:
         cache = None
         seen: list[int] = []
         with torch.inference_mode():
-            for _ in range(settings.max_new_tokens):
+            for _ in range(min(settings.max_new_tokens, self.room - len(prompt))):
                 output = self.model(input_ids=ids, past_key_values=cache, use_cache=True)
                 cache = output.past_key_values
                 logits = output.logits[0, -1].float().cpu()

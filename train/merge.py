@@ -142,12 +142,14 @@ def _probe(
     lines = (run_folder / "conversations.jsonl").read_text("utf-8").splitlines()
     conversations = [json.loads(line) for line in lines]
     # Held-out rows decide where there are any; the test rows stay for the evaluation.
-    held = [c for c in conversations if c["split"] == "validation"]
-    chosen = (held or [c for c in conversations if c["split"] == "train"])[
-        : settings.max_conversations
-    ]
-    rows = [tokenize(c["messages"], tokenizer, trained.max_length) for c in chosen]
-    kept = [row for row in rows if row is not None]
+    rows: dict[str, list[Rendered]] = {"validation": [], "train": []}
+    for conversation in conversations:
+        chosen = rows.get(conversation["split"])
+        if chosen is None or len(chosen) >= settings.max_conversations:
+            continue
+        row = tokenize(conversation["messages"], tokenizer, trained.max_length)
+        chosen += [row] if row is not None else []
+    kept = rows["validation"] or rows["train"]
     prompts = _prompts(conversations, settings.prompts, tokenizer)
     model = PeftModel.from_pretrained(
         load_base(base.path, trained.quantisation), run_folder / "adapter"

@@ -165,7 +165,11 @@ def _bos(tokenizer: PreTrainedTokenizerBase) -> str:
 
 def _harmless(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, str]]:
     """Break every special token of this very base inside the words, as `<s>` in a page."""
-    special = [token for token in tokenizer.all_special_tokens if token not in (IM_START, IM_END)]
+    # All added ones, not `all_special_tokens`: that leaves out the base's own end token, which
+    # stops answers still, and the headers of its own chat format.
+    added = tokenizer.added_tokens_decoder.values()
+    names = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+    special = sorted(names - {IM_START, IM_END})
     harmless = []
     for message in messages:
         words = message["content"]
