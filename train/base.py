@@ -162,9 +162,10 @@ def _make(source: str, making: Path) -> dict[str, Any]:
 
 def _unreachable(model_id: str) -> bool:
     """Ask the hub once: loading would ask for each file, six times, for a minute without a net."""
-    from httpx import HTTPError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+
+    # Of httpx or httpx2, whichever this hub client was built on.
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
     try:
         HfApi().model_info(model_id, timeout=10)

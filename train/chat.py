@@ -66,8 +66,8 @@ class Talker:
         while len(ids := prompt_ids(kept, self.tokenizer)) > limit and len(kept) > first + 2:
             del kept[first : first + 2]
         while len(ids) > limit and len(kept) > first and (words := kept[-1]["content"]):
-            # At least one character a round, so that it ends; a token is seldom less than one.
-            kept[-1]["content"] = words[max(1, (len(ids) - limit) // 2) :]
+            # Their share of what is too much, and at least one character, so that it ends.
+            kept[-1]["content"] = words[max(1, len(words) * (len(ids) - limit) // len(ids)) :]
             ids = prompt_ids(kept, self.tokenizer)
         # Beyond the context nothing was ever trained: what is still too long loses its beginning.
         return ids[-limit:]

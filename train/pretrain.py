@@ -20,6 +20,7 @@ import re
 import tempfile
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from html.parser import HTMLParser
@@ -222,6 +223,13 @@ class Corpus:
             start += size
 
 
+def unseen_ids(corpus: Corpus) -> list[int]:
+    """Return the ids that the corpus holds fewer than five times, free rows among them."""
+    counts = Counter(token for book in corpus.books for text in book for token in text)
+    taught = {*corpus.blank_line, corpus.end}
+    return [i for i in range(ROWS) if counts[i] < 5 and i not in taught]
+
+
 def tokenize(books: list[list[str]], tokenizer: PreTrainedTokenizerFast) -> Corpus:
     """Turn books of paragraphs into ids."""
     return Corpus(
@@ -360,12 +368,32 @@ class Progress:
         return True
 
 
-def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, output: Path) -> None:
+def spread(model: LlamaForCausalLM, unseen: list[int], seed: int) -> None:
+    """Give every row that training never saw a direction of its own again.
+
+    A softmax pushes the rows of absent tokens the same way at every step, until they are alike to
+    a cosine of 1.00 and three times longer than others. Tuning could then teach the model that
+    "some rare byte" comes next, never which: Chinese would be out of its reach. Four tenths of
+    what they share stays, which is enough to keep them out of English.
+    """
+    weight = model.get_input_embeddings().weight.data
+    seen = torch.ones(len(weight), dtype=torch.bool)
+    seen[unseen] = False
+    length = weight[seen].norm(dim=1).median()
+    chance = torch.Generator().manual_seed(seed)
+    noise = torch.randn(len(unseen), weight.shape[1], generator=chance) / weight.shape[1] ** 0.5
+    weight[unseen] = 0.4 * weight[unseen].mean(dim=0) + length * noise
+
+
+def export(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, output: Path, unseen: list[int]
+) -> None:
     """Write bf16 weights and tokenizer aside, then rename each file into place."""
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as aside:
         shipped = LlamaForCausalLM(model.config)
         shipped.load_state_dict(model.state_dict())
+        spread(shipped, unseen, seed=1)
         shipped.bfloat16().save_pretrained(aside)
         tokenizer.save_pretrained(aside)
         for file in Path(aside).iterdir():
@@ -430,7 +458,7 @@ def pretrain(books: list[Path], settings: Settings) -> Progress:
             log.info("%s validation loss %.4f", progress, validation)
             log.info("babble: %s", babble(model, tokenizer, "When I was a boy", settings.seed))
             if better:
-                export(model, tokenizer, settings.output)
+                export(model, tokenizer, settings.output, unseen_ids(corpus))
             figures = json.dumps(about | asdict(progress), indent=1)
             (settings.output / "training.json").write_text(figures + "\n")
     return progress
