@@ -49,6 +49,7 @@ from data.errors import TrainError
 from train.base import PreparedBase, read_base
 from train.files import write_json
 from train.models import batch_loss, compute_dtype, load_base, measure, pad
+from train.rare_tokens import rare_ids
 from train.settings import TrainSettings
 from train.tokens import Rendered, need_disk, preflight, tokenize
 
@@ -109,21 +110,22 @@ def run(folder: Path) -> int:
 
     # The seed comes before the model: adapter weights are drawn when it is built.
     set_seed(settings.seed)
-    model = with_adapter(load_base(base.path, settings.quantisation, _device()), base, settings)
+    model = load_base(base.path, settings.quantisation, _device())
+    before = _before(folder, model, corpus)
+    model = with_adapter(model, sorted({*base.new_ids, *before["rare_ids"]}), settings)
     # An adapter with its two moments, for the checkpoints that are kept, and room for the last.
     trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     need_disk(folder, 4 * 12 * trainable)
 
     plan = make_plan(settings, base, corpus, _largest_micro_batch(model, corpus, settings))
     checkpoint = last_whole_checkpoint(folder / CHECKPOINTS)
-    base_loss = _base_loss(folder, model, corpus)
     follow = Follow(folder, plan, settings)
     trainer = _trainer(model, corpus, (folder, plan, settings), follow)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if follow.interrupted:
         return 130
     if trainer.is_world_process_zero():
-        _finish(folder, trainer, follow, (base_loss, corpus, time.monotonic() - started))
+        _finish(folder, trainer, follow, (before["eval_loss"], corpus, time.monotonic() - started))
     return 0
 
 
@@ -149,18 +151,18 @@ def read_rows(path: Path, tokenizer: Any, max_length: int) -> Corpus:
     )
 
 
-def with_adapter(model: Any, base: PreparedBase, settings: TrainSettings) -> PeftModel:
-    """Return `model` with a fresh LoRA on its linear layers and trainable new token rows."""
+def with_adapter(model: Any, token_ids: list[int], settings: TrainSettings) -> PeftModel:
+    """Return `model` with a fresh LoRA on its linear layers and the rows of `token_ids` trained."""
     embedding = next(
         name for name, part in model.named_modules() if part is model.get_input_embeddings()
     ).rsplit(".", 1)[-1]
-    targets: dict[str, list[int]] = {embedding: list(base.new_ids)} if base.new_ids else {}
+    targets: dict[str, list[int]] = {embedding: token_ids} if token_ids else {}
     head = model.get_output_embeddings()
     if targets and head is not None and head.weight is not model.get_input_embeddings().weight:
         # An untied head has rows of its own; the new end token must learn to be said there.
-        targets["lm_head"] = list(base.new_ids)
+        targets["lm_head"] = token_ids
     # A fully trained embedding (modules_to_save) would be ten times the adapter on a tiny model
-    # and a billion parameters on an 8B one, for the sake of two rows.
+    # and a billion parameters on an 8B one, for the sake of a few rows.
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
@@ -482,15 +484,21 @@ def _largest_micro_batch(model: PeftModel, corpus: Corpus, settings: TrainSettin
     return micro
 
 
-def _base_loss(folder: Path, model: PeftModel, corpus: Corpus) -> float | None:
-    """Return the held-out loss before the first step; a fresh adapter changes nothing yet."""
-    known = folder / "base_loss.json"
-    if known.exists():
-        loss: float | None = json.loads(known.read_text(encoding="utf-8"))["eval_loss"]
-        return loss
-    fresh = measure(model, corpus.validation.values()).mean if corpus.validation else None
-    write_json(known, {"eval_loss": fresh})
-    return fresh
+def _before(folder: Path, model: Any, corpus: Corpus) -> dict[str, Any]:
+    """Return the held-out loss of the base and the tokens that it cannot say.
+
+    Looked up once and kept: a resumed run must train the very rows that its checkpoint holds.
+    """
+    known = folder / "before.json"
+    if not known.exists():
+        held_out = corpus.validation.values()
+        found = {
+            "eval_loss": measure(model, held_out).mean if held_out else None,
+            "rare_ids": rare_ids(model, corpus.train.values()),
+        }
+        write_json(known, found)
+    before: dict[str, Any] = json.loads(known.read_text(encoding="utf-8"))
+    return before
 
 
 def _finish(
