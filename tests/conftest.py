@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from data.samples import PERSONA, SOURCES
 from data.store import Store
 
 ROOT = Path(__file__).parent.parent
 CORPORA = Path(os.environ.get("MEMOIRIST_CORPORA", ROOT.parent / "shared" / "corpora"))
+
+EDITH = ("--persona", PERSONA)
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -40,18 +43,35 @@ def environment(**extra: str) -> dict[str, str]:
 def memoirist(tmp_path: Path) -> Command:
     """Run `memoirist ARGUMENTS` in `tmp_path`, whose workspace is `tmp_path/workspace`."""
 
-    def run(
+    def here(
         *arguments: str, timeout: float = 240, **extra: str
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "flows.cli", *arguments],
-            cwd=tmp_path,
-            env=environment(PYTHONPATH=str(ROOT), **extra),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        return run(tmp_path, *arguments, timeout=timeout, **extra)
 
-    return run
+    return here
+
+
+def run(
+    folder: Path, *arguments: str, timeout: float = 600, **extra: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        cwd=folder,
+        env=environment(PYTHONPATH=str(ROOT), **extra),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the bundled samples once, for real, and return the folder with the workspace."""
+    folder = tmp_path_factory.mktemp("built")
+    done = run(folder, "build", *map(str, SOURCES), *EDITH)
+    assert done.returncode == 0, done.stderr
+    (folder / "stderr.txt").write_text(done.stderr, "utf-8")
+    (folder / "stdout.txt").write_text(done.stdout, "utf-8")
+    return folder

@@ -12,14 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from data.samples import PERSONA, SOURCES
 from data.store import Store
-from tests.conftest import ROOT, environment
+from tests.conftest import EDITH, ROOT, environment, run
 from tests.openai_server import OpenAIServer, Script
 
-EDITH = ["--persona", PERSONA]
 # What a rerun may not change; `added_at` and its like are times.
 CONTENT = {
     "sources": "id, sha256",
@@ -34,38 +31,12 @@ CONTENT = {
 }
 
 
-def run(
-    folder: Path, *arguments: str, timeout: float = 600, **extra: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
-        cwd=folder,
-        env=environment(PYTHONPATH=str(ROOT), **extra),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-
-
 def content(folder: Path) -> dict[str, list[dict[str, Any]]]:
     store = Store(folder / "workspace" / "memoirist.duckdb")
     return {
         table: store.rows(f"SELECT {columns} FROM {table} ORDER BY ALL")
         for table, columns in CONTENT.items()
     }
-
-
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the bundled samples once, for real, and return the folder with the workspace."""
-    folder = tmp_path_factory.mktemp("built")
-    done = run(folder, "build", *map(str, SOURCES), *EDITH)
-    assert done.returncode == 0, done.stderr
-    (folder / "stderr.txt").write_text(done.stderr, "utf-8")
-    (folder / "stdout.txt").write_text(done.stdout, "utf-8")
-    return folder
 
 
 def test_the_build_shows_each_step_and_what_next(built: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
+
+# isort: split
 import json
 import subprocess
 import sys

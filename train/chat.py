@@ -117,11 +117,12 @@ def _goes_round(said: Sequence[int], max_repeats: int | None) -> bool:
     if max_repeats is None:
         return False
     for length in range(1, 41):
-        # A single token may well repeat ("ha ha ha"); it must do so for longer.
+        # One or two tokens may well repeat ("ha ha ha"); they must do so for longer.
         times = max_repeats if length > 2 else 4 * max_repeats
-        run = said[-length:]
-        if len(said) >= length * times and all(
-            said[-length * (n + 1) : len(said) - length * n] == run for n in range(1, times)
-        ):
+        tail = said[-length * times :]
+        if len(tail) < length * times or tail[length:] != tail[:-length]:
+            continue
+        # A longer run that is itself "ha ha ha" is judged as the short one.
+        if length <= 2 or tail[2:] != tail[:-2]:
             return True
     return False

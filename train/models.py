@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -100,15 +100,7 @@ def keep_four_bit_layout(model: torch.nn.Module) -> None:
 def batch_loss(
     model: torch.nn.Module, input_ids: torch.Tensor, labels: torch.Tensor
 ) -> torch.Tensor:
-    """Return the loss summed over the labelled tokens of a right-padded batch."""
-    logits, targets = _answer_logits(model, input_ids, labels)
-    return cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
-
-
-def _answer_logits(
-    model: torch.nn.Module, input_ids: torch.Tensor, labels: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return float32 logits and targets where a label follows, both flat.
+    """Return the loss summed over the labelled tokens of a right-padded batch.
 
     No attention mask: a causal model never looks right, so padding on that side changes nothing
     and the mask-free attention kernel is the fastest one. Logits are made only for columns that
@@ -122,7 +114,12 @@ def _answer_logits(
         logits = output.logits
     else:
         logits = model(input_ids=input_ids[:, :last], use_cache=False).logits[:, columns]
-    return logits.flatten(0, 1).float(), targets[:, columns].flatten()
+    return cross_entropy(
+        logits.flatten(0, 1).float(),
+        targets[:, columns].flatten(),
+        ignore_index=IGNORE,
+        reduction="sum",
+    )
 
 
 def pad(rows: Sequence[Rendered], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -135,27 +132,17 @@ def pad(rows: Sequence[Rendered], device: torch.device) -> tuple[torch.Tensor, t
 
 def measure(model: PreTrainedModel, rows: Iterable[Rendered]) -> Loss:
     """Return the loss over all trained tokens of `rows`, in batches of bounded memory."""
-    total, tokens = 0.0, 0
-    for losses, targets in answer_losses(model, rows):
-        total += float(losses.sum())
-        tokens += len(targets)
-    return Loss(total=total, tokens=tokens)
-
-
-def answer_losses(
-    model: PreTrainedModel, rows: Iterable[Rendered]
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield the loss of every trained token of `rows` and its id, one batch at a time."""
     was_training = model.training
     model.eval()
+    total, tokens = 0.0, 0
     budget = min(TOKEN_BUDGET, LOGIT_BUDGET // model.get_input_embeddings().weight.shape[0])
-    for batch in _batches(sorted(rows, key=lambda row: len(row.input_ids)), budget):
-        ids, labels = pad(batch, model.device)
-        with torch.inference_mode():
-            logits, targets = _answer_logits(model, ids, labels)
-            losses = cross_entropy(logits, targets, ignore_index=IGNORE, reduction="none")
-        yield losses[targets != IGNORE], targets[targets != IGNORE]
+    with torch.inference_mode():
+        for batch in _batches(sorted(rows, key=lambda row: len(row.input_ids)), budget):
+            ids, labels = pad(batch, model.device)
+            total += float(batch_loss(model, ids, labels))
+            tokens += int((labels[:, 1:] != IGNORE).sum())
     model.train(was_training)
+    return Loss(total=total, tokens=tokens)
 
 
 def greedy(

@@ -6,6 +6,9 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+# Parameters below which a base is a toy: it takes a higher rate, and its token rows are trained.
+SMALL = 100_000_000
+
 
 class TrainSettings(BaseModel):
     """Say how an adapter is trained; the defaults follow the published evidence for QLoRA."""
@@ -111,7 +114,7 @@ class TrainSettings(BaseModel):
         """Return the peak learning rate for a base of `n_parameters`."""
         if self.learning_rate is not None:
             return self.learning_rate
-        if n_parameters < 100_000_000:
+        if n_parameters < SMALL:
             return 2e-3
         return 2e-4 if n_parameters <= 13_500_000_000 else 1e-4
 

@@ -1,0 +1,60 @@
+"""The README's commands run as they stand there, against the built samples."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, run
+
+README = (ROOT / "README.md").read_text("utf-8")
+COMMANDS = [
+    line.removeprefix("$ ")
+    for block in re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.startswith("$ ")
+]
+# Made by make or by the user's own sources; the rest runs here.
+ELSEWHERE = ("make ", "source ", "memoirist build book.pdf", "memoirist chat$", "memoirist doctor")
+HERE = [c for c in COMMANDS if not any(re.match(each, c) for each in ELSEWHERE)]
+
+
+def test_the_readme_names_every_command() -> None:
+    from flows.cli import app
+
+    for command in app.registered_commands:
+        assert command.callback is not None
+        assert re.search(rf"\b{command.callback.__name__}\b", README), command.callback.__name__
+    for target in ("quickstart", "test"):
+        assert f"\n{target}: " in (ROOT / "Makefile").read_text("utf-8")
+
+
+@pytest.mark.parametrize("command", HERE)
+def test_a_command_of_the_readme_runs(built: Path, command: str) -> None:
+    name, *arguments = shlex.split(command)
+    assert name == "memoirist"
+    done = run(built, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout or "export" in arguments
+
+
+def test_the_doctor_tells_every_finding_with_a_next_step(tmp_path: Path) -> None:
+    done = run(tmp_path, "doctor", timeout=60)
+    assert done.returncode == 0, done.stderr
+    found = {line[6:15].strip() for line in done.stdout.splitlines()}
+    assert {"python", "torch", "4-bit", "endpoint", "hub", "memory", "disk"} <= found
+    for line in done.stdout.splitlines():
+        assert line.startswith("ok  ") or "; " in line
+
+
+def test_the_printed_recipe_of_the_readme_loads(tmp_path: Path) -> None:
+    from flows.recipe import load
+
+    (toml,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    path = tmp_path / "recipe.toml"
+    path.write_text(toml, "utf-8")
+    assert load(path).persona.name == "Ada Marrow"
