@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data.nouns import Conversation, Dataset, Pair, Split, Verdict, content_id
+from data.nouns import Conversation, Dataset, GroupSplit, Pair, Split, Verdict, content_id
 from data.partition import hold_out_source, partition, purge
 from data.text import count_words, is_cjk, neutralise
 
@@ -46,7 +46,8 @@ class Composed:
 
     dataset: Dataset
     conversations: Sequence[Conversation]
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[Verdict] = ()
+    splits: Sequence[GroupSplit] = ()
 
 
 def compose(
@@ -59,7 +60,7 @@ def compose(
     """Return the dataset of the kept pairs; its id is the hash of what it holds.
 
     `system` is the persona's prompt, used where a pair has none of its own; `before` tells the
-    split of the groups of the dataset that this one continues.
+    split of every group that an earlier dataset has placed.
     """
     shares: dict[Split, float] = {
         "test": settings.test_share,
@@ -73,7 +74,9 @@ def compose(
     )
     by_split: dict[Split, list[Pair]] = defaultdict(list)
     for pair in pairs:
-        by_split["test" if pair.source_id == held else splits[pair.group_id]].append(pair)
+        if pair.source_id == held:
+            splits[pair.group_id] = "test"
+        by_split[splits[pair.group_id]].append(pair)
     verdicts = purge(
         by_split["train"], by_split["test"], settings.max_containment, settings.max_shared_run, now
     )
@@ -85,7 +88,12 @@ def compose(
         for split in order
         for thread in threads(by_split[split], settings)
     ]
-    return _version(drafts, verdicts, now)
+    kept = {pair.group_id: pair.source_id for pair in pairs}
+    groups = [
+        GroupSplit(group_id=group, source_id=source, split=splits[group])
+        for group, source in kept.items()
+    ]
+    return replace(_version(drafts, now), verdicts=verdicts, splits=groups)
 
 
 def threads(pairs: Sequence[Pair], settings: ComposeSettings) -> list[list[Pair]]:
@@ -132,11 +140,12 @@ def estimate_tokens(messages: Sequence[Mapping[str, str]]) -> int:
 
 
 def _version(
-    drafts: Sequence[tuple[Split, Sequence[Pair], list[dict[str, str]]]],
-    verdicts: Sequence[Verdict],
-    now: datetime,
+    drafts: Sequence[tuple[Split, Sequence[Pair], list[dict[str, str]]]], now: datetime
 ) -> Composed:
-    bodies = sorted(f"{split}:{json.dumps(body, ensure_ascii=False)}" for split, _, body in drafts)
+    bodies = sorted(
+        json.dumps([split, [pair.id for pair in thread], body], ensure_ascii=False)
+        for split, thread, body in drafts
+    )
     dataset_id = content_id("dataset", *bodies)
     conversations = [
         Conversation(
@@ -157,4 +166,4 @@ def _version(
         n_validation=counts["validation"],
         n_test=counts["test"],
     )
-    return Composed(dataset=dataset, conversations=conversations, verdicts=verdicts)
+    return Composed(dataset=dataset, conversations=conversations)

@@ -36,7 +36,8 @@ class CurateSettings(BaseModel):
 def pair(passages: Sequence[Passage], questions: Sequence[Question]) -> list[Pair]:
     """Return the pair of each passage that has a question, from the best origin it has.
 
-    Passages come in reading order; the order within a thread is theirs.
+    Passages come in reading order; the order within a thread is theirs. Questions come oldest
+    first: of one origin the newest is taken, as it is by the model and prompt chosen last.
     """
     asked: dict[str, list[Question]] = defaultdict(list)
     for question in questions:
@@ -45,7 +46,7 @@ def pair(passages: Sequence[Passage], questions: Sequence[Question]) -> list[Pai
     for passage in passages:
         if not asked[passage.id]:
             continue
-        question = min(asked[passage.id], key=lambda q: (_RANK[q.origin], q.id))
+        question = min(reversed(asked[passage.id]), key=lambda q: _RANK[q.origin])
         pairs.append(
             Pair(
                 id=content_id(passage.id, question.id),

@@ -239,6 +239,15 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSplit:
+    """The split that a group was given once, which every later dataset keeps."""
+
+    group_id: str
+    source_id: str
+    split: Split
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
     """A mark that `step` has finished on `subject_id` under the settings of `fingerprint`.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from data.nouns import Pair, Split, Verdict
-from data.text import words
+from data.text import count_words, normalise, words
 
 HELD_OUT: tuple[Split, Split] = ("test", "validation")
 
@@ -23,8 +23,8 @@ def partition(
 
     Within each source, groups in the order of a seeded hash go to test until its share of the
     source's pairs is reached, then to validation, the rest to train; so a new source moves no
-    group of another. A group that would take more than 2.5 times the share of all the pairs stays
-    in train, where a held-out part of that size would leave too little to learn from.
+    group of another. A group of more than a quarter of its source stays in train: holding that
+    out would leave too little to learn from.
     """
     sizes = Counter(pair.group_id for pair in pairs)
     by_source: dict[str, list[str]] = defaultdict(list)
@@ -56,7 +56,7 @@ def _assign(
         for name in HELD_OUT:
             wanted = shares[name] * total
             # A source of one group has nothing to compare with, and must be learnt from.
-            if len(groups) > 2 and held[name] < wanted and sizes[group] <= max(1, 2.5 * wanted):
+            if len(groups) > 2 and held[name] < wanted and sizes[group] <= max(1, total / 4):
                 split = name
                 break
         chosen[group] = split
@@ -72,9 +72,17 @@ def hold_out_source(
 ) -> str | None:
     """Return the source to hold out whole, or None with fewer than three or none small enough.
 
-    A source that an earlier dataset trained on is never held out: its text has been seen.
+    A source that an earlier dataset trained on is never held out: its text has been seen; one
+    that was held out whole stays so.
     """
     sizes = Counter(pair.source_id for pair in pairs)
+    known = {
+        s: {before[p.group_id] for p in pairs if p.source_id == s and p.group_id in before}
+        for s in sizes
+    }
+    whole = [s for s in sizes if known[s] == {"test"}]
+    if whole:
+        return whole[0]
     trained = {p.source_id for p in pairs if before.get(p.group_id, "test") != "test"}
     small = [s for s in sizes if sizes[s] <= max_share * len(pairs) and s not in trained]
     if len(sizes) < 3 or not small:
@@ -88,20 +96,23 @@ def purge(
     """Return a drop for each train pair that shares too much with one held out.
 
     Containment is the share of the answer's word 5-grams that stand in one test answer; a single
-    shared run of `run` words is enough as well (13, the length used by GPT-3 for contamination).
+    shared run of `run` words is enough as well (13, the length used by GPT-3 for contamination),
+    and so is a question that is nearly the same.
     """
-    fives: dict[int, set[str]] = defaultdict(set)
+    fives: dict[int, dict[str, None]] = defaultdict(dict)  # ordered, so that ties are too
     runs: dict[int, str] = {}
     for pair in test:
         found = words(pair.answer)
         for gram in _grams(found, 5):
-            fives[gram].add(pair.id)
+            fives[gram][pair.id] = None
         for gram in _grams(found, run):
             runs.setdefault(gram, pair.id)
+    asked = [(pair.id, _shingles(pair.question)) for pair in test]
     verdicts: list[Verdict] = []
     for pair in train:
         found = words(pair.answer)
         culprit = next((runs[g] for g in _grams(found, run) if g in runs), None)
+        culprit = culprit or _same_question(pair.question, asked)
         grams = list(_grams(found, 5))
         counts = Counter(other for gram in grams for other in fives.get(gram, ()))
         closest, hits = counts.most_common(1)[0] if counts else (None, 0)
@@ -109,6 +120,31 @@ def purge(
         if culprit is not None or share >= max_containment:
             verdicts.append(_overlap(pair, culprit or closest, share, now))
     return verdicts
+
+
+def _shingles(question: str, n: int = 5) -> frozenset[str]:
+    """Return the character 5-grams of a question of five words or more, else nothing.
+
+    "Go on." and "Why was that?" are asked in every episode and give nothing away.
+    """
+    text = normalise(question)
+    if count_words(question) < 5:
+        return frozenset()
+    return frozenset(text[i : i + n] for i in range(len(text) - n + 1))
+
+
+def _same_question(
+    question: str, asked: Sequence[tuple[str, frozenset[str]]], least: float = 0.7
+) -> str | None:
+    """Return the held-out pair whose question is nearly this one (Jaccard, QUALITY's .7)."""
+    own = _shingles(question)
+    if not own:
+        return None
+    for pair_id, other in asked:
+        shared = len(own & other)
+        if shared and shared >= least * (len(own) + len(other) - shared):
+            return pair_id
+    return None
 
 
 def _grams(found: Sequence[str], n: int) -> Iterable[int]:
@@ -122,7 +158,7 @@ def _overlap(pair: Pair, other: str | None, share: float, now: datetime) -> Verd
         rule="test_overlap",
         keep=False,
         score=round(share, 3),
-        reason="it shares a long run of words with a held-out answer, which would flatter the test",
+        reason="it is too close to a held-out exchange, which would flatter the test",
         beaten_by=other,
         created_at=now,
         next_step="nothing: the held-out answer is kept",

@@ -35,6 +35,7 @@ KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
     nouns.Run: ("runs", ("id",)),
     nouns.Metric: ("metrics", ("run_id", "step", "name")),
     nouns.Model: ("models", ("run_id",)),
+    nouns.GroupSplit: ("splits", ("group_id",)),
     nouns.Done: ("done", ("subject_id", "step")),
 }
 T = TypeVar("T")
@@ -88,7 +89,7 @@ class Store:
         wait_seconds: float = 3.0,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        """Remember where the file is; `on_wait` makes writers wait for ever and hears of it."""
+        """Remember where the file is; with `on_wait`, wait for the lock for ever and tell it."""
         self.path = path
         self.wait_seconds = wait_seconds
         self.on_wait = on_wait
@@ -128,12 +129,11 @@ class Store:
             found = connection.sql(sql, params=parameters or None)
             # A statement without rows (SET, say) gives no relation.
             return found.to_arrow_table() if found is not None else pa.table({})
-        except duckdb.IOException as error:
-            raise _io_error(error, self.path) from error
         except duckdb.Error as error:
             first = str(error).strip().splitlines()[0]
             raise QueryError(
-                f"the query does not run: {first}", "`memoirist look` lists tables and columns"
+                f"the query does not run: {first.rstrip('!.')}",
+                "`memoirist look` lists the tables, and a query can only read them",
             ) from error
         finally:
             connection.close()
@@ -159,13 +159,17 @@ class Store:
         said = start
         while True:
             try:
-                return duckdb.connect(str(self.path), read_only=read_only)
+                return duckdb.connect(
+                    str(self.path),
+                    read_only=read_only,
+                    # A user's SELECT reads the tables, not the machine's files, and writes none.
+                    config={"enable_external_access": "false"} if read_only else {},
+                )
             except duckdb.IOException as error:
                 if not any(word in str(error) for word in _LOCK_WORDS):
                     raise _io_error(error, self.path) from error
                 now = time.monotonic()
-                endless = not read_only and self.on_wait is not None
-                if not endless and now - start > self.wait_seconds:
+                if self.on_wait is None and now - start > self.wait_seconds:
                     raise _locked(self.path, read_only=read_only) from error
                 if self.on_wait is not None and now - said > 1.0:
                     self.on_wait(f"waiting: another program has {self.path.name} open")
@@ -204,7 +208,8 @@ def _translated(path: Path) -> Iterator[None]:
 def _locked(path: Path, *, read_only: bool) -> StoreLocked:
     if read_only:
         return StoreLocked(
-            f"a build is running and holds {str(path)!r}", "try again in a few seconds"
+            f"a build is running, or another program holds {str(path)!r}",
+            "try again in a few seconds",
         )
     return StoreLocked(
         f"another program has {str(path)!r} open", "close it (a DuckDB client?) and run this again"

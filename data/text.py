@@ -127,7 +127,8 @@ def detect_language(text: str) -> str:
         return "ko" if re.search(r"[\uac00-\ud7af]", sampled) else "zh"
     shares = language_shares(sampled)
     best = max(shares, key=lambda lang: shares[lang])
-    return best if shares[best] >= 0.08 else "und"
+    hits = shares[best] * len(words(sampled))
+    return best if shares[best] >= 0.08 and hits >= 2.5 else "und"
 
 
 def language_shares(text: str) -> dict[str, float]:

@@ -35,6 +35,7 @@ _FILE_NAME = re.compile(
     re.IGNORECASE,
 )
 _SHARED_NAME = re.compile(r"^(transcript|captions?|subtitles?|episode|book|index|main)\b", re.I)
+_STORE = "memoirist.duckdb"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -65,7 +66,9 @@ def _behind(pointer: str) -> list[Found]:
             f"the hub dataset {pointer!r} cannot be read yet",
             "download it and point at its .jsonl file",
         )
-    path = Path(pointer).expanduser()
+    if not pointer.strip():
+        raise SourceMissing("an empty name is no source", "name a file, a folder or a pattern")
+    path = _at_home(pointer)
     if path.is_dir():
         return _in_folder(path)
     if path.exists():
@@ -75,6 +78,7 @@ def _behind(pointer: str) -> list[Found]:
         names = glob.glob(str(path), recursive=True)  # noqa: PTH207
         matches = [Path(name) for name in sorted(names)]
         found = [_known(each) for each in matches if each.is_file() and _format(each)]
+        found = [each for each in found if not _in_workspace(each.path)]
         if found:
             return found
         if matches:
@@ -91,12 +95,24 @@ def _in_folder(folder: Path) -> list[Found]:
         for path in folder.rglob("*")
         if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     )
-    found = [_known(path) for path in files if _format(path)]
+    found = [_known(path) for path in files if _format(path) and not _in_workspace(path)]
     if not found:
         raise SourceUnreadable(
             f"the folder {str(folder)!r} holds no readable source", _looked_for()
         )
     return found
+
+
+def _at_home(pointer: str) -> Path:
+    try:
+        return Path(pointer).expanduser()
+    except RuntimeError:  # "~nobody" names no user: then it is a file's name
+        return Path(pointer)
+
+
+def _in_workspace(path: Path) -> bool:
+    """Tell whether a file was made by a build: its own rows must never become its sources."""
+    return any((folder / _STORE).exists() for folder in path.parents)
 
 
 def _known(path: Path) -> Found:
@@ -116,7 +132,7 @@ def _looked_for() -> str:
 
 def read_source(found: Found, added_at: datetime) -> Source:
     """Return the source of one file; raise SourceMissing or, where it is empty, unreadable."""
-    path = found.path.expanduser().absolute()
+    path = found.path.expanduser().resolve()
     try:
         sha256 = _sha256(path)
         empty = path.stat().st_size == 0

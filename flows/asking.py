@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from data.nouns import Done, Passage, Rows
 from flows.context import Context, fingerprint
-from flows.ingest import persona_language
+from flows.splitting import persona_language
 
 if TYPE_CHECKING:
     from generators.interview import Asked

@@ -19,9 +19,10 @@ from flows import recipe as recipes  # noqa: E402
 from flows.asking import ask_questions  # noqa: E402
 from flows.context import Context  # noqa: E402
 from flows.curating import compose_dataset, curate_pairs  # noqa: E402
-from flows.ingest import extract_sources, split_documents  # noqa: E402
-from flows.openings import merged_sources, save_recipe  # noqa: E402
+from flows.ingest import extract_sources  # noqa: E402
+from flows.openings import as_saved, merged_sources, save_recipe  # noqa: E402
 from flows.report import Report  # noqa: E402
+from flows.splitting import split_documents  # noqa: E402
 from flows.training import evaluate_model, merge_model, train_model  # noqa: E402
 from flows.workspace import Workspace  # noqa: E402
 
@@ -50,7 +51,8 @@ def build(
     """
     context = open_context(workspace, recipe, overrides, sources, persona)
     with context.workspace.held():
-        extract_sources(context, context.recipe.sources.include)
+        named = as_saved(sources) if sources else None
+        extract_sources(context, context.recipe.sources.include, named)
         save_recipe(context)  # after it, so that a refused source is not asked for again
         for step in STEPS:
             step(context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -11,6 +12,7 @@ import typer
 from data.errors import DiskFull, MemoiristError
 from flows import commands_build, commands_look, commands_talk
 
+_STOPPED = "stopped; run the same command again to go on"
 app = typer.Typer(
     name="memoirist",
     help="Turn what a person wrote and said into a chatbot that answers in that person's voice.",
@@ -44,32 +46,44 @@ def main() -> None:
     """Run the command line; a fault is one line on stderr, with a traceback only for --debug."""
     debug = "--debug" in sys.argv
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    # The exit lies outside of every `except`: an exception still held while the interpreter goes
+    # down keeps a database connection alive, and DuckDB's bindings then print what leaked.
+    sys.exit(_run(arguments, debug=debug))
+
+
+def _run(arguments: list[str], *, debug: bool) -> int:
     try:
         app(args=arguments)
     except MemoiristError as error:
-        _end(str(error), 1, debug=debug)
+        return _say(str(error), 1, debug=debug)
     except KeyboardInterrupt:
-        _end("stopped; run the same command again to go on where it was", 130, debug=debug)
+        return _say(_STOPPED, 130, debug=debug)
+    except SystemExit as ended:
+        # typer turns Ctrl-C into a silent 130 and wrong usage into a told 2.
+        if ended.code == 130:
+            return _say(_STOPPED, 130, debug=debug)
+        return ended.code if isinstance(ended.code, int) else 0
     except BrokenPipeError:
         # The reader of a pipe has gone (`memoirist sql ... | head`): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
-        if error.errno == 28:
+        if error.errno == errno.ENOSPC:
             full = DiskFull("the disk is full", "free some space and run the same command again")
-            _end(str(full), 1, debug=debug)
-        _end(f"{error}; check the path and its permissions", 1, debug=debug)
+            return _say(str(full), 1, debug=debug)
+        return _say(f"{error}; check the path and its permissions", 1, debug=debug)
     except Exception as error:  # noqa: BLE001 - the last guard: one line instead of a traceback
         name = type(error).__name__
-        _end(f"unexpected {name}: {error}; run it again with --debug and report it", 1, debug=debug)
+        told = f"unexpected {name}: {error}; run it again with --debug and report it"
+        return _say(told, 1, debug=debug)
+    return 0
 
 
-def _end(message: str, code: int, *, debug: bool) -> None:
+def _say(message: str, code: int, *, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     line = " ".join(message.split())
     sys.stderr.write(f"memoirist: {line}\n")
-    sys.exit(code)
+    return code
 
 
 if __name__ == "__main__":

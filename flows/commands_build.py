@@ -76,9 +76,10 @@ def _refuse_early(
         )
     if not (persona or context.recipe.persona.name):
         raise RecipeError("nobody is named as the persona", "add --persona 'FULL NAME'")
-    from extractors import discover
+    if sources:
+        from extractors import discover
 
-    discover(sources or context.recipe.sources.include)
+        discover(sources)
 
 
 def _close(changed: dict[str, int], workspace: Path) -> None:
@@ -137,8 +138,9 @@ def extract(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Read sources into documents and blocks, and split them into passages."""
-    from flows.ingest import extract_sources, split_documents
-    from flows.openings import merged_sources, save_recipe
+    from flows.ingest import extract_sources
+    from flows.openings import as_saved, merged_sources, save_recipe
+    from flows.splitting import split_documents
 
     before = o.open_workspace(workspace, recipe)
     path = recipe or (before.workspace.recipe if before.workspace.recipe.exists() else None)
@@ -149,13 +151,14 @@ def extract(
         wanted["sources.include"] = merged_sources(path, sources)
     context = o.open_workspace(workspace, recipe, wanted)
     include = context.recipe.sources.include
+    named = as_saved(sources) if sources else None
     if not include:
         raise RecipeError(
             "there is no source to extract", "name a file or folder: `memoirist extract book.pdf`"
         )
 
     def step(context: Context) -> None:
-        extract_sources(context, include)
+        extract_sources(context, include, named)
         save_recipe(context)
         split_documents(context)
 
@@ -184,8 +187,8 @@ def ask(
     )
 
     def step(context: Context) -> None:
-        save_recipe(context)
         ask_questions(context)
+        save_recipe(context)
 
     _run(o.open_workspace(workspace, recipe, wanted), step)
 
@@ -229,8 +232,8 @@ def train(
     )
 
     def step(context: Context) -> None:
-        save_recipe(context)
         train_model(context)
+        save_recipe(context)  # after it, so that a base that cannot be loaded is not kept
 
     _run(o.open_workspace(workspace, recipe, wanted), step)
 

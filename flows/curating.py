@@ -9,14 +9,23 @@ from functools import partial
 from data import curate
 from data.compose import Composed, compose
 from data.errors import NothingToDo
-from data.nouns import Dataset, Done, Pair, Passage, Question, Split, Verdict
+from data.nouns import Dataset, Done, GroupSplit, Pair, Passage, Question, Split, Verdict
 from flows.context import Context, fingerprint
-from flows.ingest import persona_language
+from flows.splitting import persona_language
 
 _LIVE = (
     "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
     " AND step IN ('gate', 'dedupe'))"
     " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
+)
+# Whatever of a row decides what is made of it: a renamed chapter keeps its passages' ids.
+_CONTENT = "md5(string_agg({0}::VARCHAR, ',' ORDER BY id))"
+_SUPERSEDE = (
+    "INSERT INTO verdicts BY NAME SELECT id AS subject_id, 'pairs' AS subject,"
+    " 'superseded' AS rule, false AS keep,"
+    " 'an earlier dataset holds it; today its passage has another or none' AS reason,"
+    " ?::TIMESTAMPTZ AS created_at, 'nothing' AS next_step, 'curate' AS step, source_id"
+    " FROM pairs WHERE NOT list_contains(?, id)"
 )
 _ORDER = "(SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
 
@@ -26,8 +35,8 @@ def curate_pairs(context: Context) -> None:
     store = context.workspace.store
     lang = persona_language(context)
     mark = fingerprint(
-        store.value(f"SELECT md5(string_agg(id, ',' ORDER BY id)) FROM passages WHERE {_LIVE}"),
-        store.value("SELECT md5(string_agg(id, ',' ORDER BY id)) FROM questions"),
+        store.value(f"SELECT {_CONTENT.format('passages')} FROM passages WHERE {_LIVE}"),
+        store.value("SELECT md5(string_agg(id, ',' ORDER BY rowid)) FROM questions"),
         context.recipe.curate.model_dump_json(),
         lang,
     )
@@ -35,14 +44,18 @@ def curate_pairs(context: Context) -> None:
         return
     with context.timed() as seconds:
         passages = store.nouns(Passage, f"{_LIVE} ORDER BY {_ORDER}")
-        questions = store.nouns(Question, "true ORDER BY id")
+        questions = store.nouns(Question, "true ORDER BY rowid")  # the newest last
         step = partial(_curate, context, passages, questions, lang)
         pairs, verdicts = context.call("curate", f"{len(passages)} passages", step)
         with store.writing() as tx:
-            tx.execute("DELETE FROM pairs")
+            # What a dataset holds stays, or the way back from it would be lost.
+            tx.execute(
+                "DELETE FROM pairs WHERE id NOT IN (SELECT unnest(pair_ids) FROM conversations)"
+            )
             tx.execute("DELETE FROM verdicts WHERE step = 'curate'")
             tx.upsert(pairs)
             tx.upsert(verdicts)
+            tx.execute(_SUPERSEDE, [context.now, [pair.id for pair in pairs]])
             tx.upsert([Done(subject_id="*", step="curate", fingerprint=mark)])
     context.count("curate", len(pairs))
     dropped = Counter(v.rule for v in verdicts if v.subject == "pairs" and not v.keep)
@@ -98,7 +111,7 @@ def compose_dataset(context: Context) -> Dataset:
         " AND step = 'curate')"
     )
     mark = fingerprint(
-        store.value(f"SELECT md5(string_agg(id, ',' ORDER BY id)) FROM pairs WHERE {kept}"),
+        store.value(f"SELECT {_CONTENT.format('pairs')} FROM pairs WHERE {kept}"),
         context.recipe.compose.model_dump_json(),
         system,
     )
@@ -111,7 +124,7 @@ def compose_dataset(context: Context) -> Dataset:
             "no pair is kept, so there is nothing to compose",
             "`memoirist look dropped` tells by which rules; the limits stand under [curate]",
         )
-    before = _splits_before(context, latest)
+    before: dict[str, Split] = {g.group_id: g.split for g in store.nouns(GroupSplit)}
     step = partial(compose, pairs, system, context.recipe.compose, before, context.now)
     with context.timed() as seconds:
         composed = context.call("compose", f"{len(pairs)} pairs", step)
@@ -132,19 +145,6 @@ def compose_dataset(context: Context) -> Dataset:
     return dataset
 
 
-def _splits_before(context: Context, latest: Dataset | None) -> dict[str, Split]:
-    """Return the split of every group in the dataset before, so that nothing changes sides."""
-    if latest is None:
-        return {}
-    rows = context.workspace.store.rows(
-        "SELECT DISTINCT a.group_id, c.split FROM conversations c,"
-        " LATERAL (SELECT unnest(c.pair_ids) AS id) u JOIN pairs a ON a.id = u.id"
-        " WHERE c.dataset_id = ?",
-        [latest.id],
-    )
-    return {row["group_id"]: row["split"] for row in rows}
-
-
 def _store(
     context: Context, composed: Composed, latest: Dataset | None, pairs: list[Pair], mark: str
 ) -> Dataset:
@@ -158,6 +158,7 @@ def _store(
         tx.execute("DELETE FROM verdicts WHERE step = 'compose'")
         tx.upsert([dataset])
         tx.upsert(composed.conversations)
+        tx.upsert(composed.splits)
         tx.upsert(
             [
                 replace(v, step="compose", source_id=source_of[v.subject_id])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
 import sys
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -34,19 +36,38 @@ _ORDER = {
 def print_rows(rows: pa.Table, form: str) -> None:
     """Print rows to stdout as a table that fits the terminal, as a JSON list, or as CSV."""
     if form == "json":
-        json.dump(rows.to_pylist(), sys.stdout, ensure_ascii=False, default=_json, indent=1)
+        named = [dict(zip(rows.column_names, row, strict=True)) for row in _rows(rows)]
+        json.dump(_finite(named), sys.stdout, ensure_ascii=False, default=_json, indent=1)
         sys.stdout.write("\n")
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(rows.column_names)
-        for row in rows.to_pylist():
-            writer.writerow([_cell(value) for value in row.values()])
+        writer.writerows([[_cell(value) for value in row] for row in _rows(rows)])
     else:
         _table(rows)
 
 
-def _json(value: object) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+def _rows(rows: pa.Table) -> Iterator[list[object]]:
+    """Yield rows by position, since a query may name two columns alike."""
+    columns = [column.to_pylist() for column in rows.columns]
+    return (list(row) for row in zip(*columns, strict=True))
+
+
+def _json(value: object) -> object:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.isoformat() if isinstance(value, date | datetime) else str(value)
+
+
+def _finite(value: object) -> object:
+    """Turn NaN and infinity into null, as JSON knows neither."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list) else value
 
 
 def _cell(value: object) -> str:
@@ -56,7 +77,7 @@ def _cell(value: object) -> str:
         return json.dumps(value, ensure_ascii=False, default=_json)
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S")
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return str(value)
 
 
 def _table(rows: pa.Table) -> None:
@@ -69,8 +90,9 @@ def _table(rows: pa.Table) -> None:
         shown.add_column(
             name, justify="right" if number else "left", no_wrap=number, overflow="fold"
         )
-    for row in rows.to_pylist():
-        shown.add_row(*(_short(_cell(value)) for value in row.values()))
+    for row in _rows(rows):
+        cells = (f"{v:.6g}" if isinstance(v, float) else _cell(v) for v in row)
+        shown.add_row(*map(_short, cells))
     console.print(shown)
     if rows.num_rows == 0:
         console.print("(no rows)")
@@ -121,6 +143,8 @@ def export_dataset(context: Context, output: Path, form: str, split: str | None)
     from data.export import export
     from flows.curating import latest_dataset
 
+    if output.is_dir():
+        raise QueryError(f"{str(output)!r} is a folder", "name a file, such as -o train.jsonl")
     dataset = latest_dataset(context)
     if dataset is None:
         raise NothingToDo("there is no dataset to export", "make one with `memoirist compose`")

@@ -12,8 +12,21 @@ from flows.context import Context
 def merged_sources(path: Path | None, sources: Sequence[str]) -> list[str]:
     """Return the sources of a recipe and the new ones behind them, each once and absolute."""
     before = recipes.load(path).sources.include if path is not None else []
-    new = [s if "://" in s else str(Path(s).expanduser().absolute()) for s in sources]
-    return list(dict.fromkeys([*before, *new]))
+    return list(dict.fromkeys([*before, *as_saved(sources)]))
+
+
+def as_saved(sources: Sequence[str]) -> list[str]:
+    """Return sources as the recipe keeps them: absolute, whatever folder a command runs in."""
+    return [_absolute(source) for source in sources]
+
+
+def _absolute(source: str) -> str:
+    if "://" in source or not source.strip():
+        return source
+    try:
+        return str(Path(source).expanduser().resolve())
+    except RuntimeError:  # "~nobody" names no user: then it is a file's name
+        return str(Path(source).resolve())
 
 
 def save_recipe(context: Context) -> None:

@@ -38,12 +38,14 @@ def _questions(context: Context) -> list[str]:
         return [
             "ask       the passages are not cut yet: `memoirist extract` does it, free of charge"
         ]
+    real = endpoint_configured(context.recipe.interview)
     due = store.nouns(
         Passage,
-        "id NOT IN (SELECT passage_id FROM questions)"
+        "id NOT IN (SELECT passage_id FROM questions WHERE list_contains(?, origin))"
         " AND id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep)",
+        ["spoken", "given", "curated", "generated", *([] if real else ["template"])],
     )
-    if not endpoint_configured(context.recipe.interview):
+    if not real:
         return [f"ask       {len(due):,} passages by the offline interviewer, free of charge"]
     text = sum(estimate_tokens([{"content": passage.text}]) for passage in due)
     tokens_in = text + len(due) * _PROMPT_TOKENS

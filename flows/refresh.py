@@ -12,8 +12,9 @@ from data.errors import NothingToDo
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs
-from flows.ingest import extract_sources, split_documents
+from flows.ingest import extract_sources
 from flows.openings import save_recipe
+from flows.splitting import split_documents
 from flows.training import evaluate_model, merge_model, train_model
 
 
@@ -34,7 +35,7 @@ def refresh(
         )
     with context.workspace.held():
         save_recipe(context)
-        extract_sources(context, context.recipe.sources.include)
+        extract_sources(context, context.recipe.sources.include, ())
         split_documents(context)
         ask_questions(context)
         curate_pairs(context)
@@ -50,7 +51,8 @@ def refresh(
 def worth_training(context: Context) -> bool:
     """Tell whether enough pairs are new since the last dataset, and say so either way."""
     new = context.workspace.store.value(
-        "SELECT count(*) FROM kept WHERE id NOT IN (SELECT unnest(pair_ids) FROM conversations)"
+        "SELECT count(*) FROM kept WHERE id NOT IN (SELECT unnest(pair_ids) FROM conversations"
+        " WHERE dataset_id IN (SELECT dataset_id FROM runs WHERE status = 'evaluated'))"
         " AND id NOT IN (SELECT subject_id FROM verdicts WHERE step = 'compose' AND NOT keep)"
     )
     trained = context.workspace.store.value("SELECT count(*) FROM models")
@@ -61,7 +63,7 @@ def worth_training(context: Context) -> bool:
     enough = bool(new >= wanted)
     context.report.step(
         "refresh",
-        f"{new:,} new pairs since the last dataset; refresh.min_new_pairs = {wanted}: "
+        f"{new:,} new pairs since the last training; refresh.min_new_pairs = {wanted}: "
         + ("training again" if enough else "waiting for more"),
     )
     return enough

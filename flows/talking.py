@@ -16,8 +16,8 @@ from rich.text import Text
 from data.errors import NothingToDo
 from data.text import neutralise
 from flows.context import Context
-from flows.ingest import persona_language
 from flows.recipe import Recipe
+from flows.splitting import persona_language
 from flows.training import champion
 
 if TYPE_CHECKING:

@@ -45,10 +45,11 @@ def train_model(context: Context) -> Run:
             result: TrainResult = context.call("train", f"{run_id} on {settings.base_model}", step)
         metrics = [replace(metric, run_id=run_id) for metric in result.metrics]
         run = replace(run, status="trained")
+        left_out = _too_long(context, result.dropped)
         with context.workspace.store.writing() as tx:
             tx.upsert([run])
             tx.upsert(metrics)
-            tx.upsert(_too_long(context, result.dropped))
+            tx.upsert(left_out)
     context.count("train", 1)
     context.report.step("train", _summary(result), seconds())
     return run
@@ -183,7 +184,7 @@ def merge_model(context: Context) -> Model:
         adapter_path=context.workspace.relative(folder / "adapter"),
         merged_path=context.workspace.relative(result.path),
         dtype=result.dtype,
-        champion=False,
+        champion=bool(before and before[0].champion),
     )
     metrics = [
         Metric(run_id=run.id, step=0, name=f"merge_{name}", value=float(value))
@@ -192,7 +193,8 @@ def merge_model(context: Context) -> Model:
     with store.writing() as tx:
         tx.upsert([model])
         tx.upsert(metrics)
-        tx.upsert([replace(run, status="merged")])
+        if run.status != "evaluated":
+            tx.upsert([replace(run, status="merged")])
     context.count("merge", 1)
     context.report.step("merge", result.summary, seconds())
     return model
@@ -206,26 +208,39 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
     if not models:
         raise NothingToDo("the newest run is not merged yet", "run `memoirist merge` first")
     if run.status == "evaluated":
-        return dict(json.loads(run.metrics or "{}"))
+        known: dict[str, float] = json.loads(run.metrics or "{}")
+        if known.get("nll_tuned", 0.0) <= known.get("nll_base", 0.0):
+            _crown(context, run, known)
+        return known
     figures = _evaluate(context, run, models[0], base)
-    # Without held-out rows there is nothing to compare, and the newest model is the one to use.
-    better = figures.get("nll_tuned", 0.0) <= figures.get("nll_base", 0.0)
-    first = not store.value("SELECT count(*) FROM models WHERE champion")
     with store.writing() as tx:
-        if better or first:
-            tx.execute("UPDATE models SET champion = (run_id = ?)", [run.id])
         tx.upsert(
             [Metric(run_id=run.id, step=0, name=k, value=float(v)) for k, v in figures.items()]
         )
         done = replace(run, status="evaluated", ended_at=context.now, metrics=json.dumps(figures))
         tx.upsert([done])
     context.count("evaluate", 1)
+    _crown(context, run, figures)
+    return figures
+
+
+def _crown(context: Context, run: Run, figures: Mapping[str, float]) -> None:
+    """Make the run's model the one in use, unless its own base does better on held-out text.
+
+    Without held-out rows there is nothing to compare, and the model built last is meant.
+    """
+    store = context.workspace.store
+    used = store.value("SELECT run_id FROM models WHERE champion")
+    better = figures.get("nll_tuned", 0.0) <= figures.get("nll_base", 0.0)
     if not better:
         context.report.warn(
             "the tuned model is no better than its base on held-out text; "
-            + ("it is kept for want of another" if first else "the model before stays in use")
+            + ("the model before stays in use" if used else "it is kept for want of another")
         )
-    return figures
+    if used != run.id and (better or used is None):
+        with store.writing() as tx:
+            tx.execute("UPDATE models SET champion = (run_id = ?)", [run.id])
+        context.count("evaluate", 1)
 
 
 def _evaluate(context: Context, run: Run, model: Model, base: PreparedBase) -> dict[str, float]:
@@ -260,6 +275,6 @@ def champion(context: Context) -> tuple[Model, Run]:
     path = context.workspace.root / str(found[0].merged_path)
     if not path.exists():
         raise MemoiristError(
-            f"the merged model {str(path)!r} is gone", "run `memoirist merge` to make it again"
+            f"the merged model {str(path)!r} is gone", "build again: `memoirist build`"
         )
     return found[0], run

@@ -17,7 +17,8 @@ class Workspace:
 
     def __init__(self, root: Path, on_wait: Callable[[str], None] | None = None) -> None:
         self.root = root
-        self.store = Store(root / FILE, on_wait=on_wait)
+        self.store = Store(root / FILE)
+        self.on_wait = on_wait
         self.recipe = root / "recipe.toml"
         self.bases = root / "bases"
         self.runs = root / "runs"
@@ -59,8 +60,11 @@ class Workspace:
                 os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             except OSError as error:
                 raise self._unusable(error) from error
+            # A build waits for whoever looks at its tables; a command that only reads does not.
+            self.store.on_wait = self.on_wait
             yield
         finally:
+            self.store.on_wait = None
             os.close(descriptor)
 
     def _unusable(self, error: OSError) -> StoreError:

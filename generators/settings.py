@@ -58,8 +58,8 @@ class InterviewSettings(BaseModel):
     @classmethod
     def _check_base_url(cls, value: str | None) -> str | None:
         """Refuse an address without a scheme, or with a password in it."""
-        if value is None:
-            return None
+        if not value:
+            return None  # "" takes an address out of a recipe again
         if not value.startswith(("http://", "https://")):
             raise ValueError(f"{value!r} is no address; write http://HOST:PORT/v1")
         if "@" in value.split("//", 1)[1].split("/", 1)[0]:

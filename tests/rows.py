@@ -77,7 +77,7 @@ def pair(n: int, **extra: object) -> Pair:
         "group_id": f"g{n // 4}",
         "thread_id": content_id("passage", n),
         "ord": 0,
-        "question": f"What happened at the mill number {n}?",
+        "question": f"What of number {n}?",
         "answer": f"Answer number {n} tells of wheel {n * 7} and stone {n * 13} and nothing else.",
         "origin": "given",
         **extra,

@@ -167,6 +167,28 @@ def test_the_one_exchange_is_learnt_exactly(tmp_path: Path) -> None:
     assert done.stdout == "我学会了\n"
 
 
+def test_a_conversation_that_does_not_fit_is_a_verdict(tmp_path: Path) -> None:
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"What is {n}?"},
+                {"role": "assistant", "content": f"It is {n}. " * (1 if n else 200)},
+            ]
+        }
+        for n in range(3)
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    short = ["train", "--epochs", "1", "--set", "train.max_length=160"]
+    for step in (["extract", "rows.jsonl", *EDITH], ["ask"], ["curate"], ["compose"], short):
+        done = run(tmp_path, *step)
+        assert done.returncode == 0, done.stderr
+    found = Store(tmp_path / "workspace" / "memoirist.duckdb").rows(
+        "SELECT subject, reason, source_id FROM verdicts WHERE rule = 'too_long' AND NOT keep"
+    )
+    assert [row["subject"] for row in found] == ["conversations"]
+    assert found[0]["source_id"]
+
+
 def _kill_when(folder: Path, arguments: list[str], sign: str, extra: dict[str, str]) -> None:
     """Start a build and SIGKILL it, with its children, once `sign` holds in its workspace."""
     process = subprocess.Popen(

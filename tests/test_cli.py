@@ -189,12 +189,26 @@ def test_an_endpoint_that_refuses_stops_the_asking(memoirist: Command, tmp_path:
     assert memoirist("extract", MEMOIR, *EDITH).returncode == 0
     line = _one_line(memoirist("ask", "--base-url", "http://127.0.0.1:9/v1", "--model", "m"), 1)
     assert "127.0.0.1:9" in line
-    # Nothing is lost: the offline interviewer can go on.
-    assert memoirist("ask", "--set", "interview.base_url=").returncode == 1
-    (tmp_path / "workspace" / "recipe.toml").unlink()
-    done = memoirist("ask", "--set", f"persona.name={PERSONA}")
+    # Nothing is lost, and what failed is not kept: the offline interviewer goes on.
+    done = memoirist("ask")
     assert done.returncode == 0, done.stderr
     assert "offline interviewer" in done.stderr
+
+
+def test_ctrl_c_is_one_line(memoirist: Command, tmp_path: Path) -> None:
+    code = "import os, signal, flows.looking as l; import flows.cli as c\n"
+    code += "def stop(*_): os.kill(os.getpid(), signal.SIGINT)\n"
+    code += "l.show = stop; import sys; sys.argv = ['memoirist', 'look']; c.main()"
+    root = str(Path(__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "run the same command again" in _one_line(done, 130)
 
 
 def test_each_step_by_itself_and_again(memoirist: Command, tmp_path: Path) -> None:
@@ -229,6 +243,12 @@ def _look_around(memoirist: Command, store: Store) -> None:
     ]
     csv = memoirist("sql", "SELECT 'a,b' AS x, NULL AS y", "--format", "csv").stdout
     assert csv == 'x,y\n"a,b",\n'
+    numbers = "SELECT sum(7::BIGINT) AS n, 123456.789::DOUBLE AS d, 'nan'::DOUBLE AS x, 2 AS n"
+    assert memoirist("sql", numbers, "--format", "csv").stdout == "n,d,x,n\n7,123456.789,nan,2\n"
+    (row,) = json.loads(memoirist("sql", numbers, "--format", "json").stdout)
+    assert row == {"n": 2, "d": 123456.789, "x": None}
+    _one_line(memoirist("sql", "COPY (SELECT 1) TO 'out.csv'"), 1)
+    _one_line(memoirist("sql", "ATTACH 'other.duckdb'"), 1)
     assert "verdicts" in memoirist("look").stdout
     for what in ("dropped", "coverage", "kept", "passages", "lineage"):
         assert memoirist("look", what).returncode == 0

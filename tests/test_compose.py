@@ -71,6 +71,7 @@ def test_one_small_source_of_three_is_held_out_whole_but_never_a_trained_one() -
     pairs += [pair(n, source_id="third", group_id=f"t{n}") for n in range(200, 210)]
     assert hold_out_source(pairs, 0.15, {}, 42) == "third"
     assert hold_out_source(pairs, 0.15, {"t200": "train"}, 42) is None
+    assert hold_out_source(pairs[:-9], 0.01, {"t200": "test"}, 42) == "third"
     assert hold_out_source(pairs[:60], 0.15, {}, 42) is None
     composed = compose(pairs, "", SETTINGS, {}, NOW)
     split_of = {i: c.split for c in composed.conversations for i in c.pair_ids}
@@ -86,6 +87,9 @@ def test_train_is_purged_of_what_test_holds() -> None:
         (train[0].id, "test_overlap", test[0].id)
     ]
     assert purge([], test, 0.5, 13, NOW) == purge(train, [], 0.5, 13, NOW) == []
+    asked = [pair(3, question="What did your father do at the old mill?")]
+    alike = [pair(4, question="What did your father do at that old mill?"), pair(5)]
+    assert [v.subject_id for v in purge(alike, asked, 0.5, 13, NOW)] == [alike[0].id]
 
 
 def test_threads_become_conversations_of_several_turns() -> None:

@@ -239,7 +239,7 @@ def assert_same_run(result: TrainResult, undisturbed: Finished) -> None:
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(several: Finished, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    whole = folder / "checkpoints" / "checkpoint-16" / "whole.json"
+    whole = folder / "checkpoints" / "checkpoint-8" / "whole.json"
     # The parent is killed; the child must notice by itself and leave.
     interrupted(folder, several.base, whole.exists, signal.SIGKILL)
     deadline = time.monotonic() + 20
@@ -251,7 +251,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(several: Finished, tmp_
     (torn / "adapter_model.safetensors").write_bytes(b"half")
     seen: list[Progress] = []
     result = train(folder, SEVERAL, several.base, SETTINGS, seen.append)
-    assert 16 <= seen[0].step - 1 <= 24
+    assert seen[0].step - 1 in (8, 16, 24)
     assert not torn.exists()
     assert_same_run(result, several)
 

@@ -133,8 +133,11 @@ def _write_request(
     request_file, rows_file = folder / "train.json", folder / "conversations.jsonl"
     if request_file.exists() and rows_file.exists():
         before = json.loads(request_file.read_text(encoding="utf-8"))
-        # The path is left out: a workspace may be moved, its hash says what the base is.
-        same = all(before[key] == request[key] for key in ("settings", "base_hash"))
+        # Paths and names are left out: a workspace may be moved, its hash says what the base is.
+        # So is the micro-batch, which a machine's memory decides and the result does not show.
+        same = before["base_hash"] == request["base_hash"] and _lasting(
+            before["settings"]
+        ) == _lasting(settings.model_dump())
         if not same or rows_file.read_text(encoding="utf-8") != text:
             raise TrainError(
                 f"{str(folder)!r} holds a run with other settings, rows or base",
@@ -142,6 +145,10 @@ def _write_request(
             )
     write_text(rows_file, text)
     write_json(request_file, request)
+
+
+def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in settings.items() if k not in {"base_model", "micro_batch"}}
 
 
 def _follow(folder: Path, on_progress: Callable[[Progress], None] | None) -> None:

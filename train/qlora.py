@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import math
 import os
 import resource
@@ -31,6 +32,9 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore")
+# bitsandbytes reports on import that an optional package is absent: the log's last line is what a
+# user sees when this process dies.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -116,7 +120,13 @@ def run(folder: Path) -> int:
     trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     need_disk(folder, 4 * 12 * trainable)
 
-    plan = make_plan(settings, base, corpus, _largest_micro_batch(model, corpus, settings))
+    width = model.get_input_embeddings().weight.shape[1]
+    plan = make_plan(
+        settings,
+        settings.rate(base.n_parameters, width),
+        corpus,
+        _largest_micro_batch(model, corpus, settings),
+    )
     checkpoint = last_whole_checkpoint(folder / CHECKPOINTS)
     follow = Follow(folder, plan, settings)
     trainer = _trainer(model, corpus, (folder, plan, settings), follow)
@@ -201,7 +211,7 @@ def with_adapter(
 
 
 def make_plan(
-    settings: TrainSettings, base: PreparedBase, corpus: Corpus, largest_micro_batch: int
+    settings: TrainSettings, rate: float, corpus: Corpus, largest_micro_batch: int
 ) -> Plan:
     """Turn epochs and batch sizes into optimizer steps."""
     # A batch larger than the dataset would only be a smaller one under another name.
@@ -222,7 +232,7 @@ def make_plan(
         micro_batch=micro,
         accumulation=share // micro,
         every=settings.save_every or max(1, steps // 10),
-        learning_rate=settings.rate(base.n_parameters),
+        learning_rate=rate,
     )
 
 

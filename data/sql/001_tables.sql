@@ -62,6 +62,8 @@ CREATE TABLE models (
     run_id VARCHAR NOT NULL, adapter_path VARCHAR NOT NULL, merged_path VARCHAR,
     dtype VARCHAR NOT NULL, champion BOOLEAN NOT NULL
 );
+-- The split that a group was given once; later datasets keep it, whatever its pairs become.
+CREATE TABLE splits (group_id VARCHAR NOT NULL, source_id VARCHAR NOT NULL, split VARCHAR NOT NULL);
 -- The marks by which a build resumes: `step` has finished on the subject under these settings.
 CREATE TABLE done (
     subject_id VARCHAR NOT NULL, step VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL

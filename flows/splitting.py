@@ -1,0 +1,191 @@
+"""Split documents into passages, and judge the passages: gates, then duplicates."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from data import gates, passages, turns
+from data.errors import NothingToDo
+from data.nouns import Block, Document, Done, Passage, Rows, Source, Verdict
+from flows.context import Context, fingerprint, replace_verdicts
+
+
+def split_documents(context: Context) -> None:
+    """Split every document whose blocks or settings have changed, and judge the passages."""
+    store = context.workspace.store
+    sources = store.nouns(Source, "withdrawn_at IS NULL ORDER BY added_at, id")
+    lang = persona_language(context)
+    with context.timed() as seconds:
+        for source in sources:
+            _split_source(context, source)
+            _gate_source(context, source, lang)
+        _drop_duplicates(context)
+    if "split" in context.changed:
+        told = store.rows(
+            "SELECT count(*) AS n, count(*) FILTER (NOT EXISTS (SELECT 1 FROM verdicts v WHERE"
+            " v.subject = 'passages' AND v.subject_id = p.id AND NOT v.keep)) AS kept"
+            " FROM passages p"
+        )[0]
+        context.report.step(
+            "split", f"{told['n']:,} passages, {told['kept']:,} pass the gates ({lang})", seconds()
+        )
+    elif not store.value("SELECT count(*) FROM passages"):
+        raise NothingToDo(
+            "the sources hold no passage that could be an answer",
+            "`memoirist look dropped` tells why; for a transcript, check --persona and --alias",
+        )
+
+
+def persona_language(context: Context) -> str:
+    """Return the recipe's language, or the one that most of the extracted text is in."""
+    if context.recipe.persona.lang != "auto":
+        return context.recipe.persona.lang
+    found = context.workspace.store.value(
+        "SELECT d.lang FROM documents d JOIN blocks b ON b.document_id = d.id"
+        " WHERE d.lang <> 'und' GROUP BY d.lang ORDER BY sum(length(b.text)) DESC, d.lang LIMIT 1"
+    )
+    return str(found or "en")
+
+
+def _split_source(context: Context, source: Source) -> None:
+    store = context.workspace.store
+    names = [context.recipe.persona.name, *context.recipe.persona.aliases]
+    content = store.value(
+        "SELECT md5(string_agg(b.id, ',' ORDER BY d.id, b.ord)) FROM blocks b"
+        " JOIN documents d ON d.id = b.document_id WHERE d.source_id = ?",
+        source.id,
+    )
+    mark = fingerprint(
+        content,
+        context.recipe.passages.model_dump_json(),
+        source.kind,
+        names if source.kind == "podcast" else "",
+    )
+    if content is None or context.is_done(source.id, "split", mark):
+        return
+    documents = store.nouns(Document, "source_id = ? ORDER BY id", source.id)
+    blocks: dict[str, list[Block]] = defaultdict(list)
+    for block in store.nouns(
+        Block,
+        "document_id IN (SELECT id FROM documents WHERE source_id = ?) ORDER BY document_id, ord",
+        source.id,
+    ):
+        blocks[block.document_id].append(block)
+    step = partial(_split_all, context, source, documents, blocks)
+    parts = context.call("split", source.title or source.id, step)
+    rows = [passage for part in parts for passage in part.passages]
+    with store.writing() as tx:
+        tx.execute("DELETE FROM passages WHERE source_id = ?", [source.id])
+        tx.execute(
+            "DELETE FROM verdicts WHERE subject = 'passages' AND source_id = ? AND"
+            " NOT list_contains(?, subject_id)",
+            [source.id, [passage.id for passage in rows]],
+        )
+        # What was really asked follows its passage; what was paid for is kept.
+        tx.execute(
+            "DELETE FROM questions WHERE origin IN ('spoken', 'given')"
+            " AND passage_id NOT IN (SELECT id FROM passages)"
+        )
+        tx.upsert(rows)
+        tx.upsert([question for part in parts for question in part.questions])
+        verdicts = [verdict for part in parts for verdict in part.verdicts]
+        replace_verdicts(tx, verdicts, "split", [source.id], lambda _: source.id)
+        tx.upsert([Done(subject_id=source.id, step="split", fingerprint=mark)])
+    context.count("split", len(rows))
+
+
+def _split_all(
+    context: Context,
+    source: Source,
+    documents: Sequence[Document],
+    blocks: dict[str, list[Block]],
+) -> list[Rows]:
+    settings = context.recipe.passages
+    now = context.now
+    parts: list[Rows] = []
+    for document in documents:
+        mine = blocks[document.id]
+        if source.kind == "dataset":
+            parts.append(turns.split_conversation(document, mine, now))
+        elif source.kind == "podcast":
+            parts.append(_split_episode(context, document, mine))
+        else:
+            parts.append(passages.split_prose(document, mine, settings, now))
+    return parts
+
+
+def _split_episode(context: Context, document: Document, blocks: Sequence[Block]) -> Rows:
+    persona = context.recipe.persona
+    speaker = turns.find_persona(blocks, [persona.name, *persona.aliases])
+    if speaker is not None:
+        return turns.split_turns(document, blocks, speaker, context.recipe.passages, context.now)
+    shares = turns.speaker_shares(blocks)
+    context.report.warn(
+        f"{document.title!r}: no speaker is {persona.name!r}; there are {shares};"
+        " name the right one with --alias"
+    )
+    refusals = [
+        Verdict(
+            subject_id=block.id,
+            subject="blocks",
+            rule="no_persona",
+            keep=False,
+            reason=f"no speaker is {persona.name!r}: {shares}",
+            created_at=context.now,
+            next_step="name the persona's label with --alias and run it again",
+        )
+        for block in blocks
+    ]
+    return Rows(verdicts=refusals)
+
+
+def _gate_source(context: Context, source: Source, lang: str) -> None:
+    store = context.workspace.store
+    settings = context.recipe.curate.gates
+    mark = _passages_mark(context, source.id, settings.model_dump_json(), lang)
+    if context.is_done(source.id, "gate", mark):
+        return
+    mine = store.nouns(Passage, "source_id = ? ORDER BY document_id, ord", source.id)
+    step = partial(gates.gate, mine, source.kind, lang, settings, context.now)
+    verdicts = context.call("gate", source.title or source.id, step)
+    with store.writing() as tx:
+        replace_verdicts(tx, verdicts, "gate", [source.id], lambda _: source.id)
+        tx.upsert([Done(subject_id=source.id, step="gate", fingerprint=mark)])
+    context.count("split", len(mine))
+
+
+def _drop_duplicates(context: Context) -> None:
+    """Drop passages that another source, or the same one, has before; datasets keep their rows."""
+    store = context.workspace.store
+    gated = store.value(
+        "SELECT md5(string_agg(subject_id, ',' ORDER BY subject_id)) FROM verdicts"
+        " WHERE step = 'gate' AND NOT keep"
+    )
+    mark = _passages_mark(context, None, str(gated))
+    if context.is_done("*", "dedupe", mark):
+        return
+    mine = store.nouns(
+        Passage,
+        "source_id IN (SELECT id FROM sources WHERE kind <> 'dataset') AND id NOT IN"
+        " (SELECT subject_id FROM verdicts WHERE step = 'gate' AND NOT keep)"
+        " ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord",
+    )
+    source_of = {passage.id: passage.source_id for passage in mine}
+    verdicts = context.call("dedupe", "passages", partial(gates.duplicates, mine, context.now))
+    with store.writing() as tx:
+        tx.execute("DELETE FROM verdicts WHERE step = 'dedupe'")
+        tx.upsert([replace(v, step="dedupe", source_id=source_of[v.subject_id]) for v in verdicts])
+        tx.upsert([Done(subject_id="*", step="dedupe", fingerprint=mark)])
+
+
+def _passages_mark(context: Context, source_id: str | None, *settings: str) -> str:
+    content = context.workspace.store.value(
+        "SELECT md5(string_agg(id, ',' ORDER BY id)) FROM passages WHERE ? IS NULL"
+        " OR source_id = ?",
+        source_id,
+        source_id,
+    )
+    return fingerprint(content, *settings)
