@@ -20,8 +20,8 @@ quickstart: $(STAMP)
 	@$(BIN)/memoirist build data/samples/memoir.pdf data/samples/interview.vtt \
 	  data/samples/exchanges.jsonl --persona "Edith Thackwray"
 	@echo
-	@echo '$$ memoirist chat --message "What did your father do wrong?"'
-	@$(BIN)/memoirist chat --message "What did your father do wrong?"
+	@echo '$$ memoirist chat --message "What did your father do wrong?" --temperature 0.7'
+	@$(BIN)/memoirist chat --message "What did your father do wrong?" --temperature 0.7
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

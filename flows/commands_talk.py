@@ -22,7 +22,13 @@ def chat(
         str | None, typer.Option("--system", help="Another system prompt; '' for none.")
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option("--temperature", min=0, max=2, help="0 is the likeliest answer.")
+        float | None,
+        typer.Option(
+            "--temperature",
+            min=0,
+            max=2,
+            help="0 is the likeliest answer, and --message's default; else .7.",
+        ),
     ] = None,
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", min=1, help="Tokens an answer may have.")
@@ -32,6 +38,9 @@ def chat(
     """Talk to the persona; /reset forgets the conversation, /quit ends it."""
     from flows.talking import Talk, converse, say_once
 
+    if temperature is None and message is not None and not compare:
+        # One answer to one question is asked for by scripts and checks: the likeliest it is.
+        temperature = 0.0
     wanted = {"temperature": temperature, "max_new_tokens": max_tokens}
     chosen = {key: value for key, value in wanted.items() if value is not None}
     talk = Talk.open(o.open_workspace(workspace), system, chosen, compare=compare)

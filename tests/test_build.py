@@ -179,7 +179,9 @@ def test_a_conversation_that_does_not_fit_is_a_verdict(tmp_path: Path) -> None:
     ]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
     short = ["train", "--epochs", "1", "--set", "train.max_length=160"]
-    for step in (["extract", "rows.jsonl", *EDITH], ["ask"], ["curate"], ["compose"], short):
+    shares = ("--set", "compose.test_share=0.0", "--set", "compose.validation_share=0.0")
+    whole = ["compose", *shares]
+    for step in (["extract", "rows.jsonl", *EDITH], ["ask"], ["curate"], whole, short):
         done = run(tmp_path, *step)
         assert done.returncode == 0, done.stderr
     found = Store(tmp_path / "workspace" / "memoirist.duckdb").rows(
