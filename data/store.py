@@ -9,18 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
-import pyarrow as pa
 
 from data import nouns
 from data.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
 
 FILE = "memoirist.duckdb"
 SQL = Path(__file__).parent / "sql"
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
     nouns.Source: ("sources", ("id",)),
     nouns.Document: ("documents", ("id",)),
@@ -39,8 +41,22 @@ KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
     nouns.Done: ("done", ("subject_id", "step")),
 }
 T = TypeVar("T")
+_NUMERIC = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT"} | {
+    "FLOAT",
+    "DOUBLE",
+    "DECIMAL",
+}
 _LOCK_WORDS = ("Could not set lock", "Conflicting lock", "being used by another process")
 _FULL_WORDS = ("No space left", "Disk quota", "not enough disk space", "Out of disk")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """The rows of a query by position, since two columns may have one name."""
+
+    columns: list[str]
+    numeric: list[bool]
+    rows: list[tuple[Any, ...]]
 
 
 class Transaction:
@@ -53,6 +69,8 @@ class Transaction:
         """Write the nouns of one kind, replacing the rows of the same key; return their count."""
         if not rows:
             return 0
+        import pyarrow as pa
+
         table, key = KEYS[type(rows[0])]
         # The last row of a key wins within a batch, as a later batch would win over it.
         unique = list({tuple(getattr(row, k) for k in key): row for row in rows}.values())
@@ -119,6 +137,33 @@ class Store:
         Raises NothingToDo where there is no workspace yet, StoreLocked while a writer holds the
         file, QueryError for wrong SQL.
         """
+        import pyarrow as pa
+
+        # A statement without rows (SET, say) gives no relation.
+        return self._read(
+            sql, parameters, lambda found: pa.table({}) if found is None else found.to_arrow_table()
+        )
+
+    def fetch(self, sql: str, parameters: Sequence[object] | None = None) -> Fetched:
+        """Run one reading statement and return its rows as Python values, without loading Arrow.
+
+        Raises what `query` raises.
+        """
+
+        def take(found: duckdb.DuckDBPyRelation | None) -> Fetched:
+            if found is None:
+                return Fetched(columns=[], numeric=[], rows=[])
+            numeric = [str(kind).split("(")[0] in _NUMERIC for kind in found.types]
+            return Fetched(columns=found.columns, numeric=numeric, rows=found.fetchall())
+
+        return self._read(sql, parameters, take)
+
+    def _read(
+        self,
+        sql: str,
+        parameters: Sequence[object] | None,
+        take: Callable[[duckdb.DuckDBPyRelation | None], T],
+    ) -> T:
         if not self.path.exists():
             raise NothingToDo(
                 f"there is no workspace at {str(self.path.parent)!r}",
@@ -126,9 +171,7 @@ class Store:
             )
         connection = self._open(read_only=True)
         try:
-            found = connection.sql(sql, params=parameters or None)
-            # A statement without rows (SET, say) gives no relation.
-            return found.to_arrow_table() if found is not None else pa.table({})
+            return take(connection.sql(sql, params=parameters or None))
         except duckdb.Error as error:
             first = str(error).strip().splitlines()[0]
             raise QueryError(

@@ -79,7 +79,7 @@ def sql(
     """Run a query on the workspace's tables; nothing can be changed by it."""
     from flows.looking import print_rows
 
-    print_rows(o.open_store(workspace).query(query), form.value)
+    print_rows(o.open_store(workspace).fetch(query), form.value)
 
 
 def export(

@@ -7,19 +7,18 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
 from data.errors import NothingToDo, QueryError
 from data.nouns import Conversation
-from data.store import SQL, Store
+from data.store import SQL, Fetched, Store
 
 if TYPE_CHECKING:
     from data.export import Format
@@ -33,24 +32,18 @@ _ORDER = {
 }
 
 
-def print_rows(rows: pa.Table, form: str) -> None:
+def print_rows(found: Fetched, form: str) -> None:
     """Print rows to stdout as a table that fits the terminal, as a JSON list, or as CSV."""
     if form == "json":
-        named = [dict(zip(rows.column_names, row, strict=True)) for row in _rows(rows)]
+        named = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
         json.dump(_finite(named), sys.stdout, ensure_ascii=False, default=_json, indent=1)
         sys.stdout.write("\n")
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(rows.column_names)
-        writer.writerows([[_cell(value) for value in row] for row in _rows(rows)])
+        writer.writerow(found.columns)
+        writer.writerows([[_cell(value) for value in row] for row in found.rows])
     else:
-        _table(rows)
-
-
-def _rows(rows: pa.Table) -> Iterator[list[object]]:
-    """Yield rows by position, since a query may name two columns alike."""
-    columns = [column.to_pylist() for column in rows.columns]
-    return (list(row) for row in zip(*columns, strict=True))
+        _table(found)
 
 
 def _json(value: object) -> object:
@@ -80,21 +73,20 @@ def _cell(value: object) -> str:
     return str(value)
 
 
-def _table(rows: pa.Table) -> None:
+def _table(found: Fetched) -> None:
     # A pipe has no width; what a person reads later should still hold the whole row.
     width = shutil.get_terminal_size((160, 40)).columns if sys.stdout.isatty() else 200
     console = Console(width=width, highlight=False, markup=False, emoji=False)
     shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name, kind in zip(rows.column_names, rows.schema.types, strict=True):
-        number = pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    for name, number in zip(found.columns, found.numeric, strict=True):
         shown.add_column(
             name, justify="right" if number else "left", no_wrap=number, overflow="fold"
         )
-    for row in _rows(rows):
+    for row in found.rows:
         cells = (f"{v:.6g}" if isinstance(v, float) else _cell(v) for v in row)
         shown.add_row(*map(_short, cells))
     console.print(shown)
-    if rows.num_rows == 0:
+    if not found.rows:
         console.print("(no rows)")
 
 
@@ -105,20 +97,16 @@ def _short(text: str, limit: int = 240) -> str:
 
 def show(store: Store, what: str, subject: str | None, limit: int, form: str) -> None:
     """Print what `look` was asked for; QueryError for a name that is no table or view."""
-    names = [
-        row["name"]
-        for row in store.rows(
-            "SELECT table_name AS name FROM information_schema.tables ORDER BY table_type, name"
-        )
-    ]
+    listed = "SELECT table_name AS name FROM information_schema.tables ORDER BY table_type, name"
+    names = [name for (name,) in store.fetch(listed).rows]
     if what == "tables":
         parts = [f"SELECT '{name}' AS \"table\", count(*) AS rows FROM {name}" for name in names]
-        print_rows(store.query(" UNION ALL ".join(parts)), form)
+        print_rows(store.fetch(" UNION ALL ".join(parts)), form)
     elif what == "why":
         print_rows(_lineage(store, subject), form)
     elif what in names:
         sql = _ORDER.get(what, f"SELECT * FROM {what}")
-        print_rows(store.query(f"SELECT * FROM ({sql}) LIMIT {limit}"), form)
+        print_rows(store.fetch(f"SELECT * FROM ({sql}) LIMIT {limit}"), form)
     else:
         raise QueryError(
             f"there is nothing to look at by the name {what!r}",
@@ -126,12 +114,12 @@ def show(store: Store, what: str, subject: str | None, limit: int, form: str) ->
         )
 
 
-def _lineage(store: Store, subject: str | None) -> pa.Table:
+def _lineage(store: Store, subject: str | None) -> Fetched:
     """Return the facts about a thing, by its id's beginning, as `data/sql/why.sql` tells them."""
     if not subject:
         raise QueryError("`look why` needs an id", "take one from `memoirist look kept`")
-    found = store.query((SQL / "why.sql").read_text("utf-8"), [subject + "%"])
-    if found.num_rows == 0:
+    found = store.fetch((SQL / "why.sql").read_text("utf-8"), [subject + "%"])
+    if not found.rows:
         raise QueryError(
             f"nothing has the id {subject!r}", "take one from `memoirist look kept` or `dropped`"
         )
