@@ -10,7 +10,7 @@ from flows.tasks import as_tasks, quiet
 
 quiet()
 
-from prefect import flow  # noqa: E402 - Prefect reads its settings when it is imported
+from prefect import flow, get_run_logger  # noqa: E402 - it reads its settings when imported
 from prefect.artifacts import create_table_artifact  # noqa: E402
 
 from data.errors import RecipeError  # noqa: E402
@@ -69,6 +69,7 @@ def open_context(
 ) -> Context:
     """Return the surroundings of a flow run, with its steps as Prefect tasks."""
     report = Report()
+    report.log = get_run_logger().info  # the same lines and counts in Prefect's UI
     place = Workspace(Path(workspace), on_wait=report.note)
     path = Path(recipe) if recipe else (place.recipe if place.recipe.exists() else None)
     wanted = dict(overrides or {})

@@ -13,27 +13,31 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 Advance = Callable[[int, int, str], None]
 
 
+def _unheard(told: str) -> None:
+    """Take a line that nobody else listens to."""
+
+
 class Report:
-    """Writes to stderr, so that piped output stays clean; `lines` keeps what was said."""
+    """Writes to stderr, so that piped output stays clean; `log` hears every line as well."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
-        self.lines: list[str] = []
+        self.log: Callable[[str], None] = _unheard
 
     def step(self, verb: str, told: str, seconds: float | None = None) -> None:
         """Tell what a step did."""
-        self.lines.append(f"{verb}: {told}")
+        self.log(f"{verb}: {told}")
         took = f"  [dim]{seconds:.1f} s[/dim]" if seconds is not None and seconds >= 0.05 else ""
         self.console.print(f"[bold cyan]{verb:>9}[/]  {escape(told)}{took}")
 
     def note(self, told: str) -> None:
         """Tell something by the way, under the step it belongs to."""
-        self.lines.append(told)
+        self.log(told)
         self.console.print(f"{'':>9}  [dim]{escape(told)}[/dim]")
 
     def warn(self, told: str) -> None:
         """Tell what the user should look at."""
-        self.lines.append(f"warning: {told}")
+        self.log(f"warning: {told}")
         self.console.print(f"[yellow]{'warning':>9}[/]  {escape(told)}")
 
     @contextmanager
