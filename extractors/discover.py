@@ -10,30 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from data.errors import SourceEncrypted, SourceMissing, SourceUnreadable
-from data.nouns import Source, SourceKind, content_id
+from data.errors import SourceMissing, SourceUnreadable
+from data.nouns import Source, content_id
+from extractors.formats import SUFFIXES, by_name, format_of, load
 
-_FORMATS: dict[str, str] = {
-    ".pdf": "pdf",
-    ".vtt": "vtt",
-    ".jsonl": "messages",
-    ".json": "messages",
-    ".txt": "text",
-    ".md": "text",
-}
-_KINDS: dict[str, SourceKind] = {
-    "pdf": "book",
-    "vtt": "podcast",
-    "messages": "dataset",
-    "text": "text",
-}
 _WILD = re.compile(r"[*?\[]")
-# What writing programs put where a title or an author should stand.
-_FILE_NAME = re.compile(
-    r"\.[A-Za-z]{2,5}$|[/\\]"
-    r"|^(untitled|document\d*|microsoft word|anonymous|unknown|root|user|admin)\b",
-    re.IGNORECASE,
-)
 _SHARED_NAME = re.compile(r"^(transcript|captions?|subtitles?|episode|book|index|main)\b", re.I)
 _STORE = "memoirist.duckdb"
 _CHUNK_BYTES = 1 << 20
@@ -77,7 +58,7 @@ def _behind(pointer: str) -> list[Found]:
         # Path.glob takes no absolute pattern.
         names = glob.glob(str(path), recursive=True)  # noqa: PTH207
         matches = [Path(name) for name in sorted(names)]
-        found = [_known(each) for each in matches if each.is_file() and _format(each)]
+        found = [_known(each) for each in matches if each.is_file() and format_of(each)]
         found = [each for each in found if not _in_workspace(each.path)]
         if found:
             return found
@@ -95,7 +76,7 @@ def _in_folder(folder: Path) -> list[Found]:
         for path in folder.rglob("*")
         if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     )
-    found = [_known(path) for path in files if _format(path) and not _in_workspace(path)]
+    found = [_known(path) for path in files if format_of(path) and not _in_workspace(path)]
     if not found:
         raise SourceUnreadable(
             f"the folder {str(folder)!r} holds no readable source", _looked_for()
@@ -116,18 +97,14 @@ def _in_workspace(path: Path) -> bool:
 
 
 def _known(path: Path) -> Found:
-    known = _format(path)
+    known = format_of(path)
     if known is None:
         raise SourceUnreadable(f"no extractor reads the format of {str(path)!r}", _looked_for())
-    return Found(path=path, format=known)
-
-
-def _format(path: Path) -> str | None:
-    return _FORMATS.get(path.suffix.lower())
+    return Found(path=path, format=known.name)
 
 
 def _looked_for() -> str:
-    return f"give one of these formats: {', '.join(_FORMATS)}"
+    return f"give one of these formats: {', '.join(SUFFIXES)}"
 
 
 def read_source(found: Found, added_at: datetime) -> Source:
@@ -144,10 +121,11 @@ def read_source(found: Found, added_at: datetime) -> Source:
         ) from fault
     if empty:
         raise SourceUnreadable(f"the file {str(path)!r} is empty", "point at the whole file")
-    title, author = _named_inside(found, path)
+    known = by_name(found.format)
+    title, author = load(known.names)(path) if known.names else (None, None)
     return Source(
         id=content_id(sha256),
-        kind=_KINDS[found.format],
+        kind=known.kind,
         format=found.format,
         location=str(path),
         sha256=sha256,
@@ -170,25 +148,6 @@ def _sha256(path: Path) -> str:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _named_inside(found: Found, path: Path) -> tuple[str | None, str | None]:
-    """Return title and author as a PDF gives them, where they are more than a file's name."""
-    if found.format != "pdf":
-        return None, None
-    # pdfminer loads for a PDF alone, so that the command line starts at once.
-    from extractors.pdf_engine import open_facts
-
-    try:
-        facts = open_facts(str(path))
-    except (SourceUnreadable, SourceEncrypted):
-        # The extract step raises it again, where it becomes the source's verdict.
-        return None, None
-    title, author = (
-        None if not text or _FILE_NAME.search(text) or len(text) > 200 else text
-        for text in (facts.title, facts.author)
-    )
-    return title, author
 
 
 def _readable(path: Path) -> str:

@@ -10,11 +10,11 @@ from statistics import median
 
 from data.nouns import BlockKind
 from extractors.blocks import Draft
-from extractors.pdf_headings import Heading, Limits, chapter_name, headings, is_caption, is_ornament
-from extractors.pdf_layout import Frame, Kinds, Margins, Measures, margins_of
-from extractors.pdf_lines import Line
-from extractors.pdf_notes import labels_of, without_marks
-from extractors.pdf_paragraphs import Placed, paragraphs, placed
+from extractors.pdf.headings import Heading, Limits, chapter_name, headings, is_caption, is_ornament
+from extractors.pdf.layout import Frame, Kinds, Margins, Measures, margins_of
+from extractors.pdf.lines import Line
+from extractors.pdf.notes import labels_of, without_marks
+from extractors.pdf.paragraphs import Placed, paragraphs, placed
 from extractors.repair import joined, tidy
 from extractors.settings import ExtractSettings
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from extractors.pdf_layout import Frame, Kinds, Margins, Measures
-from extractors.pdf_lines import Line
+from extractors.pdf.layout import Frame, Kinds, Margins, Measures
+from extractors.pdf.lines import Line
 from extractors.repair import tidy
 from extractors.settings import ExtractSettings
 

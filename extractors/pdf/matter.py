@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from data.nouns import BlockKind
-from extractors.pdf_layout import Frame, Kinds, Measures
-from extractors.pdf_lines import Line
+from extractors.pdf.layout import Frame, Kinds, Measures
+from extractors.pdf.lines import Line
 from extractors.settings import ExtractSettings
 
 _CONTENTS = re.compile(

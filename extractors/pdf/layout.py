@@ -10,7 +10,7 @@ from itertools import pairwise
 from statistics import median
 
 from data.nouns import BlockKind
-from extractors.pdf_lines import Line, PageLines
+from extractors.pdf.lines import Line, PageLines
 
 # What the clean-up has found each line to be; a line that is not named yet is body text.
 Kinds = dict[Line, BlockKind]

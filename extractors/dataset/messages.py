@@ -11,6 +11,8 @@ from pathlib import Path
 from data.errors import SourceUnreadable
 from data.nouns import Block, Document, Rows, Source, Verdict, content_id
 from extractors.blocks import Draft, blocks_of
+from extractors.formats import Progress
+from extractors.settings import ExtractSettings
 
 _ROLES = ("system", "user", "assistant")
 _NEXT_STEP = 'write each line as {"messages": [{"role": "user", "content": "..."}, ...]}'
@@ -20,7 +22,9 @@ class _BadRow(ValueError):
     """A row breaks the schema; the text says how."""
 
 
-def extract_messages(source: Source) -> Rows:
+def extract_messages(
+    source: Source, settings: ExtractSettings, on_progress: Progress | None = None
+) -> Rows:
     """Return a document for each good row and a verdict for each bad one.
 
     Raise SourceUnreadable, with the first fault, where every row is bad.

@@ -12,6 +12,7 @@ from pathlib import Path
 from data.errors import SourceUnreadable
 from data.nouns import Document, Rows, Source, content_id
 from extractors.blocks import Draft, blocks_of
+from extractors.formats import Progress
 from extractors.settings import ExtractSettings
 
 _TIMES = re.compile(
@@ -38,7 +39,9 @@ class Cue:
     fresh: bool = False
 
 
-def extract_vtt(source: Source, settings: ExtractSettings) -> Rows:
+def extract_vtt(
+    source: Source, settings: ExtractSettings, on_progress: Progress | None = None
+) -> Rows:
     """Return one episode and its turns; raise SourceUnreadable where the file has no cues."""
     text = Path(source.location).read_text("utf-8-sig", errors="replace")
     cues = parse_vtt(text)

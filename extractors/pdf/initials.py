@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from extractors.pdf_layout import Frame, Measures
-from extractors.pdf_lines import Line
+from extractors.pdf.layout import Frame, Measures
+from extractors.pdf.lines import Line
 from extractors.repair import vocabulary_of
 
 _MIN_SIZE_RATIO = 1.7

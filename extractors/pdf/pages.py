@@ -12,8 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 
 from data.errors import SourceUnreadable
-from extractors.pdf_engine import forget_opened, quiet, read_pages
-from extractors.pdf_lines import PageLines
+from extractors.pdf.engine import forget_opened, quiet, read_pages
+from extractors.pdf.lines import PageLines
 from extractors.settings import ExtractSettings
 
 Progress = Callable[[int, int], None]

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Literal
 
 from data.nouns import BlockKind
-from extractors.pdf_layout import Frame, Kinds, Measures
-from extractors.pdf_lines import Line
+from extractors.pdf.layout import Frame, Kinds, Measures
+from extractors.pdf.lines import Line
 from extractors.settings import ExtractSettings
 
 _DIGITS = re.compile(r"\d+")

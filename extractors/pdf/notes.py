@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from extractors.pdf_layout import SENTENCE_END, Frame, Kinds, Measures
-from extractors.pdf_lines import Line
+from extractors.pdf.layout import SENTENCE_END, Frame, Kinds, Measures
+from extractors.pdf.lines import Line
 from extractors.settings import ExtractSettings
 
 _LABEL = re.compile(r"^(\d{1,3}|[*†‡§¶‖]{1,3}|\[\d{1,3}\])[.)]?\s*(?=\S)")

@@ -24,7 +24,7 @@ from pdfminer.psexceptions import PSException
 from pdfminer.utils import Matrix, apply_matrix_rect, decode_text
 
 from data.errors import SourceEncrypted, SourceUnreadable
-from extractors.pdf_lines import Glyph, PageLines, lines_of
+from extractors.pdf.lines import Glyph, PageLines, lines_of
 
 # What a damaged file makes pdfminer raise while it opens; pages have their own guard.
 _OPENING_FAULTS = (

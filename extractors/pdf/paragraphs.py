@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from data.nouns import BlockKind
-from extractors.pdf_layout import SENTENCE_END, Margins, Measures
-from extractors.pdf_lines import Line
+from extractors.pdf.layout import SENTENCE_END, Margins, Measures
+from extractors.pdf.lines import Line
 from extractors.settings import ExtractSettings
 
 _OPENS_UPPER = re.compile(r"^[\"'“‘«(\[]*[A-Z0-9À-ÞΑ-Ω]")

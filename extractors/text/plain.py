@@ -9,11 +9,15 @@ from pathlib import Path
 from data.errors import SourceUnreadable
 from data.nouns import Document, Rows, Source, content_id
 from extractors.blocks import Draft, blocks_of
+from extractors.formats import Progress
+from extractors.settings import ExtractSettings
 
 _HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$")
 
 
-def extract_text(source: Source) -> Rows:
+def extract_text(
+    source: Source, settings: ExtractSettings, on_progress: Progress | None = None
+) -> Rows:
     """Return the paragraphs of a text; raise SourceUnreadable unless it is UTF-8 with words."""
     path = Path(source.location)
     try:

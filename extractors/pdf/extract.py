@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
-from data.errors import SourceUnreadable, SourceWithoutText
+from data.errors import SourceEncrypted, SourceUnreadable, SourceWithoutText
 from data.nouns import Document, Rows, Source, Verdict, content_id
 from extractors.blocks import Draft, blocks_of
-from extractors.pdf_engine import open_facts, unreadable
-from extractors.pdf_furniture import furniture
-from extractors.pdf_headings import limits_of
-from extractors.pdf_initials import with_initials
-from extractors.pdf_layout import frames_of, measures_of
-from extractors.pdf_lines import PageLines
-from extractors.pdf_matter import matter
-from extractors.pdf_notes import footnotes
-from extractors.pdf_pages import read_all_pages
-from extractors.pdf_units import drafts, units_of
+from extractors.pdf.engine import open_facts, unreadable
+from extractors.pdf.furniture import furniture
+from extractors.pdf.headings import limits_of
+from extractors.pdf.initials import with_initials
+from extractors.pdf.layout import frames_of, measures_of
+from extractors.pdf.lines import PageLines
+from extractors.pdf.matter import matter
+from extractors.pdf.notes import footnotes
+from extractors.pdf.pages import read_all_pages
+from extractors.pdf.units import drafts, units_of
 from extractors.repair import vocabulary_of
 from extractors.settings import ExtractSettings
 
 # A picture page with fewer characters than this is a scan with a stamp, not a page of text.
 _MIN_PAGE_CHARS = 8
+
+# What writing programs put where a title or an author should stand.
+_FILE_NAME = re.compile(
+    r"\.[A-Za-z]{2,5}$|[/\\]"
+    r"|^(untitled|document\d*|microsoft word|anonymous|unknown|root|user|admin)\b",
+    re.IGNORECASE,
+)
+
+
+def names(path: Path) -> tuple[str | None, str | None]:
+    """Return title and author as the PDF gives them, where they are more than a file's name."""
+    try:
+        facts = open_facts(str(path))
+    except (SourceUnreadable, SourceEncrypted):
+        # The extract step raises it again, where it becomes the source's verdict.
+        return None, None
+    title, author = (
+        None if not text or _FILE_NAME.search(text) or len(text) > 200 else text
+        for text in (facts.title, facts.author)
+    )
+    return title, author
 
 
 def extract_pdf(

@@ -1,0 +1,1 @@
+"""Existing datasets: exchanges and texts that somebody else has gathered."""

@@ -1,0 +1,93 @@
+"""The formats that are read: what each one is called, how it is recognised, and who reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+
+from data.nouns import Rows, Source, SourceKind
+from extractors.settings import ExtractSettings
+
+Progress = Callable[[int, int], None]
+
+
+class Extractor(Protocol):
+    """Turn one source into its documents, blocks and verdicts; raise a SourceError."""
+
+    def __call__(
+        self, source: Source, settings: ExtractSettings, on_progress: Progress | None = None
+    ) -> Rows:
+        """Return the rows; `on_progress` gets (pages done, pages in all)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One format. Functions are named as `module:function`, so that only what is met is loaded.
+
+    `claims` tells whether a file whose suffix several formats share is of this one; `names`
+    returns the (title, author) that the file gives itself, None where it is silent.
+    """
+
+    name: str
+    kind: SourceKind
+    suffixes: tuple[str, ...]
+    extractor: str
+    claims: str | None = None
+    names: str | None = None
+
+
+# Where formats share a suffix, the first that claims the file has it; one without a claim is last.
+FORMATS = (
+    Format(
+        name="pdf",
+        kind="book",
+        suffixes=(".pdf",),
+        extractor="extractors.pdf.extract:extract_pdf",
+        names="extractors.pdf.extract:names",
+    ),
+    Format(
+        name="vtt",
+        kind="podcast",
+        suffixes=(".vtt",),
+        extractor="extractors.transcript.vtt:extract_vtt",
+    ),
+    Format(
+        name="messages",
+        kind="dataset",
+        suffixes=(".jsonl", ".json"),
+        extractor="extractors.dataset.messages:extract_messages",
+    ),
+    Format(
+        name="text",
+        kind="text",
+        suffixes=(".txt", ".md"),
+        extractor="extractors.text.plain:extract_text",
+    ),
+)
+SUFFIXES = tuple(dict.fromkeys(suffix for each in FORMATS for suffix in each.suffixes))
+
+
+def format_of(path: Path) -> Format | None:
+    """Return the format of a file by its suffix and, where that is not enough, its content."""
+    suffix = path.suffix.lower()
+    candidates = [each for each in FORMATS if suffix in each.suffixes]
+    if len(candidates) < 2:
+        return candidates[0] if candidates else None
+    return next((each for each in candidates if not each.claims or load(each.claims)(path)), None)
+
+
+def by_name(name: str) -> Format:
+    """Return the format that is called `name`; raise KeyError for an unknown one."""
+    for each in FORMATS:
+        if each.name == name:
+            return each
+    raise KeyError(name)
+
+
+def load(reference: str) -> Any:  # noqa: ANN401 - the reference says what it is
+    """Return the function that `module:function` names."""
+    module, function = reference.split(":")
+    return getattr(import_module(module), function)

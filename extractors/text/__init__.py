@@ -1,0 +1,1 @@
+"""EPUB, HTML, Markdown, DOCX and plain text."""

@@ -1,0 +1,1 @@
+"""Podcasts and talks: what was said, by whom, and when."""
