@@ -38,7 +38,10 @@ def content_id(*parts: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A thing the user pointed at: one file or one hub dataset."""
+    """A thing the user pointed at: one file or one hub dataset, with its place in the ledger.
+
+    `rights` are in a form of `data/rights.py`, `rights_basis` tells who said so.
+    """
 
     id: str
     kind: SourceKind
@@ -49,6 +52,9 @@ class Source:
     title: str | None = None
     author: str | None = None
     rights: str | None = None
+    rights_basis: str | None = None
+    living: bool | None = None
+    consent: str | None = None
     withdrawn_at: datetime | None = None
 
 

@@ -37,6 +37,9 @@ class PassageSettings(BaseModel):
     min_spoken_words: int = Field(
         15, ge=1, description="A shorter spoken answer is a backchannel and is dropped."
     )
+    mask_personal: bool = Field(
+        True, description="Mask mail addresses, phone, card and account numbers."
+    )
     group_passages: int = Field(
         10, ge=2, description="Passages that form one group where a book has no chapters."
     )

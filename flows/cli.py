@@ -10,7 +10,7 @@ import traceback
 import typer
 
 from data.errors import DiskFull, MemoiristError
-from flows import commands_build, commands_look, commands_talk
+from flows import commands_build, commands_look, commands_sources, commands_talk
 
 _STOPPED = "stopped; run the same command again to go on"
 app = typer.Typer(
@@ -34,6 +34,8 @@ for _command in (
     commands_build.refresh,
     commands_talk.serve,
     commands_talk.chat,
+    commands_sources.withdraw,
+    commands_sources.rights,
     commands_look.look,
     commands_look.sql,
     commands_look.export,

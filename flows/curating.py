@@ -109,6 +109,7 @@ def compose_dataset(context: Context) -> Dataset:
     kept = (
         "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep"
         " AND step = 'curate')"
+        " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
     )
     mark = fingerprint(
         store.value(f"SELECT {_CONTENT.format('pairs')} FROM pairs WHERE {kept}"),

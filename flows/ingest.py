@@ -8,12 +8,14 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from data.errors import SourceError
+from data.errors import SourceError, SourceMissing
 from data.nouns import Block, Document, Done, Rows, Source, Verdict, content_id
 from data.store import Transaction
 from data.text import detect_language
 from extractors import Found, discover, extract, read_source
+from extractors.discover import missing
 from flows.context import Context, fingerprint, replace_verdicts
+from flows.ledger import warn_of_obstacles, with_rights
 
 
 def extract_sources(
@@ -42,6 +44,7 @@ def extract_sources(
         raise failures[asked[0]]
     for told in dict.fromkeys(map(str, [*failures.values(), *refused.values()])):
         context.report.warn(told)
+    warn_of_obstacles(context)
     if "extract" not in context.changed:
         context.report.step("extract", f"nothing new in {_count(len(files), 'source')}")
 
@@ -59,7 +62,27 @@ def _discovered(
             failures[pointer] = error
             if _known_at(context, Path(pointer)) is not None:
                 _refuse(context, Path(pointer), error)
+    for gone in _gone(context, list(found)):
+        failures[gone.location] = SourceMissing(
+            missing(gone.location).what,
+            f"put it back, or take its rows out: `memoirist withdraw {gone.id}`",
+        )
+        _refuse(context, Path(gone.location), failures[gone.location])
     return found, failures
+
+
+def _gone(context: Context, pointers: Sequence[str]) -> list[Source]:
+    """Return the sources that an earlier build took from a folder where they no longer lie."""
+    store = context.workspace.store
+    folders = [Path(each).expanduser().resolve() for each in pointers if "://" not in each]
+    if not store.path.exists():
+        return []
+    return [
+        source
+        for source in store.nouns(Source, "withdrawn_at IS NULL AND sha256 <> ''")
+        if any(folder in Path(source.location).parents for folder in folders)
+        and not Path(source.location).exists()
+    ]
 
 
 def _count(n: int, noun: str) -> str:
@@ -75,9 +98,16 @@ def _extract_one(context: Context, found: Found) -> None:
             f"{source.location} has the same bytes as a source already taken in; it is skipped"
         )
         return
+    if known.withdrawn_at is not None:
+        context.report.note(
+            f"{Path(known.location).name} is withdrawn;"
+            f" `memoirist withdraw --undo {known.id}` takes it back in"
+        )
+        return
     settings = context.recipe.sources.extract
     mark = fingerprint(known.sha256, settings.model_dump_json(exclude={"workers"}), found.format)
     if context.is_done(known.id, "extract", mark):
+        known = with_rights(known, (), context.recipe.sources.ledger)
         refused = "SELECT count(*) FROM verdicts WHERE subject = 'sources' AND subject_id = ?"
         if known not in store.nouns(Source, "id = ?", known.id) or store.value(refused, known.id):
             # It has moved, or it is whole again: its row says where it lies now.
@@ -87,9 +117,16 @@ def _extract_one(context: Context, found: Found) -> None:
         return
     label = Path(known.location).name
     with context.timed() as seconds, context.report.progress("extract", "pages") as advance:
-        step = partial(extract, known, settings, lambda done, total: advance(done, total, label))
+        # A title that the user noted is no part of any id.
+        step = partial(
+            extract,
+            replace(known, title=source.title),
+            settings,
+            lambda done, total: advance(done, total, label),
+        )
         rows = context.call("extract", label, step)
     rows = replace(rows, documents=_with_languages(rows.documents, rows.blocks))
+    known = with_rights(known, rows.blocks, context.recipe.sources.ledger)
     with store.writing() as tx:
         _forget_extracted(tx, known.id)
         tx.upsert([known])
@@ -132,12 +169,24 @@ def _identify(context: Context, source: Source) -> Source | None:
         if Path(same.location).exists() and Path(same.location).resolve() != Path(source.location):
             return None
         # Moved: the content says who it is, even when another file lay here before.
-        return replace(source, id=same.id, added_at=same.added_at)
+        return _as_known(source, same)
     if here is not None:
-        return replace(source, id=here.id, added_at=here.added_at)
+        return _as_known(source, here)
     if known:
         return replace(source, id=content_id(source.id, source.location))
     return source
+
+
+def _as_known(source: Source, known: Source) -> Source:
+    """Return the source as it is now under its id, with what the ledger says of it."""
+    return replace(
+        known,
+        kind=source.kind,
+        format=source.format,
+        location=source.location,
+        sha256=source.sha256,
+        title=known.title if known.sha256 else source.title,  # a refused one has its file's name
+    )
 
 
 def _with_languages(documents: Sequence[Document], blocks: Sequence[Block]) -> list[Document]:

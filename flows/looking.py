@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _ORDER = {
     "dropped": "SELECT subject, rule, count(*) AS n, any_value(reason) AS reason,"
     " any_value(next_step) AS next_step FROM dropped GROUP BY subject, rule ORDER BY n DESC",
-    "coverage": "SELECT source, subject, found, kept, dropped, by_rule FROM coverage",
+    "coverage": "SELECT source, subject, found, kept, dropped, by_rule, flags FROM coverage",
     "kept": "SELECT id, source, origin, score, page_first AS page, question, answer FROM kept",
 }
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from data.compose import ComposeSettings
 from data.curate import CurateSettings
 from data.errors import RecipeError
 from data.passages import PassageSettings
+from data.rights import checked
 from extractors.settings import ExtractSettings
 from generators.settings import InterviewSettings
 from train.settings import EvaluateSettings, MergeSettings, TrainSettings
@@ -54,6 +55,27 @@ class Persona(BaseModel):
         return text.replace("{name}", self.name)
 
 
+class LedgerEntry(BaseModel):
+    """What is known of the sources that a pattern names; unset keys leave what is noted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = Field(description="A path, a file's name, or a pattern such as 'letters/*.txt'.")
+    title: str | None = Field(None, description="Its title.")
+    author: str | None = Field(None, description="Its author.")
+    rights: str | None = Field(
+        None,
+        description="public-domain:COUNTRY, licence:ID, own-work, permission:WHOSE or unknown.",
+    )
+    living: bool | None = Field(None, description="Whether a living person speaks in it.")
+    consent: str | None = Field(None, description="Who agreed, when, to what.")
+
+    @field_validator("rights")
+    @classmethod
+    def _known_form(cls, told: str | None) -> str | None:
+        return None if told is None else checked(told)
+
+
 class SourcesSettings(BaseModel):
     """What is read, and how."""
 
@@ -62,6 +84,9 @@ class SourcesSettings(BaseModel):
     include: list[str] = Field(
         default_factory=list,
         description="Files, folders and globs; relative ones start at the recipe's folder.",
+    )
+    ledger: list[LedgerEntry] = Field(
+        default_factory=list, description="Rights and persons, as [[sources.ledger]] tables."
     )
     extract: ExtractSettings = Field(
         default_factory=ExtractSettings, description="How pages and transcripts are read."

@@ -60,6 +60,14 @@ def worth_training(context: Context) -> bool:
     if not trained:
         context.report.step("refresh", "nothing is trained yet, so everything is new")
         return True
+    withdrawn = context.workspace.store.value(
+        "SELECT count(*) FROM pairs WHERE id IN (SELECT unnest(pair_ids) FROM conversations WHERE"
+        " dataset_id = (SELECT id FROM datasets ORDER BY created_at DESC LIMIT 1))"
+        " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NOT NULL)"
+    )
+    if withdrawn:
+        context.report.step("refresh", f"{withdrawn:,} pairs were withdrawn: training without them")
+        return True
     enough = bool(new >= wanted)
     context.report.step(
         "refresh",

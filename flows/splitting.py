@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from data import gates, passages, turns
+from data import gates, passages, personal, turns
 from data.errors import NothingToDo
 from data.nouns import Block, Document, Done, Passage, Rows, Source, Verdict
 from flows.context import Context, fingerprint, replace_verdicts
@@ -114,6 +114,9 @@ def _split_all(
             parts.append(_split_episode(context, document, mine))
         else:
             parts.append(passages.split_prose(document, mine, settings, now))
+    if settings.mask_personal:
+        lang = persona_language(context)
+        parts = [personal.mask_rows(part, lang, now) for part in parts]
     return parts
 
 
@@ -164,12 +167,14 @@ def _drop_duplicates(context: Context) -> None:
         "SELECT md5(string_agg(subject_id, ',' ORDER BY subject_id)) FROM verdicts"
         " WHERE step = 'gate' AND NOT keep"
     )
-    mark = _passages_mark(context, None, str(gated))
+    withdrawn = store.value("SELECT count(*) FROM verdicts WHERE step = 'withdraw'")
+    mark = _passages_mark(context, None, str(gated), str(withdrawn))
     if context.is_done("*", "dedupe", mark):
         return
     mine = store.nouns(
         Passage,
-        "source_id IN (SELECT id FROM sources WHERE kind <> 'dataset') AND id NOT IN"
+        "source_id IN (SELECT id FROM sources WHERE kind <> 'dataset' AND withdrawn_at IS NULL)"
+        " AND id NOT IN"
         " (SELECT subject_id FROM verdicts WHERE step = 'gate' AND NOT keep)"
         " ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord",
     )

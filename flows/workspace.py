@@ -62,6 +62,10 @@ class Workspace:
                 raise self._unusable(error) from error
             # A build waits for whoever looks at its tables; a command that only reads does not.
             self.store.on_wait = self.on_wait
+            if self.store.path.exists():
+                # An older version's tables get their new columns before anything reads them.
+                with self.store.writing():
+                    pass
             yield
         finally:
             self.store.on_wait = None
