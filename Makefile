@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test check fix bench clean
+.PHONY: install quickstart test check fix bench fuzz clean
 
 install: $(STAMP)
 
@@ -37,6 +37,9 @@ fix: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks
+
+fuzz: $(STAMP)
+	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),180)
 
 clean:
 	rm -rf $(VENV) workspace build *.egg-info

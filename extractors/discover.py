@@ -110,6 +110,10 @@ def _looked_for() -> str:
 def read_source(found: Found, added_at: datetime) -> Source:
     """Return the source of one file; raise SourceMissing or, where it is empty, unreadable."""
     path = found.path.expanduser().resolve()
+    if printable(path) != str(path):
+        raise SourceUnreadable(
+            f"the file name {printable(path)!r} is not UTF-8", "rename the file and run it again"
+        )
     try:
         sha256 = _sha256(path)
         empty = path.stat().st_size == 0
@@ -140,6 +144,11 @@ def missing(location: str) -> SourceMissing:
     return SourceMissing(
         f"the file {location!r} is not there", "put it back, or point at its new place"
     )
+
+
+def printable(path: Path) -> str:
+    """Return a path as text that can be stored: bytes that are not UTF-8 as their escapes."""
+    return str(path).encode("utf-8", "backslashreplace").decode()
 
 
 def _sha256(path: Path) -> str:

@@ -13,7 +13,7 @@ from data.nouns import Block, Document, Done, Rows, Source, Verdict, content_id
 from data.store import Transaction
 from data.text import detect_language
 from extractors import Found, discover, extract, read_source
-from extractors.discover import missing
+from extractors.discover import missing, printable
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.ledger import warn_of_obstacles, with_rights
 
@@ -213,7 +213,7 @@ def _clear_refusal(tx: Transaction, source_id: str) -> None:
 def _known_at(context: Context, path: Path) -> Source | None:
     """Return the source that an earlier build took from a place."""
     store = context.workspace.store
-    location = str(path.expanduser().resolve())
+    location = printable(path.expanduser().resolve())
     found = store.nouns(Source, "location = ?", location) if store.path.exists() else []
     return found[0] if found else None
 
@@ -221,7 +221,7 @@ def _known_at(context: Context, path: Path) -> Source | None:
 def _refuse(context: Context, path: Path, error: SourceError) -> None:
     """Write the verdict of a refused file; what an earlier build took from it stays as it is."""
     store = context.workspace.store
-    location = str(path.expanduser().resolve())
+    location = printable(path.expanduser().resolve())
     source = _known_at(context, path) or (
         Source(
             id=content_id("refused", location),
@@ -230,7 +230,7 @@ def _refuse(context: Context, path: Path, error: SourceError) -> None:
             location=location,
             sha256="",
             added_at=context.now,
-            title=path.name,
+            title=printable(Path(path.name)),
         )
     )
     verdict = Verdict(

@@ -71,6 +71,12 @@ def overrides(assigned: Sequence[str] | None, **flags: Any) -> dict[str, Any]:  
         if not equals or not key.strip():
             raise RecipeError(f"--set {assignment!r} is no KEY=VALUE", "write --set train.rank=32")
         found[key.strip()] = _toml(value.strip())
+    include = found.get("sources.include")
+    if isinstance(include, list | str):
+        # Given on the command line, a relative path starts where the command runs.
+        from flows.openings import as_saved
+
+        found["sources.include"] = as_saved([include] if isinstance(include, str) else include)
     for name, value in flags.items():
         if value is not None:
             found[name.replace("__", ".")] = value

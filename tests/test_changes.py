@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -215,3 +216,15 @@ def test_what_an_earlier_dataset_holds_can_still_be_traced(
     rows = store.rows("FROM coverage WHERE subject = 'pairs'")
     assert rows[0]["found"] == rows[0]["kept"] + rows[0]["dropped"]
     assert "superseded" in rows[0]["by_rule"]
+
+
+def test_a_file_name_that_is_not_utf8_is_a_verdict_and_the_others_go_on(
+    context: Context, tmp_path: Path
+) -> None:
+    odd = os.fsencode(tmp_path / "books") + b"/br\xfccke.md"
+    Path(os.fsdecode(odd)).write_text(book(first=30), "utf-8")
+    steps(context, tmp_path / "books")
+    told = context.workspace.store.rows("SELECT rule, reason FROM dropped WHERE subject='sources'")
+    assert [row["rule"] for row in told] == ["source_unreadable"]
+    assert "br\\\\udcfccke.md' is not UTF-8" in told[0]["reason"]
+    assert context.workspace.store.value("SELECT count(*) FROM passages")

@@ -94,3 +94,11 @@ def test_the_system_prompt_discloses_an_ai() -> None:
     assert "AI" in recipe.persona.system_prompt("zh")
     own = load(None, {"persona.name": "Ada", "persona.system": "You are {name}."})
     assert own.persona.system_prompt("en") == "You are Ada."
+
+
+def test_sources_given_by_set_start_where_the_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = overrides(['sources.include=["a.txt", "hf://org/name"]'])
+    assert found["sources.include"] == [str(tmp_path / "a.txt"), "hf://org/name"]
