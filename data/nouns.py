@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 SourceKind = Literal["book", "podcast", "dataset", "text"]
@@ -66,6 +66,7 @@ class Document:
     source_id: str
     title: str
     lang: str | None = None
+    published: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

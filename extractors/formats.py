@@ -52,7 +52,71 @@ FORMATS = (
         name="vtt",
         kind="podcast",
         suffixes=(".vtt",),
-        extractor="extractors.transcript.vtt:extract_vtt",
+        extractor="extractors.transcript.extract:extract_transcript",
+        names="extractors.transcript.extract:names",
+    ),
+    Format(
+        name="srt",
+        kind="podcast",
+        suffixes=(".srt",),
+        extractor="extractors.transcript.extract:extract_transcript",
+        names="extractors.transcript.extract:names",
+    ),
+    Format(
+        name="whisper",
+        kind="podcast",
+        suffixes=(".json",),
+        extractor="extractors.transcript.extract:extract_transcript",
+        claims="extractors.transcript.json_shapes:is_whisper",
+        names="extractors.transcript.extract:names",
+    ),
+    Format(
+        name="podcast-json",
+        kind="podcast",
+        suffixes=(".json",),
+        extractor="extractors.transcript.extract:extract_transcript",
+        claims="extractors.transcript.json_shapes:is_podcast_json",
+        names="extractors.transcript.extract:names",
+    ),
+    Format(
+        name="podlove",
+        kind="podcast",
+        suffixes=(".json",),
+        extractor="extractors.transcript.extract:extract_transcript",
+        claims="extractors.transcript.json_shapes:is_podlove",
+        names="extractors.transcript.extract:names",
+    ),
+    Format(
+        name="conversation",
+        kind="podcast",
+        suffixes=(".jsonl", ".json"),
+        extractor="extractors.transcript.extract:extract_transcript",
+        claims="extractors.transcript.json_shapes:is_conversation",
+        names="extractors.transcript.extract:names",
+    ),
+    Format(
+        name="podcast-html",
+        kind="podcast",
+        suffixes=(".html", ".htm"),
+        extractor="extractors.transcript.extract:extract_transcript",
+        claims="extractors.transcript.podcast_html:is_podcast_html",
+        names="extractors.transcript.extract:names",
+    ),
+    Format(
+        name="turn-table",
+        kind="podcast",
+        suffixes=(".csv", ".tsv"),
+        extractor="extractors.transcript.extract:extract_transcript",
+        claims="extractors.transcript.table:is_turn_table",
+        names="extractors.transcript.extract:names",
+    ),
+    Format(
+        name="dialogue",
+        kind="podcast",
+        suffixes=(".txt", ".md", ".markdown"),
+        extractor="extractors.transcript.extract:extract_transcript",
+        claims="extractors.transcript.dialogue:is_dialogue",
+        names="extractors.transcript.extract:names",
     ),
     Format(
         name="messages",
@@ -71,11 +135,9 @@ SUFFIXES = tuple(dict.fromkeys(suffix for each in FORMATS for suffix in each.suf
 
 
 def format_of(path: Path) -> Format | None:
-    """Return the format of a file by its suffix and, where that is not enough, its content."""
+    """Return the format of a file by its suffix and, where it asks for it, its content."""
     suffix = path.suffix.lower()
     candidates = [each for each in FORMATS if suffix in each.suffixes]
-    if len(candidates) < 2:
-        return candidates[0] if candidates else None
     return next((each for each in candidates if not each.claims or load(each.claims)(path)), None)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import spine
+from tests.benchmarks import spine, transcripts
 
 if __name__ == "__main__":
+    transcripts.main()
     spine.main()
