@@ -35,11 +35,16 @@ fix: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)
+bench: $(STAMP) .venv-bench/.installed
 	$(BIN)/python -m tests.benchmarks
+
+# The peers of the book benchmark, apart from everything else; without them it says so and goes on.
+.venv-bench/.installed: tests/benchmarks/peers.txt
+	$(PYTHON) -m venv .venv-bench
+	-.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $< && touch $@
 
 fuzz: $(STAMP)
 	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),180)
 
 clean:
-	rm -rf $(VENV) workspace build *.egg-info
+	rm -rf $(VENV) .venv-bench workspace build *.egg-info

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import spine, transcripts
+from tests.benchmarks import books, spine, transcripts
 
 if __name__ == "__main__":
     transcripts.main()
     spine.main()
+    books.main()
