@@ -1,7 +1,22 @@
 """Source -> Documents and Blocks: one module for each kind of source."""
 
+from typing import TYPE_CHECKING, Any
+
 from extractors.discover import Found, discover, read_source
 from extractors.extract import extract
-from extractors.settings import ExtractSettings
+
+# The processes that read PDF pages start in half the time because pydantic loads only when the
+# settings are used.
+if TYPE_CHECKING:
+    from extractors.settings import ExtractSettings
 
 __all__ = ["ExtractSettings", "Found", "discover", "extract", "read_source"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Return the settings, the one name that is not there from the start."""
+    if name == "ExtractSettings":
+        from extractors.settings import ExtractSettings
+
+        return ExtractSettings
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

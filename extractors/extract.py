@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data.errors import SourceUnreadable
 from data.nouns import Rows, Source
 from extractors.discover import missing
 from extractors.formats import SUFFIXES, Extractor, Progress, by_name, load
-from extractors.settings import ExtractSettings
+
+if TYPE_CHECKING:
+    from extractors.settings import ExtractSettings
 
 
 def extract(source: Source, settings: ExtractSettings, on_progress: Progress | None = None) -> Rows:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from data.nouns import Rows, Source, SourceKind
-from extractors.settings import ExtractSettings
+
+if TYPE_CHECKING:
+    from extractors.settings import ExtractSettings
 
 Progress = Callable[[int, int], None]
 

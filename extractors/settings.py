@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -11,8 +13,21 @@ class ExtractSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     workers: int = Field(2, ge=1, description="Processes that read the pages of one PDF.")
+    engine: Literal["auto", "pdfium", "pdfminer"] = Field(
+        "auto",
+        description="Library that reads PDFs; auto is pdfium, with pdfminer for what it cannot.",
+    )
     pages_per_chunk: int = Field(
-        16, ge=1, description="Pages that one process reads before it reports progress."
+        16, ge=1, description="Pages of one PDF that one process is given at once."
+    )
+    opening_seconds: float = Field(
+        10.0, gt=0, description="Longest time for a PDF to open; then it is given up."
+    )
+    page_seconds: float = Field(
+        5.0, gt=0, description="Longest time for one page of a PDF; then it is given up."
+    )
+    page_memory_mb: int = Field(
+        400, ge=64, description="Memory that each process reading PDF pages may take."
     )
     furniture_reach_pages: int = Field(
         4, ge=1, description="Neighbour pages, each way, that a running head is compared with."

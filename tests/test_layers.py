@@ -21,6 +21,7 @@ ARROWS = {
 ONLY = {
     "duckdb": {"data"},
     "pdfminer": {"extractors"},
+    "pypdfium2_raw": {"extractors"},
     "openai": {"generators"},
     "torch": {"train", "flows"},  # flows: `doctor` alone looks at the device
     "transformers": {"train"},

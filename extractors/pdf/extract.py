@@ -10,7 +10,7 @@ from pathlib import Path
 from data.errors import SourceEncrypted, SourceUnreadable, SourceWithoutText
 from data.nouns import Document, Rows, Source, Verdict, content_id
 from extractors.blocks import Draft, blocks_of
-from extractors.pdf.engine import open_facts, unreadable
+from extractors.pdf.facts import unreadable
 from extractors.pdf.furniture import furniture
 from extractors.pdf.headings import limits_of
 from extractors.pdf.initials import with_initials
@@ -18,7 +18,7 @@ from extractors.pdf.layout import frames_of, measures_of
 from extractors.pdf.lines import PageLines
 from extractors.pdf.matter import matter
 from extractors.pdf.notes import footnotes
-from extractors.pdf.pages import read_all_pages
+from extractors.pdf.pages import read_all_pages, read_facts
 from extractors.pdf.units import drafts, units_of
 from extractors.repair import vocabulary_of
 from extractors.settings import ExtractSettings
@@ -37,7 +37,7 @@ _FILE_NAME = re.compile(
 def names(path: Path) -> tuple[str | None, str | None]:
     """Return title and author as the PDF gives them, where they are more than a file's name."""
     try:
-        facts = open_facts(str(path))
+        facts = read_facts(str(path), ExtractSettings())
     except (SourceUnreadable, SourceEncrypted):
         # The extract step raises it again, where it becomes the source's verdict.
         return None, None
@@ -58,7 +58,7 @@ def extract_pdf(
     Raise SourceEncrypted, SourceUnreadable or SourceWithoutText.
     """
     path = source.location
-    facts = open_facts(path)
+    facts = read_facts(path, settings)
     title = source.title or path
     document = Document(id=content_id(source.id, title), source_id=source.id, title=title)
     pages = read_all_pages(path, facts.n_pages, settings, on_progress)

@@ -17,7 +17,10 @@ _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
 
 
 class Glyph(NamedTuple):
-    """One drawn character; `base` is its own baseline, raised or not, in points."""
+    """One drawn character, or a run of them in one font on one baseline; places in points.
+
+    `base` is its own baseline, raised or not; the name of a bitmap font is empty.
+    """
 
     text: str
     x0: float
@@ -27,9 +30,13 @@ class Glyph(NamedTuple):
     font: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Line:
-    """One line of text; `marks` are the (start, end) of raised small runs in `text`."""
+    """One line of text; `marks` are the (start, end) of raised small runs in `text`.
+
+    A line is equal to itself alone: two that look the same are drawn twice, and each line is the
+    key under which the clean-up keeps what it is.
+    """
 
     page: int
     x0: float
@@ -97,7 +104,9 @@ def _line(run: Sequence[Glyph], page: int) -> Line:
     base = main[0].base
     text, marks = _text(run, base, size)
     drawn = [glyph for glyph in run if glyph.text.strip()]
-    fonts = Counter(glyph.font for glyph in drawn)
+    fonts: Counter[str] = Counter()
+    for glyph in drawn:
+        fonts[glyph.font] += len(glyph.text)
     return Line(
         page=page,
         x0=round(min(glyph.x0 for glyph in drawn), 2),
@@ -125,13 +134,14 @@ def _text(
     length, end = 0, None
     for glyph in run:
         text = glyph.text
-        if end is not None and glyph.x0 - end > _SPACE_EMS * size and text != " ":
+        if end is not None and glyph.x0 - end > _SPACE_EMS * size and text[0] != " ":
             wide = glyph.x0 - end > 0.5 * size
-            if parts[-1] != " " and (wide or not (_CJK.match(text) and _CJK.match(parts[-1]))):
+            last = parts[-1][-1]
+            if last != " " and (wide or not (_CJK.match(text) and _CJK.match(last))):
                 parts.append(" ")
                 length += 1
         end = glyph.x1
-        if text == " " and parts and parts[-1] == " ":
+        if text == " " and parts and parts[-1][-1] == " ":
             continue
         lifted = glyph.base - base > 0.15 * size
         if glyph.size < 0.85 * size and lifted and text.strip():

@@ -1,13 +1,9 @@
-"""The PDF engine: pdfminer.six alone lives here, and gives pages as lines with geometry.
-
-A second engine offers the same two functions: `open_facts` and `read_pages`.
-"""
+"""The first PDF engine: pdfminer.six alone lives here; every character becomes a glyph."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -23,8 +19,10 @@ from pdfminer.pdftypes import PDFStream, resolve1
 from pdfminer.psexceptions import PSException
 from pdfminer.utils import Matrix, apply_matrix_rect, decode_text
 
-from data.errors import SourceEncrypted, SourceUnreadable
-from extractors.pdf.lines import Glyph, PageLines, lines_of
+from extractors.pdf.assemble import Drawn, assembled
+from extractors.pdf.bitmap_fonts import UNKNOWN, coded
+from extractors.pdf.facts import PdfFacts, encrypted, told, unreadable
+from extractors.pdf.lines import Glyph, PageLines
 
 # What a damaged file makes pdfminer raise while it opens; pages have their own guard.
 _OPENING_FAULTS = (
@@ -42,57 +40,22 @@ _OPENING_FAULTS = (
 )
 
 
-# TeX's bitmap fonts do not say what their glyphs mean; these codes of the T1 encoding have no
-# other meaning in the ASCII range that such a font shares with all others.
-_T1 = {
-    16: "“",
-    17: "”",
-    18: "„",
-    19: "«",
-    20: "»",
-    21: "–",
-    22: "—",
-    27: "ff",
-    28: "fi",
-    29: "fl",
-    30: "ffi",
-    31: "ffl",
-}
-_UNKNOWN = "\ufffd"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PdfFacts:
-    """What the file says of itself; `outline` holds (level, title)."""
-
-    n_pages: int
-    title: str | None = None
-    author: str | None = None
-    outline: tuple[tuple[int, str], ...] = ()
-
-
 class _Device(PDFTextDevice):
     """Collect the glyphs of one page as they are drawn, without pdfminer's own layout."""
 
     def __init__(self, manager: PDFResourceManager) -> None:
         """Start with an empty page."""
         super().__init__(manager)
-        self.glyphs: list[Glyph] = []
-        self.width = self.height = 0.0
-        self.n_turned = 0
-        self.has_image = False
+        self.drawn = Drawn(width=0.0, height=0.0)
 
     def begin_page(self, page: PDFPage, ctm: Matrix) -> None:
         """Forget the page before; take the page's size after its rotation."""
         x0, y0, x1, y1 = apply_matrix_rect(ctm, page.mediabox)
-        self.glyphs = []
-        self.width, self.height = abs(x1 - x0), abs(y1 - y0)
-        self.n_turned = 0
-        self.has_image = False
+        self.drawn = Drawn(width=abs(x1 - x0), height=abs(y1 - y0))
 
     def render_image(self, name: str, stream: PDFStream) -> None:
         """Note that the page shows a picture."""
-        self.has_image = True
+        self.drawn.has_image = True
 
     def render_char(  # noqa: PLR0913 - the signature is pdfminer's
         self,
@@ -109,16 +72,17 @@ class _Device(PDFTextDevice):
         try:
             text = font.to_unichr(cid)
         except PDFUnicodeNotDefined:
-            text = _T1.get(cid, _UNKNOWN) if isinstance(font, PDFType3Font) else _UNKNOWN
+            text = coded(cid) if isinstance(font, PDFType3Font) else UNKNOWN
         advance = font.char_width(cid) * fontsize * scaling
+        if not text:
+            return advance
         a, b, _, d, e, f = matrix
         if a > 0 and d > 0 and abs(b) < 0.01 * a and not font.is_vertical():
             base = f + d * rise
-            self.glyphs.append(
-                Glyph(text, e, e + a * advance, base, d * fontsize, font.fontname or "")
-            )
+            name = "" if isinstance(font, PDFType3Font) else font.fontname or "unnamed"
+            self.drawn.glyphs.append(Glyph(text, e, e + a * advance, base, d * fontsize, name))
         else:
-            self.n_turned += 1
+            self.drawn.n_turned += 1
         return advance
 
 
@@ -127,47 +91,36 @@ def quiet() -> None:
     logging.getLogger("pdfminer").setLevel(logging.ERROR)
 
 
-def open_facts(path: str) -> PdfFacts:
+def open_facts(path: str, passwords: Sequence[str] = ()) -> PdfFacts:
     """Open the PDF at `path`; raise SourceEncrypted or SourceUnreadable where that fails."""
     quiet()
     with Path(path).open("rb") as file:
         try:
-            document = _document(file)
-            n_pages = sum(1 for _ in PDFPage.create_pages(document))
+            document = _document(file, path, passwords)
             facts = PdfFacts(
-                n_pages=n_pages,
+                n_pages=sum(1 for _ in PDFPage.create_pages(document)),
                 title=_info(document, "Title"),
                 author=_info(document, "Author"),
                 outline=tuple(_outline(document)),
             )
-        except PDFPasswordIncorrect as fault:
-            raise SourceEncrypted(
-                f"the PDF {path!r} is locked with a password",
-                "unlock it first, for example with: qpdf --decrypt --password=... in.pdf out.pdf",
-            ) from fault
         except _OPENING_FAULTS as fault:
             raise unreadable(path, f"{type(fault).__name__}: {fault}") from fault
-    if not n_pages:
+    if not facts.n_pages:
         raise unreadable(path, "it has no pages")
     return facts
 
 
-def unreadable(path: str, why: str) -> SourceUnreadable:
-    """Return the error for a PDF that cannot be read."""
-    return SourceUnreadable(
-        f"the PDF {path!r} is damaged ({why[:160]})",
-        "get a whole copy of the file, or mend it with: qpdf in.pdf out.pdf",
-    )
-
-
-def read_pages(path: str, first: int, last: int) -> list[PageLines]:
-    """Return the pages `first` to `last`, counted from 1, both included.
+def read_pages(
+    path: str, first: int, last: int, passwords: Sequence[str] = ()
+) -> Iterator[PageLines]:
+    """Give the pages `first` to `last`, counted from 1, both included.
 
     A page that cannot be read comes back with its error and without lines.
     """
     quiet()
-    book = _OPEN.get(path) or _open(path)
-    return [_read(book, n) for n in range(first, last + 1)]
+    book = _OPEN.get(path) or _open(path, passwords)
+    for number in range(first, last + 1):
+        yield _read(book, number)
 
 
 class _Book(NamedTuple):
@@ -183,12 +136,12 @@ class _Book(NamedTuple):
 _OPEN: dict[str, _Book] = {}
 
 
-def _open(path: str) -> _Book:
+def _open(path: str, passwords: Sequence[str]) -> _Book:
     forget_opened()
     file = Path(path).open("rb")  # noqa: SIM115 - stays open until `forget_opened`
     manager = PDFResourceManager()
     device = _Device(manager)
-    pages = list(PDFPage.create_pages(_document(file)))
+    pages = list(PDFPage.create_pages(_document(file, path, passwords)))
     _OPEN[path] = _Book(file, pages, device, PDFPageInterpreter(manager, device))
     return _OPEN[path]
 
@@ -199,28 +152,26 @@ def forget_opened() -> None:
         _OPEN.popitem()[1].file.close()
 
 
-def _document(file: BinaryIO) -> PDFDocument:
-    return PDFDocument(PDFParser(file))
+def _document(file: BinaryIO, path: str, passwords: Sequence[str]) -> PDFDocument:
+    for password in ("", *passwords):
+        try:
+            return PDFDocument(PDFParser(file), password=password)
+        except PDFPasswordIncorrect:
+            file.seek(0)
+    raise encrypted(path, len(passwords))
 
 
 def _read(book: _Book, number: int) -> PageLines:
     device = book.device
     try:
         book.interpreter.process_page(book.pages[number - 1])
-        lines = lines_of(device.glyphs, number)
+        return assembled(device.drawn, number)
     # The documented guard of one page: a damaged stream makes pdfminer raise nearly anything,
     # and the other pages of the book must not be lost with it.
     except Exception as fault:  # noqa: BLE001
         why = f"{type(fault).__name__}: {fault}"[:200]
-        return PageLines(page=number, width=device.width, height=device.height, error=why)
-    return PageLines(
-        page=number,
-        width=device.width,
-        height=device.height,
-        lines=lines,
-        has_image=device.has_image,
-        n_turned=device.n_turned,
-    )
+        size = device.drawn
+        return PageLines(page=number, width=size.width, height=size.height, error=why)
 
 
 def _info(document: PDFDocument, key: str) -> str | None:
@@ -228,8 +179,8 @@ def _info(document: PDFDocument, key: str) -> str | None:
         value = resolve1(info.get(key))
         if isinstance(value, bytes):
             value = decode_text(value)
-        if isinstance(value, str) and value.strip():
-            return " ".join(value.replace("\x00", "").split())
+        if isinstance(value, str) and (title := told(value)):
+            return title
     return None
 
 

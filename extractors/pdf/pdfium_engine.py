@@ -1,0 +1,314 @@
+"""The second PDF engine: PDFium finds the characters, and whole runs of them become glyphs.
+
+Asking for every character's place would cost more than PDFium itself, so the text of a page
+comes in one call, is cut where PDFium begins a line or another text object, and only the ends of
+such a run are asked for their place: within one text object font, size and baseline are one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from extractors.pdf import pdfium_calls as pdfium
+from extractors.pdf.assemble import Drawn, assembled
+from extractors.pdf.bitmap_fonts import UNKNOWN, coded
+from extractors.pdf.facts import PdfFacts, encrypted, told, unreadable
+from extractors.pdf.lines import Glyph, PageLines
+
+# Not \s, which takes in the very codes of a bitmap font's ligatures.
+_WORD = re.compile("[^ ]+(?: (?=[^ ]))?")
+_ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd\ufffe\uffff]")
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+# A run whose characters are wider than usual in its font, by this factor, may jump over a gap.
+_WIDE_RUN = 1.1
+_FEW_CHARS = 8
+
+
+class _Font:
+    """A font of one page: its name, and the width of its characters in ems, taken from its runs."""
+
+    __slots__ = ("chars", "ems", "name")
+
+    def __init__(self, name: str) -> None:
+        """Begin with the width of a usual book face, which the first runs soon outweigh."""
+        self.name = name
+        self.ems, self.chars = 12.5, 25
+
+    def may_jump(self, width: float, size: float, n_chars: int) -> bool:
+        """Tell whether a run is wider than its characters explain; else take it into account."""
+        if width * self.chars > _WIDE_RUN * n_chars * size * self.ems:
+            return True
+        self.ems += width / size
+        self.chars += n_chars
+        return False
+
+
+class _Page(NamedTuple):
+    """One open page: its text handle, its characters, its box and its quarter turns."""
+
+    text: int
+    chars: str
+    box: tuple[float, float, float, float]
+    turns: int
+    fonts: dict[int, _Font]
+
+
+# The book that this process reads just now, so that its next pages find it open.
+_OPEN: dict[str, int] = {}
+
+
+def quiet() -> None:
+    """Do nothing: PDFium prints no warnings."""
+
+
+def open_facts(path: str, passwords: Sequence[str] = ()) -> PdfFacts:
+    """Open the PDF at `path`; raise SourceEncrypted or SourceUnreadable where that fails."""
+    document = _opened(path, passwords)
+    n_pages = pdfium.count_pages(document)
+    if n_pages < 1:
+        raise unreadable(path, "it has no pages")
+    return PdfFacts(
+        n_pages=n_pages,
+        title=told(pdfium.meta(document, "Title")),
+        author=told(pdfium.meta(document, "Author")),
+        outline=tuple(_outline(document)),
+    )
+
+
+def read_pages(
+    path: str, first: int, last: int, passwords: Sequence[str] = ()
+) -> Iterator[PageLines]:
+    """Give the pages `first` to `last`, counted from 1, both included.
+
+    A page that cannot be read comes back with its error and without lines.
+    """
+    document = _opened(path, passwords)
+    for number in range(first, last + 1):
+        yield _read(document, number)
+
+
+def forget_opened() -> None:
+    """Close what `read_pages` keeps open in this process."""
+    while _OPEN:
+        pdfium.close_file(_OPEN.popitem()[1])
+
+
+def _opened(path: str, passwords: Sequence[str]) -> int:
+    if path in _OPEN:
+        return _OPEN[path]
+    forget_opened()
+    with open(path, "rb"):  # noqa: PTH123 - a missing file is an OSError, as everywhere
+        pass
+    for password in (None, *passwords):
+        key = password.encode() if password is not None else None
+        if document := pdfium.open_file(os.fsencode(path), key):
+            _OPEN[path] = document
+            return int(document)
+        fault = pdfium.last_error()
+        if fault != pdfium.WRONG_PASSWORD:
+            raise unreadable(path, f"PDFium error {fault}")
+    raise encrypted(path, len(passwords))
+
+
+def _outline(document: int) -> Iterator[tuple[int, str]]:
+    seen: set[int] = set()
+    waiting = [(1, pdfium.first_child(document, None))]
+    while waiting:
+        level, mark = waiting.pop()
+        # A damaged outline may lead in a circle.
+        if not mark or mark in seen:
+            continue
+        seen.add(mark)
+        if title := told(pdfium.bookmark_title(mark)):
+            yield level, title
+        waiting.append((level, pdfium.next_sibling(document, mark)))
+        waiting.append((level + 1, pdfium.first_child(document, mark)))
+
+
+def _read(document: int, number: int) -> PageLines:
+    page = pdfium.open_page(document, number - 1)
+    if not page:
+        return PageLines(page=number, width=0.0, height=0.0, error="PDFium cannot load it")
+    text = pdfium.open_text(page)
+    try:
+        if not text:
+            return PageLines(page=number, width=0.0, height=0.0, error="PDFium reads no text")
+        box, turns = pdfium.page_box(page), pdfium.rotation(page)
+        view = _Page(text, _chars(text), box, turns, {})
+        drawn = Drawn(width=box[2] - box[0], height=box[3] - box[1])
+        if turns % 2:
+            drawn.width, drawn.height = drawn.height, drawn.width
+        for start, end in _lines(view.chars):
+            _add_line(view, start, end, drawn)
+        if sum(len(glyph.text) for glyph in drawn.glyphs) < _FEW_CHARS:
+            drawn.has_image = _shows(page, pdfium.IMAGE)
+        return assembled(drawn, number)
+    finally:
+        if text:
+            pdfium.close_text(text)
+        pdfium.close_page(page)
+
+
+def _lines(chars: str) -> Iterator[tuple[int, int]]:
+    """Give where lines start and end: PDFium ends one with CR LF, or with U+FFFE for a hyphen."""
+    at = 0
+    for line in chars.split("\r\n"):
+        end = at + len(line)
+        start = at
+        while (cut := chars.find("\ufffe", start, end)) >= 0:
+            yield start, cut + 1
+            start = cut + 1
+        if start < end:
+            yield start, end
+        at = end + 2
+
+
+def _chars(text: int) -> str:
+    count = pdfium.count_chars(text)
+    chars = pdfium.page_text(text, count)
+    if len(chars) == count:
+        return chars
+    # Some characters have no text or two code units: then each is asked for its own.
+    codes = (pdfium.code_point(text, n) for n in range(count))
+    return "".join("\ufffe" if code == 2 else chr(code or 0xFFFD) for code in codes)
+
+
+def _shows(page: int, wanted: int) -> bool:
+    """Tell whether a page draws an object of the wanted type, also inside of forms."""
+    waiting = [(pdfium.page_object(page, n), 0) for n in range(pdfium.count_objects(page))]
+    while waiting:
+        each, depth = waiting.pop()
+        kind = pdfium.object_type(each)
+        if kind == wanted:
+            return True
+        if kind == pdfium.FORM and depth < 4:
+            inner = range(pdfium.count_inner(each))
+            waiting += [(pdfium.inner_object(each, n), depth + 1) for n in inner]
+    return False
+
+
+def _add_line(page: _Page, start: int, end: int, drawn: Drawn) -> None:
+    """Cut a line where its text object changes, and add its runs."""
+    at, n_before = start, len(drawn.glyphs)
+    while at < end:
+        owner = pdfium.owner(page.text, at)
+        blank = page.chars[at] == " "
+        if blank and owner and len(drawn.glyphs) > n_before:
+            # A space that the file draws counts, however narrow; one that PDFium guesses does not.
+            _add_space(page, at, drawn)
+        if blank or not owner:
+            at += 1
+            continue
+        stop = _run_end(page.text, owner, at, end)
+        _add_run(page, owner, (at, stop), drawn)
+        at = stop
+
+
+def _run_end(text: int, owner: int, at: int, end: int) -> int:
+    """Return the end of the characters that `owner` draws; they are all in one piece."""
+    if pdfium.owner(text, end - 1) == owner:
+        return end
+    inside, outside = at, end - 1
+    while outside - inside > 1:
+        middle = (inside + outside) // 2
+        if pdfium.owner(text, middle) == owner:
+            inside = middle
+        else:
+            outside = middle
+    return outside
+
+
+def _add_run(page: _Page, owner: int, span: tuple[int, int], drawn: Drawn) -> None:
+    start, end = span
+    text = page.text
+    words = page.chars[start:end].rstrip(" ")
+    a, b, _, d = _turned(pdfium.matrix(text, start), page.turns)
+    if not (a > 0 and d > 0 and abs(b) < 0.01 * a):
+        drawn.n_turned += len(words)
+        return
+    handle = pdfium.font_of(owner)
+    font = page.fonts.get(handle)
+    if font is None:
+        font = page.fonts[handle] = _Font(pdfium.font_name(handle))
+    size = d * pdfium.font_size(text, start)
+    x0, base = _upright(page, *pdfium.origin(text, start))
+    x1 = _right_edge(page, start + len(words) - 1)
+    if " " not in words or not font.may_jump(x1 - x0, size, len(words)):
+        shown = _shown(page, font.name, words, start)
+        drawn.glyphs.append(Glyph(shown, x0, x1, base, size, font.name))
+        if end - start > len(words):
+            _add_space(page, end - 1, drawn)
+        return
+    for match in _WORD.finditer(words):
+        at = start + match.start()
+        left, _ = _upright(page, *pdfium.origin(text, at))
+        right = _right_edge(page, at + len(match[0].rstrip()) - 1)
+        shown = _shown(page, font.name, match[0], at)
+        drawn.glyphs.append(Glyph(shown, left, right, base, size, font.name))
+
+
+def _add_space(page: _Page, index: int, drawn: Drawn) -> None:
+    before = drawn.glyphs[-1]
+    if before.text != " ":
+        right = max(before.x1, _right_edge(page, index))
+        drawn.glyphs.append(before._replace(text=" ", x0=before.x1, x1=right))
+
+
+def _shown(page: _Page, font: str, chars: str, start: int) -> str:
+    """Return what a run says; what its font does not map is mapped here or marked unknown."""
+    if chars.endswith("\ufffe"):
+        chars = chars[:-1] + "-"
+    faulty = pdfium.has_map_error(page.text, start)
+    if not faulty and not _ODD.search(chars):
+        return chars
+    if _PAIR.search(chars):
+        chars = chars.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if not font:
+        # A Type 3 font has no name; what it does not map comes as its code.
+        return "".join(coded(ord(char)) for char in chars)
+    return "".join(
+        UNKNOWN
+        if _ODD.match(char) or (char != " " and pdfium.has_map_error(page.text, start + n))
+        else char
+        for n, char in enumerate(chars)
+    )
+
+
+def _right_edge(page: _Page, index: int) -> float:
+    """Return where the advance of a character ends.
+
+    A space or a line's end that PDFium puts in after a text object stands exactly there; the
+    loose box may reach further, over the whole of a leaning letter.
+    """
+    after = index + 1
+    ends = page.chars[after : after + 1] in (" ", "\r")
+    if ends and not pdfium.owner(page.text, after):
+        return _upright(page, *pdfium.origin(page.text, after))[0]
+    left, bottom, right, top = pdfium.loose_box(page.text, index)
+    corners = (_upright(page, left, bottom)[0], _upright(page, right, top)[0])
+    return max(corners)
+
+
+def _upright(page: _Page, x: float, y: float) -> tuple[float, float]:
+    """Return a place as the page is seen, from its lower left corner."""
+    left, bottom, right, top = page.box
+    if page.turns == 0:
+        return x - left, y - bottom
+    if page.turns == 1:
+        return y - bottom, right - x
+    if page.turns == 2:
+        return right - x, top - y
+    return top - y, x - left
+
+
+def _turned(
+    matrix: tuple[float, float, float, float], turns: int
+) -> tuple[float, float, float, float]:
+    """Return a matrix's directions as the page is seen."""
+    a, b, c, d = matrix
+    for _ in range(turns):
+        a, b, c, d = b, -a, d, -c
+    return a, b, c, d
