@@ -92,7 +92,10 @@ def score(truth: Truth, found: Sequence[str], min_words: int = 5) -> Score:
     count for the 3-grams alone: that leaves numbers and one-word lines out of the exact ones.
     """
     wanted = grams(words(" ".join(truth.paragraphs)))
-    got_words = words(" ".join(found))
+    # A heading that stands alone would make wrong grams with the text beside it.
+    names = {level(each).rstrip(".") for each in truth.neutral}
+    prose = [each for each in found if level(each).rstrip(".") not in names]
+    got_words = words(" ".join(prose))
     got = grams(got_words)
     hits = wanted & got
     neutral = grams(words(" ".join(truth.neutral))) & (got - hits)

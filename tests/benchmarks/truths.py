@@ -17,6 +17,9 @@ _BLANK = re.compile(r"\n\s*\n")
 _GRANT_NEUTRAL = re.compile(
     r"CHAPTER [IVXLC]+\.|VOLUME I|PREFACE|CONTENTS|CONCLUSION\.|Produced|PERSONAL MEMOIRS OF"
 )
+_GRANT_NEUTRAL = re.compile(
+    r"CHAPTER [IVXLC]+\.|VOLUME I|PREFACE|CONTENTS|CONCLUSION\.|Produced|PERSONAL MEMOIRS OF"
+)
 SAMPLES = Path(__file__).parent.parent.parent / "data" / "samples"
 
 
@@ -54,7 +57,7 @@ def memoir() -> Truth:
 
 
 def grant(corpora: Path) -> Truth:
-    """Return Grant's memoirs: 4367.txt between Gutenberg's marks, 2,412 paragraphs.
+    """Return Grant's memoirs: 4367.txt between Gutenberg's marks, less the chapters' arguments.
 
     The PDF numbers the endnotes "1." where the text has "(*1)"; its contents and its older
     licence are its own, and the reader who keeps them is blamed by precision.
@@ -65,11 +68,10 @@ def grant(corpora: Path) -> Truth:
     parts = [" ".join(part.split()) for part in _BLANK.split(text)[1:] if part.strip()]
     neutral, prose = [], []
     for part in parts:
-        named = re.match(
-            r"(CHAPTER [IVXLC]+\.|VOLUME I|PREFACE|CONTENTS|CONCLUSION\.|Produced)", part
-        )
-        title = part.startswith("PERSONAL MEMOIRS OF")
-        (neutral if named or title else prose).append(re.sub(r"^\(\*(\d+)\)", r"\1.", part))
+        # The lines in capitals below "CHAPTER III." name what the chapter is about.
+        heading = part.isupper() and "--" in part and not re.search(r"\d{3}", part)
+        kind = neutral if heading or _GRANT_NEUTRAL.match(part) else prose
+        kind.append(re.sub(r"^\(\*(\d+)\)", r"\1.", part.replace("_", "")))
     return Truth(
         name="Grant",
         path=folder / "4367-pdf.pdf",
@@ -85,11 +87,12 @@ def meditations(corpora: Path) -> Truth:
     parts = _paragraphs(folder / "meditations.truth.txt")
     start = next(n for n, part in enumerate(parts) if part.startswith("1. I LEARNED"))
     ends = re.compile(r"End of the book|THE END\.")
+    books = "First Second Third Fourth Fifth Sixth Seventh Eighth Ninth Tenth Eleventh".split()
     return Truth(
         name="Meditations",
         path=folder / "meditations.pdf",
         paragraphs=tuple(each for each in parts[start:] if not ends.match(each)),
-        neutral=(*parts[:start], *(each for each in parts[start:] if ends.match(each))),
+        neutral=(*parts[:start], "THE END.", *(f"End of the {each} Book" for each in books)),
         heads=re.compile(r"\bbook [ivx]+\. [a-z ,;']+\.\.\."),
     )
 
@@ -101,9 +104,10 @@ def flatland(corpora: Path) -> Truth:
     start = parts.index("Preface")
     prose, neutral, notes = [], list(parts[:start]), []
     for part in parts[start:]:
-        if note := re.match(r"\[\d\] ", part):
-            notes.append(part[note.end() :])
-        elif part == "[image]" or (len(part) < 70 and part[-1] not in ".?!”:,’;—"):
+        # The notes come last, and one of them has three paragraphs.
+        if notes or part.startswith("[1] "):
+            notes.append(re.sub(r"^\[\d\] ", "", part))
+        elif part == "[image]" or (len(part) < 110 and part[-1] not in ".?!”:,’;—"):
             neutral.append(part)
         else:
             prose.append(re.sub(r" ?\[\d\]", "", part))
