@@ -16,15 +16,16 @@ _LIGATURES = {
     "\ufb05": "st",
     "\ufb06": "st",
 }
-_LETTERS = str.maketrans(_LIGATURES)
+_LIGATURE = re.compile("[\ufb00-\ufb06]")
+_ODD_SPACES = re.compile(r"[\t\r\f\v\u00a0\u2000-\u200a\u202f\u205f]|  ")
 _SPACES = re.compile(r"[ \t\r\f\v\u00a0\u2000-\u200a\u202f\u205f]+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
 # A hyphen that a typesetter put at the line's end: soft hyphen and U+FFFE are nothing else.
 _SOFT = "\u00ad\ufffe\uffff"
+_SOFT_MARKS = re.compile(f"[{_SOFT}]")
 _HYPHENS = "-\u2010" + _SOFT
 _BROKEN = re.compile(rf"([^\W_]+(?:['’-][^\W_]+)*)[{_HYPHENS}]$")
 _HEAD = re.compile(r"([^\W_]+(?:['’][^\W_]+)*)(?:-[^\W_]+)*")
-_DASH_END = re.compile(r"[^\s][—–]$")
 # Halves of words that English writes as one; both of them stand alone too, so that only this
 # list tells "any-where" at a line's end from "darning-needle".
 _LEADING = re.compile(
@@ -44,22 +45,26 @@ _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
 
 def tidy(text: str) -> str:
     """Return `text` in NFC with ligatures as letters and single spaces."""
-    spread = unicodedata.normalize("NFC", text.translate(_LETTERS))
-    return _SPACES.sub(" ", spread).strip()
+    # Nearly every line is clean, and a book has tens of thousands of them.
+    if not text.isascii():
+        text = _LIGATURE.sub(lambda found: _LIGATURES[found.group()], text)
+        text = unicodedata.normalize("NFC", text)
+    if _ODD_SPACES.search(text):
+        text = _SPACES.sub(" ", text)
+    return text.strip()
 
 
 def vocabulary_of(lines: Iterable[str]) -> Counter[str]:
     """Count the words of a document, whole hyphenated ones too, without those that lines break."""
-    words: Counter[str] = Counter()
+    whole: list[str] = []
     broken = False
     for line in lines:
         text = tidy(line)
-        found = _WORD.findall(text.casefold())
         if broken:
-            found = found[1:]
-        broken = bool(_BROKEN.search(text))
-        words.update(found[:-1] if broken else found)
-    return words
+            text = text.partition(" ")[2]
+        broken = text[-1:] in _HYPHENS and bool(text)
+        whole.append(text.rpartition(" ")[0] if broken else text)
+    return Counter(_WORD.findall("\n".join(whole).casefold()))
 
 
 def joined(lines: Sequence[str], words: Counter[str]) -> str:
@@ -67,24 +72,22 @@ def joined(lines: Sequence[str], words: Counter[str]) -> str:
     text = ""
     for line in lines:
         text = _join(text, tidy(line), words)
-    return text.translate({ord(mark): None for mark in _SOFT})
+    return _SOFT_MARKS.sub("", text)
 
 
 def _join(text: str, line: str, words: Counter[str]) -> str:
     if not text or not line:
         return text or line
-    # Only the last word matters, and a paragraph may be long.
-    end = text[-_LAST_CHARS:]
-    broken, head = _BROKEN.search(end), _HEAD.match(line)
-    if broken and head:
-        if text[-1] in _SOFT or not _keeps_hyphen(broken.group(1), head, words):
+    last = text[-1]
+    if last in _HYPHENS:
+        # Only the last word matters, and a paragraph may be long.
+        broken, head = _BROKEN.search(text[-_LAST_CHARS:]), _HEAD.match(line)
+        if last in _SOFT:
             return text[:-1] + line
-        return text + line
-    if text[-1] in _SOFT:
-        return text[:-1] + line
-    if _DASH_END.search(end) or (text[-1] in "-/" and not text.endswith(" -")):
-        return text + line
-    if _CJK.match(text[-1]) and _CJK.match(line[0]):
+        if broken and head:
+            return (text if _keeps_hyphen(broken.group(1), head, words) else text[:-1]) + line
+    closed = last in "—–-/" and text[-2:-1].strip()
+    if closed or (_CJK.match(last) and _CJK.match(line)):
         return text + line
     return f"{text} {line}"
 

@@ -90,12 +90,13 @@ def _peel(
 
 def _recurs(line: Line, near: Sequence[_Outer], settings: ExtractSettings) -> bool:
     """Tell whether two neighbours, one of them close, repeat the line in its place."""
+    masked = _masked(line.text)
     pages = [
         other.frame.page
         for other in near
         if any(
             abs(each.y - line.y) < settings.furniture_shift_points
-            and _alike(_masked(line.text), _masked(each.text), settings.furniture_similarity)
+            and _alike(*sorted((masked, _masked(each.text))), settings.furniture_similarity)
             for each in other.lines
         )
     ]
@@ -155,6 +156,10 @@ def _alike(one: str, other: str, share: float) -> bool:
     if one == other:
         return True
     if min(len(one), len(other)) < share * max(len(one), len(other)) / (2 - share):
+        return False
+    # Two lines of prose share most letters, but hardly a word: heads share both.
+    ours, theirs = set(one.split()), set(other.split())
+    if len(ours & theirs) * 3 < min(len(ours), len(theirs)) and min(len(ours), len(theirs)) > 2:
         return False
     matcher = SequenceMatcher(None, one, other, autojunk=False)
     return matcher.quick_ratio() >= share and matcher.ratio() >= share

@@ -83,8 +83,12 @@ def _gutter(page: PageLines) -> float | None:
     if len(lines) < 2 * _MIN_COLUMN_LINES:
         return None
     best: tuple[int, float] | None = None
+    ends = sorted(line.x1 for line in lines)[_MIN_COLUMN_LINES - 1]
+    starts = sorted(line.x0 for line in lines)[-_MIN_COLUMN_LINES]
     for step in range(35, 66):
         x = width * step / 100
+        if not ends <= x <= starts:
+            continue
         left = [line for line in lines if line.x1 <= x]
         right = [line for line in lines if line.x0 >= x]
         if min(len(left), len(right)) < _MIN_COLUMN_LINES:

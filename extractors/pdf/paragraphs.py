@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from data.nouns import BlockKind
 from extractors.pdf.layout import SENTENCE_END, Margins, Measures
@@ -20,14 +21,13 @@ _HANGING_LINES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Placed:
-    """One body line with the edges that it keeps to, in points.
+class Shape:
+    """The edges that the lines of a frame, or of an indented block in it, keep to, in points.
 
-    `block` numbers the indented run it lies in, `offset` is how far that is indented; in a
-    `hanging` one only first lines stand out.
+    `block` numbers the indented run, `offset` is how far that is indented; in a `hanging` one only
+    first lines stand out.
     """
 
-    line: Line
     frame: int
     left: float
     right: float
@@ -38,15 +38,22 @@ class Placed:
     verse: bool = False
     hanging: bool = False
 
+
+class Placed(NamedTuple):
+    """One body line with the shape that it belongs to."""
+
+    line: Line
+    shape: Shape
+
     @property
     def indent(self) -> float:
         """Return how far the line starts from its own left edge, in points."""
-        return self.line.x0 - self.left
+        return self.line.x0 - self.shape.left
 
     @property
     def short(self) -> float:
         """Return the share of a full line that this one leaves empty at the right."""
-        return (self.right - self.line.x1) / max(self.right - self.left, 1.0)
+        return (self.shape.right - self.line.x1) / max(self.shape.right - self.shape.left, 1.0)
 
 
 def placed(
@@ -57,9 +64,10 @@ def placed(
     settings: ExtractSettings,
 ) -> list[Placed]:
     """Return the lines of one frame with the indented blocks among them found."""
-    plain = _plain(lines[0], margins, frame)
+    plain = Shape(frame=frame, left=margins.left, right=margins.right, justified=margins.justified)
     if _hangs(lines, _HANGING_LINES):
-        return [replace(plain, line=line, block=frame * 1000, hanging=True) for line in lines]
+        hanging = replace(plain, block=frame * 1000, hanging=True)
+        return [Placed(line, hanging) for line in lines]
     runs = list(_runs(lines, margins, measures, settings))
     indented = [run for run in runs if run[0].x0 - margins.left > settings.indent_points]
     # What one run shows to be the left edge of a block holds for its neighbours at that place.
@@ -82,18 +90,8 @@ def placed(
                 verse=verse,
                 hanging=not in_block,
             )
-        found.extend(replace(shape, line=line) for line in run)
+        found.extend(Placed(line, shape) for line in run)
     return found
-
-
-def _plain(line: Line, margins: Margins, frame: int) -> Placed:
-    return Placed(
-        line=line,
-        frame=frame,
-        left=margins.left,
-        right=margins.right,
-        justified=margins.justified,
-    )
 
 
 def _runs(
@@ -181,20 +179,20 @@ def _starts(
 ) -> bool:
     last = run[-1]
     ended = bool(SENTENCE_END.search(last.line.text))
-    if last.frame != line.frame:
+    if last.shape.frame != line.shape.frame:
         return _starts_after_break(last, line, ended, settings)
     gap = last.line.y - line.line.y
     if gap < 0.4 * measures.size and line.line.x0 > last.line.x0:
         return False
     if gap > settings.gap_ratio * measures.leading:
-        return not (last.verse and line.verse and last.block == line.block)
-    if line.hanging and last.block == line.block:
+        return not (last.shape.verse and line.shape.verse and last.shape.block == line.shape.block)
+    if line.shape.hanging and last.shape.block == line.shape.block:
         return line.line.x0 < last.line.x0 - _SAME_PLACE
-    if last.block != line.block:
+    if last.shape.block != line.shape.block:
         # A hanging indent goes on below an unfinished line that fills its measure.
-        hanging = line.block is not None and last.block is None and not ended
+        hanging = line.shape.block is not None and last.shape.block is None and not ended
         return not (hanging and last.short < 0.03 and last.indent < settings.indent_points)
-    if line.verse:
+    if line.shape.verse:
         return False
     if abs(last.line.size - line.line.size) > 0.08 * measures.size:
         return True
@@ -207,11 +205,11 @@ def _starts(
 
 def _starts_after_break(last: Placed, line: Placed, ended: bool, settings: ExtractSettings) -> bool:
     """Tell whether a new page or column begins with a new paragraph."""
-    if last.kind != line.kind:
+    if last.shape.kind != line.shape.kind:
         # One line at the foot does not show that it opens the block that goes on overleaf.
-        apart = abs(last.offset + last.indent - line.offset - line.indent)
-        return ended or (line.kind == "quote" and apart > _SAME_PLACE)
-    if line.kind == "quote" and ended and line.line.text[0] in _OPENING_QUOTES:
+        apart = abs(last.shape.offset + last.indent - line.shape.offset - line.indent)
+        return ended or (line.shape.kind == "quote" and apart > _SAME_PLACE)
+    if line.shape.kind == "quote" and ended and line.line.text[0] in _OPENING_QUOTES:
         return True
     indented = line.indent > settings.indent_points
     if indented and (ended or last.short > 0.25):
@@ -221,4 +219,4 @@ def _starts_after_break(last: Placed, line: Placed, ended: bool, settings: Extra
 
 def _ends_early(last: Placed) -> bool:
     """Tell whether a line stops well before the margin that the others reach."""
-    return not last.verse and last.short > (0.08 if last.justified else 0.3)
+    return not last.shape.verse and last.short > (0.08 if last.shape.justified else 0.3)

@@ -132,9 +132,9 @@ def _flowed(
         first = run[0].line
         yield Unit(
             place=places[first],
-            kind="caption" if is_caption(first, measures) else run[-1].kind,
+            kind="caption" if is_caption(first, measures) else run[-1].shape.kind,
             lines=tuple(each.line for each in run),
-            verse=run[0].verse,
+            verse=run[0].shape.verse,
         )
 
 
