@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -37,8 +37,14 @@ class PassageSettings(BaseModel):
     min_spoken_words: int = Field(
         15, ge=1, description="A shorter spoken answer is a backchannel and is dropped."
     )
+<<<<<<< HEAD
     mask_personal: bool = Field(
         True, description="Mask mail addresses, phone, card and account numbers."
+=======
+    voice: bool = Field(
+        True,
+        description="Drop what another wrote in the book: an editor's preface, letters, comments.",
+>>>>>>> 14db8d1 (Set aside what is not in the author's voice, by section)
     )
     group_passages: int = Field(
         10, ge=2, description="Passages that form one group where a book has no chapters."
@@ -79,16 +85,24 @@ class _Run:
 
 
 def split_prose(
-    document: Document, blocks: Sequence[Block], settings: PassageSettings, now: datetime
+    document: Document,
+    blocks: Sequence[Block],
+    settings: PassageSettings,
+    now: datetime,
+    aside: Collection[str] = (),
 ) -> Rows:
-    """Return the passages of a book or text and a verdict for every block that is in none."""
+    """Return the passages of a book or text and a verdict for every block that is in none.
+
+    `aside` are the ids of prose that another judgement has taken out, with its own verdicts: no
+    passage holds it, and none goes on behind it.
+    """
     verdicts = [_furniture(block, now) for block in blocks if block.kind not in PROSE]
     runs: list[_Run] = []
     open_run: _Run | None = None
     for block in blocks:
-        if block.kind == "heading":
+        if block.kind == "heading" or block.id in aside:
             open_run = None
-        if block.kind not in PROSE:
+        if block.kind not in PROSE or block.id in aside:
             continue
         for piece in _pieces(block.text, settings):
             if (
@@ -133,7 +147,8 @@ def _joined_tails(runs: Sequence[_Run], settings: PassageSettings) -> tuple[list
     kept: list[_Run] = []
     short: list[_Run] = []
     before: _Run | None = None
-    for run in runs:
+    parted = [part for whole in runs for part in _unfinished_apart(whole, settings)]
+    for run in parted:
         if before is not None and before.chapter != run.chapter:
             before = None
         if run.size >= settings.min_words and ends_sentence(run.text):
@@ -145,6 +160,20 @@ def _joined_tails(runs: Sequence[_Run], settings: PassageSettings) -> tuple[list
             short.append(run)
             before = None
     return kept, short
+
+
+def _unfinished_apart(run: _Run, settings: PassageSettings) -> list[_Run]:
+    """Part a run from its last pieces that end no sentence, where enough is left without them.
+
+    A paragraph that ends in "as follows:" before a table or another's letter would otherwise take
+    the finished ones before it along.
+    """
+    rest = _Run(run.chapter, list(run.pieces))
+    while rest.pieces and not ends_sentence(rest.pieces[-1][1]):
+        rest.pieces.pop()
+    if len(rest.pieces) == len(run.pieces) or rest.size < settings.min_words:
+        return [run]
+    return [rest, _Run(run.chapter, run.pieces[len(rest.pieces) :])]
 
 
 def _closes(before: _Run, run: _Run, settings: PassageSettings) -> bool:

@@ -25,6 +25,8 @@ def build(
     persona: o.PersonaOption = None,
     alias: o.AliasOption = None,
     lang: o.LangOption = None,
+    include_chapter: o.IncludeChapterOption = None,
+    exclude_chapter: o.ExcludeChapterOption = None,
     base_url: o.BaseUrlOption = None,
     model: o.ModelOption = None,
     max_concurrency: o.ConcurrencyOption = None,
@@ -41,6 +43,8 @@ def build(
         assigned,
         persona__aliases=alias,
         persona__lang=lang,
+        sources__chapters__include=include_chapter,
+        sources__chapters__exclude=exclude_chapter,
         interview__base_url=base_url,
         interview__model=model,
         interview__max_concurrency=max_concurrency,
@@ -133,6 +137,8 @@ def extract(
     persona: o.PersonaOption = None,
     alias: o.AliasOption = None,
     lang: o.LangOption = None,
+    include_chapter: o.IncludeChapterOption = None,
+    exclude_chapter: o.ExcludeChapterOption = None,
     assigned: o.SetOption = None,
     recipe: o.RecipeOption = None,
     workspace: o.WorkspaceOption = WORKSPACE,
@@ -145,7 +151,12 @@ def extract(
     before = o.open_workspace(workspace, recipe)
     path = recipe or (before.workspace.recipe if before.workspace.recipe.exists() else None)
     wanted = o.overrides(
-        assigned, persona__name=persona, persona__aliases=alias, persona__lang=lang
+        assigned,
+        persona__name=persona,
+        persona__aliases=alias,
+        persona__lang=lang,
+        sources__chapters__include=include_chapter,
+        sources__chapters__exclude=exclude_chapter,
     )
     if sources:
         wanted["sources.include"] = merged_sources(path, sources)

@@ -40,6 +40,14 @@ AliasOption = Annotated[
 LangOption = Annotated[
     str | None, typer.Option("--lang", help="The persona's language, such as en; default: found.")
 ]
+IncludeChapterOption = Annotated[
+    list[str] | None,
+    typer.Option("--include-chapter", help="Keep the chapters whose title has this in it."),
+]
+ExcludeChapterOption = Annotated[
+    list[str] | None,
+    typer.Option("--exclude-chapter", help="Drop the chapters whose title has this in it."),
+]
 BaseUrlOption = Annotated[
     str | None, typer.Option("--base-url", help="An OpenAI-compatible endpoint, with its /v1.")
 ]

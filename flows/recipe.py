@@ -11,6 +11,7 @@ from typing import Any, cast
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from data.chapters import ChapterSettings
 from data.compose import ComposeSettings
 from data.curate import CurateSettings
 from data.errors import RecipeError
@@ -90,6 +91,9 @@ class SourcesSettings(BaseModel):
     )
     extract: ExtractSettings = Field(
         default_factory=ExtractSettings, description="How pages and transcripts are read."
+    )
+    chapters: ChapterSettings = Field(
+        default_factory=ChapterSettings, description="Which chapters are taken in."
     )
 
 

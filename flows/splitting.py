@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from data import gates, passages, personal, turns
+from data import gates, passages, personal, turns, voice
 from data.errors import NothingToDo
 from data.nouns import Block, Document, Done, Passage, Rows, Source, Verdict
+from flows.chapters import warn_unmatched
 from flows.context import Context, fingerprint, replace_verdicts
 
 
@@ -23,6 +24,7 @@ def split_documents(context: Context) -> None:
             _split_source(context, source)
             _gate_source(context, source, lang)
         _drop_duplicates(context)
+    warn_unmatched(context, sources)
     if "split" in context.changed:
         told = store.rows(
             "SELECT count(*) AS n, count(*) FILTER (NOT EXISTS (SELECT 1 FROM verdicts v WHERE"
@@ -62,7 +64,8 @@ def _split_source(context: Context, source: Source) -> None:
         content,
         context.recipe.passages.model_dump_json(),
         source.kind,
-        names if source.kind == "podcast" else "",
+        "" if source.kind == "dataset" else names,
+        "" if source.kind in {"podcast", "dataset"} else _voice_mark(context),
     )
     if content is None or context.is_done(source.id, "split", mark):
         return
@@ -103,7 +106,6 @@ def _split_all(
     documents: Sequence[Document],
     blocks: dict[str, list[Block]],
 ) -> list[Rows]:
-    settings = context.recipe.passages
     now = context.now
     parts: list[Rows] = []
     for document in documents:
@@ -113,11 +115,35 @@ def _split_all(
         elif source.kind == "podcast":
             parts.append(_split_episode(context, document, mine))
         else:
-            parts.append(passages.split_prose(document, mine, settings, now))
-    if settings.mask_personal:
+            parts.append(_split_book(context, source, document, mine))
+    if context.recipe.passages.mask_personal:
         lang = persona_language(context)
         parts = [personal.mask_rows(part, lang, now) for part in parts]
     return parts
+
+
+def _voice_mark(context: Context) -> str:
+    return f"voice {voice.VERSION} {context.recipe.sources.chapters.model_dump_json()}"
+
+
+def _split_book(
+    context: Context, source: Source, document: Document, blocks: Sequence[Block]
+) -> Rows:
+    """Set aside what is not in the persona's voice, and split the rest."""
+    persona = context.recipe.persona
+    named = tuple(name for name in (persona.name, *persona.aliases) if name)
+    listener = voice.Listener(
+        source=source,
+        names=named or ((source.author,) if source.author else ()),
+        chapters=context.recipe.sources.chapters,
+        automatic=context.recipe.passages.voice,
+        now=context.now,
+    )
+    heard = voice.listen(document, blocks, listener)
+    rows = passages.split_prose(
+        document, heard.blocks, context.recipe.passages, context.now, heard.aside
+    )
+    return replace(rows, verdicts=[*heard.verdicts, *rows.verdicts])
 
 
 def _split_episode(context: Context, document: Document, blocks: Sequence[Block]) -> Rows:

@@ -1,0 +1,99 @@
+"""Chapters as a reader sees them, and the user's word on which are taken in."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from data.nouns import Block, Source
+
+UNTITLED = "(untitled)"
+
+
+class ChapterSettings(BaseModel):
+    """Which chapters are taken in; the user's word wins over every other judgement of a section.
+
+    A pattern is a part of the title, or a glob where it holds *, ? or [; case is no matter.
+    "book.pdf: pattern" speaks of one source, by its file's name or its title.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    include: list[str] = Field(
+        default_factory=list,
+        description="Titles of chapters to keep whatever else speaks against them, also `exclude`.",
+    )
+    exclude: list[str] = Field(
+        default_factory=list, description='Titles of chapters to drop; "*" drops all but `include`.'
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A run of a document's blocks under one title; the title may be None before the first."""
+
+    title: str | None
+    blocks: Sequence[Block]
+
+
+def sections(blocks: Sequence[Block]) -> list[Section]:
+    """Cut blocks, in reading order, where the chapter changes or a heading stands.
+
+    A heading opens a section of its own text where it says more than the chapter's name: the
+    "Letter from ..." inside a chapter. Headings that follow one another open one section.
+    """
+    found: list[Section] = []
+    run: list[Block] = []
+    for block in blocks:
+        opens = block.kind == "heading" and any(b.kind != "heading" for b in run)
+        if run and (block.chapter != run[-1].chapter or opens):
+            found.append(_section(run))
+            run = []
+        run.append(block)
+    if run:
+        found.append(_section(run))
+    return found
+
+
+def _section(run: list[Block]) -> Section:
+    headings = [block.text for block in run if block.kind == "heading"]
+    chapter = run[0].chapter
+    # The chapter's own name, unless this run has a heading of its own inside the chapter.
+    title = headings[-1] if headings and chapter not in headings else chapter
+    return Section(title=title or (headings[0] if headings else None), blocks=tuple(run))
+
+
+def matches(pattern: str, source: Source, titles: Iterable[str | None]) -> bool:
+    """Tell whether a pattern means a chapter of the source; it has one title or several."""
+    named, colon, rest = pattern.partition(": ")
+    if colon and named.casefold() in source_names(source):
+        pattern = rest
+    return any(_means(pattern, title or UNTITLED) for title in titles)
+
+
+def source_names(source: Source) -> set[str]:
+    """Return the names by which a pattern may call a source, case folded."""
+    path = Path(source.location)
+    named = {path.name, path.stem, source.title or path.name, source.id}
+    return {name.casefold() for name in named}
+
+
+def _means(pattern: str, title: str) -> bool:
+    wanted, told = pattern.casefold().strip(), " ".join(title.casefold().split())
+    if any(mark in wanted for mark in "*?["):
+        return fnmatch.fnmatchcase(told, wanted)
+    return bool(wanted) and wanted in told
+
+
+def nearest(pattern: str, titles: Sequence[str]) -> list[str]:
+    """Return the titles that look most like a pattern that matches none."""
+    folded = {title.casefold(): title for title in titles}
+    wanted = pattern.rpartition(": ")[2].strip("*").casefold()
+    near = difflib.get_close_matches(wanted, folded, n=3, cutoff=0.4)
+    shared = [t for t in folded if set(wanted.split()) & set(t.split()) and t not in near]
+    return [folded[t] for t in [*near, *shared][:3]] or list(titles[:3])
