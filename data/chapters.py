@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from data.nouns import Block, Source
 
 UNTITLED = "(untitled)"
+_TEXT = frozenset({"heading", "paragraph", "quote", "turn"})
 
 
 class ChapterSettings(BaseModel):
@@ -38,6 +39,7 @@ class Section:
     """A run of a document's blocks under one title; the title may be None before the first."""
 
     title: str | None
+    chapter: str | None
     blocks: Sequence[Block]
 
 
@@ -45,15 +47,19 @@ def sections(blocks: Sequence[Block]) -> list[Section]:
     """Cut blocks, in reading order, where the chapter changes or a heading stands.
 
     A heading opens a section of its own text where it says more than the chapter's name: the
-    "Letter from ..." inside a chapter. Headings that follow one another open one section.
+    "Letter from ..." inside a chapter. Headings that follow one another open one section, and a
+    running head or a page's number belongs to the section that it stands in.
     """
     found: list[Section] = []
     run: list[Block] = []
+    text: Block | None = None  # the last of the run that is text and not furniture
     for block in blocks:
-        opens = block.kind == "heading" and any(b.kind != "heading" for b in run)
-        if run and (block.chapter != run[-1].chapter or opens):
-            found.append(_section(run))
-            run = []
+        if block.kind in _TEXT:
+            opens = block.kind == "heading" and text is not None and text.kind != "heading"
+            if text is not None and (block.chapter != text.chapter or opens):
+                found.append(_section(run))
+                run = []
+            text = block
         run.append(block)
     if run:
         found.append(_section(run))
@@ -62,10 +68,11 @@ def sections(blocks: Sequence[Block]) -> list[Section]:
 
 def _section(run: list[Block]) -> Section:
     headings = [block.text for block in run if block.kind == "heading"]
-    chapter = run[0].chapter
+    chapter = next((block.chapter for block in run if block.kind in _TEXT), run[0].chapter)
     # The chapter's own name, unless this run has a heading of its own inside the chapter.
     title = headings[-1] if headings and chapter not in headings else chapter
-    return Section(title=title or (headings[0] if headings else None), blocks=tuple(run))
+    title = title or (headings[0] if headings else None)
+    return Section(title=title, chapter=chapter, blocks=tuple(run))
 
 
 def matches(pattern: str, source: Source, titles: Iterable[str | None]) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from data.language import Language
 from data.nouns import Block
 from data.signatures import (
+    RANK,
     Names,
     count_mentions,
     fold,
@@ -21,6 +22,8 @@ from data.titles import read_title
 
 # A letter that runs on for longer has most likely lost its end.
 MAX_LETTER_WORDS = 3000
+# Without a closing phrase a name alone ends a letter, or a dispatch, of so many words.
+MAX_DISPATCH_WORDS = 500
 _QUOTE = ("“", '"', "„", "«", "»", "‘", "「", "『")
 _OPEN = "“\"„«»‘'「『[( "
 _SIGN = r"(?:(?:[A-Z]\.[ \u00a0]?){1,4}|[^\W\d_][\w. '’]{0,24})"
@@ -173,12 +176,9 @@ def _closing(blocks: Sequence[Block], first: int, lang: Language) -> tuple[int |
         if closed and len(text) - closed[-1].end() < 160:
             last, name = _signed(blocks, place, text[closed[-1].end() :], lang)
             return _with_short_lines(blocks, last), name
-        alone = text.strip(_OPEN + "”’»")
-        signed = lang.signed.match(alone)
-        if place > first and len(alone) < 70:
-            name = alone[signed.end() :].strip(" ,:") if signed else alone
-            if looks_like_name(name):
-                return place, _bare(name)
+        name = _name_alone(text, lang) if words <= MAX_DISPATCH_WORDS else None
+        if name is not None and place > first:
+            return place, name
         if quoted_end is not None and place == quoted_end:
             return place, None
     return (quoted_end, None) if quoted_end is not None and quoted_end > first else (None, None)
@@ -192,6 +192,16 @@ def _quote_run(blocks: Sequence[Block], first: int) -> int | None:
     while last + 1 < len(blocks) and blocks[last + 1].text.lstrip("0123456789 ").startswith(_QUOTE):
         last += 1
     return last
+
+
+def _name_alone(text: str, lang: Language) -> str | None:
+    """Return the name that is all of a line, or that closes its last sentence in capitals."""
+    alone = text.strip(_OPEN + "”’»")
+    signed = lang.signed.match(alone)
+    name = alone[signed.end() :].strip(" ,:") if signed else alone
+    if len(name) < 70 and looks_like_name(name):
+        return _bare(name)
+    return None
 
 
 def _with_short_lines(blocks: Sequence[Block], last: int) -> int:
@@ -220,4 +230,4 @@ def _signed(
 
 
 def _bare(name: str) -> str:
-    return name.strip(" .,;:()\"“”'‘’—–-")
+    return RANK.sub("", name.strip(" ,;:()\"“”'‘’—–-")).strip(" .,")

@@ -37,14 +37,12 @@ class PassageSettings(BaseModel):
     min_spoken_words: int = Field(
         15, ge=1, description="A shorter spoken answer is a backchannel and is dropped."
     )
-<<<<<<< HEAD
     mask_personal: bool = Field(
         True, description="Mask mail addresses, phone, card and account numbers."
-=======
+    )
     voice: bool = Field(
         True,
         description="Drop what another wrote in the book: an editor's preface, letters, comments.",
->>>>>>> 14db8d1 (Set aside what is not in the author's voice, by section)
     )
     group_passages: int = Field(
         10, ge=2, description="Passages that form one group where a book has no chapters."

@@ -97,7 +97,7 @@ def opine(section: Section, names: Names, lang: Language, book: Baseline) -> Opi
     if word.kind in {"other", "apparatus", "doubtful"}:
         place = author_begins(section, names, lang, book)
     if 0 < place < len(section.blocks):
-        head = Section(title=section.title, blocks=section.blocks[:place])
+        head = replace(section, blocks=section.blocks[:place])
         opinion = _judge(head, names, lang, book)
         return opinion and replace(opinion, upto=place)
     return _judge(section, names, lang, book)
@@ -117,7 +117,8 @@ def _judge(section: Section, names: Names, lang: Language, book: Baseline) -> Op
     if word.kind == "other":
         return None if by_persona else _by_title(section, word)
     if word.kind == "apparatus":
-        return None if like_book else _by_title(section, word)
+        # So long and so personal, it is the book's text under a title that is not its own.
+        return None if like_book and found.words > 0.2 * book.words else _by_title(section, word)
     told = _third_person(found, names, book, doubtful=word.kind == "doubtful")
     if word.kind == "doubtful" and not by_persona:
         if signed is not None and names.full:

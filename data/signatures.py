@@ -18,7 +18,7 @@ _PARTICLES = frozenset(_WORDS["particles"].split())
 _SUFFIXES = re.compile(
     r",? ?\b(?:Jr|Sr|Esq|Esquire|M\.? ?D|D\. ?D|LL\. ?D|Ph\. ?D|M\. ?A|B\. ?A|F\. ?R\. ?S)\b\.?"
 )
-_RANK = re.compile(
+RANK = re.compile(
     r",\s*(?:(?:brevet|lieutenant|major|brigadier|captain|colonel|general|commanding|secretary"
     r"|president|governor|chairman|editor|adjutant|chief|of|the|war|state|staff|u\.? ?s\.? ?a?"
     r"|com'?d'?g)[\s,.\-–—]*)+$",
@@ -46,7 +46,7 @@ def name_parts(name: str) -> tuple[str, ...]:
 
 def looks_like_name(text: str) -> bool:
     """Tell whether a short text is nothing but a person's name of two parts or more."""
-    bare = _SUFFIXES.sub("", _RANK.sub("", text.strip(" \"'“”‘’—–-_,.;()[]")))
+    bare = _SUFFIXES.sub("", RANK.sub("", text.strip(" \"'“”‘’—–-_,.;()[]")))
     if not bare or len(bare) > 60 or re.search(r"[\d!?:;,]", bare):
         return False
     tokens = bare.split()
@@ -104,7 +104,11 @@ def _same(signed: tuple[str, ...], parts: tuple[str, ...]) -> bool:
         return False
     if len(signed) == 1 or len(parts) == 1:
         return True
-    first, known = signed[0], parts[0]
+    # "S. Grant" may be Ulysses S. Grant; "Francis Darwin" is not Charles.
+    return any(_fits(signed[0], known) for known in parts[:-1])
+
+
+def _fits(first: str, known: str) -> bool:
     short = min(len(first), len(known))
     return first == known or (first[0] == known[0] and (short <= 2 or known.startswith(first)))
 
@@ -142,7 +146,7 @@ def signature_at_end(paragraphs: Sequence[str], lang: Language) -> str | None:
         if bare in lang.own_signs or bare in lang.role_signs:
             return text.strip(" \"'“”—–-_.")
         if looks_like_name(text):
-            return text.strip(" \"'“”‘’—–_,()[]")
+            return text.strip(" \"'“”‘’—–_,.()[]")
         if len(text.split()) > 12 or _cjk_long(text):
             return _inline_signature(text)
         # A name before its place and date: "W. E. CHANNING, Boston, May 1845."
@@ -160,7 +164,7 @@ def _cjk_long(text: str) -> bool:
 
 
 _AT_END = re.compile(
-    r"(?:[.!?…]|\d{4}[.,]?)[\"'”’»)]*\s+[—–-]?\s*((?:[A-Z][\w'’\-]*\.?\s+){1,4}[A-Z][\w'’\-]+\.?)$"
+    r"(?:(?<![A-Z])[.!?…]|\d{4}[.,]?)[\"'”’»)]*\s+[—–-]?\s*((?:[A-Z][\w'’\-]*\.?\s+){1,4}[A-Z][\w'’\-]+\.?)$"
 )
 _CJK_SIGN = re.compile(r"[。，、\s]([\u3400-\u9fff]{2,4}?)(?:[记記序识識题題跋]|[谨謹][识識启啟])")
 

@@ -64,7 +64,7 @@ def listen(document: Document, blocks: Sequence[Block], listener: Listener) -> H
     book = baseline(cut, names, lang)
     opinions = _opinions(cut, names, lang, book) if listener.automatic else [None] * len(cut)
     for section, opinion in zip(cut, opinions, strict=True):
-        titles = (section.title, section.blocks[0].chapter)
+        titles = (section.title, section.chapter)
         chapters = listener.chapters
         if any(matches(p, listener.source, titles) for p in chapters.include):
             heard.verdicts.append(_verdict(section.blocks[0], _included(section), listener.now))

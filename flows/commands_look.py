@@ -58,10 +58,15 @@ def plan(
 
 def look(
     what: Annotated[
-        str, typer.Argument(help="tables, dropped, coverage, why, or the name of a table.")
+        str, typer.Argument(help="tables, dropped, coverage, outline, why, or a table's name.")
     ] = "tables",
-    subject: Annotated[str | None, typer.Argument(metavar="ID", help="For `look why`.")] = None,
-    limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="Rows at most.")] = 20,
+    subject: Annotated[
+        str | None,
+        typer.Argument(metavar="ID", help="`look why ID`, or `look outline SOURCE`."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("-n", "--limit", min=1, help="Rows at most; 20 unless told.")
+    ] = None,
     form: FormatOption = TableFormat.table,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:

@@ -95,7 +95,7 @@ def _short(text: str, limit: int = 240) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
-def show(store: Store, what: str, subject: str | None, limit: int, form: str) -> None:
+def show(store: Store, what: str, subject: str | None, limit: int | None, form: str) -> None:
     """Print what `look` was asked for; QueryError for a name that is no table or view."""
     listed = "SELECT table_name AS name FROM information_schema.tables ORDER BY table_type, name"
     names = [name for (name,) in store.fetch(listed).rows]
@@ -104,14 +104,32 @@ def show(store: Store, what: str, subject: str | None, limit: int, form: str) ->
         print_rows(store.fetch(" UNION ALL ".join(parts)), form)
     elif what == "why":
         print_rows(_lineage(store, subject), form)
+    elif what == "outline" and what in names:
+        print_rows(_outline(store, subject, limit), form)
     elif what in names:
         sql = _ORDER.get(what, f"SELECT * FROM {what}")
-        print_rows(store.fetch(f"SELECT * FROM ({sql}) LIMIT {limit}"), form)
+        print_rows(store.fetch(f"SELECT * FROM ({sql}) LIMIT {limit or 20}"), form)
     else:
         raise QueryError(
             f"there is nothing to look at by the name {what!r}",
             f"choose tables, why ID, or one of {', '.join(names)}",
         )
+
+
+def _outline(store: Store, named: str | None, limit: int | None) -> Fetched:
+    """Return the chapters in reading order, of every source or of the one that is named.
+
+    A source is named by a part of its title or its place, or by its id's beginning.
+    """
+    wanted = f"%{(named or '').casefold()}%"
+    found = store.fetch((SQL / "look_outline.sql").read_text("utf-8"), [wanted, limit or 2_000])
+    if found.rows or not named:
+        return found
+    known = store.fetch("SELECT title FROM sources WHERE withdrawn_at IS NULL ORDER BY title")
+    raise QueryError(
+        f"no source that has been split is called {named!r}",
+        f"choose one of {', '.join(repr(title) for (title,) in known.rows) or 'none'}",
+    )
 
 
 def _lineage(store: Store, subject: str | None) -> Fetched:

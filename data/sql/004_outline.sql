@@ -4,16 +4,22 @@
 CREATE OR REPLACE VIEW outline AS
 WITH cut AS (
     -- A section begins where the chapter changes.
-    SELECT b.*, d.source_id, d.title AS document,
-           sum(CASE WHEN before IS NOT DISTINCT FROM coalesce(chapter, '') THEN 0 ELSE 1 END)
+    -- A running head or a page's number belongs to the section that it stands in.
+    SELECT b.* EXCLUDE (before),
+           sum(CASE WHEN own IS NULL OR before IS NOT DISTINCT FROM own THEN 0 ELSE 1 END)
                OVER (PARTITION BY document_id ORDER BY ord) AS section
     FROM (
-        SELECT *, lag(coalesce(chapter, '')) OVER (PARTITION BY document_id ORDER BY ord) AS before
-        FROM blocks
+        SELECT *, lag(own IGNORE NULLS) OVER (PARTITION BY document_id ORDER BY ord) AS before
+        FROM (
+            SELECT b.*, d.source_id, d.title AS document,
+                   CASE WHEN b.kind IN ('heading', 'paragraph', 'quote', 'turn')
+                        THEN coalesce(b.chapter, '') END AS own
+            FROM blocks b
+            JOIN documents d ON d.id = b.document_id
+            JOIN sources s ON s.id = d.source_id
+            WHERE s.kind <> 'dataset' AND s.withdrawn_at IS NULL
+        )
     ) b
-    JOIN documents d ON d.id = b.document_id
-    JOIN sources s ON s.id = d.source_id
-    WHERE s.kind <> 'dataset' AND s.withdrawn_at IS NULL
 ), judged AS (
     SELECT v.subject_id, v.keep, v.rule, v.reason
     FROM verdicts v
@@ -22,7 +28,7 @@ WITH cut AS (
                      'excluded_chapter')
 ), of_chapter AS (
     SELECT c.document_id, c.section, any_value(c.source_id) AS source_id,
-           any_value(c.document) AS document, any_value(c.chapter) AS chapter,
+           any_value(c.document) AS document, nullif(any_value(c.own), '') AS chapter,
            min(c.ord) AS ord, min(c.page) AS page_first,
            max(coalesce(c.page_last, c.page)) AS page_last,
            count(*) FILTER (c.kind IN ('paragraph', 'quote', 'turn')) AS texts,

@@ -1,0 +1,91 @@
+"""`look outline`: the decision per chapter, and the recipe's word on chapters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data.samples import PERSONA, SOURCES
+from data.text import count_words
+from tests.conftest import Command
+
+BOOK = [
+    chapter.strip()
+    for chapter in Path(SOURCES[0]).with_suffix(".md").read_text("utf-8").split("\n## ")
+]
+FIRST, SECOND, THIRD = (f"## {chapter}" for chapter in BOOK[1:4])
+
+
+@pytest.fixture
+def memoir(tmp_path: Path) -> Path:
+    preface = "# Editor's Preface\n\nThis volume needs no praise from us. It speaks for itself."
+    index = "# Index\n\nFlood, 3. Mill, 1, 2, 9. Water, 4."
+    path = tmp_path / "memoir.md"
+    path.write_text("\n\n".join([preface, FIRST, SECOND, THIRD, index]), "utf-8")
+    return path
+
+
+def _outline(memoirist: Command, *arguments: str) -> dict[str, dict[str, object]]:
+    done = memoirist("look", "outline", *arguments, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    return {row["chapter"]: row for row in json.loads(done.stdout)}
+
+
+def test_the_outline_shows_every_chapter_and_the_decision(memoirist: Command, memoir: Path) -> None:
+    done = memoirist("extract", str(memoir), "--persona", PERSONA)
+    assert done.returncode == 0, done.stderr
+    rows = _outline(memoirist)
+    assert list(rows) == [
+        "Editor's Preface",
+        "1. The Thumb",
+        "2. Flour Enough",
+        "3. Salt Street",
+        "Index",
+    ]
+    assert rows["Editor's Preface"]["decision"] == "dropped: other_voice"
+    assert "titled" in str(rows["Editor's Preface"]["reason"])
+    assert rows["Index"]["kept"] == 0
+    assert rows["2. Flour Enough"]["decision"] == "kept"
+    assert rows["2. Flour Enough"]["words"] == count_words(SECOND.partition("\n")[2])
+    assert int(str(rows["2. Flour Enough"]["kept"])) > 0
+    assert _outline(memoirist, "memoir") == rows
+    done = memoirist("look", "outline")
+    assert "Editor's Preface" in done.stdout
+    done = memoirist("look", "outline", "nobody")
+    assert done.returncode == 1
+    assert "nobody" in done.stderr
+    assert "emoir" in done.stderr
+
+
+def test_the_recipe_has_the_last_word_and_a_pattern_that_fits_nothing_is_told(
+    memoirist: Command, memoir: Path
+) -> None:
+    arguments = ["extract", str(memoir), "--persona", PERSONA]
+    done = memoirist(
+        *arguments,
+        "--include-chapter",
+        "editor's",
+        "--exclude-chapter",
+        "memoir.md: 2. fl*",
+        "--exclude-chapter",
+        "Prefece",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'Prefece' fits no chapter; the nearest: \"Editor's Preface\"" in done.stderr
+    rows = _outline(memoirist)
+    assert rows["Editor's Preface"]["decision"] == "kept by your recipe"
+    assert rows["2. Flour Enough"]["decision"] == "dropped by your recipe"
+    assert rows["2. Flour Enough"]["kept"] == 0
+    assert rows["3. Salt Street"]["decision"] == "kept"
+    # The choice is saved with the workspace's recipe, and can be taken back.
+    assert memoirist(*arguments).returncode == 0
+    assert _outline(memoirist) == rows
+    assert memoirist(*arguments, "--set", "passages.voice=false").returncode == 0
+    done = memoirist(*arguments, "--set", "sources.chapters.exclude=[]")
+    assert done.returncode == 0, done.stderr
+    assert "fits no chapter" not in done.stderr
+    rows = _outline(memoirist)
+    assert rows["2. Flour Enough"]["decision"] == "kept"
+    assert str(rows["Index"]["decision"]).startswith("no passage")
