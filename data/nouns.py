@@ -71,7 +71,10 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One structural unit of a document in reading order; pages count from 1."""
+    """One structural unit of a document in reading order; pages count from 1.
+
+    `page_label` is the number printed on the first page, such as xii or 213.
+    """
 
     id: str
     document_id: str
@@ -80,6 +83,7 @@ class Block:
     text: str
     page: int | None = None
     page_last: int | None = None
+    page_label: str | None = None
     chapter: str | None = None
     speaker: str | None = None
     start_seconds: float | None = None
@@ -104,6 +108,7 @@ class Passage:
     block_ids: Sequence[str] = field(default_factory=tuple)
     page_first: int | None = None
     page_last: int | None = None
+    page_label: str | None = None
     start_seconds: float | None = None
     end_seconds: float | None = None
     speaker: str | None = None

@@ -199,6 +199,7 @@ def _passages(document: Document, runs: Sequence[_Run]) -> list[Passage]:
                 block_ids=tuple(dict.fromkeys(block.id for block in blocks)),
                 page_first=blocks[0].page,
                 page_last=blocks[-1].page_last or blocks[-1].page,
+                page_label=blocks[0].page_label,
                 chapter=run.chapter,
                 context=context if same_chapter else None,
             )

@@ -17,6 +17,7 @@ class Draft:
     text: str
     page: int | None = None
     page_last: int | None = None
+    page_label: str | None = None
     chapter: str | None = None
     speaker: str | None = None
     start_seconds: float | None = None
@@ -44,6 +45,7 @@ def blocks_of(document_id: str, drafts: Iterable[Draft]) -> list[Block]:
                 text=draft.text,
                 page=draft.page,
                 page_last=draft.page_last,
+                page_label=draft.page_label,
                 chapter=draft.chapter,
                 speaker=draft.speaker,
                 start_seconds=draft.start_seconds,

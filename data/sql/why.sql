@@ -35,6 +35,7 @@ WITH chosen AS (
                CASE WHEN p.page_first = p.page_last THEN 'page ' || p.page_first
                     WHEN p.page_first IS NOT NULL
                     THEN 'pages ' || p.page_first || '-' || p.page_last END,
+               'printed ' || nullif(p.page_label, p.page_first::VARCHAR),
                'second ' || p.start_seconds::DECIMAL(9, 1) || '-' || p.end_seconds::DECIMAL(9, 1),
                d.title)
     FROM shown s JOIN passages p ON p.id = s.passage_id JOIN documents d ON d.id = p.document_id

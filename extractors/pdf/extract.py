@@ -10,10 +10,11 @@ from pathlib import Path
 from data.errors import SourceEncrypted, SourceUnreadable, SourceWithoutText
 from data.nouns import Document, Rows, Source, Verdict, content_id
 from extractors.blocks import Draft, blocks_of
-from extractors.pdf.facts import unreadable
+from extractors.pdf.facts import PdfFacts, unreadable
 from extractors.pdf.furniture import furniture
 from extractors.pdf.headings import limits_of
 from extractors.pdf.initials import with_initials
+from extractors.pdf.labels import page_labels
 from extractors.pdf.layout import frames_of, measures_of
 from extractors.pdf.lines import PageLines
 from extractors.pdf.matter import matter
@@ -77,7 +78,7 @@ def extract_pdf(
             f"the PDF {path!r} has {counted} and no text layer",
             "make one with: ocrmypdf in.pdf out.pdf",
         )
-    blocks = blocks_of(document.id, drafts_of(pages, settings, facts.outline))
+    blocks = blocks_of(document.id, drafts_of(pages, settings, facts))
     verdicts = [verdict for page in pages for verdict in _verdicts(document, page)]
     return Rows(documents=(document,), blocks=blocks, verdicts=verdicts)
 
@@ -113,18 +114,22 @@ def _verdicts(document: Document, page: PageLines) -> Iterator[Verdict]:
 
 
 def drafts_of(
-    pages: Sequence[PageLines], settings: ExtractSettings, outline: Sequence[tuple[int, str]] = ()
+    pages: Sequence[PageLines], settings: ExtractSettings, facts: PdfFacts
 ) -> list[Draft]:
-    """Clean the lines of a book and return its blocks, in reading order, as drafts."""
+    """Clean the lines of a book and return its blocks, in reading order, as drafts.
+
+    Of `facts` the outline and the page labels are used.
+    """
     frames = frames_of(pages)
     measures = measures_of(frames)
     frames = with_initials(frames, measures)
     kinds = furniture(frames, measures, settings)
+    printed = page_labels(frames, kinds, facts.labels)
     notes = footnotes(frames, kinds, measures, settings)
     kinds |= matter(frames, kinds, measures, settings)
-    limits = limits_of(measures, settings, (title for _, title in outline))
+    limits = limits_of(measures, settings, (title for _, title in facts.outline))
     units = units_of(frames, kinds, measures, limits, settings)
     # In the order of the units a broken word is followed by its own rest, not by a folio.
     runs = [*(unit.lines for unit in units), *notes]
     words = vocabulary_of(line.text for run in runs for line in run)
-    return list(drafts(units, notes, words))
+    return list(drafts(units, notes, words, printed))

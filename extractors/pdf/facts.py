@@ -9,12 +9,16 @@ from data.errors import SourceEncrypted, SourceUnreadable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PdfFacts:
-    """What the file says of itself; `outline` holds (level, title)."""
+    """What the file says of itself; `outline` holds (level, title).
+
+    `labels` are the printed numbers of all pages, in order, where the file states them.
+    """
 
     n_pages: int
     title: str | None = None
     author: str | None = None
     outline: tuple[tuple[int, str], ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 def told(value: str | None) -> str | None:

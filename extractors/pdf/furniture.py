@@ -11,14 +11,13 @@ from functools import lru_cache
 from typing import Literal
 
 from data.nouns import BlockKind
+from extractors.pdf.labels import folio_value
 from extractors.pdf.layout import Frame, Kinds, Measures
 from extractors.pdf.lines import Line
 from extractors.settings import ExtractSettings
 
 _DIGITS = re.compile(r"\d+")
 _EDGE_ROMAN = re.compile(r"^[ivxlcdm]+\b|\b[ivxlcdm]+$")
-_FOLIO = re.compile(r"^\W*(?:page\s+)?(\d{1,4}|[ivxlcdm]{1,8})\W*$", re.IGNORECASE)
-_ROMAN = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100, "d": 500, "m": 1000}
 _ISOLATED = 1.45
 _MIN_MATCHES = 2
 
@@ -124,7 +123,7 @@ def _counted_folios(outers: Sequence[_Outer], big: float) -> set[Line]:
     found: list[tuple[Line, tuple[bool, int, int]]] = []
     for outer in outers:
         for line in outer.lines[:2]:
-            value = _folio_value(line.text)
+            value = folio_value(line.text)
             outermost = abs(line.y - outer.lines[0].y) < 0.4 * line.size
             if value is not None and outermost and line.size < big:
                 found.extend(
@@ -132,18 +131,6 @@ def _counted_folios(outers: Sequence[_Outer], big: float) -> set[Line]:
                 )
     steps = Counter(step for _, step in found)
     return {line for line, step in found if steps[step] > _MIN_MATCHES}
-
-
-def _folio_value(text: str) -> int | None:
-    """Return the number that a folio prints, negative when it is Roman."""
-    match = _FOLIO.match(text)
-    if match is None:
-        return None
-    digits = match.group(1).lower()
-    if digits.isdigit():
-        return int(digits)
-    values = [_ROMAN[letter] for letter in digits]
-    return -sum(-value if value < max(values[at:]) else value for at, value in enumerate(values))
 
 
 @lru_cache(maxsize=65536)
@@ -166,4 +153,4 @@ def _alike(one: str, other: str, share: float) -> bool:
 
 
 def _kind(line: Line) -> BlockKind:
-    return "folio" if _FOLIO.match(line.text) else "running_head"
+    return "folio" if folio_value(line.text) is not None else "running_head"

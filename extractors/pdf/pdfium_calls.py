@@ -60,6 +60,7 @@ _all_text = _bound("FPDFText_GetText", c_int, c_void_p, c_int, c_int, POINTER(c_
 _font_name = _bound("FPDFFont_GetBaseFontName", ctypes.c_size_t, c_void_p, c_char_p, c_ulong)
 _meta = _bound("FPDF_GetMetaText", c_ulong, c_void_p, c_char_p, c_void_p, c_ulong)
 _title = _bound("FPDFBookmark_GetTitle", c_ulong, c_void_p, c_void_p, c_ulong)
+_label = _bound("FPDF_GetPageLabel", c_ulong, c_void_p, c_int, c_void_p, c_ulong)
 _box = _bound("FPDF_GetPageBoundingBox", c_int, c_void_p, POINTER(_Rect))
 _origin = _bound(
     "FPDFText_GetCharOrigin", c_int, c_void_p, c_int, POINTER(c_double), POINTER(c_double)
@@ -114,6 +115,11 @@ def font_name(font: int) -> str:
 def meta(document: int, key: str) -> str:
     """Return an entry of the file's own description."""
     return _wide(_meta, document, key.encode())
+
+
+def page_label(document: int, index: int) -> str:
+    """Return the number that the file gives to a page, counted from 0; empty without one."""
+    return _wide(_label, document, index)
 
 
 def bookmark_title(bookmark: int) -> str:

@@ -75,7 +75,13 @@ def open_facts(path: str, passwords: Sequence[str] = ()) -> PdfFacts:
         title=told(pdfium.meta(document, "Title")),
         author=told(pdfium.meta(document, "Author")),
         outline=tuple(_outline(document)),
+        labels=_labels(document, n_pages),
     )
+
+
+def _labels(document: int, n_pages: int) -> tuple[str, ...]:
+    labels = tuple(pdfium.page_label(document, n) for n in range(n_pages))
+    return labels if any(labels) else ()
 
 
 def read_pages(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -97,11 +98,13 @@ def open_facts(path: str, passwords: Sequence[str] = ()) -> PdfFacts:
     with Path(path).open("rb") as file:
         try:
             document = _document(file, path, passwords)
+            n_pages = sum(1 for _ in PDFPage.create_pages(document))
             facts = PdfFacts(
-                n_pages=sum(1 for _ in PDFPage.create_pages(document)),
+                n_pages=n_pages,
                 title=_info(document, "Title"),
                 author=_info(document, "Author"),
                 outline=tuple(_outline(document)),
+                labels=_labels(document, n_pages),
             )
         except _OPENING_FAULTS as fault:
             raise unreadable(path, f"{type(fault).__name__}: {fault}") from fault
@@ -182,6 +185,13 @@ def _info(document: PDFDocument, key: str) -> str | None:
         if isinstance(value, str) and (title := told(value)):
             return title
     return None
+
+
+def _labels(document: PDFDocument, n_pages: int) -> tuple[str, ...]:
+    try:
+        return tuple(islice(document.get_page_labels(), n_pages))
+    except (PDFException, PSException, KeyError, TypeError, ValueError, AttributeError):
+        return ()
 
 
 def _outline(document: PDFDocument) -> Iterator[tuple[int, str]]:

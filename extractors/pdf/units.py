@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
@@ -139,7 +139,10 @@ def _flowed(
 
 
 def drafts(
-    units: Sequence[Unit], notes: Sequence[Sequence[Line]], words: Counter[str]
+    units: Sequence[Unit],
+    notes: Sequence[Sequence[Line]],
+    words: Counter[str],
+    printed: Mapping[int, str],
 ) -> Iterator[Draft]:
     """Give the drafts of all units, each under the chapter whose heading came last."""
     labels = labels_of(notes)
@@ -151,7 +154,7 @@ def drafts(
     page = 0
     for unit in units:
         while page < unit.lines[0].page:
-            yield from _note_drafts(notes_of[page], chapter, words)
+            yield from _note_drafts(notes_of[page], chapter, words, printed)
             page += 1
         if unit.kind == "heading" and (unit.major or not any_major):
             chapter = chapter_name([tidy(line.text) for line in unit.lines]) or chapter
@@ -163,10 +166,11 @@ def drafts(
             text=text,
             page=unit.lines[0].page,
             page_last=unit.lines[-1].page,
+            page_label=printed.get(unit.lines[0].page),
             chapter=None if unit.kind in ("contents", "boilerplate") else chapter,
         )
     for rest in range(page, max(notes_of, default=0) + 1):
-        yield from _note_drafts(notes_of[rest], chapter, words)
+        yield from _note_drafts(notes_of[rest], chapter, words, printed)
 
 
 def _unmarked(line: Line, kind: BlockKind, labels: dict[int, set[str]]) -> str:
@@ -176,7 +180,10 @@ def _unmarked(line: Line, kind: BlockKind, labels: dict[int, set[str]]) -> str:
 
 
 def _note_drafts(
-    notes: Iterable[Sequence[Line]], chapter: str | None, words: Counter[str]
+    notes: Iterable[Sequence[Line]],
+    chapter: str | None,
+    words: Counter[str],
+    printed: Mapping[int, str],
 ) -> Iterator[Draft]:
     for note in notes:
         yield Draft(
@@ -184,5 +191,6 @@ def _note_drafts(
             text=joined([line.text for line in note], words),
             page=note[0].page,
             page_last=note[-1].page,
+            page_label=printed.get(note[0].page),
             chapter=chapter,
         )
