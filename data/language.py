@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+CODES = ("en", "de", "fr", "es", "zh")
 _FOLDER = Path(__file__).parent / "languages"
 _NEVER = re.compile(r"(?!)")
 
@@ -73,3 +74,22 @@ def language(code: str | None) -> Language:
         own_signs=frozenset(letters["own_signs"]),
         role_signs=frozenset(letters["role_signs"]),
     )
+
+
+@cache
+def sentence_words(code: str) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Return a language's abbreviations and the words behind an ordinal number ("3. Mai").
+
+    The first never end a sentence, the second end one before a capital.
+    """
+    table = tomllib.loads((_FOLDER / f"{code}.toml").read_text("utf-8"))["sentences"]
+    never, maybe, ordinal = (frozenset(table[k].split()) for k in ("never", "maybe", "ordinal"))
+    return never, maybe, ordinal
+
+
+@cache
+def gate_values(code: str) -> dict[str, float]:
+    """Return the limits of prose in a language that differ from English; Chinese for its likes."""
+    path = _FOLDER / f"{'zh' if code in {'ja', 'ko'} else code}.toml"
+    table = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+    return dict(table.get("gates", {}))

@@ -5,21 +5,24 @@ from __future__ import annotations
 import itertools
 import re
 import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+
+from data import language as languages
 
 # Han, kana and Hangul: scripts that are counted by characters, not by spaces.
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
 _WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:['’\-][^\W_{CJK}]+)*")
 _CJK = re.compile(rf"[{CJK}]")
-# A sentence ends at a mark, closing quotes included; Latin marks need white space behind them.
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s|$)|[。！？…]+[”’」』）]*")
-_TERMINAL = re.compile(r"[.!?…。！？][\"'”’»)\]」』）]*$")
-_ABBREVIATION = re.compile(
-    r"(?:\b(?:Mr|Mrs|Ms|Dr|St|Gen|Col|Capt|Lieut|Lt|Maj|Sgt|Gov|Hon|Rev|Prof|No|Vol|vs|etc|Jr|Sr"
-    r"|M|Mme|Mlle|Hr|Fr|Nr|bzw|z\.B|Sr|Sra|[A-Z])|\b[ap]\.m|\bi\.e|\be\.g)\.$"
-)
+# A sentence ends at a mark, closing quotes included (also the German ones, “ and «, and a French »
+# behind its space); Latin marks need white space behind them.
+_CLOSERS = r"(?:[\"'”’“»«›‹)\]]|[ \u00a0\u202f]»)*"
+_SENTENCE_END = re.compile(rf"[.!?…]+{_CLOSERS}(?=\s|$)|[。！？…]+[”’」』）》】]*")
+_TERMINAL = re.compile(rf"[.!?…。！？]{_CLOSERS}[」』）》】”’]*$")
+_TOKEN = re.compile(r"[^\s\"'“”„‚‘’«»‹›()\[\]—–]+$")
+_NUMERAL = re.compile(r"\d{1,3}|[IVXLC]{1,6}")
 # Every chat format seen in the wild: ChatML, Llama 2 and 3, Mistral, Gemma, Phi, Zephyr, Command R,
 # DeepSeek (with its full-width bars), GPT-NeoX.
 _CONTROL = re.compile(
@@ -34,6 +37,15 @@ _INVISIBLE = re.compile(
     "[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
 )
+_KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fa]")
+_HANGUL = re.compile(r"[\uac00-\ud7af]")
+# Letters that one of the languages alone has, or nearly so.
+_LETTERS = {
+    "de": re.compile(r"[ßäöü]"),
+    "fr": re.compile(r"[çœêèàùâîû]|^[dlnsjmtc]'"),
+    "es": re.compile(r"[ñ]"),
+    "pt": re.compile(r"[ãõ]"),
+}
 _LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pt")
 
 
@@ -54,16 +66,49 @@ def is_cjk(text: str) -> bool:
 
 
 def sentences(text: str) -> list[str]:
-    """Cut the text into sentences, closing quotes included; abbreviations do not end one."""
+    """Cut the text into sentences, closing quotes included.
+
+    Abbreviations, initials and ordinals of English, German, French and Spanish ("z. B.", "Mme.",
+    "3. Mai", "U. S. Grant") end none, and a number before its paragraph is no sentence.
+    """
     found: list[str] = []
     start = 0
     for match in _SENTENCE_END.finditer(text):
-        if match.group().startswith(".") and _ABBREVIATION.search(text[start : match.end()]):
+        if match.group() == "." and _goes_on(text, start, match.start()):
             continue
         found.append(text[start : match.end()].strip())
         start = match.end()
     rest = text[start:].strip()
     return [sentence for sentence in [*found, rest] if sentence]
+
+
+def _goes_on(text: str, start: int, dot: int) -> bool:
+    """Tell whether the full stop at `dot` belongs to its word and not to the sentence."""
+    token = _TOKEN.search(text, max(start, dot - 24), dot)
+    if token is None:
+        return False
+    word = token.group()
+    never, maybe, ordinal = _abbreviations()
+    behind = text[dot + 1 : dot + 40].split(maxsplit=1)
+    following = behind[0] if behind else ""
+    if word in never or (len(word) == 1 and word.isupper()):
+        return True
+    if _NUMERAL.fullmatch(word):
+        alone = not text[start : token.start()].strip()
+        return alone or following[:1].islower() or following.strip(".,;:") in ordinal
+    capital = following.lstrip("\"'“„«»‘¿¡(")[:1].isupper()
+    spaced = len(word) == 1 and word.isalpha()  # "z. B.", "d. h.", "p. m."
+    return (word in maybe or "." in word or spaced) and (
+        not capital or (spaced and len(following.rstrip(".,;:")) == 1 and following != "I")
+    )
+
+
+@cache
+def _abbreviations() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Return what never ends a sentence, what does before a capital, and what ordinals count."""
+    tables = [languages.sentence_words(code) for code in languages.CODES]
+    never, maybe, ordinal = (frozenset().union(*kind) for kind in zip(*tables, strict=True))
+    return never, maybe, ordinal
 
 
 def ends_sentence(text: str) -> bool:
@@ -119,16 +164,45 @@ def _function_words(lang: str) -> frozenset[str]:
 
 
 def detect_language(text: str) -> str:
-    """Return the ISO 639-1 code by script, then by stop words; "und" where neither decides."""
+    """Return the ISO 639-1 code by script, then by function words; "und" where neither decides.
+
+    Chinese is "zh" in traditional and in simplified characters. Japanese has kana among its
+    characters, a third of them and more; a few in a Chinese text (の, or marks of notes) are none.
+    A word that several languages share counts for each of them in part.
+    """
     sampled = text[:20_000]
     if is_cjk(sampled):
-        if re.search(r"[\u3040-\u30ff]", sampled):
+        characters = len(_CJK.findall(sampled))
+        if len(_KANA.findall(sampled)) >= 0.1 * characters:
             return "ja"
-        return "ko" if re.search(r"[\uac00-\ud7af]", sampled) else "zh"
-    shares = language_shares(sampled)
-    best = max(shares, key=lambda lang: shares[lang])
-    hits = shares[best] * len(words(sampled))
-    return best if shares[best] >= 0.08 and hits >= 2.5 else "und"
+        return "ko" if len(_HANGUL.findall(sampled)) >= 0.2 * characters else "zh"
+    found = words(sampled)
+    weights = _weights()
+    scores: defaultdict[str, float] = defaultdict(float)
+    hits: Counter[str] = Counter()
+    for word in found:
+        for lang, weight in weights.get(word, ()):
+            scores[lang] += weight
+            hits[lang] += 1
+        for lang, letters in _LETTERS.items():
+            scores[lang] += 0.5 * (letters.search(word) is not None)
+    for mark, lang in (("¿", "es"), ("¡", "es")):
+        scores[lang] += sampled.count(mark)
+        hits[lang] += 2 * sampled.count(mark)
+    if not scores:
+        return "und"
+    best = max(_LANGUAGES, key=lambda lang: scores[lang])
+    return best if hits[best] >= max(2.5, 0.08 * len(found)) else "und"
+
+
+@cache
+def _weights() -> dict[str, list[tuple[str, float]]]:
+    """Return, for each function word, its languages and what one occurrence counts for each."""
+    owners: dict[str, list[str]] = {}
+    for lang in _LANGUAGES:
+        for word in _function_words(lang):
+            owners.setdefault(word, []).append(lang)
+    return {w: [(lang, 1 / len(several)) for lang in several] for w, several in owners.items()}
 
 
 def language_shares(text: str) -> dict[str, float]:
