@@ -127,10 +127,39 @@ FORMATS = (
         extractor="extractors.dataset.messages:extract_messages",
     ),
     Format(
+        name="epub",
+        kind="book",
+        suffixes=(".epub",),
+        extractor="extractors.text.epub:extract_epub",
+        names="extractors.text.epub:names",
+    ),
+    Format(
+        name="docx",
+        kind="book",
+        suffixes=(".docx",),
+        extractor="extractors.text.docx:extract_docx",
+        names="extractors.text.docx:names",
+    ),
+    Format(
+        name="html",
+        kind="book",
+        suffixes=(".html", ".htm", ".xhtml"),
+        extractor="extractors.text.html:extract_html",
+        names="extractors.text.html:names",
+    ),
+    Format(
+        name="markdown",
+        kind="text",
+        suffixes=(".md", ".markdown"),
+        extractor="extractors.text.markdown:extract_markdown",
+        names="extractors.text.markdown:names",
+    ),
+    Format(
         name="text",
         kind="text",
-        suffixes=(".txt", ".md"),
+        suffixes=(".txt",),
         extractor="extractors.text.plain:extract_text",
+        names="extractors.text.plain:names",
     ),
 )
 SUFFIXES = tuple(dict.fromkeys(suffix for each in FORMATS for suffix in each.suffixes))

@@ -1,52 +1,77 @@
-"""Extract paragraphs and headings from plain text and Markdown."""
+"""Extract a plain text: any encoding, wrapped or not, with a library's words around it or not."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from data.errors import SourceUnreadable
-from data.nouns import Document, Rows, Source, content_id
-from extractors.blocks import Draft, blocks_of
+from data.nouns import Rows, Source
+from data.text import is_cjk
 from extractors.formats import Progress
 from extractors.settings import ExtractSettings
+from extractors.text.encoding import Decoded, decode
+from extractors.text.rows import document_verdict, rows_of
+from extractors.text.strips import units_of_lines
+from extractors.text.wrapping import lines_of
 
-_HEADING = re.compile(r"^#{1,6}\s+(.+?)\s*#*$")
+_HEAD_BYTES = 20_000
+_FIELD = re.compile(r"^(title|author):[ \t]*(.+(?:\n[ \t]+\S.*)*)", re.IGNORECASE | re.MULTILINE)
+
+
+def names(path: Path) -> tuple[str | None, str | None]:
+    """Return title and author as a library's header states them."""
+    try:
+        with path.open("rb") as file:
+            head = decode(file.read(_HEAD_BYTES)).text
+    except OSError:
+        # The extract step raises it again, where it becomes the source's verdict.
+        return None, None
+    if "gutenberg" not in head.lower():
+        return None, None
+    stated = {name.lower(): value for name, value in reversed(_FIELD.findall(lf(head)))}
+    title, author = stated.get("title"), stated.get("author")
+    return (
+        title.splitlines()[0].strip() if title else None,
+        " ".join(author.split()) if author else None,
+    )
+
+
+def lf(text: str) -> str:
+    """Return the text with line feeds alone at its lines' ends."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def extract_text(
     source: Source, settings: ExtractSettings, on_progress: Progress | None = None
 ) -> Rows:
-    """Return the paragraphs of a text; raise SourceUnreadable unless it is UTF-8 with words."""
-    path = Path(source.location)
-    try:
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError as fault:
-        raise SourceUnreadable(
-            f"the text {source.location!r} is not UTF-8 (byte {fault.start})",
-            "convert it first, for example with: iconv -f latin1 -t utf-8 in.txt",
-        ) from fault
-    title = source.title or path.stem
-    document = Document(id=content_id(source.id, title), source_id=source.id, title=title)
-    blocks = blocks_of(document.id, _drafts(text))
-    if not blocks:
-        raise SourceUnreadable(
-            f"the text {source.location!r} holds no words", "point at a file with text"
+    """Return the paragraphs of a text; raise SourceUnreadable where it holds no prose.
+
+    A doubt about the encoding and the repairs that were made are kept as verdicts.
+    """
+    read = decode(Path(source.location).read_bytes())
+    units, repairs = units_of_lines(lines_of(read.text), cjk=is_cjk(read.text[:20_000]))
+    verdicts = [document_verdict(source, "encoding", *doubt, keep=True) for doubt in doubts(read)]
+    told = ", ".join(f"{n:,} {what}" for what, n in repairs.items() if n)
+    if told:
+        verdicts.append(
+            document_verdict(
+                source,
+                "repaired",
+                told,
+                "nothing; the words themselves are as they were",
+                keep=True,
+            )
         )
-    return Rows(documents=(document,), blocks=blocks)
+    return rows_of(source, units, None, verdicts)
 
 
-def _drafts(text: str) -> Iterator[Draft]:
-    chapter: str | None = None
-    paragraph: list[str] = []
-    for line in [*text.splitlines(), ""]:
-        heading = _HEADING.match(line.strip())
-        if (heading or not line.strip()) and paragraph:
-            yield Draft(kind="paragraph", text=" ".join(paragraph), chapter=chapter)
-            paragraph = []
-        if heading:
-            chapter = heading.group(1)
-            yield Draft(kind="heading", text=chapter, chapter=chapter)
-        elif line.strip():
-            paragraph.append(line.strip())
+def doubts(read: Decoded) -> list[tuple[str, str]]:
+    """Return the reason and the next step for a text whose encoding is not certain."""
+    if read.doubt is None:
+        return []
+    return [
+        (
+            f"taken for {read.encoding}: {read.doubt}",
+            "if accents or characters are wrong: iconv -f ENCODING -t utf-8 in.txt > out.txt",
+        )
+    ]

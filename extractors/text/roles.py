@@ -1,0 +1,143 @@
+"""Say what an HTML element is for, by its type, role, class and tag."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from data.nouns import BlockKind
+from extractors.text.tree import Element, classes_of, types_of
+from extractors.text.tree_notes import KIND
+
+_BOILERPLATE_TYPES = frozenset(
+    "titlepage halftitlepage halftitle title-page imprint imprimatur colophon copyright-page cover"
+    " copyright seriespage biblioentry bibliography index index-group other-credits credits".split()
+)
+_CONTENTS_TYPES = frozenset("toc loi lot loa lov landmarks page-list directory".split())
+_NOTE_TYPES = frozenset("footnote endnote rearnote footnotes endnotes rearnotes".split())
+_VERSE_TYPES = re.compile(r"^z3998:(?:poem|verse|song|hymn|lyrics)$")
+_VERSE_CLASS = re.compile(
+    r"^(?:poem\d*|poetry|poetry-container|verse|verse-?\w*|stanza|lyrics?|song|extract-verse\S*|linegroup|lg|canto)$"
+)
+_STANZA_CLASS = re.compile(r"^(?:stanza|linegroup|lg)$")
+_QUOTE_CLASS = re.compile(
+    r"^(?:block-?quot(?:e|ation)?s?|extract\S*|letter|epigraph\S*|quot(?:e|ation)|bq)$"
+)
+_CAPTION_CLASS = re.compile(
+    r"^(?:caption\w*|figcaption|fig(?:ure|center|left|right)?|illus\w*|image-?caption|wp-caption-text)$"
+)
+_CONTENTS_CLASS = re.compile(r"^(?:toc\w*|contents|table-?of-?contents|tableofcontents|loi|nav)$")
+_BOILERPLATE_CLASS = re.compile(
+    r"^(?:pg-?header|pg-?footer|pgheader|pgfooter|pg-?boilerplate|boilerplate|copyright(?:-\w+)?|title-?page|booktitlepage\S*"
+    r"|imprint|colophon|index|tnotes?|transnotes?|transcriber-?notes?|license|licence)$"
+)
+_PAGE_CLASS = re.compile(
+    r"^(?:page-?num(?:ber)?s?|pageno|pagebreak|page-?break|pgnum|pb|page_?n|folionum|x-ebookmaker-pageno)$"
+)
+_CHROME = frozenset(
+    "cookie cookies consent gdpr comments comment disqus sidebar newsletter related share sharing"
+    " social breadcrumb breadcrumbs menu navbar navigation advert advertisement ads promo subscribe"
+    " popup modal banner toolbar pagination skip screen-reader-text".split()
+)
+_CHROME_ROLES = frozenset(
+    "navigation banner contentinfo search dialog alertdialog complementary menu".split()
+)
+_HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
+_TAGS: dict[str, BlockKind] = {
+    "blockquote": "quote",
+    "figcaption": "caption",
+    "caption": "caption",
+    "nav": "contents",
+    "code": "boilerplate",
+    "samp": "boilerplate",
+    "kbd": "boilerplate",
+    "form": "boilerplate",
+    "fieldset": "boilerplate",
+}
+_NUMBER = re.compile(r"(\d{1,4})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Role:
+    """What an element makes of its text; a `sure` kind is kept whatever stands inside."""
+
+    kind: BlockKind | None = None
+    sure: bool = False
+    level: int = 0
+    verse: bool = False
+    stanza: bool = False
+    pre: bool = False
+
+
+def role_of(element: Element, tag: str) -> Role:
+    """Return the role of an element by what it says of itself."""
+    if element.get(KIND) == "footnote":
+        return Role(kind="footnote", sure=True)
+    if element.get(KIND) == "boilerplate":
+        return Role(kind="boilerplate", sure=True)
+    types, classes = types_of(element), classes_of(element)
+    if not types and not classes and not element.get("style"):
+        return _by_tag(element, tag)
+    if tag not in {"a", "span", "i", "b", "em", "abbr"}:
+        if types & _BOILERPLATE_TYPES or any(map(_BOILERPLATE_CLASS.match, classes)):
+            return Role(kind="boilerplate", sure=True)
+        if types & _CONTENTS_TYPES or any(map(_CONTENTS_CLASS.match, classes)):
+            return Role(kind="contents", sure=True)
+        if types & _NOTE_TYPES:
+            return Role(kind="footnote", sure=True)
+        if any(map(_CAPTION_CLASS.match, classes)):
+            return Role(kind="caption", sure=True)
+    if element.get("hidden") is not None or _HIDDEN.search(element.get("style") or ""):
+        return Role(kind="boilerplate", sure=True)
+    if any(map(_VERSE_TYPES.match, types)) or any(map(_VERSE_CLASS.match, classes)):
+        stanza = any(map(_STANZA_CLASS.match, classes))
+        return Role(kind="quote", verse=True, stanza=stanza, pre=tag == "pre")
+    if tag in {"div", "p", "section", "aside"} and any(map(_QUOTE_CLASS.match, classes)):
+        return Role(kind="quote")
+    return _by_tag(element, tag)
+
+
+def _by_tag(element: Element, tag: str) -> Role:
+    if tag == "table":
+        return Role(kind=_table_kind(element), sure=True) if _is_plain_table(element) else Role()
+    if tag == "pre":
+        coded = element.find("code") is not None
+        return Role(kind="boilerplate", sure=True, pre=True) if coded else Role(pre=True)
+    if tag == "code" and element.getparent() is not None and element.getparent().tag != "pre":
+        return Role()
+    kind = _TAGS.get(tag)
+    return Role(kind=kind, sure=kind not in {None, "quote"})
+
+
+def _is_plain_table(table: Element) -> bool:
+    """Tell whether a table holds short entries, not prose that somebody laid out with it."""
+    cells = [" ".join("".join(cell.itertext()).split()) for cell in table.iter("td", "th")]
+    words = [len(cell.split()) for cell in cells if cell]
+    return bool(words) and max(words) < 60
+
+
+def _table_kind(table: Element) -> BlockKind:
+    links = sum(len("".join(a.itertext())) for a in table.iter("a") if a.get("href"))
+    return "contents" if links * 2 > len("".join(table.itertext()).strip()) else "boilerplate"
+
+
+def page_of(element: Element) -> int | None:
+    """Return the number that a page mark shows, 0 for one without a number, None for others."""
+    if "pagebreak" not in types_of(element) and not any(
+        map(_PAGE_CLASS.match, classes_of(element))
+    ):
+        return None
+    told = "".join(element.itertext()).strip()
+    if len(told) > 20:
+        return None
+    found = _NUMBER.search(told or element.get("title") or element.get("aria-label") or "")
+    return int(found[1]) if found else 0
+
+
+def is_chrome(element: Element) -> bool:
+    """Tell whether the element is a web page's own furniture: menus, comments, cookie banners."""
+    if element.get("role") in _CHROME_ROLES or element.get("aria-hidden") == "true":
+        return True
+    told = f"{element.get('class') or ''} {element.get('id') or ''}".lower()
+    tokens = set(re.split(r"[\s_]+", told)) | set(re.split(r"[\s_-]+", told))
+    return bool(tokens & _CHROME)

@@ -1,0 +1,164 @@
+"""Make units of a plain text's strips: headings, paragraphs, verse, set-apart quotes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from data.text import words
+from extractors.text.lines import Joiner
+from extractors.text.titles import is_bare_number, level_by_words
+from extractors.text.units import Unit, has_letters, size, tidied
+from extractors.text.wrapping import Layout, Strip, layout_of, strips_of
+
+_FOLIO = re.compile(r"^\W*(\d{1,4})\W*$")
+_COLUMNS = re.compile(r"\S {3,}\S.*|\S {3,}\S|\.{4,}|^\s*[|+]")
+_OPEN_MARK = re.compile(r"[,;:—–-]$")
+_SENTENCE = re.compile(r"[.!?…。！？][\"'”’»)\]」』]*$")
+_RAGGED = 12
+_MAX_HEADING_LINES = 4
+
+
+def units_of_lines(lines: Sequence[str], *, cjk: bool) -> tuple[list[Unit], Counter[str]]:
+    """Return the units of a text's lines, and how many repairs of each kind were made."""
+    layout = layout_of(lines)
+    strips = strips_of(lines, layout)
+    joiner = Joiner(lines, cjk=cjk)
+    folios = _folios(strips)
+    units: list[Unit] = []
+    for at, strip in enumerate(strips):
+        if at in folios:
+            units.append(Unit(kind="folio", text=strip.lines[0].strip(), sure=True))
+            continue
+        for part in _parts(strip, layout):
+            before = units[-1] if units else None
+            below = strips[at + 1] if at + 1 < len(strips) else None
+            level = _level(part, layout, before, below, cjk=cjk)
+            units.append(_unit(part, layout, joiner, level))
+    return units, joiner.repairs
+
+
+def _folios(strips: Sequence[Strip]) -> set[int]:
+    """Return the places of lone page numbers: many of them, each one more than the last."""
+    numbers = [
+        (at, int(found[1]))
+        for at, strip in enumerate(strips)
+        if len(strip.lines) == 1 and (found := _FOLIO.match(strip.lines[0]))
+    ]
+    steps = sum(b[1] - a[1] == 1 for a, b in zip(numbers, numbers[1:], strict=False))
+    if len(numbers) < 10 or steps < 0.8 * (len(numbers) - 1) or numbers[-1][1] * 6 < len(numbers):
+        return set()
+    apart = (numbers[-1][0] - numbers[0][0]) / len(numbers)
+    return {at for at, _ in numbers} if apart < 12 else set()
+
+
+def _parts(strip: Strip, layout: Layout) -> list[Strip]:
+    """Part deeper runs of two lines and more from lines at the margin in the same strip."""
+    if not layout.wrapped or len(strip.lines) < 3:
+        return [strip]
+    deep = [_indent(line) >= layout.margin + 3 for line in strip.lines]
+    if all(deep) or not any(a and b for a, b in zip(deep, deep[1:], strict=False)):
+        return [strip]
+    # A hanging indent is one paragraph: only its first line stands at the margin.
+    if not deep[0] and all(deep[1:]):
+        return [strip]
+    parts: list[list[str]] = []
+    for at, line in enumerate(strip.lines):
+        run = (
+            deep[at]
+            and (deep[at - 1] if at else deep[1])
+            or (deep[at] and at + 1 < len(deep) and deep[at + 1])
+        )
+        if parts and run == inside:
+            parts[-1].append(line)
+        else:
+            parts.append([line])
+        inside = run
+    return [
+        Strip(lines=tuple(lines), gap=strip.gap if n == 0 else 0) for n, lines in enumerate(parts)
+    ]
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip(" "))
+
+
+def _level(
+    strip: Strip, layout: Layout, before: Unit | None, below: Strip | None, *, cjk: bool
+) -> int:
+    """Return the level of the heading that the strip is, 0 where it is none."""
+    text = tidied(" ".join(strip.lines))
+    if not has_letters(text) and not _FOLIO.match(text):
+        return 0
+    titled = before is not None and before.kind == "heading" and is_bare_number(before.text)
+    capitals = text.isupper() and not cjk and sum(letter.isalpha() for letter in text) > 2
+    if len(strip.lines) > (10 if capitals and titled else _MAX_HEADING_LINES):
+        return 0
+    if text.startswith("[") or _OPEN_MARK.search(text) and not capitals:
+        return 0
+    centred = min(map(_indent, strip.lines)) >= layout.margin + 6
+    n_words = size(text)
+    worded = level_by_words(text)
+    if worded in {1, 2} and (strip.gap or centred or capitals or n_words <= 8):
+        return worded
+    if worded == 3 and (strip.gap or centred or is_bare_number(text)):
+        return 3
+    if capitals and (strip.gap or titled or centred) and n_words < 60 and not text.endswith(","):
+        return max(3, before.level if titled and before else 3)
+    if titled and not _SENTENCE.search(text) and n_words <= 16 and len(strip.lines) < 3:
+        return max(3, before.level if before else 3)
+    return 3 if _plain_title(strip, text, below, cjk=cjk) else 0
+
+
+def _plain_title(strip: Strip, text: str, below: Strip | None, *, cjk: bool) -> bool:
+    """Tell whether a short line far from the text above is a title though no word says so."""
+    if below is None or len(strip.lines) > 2 or _SENTENCE.search(text):
+        return False
+    if cjk:
+        far = strip.gap >= 1 and len(text) <= 20 and not re.search(r"[，、︰：]", text)
+        return far and len("".join(below.lines)) > 2 * len(text)
+    return strip.gap >= 2 and size(text) <= 10 and text[:1].isupper() and below.gap < strip.gap
+
+
+def _unit(strip: Strip, layout: Layout, joiner: Joiner, level: int) -> Unit:
+    if level:
+        return Unit(kind="heading", text=joiner.plain(strip.lines), level=level, gap=strip.gap)
+    if not layout.wrapped:
+        kept = len(strip.lines) > 1
+        text = joiner.verse(strip.lines) if kept else joiner.prose(strip.lines)
+        return Unit(kind="quote" if kept else "paragraph", text=text, gap=strip.gap)
+    if _is_table(strip):
+        return Unit(kind="boilerplate", text=joiner.verse(strip.lines), gap=strip.gap)
+    deep = min(map(_indent, strip.lines)) >= layout.margin + 2 and not layout.indented
+    if _is_verse(strip, layout, deep=deep):
+        return Unit(kind="quote", text=joiner.verse(strip.lines), gap=strip.gap)
+    apart = deep and len(strip.lines) > 1 or deep and not _is_signature(strip, layout)
+    return Unit(
+        kind="quote" if apart else "paragraph", text=joiner.prose(strip.lines), gap=strip.gap
+    )
+
+
+def _is_signature(strip: Strip, layout: Layout) -> bool:
+    return _indent(strip.lines[0]) > 0.35 * layout.width
+
+
+def _is_table(strip: Strip) -> bool:
+    rows = sum(bool(_COLUMNS.search(line.strip())) for line in strip.lines)
+    return len(strip.lines) > 2 and rows > 0.6 * len(strip.lines)
+
+
+def _is_verse(strip: Strip, layout: Layout, *, deep: bool) -> bool:
+    """Tell whether the line breaks are the author's: no line but the last reaches the width."""
+    if len(strip.lines) < 2:
+        return False
+    body = [line.rstrip() for line in strip.lines]
+    ends = [len(line) for line in body]
+    longest = max(len(line.strip()) for line in body)
+    if not deep:
+        return longest < 0.72 * layout.width and len(words(" ".join(body))) > 1
+    right = max(ends)
+    filled = sum(end > right - _RAGGED for end in ends[:-1])
+    capitals = sum(line.strip().lstrip("\"'“‘(_«„")[:1].isupper() for line in body)
+    ragged = filled < 0.6 * (len(body) - 1)
+    return ragged or (capitals >= 0.8 * len(body) and longest < 0.85 * layout.width)

@@ -1,0 +1,73 @@
+"""The unit that all texts are brought to before they become blocks, and what prose looks like."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from data.nouns import BlockKind
+from data.text import count_words, ends_sentence, is_cjk
+
+_SPACES = re.compile(r"[^\S\n]+")
+_AROUND_BREAK = re.compile(r" ?\n ?")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_PROSE_WORDS = 20
+_DASHES = re.compile(r"--|[—–]")
+
+
+@dataclass(slots=True, kw_only=True)
+class Unit:
+    """One paragraph, heading or other piece of a text, in reading order.
+
+    `level` is a heading's depth from 1, 0 for all else. `gap` is the white space above, in lines
+    beyond what parts paragraphs. `sure` units keep their kind: the source itself named it.
+    `links` is the share of the text that stands inside links; `label` a note's mark.
+    """
+
+    kind: BlockKind
+    text: str
+    level: int = 0
+    gap: int = 0
+    page: int | None = None
+    page_last: int | None = None
+    sure: bool = False
+    links: float = 0.0
+    label: str | None = None
+    anchors: list[str] = field(default_factory=list)
+    chapter: str | None = None
+
+    @property
+    def verse(self) -> bool:
+        """Whether line breaks are part of the text."""
+        return "\n" in self.text
+
+
+def tidied(text: str) -> str:
+    """Return the text with single spaces, none beside a line break."""
+    return _AROUND_BREAK.sub("\n", _SPACES.sub(" ", text)).strip()
+
+
+def bare(text: str) -> str:
+    """Return the letters and digits of a title alone, folded, to compare it with another."""
+    return "".join(letter for letter in text.casefold() if letter.isalnum())
+
+
+def size(text: str) -> int:
+    """Count words; in Chinese two characters count as one."""
+    return count_words(text) // 2 if is_cjk(text) else count_words(text)
+
+
+def is_prose(unit: Unit) -> bool:
+    """Tell whether the unit is a paragraph of running sentences, not a title or a list's row."""
+    if unit.kind not in {"paragraph", "quote"} or unit.links > 0.5:
+        return False
+    words = size(unit.text)
+    if words < _PROSE_WORDS or unit.text.isupper():
+        return False
+    dashes = len(_DASHES.findall(unit.text))
+    return ends_sentence(unit.text) and dashes * 6 < words
+
+
+def has_letters(text: str) -> bool:
+    """Tell whether the text holds a letter; ornaments and rules hold none."""
+    return _LETTERS.search(text) is not None

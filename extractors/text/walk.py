@@ -1,0 +1,233 @@
+"""Walk an HTML tree once and make units of it: headings, paragraphs, quotes, verse, captions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from lxml import etree
+
+from data.nouns import BlockKind
+from extractors.text.roles import Role, page_of, role_of
+from extractors.text.tree import Element
+from extractors.text.units import Unit, bare, tidied
+
+_HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
+_BLOCKS = frozenset(
+    "address article aside blockquote body caption center dd details div dl dt fieldset figcaption"
+    " figure footer form header hgroup hr html li main nav ol p pre section summary table tbody"
+    " td tfoot th thead tr ul".split()
+) | frozenset(_HEADINGS)
+_SKIPPED = frozenset(
+    "script style head noscript template svg math iframe object embed audio video canvas button"
+    " select option input textarea map title meta link rp rt".split()
+)
+_SPACE = re.compile(r"[ \t\r\n\f]+")
+_STANZA = re.compile(r"\n{2,}")
+_LINE_CHARS = 75
+_LEADERS = re.compile(r"[ \t\u00a0]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Titles:
+    """The chapter titles that a book's navigation gives, by the id of the element they point at."""
+
+    at: dict[str, tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """What the elements around say of the text: its kind, and how its white space counts."""
+
+    kind: BlockKind | None = None
+    sure: bool = False
+    level: int = 0
+    pre: bool = False
+    verse: bool = False
+    link: bool = False
+    group: int = 0
+
+
+class Walk:
+    """One walk over a page; nothing in it recurses, so that no nesting is too deep."""
+
+    def __init__(self, page: int | None = None) -> None:
+        self.units: list[Unit] = []
+        self.page = page
+        self._held: list[str] = []
+        self._linked = 0
+        self._start_page = page
+        self._anchors: list[str] = []
+        self._place = _Place()
+
+    def over(self, root: Element, kind: BlockKind | None = None) -> None:
+        """Add the units of `root`; all of them are of `kind` where one is given."""
+        places = [_Place(kind=kind, sure=kind is not None)]
+        self._place = places[0]
+        events = etree.iterwalk(root, events=("start", "end"))
+        for event, element in events:
+            tag = element.tag if isinstance(element.tag, str) else ""
+            if event == "start":
+                if tag in _SKIPPED or not tag:
+                    events.skip_subtree()
+                    places.append(places[-1])
+                    continue
+                if (number := page_of(element)) is not None:
+                    self._turn(number)
+                    events.skip_subtree()
+                    places.append(places[-1])
+                    continue
+                places.append(self._enter(element, tag, places[-1]))
+                self._place = places[-1]
+                self._take(element.text)
+            else:
+                if tag in _BLOCKS:
+                    self._close()
+                places.pop()
+                self._place = places[-1]
+                self._take(element.tail if element is not root else None)
+        self._close()
+
+    def _turn(self, number: int) -> None:
+        self.page = number or self.page
+        if not "".join(self._held).strip():
+            self._start_page = self.page
+
+    def _enter(self, element: Element, tag: str, around: _Place) -> _Place:
+        """Return the place inside an element; a block closes the text before it."""
+        role = role_of(element, tag)
+        block = tag in _BLOCKS
+        # A line of verse may be its own block inside a stanza, and does not end it.
+        line = block and around.verse and tag in {"div", "p", "li"} and _is_line(element, role)
+        if block and line:
+            if "".join(self._held).strip():
+                self._held.append("\n")
+        elif block:
+            self._close()
+        if tag == "br":
+            self._held.append("\n")
+        elif tag in {"td", "th"}:
+            self._held.append(" ")
+        for key in ("id", "name"):
+            if value := element.get(key):
+                self._anchors.append(value)
+        return self._inside(role, tag, around)
+
+    def _inside(self, role: Role, tag: str, around: _Place) -> _Place:
+        place = around
+        if not around.sure and role.kind is not None:
+            place = replace(place, kind=role.kind, sure=role.sure)
+        if tag in _HEADINGS or role.level:
+            place = replace(place, level=role.level or _HEADINGS[tag])
+        if tag == "a":
+            place = replace(place, link=True)
+        if tag == "pre" or role.pre:
+            place = replace(place, pre=True)
+        if role.verse:
+            place = replace(place, verse=True)
+        return place
+
+    def _take(self, text: str | None) -> None:
+        if not text:
+            return
+        place = self._place
+        clean = _LEADERS.sub(" ", text) if place.pre else _SPACE.sub(" ", text)
+        if place.link:
+            self._linked += len(clean.strip())
+        self._held.append(clean)
+
+    def _close(self) -> None:
+        """Make units of the text that is held."""
+        text = "".join(self._held)
+        linked, anchors = self._linked, self._anchors
+        self._held, self._linked, self._anchors = [], 0, []
+        page, self._start_page = self._start_page, self.page
+        if not text.strip():
+            self._anchors = anchors
+            return
+        place = self._place
+        for n, part in enumerate(_split(text, place)):
+            self.units.append(
+                Unit(
+                    kind=part[0],
+                    text=part[1],
+                    level=place.level if part[0] == "heading" else 0,
+                    page=page if n == 0 else self.page,
+                    page_last=self.page,
+                    sure=place.sure,
+                    links=min(1.0, linked / max(1, len(text.strip()))),
+                    anchors=anchors if n == 0 else [],
+                )
+            )
+
+
+def _is_line(element: Element, role: Role) -> bool:
+    """Tell whether a block within verse is one line of it, not a stanza of several."""
+    if role.stanza:
+        return False
+    return not any(each.tag == "br" or each.tag in _BLOCKS for each in element.iterdescendants())
+
+
+def _split(text: str, place: _Place) -> Iterator[tuple[BlockKind, str]]:
+    """Give kind and text of each unit in the text of one block."""
+    if place.level and (place.kind is None or not place.sure):
+        yield "heading", " ".join(text.split())
+        return
+    kind = place.kind
+    for part in _STANZA.split(tidied(text)):
+        lines = [line for line in part.split("\n") if line.strip()]
+        if not lines:
+            continue
+        if kind in {None, "quote"} and len(lines) > 1:
+            if place.verse or _are_lines(lines):
+                yield kind or "quote", "\n".join(lines)
+                continue
+            if place.pre or max(map(len, lines)) <= _LINE_CHARS:
+                yield kind or "paragraph", " ".join(lines)
+                continue
+            # Long pieces between single breaks are paragraphs that somebody broke by hand.
+            for line in lines:
+                yield kind or "paragraph", line
+            continue
+        joined = "\n".join(lines) if place.verse else " ".join(lines)
+        yield kind or ("quote" if place.verse else "paragraph"), joined
+
+
+def _are_lines(lines: Sequence[str]) -> bool:
+    """Tell whether breaks make lines of verse or of an address: short, and capitals mostly."""
+    if max(map(len, lines)) > _LINE_CHARS:
+        return False
+    starts = sum(line.lstrip("\"'“‘(«„¿¡—-")[:1].isupper() for line in lines)
+    ragged = len(lines) < 4 or max(map(len, lines[:-1])) - min(map(len, lines[:-1])) > 8
+    return starts >= 0.6 * len(lines) or ragged
+
+
+def with_titles(units: Sequence[Unit], titles: Sequence[tuple[str, str, int]]) -> list[Unit]:
+    """Return the units with the navigation's (anchor, title, level) as headings.
+
+    A short unit that reads like the title becomes the heading; where none does, one is put in.
+    Levels are left as they are where the page has headings of its own.
+    """
+    wanted = {anchor: (title, level) for anchor, title, level in titles}
+    found: list[Unit] = []
+    for at, unit in enumerate(units):
+        for anchor in unit.anchors:
+            title, level = wanted.pop(anchor, ("", 0))
+            if not title:
+                continue
+            near = units[at : at + 4]
+            if any(each.kind == "heading" for each in near[:3]):
+                continue
+            same = next((each for each in near if _reads_like(each, title)), None)
+            if same is not None:
+                same.kind, same.level = "heading", level
+            elif unit.kind in {"paragraph", "quote"}:
+                found.append(Unit(kind="heading", text=title, level=level, page=unit.page))
+        found.append(unit)
+    return found
+
+
+def _reads_like(unit: Unit, title: str) -> bool:
+    own, other = bare(unit.text), bare(title)
+    return bool(own) and len(unit.text) < 160 and (own == other or own in other or other in own)

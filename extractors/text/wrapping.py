@@ -1,0 +1,132 @@
+"""See how a plain text is laid out, and cut its lines into strips that belong together."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from data.text import ends_sentence, is_cjk
+
+_BREAKS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_WIDE_INDENT = re.compile(r"^[\u3000\s]*\u3000")
+_LABEL = re.compile(
+    r"^\s*(?:\[\w{1,4}\]|\(\*\d+\)|〔\d+〕|［\d+］|[①-⑳]|\*{1,3}\s|†|‡|[ヾゝゞ々ぁ-と](?=\S))"
+)
+_LONG_CHARS, _LONG_CHARS_CJK = 130, 80
+_LONG_SHARE = 0.1
+_DOUBLED_SHARE = 0.85
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """How a text is set: the width of its lines in characters, its common margin and gap.
+
+    `wrapped` texts break their lines; a `doubled` one has a blank line below every line; an
+    `indented` one shows paragraphs by an indent alone.
+    """
+
+    width: int
+    margin: int
+    gap: int
+    wrapped: bool
+    doubled: bool
+    indented: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """Lines without a blank one between them, and the blank lines above that are too many."""
+
+    lines: tuple[str, ...]
+    gap: int
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines with tabs as spaces, nothing behind the last word, no invisible marks."""
+    clean = text.replace("\ufeff", "").replace("\x00", "")
+    return [line.expandtabs(8).rstrip() for line in _BREAKS.split(clean)]
+
+
+def layout_of(lines: Sequence[str]) -> Layout:
+    """Measure how the lines are laid out."""
+    filled = [line for line in lines if line.strip()]
+    lengths = sorted(len(line.strip()) for line in filled) or [0]
+    limit = _LONG_CHARS_CJK if is_cjk("\n".join(filled[:2000])) else _LONG_CHARS
+    n_long = sum(length > limit for length in lengths)
+    wrapped = n_long < _LONG_SHARE * len(lengths)
+    gaps = _gaps(lines)
+    ones = [at for at, gap in gaps if gap == 1]
+    doubled = (
+        wrapped
+        and len(gaps) > 10
+        and sum(gap > 0 for _, gap in gaps) >= _DOUBLED_SHARE * len(gaps)
+        and sum(ends_sentence(lines[at]) for at in ones) < 0.5 * len(ones)
+    )
+    counted = Counter(gap for _, gap in gaps if gap > doubled)
+    indents = Counter(len(line) - len(line.lstrip()) for line in filled)
+    margin = min(indents, key=lambda n: (-indents[n], n)) if indents else 0
+    deeper = sum(n for indent, n in indents.items() if margin < indent <= margin + 10)
+    return Layout(
+        width=lengths[int(0.95 * (len(lengths) - 1))],
+        margin=margin,
+        gap=counted.most_common(1)[0][0] if counted else 1 + doubled,
+        wrapped=wrapped,
+        doubled=doubled,
+        indented=wrapped
+        and sum(gap > 0 for _, gap in gaps) < 0.06 * len(gaps)
+        and 0.03 * len(filled) < deeper < 0.6 * len(filled),
+    )
+
+
+def _gaps(lines: Sequence[str]) -> list[tuple[int, int]]:
+    """Return, for each filled line but the last, its place and the blank lines below it."""
+    places = [at for at, line in enumerate(lines) if line.strip()]
+    return [(a, b - a - 1) for a, b in zip(places, places[1:], strict=False)]
+
+
+def strips_of(lines: Sequence[str], layout: Layout) -> list[Strip]:
+    """Cut the lines at blank ones, at indents where these open paragraphs, and at note marks."""
+    found: list[Strip] = []
+    held: list[str] = []
+    blank, gap = 0, 0
+
+    def close() -> None:
+        nonlocal held
+        if held:
+            found.append(Strip(lines=tuple(held), gap=gap))
+        held = []
+
+    for line in lines:
+        if not line.strip():
+            blank += 1
+            continue
+        parted = blank > layout.doubled or (held and _opens(line, held, layout))
+        if parted and held:
+            close()
+        if not held:
+            gap = max(0, blank - layout.gap) if found else blank
+        held.append(line)
+        blank = 0
+    close()
+    return found
+
+
+def _opens(line: str, held: Sequence[str], layout: Layout) -> bool:
+    """Tell whether a line opens a new strip though no blank line is above it."""
+    if not layout.wrapped:
+        longest = max(len(line), *(len(each) for each in held))
+        return longest > layout.width // 2 or longest > _LONG_CHARS_CJK
+    if _WIDE_INDENT.match(line) and not all(_WIDE_INDENT.match(each) for each in held):
+        return True
+    if _LABEL.match(line) and (layout.doubled or _LABEL.match(held[0])):
+        return True
+    if layout.doubled and held and len(held[-1].strip()) < 0.5 * layout.width:
+        return ends_sentence(held[-1]) or len(held) == 1
+    indent = len(line) - len(line.lstrip())
+    if layout.indented:
+        # A deeper run is verse, and stays one strip until the text is back at the margin.
+        before = len(held[-1]) - len(held[-1].lstrip())
+        return (indent > layout.margin) != (before > layout.margin) and indent > layout.margin
+    return False
