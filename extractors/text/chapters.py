@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from extractors.text.titles import cased, is_bare_number, level_by_words
+from extractors.text.titles import cased, is_bare_number, is_named, level_by_words
 from extractors.text.units import Unit, size
 
 # A level whose sections are shorter, on the middle, divides chapters rather than makes them.
 _CHAPTER_WORDS = 300
-_BETWEEN = {"caption", "boilerplate"}
 
 
 def joined_headings(units: Sequence[Unit]) -> list[Unit]:
@@ -37,26 +36,33 @@ def joined_headings(units: Sequence[Unit]) -> list[Unit]:
 def name_chapters(units: Sequence[Unit]) -> None:
     """Write each unit's chapter: the last heading of the chapters' level or above."""
     limit = _chapter_level(units)
-    headings = [unit for unit in units if unit.kind == "heading" and unit.level <= limit]
+    headings = [unit for unit in units if _opens_chapter(unit, limit)]
     names = _names(headings)
     chapter: str | None = None
     for unit in units:
-        if unit.kind == "heading" and unit.level <= limit:
+        if _opens_chapter(unit, limit):
             chapter = names[id(unit)]
         unit.chapter = chapter
 
 
+def _opens_chapter(unit: Unit, limit: int) -> bool:
+    """Tell whether a heading opens a chapter; a preface does, however deep it stands."""
+    return unit.kind == "heading" and (unit.level <= limit or is_named(unit.text))
+
+
 def _chapter_level(units: Sequence[Unit]) -> int:
     levels = sorted({unit.level for unit in units if unit.kind == "heading"})
-    best = 0
+    best, count = 0, 0
     for level in levels:
         sections = _section_words(units, level)
-        if len(sections) > 1 and median(sections) >= _CHAPTER_WORDS:
-            best = level
-    if best:
+        # A few headings below chapters, such as a letter's, make no chapters of their own.
+        more = len(sections) >= max(2, 1.5 * count) or (count < 4 and len(sections) > count)
+        if more and median(sections) >= _CHAPTER_WORDS:
+            best, count = level, len(sections)
+    if count > 1:
         return best
     # A book of poems or of short notes: its first level that divides it at all.
-    several = (level for level in levels if len(_section_words(units, level)) > 1)
+    several = (each for each in levels if len(_section_words(units, each)) > 1)
     return next(several, levels[0] if levels else 0)
 
 

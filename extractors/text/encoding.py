@@ -18,10 +18,12 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+# Encodings that shift between sets within ASCII, by what opens the shift.
+_SHIFTED = ((b"\x1b$", "iso2022_jp"), (b"~{", "hz"))
 # In the order of trust where two of them read equally well.
 _CANDIDATES = (
-    "cp1252 gb18030 big5hkscs cp932 euc_jp cp949 cp1250 cp1251 koi8_r mac_roman iso8859_15 cp1253"
-    " cp1254 cp850"
+    "cp1252 gb18030 big5hkscs cp932 euc_jp cp949 cp1250 iso8859_2 cp1251 koi8_r mac_roman iso8859_15"
+    " cp1253 cp1254 cp850"
 ).split()
 _DECLARED = re.compile(
     r"character set encoding:\s*([\w-]+)|<meta[^>]+charset\s*=\s*[\"']?([\w-]+)"
@@ -31,6 +33,10 @@ _DECLARED = re.compile(
 _WORD = re.compile(r"[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*")
 _TYPOGRAPHIC = set("“”‘’‚„«»‹›–—…¿¡°·§£€•†‡©®™×½¼¾ªº²³¹ \u00ad")
 _WESTERN = set("äöüßÄÖÜéèêëàâçùûîïôœæÉÈÀÇáíóúñÁÍÓÚÑãõøåØÅìòÆŒ")
+_OTHER_LATIN = set("ąćęłńśźżĄĆĘŁŃŚŹŻěščřžýůďťňĚŠČŘŽőűŐŰășțşţğıİĞŞ")
+# Signs that no language writes between two letters.
+_SPLIT = re.compile(r"(?<=[^\W\d_])[¿¡³²¹¾½¼ª°º£§©®¤¦¬±«»„‚ˇ¸¨´¯](?=[^\W\d_])")
+_FAR_WORD = re.compile(r"\S*[^\x00-\x7f]\S*")
 _SAMPLE_BYTES = 60_000
 _UNSURE_MARGIN = 0.12
 _UNSURE_SCORE = 0.6
@@ -55,12 +61,13 @@ def decode(content: bytes) -> Decoded:
             return _whole(rest, name) or Decoded(
                 text=rest.decode(name, "replace"), encoding=name, doubt=f"broken {name}"
             )
-    name = _wide(content)
-    for certain in ([name] if name else []) + ["utf-8"]:
-        if found := _whole(content, certain):
-            return _unscrambled(found)
-    if b"\x1b$" in content and (found := _whole(content, "iso2022_jp")):
+    if b"\x00" in content and (found := _wide(content)):
         return found
+    for mark, name in _SHIFTED:
+        if mark in content and content.isascii() and (found := _whole(content, name)):
+            return found
+    if found := _whole(content, "utf-8"):
+        return _unscrambled(found)
     text = content.decode("utf-8", "replace")
     n_bad = text.count("\ufffd")
     if n_bad * 20 < sum(letter > "\x7f" for letter in text):
@@ -75,12 +82,19 @@ def _whole(content: bytes, name: str) -> Decoded | None:
         return None
 
 
-def _wide(content: bytes) -> str | None:
-    """Return UTF-16's name where every other byte is zero, as in Latin text without a mark."""
-    head = content[:4000]
-    if len(head) < 8 or head.count(0) < 0.3 * len(head):
-        return None
-    return "utf-16-le" if head[1::2].count(0) > head[0::2].count(0) else "utf-16-be"
+def _wide(content: bytes) -> Decoded | None:
+    """Return the reading as UTF-16 or UTF-32 without a mark: only these write zero bytes."""
+    names = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+    found = [each for name in names if (each := _whole(content, name))]
+    best = max(found, key=lambda each: _spoken(each.text), default=None)
+    return best if best is not None and _spoken(best.text) > 0.5 else None
+
+
+def _spoken(text: str) -> float:
+    """Return how much of the start of a text is letters of ASCII or plausible ones beyond."""
+    head = text[:4000]
+    plain = sum(" " <= letter <= "~" or letter in "\r\n\t" for letter in head) / max(1, len(head))
+    return plain + (1 - plain) * plausibility(head)
 
 
 def _unscrambled(found: Decoded) -> Decoded:
@@ -108,8 +122,8 @@ def _guessed(content: bytes) -> Decoded:
     declared = next((each for each in stated.groups() if each), None) if stated else None
     names = list(_CANDIDATES)
     best = from_bytes(sample).best()
-    if best is not None and best.encoding not in names:
-        names.append(best.encoding)
+    if best is not None and (proposed := _python_name(best.encoding)) and proposed not in names:
+        names.append(proposed)
     if declared and (known := _python_name(declared)):
         names = [known, *(name for name in names if name != known)]
     found = {name: read for name in names if (read := _whole(sample, name))}
@@ -120,14 +134,28 @@ def _guessed(content: bytes) -> Decoded:
         )
     name = ranked[0]
     score = plausibility(found[name].text)
-    rivals = [other for other in ranked[1:] if found[other].text != found[name].text]
     whole = _whole(content, name) or Decoded(text=content.decode(name, "replace"), encoding=name)
+    rivals = [other for other in ranked[1:] if _near(found[name].text, found[other].text)]
     doubt = None
     if score < _UNSURE_SCORE:
         doubt = f"it reads like no writing that is known (plausibility {score:.2f})"
-    elif rivals and score - plausibility(found[rivals[0]].text) < _UNSURE_MARGIN:
+    elif rivals and not (declared and name == _python_name(declared)):
         doubt = f"{rivals[0]} fits about as well"
     return Decoded(text=whole.text, encoding=name, doubt=doubt)
+
+
+def _near(text: str, other: str) -> bool:
+    """Tell whether two readings differ, and where they do, read about equally well."""
+    if text == other:
+        return False
+    if len(text) == len(other):
+        pairs = [
+            (a, b)
+            for a, b in zip(_FAR_WORD.findall(text), _FAR_WORD.findall(other), strict=False)
+            if a != b
+        ]
+        text, other = (" ".join(each) for each in zip(*pairs, strict=True)) if pairs else (text, other)
+    return plausibility(text) - plausibility(other) < _UNSURE_MARGIN
 
 
 def _python_name(name: str) -> str | None:
@@ -151,6 +179,7 @@ def plausibility(text: str) -> float:
     if not far:
         return 1.0
     total = sum(_sign(letter) for letter in far if not letter.isalpha())
+    total -= 2 * len(_SPLIT.findall(text))
     for word in _WORD.findall(text):
         total += _word(word)
     return total / len(far)
@@ -172,9 +201,20 @@ def _word(word: str) -> float:
     ):
         return -1.0 * len(far)
     if scripts == {"LATIN"}:
-        return sum(1.0 if letter in _WESTERN else 0.4 for letter in far)
-    # A lone foreign letter is a Latin accent misread; Russian and Greek come in whole words.
-    return 0.9 * len(far) if len(word) > 2 else -0.2 * len(far)
+        if len(word) > 3 and len(far) > 0.5 * len(word):
+            return -0.5 * len(far)
+        return sum(_latin_letter(letter) for letter in far)
+    # A lone foreign letter is a Latin accent misread; Russian and Greek come in whole words,
+    # and these in small letters mostly.
+    if len(word) < 3:
+        return 0.2 * len(far)
+    return (0.5 if word.isupper() else 0.9) * len(far)
+
+
+def _latin_letter(letter: str) -> float:
+    if letter in _WESTERN:
+        return 1.0
+    return 0.8 if letter in _OTHER_LATIN else 0.4
 
 
 def _wide_letter(letter: str) -> float:

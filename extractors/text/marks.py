@@ -27,6 +27,7 @@ _ILLUSTRATION = re.compile(
 _PAGE = re.compile(r"\s?(?:\[(?:pg|page|p\.)\s?(?P<page>\w{1,5})\]|\{(?P<other>\d{1,4})\})", re.I)
 # A note stands within so many units of its mark, or in a section of notes.
 _REACH = 12
+_MAX_NOTE_UNITS, _MAX_CAPTION_UNITS = 40, 4
 
 
 def mark_notes(units: Sequence[Unit]) -> int:
@@ -35,8 +36,8 @@ def mark_notes(units: Sequence[Unit]) -> int:
     A paragraph that opens with a mark is a note where a text before it bears the same mark, or
     where it stands in a section of notes; a mark is removed where its note is found.
     """
-    for unit in units:
-        _bracketed(unit)
+    for at, unit in enumerate(units):
+        _bracketed(units, at)
     removed = 0
     owners: defaultdict[str, list[int]] = defaultdict(list)
     in_section = _sections(units)
@@ -59,14 +60,35 @@ def mark_notes(units: Sequence[Unit]) -> int:
     return removed
 
 
-def _bracketed(unit: Unit) -> None:
-    if unit.kind not in {"paragraph", "quote"}:
+def _bracketed(units: Sequence[Unit], at: int) -> None:
+    """Name "[Footnote 1: ...]" and "[Illustration: ...]", over several units where they go on."""
+    unit = units[at]
+    if unit.kind not in {"paragraph", "quote"} or not unit.text.startswith("["):
         return
-    if found := _BRACKETED.match(unit.text):
-        unit.kind, unit.text = "footnote", found["text"].strip() or unit.text
-        unit.label = found["label"]
-    elif found := _ILLUSTRATION.match(unit.text):
-        unit.kind, unit.text = "caption", found["text"].strip() or unit.text
+    opened, closed = unit.text.count("["), unit.text.count("]")
+    found = _BRACKETED.match(unit.text) or _ILLUSTRATION.match(unit.text)
+    if found is None:
+        return
+    unit.kind = "footnote" if found.re is _BRACKETED else "caption"
+    unit.label = found["label"] if unit.kind == "footnote" else None
+    # Its own last bracket is not part of the note.
+    unit.text = (found["text"] if opened == closed else unit.text[found.start("text") :]).strip()
+    unit.text = unit.text or "[]"
+    if opened > closed:
+        _continue(units, at, opened - closed)
+
+
+def _continue(units: Sequence[Unit], at: int, missing: int) -> None:
+    """Give the units up to the closing bracket the kind of the one that opened it, if it closes."""
+    limit = _MAX_NOTE_UNITS if units[at].kind == "footnote" else _MAX_CAPTION_UNITS
+    for last in range(at + 1, min(at + limit, len(units))):
+        if units[last].kind not in {"paragraph", "quote"}:
+            return
+        missing += units[last].text.count("[") - units[last].text.count("]")
+        if missing <= 0:
+            for each in units[at + 1 : last + 1]:
+                each.kind, each.sure = units[at].kind, True
+            return
 
 
 def _label(unit: Unit) -> str | None:
@@ -110,7 +132,7 @@ def _mark(label: str) -> re.Pattern[str]:
         return re.compile(
             rf"[ ]?(?:\[{quoted}\]|\({quoted}\))|(?<=[\w.,;:!?\"”’')\]]){quoted}(?![*\w])"
         )
-    return re.compile(rf"(?<=\S){quoted}")
+    return re.compile(rf"(?<=\S) ?{quoted}")
 
 
 def _without(text: str, label: str) -> tuple[str, int]:

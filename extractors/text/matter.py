@@ -47,11 +47,16 @@ def _mark_sections(units: Sequence[Unit]) -> None:
 
 
 def _section_end(units: Sequence[Unit], at: int) -> int:
-    """Return where the section ends: at the next heading that is no deeper and no letter."""
+    """Return where the section ends: at the next heading that is no deeper and no letter.
+
+    The first heading of an e-book's next file ends it too, whatever its level.
+    """
     level = units[at].level or 2
     for later in range(at + 1, len(units)):
         unit = units[later]
-        if unit.kind == "heading" and len(unit.text) > 2:
+        if unit.kind == "heading" and "" in unit.anchors:
+            return later
+        if unit.kind == "heading" and not (len(unit.text) < 3 and unit.text.isascii()):
             if unit.level <= level or level_by_words(unit.text) in {1, 2}:
                 return later
     return len(units)

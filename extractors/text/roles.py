@@ -54,6 +54,13 @@ _TAGS: dict[str, BlockKind] = {
     "form": "boilerplate",
     "fieldset": "boilerplate",
 }
+# Headings that are paragraphs: Gutenberg's "ph2", and what typesetting programs call a title.
+_HEADING_CLASS = re.compile(
+    r"^(?:p?h(?P<level>[1-6])|chapter[-_]?(?:title|head(?:ing)?|num(?:ber)?|name)|chap(?:ter)?(?:title|head)?"
+    r"|part[-_]?(?:title|head(?:ing)?|number)|section[-_]?(?:title|head(?:ing)?)|head(?:ing|line)?"
+    r"|sub[-_]?head(?:ing)?|start-of-book)$"
+)
+_INITIAL_CLASS = re.compile(r"^(?:drop-?caps?|initial|lettrine|firstletter|first-letter|versal)$")
 _NUMBER = re.compile(r"(\d{1,4})")
 
 
@@ -63,10 +70,11 @@ class Role:
 
     kind: BlockKind | None = None
     sure: bool = False
-    level: int = 0
     verse: bool = False
     stanza: bool = False
     pre: bool = False
+    heading: int = 0
+    initial: bool = False
 
 
 def role_of(element: Element, tag: str) -> Role:
@@ -92,6 +100,10 @@ def role_of(element: Element, tag: str) -> Role:
     if any(map(_VERSE_TYPES.match, types)) or any(map(_VERSE_CLASS.match, classes)):
         stanza = any(map(_STANZA_CLASS.match, classes))
         return Role(kind="quote", verse=True, stanza=stanza, pre=tag == "pre")
+    if tag in {"div", "p"} and (named := [m for each in classes if (m := _HEADING_CLASS.match(each))]):
+        return Role(heading=int(named[0]["level"] or 2))
+    if tag in {"span", "b", "big", "font"} and any(map(_INITIAL_CLASS.match, classes)):
+        return Role(initial=True)
     if tag in {"div", "p", "section", "aside"} and any(map(_QUOTE_CLASS.match, classes)):
         return Role(kind="quote")
     return _by_tag(element, tag)

@@ -10,7 +10,7 @@ from data.text import words
 from extractors.text.lines import Joiner
 from extractors.text.titles import is_bare_number, level_by_words
 from extractors.text.units import Unit, has_letters, size, tidied
-from extractors.text.wrapping import Layout, Strip, layout_of, strips_of
+from extractors.text.wrapping import Layout, Strip, columns, layout_of, strips_of
 
 _FOLIO = re.compile(r"^\W*(\d{1,4})\W*$")
 _COLUMNS = re.compile(r"\S {3,}\S.*|\S {3,}\S|\.{4,}|^\s*[|+]")
@@ -95,6 +95,9 @@ def _level(
     capitals = text.isupper() and not cjk and sum(letter.isalpha() for letter in text) > 2
     if len(strip.lines) > (10 if capitals and titled else _MAX_HEADING_LINES):
         return 0
+    n_letters = sum(letter.isalnum() for letter in text)
+    if "|" in text or (n_letters < 0.5 * len(text.replace(" ", "")) and not _FOLIO.match(text)):
+        return 0
     if text.startswith("[") or _OPEN_MARK.search(text) and not capitals:
         return 0
     centred = min(map(_indent, strip.lines)) >= layout.margin + 6
@@ -104,11 +107,23 @@ def _level(
         return worded
     if worded == 3 and (strip.gap or centred or is_bare_number(text)):
         return 3
-    if capitals and (strip.gap or titled or centred) and n_words < 60 and not text.endswith(","):
+    signed = text[:1] in "\"'“‘(—-" and n_words <= 4
+    if capitals and not signed and (strip.gap or titled or centred) and n_words < 60 and not text.endswith(","):
         return max(3, before.level if titled and before else 3)
+    if capitals and not signed and 1 < n_words <= 25 and _is_full(below, layout):
+        return 3
     if titled and not _SENTENCE.search(text) and n_words <= 16 and len(strip.lines) < 3:
         return max(3, before.level if before else 3)
+    if cjk and len(strip.lines) == 1 and _indent(strip.lines[0]) < layout.margin and len(text) <= 20:
+        return 0 if _SENTENCE.search(text) else 2
     return 3 if _plain_title(strip, text, below, cjk=cjk) else 0
+
+
+def _is_full(strip: Strip | None, layout: Layout) -> bool:
+    """Tell whether the strip is a paragraph of filled lines, right below the one before."""
+    if strip is None or strip.gap or len(strip.lines) < 3:
+        return False
+    return all(columns(line) > 0.6 * layout.width for line in strip.lines[:-1])
 
 
 def _plain_title(strip: Strip, text: str, below: Strip | None, *, cjk: bool) -> bool:
@@ -116,7 +131,7 @@ def _plain_title(strip: Strip, text: str, below: Strip | None, *, cjk: bool) -> 
     if below is None or len(strip.lines) > 2 or _SENTENCE.search(text):
         return False
     if cjk:
-        far = strip.gap >= 1 and len(text) <= 20 and not re.search(r"[，、︰：]", text)
+        far = strip.gap >= 1 and len(text) <= 20 and not re.search(r"[，、︰：；]", text)
         return far and len("".join(below.lines)) > 2 * len(text)
     return strip.gap >= 2 and size(text) <= 10 and text[:1].isupper() and below.gap < strip.gap
 
@@ -154,7 +169,7 @@ def _is_verse(strip: Strip, layout: Layout, *, deep: bool) -> bool:
         return False
     body = [line.rstrip() for line in strip.lines]
     ends = [len(line) for line in body]
-    longest = max(len(line.strip()) for line in body)
+    longest = max(map(columns, body))
     if not deep:
         return longest < 0.72 * layout.width and len(words(" ".join(body))) > 1
     right = max(ends)

@@ -8,11 +8,11 @@ from data.nouns import BlockKind
 from extractors.text.units import bare
 
 _WORDED = (
-    r"one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen"
+    r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen"
     r"|sixteen|seventeen|eighteen|nineteen|twenty(?:[- ]\w+)?|thirty(?:[- ]\w+)?"
     r"|(?:the )?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last)"
     r"|premier|première|premi[eè]re|deuxième|second[e]?|troisième|quatrième"
-    r"|primer[oa]?|segund[oa]|tercer[oa]?|cuart[oa]|erste[sr]?|zweite[sr]?|dritte[sr]?|vierte[sr]?"
+    r"|primer[oa]?|segund[oa]|tercer[oa]?|cuart[oa]|erste[sr]?|zweite[sr]?|dritte[sr]?|vierte[sr]?)"
 )
 _COUNT = rf"(?:[ivxlcdm]+|\d+|{_WORDED})"
 _PART = r"part|book|volume|vol\.|partie|livre|tome|teil|band|buch|parte|libro|tomo|parte|livro"
@@ -61,14 +61,14 @@ _BACK = re.compile(
 _BOILERPLATE = re.compile(
     r"^(?:cover|title ?page|half ?title(?: ?page)?|imprint|colophon|copyright(?: page| notice| information)?"
     r"|uncopyright|(?:the )?(?:full )?project gutenberg(?:-?tm|™)? licen[sc]e.*|licen[sc]e|legal notice"
-    r"|transcriber.?s.? notes?|transcription notes?|typographical errors|about (?:this|the) (?:e-?book|edition)"
+    r"|(?:original )?transcriber.?s.? notes?|production notes?(?: section)?|transcription notes?|typographical errors|about (?:this|the) (?:e-?book|edition)"
     r"|impressum|mentions l[eé]gales|cr[eé]dits|cr[eé]ditos|couverture|umschlag|cubierta|portada|titelseite"
     r"|版權(?:頁|所有)?|版权(?:页|所有)?|封面)\W*$",
     re.IGNORECASE,
 )
 _NOTES = re.compile(
     r"^(?:foot ?notes?|end ?notes?|notes|notes (?:to|on) .{1,40}|notes de bas de page|fu(?:ss|ß)noten|anmerkungen"
-    r"|notas(?: al pie)?|注\s*[釋释解]|註\s*[釋释解]|附註|附注)\W*$",
+    r"|notas(?: al pie)?|[注註]\s*[釋释解腳脚]?|附註|附注)\W*$",
     re.IGNORECASE,
 )
 _MAX_CHARS = 160
@@ -90,6 +90,12 @@ def level_by_words(text: str) -> int:
     return 3 if _BARE.match(line) or _ROMAN_TITLE.match(line) else 0
 
 
+def is_named(text: str) -> bool:
+    """Tell whether the heading is a section's by name: a preface, an introduction, an appendix."""
+    line = " ".join(text.split())
+    return len(line) < _MAX_CHARS and bool(_NAMED.match(line) or _HAN_NAMED.match(line))
+
+
 def is_bare_number(text: str) -> bool:
     """Tell whether the heading is a number alone: "IV.", "Chapter 4", so that a title may follow."""
     line = " ".join(text.split()).rstrip(" .:—–-")
@@ -103,7 +109,7 @@ def is_bare_number(text: str) -> bool:
 
 def kind_of_section(title: str) -> BlockKind | None:
     """Return what the section below a heading is where it is not prose, else None."""
-    line = " ".join(title.split()).strip(" .:")
+    line = " ".join(title.split()).strip(" .:□■◆●◎○*＊[]【】〔〕_-")
     if _CONTENTS.match(line):
         return "contents"
     if _NOTES.match(line):
@@ -126,7 +132,9 @@ _SMALL = frozenset(
     "a an and at but by for from in of on or the to with de du des la le les et en y el los las und"
     " der die das von zu".split()
 )
-_ROMAN = re.compile(r"^[IVXLCDM]+\W*$")
+_ROMAN = re.compile(
+    r"^(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\W*$"
+)
 
 
 def cased(title: str) -> str:
@@ -144,6 +152,6 @@ def cased(title: str) -> str:
 def _cased(word: str, opens: bool) -> str:
     if _ROMAN.match(word) and word != "I":
         return word
-    if word.lower() in _SMALL and not opens:
+    if word.lower() in _SMALL and not opens or word[:1].isdigit():
         return word.lower()
     return re.sub(r"[^\W\d_]+(?:['’][^\W\d_]+)?", lambda match: match[0].capitalize(), word)

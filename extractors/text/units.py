@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, field
 
 from data.nouns import BlockKind
@@ -10,8 +11,10 @@ from data.text import count_words, ends_sentence, is_cjk
 
 _SPACES = re.compile(r"[^\S\n]+")
 _AROUND_BREAK = re.compile(r" ?\n ?")
+# Soft hyphens, word joiners and marks of byte order are no part of the words.
+_UNSEEN = str.maketrans(dict.fromkeys("\u00ad\u2060\ufeff\u200b"))
 _LETTERS = re.compile(r"[^\W\d_]+")
-_PROSE_WORDS = 20
+_PROSE_WORDS = 14
 _DASHES = re.compile(r"--|[—–]")
 
 
@@ -43,8 +46,9 @@ class Unit:
 
 
 def tidied(text: str) -> str:
-    """Return the text with single spaces, none beside a line break."""
-    return _AROUND_BREAK.sub("\n", _SPACES.sub(" ", text)).strip()
+    """Return the text in NFC with single spaces, none beside a line break, and nothing unseen."""
+    plain = unicodedata.normalize("NFC", text.translate(_UNSEEN))
+    return _AROUND_BREAK.sub("\n", _SPACES.sub(" ", plain)).strip()
 
 
 def bare(text: str) -> str:
@@ -59,7 +63,7 @@ def size(text: str) -> int:
 
 def is_prose(unit: Unit) -> bool:
     """Tell whether the unit is a paragraph of running sentences, not a title or a list's row."""
-    if unit.kind not in {"paragraph", "quote"} or unit.links > 0.5:
+    if unit.kind not in {"paragraph", "quote"} or unit.links > 0.5 or unit.verse:
         return False
     words = size(unit.text)
     if words < _PROSE_WORDS or unit.text.isupper():

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from lxml import etree
 
 from data.nouns import BlockKind
+from data.text import ends_sentence
 from extractors.text.roles import Role, page_of, role_of
-from extractors.text.tree import Element
+from extractors.text.tree import Element, text_of
 from extractors.text.units import Unit, bare, tidied
 
 _HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
@@ -26,14 +27,11 @@ _SKIPPED = frozenset(
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _STANZA = re.compile(r"\n{2,}")
 _LINE_CHARS = 75
+_TITLE_CHARS = 160
+_CAPTION_CHARS = 120
+_NO_ALT = "picture"
+_BODY = {"paragraph", "quote"}
 _LEADERS = re.compile(r"[ \t\u00a0]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Titles:
-    """The chapter titles that a book's navigation gives, by the id of the element they point at."""
-
-    at: dict[str, tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +43,9 @@ class _Place:
     level: int = 0
     pre: bool = False
     verse: bool = False
+    line: bool = False
+    initial: bool = False
     link: bool = False
-    group: int = 0
 
 
 class Walk:
@@ -60,6 +59,7 @@ class Walk:
         self._start_page = page
         self._anchors: list[str] = []
         self._place = _Place()
+        self._alt = ""
 
     def over(self, root: Element, kind: BlockKind | None = None) -> None:
         """Add the units of `root`; all of them are of `kind` where one is given."""
@@ -82,9 +82,12 @@ class Walk:
                 self._place = places[-1]
                 self._take(element.text)
             else:
-                if tag in _BLOCKS:
+                place = places.pop()
+                if place.line:
+                    self._break()
+                elif tag in _BLOCKS:
+                    self._place = place
                     self._close()
-                places.pop()
                 self._place = places[-1]
                 self._take(element.tail if element is not root else None)
         self._close()
@@ -100,32 +103,46 @@ class Walk:
         block = tag in _BLOCKS
         # A line of verse may be its own block inside a stanza, and does not end it.
         line = block and around.verse and tag in {"div", "p", "li"} and _is_line(element, role)
-        if block and line:
-            if "".join(self._held).strip():
-                self._held.append("\n")
+        if line:
+            self._break()
         elif block:
             self._close()
         if tag == "br":
             self._held.append("\n")
+        elif tag in {"img", "image"}:
+            self._alt = tidied(element.get("alt") or "") or _NO_ALT
         elif tag in {"td", "th"}:
             self._held.append(" ")
         for key in ("id", "name"):
             if value := element.get(key):
                 self._anchors.append(value)
-        return self._inside(role, tag, around)
+        return replace(self._inside(element, role, tag, around), line=line)
 
-    def _inside(self, role: Role, tag: str, around: _Place) -> _Place:
-        place = around
+    def _break(self) -> None:
+        """End a line of verse, once."""
+        before = "".join(self._held).rstrip(" ")
+        if before and not before.endswith("\n"):
+            self._held.append("\n")
+
+    def _inside(self, element: Element, role: Role, tag: str, around: _Place) -> _Place:
+        place = replace(around, line=False)
         if not around.sure and role.kind is not None:
             place = replace(place, kind=role.kind, sure=role.sure)
-        if tag in _HEADINGS or role.level:
-            place = replace(place, level=role.level or _HEADINGS[tag])
+        if tag in _HEADINGS:
+            place = replace(place, level=_HEADINGS[tag])
+        elif tag == "hgroup":
+            place = replace(place, level=_group_level(element))
+        elif tag == "p" and around.level:
+            place = replace(place, level=around.level + 1)
         if tag == "a":
             place = replace(place, link=True)
         if tag == "pre" or role.pre:
             place = replace(place, pre=True)
         if role.verse:
             place = replace(place, verse=True)
+        if role.heading and not place.level and len(text_of(element)) <= _TITLE_CHARS:
+            place = replace(place, level=role.heading)
+        place = replace(place, initial=role.initial)
         return place
 
     def _take(self, text: str | None) -> None:
@@ -133,6 +150,8 @@ class Walk:
             return
         place = self._place
         clean = _LEADERS.sub(" ", text) if place.pre else _SPACE.sub(" ", text)
+        if place.initial:
+            clean = clean.strip()
         if place.link:
             self._linked += len(clean.strip())
         self._held.append(clean)
@@ -147,6 +166,12 @@ class Walk:
             self._anchors = anchors
             return
         place = self._place
+        if self._alt:
+            alt, self._alt = self._alt, ""
+            if place.kind is None and not place.level and _is_caption(text, alt):
+                place = replace(place, kind="caption")
+                # A photographer's name may stand above the caption itself.
+                self._alt = "" if bare(text) == bare(alt) or alt == _NO_ALT else alt
         for n, part in enumerate(_split(text, place)):
             self.units.append(
                 Unit(
@@ -162,6 +187,19 @@ class Walk:
             )
 
 
+def _is_caption(text: str, alt: str) -> bool:
+    """Tell whether the words beside or right below a picture are its caption."""
+    words = " ".join(text.split())
+    if len(words) > _CAPTION_CHARS:
+        return False
+    return bare(words) == bare(alt) or not ends_sentence(words)
+
+
+def _group_level(element: Element) -> int:
+    """Return the highest level among the headings of a group."""
+    return min((_HEADINGS[each.tag] for each in element.iter(*_HEADINGS)), default=2)
+
+
 def _is_line(element: Element, role: Role) -> bool:
     """Tell whether a block within verse is one line of it, not a stanza of several."""
     if role.stanza:
@@ -172,7 +210,7 @@ def _is_line(element: Element, role: Role) -> bool:
 def _split(text: str, place: _Place) -> Iterator[tuple[BlockKind, str]]:
     """Give kind and text of each unit in the text of one block."""
     if place.level and (place.kind is None or not place.sure):
-        yield "heading", " ".join(text.split())
+        yield "heading", tidied(" ".join(text.split()))
         return
     kind = place.kind
     for part in _STANZA.split(tidied(text)):
@@ -217,12 +255,12 @@ def with_titles(units: Sequence[Unit], titles: Sequence[tuple[str, str, int]]) -
             if not title:
                 continue
             near = units[at : at + 4]
-            if any(each.kind == "heading" for each in near[:3]):
+            if any(each.kind == "heading" for each in near[:3]) or unit.sure:
                 continue
             same = next((each for each in near if _reads_like(each, title)), None)
             if same is not None:
                 same.kind, same.level = "heading", level
-            elif unit.kind in {"paragraph", "quote"}:
+            elif unit.kind in _BODY:
                 found.append(Unit(kind="heading", text=title, level=level, page=unit.page))
         found.append(unit)
     return found
@@ -230,4 +268,6 @@ def with_titles(units: Sequence[Unit], titles: Sequence[tuple[str, str, int]]) -
 
 def _reads_like(unit: Unit, title: str) -> bool:
     own, other = bare(unit.text), bare(title)
-    return bool(own) and len(unit.text) < 160 and (own == other or own in other or other in own)
+    if unit.sure or unit.kind not in _BODY or len(unit.text) > _TITLE_CHARS:
+        return False
+    return bool(own) and (own == other or own in other or other in own)

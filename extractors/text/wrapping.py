@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.text import ends_sentence, is_cjk
+from data.text import CJK, ends_sentence, is_cjk
 
 _BREAKS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_WIDE = re.compile(rf"[{CJK}\u3000-\u303f\uff01-\uff60\u2014\u2018-\u201d\u2026\ufe30-\ufe4f]")
 _WIDE_INDENT = re.compile(r"^[\u3000\s]*\u3000")
 _LABEL = re.compile(
     r"^\s*(?:\[\w{1,4}\]|\(\*\d+\)|〔\d+〕|［\d+］|[①-⑳]|\*{1,3}\s|†|‡|[ヾゝゞ々ぁ-と](?=\S))"
@@ -17,11 +18,13 @@ _LABEL = re.compile(
 _LONG_CHARS, _LONG_CHARS_CJK = 130, 80
 _LONG_SHARE = 0.1
 _DOUBLED_SHARE = 0.85
+# Chinese lines are all filled, but for the last one of a paragraph.
+_FILLED = 0.92
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """How a text is set: the width of its lines in characters, its common margin and gap.
+    """How a text is set: the width of its lines in columns, its common margin and gap.
 
     `wrapped` texts break their lines; a `doubled` one has a blank line below every line; an
     `indented` one shows paragraphs by an indent alone.
@@ -33,6 +36,7 @@ class Layout:
     wrapped: bool
     doubled: bool
     indented: bool
+    cjk: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +56,9 @@ def lines_of(text: str) -> list[str]:
 def layout_of(lines: Sequence[str]) -> Layout:
     """Measure how the lines are laid out."""
     filled = [line for line in lines if line.strip()]
-    lengths = sorted(len(line.strip()) for line in filled) or [0]
-    limit = _LONG_CHARS_CJK if is_cjk("\n".join(filled[:2000])) else _LONG_CHARS
+    cjk = is_cjk("\n".join(filled[:2000]))
+    lengths = sorted(columns(line) for line in filled) or [0]
+    limit = 2 * _LONG_CHARS_CJK if cjk else _LONG_CHARS
     n_long = sum(length > limit for length in lengths)
     wrapped = n_long < _LONG_SHARE * len(lengths)
     gaps = _gaps(lines)
@@ -69,7 +74,7 @@ def layout_of(lines: Sequence[str]) -> Layout:
     margin = min(indents, key=lambda n: (-indents[n], n)) if indents else 0
     deeper = sum(n for indent, n in indents.items() if margin < indent <= margin + 10)
     return Layout(
-        width=lengths[int(0.95 * (len(lengths) - 1))],
+        width=lengths[int((0.75 if cjk else 0.95) * (len(lengths) - 1))],
         margin=margin,
         gap=counted.most_common(1)[0][0] if counted else 1 + doubled,
         wrapped=wrapped,
@@ -77,7 +82,14 @@ def layout_of(lines: Sequence[str]) -> Layout:
         indented=wrapped
         and sum(gap > 0 for _, gap in gaps) < 0.06 * len(gaps)
         and 0.03 * len(filled) < deeper < 0.6 * len(filled),
+        cjk=cjk,
     )
+
+
+def columns(line: str) -> int:
+    """Return the width of a line without its margin; a Chinese character takes two columns."""
+    text = line.strip()
+    return len(text) + len(_WIDE.findall(text)) if not text.isascii() else len(text)
 
 
 def _gaps(lines: Sequence[str]) -> list[tuple[int, int]]:
@@ -116,14 +128,14 @@ def strips_of(lines: Sequence[str], layout: Layout) -> list[Strip]:
 def _opens(line: str, held: Sequence[str], layout: Layout) -> bool:
     """Tell whether a line opens a new strip though no blank line is above it."""
     if not layout.wrapped:
-        longest = max(len(line), *(len(each) for each in held))
-        return longest > layout.width // 2 or longest > _LONG_CHARS_CJK
+        return max(columns(each) for each in (line, *held)) > _LONG_CHARS_CJK
     if _WIDE_INDENT.match(line) and not all(_WIDE_INDENT.match(each) for each in held):
         return True
     if _LABEL.match(line) and (layout.doubled or _LABEL.match(held[0])):
         return True
-    if layout.doubled and held and len(held[-1].strip()) < 0.5 * layout.width:
-        return ends_sentence(held[-1]) or len(held) == 1
+    if layout.cjk and columns(held[-1]) < _FILLED * layout.width:
+        short = columns(held[-1]) < 0.6 * layout.width
+        return short or ends_sentence(held[-1])
     indent = len(line) - len(line.lstrip())
     if layout.indented:
         # A deeper run is verse, and stays one strip until the text is back at the margin.
