@@ -9,7 +9,7 @@ import pydantic
 import pytest
 
 from data.errors import SourceMissing, SourceUnreadable
-from extractors import ExtractSettings, Found, discover, extract, read_source
+from extractors import ExtractSettings, Found, discover, read_source
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -71,26 +71,6 @@ def test_missing_and_empty_source(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
     with pytest.raises(SourceUnreadable, match=r"empty\.txt' is empty"):
         read_source(Found(path=tmp_path / "empty.txt", format="text"), NOW)
-
-
-def test_text_unwraps_paragraphs_under_headings(tmp_path: Path) -> None:
-    path = tmp_path / "notes.md"
-    path.write_text("Before all.\n\n# The Mill\n\nIt stood\nby the weir.\n\n\nIt burnt.\n")
-    rows = extract(read_source(Found(path=path, format="text"), NOW), ExtractSettings())
-    assert [(block.kind, block.text, block.chapter) for block in rows.blocks] == [
-        ("paragraph", "Before all.", None),
-        ("heading", "The Mill", "The Mill"),
-        ("paragraph", "It stood by the weir.", "The Mill"),
-        ("paragraph", "It burnt.", "The Mill"),
-    ]
-
-
-@pytest.mark.parametrize(("content", "why"), [(b" \n\n", "no words"), (b"caf\xe9", "not UTF-8")])
-def test_text_that_cannot_be_read(tmp_path: Path, content: bytes, why: str) -> None:
-    path = tmp_path / "bad.txt"
-    path.write_bytes(content)
-    with pytest.raises(SourceUnreadable, match=why):
-        extract(read_source(Found(path=path, format="text"), NOW), ExtractSettings())
 
 
 def test_settings_refuse_unknown_keys_and_explain_each() -> None:

@@ -22,6 +22,10 @@ ONLY = {
     "duckdb": {"data"},
     "pdfminer": {"extractors"},
     "pypdfium2_raw": {"extractors"},
+    "lxml": {"extractors"},
+    "mammoth": {"extractors"},
+    "markdown_it": {"extractors"},
+    "charset_normalizer": {"extractors"},
     "openai": {"generators"},
     "torch": {"train", "flows"},  # flows: `doctor` alone looks at the device
     "transformers": {"train"},

@@ -1,4 +1,4 @@
-"""Open the zip files of EPUB and DOCX without trusting them: counts, sizes and ratios are capped."""
+"""Open the zip files of EPUB and DOCX without trusting them: counts and sizes are capped."""
 
 from __future__ import annotations
 

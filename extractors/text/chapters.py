@@ -23,7 +23,7 @@ def joined_headings(units: Sequence[Unit]) -> list[Unit]:
             and before is not None
             and before.kind == "heading"
             and is_bare_number(before.text)
-            and not level_by_words(unit.text) in {1, 2}
+            and level_by_words(unit.text) not in {1, 2}
             and (unit.level >= before.level or not is_bare_number(unit.text))
         ):
             before.text = f"{before.text.rstrip(' .:')}. {unit.text}"

@@ -35,7 +35,6 @@ p[style-name='toc 3'] => p.toc:fresh
 p[style-name='TOC Heading'] => p.toc:fresh
 p[style-name='table of figures'] => p.toc:fresh
 p[style-name='index 1'] => p.index:fresh
-comment-reference =>
 """
 
 
@@ -76,7 +75,7 @@ def extract_docx(
         made = mammoth.convert_to_html(
             clean, style_map=_STYLES, convert_image=mammoth.images.img_element(_no_picture)
         )
-    except Exception as fault:  # noqa: BLE001 - mammoth raises whatever a broken part leads it to
+    except Exception as fault:
         raise SourceUnreadable(
             f"the document {source.location!r} cannot be read ({type(fault).__name__}: {fault})",
             "open it in a word processor and save it again",

@@ -6,6 +6,7 @@ import codecs
 import re
 import unicodedata
 from dataclasses import dataclass
+from itertools import pairwise
 
 from charset_normalizer import from_bytes
 
@@ -22,9 +23,9 @@ _MARKS = (
 _SHIFTED = ((b"\x1b$", "iso2022_jp"), (b"~{", "hz"))
 # In the order of trust where two of them read equally well.
 _CANDIDATES = (
-    "cp1252 gb18030 big5hkscs cp932 euc_jp cp949 cp1250 iso8859_2 cp1251 koi8_r mac_roman iso8859_15"
-    " cp1253 cp1254 cp850"
-).split()
+    *("cp1252", "gb18030", "big5hkscs", "cp932", "euc_jp", "cp949", "cp1250", "iso8859_2"),
+    *("cp1251", "koi8_r", "mac_roman", "iso8859_15", "cp1253", "cp1254", "cp850"),
+)
 _DECLARED = re.compile(
     r"character set encoding:\s*([\w-]+)|<meta[^>]+charset\s*=\s*[\"']?([\w-]+)"
     r"|<\?xml[^>]+encoding\s*=\s*[\"']([\w-]+)",
@@ -34,6 +35,9 @@ _WORD = re.compile(r"[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*")
 _TYPOGRAPHIC = set("“”‘’‚„«»‹›–—…¿¡°·§£€•†‡©®™×½¼¾ªº²³¹ \u00ad")
 _WESTERN = set("äöüßÄÖÜéèêëàâçùûîïôœæÉÈÀÇáíóúñÁÍÓÚÑãõøåØÅìòÆŒ")
 _OTHER_LATIN = set("ąćęłńśźżĄĆĘŁŃŚŹŻěščřžýůďťňĚŠČŘŽőűŐŰășțşţğıİĞŞ")
+# Words of one accented letter, and capitals in front of small letters as no word has them.
+_LONE = set("àáéèóòúùíôêöåÀÁÉÈÓÒÚÙÍÔÊÖÅ")
+_CAPITALS = re.compile(r"^[^\W\d_]{2}(?<=[A-ZÀ-Þ][A-Z])[a-z]")
 # Signs that no language writes between two letters.
 _SPLIT = re.compile(r"(?<=[^\W\d_])[¿¡³²¹¾½¼ª°º£§©®¤¦¬±«»„‚ˇ¸¨´¯](?=[^\W\d_])")
 _FAR_WORD = re.compile(r"\S*[^\x00-\x7f]\S*")
@@ -154,7 +158,9 @@ def _near(text: str, other: str) -> bool:
             for a, b in zip(_FAR_WORD.findall(text), _FAR_WORD.findall(other), strict=False)
             if a != b
         ]
-        text, other = (" ".join(each) for each in zip(*pairs, strict=True)) if pairs else (text, other)
+        text, other = (
+            (" ".join(each) for each in zip(*pairs, strict=True)) if pairs else (text, other)
+        )
     return plausibility(text) - plausibility(other) < _UNSURE_MARGIN
 
 
@@ -196,11 +202,11 @@ def _word(word: str) -> float:
     if "\u3040" <= far[0] <= "\u30ff" or "\u3400" <= far[0] <= "\ud7af":
         return sum(_wide_letter(letter) for letter in far)
     scripts = {unicodedata.name(letter, "?").split()[0] for letter in word}
-    if len(scripts) > 1 or any(
-        b.isupper() and a.islower() for a, b in zip(word, word[1:], strict=False)
-    ):
+    if len(scripts) > 1 or any(b.isupper() and a.islower() for a, b in pairwise(word)):
         return -1.0 * len(far)
     if scripts == {"LATIN"}:
+        if (len(word) == 1 and word not in _LONE) or (len(word) > 2 and _CAPITALS.match(word)):
+            return -0.5 * len(far)
         if len(word) > 3 and len(far) > 0.5 * len(word):
             return -0.5 * len(far)
         return sum(_latin_letter(letter) for letter in far)
@@ -218,13 +224,19 @@ def _latin_letter(letter: str) -> float:
 
 
 def _wide_letter(letter: str) -> float:
-    if "\u3040" <= letter <= "\u30ff" or "\uac00" <= letter <= "\ud7af":
+    if "\u3040" <= letter <= "\u30ff":
         return 0.85
+    if "\uac00" <= letter <= "\ud7af":
+        return 0.95 if letter in _COMMON_HANGUL else 0.3
     if letter in stop_words("zh") or letter in _COMMON_HAN:
         return 1.0
     return 0.35 if "\u4e00" <= letter <= "\u9fff" else -0.5
 
 
+_COMMON_HANGUL = frozenset(
+    "이다는을가의에고하은지로한기도사리나어아서대시그를인해자수들라정일만게보스있것었과으네우전여주니안내저구상원"
+    "부러장제조없면말왔던였려선생님람늘쓸뿐불렀각모음때문오무거간소바와년동두신방성"
+)
 # The characters that Chinese and Japanese prose uses most, simplified and traditional.
 _COMMON_HAN = frozenset(
     "的一是不了人我在有他这為为之大来來以个個中上们們到说說国國和地也子时時道出而要于於就下得可你年生自会會"

@@ -10,12 +10,15 @@ from data.nouns import Rows, Source, Verdict
 from extractors.formats import Progress
 from extractors.settings import ExtractSettings
 from extractors.text.archive import Archive, EntryUnreadable, open_archive
+from extractors.text.navigation import with_titles
 from extractors.text.package import Package, Page, read_package
 from extractors.text.rows import document_verdict, rows_of
-from extractors.text.tree import Element, parse, read_markup
+from extractors.text.tree import Element, parse, read_markup, text_of
 from extractors.text.tree_notes import resolve_notes
 from extractors.text.units import Unit
-from extractors.text.walk import Walk, with_titles
+from extractors.text.walk import Walk
+
+_MAX_MATTER_CHARS = 60_000
 
 
 def names(path: Path) -> tuple[str | None, str | None]:
@@ -82,7 +85,8 @@ def _pages(
 
 def _units(page: Page, root: Element, package: Package) -> list[Unit]:
     walk = Walk()
-    walk.over(root, page.kind)
+    # A guide may call a book's only file its title page: so much text is none.
+    walk.over(root, page.kind if len(text_of(root)) < _MAX_MATTER_CHARS else None)
     if not walk.units:
         return []
     walk.units[0].anchors.insert(0, "")

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from extractors.text.units import Unit, size
 
 _NAME = r"project\s+guten(?:b[eu]rg|berg)"
-_START = re.compile(
-    rf"\*\s*(?:START|BEGIN)\s+OF\s+(?:THE|THIS)?\s*{_NAME}|\*END\W*THE SMALL PRINT", re.IGNORECASE
-)
-_END = re.compile(
-    rf"\*\s*END\s+OF\s+(?:THE|THIS)?\s*{_NAME}|^\W*end of\s+(?:the |this )?{_NAME}"
-    r"|^\W*\*+\s*START\W*THE SMALL PRINT"
+_START = re.compile(rf"\*\s*(?:START|BEGIN)\s+OF\s+(?:THE|THIS)?\s*{_NAME}", re.IGNORECASE)
+_END = re.compile(rf"\*\s*END\s+OF\s+(?:THE|THIS)?\s*{_NAME}", re.IGNORECASE)
+# The old editions' header ends so; their marks are trusted on the right side of the middle alone.
+_OLD_START = re.compile(r"\*END\W*THE SMALL PRINT", re.IGNORECASE)
+_OLD_END = re.compile(
+    rf"^\W*end of\s+(?:the |this )?{_NAME}|^\W*\*+\s*START\W*THE SMALL PRINT"
     r"|^\W*(?:the )?full project gutenberg licen[sc]e"
     r"|^\W*(?:ende|fin) (?:dieses|de ce|de este|du|del)?\W*(?:projekt|projet|proyecto)\W+gutenberg",
     re.IGNORECASE | re.MULTILINE,
@@ -22,9 +22,12 @@ _LICENCE = re.compile(
     rf"{_NAME}(?:-tm|™)?|e-?book is for the use of|gutenberg literary archive", re.IGNORECASE
 )
 _CREDIT = re.compile(
-    r"^\W*(?:this e-?(?:text|book) (?:was )?(?:produced|prepared)|(?:e-?text|html version|e-?book)\s+(?:was\s+)?"
-    r"(?:prepared|produced|created|scanned)|produced by|prepared by|scanned by|digitized by|transcribed (?:by|from)"
-    r"|updated editions will replace|\[?\s*transcriber.?s.? note|\[?\s*note (?:of|by) (?:the )?transcriber"
+    r"^\W*(?:this e-?(?:text|book) (?:was )?(?:produced|prepared)|(?:e-?text|html version"
+    r"|e-?book)\s+(?:was\s+)?"
+    r"(?:prepared|produced|created|scanned)|produced by|prepared by|scanned by|digitized by"
+    r"|transcribed (?:by|from)"
+    r"|updated editions will replace|\[?\s*transcriber.?s.? note|\[?\s*note (?:of"
+    r"|by) (?:the )?transcriber"
     r"|\[?\s*etext editor|distributed proofread|credits:)",
     re.IGNORECASE,
 )
@@ -45,28 +48,37 @@ def mark_library(units: Sequence[Unit]) -> None:
     first, last = _bounds(units)
     for at, unit in enumerate(units):
         inside = first <= at < last
-        if not inside or (_CREDIT.match(unit.text) and _is_credit(unit, at - first, last - at)):
-            _drop(unit)
-        elif _is_licence(unit):
+        if (
+            not inside
+            or (_CREDIT.match(unit.text) and _is_credit(unit, at - first, last - at))
+            or _is_licence(unit)
+        ):
             _drop(unit)
 
 
 def _bounds(units: Sequence[Unit]) -> tuple[int, int]:
     """Return the first unit of the book itself and the one after its last."""
-    starts = [at for at, unit in enumerate(units) if _START.search(unit.text)]
     middle = _middle(units)
-    first = max((at + 1 for at in starts if at < middle), default=0)
-    ends = [at for at, unit in enumerate(units) if at >= first and _END.search(unit.text)]
+    first = max(
+        (
+            at + 1
+            for at, unit in enumerate(units)
+            if _START.search(unit.text) or (at < middle and _OLD_START.search(unit.text))
+        ),
+        default=0,
+    )
     # "End of the Project Gutenberg Etext of volume 1" may stand between two volumes.
-    closing = [at for at in ends if _words(units[at:]) < 0.35 * _words(units) and at > middle]
+    closing = [
+        at
+        for at, unit in enumerate(units)
+        if at >= first and (_END.search(unit.text) or (at > middle and _OLD_END.search(unit.text)))
+    ]
     last = len(units)
     for at in closing:
         if not any(_is_story(unit) for unit in units[at + 1 : at + 40]):
             last = at
             break
         _drop(units[at])
-    if first and last == len(units) and first > 0.9 * len(units):
-        return 0, last
     return first, last
 
 

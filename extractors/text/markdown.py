@@ -89,11 +89,10 @@ def without_notes(text: str) -> tuple[str, list[str]]:
         if found := _NOTE.match(line):
             notes.append([line[found.end() :]])
             in_note = True
-        elif in_note and (
-            line.startswith(("    ", "\t")) or (line.strip() and notes[-1][-1].strip())
-        ):
-            notes[-1].append(line)
-        elif in_note and not line.strip():
+        elif (
+            in_note
+            and (line.startswith(("    ", "\t")) or (line.strip() and notes[-1][-1].strip()))
+        ) or (in_note and not line.strip()):
             notes[-1].append(line)
         else:
             in_note = False

@@ -36,7 +36,7 @@ def mark_notes(units: Sequence[Unit]) -> int:
     A paragraph that opens with a mark is a note where a text before it bears the same mark, or
     where it stands in a section of notes; a mark is removed where its note is found.
     """
-    for at, unit in enumerate(units):
+    for at in range(len(units)):
         _bracketed(units, at)
     removed = 0
     owners: defaultdict[str, list[int]] = defaultdict(list)
@@ -53,6 +53,7 @@ def mark_notes(units: Sequence[Unit]) -> int:
         if unit.kind != "footnote" or unit.label is None:
             unit.text = _LABELLED.sub("", unit.text, count=1) or unit.text
         unit.kind, unit.label = "footnote", label
+        unit.text = unit.text.replace("\n", " ")
         if owner is not None:
             owners[label].append(owner)
             units[owner].text, n = _without(units[owner].text, label)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from extractors.text.licence import is_imprint
@@ -17,8 +18,10 @@ from extractors.text.units import Unit, is_prose, size
 _BODY = {"paragraph", "quote"}
 _FRONT_SHARE = 0.25
 _MAX_FRONT_WORDS = 300
-_EPIGRAPHS = 3
+_IMPRINT_REACH = 12
 _TITLE_LINES = 3
+_SENTENCE_WORDS = 5
+_SENTENCE_END = re.compile(r"[.!?,;:…。！？，；：][\"'”’»)\]」』]*$")
 
 
 def mark_matter(units: Sequence[Unit]) -> None:
@@ -31,7 +34,7 @@ def mark_matter(units: Sequence[Unit]) -> None:
 def _mark_sections(units: Sequence[Unit]) -> None:
     """Follow each heading that names a section without prose to that section's end."""
     for at, unit in enumerate(units):
-        if unit.kind not in {"heading", *_BODY} or unit.sure and unit.kind != "heading":
+        if unit.kind not in {"heading", *_BODY} or (unit.sure and unit.kind != "heading"):
             continue
         kind = kind_of_section(unit.text)
         if kind is None or (unit.kind != "heading" and not unit.gap):
@@ -54,11 +57,13 @@ def _section_end(units: Sequence[Unit], at: int) -> int:
     level = units[at].level or 2
     for later in range(at + 1, len(units)):
         unit = units[later]
-        if unit.kind == "heading" and "" in unit.anchors:
+        if unit.kind != "heading":
+            continue
+        # An index has its letters as headings.
+        letter = len(unit.text) < 3 and unit.text.isascii()
+        higher = unit.level <= level or level_by_words(unit.text) in {1, 2}
+        if "" in unit.anchors or (higher and not letter):
             return later
-        if unit.kind == "heading" and not (len(unit.text) < 3 and unit.text.isascii()):
-            if unit.level <= level or level_by_words(unit.text) in {1, 2}:
-                return later
     return len(units)
 
 
@@ -118,9 +123,21 @@ def _mark_front(units: Sequence[Unit]) -> None:
     The first words are those under the first heading that names or numbers a section, or the
     first run of prose where more of it stands before any such heading than an epigraph has.
     """
-    reach = max(60, int(_FRONT_SHARE * len(units)))
+    opening = _opening(units[: max(60, int(_FRONT_SHARE * len(units)))])
+    if opening is None:
+        return
+    for unit in units[:opening]:
+        if unit.kind in {"heading", *_BODY}:
+            unit.kind, unit.level = "boilerplate", 0
+    for unit in units[opening : opening + _IMPRINT_REACH]:
+        if unit.kind in _BODY and is_imprint(unit.text):
+            unit.kind = "boilerplate"
+
+
+def _opening(units: Sequence[Unit]) -> int | None:
+    """Return the first unit of the book's own words, None where these are not found."""
     words, first_prose, opening = 0, None, None
-    for at, unit in enumerate(units[:reach]):
+    for at, unit in enumerate(units):
         if unit.kind == "heading" and level_by_words(unit.text) and not _names_book(units, at):
             opening = at
             break
@@ -129,16 +146,9 @@ def _mark_front(units: Sequence[Unit]) -> None:
             words += size(unit.text)
             if words > _MAX_FRONT_WORDS:
                 break
-    if words > _MAX_FRONT_WORDS or (opening is None and first_prose is not None):
-        opening = _own_headings(units, first_prose or 0)
-    if opening is None:
-        return
-    for unit in units[:opening]:
-        if unit.kind in {"heading", *_BODY}:
-            unit.kind, unit.level = "boilerplate", 0
-    for unit in units[opening : opening + 12]:
-        if unit.kind in _BODY and is_imprint(unit.text):
-            unit.kind = "boilerplate"
+    if first_prose is not None and (words > _MAX_FRONT_WORDS or opening is None):
+        return _own_headings(units, first_prose)
+    return opening
 
 
 def _names_book(units: Sequence[Unit], at: int) -> bool:
@@ -146,9 +156,24 @@ def _names_book(units: Sequence[Unit], at: int) -> bool:
     return not any(is_prose(unit) for unit in units[at + 1 : at + 12])
 
 
+def _is_sentence(unit: Unit) -> bool:
+    """Tell whether a short unit is the author's speech rather than a line of a title page."""
+    if unit.kind == "caption":
+        return True
+    if unit.kind not in _BODY or unit.text.isupper() or is_imprint(unit.text):
+        return False
+    return size(unit.text) >= _SENTENCE_WORDS and bool(_SENTENCE_END.search(unit.text))
+
+
 def _own_headings(units: Sequence[Unit], prose: int) -> int:
-    """Return the first of the headings that stand right above a prose unit, three at most."""
+    """Return the first of the headings that stand right above a prose unit, three at most.
+
+    Short sentences may stand between the two.
+    """
     at = prose
+    while at and prose - at < _TITLE_LINES and _is_sentence(units[at - 1]):
+        at -= 1
+    prose = at
     while at and prose - at < _TITLE_LINES and units[at - 1].kind == "heading":
         at -= 1
     return at if prose - at < _TITLE_LINES else prose - 1

@@ -10,6 +10,7 @@ from data.nouns import BlockKind
 from extractors.text.archive import Archive, EntryUnreadable, locked, unreadable_entry
 from extractors.text.tree import Element, parse_xml, text_of, types_of
 from extractors.text.tree_notes import beside
+from extractors.text.units import spread
 
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
@@ -19,12 +20,14 @@ _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml", "tex
 # What the guide of EPUB 2 and the landmarks of EPUB 3 call the pages that are not prose.
 _GUIDE: dict[str, BlockKind] = {
     **dict.fromkeys(
-        "cover title-page titlepage copyright-page copyright colophon imprint index bibliography"
-        " halftitlepage other.license".split(),
+        spread(
+            "cover title-page titlepage halftitlepage copyright-page copyright colophon imprint"
+            " index bibliography other.license"
+        ),
         "boilerplate",
     ),
-    **dict.fromkeys("toc loi lot".split(), "contents"),
-    **dict.fromkeys("notes footnotes endnotes rearnotes".split(), "footnote"),
+    **dict.fromkeys(spread("toc loi lot"), "contents"),
+    **dict.fromkeys(spread("notes footnotes endnotes rearnotes"), "footnote"),
 }
 _MAX_NAV_DEPTH = 20
 
@@ -93,8 +96,10 @@ def _package_name(archive: Archive, location: str) -> str:
         root = parse_xml(archive.read(_CONTAINER))
     except EntryUnreadable:
         root = None
-    named = [each.get("full-path") for each in root.iter("rootfile")] if root is not None else []
-    found = [name for name in named if name and archive.find(name)]
+    named: list[str | None] = (
+        [each.get("full-path") for each in root.iter("rootfile")] if root is not None else []
+    )
+    found: list[str] = [name for name in named if name and archive.find(name)]
     found = found or [name for name in archive.names if name.lower().endswith(".opf")]
     if not found:
         raise SourceUnreadable(

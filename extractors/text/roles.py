@@ -8,40 +8,43 @@ from dataclasses import dataclass
 from data.nouns import BlockKind
 from extractors.text.tree import Element, classes_of, types_of
 from extractors.text.tree_notes import KIND
+from extractors.text.units import spread
 
-_BOILERPLATE_TYPES = frozenset(
+_BOILERPLATE_TYPES = spread(
     "titlepage halftitlepage halftitle title-page imprint imprimatur colophon copyright-page cover"
-    " copyright seriespage biblioentry bibliography index index-group other-credits credits".split()
+    " copyright seriespage biblioentry bibliography index index-group other-credits credits"
 )
-_CONTENTS_TYPES = frozenset("toc loi lot loa lov landmarks page-list directory".split())
-_NOTE_TYPES = frozenset("footnote endnote rearnote footnotes endnotes rearnotes".split())
+_CONTENTS_TYPES = spread("toc loi lot loa lov landmarks page-list directory")
+_NOTE_TYPES = spread("footnote endnote rearnote footnotes endnotes rearnotes")
 _VERSE_TYPES = re.compile(r"^z3998:(?:poem|verse|song|hymn|lyrics)$")
 _VERSE_CLASS = re.compile(
-    r"^(?:poem\d*|poetry|poetry-container|verse|verse-?\w*|stanza|lyrics?|song|extract-verse\S*|linegroup|lg|canto)$"
+    r"^(?:poem\d*|poetry|poetry-container|verse|verse-?\w*|stanza|lyrics?|song|extract-verse\S*"
+    r"|linegroup|lg|canto)$"
 )
 _STANZA_CLASS = re.compile(r"^(?:stanza|linegroup|lg)$")
 _QUOTE_CLASS = re.compile(
     r"^(?:block-?quot(?:e|ation)?s?|extract\S*|letter|epigraph\S*|quot(?:e|ation)|bq)$"
 )
 _CAPTION_CLASS = re.compile(
-    r"^(?:caption\w*|figcaption|fig(?:ure|center|left|right)?|illus\w*|image-?caption|wp-caption-text)$"
+    r"^(?:caption\w*|figcaption|fig(?:ure|center|left|right)?|illus\w*|image-?caption"
+    r"|wp-caption-text)$"
 )
 _CONTENTS_CLASS = re.compile(r"^(?:toc\w*|contents|table-?of-?contents|tableofcontents|loi|nav)$")
 _BOILERPLATE_CLASS = re.compile(
-    r"^(?:pg-?header|pg-?footer|pgheader|pgfooter|pg-?boilerplate|boilerplate|copyright(?:-\w+)?|title-?page|booktitlepage\S*"
+    r"^(?:pg-?header|pg-?footer|pgheader|pgfooter|pg-?boilerplate|boilerplate"
+    r"|copyright(?:-\w+)?|title-?page|booktitlepage\S*"
     r"|imprint|colophon|index|tnotes?|transnotes?|transcriber-?notes?|license|licence)$"
 )
 _PAGE_CLASS = re.compile(
-    r"^(?:page-?num(?:ber)?s?|pageno|pagebreak|page-?break|pgnum|pb|page_?n|folionum|x-ebookmaker-pageno)$"
+    r"^(?:page-?num(?:ber)?s?|pageno|pagebreak|page-?break|pgnum|pb|page_?n|folionum"
+    r"|x-ebookmaker-pageno)$"
 )
-_CHROME = frozenset(
+_CHROME = spread(
     "cookie cookies consent gdpr comments comment disqus sidebar newsletter related share sharing"
     " social breadcrumb breadcrumbs menu navbar navigation advert advertisement ads promo subscribe"
-    " popup modal banner toolbar pagination skip screen-reader-text".split()
+    " popup modal banner toolbar pagination skip screen-reader-text"
 )
-_CHROME_ROLES = frozenset(
-    "navigation banner contentinfo search dialog alertdialog complementary menu".split()
-)
+_CHROME_ROLES = spread("navigation banner contentinfo search dialog alertdialog complementary menu")
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
 _TAGS: dict[str, BlockKind] = {
     "blockquote": "quote",
@@ -56,11 +59,14 @@ _TAGS: dict[str, BlockKind] = {
 }
 # Headings that are paragraphs: Gutenberg's "ph2", and what typesetting programs call a title.
 _HEADING_CLASS = re.compile(
-    r"^(?:p?h(?P<level>[1-6])|chapter[-_]?(?:title|head(?:ing)?|num(?:ber)?|name)|chap(?:ter)?(?:title|head)?"
-    r"|part[-_]?(?:title|head(?:ing)?|number)|section[-_]?(?:title|head(?:ing)?)|head(?:ing|line)?"
+    r"^(?:p?h(?P<level>[1-6])|chapter[-_]?(?:title|head(?:ing)?|num(?:ber)?|name)"
+    r"|chap(?:ter)?(?:title|head)?"
+    r"|part[-_]?(?:title|head(?:ing)?|number)|section[-_]?(?:title|head(?:ing)?)|head(?:ing"
+    r"|line)?"
     r"|sub[-_]?head(?:ing)?|start-of-book)$"
 )
 _INITIAL_CLASS = re.compile(r"^(?:drop-?caps?|initial|lettrine|firstletter|first-letter|versal)$")
+_INLINE = spread("a span i b em abbr")
 _NUMBER = re.compile(r"(\d{1,4})")
 
 
@@ -84,29 +90,40 @@ def role_of(element: Element, tag: str) -> Role:
     if element.get(KIND) == "boilerplate":
         return Role(kind="boilerplate", sure=True)
     types, classes = types_of(element), classes_of(element)
-    if not types and not classes and not element.get("style"):
-        return _by_tag(element, tag)
-    if tag not in {"a", "span", "i", "b", "em", "abbr"}:
-        if types & _BOILERPLATE_TYPES or any(map(_BOILERPLATE_CLASS.match, classes)):
-            return Role(kind="boilerplate", sure=True)
-        if types & _CONTENTS_TYPES or any(map(_CONTENTS_CLASS.match, classes)):
-            return Role(kind="contents", sure=True)
-        if types & _NOTE_TYPES:
-            return Role(kind="footnote", sure=True)
-        if any(map(_CAPTION_CLASS.match, classes)):
-            return Role(kind="caption", sure=True)
+    told: Role | None = None
+    if types or classes or element.get("style"):
+        told = _stated(types, classes) if tag not in _INLINE else None
     if element.get("hidden") is not None or _HIDDEN.search(element.get("style") or ""):
+        told = told or Role(kind="boilerplate", sure=True)
+    return told or _shaped(tag, types, classes) or _by_tag(element, tag)
+
+
+def _stated(types: set[str], classes: set[str]) -> Role | None:
+    """Return the role of a block that names itself as something else than prose."""
+    if types & _BOILERPLATE_TYPES or any(map(_BOILERPLATE_CLASS.match, classes)):
         return Role(kind="boilerplate", sure=True)
+    if types & _CONTENTS_TYPES or any(map(_CONTENTS_CLASS.match, classes)):
+        return Role(kind="contents", sure=True)
+    if types & _NOTE_TYPES:
+        return Role(kind="footnote", sure=True)
+    if any(map(_CAPTION_CLASS.match, classes)):
+        return Role(kind="caption", sure=True)
+    return None
+
+
+def _shaped(tag: str, types: set[str], classes: set[str]) -> Role | None:
+    """Return the role of verse, headings, drop capitals and quotes that classes name."""
     if any(map(_VERSE_TYPES.match, types)) or any(map(_VERSE_CLASS.match, classes)):
         stanza = any(map(_STANZA_CLASS.match, classes))
         return Role(kind="quote", verse=True, stanza=stanza, pre=tag == "pre")
-    if tag in {"div", "p"} and (named := [m for each in classes if (m := _HEADING_CLASS.match(each))]):
-        return Role(heading=int(named[0]["level"] or 2))
+    if tag in {"div", "p"}:
+        for named in filter(None, map(_HEADING_CLASS.match, classes)):
+            return Role(heading=int(named["level"] or 2))
     if tag in {"span", "b", "big", "font"} and any(map(_INITIAL_CLASS.match, classes)):
         return Role(initial=True)
     if tag in {"div", "p", "section", "aside"} and any(map(_QUOTE_CLASS.match, classes)):
         return Role(kind="quote")
-    return _by_tag(element, tag)
+    return None
 
 
 def _by_tag(element: Element, tag: str) -> Role:

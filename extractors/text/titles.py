@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 
 from data.nouns import BlockKind
-from extractors.text.units import bare
+from extractors.text.units import bare, spread
 
 _WORDED = (
     r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen"
     r"|sixteen|seventeen|eighteen|nineteen|twenty(?:[- ]\w+)?|thirty(?:[- ]\w+)?"
     r"|(?:the )?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last)"
     r"|premier|première|premi[eè]re|deuxième|second[e]?|troisième|quatrième"
-    r"|primer[oa]?|segund[oa]|tercer[oa]?|cuart[oa]|erste[sr]?|zweite[sr]?|dritte[sr]?|vierte[sr]?)"
+    r"|primer[oa]?|segund[oa]|tercer[oa]?|cuart[oa]|erste[sr]?|zweite[sr]?|dritte[sr]?"
+    r"|vierte[sr]?)"
 )
 _COUNT = rf"(?:[ivxlcdm]+|\d+|{_WORDED})"
 _PART = r"part|book|volume|vol\.|partie|livre|tome|teil|band|buch|parte|libro|tomo|parte|livro"
-_CHAPTER = r"chapter|chap\.|letter|section|canto|act|lecture|chapitre|lettre|kapitel|brief|cap[ií]tulo|carta"
+_CHAPTER = (
+    r"chapter|chap\.|letter|section|canto|act|lecture|chapitre|lettre|kapitel|brief|cap[ií]tulo"
+    r"|carta"
+)
 _SHORT = r"(?:[\s.:,;—–-].{0,90})?"
 _PART_TITLE = re.compile(rf"^(?:(?:{_PART})\s+{_COUNT}\b|{_WORDED}\s+(?:{_PART})\b){_SHORT}$", re.I)
 _CHAPTER_TITLE = re.compile(
@@ -31,10 +35,12 @@ _BARE = re.compile(r"^(?:[IVXLC]{1,7}|\d{1,3}|[一二三四五六七八九十]{1
 _ROMAN_TITLE = re.compile(r"^[IVXLC]{1,7}\.\s+\S.{0,80}$")
 _NAMED = re.compile(
     r"^(?:(?:the )?(?:author|editor|publisher|translator|printer).?s? )?(?:to the )?"
-    r"(?:general )?(?:preface|foreword|introduction|introductory(?: note| chapter)?|prologue|epilogue"
+    r"(?:general )?(?:preface|foreword|introduction|introductory(?: note| chapter)?|prologue"
+    r"|epilogue"
     r"|conclusion|appendi(?:x|ces)|postscript|acknowledge?ments?|afterword|dedication|note"
     r"|avant-propos|pr[eé]face|prologue|[eé]pilogue|appendice|postface|remerciements|conclusion"
-    r"|vorwort|vorrede|geleitwort|einleitung|einf[uü]hrung|nachwort|anhang|schluss|schlu[sß]|danksagung"
+    r"|vorwort|vorrede|geleitwort|einleitung|einf[uü]hrung|nachwort|anhang|schluss|schlu[sß]"
+    r"|danksagung"
     r"|pr[oó]logo|prefacio|introducci[oó]n|ep[ií]logo|ap[eé]ndice|conclusi[oó]n|agradecimientos"
     r"|introdu[cç][aã]o)\b[^.!?]{0,50}[.:]?$",
     re.IGNORECASE,
@@ -44,30 +50,39 @@ _HAN_NAMED = re.compile(
 )
 
 _CONTENTS = re.compile(
-    r"^(?:table of contents|(?:brief |short |detailed )?contents(?: of .{1,40})?|list of (?:the )?\w+"
+    r"^(?:table of contents|(?:brief |short |detailed )?contents(?: of .{1,40})?"
+    r"|list of (?:the )?\w+"
     r"|(?:full[- ]page )?(?:illustrations|plates|maps|figures|tables|portraits)"
     r"|table des mati[eè]res|table des illustrations|sommaire|inhalt|inhaltsverzeichnis"
-    r"|abbildungsverzeichnis|[ií]ndice(?: general| de .{1,30})?|tabla de contenidos?|contenido|sum[aá]rio"
+    r"|abbildungsverzeichnis|[ií]ndice(?: general| de .{1,30})?|tabla de contenidos?|contenido"
+    r"|sum[aá]rio"
     r"|目\s*[錄录次]|navigation|landmarks|page list)\W*$",
     re.IGNORECASE,
 )
 _BACK = re.compile(
-    r"^(?:(?:general |analytical )?index|bibliography|bibliography and index|select(?:ed)? bibliography"
-    r"|works cited|references|further reading|glossary of terms|register|sachregister|personenregister"
+    r"^(?:(?:general |analytical )?index|bibliography|bibliography and index"
+    r"|select(?:ed)? bibliography"
+    r"|works cited|references|further reading|glossary of terms|register|sachregister"
+    r"|personenregister"
     r"|literaturverzeichnis|literatur|bibliographie|bibliograf[ií]a|advertisements?"
     r"|(?:other )?(?:books|works) by .{1,60}|also by .{1,60}|索引|參考書目|参考文献)\W*$",
     re.IGNORECASE,
 )
 _BOILERPLATE = re.compile(
-    r"^(?:cover|title ?page|half ?title(?: ?page)?|imprint|colophon|copyright(?: page| notice| information)?"
-    r"|uncopyright|(?:the )?(?:full )?project gutenberg(?:-?tm|™)? licen[sc]e.*|licen[sc]e|legal notice"
-    r"|(?:original )?transcriber.?s.? notes?|production notes?(?: section)?|transcription notes?|typographical errors|about (?:this|the) (?:e-?book|edition)"
-    r"|impressum|mentions l[eé]gales|cr[eé]dits|cr[eé]ditos|couverture|umschlag|cubierta|portada|titelseite"
+    r"^(?:cover|title ?page|half ?title(?: ?page)?|imprint|colophon|copyright(?: page| notice"
+    r"| information)?"
+    r"|uncopyright|(?:the )?(?:full )?project gutenberg(?:-?tm|™)? licen[sc]e.*|licen[sc]e"
+    r"|legal notice"
+    r"|(?:original )?transcriber.?s.? notes?|production notes?(?: section)?"
+    r"|transcription notes?|typographical errors|about (?:this|the) (?:e-?book|edition)"
+    r"|impressum|mentions l[eé]gales|cr[eé]dits|cr[eé]ditos|couverture|umschlag|cubierta"
+    r"|portada|titelseite"
     r"|版權(?:頁|所有)?|版权(?:页|所有)?|封面)\W*$",
     re.IGNORECASE,
 )
 _NOTES = re.compile(
-    r"^(?:foot ?notes?|end ?notes?|notes|notes (?:to|on) .{1,40}|notes de bas de page|fu(?:ss|ß)noten|anmerkungen"
+    r"^(?:foot ?notes?|end ?notes?|notes|notes (?:to|on) .{1,40}|notes de bas de page|fu(?:ss"
+    r"|ß)noten|anmerkungen"
     r"|notas(?: al pie)?|[注註]\s*[釋释解腳脚]?|附註|附注)\W*$",
     re.IGNORECASE,
 )
@@ -97,7 +112,7 @@ def is_named(text: str) -> bool:
 
 
 def is_bare_number(text: str) -> bool:
-    """Tell whether the heading is a number alone: "IV.", "Chapter 4", so that a title may follow."""
+    """Tell whether the heading is a number alone ("IV.", "Chapter 4"): a title may follow."""
     line = " ".join(text.split()).rstrip(" .:—–-")
     return bool(_BARE.match(line)) or (
         level_by_words(line) in {1, 2}
@@ -128,9 +143,9 @@ def same_title(one: str, other: str) -> bool:
     return bool(a) and bool(b) and (a == b or (min(len(a), len(b)) > 5 and (a in b or b in a)))
 
 
-_SMALL = frozenset(
+_SMALL = spread(
     "a an and at but by for from in of on or the to with de du des la le les et en y el los las und"
-    " der die das von zu".split()
+    " der die das von zu"
 )
 _ROMAN = re.compile(
     r"^(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\W*$"
@@ -152,6 +167,6 @@ def cased(title: str) -> str:
 def _cased(word: str, opens: bool) -> str:
     if _ROMAN.match(word) and word != "I":
         return word
-    if word.lower() in _SMALL and not opens or word[:1].isdigit():
+    if (word.lower() in _SMALL and not opens) or word[:1].isdigit():
         return word.lower()
     return re.sub(r"[^\W\d_]+(?:['’][^\W\d_]+)?", lambda match: match[0].capitalize(), word)

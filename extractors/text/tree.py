@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import html
 import re
+from html import entities, escape
+from typing import Any, TypeAlias
 
 from lxml import etree
 
 from extractors.text.encoding import Decoded, decode
 
-Element = etree._Element
+# lxml has no types of its own.
+Element: TypeAlias = Any
 EPUB_TYPE = "epub-type"
 
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
@@ -18,6 +20,9 @@ _ENTITY = re.compile(r"&([A-Za-z][A-Za-z0-9]{1,31});")
 _EMPTY_TAG = re.compile(
     r"<(a|span|div|title|script|style|p|i|b|em|strong|td|li|section|sup|small)(\s[^<>]*)?/>", re.I
 )
+# Tags for looks alone, which old pages leave open by the thousand.
+_EMPTY_WORDS = re.compile(r"</?(?:font|big|tt|u|s|strike|nobr|basefont|blink)\b[^>]*>", re.I)
+_INLINE_TAG = re.compile(r"</?(?:span|b|i|em|strong|a|small|ins|del|q|cite|sub|sup)\b[^>]*>", re.I)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _XHTML = re.compile(r"<html[^>]+xmlns\s*=|<\?xml", re.IGNORECASE)
 _KEPT_BY_XML = {"amp", "lt", "gt", "quot", "apos"}
@@ -77,19 +82,26 @@ def _letter(match: re.Match[str]) -> str:
     """Return an HTML entity's own characters, which XML does not know by name."""
     if match[1] in _KEPT_BY_XML:
         return match[0]
-    return html.escape(html.entities.html5.get(f"{match[1]};", match[0]))
+    return escape(entities.html5.get(f"{match[1]};", match[0]))
 
 
 def _as_html(text: str) -> Element | None:
-    spread = _EMPTY_TAG.sub(r"<\1\2></\1>", text)
-    # Unclosed tags nest thousands deep in old pages; the walk does not recurse, and size is capped.
+    spread = _EMPTY_TAG.sub(r"<\1\2></\1>", _EMPTY_WORDS.sub("", text))
+    root, deep = _parsed(spread)
+    # libxml2 drops what stands deeper than 2,048 tags: without inline tags nothing does.
+    return _parsed(_INLINE_TAG.sub("", spread))[0] if deep else root
+
+
+def _parsed(text: str) -> tuple[Element | None, bool]:
+    """Return the root, and whether the page nests deeper than the parser goes."""
     parser = etree.HTMLParser(
         encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=True
     )
     try:
-        return etree.fromstring(spread.encode("utf-8", "replace"), parser)
+        root = etree.fromstring(text.encode("utf-8", "replace"), parser)
     except (etree.XMLSyntaxError, ValueError):
-        return None
+        root = None
+    return root, any("depth" in fault.message.lower() for fault in parser.error_log)
 
 
 def parse_xml(content: bytes) -> Element | None:

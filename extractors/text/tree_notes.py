@@ -144,7 +144,7 @@ def _block(element: Element) -> Element | None:
 def _body_of(target: Element, marks: set[int]) -> Element | None:
     """Return the element that holds the whole note: its block, or the one around made for it."""
     block = _block(target)
-    if block is None or block.tag in {"section"} and not _says_note(block):
+    if block is None or (block.tag in {"section"} and not _says_note(block)):
         return None
     for around in block.iterancestors():
         if around.tag not in {"li", "aside", "dd", "tr"} and not _says_note(around):
@@ -163,11 +163,11 @@ def _clean_body(body: Element, sources: set[str | None]) -> None:
         fragment = href.partition("#")[2]
         text = unicodedata.normalize("NFKC", text_of(each)).strip()
         back = {"backlink", "doc-backlink"} & types_of(each) or fragment in sources
-        if back and (_BACK.match(text) or _MARK.match(text) or len(text) < 3):
-            _cut(each)
-        elif href.startswith("#") and _BACK.match(text):
-            _cut(each)
-        elif not href and _MARK.match(text) and text_of(body).startswith(text_of(each)):
+        if (
+            (back and (_BACK.match(text) or _MARK.match(text) or len(text) < 3))
+            or (href.startswith("#") and _BACK.match(text))
+            or (not href and _MARK.match(text) and text_of(body).startswith(text_of(each)))
+        ):
             _cut(each)
     for each in list(body.iter("span", "sup", "small"))[:3]:
         label = unicodedata.normalize("NFKC", text_of(each)).strip()
@@ -190,6 +190,6 @@ def _cut(element: Element) -> None:
     element.tail = None
     parent.remove(element)
     # <sup>, <span> and brackets around the mark alone go with it.
-    if parent.tag in {"sup", "span", "small"} and not re.sub(r"[\[\](){}\s]", "", text_of(parent)):
-        if not list(parent.iter("img")):
-            _cut(parent)
+    empty = not re.sub(r"[\[\](){}\s]", "", text_of(parent))
+    if empty and parent.tag in {"sup", "span", "small"} and next(parent.iter("img"), None) is None:
+        _cut(parent)

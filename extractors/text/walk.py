@@ -3,49 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lxml import etree
 
 from data.nouns import BlockKind
-from data.text import ends_sentence
+from extractors.text.pieces import NO_ALT, TITLE_CHARS, Place, is_caption, pieces
 from extractors.text.roles import Role, page_of, role_of
 from extractors.text.tree import Element, text_of
-from extractors.text.units import Unit, bare, tidied
+from extractors.text.units import Unit, bare, spread, tidied
 
 _HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
-_BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details div dl dt fieldset figcaption"
+_BLOCKS = spread(
+    "address article aside blockquote body caption center dd details div dl fieldset figcaption"
     " figure footer form header hgroup hr html li main nav ol p pre section summary table tbody"
-    " td tfoot th thead tr ul".split()
+    " td tfoot th thead tr ul"
 ) | frozenset(_HEADINGS)
-_SKIPPED = frozenset(
+_SKIPPED = spread(
     "script style head noscript template svg math iframe object embed audio video canvas button"
-    " select option input textarea map title meta link rp rt".split()
+    " select option input textarea map title meta link rp rt"
 )
 _SPACE = re.compile(r"[ \t\r\n\f]+")
-_STANZA = re.compile(r"\n{2,}")
-_LINE_CHARS = 75
-_TITLE_CHARS = 160
-_CAPTION_CHARS = 120
-_NO_ALT = "picture"
-_BODY = {"paragraph", "quote"}
 _LEADERS = re.compile(r"[ \t\u00a0]+")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """What the elements around say of the text: its kind, and how its white space counts."""
-
-    kind: BlockKind | None = None
-    sure: bool = False
-    level: int = 0
-    pre: bool = False
-    verse: bool = False
-    line: bool = False
-    initial: bool = False
-    link: bool = False
 
 
 class Walk:
@@ -58,12 +37,12 @@ class Walk:
         self._linked = 0
         self._start_page = page
         self._anchors: list[str] = []
-        self._place = _Place()
+        self._place = Place()
         self._alt = ""
 
     def over(self, root: Element, kind: BlockKind | None = None) -> None:
         """Add the units of `root`; all of them are of `kind` where one is given."""
-        places = [_Place(kind=kind, sure=kind is not None)]
+        places = [Place(kind=kind, sure=kind is not None)]
         self._place = places[0]
         events = etree.iterwalk(root, events=("start", "end"))
         for event, element in events:
@@ -97,7 +76,7 @@ class Walk:
         if not "".join(self._held).strip():
             self._start_page = self.page
 
-    def _enter(self, element: Element, tag: str, around: _Place) -> _Place:
+    def _enter(self, element: Element, tag: str, around: Place) -> Place:
         """Return the place inside an element; a block closes the text before it."""
         role = role_of(element, tag)
         block = tag in _BLOCKS
@@ -105,13 +84,13 @@ class Walk:
         line = block and around.verse and tag in {"div", "p", "li"} and _is_line(element, role)
         if line:
             self._break()
-        elif block:
+        elif (block and tag != "dd") or tag == "dt":
             self._close()
         if tag == "br":
             self._held.append("\n")
         elif tag in {"img", "image"}:
-            self._alt = tidied(element.get("alt") or "") or _NO_ALT
-        elif tag in {"td", "th"}:
+            self._alt = tidied(element.get("alt") or "") or NO_ALT
+        elif tag in {"td", "th", "dd"}:
             self._held.append(" ")
         for key in ("id", "name"):
             if value := element.get(key):
@@ -124,7 +103,7 @@ class Walk:
         if before and not before.endswith("\n"):
             self._held.append("\n")
 
-    def _inside(self, element: Element, role: Role, tag: str, around: _Place) -> _Place:
+    def _inside(self, element: Element, role: Role, tag: str, around: Place) -> Place:
         place = replace(around, line=False)
         if not around.sure and role.kind is not None:
             place = replace(place, kind=role.kind, sure=role.sure)
@@ -140,10 +119,9 @@ class Walk:
             place = replace(place, pre=True)
         if role.verse:
             place = replace(place, verse=True)
-        if role.heading and not place.level and len(text_of(element)) <= _TITLE_CHARS:
+        if role.heading and not place.level and len(text_of(element)) <= TITLE_CHARS:
             place = replace(place, level=role.heading)
-        place = replace(place, initial=role.initial)
-        return place
+        return replace(place, initial=role.initial)
 
     def _take(self, text: str | None) -> None:
         if not text:
@@ -168,11 +146,11 @@ class Walk:
         place = self._place
         if self._alt:
             alt, self._alt = self._alt, ""
-            if place.kind is None and not place.level and _is_caption(text, alt):
+            if place.kind is None and not place.level and is_caption(text, alt):
                 place = replace(place, kind="caption")
                 # A photographer's name may stand above the caption itself.
-                self._alt = "" if bare(text) == bare(alt) or alt == _NO_ALT else alt
-        for n, part in enumerate(_split(text, place)):
+                self._alt = "" if bare(text) == bare(alt) or alt == NO_ALT else alt
+        for n, part in enumerate(pieces(text, place)):
             self.units.append(
                 Unit(
                     kind=part[0],
@@ -187,14 +165,6 @@ class Walk:
             )
 
 
-def _is_caption(text: str, alt: str) -> bool:
-    """Tell whether the words beside or right below a picture are its caption."""
-    words = " ".join(text.split())
-    if len(words) > _CAPTION_CHARS:
-        return False
-    return bare(words) == bare(alt) or not ends_sentence(words)
-
-
 def _group_level(element: Element) -> int:
     """Return the highest level among the headings of a group."""
     return min((_HEADINGS[each.tag] for each in element.iter(*_HEADINGS)), default=2)
@@ -205,69 +175,3 @@ def _is_line(element: Element, role: Role) -> bool:
     if role.stanza:
         return False
     return not any(each.tag == "br" or each.tag in _BLOCKS for each in element.iterdescendants())
-
-
-def _split(text: str, place: _Place) -> Iterator[tuple[BlockKind, str]]:
-    """Give kind and text of each unit in the text of one block."""
-    if place.level and (place.kind is None or not place.sure):
-        yield "heading", tidied(" ".join(text.split()))
-        return
-    kind = place.kind
-    for part in _STANZA.split(tidied(text)):
-        lines = [line for line in part.split("\n") if line.strip()]
-        if not lines:
-            continue
-        if kind in {None, "quote"} and len(lines) > 1:
-            if place.verse or _are_lines(lines):
-                yield kind or "quote", "\n".join(lines)
-                continue
-            if place.pre or max(map(len, lines)) <= _LINE_CHARS:
-                yield kind or "paragraph", " ".join(lines)
-                continue
-            # Long pieces between single breaks are paragraphs that somebody broke by hand.
-            for line in lines:
-                yield kind or "paragraph", line
-            continue
-        joined = "\n".join(lines) if place.verse else " ".join(lines)
-        yield kind or ("quote" if place.verse else "paragraph"), joined
-
-
-def _are_lines(lines: Sequence[str]) -> bool:
-    """Tell whether breaks make lines of verse or of an address: short, and capitals mostly."""
-    if max(map(len, lines)) > _LINE_CHARS:
-        return False
-    starts = sum(line.lstrip("\"'“‘(«„¿¡—-")[:1].isupper() for line in lines)
-    ragged = len(lines) < 4 or max(map(len, lines[:-1])) - min(map(len, lines[:-1])) > 8
-    return starts >= 0.6 * len(lines) or ragged
-
-
-def with_titles(units: Sequence[Unit], titles: Sequence[tuple[str, str, int]]) -> list[Unit]:
-    """Return the units with the navigation's (anchor, title, level) as headings.
-
-    A short unit that reads like the title becomes the heading; where none does, one is put in.
-    Levels are left as they are where the page has headings of its own.
-    """
-    wanted = {anchor: (title, level) for anchor, title, level in titles}
-    found: list[Unit] = []
-    for at, unit in enumerate(units):
-        for anchor in unit.anchors:
-            title, level = wanted.pop(anchor, ("", 0))
-            if not title:
-                continue
-            near = units[at : at + 4]
-            if any(each.kind == "heading" for each in near[:3]) or unit.sure:
-                continue
-            same = next((each for each in near if _reads_like(each, title)), None)
-            if same is not None:
-                same.kind, same.level = "heading", level
-            elif unit.kind in _BODY:
-                found.append(Unit(kind="heading", text=title, level=level, page=unit.page))
-        found.append(unit)
-    return found
-
-
-def _reads_like(unit: Unit, title: str) -> bool:
-    own, other = bare(unit.text), bare(title)
-    if unit.sure or unit.kind not in _BODY or len(unit.text) > _TITLE_CHARS:
-        return False
-    return bool(own) and (own == other or own in other or other in own)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from data.text import CJK, ends_sentence, is_cjk
 
@@ -95,7 +96,7 @@ def columns(line: str) -> int:
 def _gaps(lines: Sequence[str]) -> list[tuple[int, int]]:
     """Return, for each filled line but the last, its place and the blank lines below it."""
     places = [at for at, line in enumerate(lines) if line.strip()]
-    return [(a, b - a - 1) for a, b in zip(places, places[1:], strict=False)]
+    return [(a, b - a - 1) for a, b in pairwise(places)]
 
 
 def strips_of(lines: Sequence[str], layout: Layout) -> list[Strip]:
