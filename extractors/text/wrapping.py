@@ -68,7 +68,10 @@ def layout_of(lines: Sequence[str]) -> Layout:
         wrapped
         and len(gaps) > 10
         and sum(gap > 0 for _, gap in gaps) >= _DOUBLED_SHARE * len(gaps)
-        and sum(ends_sentence(lines[at]) for at in ones) < 0.5 * len(ones)
+        and (
+            sum(ends_sentence(lines[at]) for at in ones) < 0.5 * len(ones)
+            or 0.05 * len(filled) < sum(map(_opens_wide, filled)) < 0.6 * len(filled)
+        )
     )
     counted = Counter(gap for _, gap in gaps if gap > doubled)
     indents = Counter(len(line) - len(line.lstrip()) for line in filled)
@@ -85,6 +88,11 @@ def layout_of(lines: Sequence[str]) -> Layout:
         and 0.03 * len(filled) < deeper < 0.6 * len(filled),
         cjk=cjk,
     )
+
+
+def _opens_wide(line: str) -> bool:
+    """Tell whether the line has the indent of a Chinese paragraph."""
+    return _WIDE_INDENT.match(line) is not None
 
 
 def columns(line: str) -> int:
