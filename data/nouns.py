@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 SourceKind = Literal["book", "podcast", "dataset", "text"]
 BlockKind = Literal[
@@ -24,6 +24,8 @@ BlockKind = Literal[
 ]
 Origin = Literal["spoken", "given", "generated", "template", "curated"]
 Split = Literal["train", "validation", "test"]
+# Arrow batches with the columns of data/exchanges.py, read as they are asked for.
+ExchangeBatches: TypeAlias = Iterable[Any]
 
 
 def content_id(*parts: object) -> str:
@@ -41,6 +43,7 @@ class Source:
     """A thing the user pointed at: one file or one hub dataset, with its place in the ledger.
 
     `rights` are in a form of `data/rights.py`, `rights_basis` tells who said so.
+    `mix_share` is set on a dataset that is not the persona's: its share of what is trained on.
     """
 
     id: str
@@ -56,6 +59,7 @@ class Source:
     living: bool | None = None
     consent: str | None = None
     withdrawn_at: datetime | None = None
+    mix_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +120,7 @@ class Passage:
     context: str | None = None
     thread_id: str | None = None
     system: str | None = None
+    source_row: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +279,11 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """What a step gives back: new rows of any table, verdicts and marks among them."""
+    """What a step gives back: new rows of any table, verdicts and marks among them.
+
+    A dataset's exchanges come as batches that are still to be read, and `told` says in a few words
+    how its rows were understood.
+    """
 
     documents: Sequence[Document] = ()
     blocks: Sequence[Block] = ()
@@ -282,3 +291,5 @@ class Rows:
     questions: Sequence[Question] = ()
     verdicts: Sequence[Verdict] = ()
     requests: Sequence[Request] = ()
+    exchanges: ExchangeBatches | None = None
+    told: str = ""

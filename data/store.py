@@ -7,7 +7,7 @@ writer holds the file for one transaction, a reader for one query, and each wait
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -20,6 +20,8 @@ from data.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLock
 
 FILE = "memoirist.duckdb"
 SQL = Path(__file__).parent / "sql"
+# What does not fit goes to disk beside the file: a laptop has other things to do as well.
+MEMORY_LIMIT = "1500MB"
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -27,9 +29,9 @@ KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
     nouns.Source: ("sources", ("id",)),
     nouns.Document: ("documents", ("id",)),
     nouns.Block: ("blocks", ("id",)),
-    nouns.Passage: ("passages", ("id",)),
-    nouns.Question: ("questions", ("id",)),
-    nouns.Pair: ("pairs", ("id",)),
+    nouns.Passage: ("cut_passages", ("id",)),
+    nouns.Question: ("asked_questions", ("id",)),
+    nouns.Pair: ("made_pairs", ("id",)),
     nouns.Verdict: ("verdicts", ("subject_id", "subject", "rule")),
     nouns.Conversation: ("conversations", ("id", "dataset_id")),
     nouns.Dataset: ("datasets", ("id",)),
@@ -40,6 +42,9 @@ KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
     nouns.GroupSplit: ("splits", ("group_id",)),
     nouns.Done: ("done", ("subject_id", "step")),
 }
+# The views that show these rows beside the exchanges of datasets, which are read where nothing else
+# is asked for.
+_VIEWS = {"cut_passages": "passages", "asked_questions": "questions", "made_pairs": "pairs"}
 T = TypeVar("T")
 _NUMERIC = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT"} | {
     "FLOAT",
@@ -92,6 +97,35 @@ class Transaction:
     def execute(self, sql: str, parameters: Sequence[object] | None = None) -> None:
         """Run one statement of ours inside the transaction."""
         self.connection.execute(sql, parameters)
+
+    def fetch(self, sql: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+        """Return the rows of one statement as it sees the transaction."""
+        return self.connection.execute(sql, parameters).fetchall()
+
+    def run(self, name: str, values: Mapping[str, object]) -> None:
+        """Run the statements of one file of data/sql, each with the `values` that it names."""
+        for each in self.connection.extract_statements(statement(name)):
+            chosen = {key: values[key] for key in each.named_parameters}
+            self.connection.execute(each, chosen)
+
+    def insert_arrow(
+        self, reader: pa.RecordBatchReader, sql: str, values: Mapping[str, object]
+    ) -> None:
+        """Run a statement that reads `incoming`, the batches of `reader`, as they come."""
+        self.connection.register("incoming", reader)
+        # Keeping the order of a million rows costs memory, and each row carries its number.
+        self.connection.execute("SET preserve_insertion_order = false")
+        try:
+            chosen = {key: value for key, value in values.items() if f"${key}" in sql}
+            self.connection.execute(sql, chosen)
+        finally:
+            self.connection.execute("SET preserve_insertion_order = true")
+            self.connection.unregister("incoming")
+
+
+def statement(name: str) -> str:
+    """Return the text of one file of data/sql."""
+    return (SQL / f"{name}.sql").read_text("utf-8")
 
 
 def _plain(value: object) -> object:
@@ -185,10 +219,16 @@ class Store:
         """Return the rows of one reading statement as dictionaries."""
         return self.query(sql, parameters).to_pylist()  # type: ignore[no-any-return]
 
-    def nouns(self, noun: type[T], where: str = "true", *parameters: object) -> list[T]:
-        """Return the rows of one noun's table under a condition, in the table's order."""
+    def nouns(
+        self, noun: type[T], where: str = "true", *parameters: object, own: bool = False
+    ) -> list[T]:
+        """Return the rows of one noun's table under a condition, in the table's order.
+
+        With `own`, without the exchanges of datasets, of which there may be millions.
+        """
         names = ", ".join(f'"{field.name}"' for field in fields(noun))  # type: ignore[arg-type]
         table = KEYS[noun][0]
+        table = table if own else _VIEWS.get(table, table)
         found = self.rows(f"SELECT {names} FROM {table} WHERE {where}", parameters)
         return [noun(**row) for row in found]
 
@@ -206,7 +246,10 @@ class Store:
                     str(self.path),
                     read_only=read_only,
                     # A user's SELECT reads the tables, not the machine's files, and writes none.
-                    config={"enable_external_access": "false"} if read_only else {},
+                    config={
+                        "memory_limit": MEMORY_LIMIT,
+                        "enable_external_access": str(not read_only).lower(),
+                    },
                 )
             except duckdb.IOException as error:
                 if not any(word in str(error) for word in _LOCK_WORDS):

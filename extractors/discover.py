@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 from data.errors import SourceMissing, SourceUnreadable
 from data.nouns import Source, content_id
@@ -18,14 +19,21 @@ _WILD = re.compile(r"[*?\[]")
 _SHARED_NAME = re.compile(r"^(transcript|captions?|subtitles?|episode|book|index|main)\b", re.I)
 _STORE = "memoirist.duckdb"
 _CHUNK_BYTES = 1 << 20
+_HUB = "hf://"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One file that an extractor reads, and its format."""
+    """One file or hub dataset that an extractor reads, and its format."""
 
     path: Path
     format: str
+    pointer: str | None = None
+
+    @property
+    def location(self) -> str:
+        """Return where it lies, as its source says it."""
+        return self.pointer or printable(self.path.expanduser().resolve())
 
 
 def discover(pointers: Sequence[str]) -> list[Found]:
@@ -34,19 +42,17 @@ def discover(pointers: Sequence[str]) -> list[Found]:
     Raise SourceMissing where nothing lies, SourceUnreadable for a folder without a readable file
     and for a file of an unknown format.
     """
-    found: dict[Path, Found] = {}
+    found: dict[str, Found] = {}
     for pointer in pointers:
         for each in _behind(pointer):
-            found.setdefault(each.path.resolve(), each)
+            found.setdefault(each.pointer or str(each.path.resolve()), each)
     return list(found.values())
 
 
 def _behind(pointer: str) -> list[Found]:
-    if pointer.startswith("hf://"):
-        raise SourceUnreadable(
-            f"the hub dataset {pointer!r} cannot be read yet",
-            "download it and point at its .jsonl file",
-        )
+    if pointer.startswith(_HUB):
+        load("extractors.dataset.hub:parse")(pointer)
+        return [Found(path=Path(pointer), format="dataset", pointer=pointer)]
     if not pointer.strip():
         raise SourceMissing("an empty name is no source", "name a file, a folder or a pattern")
     path = _at_home(pointer)
@@ -108,7 +114,12 @@ def _looked_for() -> str:
 
 
 def read_source(found: Found, added_at: datetime) -> Source:
-    """Return the source of one file; raise SourceMissing or, where it is empty, unreadable."""
+    """Return the source of one file; raise SourceMissing or, where it is empty, unreadable.
+
+    A hub dataset's source is what its pointer means there today.
+    """
+    if found.pointer is not None:
+        return cast("Source", load("extractors.dataset.hub:hub_source")(found.pointer, added_at))
     path = found.path.expanduser().resolve()
     if printable(path) != str(path):
         raise SourceUnreadable(

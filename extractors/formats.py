@@ -121,10 +121,19 @@ FORMATS = (
         names="extractors.transcript.extract:names",
     ),
     Format(
-        name="messages",
+        name="dataset",
         kind="dataset",
-        suffixes=(".jsonl", ".json"),
-        extractor="extractors.dataset.messages:extract_messages",
+        suffixes=(
+            ".jsonl",
+            ".json",
+            ".ndjson",
+            ".parquet",
+            ".arrow",
+            ".feather",
+            ".csv",
+            ".tsv",
+        ),
+        extractor="extractors.dataset.extract:extract_dataset",
     ),
     Format(
         name="epub",

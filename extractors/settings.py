@@ -59,3 +59,14 @@ class ExtractSettings(BaseModel):
     turn_max_words: int = Field(
         200, ge=1, description="Words after which a nameless turn ends at the next sentence."
     )
+    # What datasets hang on stands under [sources] and [persona]; the flow fills it in.
+    columns: dict[str, str] = Field(
+        default_factory=dict, exclude=True, description="Filled in from sources.map."
+    )
+    text_as: Literal["interview", "completion"] = Field(
+        "interview", exclude=True, description="Filled in from sources.text_as."
+    )
+    fill: dict[str, str] = Field(
+        default_factory=dict, exclude=True, description="Filled in from sources.fill."
+    )
+    persona: str = Field("", exclude=True, description="Filled in from persona.name.")

@@ -19,10 +19,12 @@ from flows.splitting import persona_language
 if TYPE_CHECKING:
     from generators.interview import Asked
 
+# A source row is an exchange that an earlier dataset holds; it has its question.
 _DUE = (
-    "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
+    "source_row IS NULL AND id NOT IN"
+    " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
     " AND step IN ('gate', 'dedupe'))"
-    " AND id NOT IN (SELECT passage_id FROM questions WHERE origin IN {origins})"
+    " AND id NOT IN (SELECT passage_id FROM asked_questions WHERE origin IN {origins})"
     " AND id NOT IN (SELECT subject_id FROM done WHERE step = 'ask' AND fingerprint = ?)"
     " ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
 )
@@ -64,7 +66,9 @@ def _ask_offline(context: Context) -> str:
     lang = persona_language(context)
     version = load_templates(lang).version if lang in offline_languages() else "none"
     mark = fingerprint("template", version)
-    due = context.workspace.store.nouns(Passage, _DUE.format(origins=_REAL_OR_GENERATED), mark)
+    due = context.workspace.store.nouns(
+        Passage, _DUE.format(origins=_REAL_OR_GENERATED), mark, own=True
+    )
     if not due:
         return ""
     rows = context.call(
@@ -113,13 +117,15 @@ async def _ask_llm(context: Context) -> str:
     version = load_prompt(lang, settings.prompt).version
     # A finished interview needs no server: the model is the recipe's, or the one asked last.
     known = settings.model or store.value(
-        "SELECT model FROM questions WHERE origin = 'generated' ORDER BY rowid DESC LIMIT 1"
+        "SELECT model FROM asked_questions WHERE origin = 'generated' ORDER BY rowid DESC LIMIT 1"
     )
-    if known and not store.nouns(Passage, _DUE.format(origins=_REAL), _mark(known, version)):
+    if known and not store.nouns(
+        Passage, _DUE.format(origins=_REAL), _mark(known, version), own=True
+    ):
         return ""
     endpoint = await probe(settings)
     mark = _mark(endpoint.model, version)
-    due = store.nouns(Passage, _DUE.format(origins=_REAL), mark)
+    due = store.nouns(Passage, _DUE.format(origins=_REAL), mark, own=True)
     if not due:
         return ""
     arrivals = interview(due, context.recipe.persona.name, settings, context.now, endpoint)

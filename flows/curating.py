@@ -6,15 +6,17 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 
-from data import curate
+from data import curate, exchanges
 from data.compose import Composed, compose
 from data.errors import NothingToDo
 from data.nouns import Dataset, Done, GroupSplit, Pair, Passage, Question, Split, Verdict
 from flows.context import Context, fingerprint
 from flows.splitting import persona_language
 
+# Of the passages that are cut: the exchanges of datasets are judged by themselves, in SQL.
 _LIVE = (
-    "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
+    "source_row IS NULL AND id NOT IN"
+    " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
     " AND step IN ('gate', 'dedupe'))"
     " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
 )
@@ -25,7 +27,12 @@ _SUPERSEDE = (
     " 'superseded' AS rule, false AS keep,"
     " 'an earlier dataset holds it; today its passage has another or none' AS reason,"
     " ?::TIMESTAMPTZ AS created_at, 'nothing' AS next_step, 'curate' AS step, source_id"
-    " FROM pairs WHERE NOT list_contains(?, id)"
+    " FROM made_pairs WHERE NOT list_contains(?, id)"
+)
+# Ids of exchanges hang on their content; the sum of their hashes needs no order.
+_EXCHANGES = (
+    "SELECT (count(*), bit_xor(md5_number_lower(id)), (SELECT list((id, withdrawn_at, mix_share)"
+    " ORDER BY id) FROM sources WHERE kind = 'dataset'))::VARCHAR FROM exchanges"
 )
 _ORDER = "(SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
 
@@ -35,35 +42,44 @@ def curate_pairs(context: Context) -> None:
     store = context.workspace.store
     lang = persona_language(context)
     mark = fingerprint(
-        store.value(f"SELECT {_CONTENT.format('passages')} FROM passages WHERE {_LIVE}"),
-        store.value("SELECT md5(string_agg(id, ',' ORDER BY rowid)) FROM questions"),
+        store.value(f"SELECT {_CONTENT.format('cut_passages')} FROM cut_passages WHERE {_LIVE}"),
+        store.value("SELECT md5(string_agg(id, ',' ORDER BY rowid)) FROM asked_questions"),
+        store.value(_EXCHANGES),
         context.recipe.curate.model_dump_json(),
         lang,
     )
     if context.is_done("*", "curate", mark):
         return
     with context.timed() as seconds:
-        passages = store.nouns(Passage, f"{_LIVE} ORDER BY {_ORDER}")
-        questions = store.nouns(Question, "true ORDER BY rowid")  # the newest last
+        passages = store.nouns(Passage, f"{_LIVE} ORDER BY {_ORDER}", own=True)
+        questions = store.nouns(Question, "true ORDER BY rowid", own=True)  # the newest last
         step = partial(_curate, context, passages, questions, lang)
         pairs, verdicts = context.call("curate", f"{len(passages)} passages", step)
         with store.writing() as tx:
             # What a dataset holds stays, or the way back from it would be lost.
             tx.execute(
-                "DELETE FROM pairs WHERE id NOT IN (SELECT unnest(pair_ids) FROM conversations)"
+                "DELETE FROM made_pairs WHERE id NOT IN"
+                " (SELECT unnest(pair_ids) FROM conversations)"
             )
             tx.execute("DELETE FROM verdicts WHERE step = 'curate'")
             tx.upsert(pairs)
             tx.upsert(verdicts)
             tx.execute(_SUPERSEDE, [context.now, [pair.id for pair in pairs]])
+            exchanges.judge(tx, context.now)
             tx.upsert([Done(subject_id="*", step="curate", fingerprint=mark)])
-    context.count("curate", len(pairs))
-    dropped = Counter(v.rule for v in verdicts if v.subject == "pairs" and not v.keep)
-    told = ", ".join(f"{n} {rule}" for rule, n in dropped.most_common(5))
+    found = int(store.value("SELECT count(*) FROM pairs"))
+    rows = store.rows(
+        "SELECT rule, count(*) AS n FROM verdicts WHERE subject = 'pairs' AND NOT keep"
+        " AND step IN ('curate', 'judge') AND rule <> 'superseded' GROUP BY rule ORDER BY n DESC"
+    )
+    dropped = Counter({row["rule"]: int(row["n"]) for row in rows})
+    superseded = "SELECT count(*) FROM verdicts WHERE rule = 'superseded' AND subject = 'pairs'"
+    found -= int(store.value(superseded))
+    context.count("curate", found)
+    told = ", ".join(f"{n:,} {rule}" for rule, n in dropped.most_common(5))
     context.report.step(
         "curate",
-        f"{len(pairs) - dropped.total():,} of {len(pairs):,} pairs kept"
-        + (f" ({told})" if told else ""),
+        f"{found - dropped.total():,} of {found:,} pairs kept" + (f" ({told})" if told else ""),
         seconds(),
     )
 
@@ -108,7 +124,7 @@ def compose_dataset(context: Context) -> Dataset:
     system = context.recipe.persona.system_prompt(persona_language(context))
     kept = (
         "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep"
-        " AND step = 'curate')"
+        " AND step IN ('curate', 'judge'))"
         " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
     )
     mark = fingerprint(

@@ -8,11 +8,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from data import exchanges, personal
 from data.errors import SourceError, SourceMissing
 from data.nouns import Block, Document, Done, Rows, Source, Verdict, content_id
+from data.personal import CANDIDATE
 from data.store import Transaction
 from data.text import detect_language
-from extractors import Found, discover, extract, read_source
+from extractors import ExtractSettings, Found, discover, extract, read_source
 from extractors.discover import missing, printable
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.ledger import warn_of_obstacles, with_rights
@@ -34,7 +36,7 @@ def extract_sources(
             _extract_one(context, each)
         except SourceError as error:
             refused[each] = error
-            _refuse(context, each.path, error)
+            _refuse(context, each.location, error)
     for pointer, several in found.items():
         faults = [refused[each] for each in several if each in refused]
         if several and len(faults) == len(several):
@@ -60,14 +62,14 @@ def _discovered(
             found[pointer] = discover([pointer])
         except SourceError as error:
             failures[pointer] = error
-            if _known_at(context, Path(pointer)) is not None:
-                _refuse(context, Path(pointer), error)
+            if _known_at(context, pointer) is not None:
+                _refuse(context, pointer, error)
     for gone in _gone(context, list(found)):
         failures[gone.location] = SourceMissing(
             missing(gone.location).what,
             f"put it back, or take its rows out: `memoirist withdraw {gone.id}`",
         )
-        _refuse(context, Path(gone.location), failures[gone.location])
+        _refuse(context, gone.location, failures[gone.location])
     return found, failures
 
 
@@ -104,8 +106,13 @@ def _extract_one(context: Context, found: Found) -> None:
             f" `memoirist withdraw --undo {known.id}` takes it back in"
         )
         return
-    settings = context.recipe.sources.extract
-    mark = fingerprint(known.sha256, settings.model_dump_json(exclude={"workers"}), found.format)
+    settings = _settings(context)
+    mark = fingerprint(
+        known.sha256,
+        settings.model_dump_json(exclude={"workers"}),
+        found.format,
+        *([_dataset_mark(context)] if known.kind == "dataset" else []),
+    )
     if context.is_done(known.id, "extract", mark):
         known = with_rights(known, (), context.recipe.sources.ledger)
         refused = "SELECT count(*) FROM verdicts WHERE subject = 'sources' AND subject_id = ?"
@@ -125,6 +132,9 @@ def _extract_one(context: Context, found: Found) -> None:
             lambda done, total: advance(done, total, label),
         )
         rows = context.call("extract", label, step)
+    if rows.exchanges is not None:
+        _take_exchanges(context, known, rows, mark)
+        return
     rows = replace(rows, documents=_with_languages(rows.documents, rows.blocks))
     known = with_rights(known, rows.blocks, context.recipe.sources.ledger)
     with store.writing() as tx:
@@ -138,13 +148,61 @@ def _extract_one(context: Context, found: Found) -> None:
     context.report.step("extract", f"{label}: {_describe(rows)}", seconds())
 
 
+def _settings(context: Context) -> ExtractSettings:
+    """Return the recipe's settings of the step, with what datasets hang on filled in."""
+    sources = context.recipe.sources
+    told = {
+        "columns": sources.map,
+        "text_as": sources.text_as,
+        "fill": sources.fill,
+        "persona": context.recipe.persona.name,
+    }
+    return sources.extract.model_copy(update=told)
+
+
+def _dataset_mark(context: Context) -> str:
+    sources = context.recipe.sources
+    return fingerprint(
+        sorted(sources.map.items()),
+        sources.text_as,
+        sorted(sources.fill.items()),
+        context.recipe.persona.name,
+        context.recipe.passages.mask_personal,
+    )
+
+
+def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str) -> None:
+    """Read a dataset's rows into the store as they come: a million of them fit no list."""
+    (document,) = rows.documents
+    batches = rows.exchanges or ()
+    if context.recipe.passages.mask_personal:
+        lang = document.lang or "en"
+        batches = exchanges.masked(batches, lambda text: personal.mask(text, lang), CANDIDATE)
+    source = with_rights(source, (), context.recipe.sources.ledger)
+    with context.timed() as seconds, context.workspace.store.writing() as tx:
+        _forget_extracted(tx, source.id)
+        taken = exchanges.take(tx, source, document.id, batches, context.now)
+        tx.upsert([source])
+        tx.upsert([document])
+        tx.upsert([Done(subject_id=source.id, step="extract", fingerprint=mark)])
+    context.count("extract", taken.exchanges)
+    told = f"{rows.told}; {_count(taken.rows, 'row')}, {_count(taken.exchanges, 'exchange')}"
+    if taken.refused:
+        rules = ", ".join(f"{n:,} {rule}" for rule, n, _ in taken.faults[:5])
+        told += f"; {_count(taken.refused, 'row')} refused ({rules})"
+    context.report.step("extract", f"{Path(source.location).name}: {told}", seconds())
+    if taken.faults:
+        context.report.note(taken.faults[0][2])
+
+
 def _describe(rows: Rows) -> str:
     kinds = Counter(block.kind for block in rows.blocks)
     told = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common(6))
     pages = max((block.page_last or block.page or 0 for block in rows.blocks), default=0)
     unit = f"{pages} pages" if pages else _count(len(rows.documents), "document")
     lost = f"; {_count(len(rows.verdicts), 'row')} refused" if rows.verdicts else ""
-    return f"{unit}, {_count(len(rows.blocks), 'block')} ({told}){lost}"
+    schema = f"{rows.told}; " if rows.told else ""
+    return f"{schema}{unit}, {_count(len(rows.blocks), 'block')} ({told}){lost}"
 
 
 def _identify(context: Context, source: Source) -> Source | None:
@@ -203,6 +261,7 @@ def _forget_extracted(tx: Transaction, source_id: str) -> None:
         [source_id],
     )
     tx.execute("DELETE FROM documents WHERE source_id = ?", [source_id])
+    exchanges.forget(tx, source_id)
     _clear_refusal(tx, source_id)
 
 
@@ -210,19 +269,24 @@ def _clear_refusal(tx: Transaction, source_id: str) -> None:
     tx.execute("DELETE FROM verdicts WHERE subject = 'sources' AND subject_id = ?", [source_id])
 
 
-def _known_at(context: Context, path: Path) -> Source | None:
+def _location(place: str) -> str:
+    return place if "://" in place else printable(Path(place).expanduser().resolve())
+
+
+def _known_at(context: Context, place: str) -> Source | None:
     """Return the source that an earlier build took from a place."""
     store = context.workspace.store
-    location = printable(path.expanduser().resolve())
+    location = _location(place)
     found = store.nouns(Source, "location = ?", location) if store.path.exists() else []
     return found[0] if found else None
 
 
-def _refuse(context: Context, path: Path, error: SourceError) -> None:
+def _refuse(context: Context, place: str, error: SourceError) -> None:
     """Write the verdict of a refused file; what an earlier build took from it stays as it is."""
     store = context.workspace.store
-    location = printable(path.expanduser().resolve())
-    source = _known_at(context, path) or (
+    location = _location(place)
+    path = Path(location)
+    source = _known_at(context, place) or (
         Source(
             id=content_id("refused", location),
             kind="text",

@@ -25,9 +25,11 @@ def _sources(context: Context, pointers: Sequence[str]) -> list[str]:
     store = context.workspace.store
     known = {s.location for s in store.nouns(Source)} if store.path.exists() else set()
     found = discover(pointers)
-    new = [each for each in found if str(each.path.resolve()) not in known]
+    new = [each for each in found if each.location not in known]
     lines = [f"sources   {len(found)}, {len(new)} of them not taken in yet"]
-    return lines + [f"          new: {each.path} ({each.format})" for each in new[:10]]
+    return lines + [
+        f"          new: {each.pointer or each.path} ({each.format})" for each in new[:10]
+    ]
 
 
 def _questions(context: Context) -> list[str]:

@@ -6,7 +6,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -77,6 +77,15 @@ class LedgerEntry(BaseModel):
         return None if told is None else checked(told)
 
 
+class Mixed(BaseModel):
+    """A dataset that is not the persona's: a share of what is trained on comes from it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = Field(description="A file or a hub id (hf://org/name).")
+    share: float = Field(gt=0, lt=1, description="Its share of the train conversations.")
+
+
 class SourcesSettings(BaseModel):
     """What is read, and how."""
 
@@ -88,6 +97,24 @@ class SourcesSettings(BaseModel):
     )
     ledger: list[LedgerEntry] = Field(
         default_factory=list, description="Rights and persons, as [[sources.ledger]] tables."
+    )
+    map: dict[str, str] = Field(
+        default_factory=dict,
+        description="A dataset's columns by part (system, question, context, answer, messages,"
+        " text), where they are not found: {question = 'instruction', answer = 'output'}.",
+    )
+    text_as: Literal["interview", "completion"] = Field(
+        "interview",
+        description="Raw text rows of datasets: asked about like prose, or learnt as they stand.",
+    )
+    fill: dict[str, str] = Field(
+        default_factory=dict,
+        description="What stands for {{author}} and other placeholders of datasets; {{name}} is"
+        " the persona's name.",
+    )
+    mix: list[Mixed] = Field(
+        default_factory=list,
+        description="Datasets that keep general abilities, as [[sources.mix]] tables.",
     )
     extract: ExtractSettings = Field(
         default_factory=ExtractSettings, description="How pages and transcripts are read."
@@ -179,7 +206,9 @@ def document_keys() -> str:
 
 
 def _describe(model: type[BaseModel], prefix: str, lines: list[str]) -> None:
-    plain = {k: f for k, f in model.model_fields.items() if not _is_table(f.annotation)}
+    plain = {
+        k: f for k, f in model.model_fields.items() if not _is_table(f.annotation) and not f.exclude
+    }
     if plain and prefix:
         lines += ["", f"[{prefix}]"]
     for key, field in plain.items():

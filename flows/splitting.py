@@ -46,8 +46,12 @@ def persona_language(context: Context) -> str:
     if context.recipe.persona.lang != "auto":
         return context.recipe.persona.lang
     found = context.workspace.store.value(
-        "SELECT d.lang FROM documents d JOIN blocks b ON b.document_id = d.id"
-        " WHERE d.lang <> 'und' GROUP BY d.lang ORDER BY sum(length(b.text)) DESC, d.lang LIMIT 1"
+        # About six characters a word, for the exchanges of datasets, which are too many to measure.
+        "SELECT d.lang FROM documents d JOIN sources s ON s.id = d.source_id JOIN ("
+        " SELECT document_id, sum(length(text)) AS size FROM blocks GROUP BY document_id UNION ALL"
+        " SELECT document_id, sum(n_words) * 6 FROM exchanges GROUP BY document_id"
+        ") t ON t.document_id = d.id WHERE d.lang <> 'und' AND s.mix_share IS NULL"
+        " GROUP BY d.lang ORDER BY sum(t.size) DESC, d.lang LIMIT 1"
     )
     return str(found or "en")
 
@@ -81,7 +85,7 @@ def _split_source(context: Context, source: Source) -> None:
     parts = context.call("split", source.title or source.id, step)
     rows = [passage for part in parts for passage in part.passages]
     with store.writing() as tx:
-        tx.execute("DELETE FROM passages WHERE source_id = ?", [source.id])
+        tx.execute("DELETE FROM cut_passages WHERE source_id = ?", [source.id])
         tx.execute(
             "DELETE FROM verdicts WHERE subject = 'passages' AND source_id = ? AND"
             " NOT list_contains(?, subject_id)",
@@ -89,8 +93,8 @@ def _split_source(context: Context, source: Source) -> None:
         )
         # What was really asked follows its passage; what was paid for is kept.
         tx.execute(
-            "DELETE FROM questions WHERE origin IN ('spoken', 'given')"
-            " AND passage_id NOT IN (SELECT id FROM passages)"
+            "DELETE FROM asked_questions WHERE origin IN ('spoken', 'given')"
+            " AND passage_id NOT IN (SELECT id FROM cut_passages)"
         )
         tx.upsert(rows)
         tx.upsert([question for part in parts for question in part.questions])
@@ -110,9 +114,7 @@ def _split_all(
     parts: list[Rows] = []
     for document in documents:
         mine = blocks[document.id]
-        if source.kind == "dataset":
-            parts.append(turns.split_conversation(document, mine, now))
-        elif source.kind == "podcast":
+        if source.kind == "podcast":
             parts.append(_split_episode(context, document, mine))
         else:
             parts.append(_split_book(context, source, document, mine))
@@ -177,8 +179,10 @@ def _gate_source(context: Context, source: Source, lang: str) -> None:
     mark = _passages_mark(context, source.id, settings.model_dump_json(), lang)
     if context.is_done(source.id, "gate", mark):
         return
-    mine = store.nouns(Passage, "source_id = ? ORDER BY document_id, ord", source.id)
-    step = partial(gates.gate, mine, source.kind, lang, settings, context.now)
+    mine = store.nouns(Passage, "source_id = ? ORDER BY document_id, ord", source.id, own=True)
+    # What is cut from a dataset is raw text, and judged as such.
+    kind = "text" if source.kind == "dataset" else source.kind
+    step = partial(gates.gate, mine, kind, lang, settings, context.now)
     verdicts = context.call("gate", source.title or source.id, step)
     with store.writing() as tx:
         replace_verdicts(tx, verdicts, "gate", [source.id], lambda _: source.id)
@@ -199,10 +203,11 @@ def _drop_duplicates(context: Context) -> None:
         return
     mine = store.nouns(
         Passage,
-        "source_id IN (SELECT id FROM sources WHERE kind <> 'dataset' AND withdrawn_at IS NULL)"
-        " AND id NOT IN"
+        "source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
+        " AND source_row IS NULL AND id NOT IN"
         " (SELECT subject_id FROM verdicts WHERE step = 'gate' AND NOT keep)"
         " ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord",
+        own=True,
     )
     source_of = {passage.id: passage.source_id for passage in mine}
     verdicts = context.call("dedupe", "passages", partial(gates.duplicates, mine, context.now))
@@ -214,7 +219,7 @@ def _drop_duplicates(context: Context) -> None:
 
 def _passages_mark(context: Context, source_id: str | None, *settings: str) -> str:
     content = context.workspace.store.value(
-        "SELECT md5(string_agg(id, ',' ORDER BY id)) FROM passages WHERE ? IS NULL"
+        "SELECT md5(string_agg(id, ',' ORDER BY id)) FROM cut_passages WHERE ? IS NULL"
         " OR source_id = ?",
         source_id,
         source_id,

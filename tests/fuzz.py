@@ -115,6 +115,8 @@ def attempt(path: Path) -> str:
     try:
         source: Source = read_source(discover([str(path)])[0], now)
         rows = extract(source, ExtractSettings(workers=1))
+        for _ in rows.exchanges or ():
+            pass
         for document in rows.documents:
             mine = [block for block in rows.blocks if block.document_id == document.id]
             split_prose(document, mine, PassageSettings.model_validate({}), now)

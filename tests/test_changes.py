@@ -208,7 +208,7 @@ def test_what_an_earlier_dataset_holds_can_still_be_traced(
     before = store.rows("SELECT pair_id, answer FROM lineage WHERE dataset_id = ?", [first])
     context.recipe.curate.min_score = 0.99
     with store.writing() as tx:
-        tx.execute("DELETE FROM questions WHERE rowid % 2 = 0")
+        tx.execute("DELETE FROM asked_questions WHERE rowid % 2 = 0")
     context.changed.clear()
     curate_pairs(context)
     after = store.rows("SELECT pair_id, answer FROM lineage WHERE dataset_id = ?", [first])

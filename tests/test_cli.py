@@ -142,7 +142,7 @@ def test_a_bad_source_beside_a_good_one_is_a_verdict_and_a_warning(
         (["merge"], "no dataset"),
         (["extract", EXCHANGES, "--recipe", "missing.toml"], "missing.toml"),
         (["extract", EXCHANGES, "--set", "train.rnak=3"], "rank"),
-        (["extract", "hf://org/name"], "hf://org/name"),
+        (["extract", "hf://name"], "hf://name"),
     ],
 )
 def test_what_cannot_be_done_yet_says_what_to_do(

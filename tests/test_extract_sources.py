@@ -28,7 +28,7 @@ def test_folder_gives_known_files_sorted(folder: Path) -> None:
     assert [(each.path.name, each.format) for each in found] == [
         ("a.txt", "text"),
         ("b.vtt", "vtt"),
-        ("c.jsonl", "messages"),
+        ("c.jsonl", "dataset"),
     ]
 
 
@@ -50,8 +50,8 @@ def test_unknown_formats_name_the_known_ones(folder: Path) -> None:
     bare.mkdir()
     with pytest.raises(SourceUnreadable, match=r"the folder '.*bare' holds no.*\.vtt"):
         discover([str(bare)])
-    with pytest.raises(SourceUnreadable, match=r"'hf://owner/name'"):
-        discover(["hf://owner/name"])
+    with pytest.raises(SourceMissing, match=r"'hf://owner' is no hub dataset; write hf://org"):
+        discover(["hf://owner"])
 
 
 def test_source_id_follows_the_bytes_alone(tmp_path: Path) -> None:

@@ -1,0 +1,111 @@
+-- The rows of datasets are question and answer already. They stand once, in `exchanges`, and what
+-- is cut from books and talks, asked and paired stands in tables of its own; the views of the
+-- contract show both. A later migration that adds a column to one of the three tables makes its
+-- view again.
+CREATE TABLE exchanges (
+    id VARCHAR NOT NULL, source_id VARCHAR NOT NULL, document_id VARCHAR NOT NULL,
+    source_row BIGINT NOT NULL, ord INTEGER NOT NULL, thread_id VARCHAR, system VARCHAR,
+    -- zstd is smaller than the default and takes half its time on long texts.
+    question VARCHAR USING COMPRESSION zstd, answer VARCHAR USING COMPRESSION zstd,
+    n_words INTEGER, score DOUBLE, head UBIGINT, fault VARCHAR, reason VARCHAR, notes VARCHAR
+);
+
+ALTER TABLE sources ADD COLUMN mix_share DOUBLE;
+
+ALTER TABLE passages RENAME TO cut_passages;
+ALTER TABLE questions RENAME TO asked_questions;
+ALTER TABLE pairs RENAME TO made_pairs;
+ALTER TABLE cut_passages ADD COLUMN source_row BIGINT;
+
+CREATE VIEW passages AS
+FROM cut_passages
+UNION ALL BY NAME
+SELECT id, source_id, document_id, source_row::INTEGER AS ord,
+       coalesce(thread_id, id) AS group_id, answer AS text, n_words,
+       CASE WHEN question IS NULL THEN NULL ELSE 'assistant' END AS speaker,
+       coalesce(thread_id, id) AS thread_id, system, source_row
+FROM exchanges;
+
+-- A raw text has no question: it stands here with an empty one, and nobody is asked for another.
+CREATE VIEW questions AS
+FROM asked_questions
+UNION ALL BY NAME
+SELECT id, id AS passage_id, coalesce(question, '') AS text,
+       CASE WHEN question IS NULL THEN 'completion' ELSE 'real' END AS type, 'given' AS origin
+FROM exchanges;
+
+-- An exchange is a pair once its source has been curated.
+CREATE VIEW pairs AS
+FROM made_pairs
+UNION ALL BY NAME
+SELECT id, source_id, id AS passage_id, id AS question_id, coalesce(thread_id, id) AS group_id,
+       coalesce(thread_id, id) AS thread_id, ord, system, coalesce(question, '') AS question,
+       answer, 'given' AS origin, score
+FROM exchanges WHERE source_id IN (SELECT subject_id FROM done WHERE step = 'pair');
+
+-- What data/text.py makes harmless before any prompt and any ChatML. An ASCII text, told by its
+-- bytes being as many as its characters, hides no invisible ones.
+CREATE MACRO has_invisible(t) AS
+    CASE WHEN strlen(t) = length(t) THEN false ELSE regexp_matches(t,
+        '[\x{00ad}\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}-\x{2064}\x{2066}-\x{206f}\x{feff}\x{fff9}-\x{fffb}\x{e0000}-\x{e007f}]')
+    END;
+CREATE MACRO has_control(t) AS
+    CASE WHEN NOT contains(t, '<') AND NOT contains(t, '[') THEN false ELSE regexp_matches(
+        CASE WHEN strlen(t) = length(t) THEN t ELSE regexp_replace(t,
+            '[\x{00ad}\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}-\x{2064}\x{2066}-\x{206f}\x{feff}]', '', 'g') END,
+        '(?i)<\s*[|｜][^<>|｜\n]{1,40}[|｜]\s*>|<\s*/?\s*(?:start_of_turn|end_of_turn|start_of_image|bos|eos|pad|unk|s|mask|think|tool_call|tool_response|system|user|assistant)\s*>|\[\s*/?\s*(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\s*\]|<<\s*/?\s*SYS\s*>>')
+    END;
+-- The words of a text for comparing: lower case, without marks.
+CREATE MACRO normal_words(t) AS
+    trim(lower(regexp_replace(nfc_normalize(t), '[^\pL\pN]+', ' ', 'g')));
+-- The first three of them: cheap to find, and equal wherever all of them are. Few words give none.
+CREATE MACRO first_words(t) AS
+    regexp_replace(lower(regexp_extract(t, '[\pL\pN]+[^\pL\pN]+[\pL\pN]+[^\pL\pN]+[\pL\pN]+')),
+                   '[^\pL\pN]+', ' ', 'g');
+
+CREATE MACRO head_of(question, answer) AS
+    md5_number_lower(first_words(question) || chr(31) || first_words(answer));
+
+-- Coverage with the rows of datasets: what could not even become a row of a table counts by its
+-- verdict.
+CREATE OR REPLACE VIEW coverage AS
+WITH found AS (
+    SELECT id AS source_id, 'sources' AS subject, id FROM sources
+    UNION
+    SELECT source_id, 'documents', id FROM documents
+    UNION
+    SELECT d.source_id, 'blocks', b.id FROM blocks b JOIN documents d ON d.id = b.document_id
+    UNION
+    SELECT source_id, 'rows', coalesce(thread_id, id) FROM exchanges
+    UNION
+    SELECT source_id, 'passages', id FROM passages
+    UNION
+    SELECT source_id, 'pairs', id FROM pairs
+    UNION
+    SELECT source_id, subject, subject_id FROM verdicts
+    WHERE NOT keep AND subject IN ('documents', 'blocks', 'rows') AND rule <> 'withdrawn'
+), lost AS (
+    SELECT subject, subject_id, arg_min(rule, (created_at, rule)) AS rule
+    FROM verdicts WHERE NOT keep GROUP BY subject, subject_id
+), counted AS (
+    SELECT f.source_id, f.subject, l.rule, count(*) AS n
+    FROM found f LEFT JOIN lost l ON l.subject = f.subject AND l.subject_id = f.id
+    GROUP BY f.source_id, f.subject, l.rule
+), marked AS (
+    SELECT source_id, subject, string_agg(rule || ' ' || n, ', ' ORDER BY n DESC, rule) AS flags
+    FROM (
+        SELECT source_id, subject, rule, count(*) AS n FROM verdicts WHERE keep
+        GROUP BY source_id, subject, rule
+    ) GROUP BY source_id, subject
+)
+SELECT s.id AS source_id, s.title AS source, c.subject,
+       sum(n)::BIGINT AS found,
+       coalesce(sum(n) FILTER (rule IS NULL), 0)::BIGINT AS kept,
+       coalesce(sum(n) FILTER (rule IS NOT NULL), 0)::BIGINT AS dropped,
+       string_agg(rule || ' ' || n, ', ' ORDER BY n DESC, rule) FILTER (rule IS NOT NULL) AS by_rule,
+       any_value(m.flags) AS flags
+FROM counted c JOIN sources s ON s.id = c.source_id
+LEFT JOIN marked m ON m.source_id = c.source_id AND m.subject = c.subject
+GROUP BY s.id, s.title, c.subject
+ORDER BY s.title,
+         list_position(['sources', 'documents', 'rows', 'blocks', 'passages', 'pairs'], c.subject);

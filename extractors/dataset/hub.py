@@ -1,0 +1,158 @@
+"""Datasets of the Hugging Face hub: which revision a pointer means, and its rows as Arrow."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from data.errors import SourceEncrypted, SourceMissing, SourceUnreadable
+from data.nouns import Source, content_id
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PREFIX = "hf://"
+_POINTER = re.compile(
+    r"hf://(?:datasets/)?(?P<name>[\w.\-]+/[\w.\-]+)(?::(?P<config>[\w.\-]+))?"
+    r"(?:/(?P<split>[\w.\-]+))?(?:@(?P<revision>[\w./\-]+))?"
+)
+_BATCH_ROWS = 10_000
+_LOG_IN = "set HF_LOG_IN to a token that may read it, or log in once with `hf auth login`"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """The parts of `hf://org/name[:config][/split][@revision]`."""
+
+    name: str
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+
+
+def parse(pointer: str) -> Pointer:
+    """Return the parts of a hub pointer; raise SourceMissing for one in another form."""
+    match = _POINTER.fullmatch(pointer)
+    if match is None:
+        raise SourceMissing(
+            f"{pointer!r} is no hub dataset", "write hf://org/name[:config][/split][@revision]"
+        )
+    return Pointer(**match.groupdict())
+
+
+def hub_source(pointer: str, added_at: datetime) -> Source:
+    """Return the source of a hub dataset; its hash is the commit's that the pointer means today.
+
+    Raise SourceMissing, SourceEncrypted (private or gated) or SourceUnreadable (no connection).
+    """
+    parts = parse(pointer)
+    from huggingface_hub import HfApi
+
+    with _told(parts):
+        info = HfApi().dataset_info(parts.name, revision=parts.revision)
+    commit = str(info.sha)
+    sha256 = hashlib.sha256(
+        f"{parts.name}:{parts.config}/{parts.split}@{commit}".encode()
+    ).hexdigest()
+    licence = info.card_data.get("license") if info.card_data else None
+    return Source(
+        id=content_id("hub", pointer),
+        kind="dataset",
+        format="dataset",
+        location=pointer,
+        sha256=sha256,
+        added_at=added_at,
+        title=f"{parts.name} at {commit[:12]}",
+        author=parts.name.split("/")[0],
+        rights=f"licence:{licence}" if isinstance(licence, str) else None,
+        rights_basis="the hub's dataset card" if isinstance(licence, str) else None,
+    )
+
+
+def hub_batches(pointer: str) -> Iterator[pa.Table]:
+    """Yield the rows of a hub dataset; what is downloaded stays in the hub's own cache.
+
+    Without a split it is `train`, else the first one. No code of the dataset is run.
+    """
+    parts = parse(pointer)
+    import datasets
+    from huggingface_hub import HfApi
+
+    # A bar of another library's would run through our own lines.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    datasets.disable_progress_bars()
+    with _told(parts):
+        commit = HfApi().dataset_info(parts.name, revision=parts.revision).sha
+        parts = replace(parts, revision=commit)
+        splits = datasets.get_dataset_split_names(parts.name, parts.config, revision=commit)
+        split = parts.split or ("train" if "train" in splits else splits[0])
+        if split not in splits:
+            raise SourceMissing(
+                f"the hub dataset {parts.name!r} has no split {split!r}",
+                f"its splits are {', '.join(splits)}",
+            )
+        rows = datasets.load_dataset(parts.name, parts.config, split=split, revision=commit)
+    yield from _text_only(rows).with_format("arrow").iter(_BATCH_ROWS)
+
+
+def _text_only(rows: Any) -> Any:  # noqa: ANN401 - a datasets.Dataset
+    """Leave out columns of pictures and sounds, which would be decoded for nothing."""
+    import datasets
+
+    media = (datasets.Image, datasets.Audio, datasets.Video)
+    odd = [name for name, kind in rows.features.items() if isinstance(kind, media)]
+    return rows.remove_columns(odd) if odd else rows
+
+
+@contextmanager
+def _told(parts: Pointer) -> Iterator[None]:
+    """Turn what the hub's libraries raise into one line of ours; a token is never in it."""
+    import httpx
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    what = f"the hub dataset {parts.name!r}"
+    try:
+        yield
+    except GatedRepoError as fault:
+        raise SourceEncrypted(
+            f"{what} is gated: its owner grants access to who asks",
+            f"ask for it on its page, then {_LOG_IN}",
+        ) from fault
+    except RevisionNotFoundError as fault:
+        raise SourceMissing(
+            f"{what} has no revision {parts.revision!r}", "name a branch, a tag or a commit of it"
+        ) from fault
+    except (RepositoryNotFoundError, DatasetNotFoundError) as fault:
+        # The hub does not tell a stranger whether a private dataset exists.
+        raise SourceMissing(
+            f"{what} does not exist, or it is private", f"check the spelling; if private, {_LOG_IN}"
+        ) from fault
+    except HfHubHTTPError as fault:
+        code = getattr(fault.response, "status_code", None)
+        if code in {401, 403}:
+            raise SourceEncrypted(f"the hub refuses {what} ({code})", _LOG_IN) from fault
+        raise SourceUnreadable(f"the hub answers {code} for {what}", "try again later") from fault
+    except (DatasetsError, ValueError, RuntimeError) as fault:
+        first = " ".join(str(fault).split())[:300]
+        raise SourceUnreadable(
+            f"{what} cannot be read: {first}",
+            "name its config as hf://org/name:config, or download it and point at its files",
+        ) from fault
+    except (OSError, httpx.HTTPError) as fault:
+        first = " ".join(str(fault).split())[:160]
+        raise SourceUnreadable(
+            f"the hub cannot be reached for {what}: {first}",
+            "check the connection and HF_ENDPOINT; what was read before stays as it is",
+        ) from fault

@@ -1,0 +1,152 @@
+"""Datasets in the store: from rows to pairs, a change changing little, all accounted for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from data.errors import SourceUnreadable
+from flows.asking import ask_questions
+from flows.context import Context
+from flows.curating import compose_dataset, curate_pairs
+from flows.ingest import extract_sources
+from flows.recipe import load
+from flows.report import Report
+from flows.splitting import split_documents
+from flows.workspace import Workspace
+
+
+def row(n: int, **extra: object) -> dict[str, object]:
+    said = f"The wheel of the mill number {n} went round because of water {n * 7} and stone {n}."
+    return {"question": f"What of number {n}?", "response": said, **extra}
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    return Context(
+        Workspace(tmp_path / "ws"), load(None, {"persona.name": "Ada"}), Report(quiet=True)
+    )
+
+
+def steps(context: Context, path: Path, *rows: object, compose: bool = True) -> dict[str, int]:
+    text = "\n".join(each if isinstance(each, str) else json.dumps(each) for each in rows)
+    path.write_text(text, "utf-8")
+    context.changed.clear()
+    extract_sources(context, [str(path)])
+    for step in (split_documents, ask_questions, curate_pairs):
+        step(context)
+    if compose:
+        compose_dataset(context)
+    found = context.workspace.store.rows("FROM coverage")
+    assert all(each["found"] == each["kept"] + each["dropped"] for each in found)
+    return dict(context.changed)
+
+
+def ids(context: Context, table: str = "pairs") -> dict[str, str]:
+    column = {"pairs": "question", "passages": "text", "questions": "text"}[table]
+    found = context.workspace.store.rows(f"SELECT id, {column} AS text FROM {table}")
+    return {each["id"]: each["text"] for each in found}
+
+
+def rules(context: Context, subject: str) -> dict[str, int]:
+    found = context.workspace.store.rows(
+        "SELECT rule, count(*) AS n FROM verdicts WHERE subject = ? GROUP BY rule", [subject]
+    )
+    return {each["rule"]: each["n"] for each in found}
+
+
+def test_a_row_becomes_passage_question_and_pair(context: Context, tmp_path: Path) -> None:
+    steps(context, tmp_path / "a.jsonl", row(1, system_prompt="Be brief."), row(2), "{broken")
+    store = context.workspace.store
+    found = store.rows("FROM pairs ORDER BY question")
+    assert [(p["question"], p["system"], p["origin"]) for p in found] == [
+        ("What of number 1?", "Be brief.", "given"),
+        ("What of number 2?", None, "given"),
+    ]
+    assert all(0.8 < p["score"] <= 1 and len(p["id"]) == 16 for p in found)
+    assert store.value("SELECT n_words FROM passages WHERE source_row = 1") == 16
+    rows = store.rows("SELECT * FROM coverage WHERE subject = 'rows'")
+    assert [(r["found"], r["kept"], r["by_rule"]) for r in rows] == [(3, 2, "row_broken 1")]
+    traced = store.rows("SELECT question, answer, location FROM lineage ORDER BY question")
+    assert [each["question"] for each in traced] == ["What of number 1?", "What of number 2?"]
+    assert store.value("SELECT reason FROM dropped WHERE subject = 'rows'").startswith("row 3: ")
+
+
+def test_a_rerun_finds_nothing_and_a_changed_row_changes_itself(
+    context: Context, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.jsonl"
+    steps(context, path, *map(row, range(12)))
+    before = {t: ids(context, t) for t in ("passages", "questions", "pairs")}
+    assert steps(context, path, *map(row, range(12))) == {}
+    steps(context, path, row(99), *map(row, range(11)), compose=False)
+    for table, known in before.items():
+        after = ids(context, table)
+        assert len(known.keys() - after.keys()) == 0  # an earlier dataset holds the one that left
+        assert len(after.keys() - known.keys()) == 1
+    gone = "SELECT question FROM dropped d JOIN pairs p ON p.id = d.subject_id WHERE rule = "
+    assert context.workspace.store.value(f"{gone}'superseded'") == "What of number 11?"
+    held = "SELECT count(*) FROM lineage"
+    assert context.workspace.store.value(held) == 12
+    steps(context, path, *map(row, range(12)), compose=False)
+    assert ids(context, "pairs") == before["pairs"]
+    assert "superseded" not in rules(context, "pairs")
+
+
+def test_twins_and_duplicates(context: Context, tmp_path: Path) -> None:
+    loud = {key: str(value).upper() + "!!" for key, value in row(1).items()}
+    long = {
+        "messages": [
+            {"role": role, "content": text}
+            for role, text in (("user", "What of number 1?"), ("assistant", "Round."),
+                               ("user", "And two?"), ("assistant", "As well."))
+        ]
+    }  # fmt: skip
+    steps(context, tmp_path / "a.jsonl", row(1), row(2), row(1), loud)
+    assert rules(context, "rows") == {"row_twin": 1}
+    assert rules(context, "pairs") == {"duplicate": 1}
+    dropped = context.workspace.store.rows("FROM dropped WHERE rule IN ('row_twin', 'duplicate')")
+    assert {d["beaten_by"] for d in dropped} <= ids(context).keys()
+    (tmp_path / "b").mkdir()
+    again = {**long, "id": 2}
+    steps(context, tmp_path / "b" / "c.jsonl", long, again, {"messages": long["messages"][:2]})
+    threads = context.workspace.store.rows(
+        "SELECT thread_id, list(question ORDER BY ord) AS asked FROM pairs p JOIN sources s"
+        " ON s.id = p.source_id WHERE s.title = 'C' GROUP BY thread_id ORDER BY len(asked)"
+    )
+    assert [t["asked"] for t in threads] == [
+        ["What of number 1?"],
+        ["What of number 1?", "And two?"],
+    ]
+
+
+def test_what_is_found_in_texts_is_flagged_and_masked(context: Context, tmp_path: Path) -> None:
+    rows = [
+        {"question": "Your mail?", "response": "Write to ada@example.org, please."},
+        {"question": "Odd <|im_end|> token?", "response": "It is harmless."},
+        {"question": "Hidden?", "response": "Zero\u200bwidth."},
+    ]
+    steps(context, tmp_path / "a.jsonl", *rows)
+    flags = {"masked_email": 1, "flag_control": 1, "flag_invisible": 1}
+    assert rules(context, "passages") == flags
+    assert context.workspace.store.value("SELECT count(*) FROM kept") == 3
+    messages = context.workspace.store.value("SELECT messages::VARCHAR FROM conversations"
+                                             " WHERE messages::VARCHAR LIKE '%mail?%'")  # fmt: skip
+    assert "[e-mail]" in messages
+    assert context.workspace.store.value("SELECT count(*) FROM verdicts WHERE reason = ''") == 0
+
+
+def test_a_refused_dataset_leaves_what_was_read_before(context: Context, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    steps(context, path, *map(row, range(3)))
+    before = ids(context)
+    path.write_text("\n".join(["{broken"] * 3), "utf-8")
+    with pytest.raises(SourceUnreadable, match="not JSON"):
+        extract_sources(context, [str(path)])
+    path.write_text('{"question": "", "answer": "So."}\n{"question": "Why?"}\n', "utf-8")
+    with pytest.raises(SourceUnreadable, match="row 1: its 'question' is empty"):
+        extract_sources(context, [str(path)])
+    assert ids(context) == before
+    assert rules(context, "sources") == {"source_unreadable": 1}

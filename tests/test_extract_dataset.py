@@ -1,0 +1,306 @@
+"""Datasets: every schema is found, good rows become exchanges, bad ones verdicts with their row."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.parquet as pq
+import pytest
+
+from data.errors import SourceUnreadable
+from extractors import ExtractSettings, Found, extract, read_source
+from extractors.dataset.reading import unwrapped
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+GOOD = {
+    "messages": [
+        {"role": "system", "content": "You are Edith."},
+        {"role": "user", "content": "What did you weigh?"},
+        {"role": "assistant", "content": "Sugar."},
+    ]
+}
+
+
+def written(tmp_path: Path, *rows: object, name: str = "chat.jsonl") -> Path:
+    path = tmp_path / name
+    lines = (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows)
+    path.write_text("\n".join(lines), "utf-8")
+    return path
+
+
+def taken(path: Path, **settings: object) -> tuple[str, list[dict[str, Any]]]:
+    """Return what the extract line tells and the rows of all batches."""
+    source = read_source(Found(path=path, format="dataset"), NOW)
+    rows = extract(source, ExtractSettings().model_copy(update=settings))
+    assert rows.exchanges is not None
+    return rows.told, [row for batch in rows.exchanges for row in batch.to_pylist()]
+
+
+def exchanges(path: Path, **settings: object) -> list[tuple[object, ...]]:
+    _, rows = taken(path, **settings)
+    return [
+        (r["source_row"], r["ord"], r["system"], r["question"], r["answer"])
+        for r in rows
+        if r["fault"] is None
+    ]
+
+
+def faults(path: Path) -> list[tuple[int, str, str]]:
+    return [(r["source_row"], r["fault"], r["reason"]) for r in taken(path)[1] if r["fault"]]
+
+
+def chat(*messages: tuple[str, object]) -> dict[str, object]:
+    return {"messages": [{"role": role, "content": content} for role, content in messages]}
+
+
+QA = ("Why?", "So.")
+USER, GPT = {"from": "human", "value": "Why?"}, {"from": "gpt", "value": "So."}
+SCHEMAS: list[tuple[str, object]] = [
+    ("alpaca", {"instruction": "Why?", "input": "", "output": "So."}),
+    ("openorca", {"id": 1, "system_prompt": "", "question": "Why?", "response": "So."}),
+    ("prompt/completion", {"prompt": "Why?", "completion": "So."}),
+    ("prompt/completion", {"prompt": "Why?", "completion": "So.", "label": True}),
+    ("prompt/text", {"prompt": "Why?", "text": "So."}),
+    ("question/answer", {"question": "Why?", "answer": "So."}),
+    ("input/target", {"kind": "NLI", "input": "Why?", "target": "So."}),
+    ("input/output", {"input": "Why?", "output": "So."}),
+    ("content/summary", {"content": "Why?", "summary": "So."}),
+    ("instruction/response", {"instruction": "Why?", "response": "So.", "score": 3}),
+    ("sharegpt", {"conversations": [USER, GPT]}),
+    ("sharegpt", {"conversations": [USER, GPT], "tools": "[]"}),
+    ("sharegpt", {"messages": [USER, GPT]}),
+    ("messages", chat(("user", "Why?"), ("assistant", "So."))),
+    ("messages", {"conversation": chat(("user", "Why?"), ("assistant", "So."))["messages"]}),
+    ("messages", {"completion": chat(("user", "Why?"), ("assistant", "So."))["messages"]}),
+    ("role/message", {"conversation": [{"role": "human", "message": "Why?"},
+                                       {"role": "assistant", "message": "So."}]}),
+    ("human/assistant", {"conversation": [{"human": "Why?", "assistant": "So."}]}),
+    ("turns", ["Why?", "So."]),
+    ("chatml", {"text": "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nSo.<|im_end|>"}),
+    ("marked text", {"text": "### Human: Why?### Assistant: So."}),
+    ("marked text", {"text": "### Instruction:\nWhy?\n\n### Response:\nSo."}),
+    ("marked text", {"chosen": "\n\nHuman: Why?\n\nAssistant: So.", "rejected": "\n\nHuman: No"}),
+    ("preference", {"conversations": [USER], "chosen": GPT, "rejected": {**GPT, "value": "No."}}),
+    ("preference", {"prompt": "Why?", "chosen": "So.", "rejected": "No."}),
+    ("preference", {"system": "", "question": "Why?", "chosen": "So.", "rejected": "No."}),
+    ("preference", {"prompt": "Why?", "chosen": chat(("user", "Why?"), ("assistant", "So."))[
+        "messages"], "rejected": []}),
+    ("self-instruct", {"instruction": "Why?", "instances": [{"input": "", "output": "So."}]}),
+    ("oasst tree", {"message_tree_id": "t", "prompt": {"role": "prompter", "text": "Why?",
+        "replies": [{"role": "assistant", "text": "No.", "rank": 1, "replies": []},
+                    {"role": "assistant", "text": "So.", "rank": 0, "replies": []}]}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "row"), SCHEMAS)
+def test_every_schema_is_found_and_read(tmp_path: Path, name: str, row: object) -> None:
+    path = written(tmp_path, row)
+    told, _ = taken(path)
+    assert told.startswith(f"schema {name}: ")
+    assert [each[3:] for each in exchanges(path)] == [QA]
+
+
+def test_the_context_stands_under_the_instruction(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": "Add.", "input": given, "output": "3", "system": "Be brief."}
+        for given in ("1 and 2", "", None)
+    ]
+    found = exchanges(written(tmp_path, *rows))
+    assert [each[3] for each in found] == ["Add.\n1 and 2", "Add.", "Add."]
+    assert {each[2] for each in found} == {"Be brief."}
+
+
+def test_history_and_instances(tmp_path: Path) -> None:
+    row = {"instruction": "And?", "output": "No.", "history": [["Why?", "So."]]}
+    assert [e[1:] for e in exchanges(written(tmp_path, row))] == [
+        (0, None, "Why?", "So."),
+        (1, None, "And?", "No."),
+    ]
+    tasks = {"instruction": "Add.", "instances": [{"input": n, "output": n} for n in "12"]}
+    found = taken(written(tmp_path, tasks))[1]
+    assert [(r["ord"], r["thread"], r["question"]) for r in found] == [
+        (0, None, "Add.\n1"),
+        (0, None, "Add.\n2"),
+    ]
+
+
+def test_messages_of_a_file_form_trees(tmp_path: Path) -> None:
+    def message(name: str, parent: str | None, role: str, text: str, rank: int | None) -> object:
+        return {"message_id": name, "parent_id": parent, "role": role, "text": text, "rank": rank}
+
+    path = written(
+        tmp_path,
+        message("a", None, "prompter", "Why?", None),
+        message("b", "a", "assistant", "No.", 1),
+        message("c", "a", "assistant", "So.", 0),
+        message("d", "gone", "assistant", "Lost.", 0),
+    )
+    assert [e[3:] for e in exchanges(path)] == [QA]
+    assert sorted(f[:2] for f in faults(path)) == [(2, "row_passed_over"), (4, "row_order")]
+
+
+def test_turns_are_joined_and_weighed(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "Two"}, {"type": "text", "value": "parts"}]
+    row = chat(("user", "One."), ("user", parts), ("assistant", "Yes."), ("user", "And?"))
+    (found,) = taken(written(tmp_path, row))[1]
+    assert (found["question"], found["answer"]) == ("One.\n\nTwo\nparts", "Yes.")
+    assert found["notes"] == "joined_turns:1 unanswered:1"
+    weighed = chat(("user", "Why?"), ("assistant", "So."), ("user", "And?"), ("assistant", "No."))
+    weighed["messages"][1]["weight"] = 0  # type: ignore[index]
+    assert [e[3:] for e in exchanges(written(tmp_path, weighed))] == [("And?", "No.")]
+
+
+@pytest.mark.parametrize(
+    ("bad", "rule", "why"),
+    [
+        ("{not json", "row_broken", "not JSON"),
+        ({"text": "hello"}, "row_shape", r"no list 'messages' \(its columns: text\)"),
+        ([1, 2], "row_shape", "message 1 is no JSON object"),
+        (7, "row_shape", "no JSON object but int"),
+        (chat(("user", "Hi"), ("robot", "Hi")), "row_role", "message 2 has the unknown role 'rob"),
+        (chat(("user", "  "), ("assistant", "Hi")), "row_empty", "message 1 has no text content"),
+        (chat(("user", "Hi"), ("assistant", None)), "row_empty", "message 2 has no text content"),
+        (chat(("user", "Hi")), "row_no_answer", "no assistant turn"),
+        (chat(("system", "Be"), ("assistant", "Hi")), "row_order", "the assistant begins"),
+        (chat(("user", "Hi"), ("system", "Be"), ("assistant", "Hi")), "row_system", "message 2"),
+        (chat(("system", "A"), ("system", "B"), ("user", "C"), ("assistant", "D")),
+         "row_system", "message 2"),
+        ({"messages": ["Hi"]}, "row_no_answer", "no assistant turn"),
+        ({"messages": []}, "row_no_answer", "no assistant turn"),
+        (chat(("user", "<image>Look"), ("assistant", "Hi")), "row_media", "picture"),
+        (chat(("user", [{"type": "image_url"}]), ("assistant", "Hi")), "row_media", "image_url"),
+        (chat(("user", "Hi"), ("assistant", "I am of {{author}}")), "row_placeholder", "author"),
+    ],
+)  # fmt: skip
+def test_each_fault_is_a_row_of_its_own(tmp_path: Path, bad: object, rule: str, why: str) -> None:
+    path = written(tmp_path, GOOD, bad, "", {**GOOD, "id": 2})
+    ((row, found, reason),) = faults(path)
+    assert (row, found) == (2, rule)
+    assert re.search(why, reason)
+    assert [e[0] for e in exchanges(path)] == [1, 4]
+
+
+FLAT_ROWS: list[object] = [
+    {"question": "Why?", "response": "So.", "system_prompt": "S"},
+    {"question": " ", "response": "So."},
+    {"question": "Why?", "response": None},
+    {"question": "Why?"},
+    {"question": "Why {{name}}?", "response": "I am {{ name }}."},
+    {"question": "Why {{author}}?", "response": "So."},
+    {"question": 5, "response": "Five."},
+    {"question": ["Why?"], "response": "So."},
+    {"question": "What is {{x}}?", "response": "Code."},
+]
+
+
+def test_the_quick_way_reads_as_the_careful_one(tmp_path: Path) -> None:
+    """A block of plain rows is read at once; one odd line sends its block row by row."""
+    texts = [row for row in FLAT_ROWS if all(isinstance(v, str | None) for v in row.values())]  # type: ignore[attr-defined]
+    quick = taken(written(tmp_path, *texts), persona="Ada")[1]
+    slow = taken(written(tmp_path, *texts, "", "{broken"), persona="Ada")[1]
+    key = lambda row: row["source_row"]  # noqa: E731
+    assert sorted(quick, key=key) == sorted(slow, key=key)[: len(quick)]
+    _, every = taken(written(tmp_path, *FLAT_ROWS), persona="Ada")
+    found = {r["source_row"]: r["fault"] or r["question"] for r in every}
+    assert found == {
+        1: "Why?",
+        2: "row_empty",
+        3: "row_empty",
+        4: "row_empty",
+        5: "Why Ada?",
+        6: "row_placeholder",
+        7: "5",
+        8: "row_shape",
+        9: "What is {{x}}?",
+    }
+
+
+ROWS = [{"question": f"Why {n}?", "response": f"So {n}."} for n in range(30)]
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.arrow", "x.feather", "x.csv", "x.tsv", "x.json"])
+def test_every_container_gives_the_same(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    table = pa.Table.from_pylist(ROWS)
+    if name.endswith("parquet"):
+        pq.write_table(table, path)
+    elif name.endswith("feather"):
+        feather.write_feather(table, path)
+    elif name.endswith("arrow"):
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
+    elif name.endswith("json"):
+        path.write_text(json.dumps(ROWS, indent=1))
+    else:
+        mark = "\t" if name.endswith("tsv") else ","
+        lines = [mark.join(row.values()) for row in ROWS]
+        path.write_text("\n".join([mark.join(ROWS[0]), *lines]) + "\n")
+    assert exchanges(path) == exchanges(written(tmp_path, *ROWS))
+
+
+def test_wrapped_rows() -> None:
+    row = {"question": "Why?", "response": "So."}
+    hub = {"features": [], "rows": [{"row_idx": 0, "row": row}], "num_rows_total": 1}
+    assert unwrapped(hub) == [row]
+    assert unwrapped({"train": [["a", "b"]]}) == [["a", "b"]]
+    assert unwrapped({"data": [row], "version": 1}) == [row]
+    assert unwrapped(row) == [row]
+
+
+def test_spaces_between_characters_go(tmp_path: Path) -> None:
+    path = tmp_path / "toy.json"
+    path.write_text(json.dumps({"train": [["道 歉 ！ 再 找 你", "我 用 S E E D", "心 疼"]]}))
+    assert exchanges(path)[0][3:] == ("道歉！再找你", "我用S E E D")
+
+
+def test_columns_can_be_said(tmp_path: Path) -> None:
+    path = written(tmp_path, {"a": "Why?", "b": "So.", "c": "x"})
+    with pytest.raises(SourceUnreadable, match=r"columns \(a, b, c\) fit no schema.*--map"):
+        taken(path)
+    assert exchanges(path, columns={"question": "a", "answer": "b"})[0][3:] == QA
+    with pytest.raises(SourceUnreadable, match="no column 'z'"):
+        taken(path, columns={"question": "z", "answer": "b"})
+    with pytest.raises(SourceUnreadable, match="unknown part 'asks'"):
+        taken(path, columns={"asks": "a"})
+    with pytest.raises(SourceUnreadable, match="name question and answer"):
+        taken(path, columns={"question": "a"})
+
+
+def test_raw_text_is_learnt_as_it_stands_or_asked_about(tmp_path: Path) -> None:
+    path = written(tmp_path, *({"text": f"Line {n}.\nAnd more."} for n in range(3)), {"text": ""})
+    assert exchanges(path, text_as="completion")[0][3:] == (None, "Line 0.\nAnd more.")
+    source = read_source(Found(path=path, format="dataset"), NOW)
+    rows = extract(source, ExtractSettings())
+    assert [d.title for d in rows.documents] == ["row 1", "row 2", "row 3"]
+    assert [b.text for b in rows.blocks][:2] == ["Line 0.", "And more."]
+    assert [(v.subject, v.rule) for v in rows.verdicts] == [("rows", "row_empty")]
+
+
+def test_bytes_that_are_not_utf8_are_one_bad_row(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    latin = json.dumps({"question": "caf@", "answer": "Yes."}).encode().replace(b"@", b"\xe9")
+    path.write_bytes(b'{"question": "Why?", "answer": "So."}\n' + latin)
+    assert [e[3:] for e in exchanges(path)] == [QA]
+    assert faults(path) == [(2, "row_broken", "it holds bytes that are not UTF-8")]
+    half = {"question": "Why?", "answer": "\ud800"}
+    lone = written(tmp_path, json.dumps(half), {"question": "Why?", "answer": "So."})
+    assert [f[:2] for f in faults(lone)] == [(1, "row_broken")]
+
+
+@pytest.mark.parametrize("rows", [("", " "), ("{broken", "[1"), ({"question": "", "answer": ""},)])
+def test_nothing_usable_is_one_clear_line(tmp_path: Path, rows: tuple[object, ...]) -> None:
+    with pytest.raises(SourceUnreadable, match=r"no row of .* can be used: "):
+        taken(written(tmp_path, *rows))
+
+
+def test_a_damaged_container_is_one_clear_line(tmp_path: Path) -> None:
+    for name in ("x.parquet", "x.arrow"):
+        (tmp_path / name).write_bytes(b"PAR1 nothing of the kind")
+        with pytest.raises(SourceUnreadable, match="cannot be read"):
+            taken(tmp_path / name)
