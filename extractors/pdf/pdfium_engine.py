@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from extractors.pdf import pdfium_calls as pdfium
-from extractors.pdf.assemble import Drawn, assembled
+from extractors.pdf.assemble import Drawn, assembled, side_of, turned
 from extractors.pdf.bitmap_fonts import UNKNOWN, coded
 from extractors.pdf.facts import PdfFacts, encrypted, told, unreadable
 from extractors.pdf.lines import Glyph, PageLines
@@ -149,7 +149,7 @@ def _read(document: int, number: int) -> PageLines:
             drawn.width, drawn.height = drawn.height, drawn.width
         for start, end in _lines(view.chars):
             _add_line(view, start, end, drawn)
-        if sum(len(glyph.text) for glyph in drawn.glyphs) < _FEW_CHARS:
+        if drawn.n_chars < _FEW_CHARS:
             drawn.has_image = _shows(page, pdfium.IMAGE)
         return assembled(drawn, number)
     finally:
@@ -198,18 +198,19 @@ def _shows(page: int, wanted: int) -> bool:
 
 def _add_line(page: _Page, start: int, end: int, drawn: Drawn) -> None:
     """Cut a line where its text object changes, and add its runs."""
-    at, n_before = start, len(drawn.glyphs)
+    at = start
+    last: list[Glyph] = []
     while at < end:
         owner = pdfium.owner(page.text, at)
         blank = page.chars[at] == " "
-        if blank and owner and len(drawn.glyphs) > n_before:
+        if blank and owner and last:
             # A space that the file draws counts, however narrow; one that PDFium guesses does not.
-            _add_space(page, at, drawn)
+            last.append(_space(last[-1]))
         if blank or not owner:
             at += 1
             continue
         stop = _run_end(page.text, owner, at, end)
-        _add_run(page, owner, (at, stop), drawn)
+        last = _add_run(page, owner, (at, stop), drawn)
         at = stop
 
 
@@ -227,40 +228,44 @@ def _run_end(text: int, owner: int, at: int, end: int) -> int:
     return outside
 
 
-def _add_run(page: _Page, owner: int, span: tuple[int, int], drawn: Drawn) -> None:
+def _add_run(page: _Page, owner: int, span: tuple[int, int], drawn: Drawn) -> list[Glyph]:
+    """Add what one text object draws on a line, and return the list that it went to."""
     start, end = span
     text = page.text
     words = page.chars[start:end].rstrip(" ")
-    a, b, _, d = _turned(pdfium.matrix(text, start), page.turns)
-    if not (a > 0 and d > 0 and abs(b) < 0.01 * a):
-        drawn.n_turned += len(words)
-        return
+    directions = turned(pdfium.matrix(text, start), page.turns)
+    side = side_of(directions)
+    if side is None:
+        drawn.n_askew += len(words)
+        return []
+    if side:
+        page = page._replace(turns=(page.turns + side) % 4)
     handle = pdfium.font_of(owner)
     font = page.fonts.get(handle)
     if font is None:
         font = page.fonts[handle] = _Font(pdfium.font_name(handle))
-    size = d * pdfium.font_size(text, start)
-    x0, base = _upright(page, *pdfium.origin(text, start))
-    x1 = _right_edge(page, start + len(words) - 1)
-    if " " not in words or not font.may_jump(x1 - x0, size, len(words)):
-        shown = _shown(page, font.name, words, start)
-        drawn.glyphs.append(Glyph(shown, x0, x1, base, size, font.name))
-        if end - start > len(words):
-            _add_space(page, end - 1, drawn)
-        return
-    for match in _WORD.finditer(words):
-        at = start + match.start()
-        left, _ = _upright(page, *pdfium.origin(text, at))
-        right = _right_edge(page, at + len(match[0].rstrip()) - 1)
-        shown = _shown(page, font.name, match[0], at)
-        drawn.glyphs.append(Glyph(shown, left, right, base, size, font.name))
+    size = turned(directions, side)[3] * pdfium.font_size(text, start)
+    whole = _glyph(page, font.name, size, (start, start + len(words)))
+    if " " not in words or not font.may_jump(whole.x1 - whole.x0, size, len(words)):
+        glyphs = [whole]
+    else:
+        places = ((start + word.start(), start + word.end()) for word in _WORD.finditer(words))
+        glyphs = [_glyph(page, font.name, size, place) for place in places]
+    if end - start > len(words):
+        glyphs.append(_space(glyphs[-1]))
+    drawn.sides[side].extend(glyphs)
+    return drawn.sides[side]
 
 
-def _add_space(page: _Page, index: int, drawn: Drawn) -> None:
-    before = drawn.glyphs[-1]
-    if before.text != " ":
-        right = max(before.x1, _right_edge(page, index))
-        drawn.glyphs.append(before._replace(text=" ", x0=before.x1, x1=right))
+def _glyph(page: _Page, font: str, size: float, span: tuple[int, int]) -> Glyph:
+    start, end = span
+    x0, base = _upright(page, *pdfium.origin(page.text, start))
+    x1 = _right_edge(page, end - (2 if page.chars[end - 1] == " " else 1))
+    return Glyph(_shown(page, font, page.chars[start:end], start), x0, x1, base, size, font)
+
+
+def _space(before: Glyph) -> Glyph:
+    return before._replace(text=" ", x0=before.x1)
 
 
 def _shown(page: _Page, font: str, chars: str, start: int) -> str:
@@ -286,16 +291,15 @@ def _shown(page: _Page, font: str, chars: str, start: int) -> str:
 def _right_edge(page: _Page, index: int) -> float:
     """Return where the advance of a character ends.
 
-    A space or a line's end that PDFium puts in after a text object stands exactly there; the
-    loose box may reach further, over the whole of a leaning letter.
+    Its loose box may reach further, over the whole of a leaning letter. What PDFium puts in after
+    a text object stands where the object ends, which may be after a last kern.
     """
-    after = index + 1
-    ends = page.chars[after : after + 1] in (" ", "\r")
-    if ends and not pdfium.owner(page.text, after):
-        return _upright(page, *pdfium.origin(page.text, after))[0]
     left, bottom, right, top = pdfium.loose_box(page.text, index)
-    corners = (_upright(page, left, bottom)[0], _upright(page, right, top)[0])
-    return max(corners)
+    edge = max(_upright(page, left, bottom)[0], _upright(page, right, top)[0])
+    after = index + 1
+    if page.chars[after : after + 1] in (" ", "\r") and not pdfium.owner(page.text, after):
+        edge = min(edge, _upright(page, *pdfium.origin(page.text, after))[0])
+    return edge
 
 
 def _upright(page: _Page, x: float, y: float) -> tuple[float, float]:
@@ -308,13 +312,3 @@ def _upright(page: _Page, x: float, y: float) -> tuple[float, float]:
     if page.turns == 2:
         return right - x, top - y
     return top - y, x - left
-
-
-def _turned(
-    matrix: tuple[float, float, float, float], turns: int
-) -> tuple[float, float, float, float]:
-    """Return a matrix's directions as the page is seen."""
-    a, b, c, d = matrix
-    for _ in range(turns):
-        a, b, c, d = b, -a, d, -c
-    return a, b, c, d

@@ -20,7 +20,7 @@ from pdfminer.pdftypes import PDFStream, resolve1
 from pdfminer.psexceptions import PSException
 from pdfminer.utils import Matrix, apply_matrix_rect, decode_text
 
-from extractors.pdf.assemble import Drawn, assembled
+from extractors.pdf.assemble import Drawn, assembled, side_of, turned
 from extractors.pdf.bitmap_fonts import UNKNOWN, coded
 from extractors.pdf.facts import PdfFacts, encrypted, told, unreadable
 from extractors.pdf.lines import Glyph, PageLines
@@ -77,14 +77,27 @@ class _Device(PDFTextDevice):
         advance = font.char_width(cid) * fontsize * scaling
         if not text:
             return advance
-        a, b, _, d, e, f = matrix
-        if a > 0 and d > 0 and abs(b) < 0.01 * a and not font.is_vertical():
-            base = f + d * rise
-            name = "" if isinstance(font, PDFType3Font) else font.fontname or "unnamed"
-            self.drawn.glyphs.append(Glyph(text, e, e + a * advance, base, d * fontsize, name))
-        else:
-            self.drawn.n_turned += 1
+        directions = matrix[:4]
+        side = None if font.is_vertical() else side_of(directions)
+        if side is None:
+            self.drawn.n_askew += 1
+            return advance
+        x, y = self._place(matrix[4] + matrix[2] * rise, matrix[5] + matrix[3] * rise, side)
+        a, _, _, d = turned(directions, side)
+        name = "" if isinstance(font, PDFType3Font) else font.fontname or "unnamed"
+        glyph = Glyph(text, x, x + a * advance, y, d * fontsize, name)
+        self.drawn.sides[side].append(glyph)
         return advance
+
+    def _place(self, x: float, y: float, side: int) -> tuple[float, float]:
+        """Return a place on the page as it is when turned to the right `side` times."""
+        if side == 0:
+            return x, y
+        if side == 1:
+            return y, self.drawn.width - x
+        if side == 2:
+            return self.drawn.width - x, self.drawn.height - y
+        return self.drawn.height - y, x
 
 
 def quiet() -> None:
