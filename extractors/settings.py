@@ -29,6 +29,12 @@ class ExtractSettings(BaseModel):
     page_memory_mb: int = Field(
         400, ge=64, description="Memory that each process reading PDF pages may take."
     )
+    max_unmapped_share: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="Share of unmapped characters beyond which a page is left out.",
+    )
     furniture_reach_pages: int = Field(
         4, ge=1, description="Neighbour pages, each way, that a running head is compared with."
     )

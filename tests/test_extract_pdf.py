@@ -365,7 +365,7 @@ def test_picture_of_a_page_has_no_text(tmp_path: Path, alone: ExtractSettings) -
         canvas.drawInlineImage(Image.new("L", (20, 30), 200), 0, 0, 400, 600)
         canvas.showPage()
     canvas.save()
-    with pytest.raises(SourceWithoutText, match=r"scan\.pdf' has 3 pages.*ocrmypdf"):
+    with pytest.raises(SourceWithoutText, match=r"scan\.pdf' has 3 pages.*--ocr"):
         rows_of(path, alone)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from data.errors import SourceEncrypted, SourceUnreadable, SourceWithoutText
+from data.errors import SourceEncrypted, SourceUnreadable
 from data.nouns import Document, Rows, Source, Verdict, content_id
 from extractors.blocks import Draft, blocks_of
-from extractors.pdf.facts import PdfFacts, unreadable
+from extractors.pdf.facts import PdfFacts
 from extractors.pdf.furniture import furniture
 from extractors.pdf.headings import limits_of
 from extractors.pdf.initials import with_initials
@@ -20,12 +20,11 @@ from extractors.pdf.lines import PageLines
 from extractors.pdf.matter import matter
 from extractors.pdf.notes import footnotes
 from extractors.pdf.pages import read_all_pages, read_facts
+from extractors.pdf.sheets import Unfolded, unfolded
 from extractors.pdf.units import drafts, units_of
+from extractors.pdf.verdicts import legible, page_verdicts, refusal, set_aside, verdict_on
 from extractors.repair import vocabulary_of
 from extractors.settings import ExtractSettings
-
-# A picture page with fewer characters than this is a scan with a stamp, not a page of text.
-_MIN_PAGE_CHARS = 8
 
 # What writing programs put where a title or an author should stand.
 _FILE_NAME = re.compile(
@@ -63,54 +62,41 @@ def extract_pdf(
     title = source.title or path
     document = Document(id=content_id(source.id, title), source_id=source.id, title=title)
     pages = read_all_pages(path, facts.n_pages, settings, on_progress)
-    broken = [page for page in pages if page.error]
-    if len(broken) == len(pages):
-        raise unreadable(path, f"no page of it can be read: {broken[0].error}")
-    n_chars = sum(len(line.text) for page in pages for line in page.lines)
-    if n_chars < _MIN_PAGE_CHARS:
-        if n_turned := sum(page.n_turned for page in pages):
-            raise SourceUnreadable(
-                f"the {n_turned} characters of the PDF {path!r} run turned or from top to bottom",
-                "turn its pages upright; vertical writing cannot be read yet",
-            )
-        counted = "1 page" if len(pages) == 1 else f"{len(pages)} pages"
-        raise SourceWithoutText(
-            f"the PDF {path!r} has {counted} and no text layer",
-            "make one with: ocrmypdf in.pdf out.pdf",
+    if refused := refusal(path, pages, settings.max_unmapped_share):
+        raise refused
+    book = unfolded(legible(pages, settings.max_unmapped_share))
+    if book.fault:
+        raise SourceUnreadable(
+            f"the PDF {path!r} shows {book.fault}",
+            "unfold it to single pages in reading order, and point at that file",
         )
-    blocks = blocks_of(document.id, drafts_of(pages, settings, facts))
-    verdicts = [verdict for page in pages for verdict in _verdicts(document, page)]
-    return Rows(documents=(document,), blocks=blocks, verdicts=verdicts)
+    if book.page_in_file:
+        # Labels of the file count its sheets.
+        facts = replace(facts, labels=())
+    drafts = (_in_file(draft, book) for draft in drafts_of(book.pages, settings, facts))
+    verdicts = [
+        *(
+            each
+            for page in pages
+            for each in page_verdicts(document, page, settings.max_unmapped_share)
+        ),
+        *(_unplaced(document, page) for page in book.unplaced),
+    ]
+    return Rows(documents=(document,), blocks=blocks_of(document.id, drafts), verdicts=verdicts)
 
 
-def _verdicts(document: Document, page: PageLines) -> Iterator[Verdict]:
-    faults: list[tuple[str, str, str]] = []
-    if page.error:
-        faults.append(
-            ("unreadable_page", f"cannot be read ({page.error})", "mend it: qpdf in.pdf out.pdf")
-        )
-    elif page.has_image and sum(len(line.text) for line in page.lines) < _MIN_PAGE_CHARS:
-        faults.append(
-            ("page_without_text", "shows a picture and no text", "ocrmypdf in.pdf out.pdf")
-        )
-    if page.n_turned > _MIN_PAGE_CHARS:
-        faults.append(
-            (
-                "turned_text",
-                f"has {page.n_turned} characters that do not run upright",
-                "turn the page upright in the PDF where they are text of the author",
-            )
-        )
-    for rule, reason, next_step in faults:
-        yield Verdict(
-            subject_id=content_id(document.id, "page", page.page),
-            subject="documents",
-            rule=rule,
-            keep=False,
-            reason=f"page {page.page} {reason}",
-            next_step=next_step,
-            created_at=datetime.now(UTC),
-        )
+def _in_file(draft: Draft, book: Unfolded) -> Draft:
+    """Return a draft with the pages of the file in place of those that its sheets were cut to."""
+    if book.page_in_file and draft.page is not None and draft.page_last is not None:
+        first, last = book.page_in_file[draft.page], book.page_in_file[draft.page_last]
+        draft = replace(draft, page=first, page_last=last)
+    return set_aside(draft)
+
+
+def _unplaced(document: Document, page: int) -> Verdict:
+    why = "has a half without a page number, whose place among the sheets is unknown"
+    step = "unfold the file to single pages in reading order where that half matters"
+    return verdict_on(document, page, "unplaced_page", why, step)
 
 
 def drafts_of(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import books, spine, transcripts
+from tests.benchmarks import books, odd_pdfs, spine, transcripts
 
 if __name__ == "__main__":
     transcripts.main()
     spine.main()
     books.main()
+    odd_pdfs.main()
