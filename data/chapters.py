@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from data.nouns import Block, Source
 
 UNTITLED = "(untitled)"
 _TEXT = frozenset({"heading", "paragraph", "quote", "turn"})
+# What a short line in capitals can be instead of a heading: initials below a note, a salutation.
+_HOLLOW = re.compile(r"(?:[A-Z]\. ?){2,4}|(?:MY |My )?(?:DEAR|Dear)\b.{0,50}[,:—–-]+")
 
 
 class ChapterSettings(BaseModel):
@@ -54,7 +57,7 @@ def sections(blocks: Sequence[Block]) -> list[Section]:
     run: list[Block] = []
     text: Block | None = None  # the last of the run that is text and not furniture
     for block in blocks:
-        if block.kind in _TEXT:
+        if block.kind in _TEXT and not is_hollow(block.chapter):
             opens = block.kind == "heading" and text is not None and text.kind != "heading"
             if text is not None and (block.chapter != text.chapter or opens):
                 found.append(_section(run))
@@ -66,8 +69,13 @@ def sections(blocks: Sequence[Block]) -> list[Section]:
     return found
 
 
+def is_hollow(title: str | None) -> bool:
+    """Tell whether what an extractor took for a heading names no section."""
+    return title is not None and _HOLLOW.fullmatch(title.strip()) is not None
+
+
 def _section(run: list[Block]) -> Section:
-    headings = [block.text for block in run if block.kind == "heading"]
+    headings = [b.text for b in run if b.kind == "heading" and not is_hollow(b.text)]
     chapter = next((block.chapter for block in run if block.kind in _TEXT), run[0].chapter)
     # The chapter's own name, unless this run has a heading of its own inside the chapter.
     title = headings[-1] if headings and chapter not in headings else chapter

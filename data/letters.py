@@ -151,7 +151,7 @@ def _is_heading_line(blocks: Sequence[Block], place: int, writer: str | None) ->
 def _opening(block: Block, names: Names, lang: Language) -> tuple[bool, str | None]:
     """Tell whether a block opens a letter, and whose it is where a line above it says so."""
     text = block.text.strip().lstrip(_OPEN)
-    if len(text) < 80 and not text.endswith(","):
+    if len(text) < 120:
         word = read_title(text, lang.code, names)
         if word.kind == "letter":
             return True, word.person
@@ -221,6 +221,8 @@ def _signed(
             return place, _bare(rest[:size])
     for later in range(place + 1, min(len(blocks), place + 3)):
         text = blocks[later].text.strip().strip(_OPEN + "”’»")
+        if len(text.split()) > 12:
+            break
         signed = lang.signed.match(text)
         name = text[signed.end() :].strip(" ,:") if signed else text
         if len(name) < 80 and (looks_like_name(name) or fold(name.strip(".")) in lang.role_signs):

@@ -142,6 +142,8 @@ def _third_person(found: Counts, names: Names, book: Baseline, *, doubtful: bool
     A book that speaks so throughout (a life told in the third person) is not judged by it.
     """
     least, share = (2, 0.34) if doubtful else (5, 0.6)
+    if doubtful and found.first == 0:
+        least = 1
     rare = 0.5 if doubtful else 0.25
     if found.third < least or found.spoken_of < share or found.words < 40:
         return None

@@ -79,6 +79,7 @@ def names_of(named: tuple[str, ...]) -> Names:
     bare = [_SUFFIXES.sub("", name).strip() for name in full]
     words = {name for name in bare if len(name) > 2 or _CJK.search(name)}
     words |= {n.split()[-1] for n in bare if " " in n and len(n.split()[-1]) > 2}
+    words |= {word.upper() for word in words}
     alternatives = "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True))
     edge = "" if any(_CJK.search(w) for w in words) else r"\b"
     mention = re.compile(rf"{edge}(?:{alternatives}){edge}") if alternatives else None

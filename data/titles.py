@@ -17,6 +17,7 @@ _NUMBERING = re.compile(
     r"\b\.?\s*)?(?:[ivxlcdm]+|\d+)?\s*[.:)–—-]\s+",
     re.IGNORECASE,
 )
+_WITH = re.compile(r"\s+(?:with|to|mit|an|avec|à|con|a)\s")
 _PARTS = re.compile(r"\s*[:|/—–]\s+")
 
 
@@ -66,9 +67,9 @@ def _word(title: str, lang: Language, names: Names) -> TitleWord:
     if lang.other.fullmatch(title):
         return TitleWord(kind="other")
     letter = lang.letter.fullmatch(title)
-    if letter and _names_person(letter.group(1), lang):
-        own = is_persona(letter.group(1), names)
-        return TitleWord(kind="own" if own else "letter", person=letter.group(1))
+    writer = _WITH.split(letter.group(1))[0] if letter else ""
+    if writer and _names_person(writer, lang):
+        return TitleWord(kind="own" if is_persona(writer, names) else "letter", person=writer)
     if lang.apparatus.fullmatch(title):
         return TitleWord(kind="apparatus")
     return TitleWord(kind="doubtful" if lang.doubtful.fullmatch(title) else "plain")

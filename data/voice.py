@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from data.chapters import UNTITLED, ChapterSettings, Section, matches, sections
+from data.chapters import UNTITLED, ChapterSettings, Section, is_hollow, matches, sections
 from data.language import Language, language
 from data.letters import cut_comments, find_letters, find_notes
 from data.nouns import Block, Document, Source, Verdict
@@ -108,7 +108,7 @@ def _apply(
         _drop(heard, blocks[:begins], opinion, now)
     elif opinion is not None:
         heard.verdicts.append(_verdict(blocks[0], opinion, now))
-    prose = [block for block in blocks[begins:] if block.kind in PROSE]
+    prose = [b for b in blocks[begins:] if b.kind in PROSE or is_hollow(b.text)]
     title = read_title(section.title, persona.lang.code, persona.names)
     writer = title.person if title.kind == "letter" else None
     for aside in (
@@ -156,6 +156,7 @@ def _verdict(block: Block, opinion: Opinion, now: datetime) -> Verdict:
     chapter = block.chapter or UNTITLED
     steps = {
         "other_voice": f"keep it with --include-chapter {chapter!r} (sources.chapters.include)",
+        "apparatus": f"keep it with --include-chapter {chapter!r} (sources.chapters.include)",
         "voice_unsure": f"drop it with --exclude-chapter {chapter!r} if it is another's",
         "voice_comment": "nothing; passages.voice = false leaves comments in the text",
         "excluded_chapter": "take the pattern out of sources.chapters.exclude",

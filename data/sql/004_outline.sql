@@ -24,7 +24,7 @@ WITH cut AS (
     SELECT v.subject_id, v.keep, v.rule, v.reason
     FROM verdicts v
     WHERE v.subject = 'blocks'
-      AND v.rule IN ('other_voice', 'voice_unsure', 'voice_comment', 'included_chapter',
+      AND v.rule IN ('other_voice', 'apparatus', 'voice_unsure', 'voice_comment', 'included_chapter',
                      'excluded_chapter')
 ), of_chapter AS (
     SELECT c.document_id, c.section, any_value(c.source_id) AS source_id,
@@ -35,7 +35,7 @@ WITH cut AS (
            coalesce(sum(len(regexp_extract_all(c.text,
                '[\x{3040}-\x{30ff}\x{3400}-\x{4dbf}\x{4e00}-\x{9fff}\x{f900}-\x{faff}\x{ac00}-\x{d7af}]|[^\s\x{3040}-\x{30ff}\x{3400}-\x{4dbf}\x{4e00}-\x{9fff}\x{f900}-\x{faff}\x{ac00}-\x{d7af}]*[\pL\pN][^\s—–\x{3040}-\x{30ff}\x{3400}-\x{4dbf}\x{4e00}-\x{9fff}\x{f900}-\x{faff}\x{ac00}-\x{d7af}]*')))
                FILTER (c.kind IN ('paragraph', 'quote', 'turn')), 0)::BIGINT AS words,
-           count(DISTINCT c.id) FILTER (j.rule IN ('other_voice', 'excluded_chapter')) AS aside,
+           count(DISTINCT c.id) FILTER (j.rule IN ('other_voice', 'apparatus', 'excluded_chapter')) AS aside,
            -- One reason is told: the one that took the most blocks, a drop before a flag.
            mode(j.rule) FILTER (NOT j.keep) AS drop_rule,
            mode(j.reason) FILTER (NOT j.keep) AS drop_reason,
