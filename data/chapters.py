@@ -57,7 +57,8 @@ def sections(blocks: Sequence[Block]) -> list[Section]:
     run: list[Block] = []
     text: Block | None = None  # the last of the run that is text and not furniture
     for block in blocks:
-        if block.kind in _TEXT and not is_hollow(block.chapter):
+        hollow = block.kind == "heading" and is_hollow(block.text)
+        if block.kind in _TEXT and not hollow and not is_hollow(block.chapter):
             opens = block.kind == "heading" and text is not None and text.kind != "heading"
             if text is not None and (block.chapter != text.chapter or opens):
                 found.append(_section(run))

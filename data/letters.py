@@ -130,12 +130,13 @@ def find_letters(
             continue
         first = place + 1 if _is_heading_line(blocks, place, writer) else place
         last, signed = _closing(blocks, first, lang)
-        to_persona = count_mentions(blocks[first].text[:80], names, lang) > 0
+        begin = _date_lines(blocks, place, names, lang)
+        head = "\n".join(block.text[:80] for block in blocks[begin : first + 1])
+        to_persona = count_mentions(head, names, lang) > 0
         by = signed or writer
         another = by is not None and not is_persona(by, names) and fold(by) not in lang.own_signs
         if last is not None and (another or (by is None and to_persona)):
             told = f"a letter signed {by!r}" if by else f"a letter to {names.surname}"
-            begin = place - 1 if place and _is_date_line(blocks[place - 1]) else place
             yield Aside(first=begin, last=last, score=0.9, reason=told)
         if last is not None and (another or by is not None or to_persona):
             place = max(place, last)  # the persona's own letter is passed over as well
@@ -158,8 +159,17 @@ def _opening(block: Block, names: Names, lang: Language) -> tuple[bool, str | No
     return lang.salutation.match(text) is not None, None
 
 
-def _is_date_line(block: Block) -> bool:
-    return len(block.text) < 90 and re.search(r"\b1\d{3}\b|\b20\d\d\b", block.text) is not None
+def _date_lines(blocks: Sequence[Block], place: int, names: Names, lang: Language) -> int:
+    """Return where the lines of place, date and address begin that stand above a letter."""
+    begin = place
+    while begin > 0 and place - begin < 4:
+        text = blocks[begin - 1].text.strip()
+        dated = re.search(r"\b1\d{3}\b|\b20\d\d\b", text) is not None
+        addressed = text.endswith((",", ":")) or count_mentions(text, names, lang) > 0
+        if len(text.split()) > 12 or not (dated or addressed) or lang.closing.search(text):
+            break
+        begin -= 1
+    return begin
 
 
 def _closing(blocks: Sequence[Block], first: int, lang: Language) -> tuple[int | None, str | None]:

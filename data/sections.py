@@ -72,13 +72,17 @@ class Baseline:
 
 def count(blocks: Sequence[Block], names: Names, lang: Language) -> Counts:
     """Count a text's words and signs, leaving out what stands in quotation marks."""
-    text = "\n".join(_QUOTED.sub(" ", block.text) for block in blocks if block.kind in PROSE)
+    text = _unquoted(blocks)
     words = count_words(text)
     return Counts(
         words=words * 2 // 3 if is_cjk(text) else words,
         first=len(lang.first_person.findall(text)),
         third=count_mentions(text, names, lang),
     )
+
+
+def _unquoted(blocks: Sequence[Block]) -> str:
+    return "\n".join(_QUOTED.sub(" ", block.text) for block in blocks if block.kind in PROSE)
 
 
 def baseline(cut: Sequence[Section], names: Names, lang: Language) -> Baseline:
@@ -123,15 +127,17 @@ def _judge(section: Section, names: Names, lang: Language, book: Baseline) -> Op
     if word.kind == "doubtful" and not by_persona:
         if signed is not None and names.full:
             return _drop(0.9, f"titled {section.title!r} and signed {signed!r}")
+        whole = sum(count_words(block.text) for block in prose)
+        if whole >= 80 and count_words(_unquoted(prose)) < 0.25 * whole:
+            return _drop(0.8, f"titled {section.title!r}, and nearly all of it is quoted")
         return told or _unsure(section, found, book, like_book=like_book)
     return None if by_persona else told
 
 
 def _by_title(section: Section, word: TitleWord) -> Opinion:
     if word.kind == "apparatus":
-        return _drop(
-            0.9, f"titled {section.title!r}: matter beside the text, not the author's voice"
-        )
+        told = f"titled {section.title!r}: matter beside the author's text"
+        return Opinion(rule="apparatus", keep=False, score=0.9, reason=told)
     by = f" by {word.person!r}" if word.person else ""
     return _drop(0.95, f"titled {section.title!r}, which is another's{by}")
 

@@ -148,9 +148,7 @@ def _measure(path: Path, name: str, book: Book) -> tuple[int, int, int]:
         _words(blocks, heard.aside - others),
         _words(blocks, others - heard.aside),
     )
-    _tell(
-        f"\n{name}: set aside rightly {right:,}, wrongly {wrong:,}; others' kept {missed:,} words"
-    )
+    _tell(f"\n{name}, words: aside rightly {right:,}, wrongly {wrong:,}; others' kept {missed:,}")
     for section in sections(blocks):
         _tell_section(section, heard, others)
     return right, wrong, missed
