@@ -33,6 +33,7 @@ _COMMENT = re.compile(
     r"\s*\.?[\])]"
 )
 _NOTE_END = re.compile(r"(?:[—–]|--)\s*(" + _SIGN + r")[\])]?\s*$")
+_POSTSCRIPT = re.compile(r"P\. ?S\b|N\. ?B\b|PS[:.]")
 _NOTE_START = re.compile(r"^(?:\[?\d{1,3}\]?|[*†‡§¹²³⁴⁵⁶⁷⁸⁹⁰]+)\s*\S")
 
 
@@ -165,7 +166,10 @@ def _date_lines(blocks: Sequence[Block], place: int, names: Names, lang: Languag
     while begin > 0 and place - begin < 4:
         text = blocks[begin - 1].text.strip()
         dated = re.search(r"\b1\d{3}\b|\b20\d\d\b", text) is not None
-        addressed = text.endswith((",", ":")) or count_mentions(text, names, lang) > 0
+        spoken = count_mentions(text, names, lang) > 0
+        if spoken and looks_like_name(text) and not text.endswith((",", ":")):
+            break  # the persona's own signature, below the letter before
+        addressed = text.endswith(",") or spoken
         if len(text.split()) > 12 or not (dated or addressed) or lang.closing.search(text):
             break
         begin -= 1
@@ -180,7 +184,8 @@ def _closing(blocks: Sequence[Block], first: int, lang: Language) -> tuple[int |
         text = blocks[place].text.strip()
         words += count_words(text)
         again = lang.salutation.match(text.lstrip(_OPEN)) and place > first
-        if words > MAX_LETTER_WORDS or again or blocks[place].kind == "heading":
+        heads = blocks[place].kind == "heading" and place > first
+        if words > MAX_LETTER_WORDS or again or heads:
             break
         closed = list(lang.closing.finditer(text))
         if closed and len(text) - closed[-1].end() < 160:
@@ -215,8 +220,11 @@ def _name_alone(text: str, lang: Language) -> str | None:
 
 
 def _with_short_lines(blocks: Sequence[Block], last: int) -> int:
-    """Return the last of the signature's lines, which are of four words at most."""
-    while last + 1 < len(blocks) and len(blocks[last + 1].text.split()) <= 4:
+    """Return the last of the signature's lines, of four words at most, or of the postscript."""
+    while last + 1 < len(blocks):
+        text = blocks[last + 1].text
+        if len(text.split()) > 4 and not _POSTSCRIPT.match(text.lstrip(_OPEN)):
+            break
         last += 1
     return last
 

@@ -70,6 +70,8 @@ BOOKS = (
             ("I thank you for sending me a copy of your address", "Grover Cleveland"),
             ("Would it be agreeable to you to be one of the Judges", "Gilman"),
             ("Harvard University desired to confer on you", "Charles W. Eliot"),
+            ("Many of the best citizens of West Virginia", "Very truly yours"),
+            ("We, the citizens of Charleston and West Virginia", "Yours very respectfully"),
             ("By this mail I take pleasure in sending you engrossed", "John Addison Porter"),
         ),
     ),
@@ -94,6 +96,7 @@ BOOKS = (
         names=("Ulysses S. Grant",),
         others=(
             ("The landing of a portion of our troops, contrary", "leave here at 12 o'clock"),
+            ("The distribution of the forces under my command", "S. B. BUCKNER"),
             ("I have received your note of this day. Though not", "R. E. LEE"),
             ("I received your note of this morning on the picket", "R. E. LEE"),
         ),
