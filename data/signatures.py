@@ -15,6 +15,7 @@ from data.language import Language
 _WORDS = tomllib.loads((Path(__file__).parent / "languages" / "names.toml").read_text("utf-8"))
 _TITLES = frozenset(_WORDS["titles"].split())
 _PARTICLES = frozenset(_WORDS["particles"].split())
+_NO_NAMES = frozenset(_WORDS["no_names"].split())
 _SUFFIXES = re.compile(
     r",? ?\b(?:Jr|Sr|Esq|Esquire|M\.? ?D|D\. ?D|LL\. ?D|Ph\. ?D|M\. ?A|B\. ?A|F\. ?R\. ?S)\b\.?"
 )
@@ -54,7 +55,7 @@ def looks_like_name(text: str) -> bool:
         return False
     capitals = [t for t in tokens if t.casefold() not in _PARTICLES]
     first = tokens[0].casefold().strip(".")
-    common = first in {"the", "a", "an", "end", "new", "der", "die", "das", "el", "los", "las"}
+    common = first in _NO_NAMES
     return len(capitals) >= 2 and not common and all(t[0].isupper() for t in capitals)
 
 

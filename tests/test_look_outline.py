@@ -21,9 +21,9 @@ FIRST, SECOND, THIRD = (f"## {chapter}" for chapter in BOOK[1:4])
 @pytest.fixture
 def memoir(tmp_path: Path) -> Path:
     preface = "# Editor's Preface\n\nThis volume needs no praise from us. It speaks for itself."
-    index = "# Index\n\nFlood, 3. Mill, 1, 2, 9. Water, 4."
+    chronology = "# Chronology\n\nBorn in 1939. The fine, 1948. The office opened in 1956."
     path = tmp_path / "memoir.md"
-    path.write_text("\n\n".join([preface, FIRST, SECOND, THIRD, index]), "utf-8")
+    path.write_text("\n\n".join([preface, FIRST, SECOND, THIRD, chronology]), "utf-8")
     return path
 
 
@@ -42,11 +42,11 @@ def test_the_outline_shows_every_chapter_and_the_decision(memoirist: Command, me
         "1. The Thumb",
         "2. Flour Enough",
         "3. Salt Street",
-        "Index",
+        "Chronology",
     ]
     assert rows["Editor's Preface"]["decision"] == "dropped: other_voice"
     assert "titled" in str(rows["Editor's Preface"]["reason"])
-    assert rows["Index"]["kept"] == 0
+    assert rows["Chronology"]["kept"] == 0
     assert rows["2. Flour Enough"]["decision"] == "kept"
     assert rows["2. Flour Enough"]["words"] == count_words(SECOND.partition("\n")[2])
     assert int(str(rows["2. Flour Enough"]["kept"])) > 0
@@ -88,4 +88,4 @@ def test_the_recipe_has_the_last_word_and_a_pattern_that_fits_nothing_is_told(
     assert "fits no chapter" not in done.stderr
     rows = _outline(memoirist)
     assert rows["2. Flour Enough"]["decision"] == "kept"
-    assert str(rows["Index"]["decision"]).startswith("no passage")
+    assert str(rows["Chronology"]["decision"]).startswith("no passage")

@@ -13,7 +13,8 @@ WITH cut AS (
         FROM (
             SELECT b.*, d.source_id, d.title AS document,
                    CASE WHEN b.kind IN ('heading', 'paragraph', 'quote', 'turn')
-                        THEN coalesce(b.chapter, '') END AS own
+                        THEN coalesce(b.chapter, '')
+                        WHEN b.kind IN ('boilerplate', 'contents') THEN b.chapter END AS own
             FROM blocks b
             JOIN documents d ON d.id = b.document_id
             JOIN sources s ON s.id = d.source_id
