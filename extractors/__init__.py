@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from extractors.discover import Found, discover, read_source
+from extractors.discover import Found, discover, left_out, read_source
 from extractors.extract import extract
 
 # The processes that read PDF pages start in half the time because pydantic loads only when the
@@ -10,7 +10,7 @@ from extractors.extract import extract
 if TYPE_CHECKING:
     from extractors.settings import ExtractSettings
 
-__all__ = ["ExtractSettings", "Found", "discover", "extract", "read_source"]
+__all__ = ["ExtractSettings", "Found", "discover", "extract", "left_out", "read_source"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

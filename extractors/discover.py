@@ -17,6 +17,13 @@ from extractors.formats import SUFFIXES, by_name, format_of, load
 
 _WILD = re.compile(r"[*?\[]")
 _SHARED_NAME = re.compile(r"^(transcript|captions?|subtitles?|episode|book|index|main)\b", re.I)
+_NOTE_SUFFIXES = {".md", ".markdown", ".txt", ".html", ".htm"}
+_ABOUT = re.compile(
+    r"^(?:readme|licen[cs]es?|copying|copyright|notice|change-?log|changes|contributing|contributors"
+    r"|authors|code[-_ ]of[-_ ]conduct|security|todo|manifest)"
+    r"(?:[._](?:md|txt|html?|[a-z]{2}|[a-z]{2}[-_][a-z]{2}))?$",
+    re.IGNORECASE,
+)
 _STORE = "memoirist.duckdb"
 _CHUNK_BYTES = 1 << 20
 _HUB = "hf://"
@@ -82,12 +89,29 @@ def _in_folder(folder: Path) -> list[Found]:
         for path in folder.rglob("*")
         if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     )
-    found = [_known(path) for path in files if format_of(path) and not _in_workspace(path)]
+    readable = [path for path in files if format_of(path) and not _in_workspace(path)]
+    found = [_known(path) for path in readable if not _about_files(path)]
     if not found:
         raise SourceUnreadable(
             f"the folder {str(folder)!r} holds no readable source", _looked_for()
         )
     return found
+
+
+def _about_files(path: Path) -> bool:
+    """Tell whether a file speaks of the files beside it rather than being one of them."""
+    return path.suffix.lower() in _NOTE_SUFFIXES and bool(_ABOUT.match(path.stem))
+
+
+def left_out(pointers: Sequence[str]) -> list[Path]:
+    """Return the files such as README.md that folders hold and that are not taken as sources."""
+    folders = [folder for pointer in pointers if (folder := _at_home(pointer)).is_dir()]
+    return [
+        path
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and _about_files(path) and not _in_workspace(path)
+    ]
 
 
 def _at_home(pointer: str) -> Path:

@@ -14,7 +14,7 @@ from data.nouns import Block, Document, Done, Rows, Source, Verdict, content_id
 from data.personal import CANDIDATE
 from data.store import Transaction
 from data.text import detect_language
-from extractors import ExtractSettings, Found, discover, extract, read_source
+from extractors import ExtractSettings, Found, discover, extract, left_out, read_source
 from extractors.discover import missing, printable
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.ledger import warn_of_obstacles, with_rights
@@ -46,6 +46,11 @@ def extract_sources(
         raise failures[asked[0]]
     for told in dict.fromkeys(map(str, [*failures.values(), *refused.values()])):
         context.report.warn(told)
+    if notes := [path.name for path in left_out(pointers)]:
+        context.report.warn(
+            f"{', '.join(sorted(set(notes)))} in the folders given are about the files there and"
+            " left out; name one to take it in"
+        )
     warn_of_obstacles(context)
     if "extract" not in context.changed:
         context.report.step("extract", f"nothing new in {_count(len(files), 'source')}")

@@ -102,6 +102,11 @@ def _split_source(context: Context, source: Source) -> None:
         replace_verdicts(tx, verdicts, "split", [source.id], lambda _: source.id)
         tx.upsert([Done(subject_id=source.id, step="split", fingerprint=mark)])
     context.count("split", len(rows))
+    if not rows and source.kind in {"book", "text"}:
+        context.report.warn(
+            f"{source.title!r} gives no passage; `memoirist look dropped` tells why, and"
+            " --set passages.min_words lowers the least length"
+        )
 
 
 def _split_all(

@@ -9,7 +9,7 @@ import pydantic
 import pytest
 
 from data.errors import SourceMissing, SourceUnreadable
-from extractors import ExtractSettings, Found, discover, read_source
+from extractors import ExtractSettings, Found, discover, left_out, read_source
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -35,6 +35,19 @@ def test_folder_gives_known_files_sorted(folder: Path) -> None:
 def test_glob_and_file_give_each_file_once(folder: Path) -> None:
     found = discover([f"{folder}/*", str(folder / "b.vtt"), f"{folder}/**/*.jsonl"])
     assert [each.path.name for each in found] == ["a.txt", "b.vtt", "c.jsonl"]
+
+
+def test_a_folder_leaves_files_about_files_out(folder: Path) -> None:
+    for name in ("README.md", "LICENSE.txt", "deep/CHANGELOG.md", "licence-to-fish.txt"):
+        (folder / name).write_text("About the files.")
+    found = {each.path.name for each in discover([str(folder)])}
+    assert found == {"a.txt", "b.vtt", "c.jsonl", "licence-to-fish.txt"}
+    assert [path.name for path in left_out([str(folder)])] == [
+        "LICENSE.txt",
+        "README.md",
+        "CHANGELOG.md",
+    ]
+    assert [each.path.name for each in discover([str(folder / "README.md")])] == ["README.md"]
 
 
 @pytest.mark.parametrize("pointer", ["nowhere.pdf", "nothing/*.pdf"])

@@ -56,6 +56,9 @@ def extract_epub(
     }
     resolve_notes([(page.name, root) for page, root in pages], link)
     units: list[Unit] = []
+    if package.rights:
+        # What the package says of rights stands nowhere on a page; the ledger reads it here.
+        units.append(Unit(kind="boilerplate", text=package.rights, sure=True))
     for done, (page, root) in enumerate(pages, start=1):
         units += _units(page, root, package)
         if on_progress:

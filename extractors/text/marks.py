@@ -15,7 +15,8 @@ _BRACKETED = re.compile(
     re.S | re.I,
 )
 _LABELLED = re.compile(
-    r"^(?P<mark>\[(?P<a>\w{1,4}|[*†‡§¶]{1,3})\]|\(\*?(?P<b>\d{1,3}|\*{1,3})\)|\{(?P<c>\d{1,3})\}"
+    r"^(?P<mark>[\[〔［](?P<a>\w{1,4}|[*†‡§¶]{1,3})[\]〕］]|\(\*?(?P<b>\d{1,3}|\*{1,3})\)"
+    r"|\{(?P<c>\d{1,3})\}|<(?P<e>\d{1,3})>"
     rf"|(?P<d>\*{{1,4}}|[†‡§¶]{{1,3}})(?=[\s\"“(A-Z])|(?P<f>[¹²³⁰⁴-⁹]{{1,3}})|(?P<g>[①-⑳])"
     rf"|(?P<h>[{_KANA}])(?=[^\s]))\s*",
 )
@@ -128,7 +129,9 @@ def _mark(label: str) -> re.Pattern[str]:
     """Return the pattern of a label where it is a mark: in brackets, or raised behind a word."""
     quoted = re.escape(label)
     if label.isascii() and label.isalnum():
-        return re.compile(rf"[ ]?(?:\[{quoted}\]|\(\*{quoted}\)|\{{{quoted}\}})")
+        return re.compile(
+            rf"[ ]?(?:[\[〔［]{quoted}[\]〕］]|\(\*{quoted}\)|\{{{quoted}\}}|<{quoted}>)"
+        )
     if set(label) <= set("*†‡§¶"):
         return re.compile(
             rf"[ ]?(?:\[{quoted}\]|\({quoted}\))|(?<=[\w.,;:!?\"”’')\]]){quoted}(?![*\w])"
@@ -142,15 +145,13 @@ def _without(text: str, label: str) -> tuple[str, int]:
 
 
 def cut_pages(units: Sequence[Unit]) -> None:
-    """Take marks such as "[Pg 12]" out of the text and number the blocks from there on."""
-    page: int | None = None
+    """Take marks such as "[Pg 12]" out of the text and number the units from there on."""
+    page: str | None = None
     for unit in units:
         unit.page = unit.page or page
         for found in _PAGE.finditer(unit.text) if "[" in unit.text or "{" in unit.text else ():
-            number = found["page"] or found["other"]
-            page = int(number) if number.isdecimal() else page
+            page = found["page"] or found["other"]
             if found.start() < 2:
                 unit.page = page
         if page is not None:
-            unit.page_last = page
             unit.text = _PAGE.sub("", unit.text).strip()

@@ -34,10 +34,11 @@ def mark_matter(units: Sequence[Unit]) -> None:
 def _mark_sections(units: Sequence[Unit]) -> None:
     """Follow each heading that names a section without prose to that section's end."""
     for at, unit in enumerate(units):
-        if unit.kind not in {"heading", *_BODY} or (unit.sure and unit.kind != "heading"):
+        if unit.kind not in {"heading", "contents", *_BODY}:
             continue
         kind = kind_of_section(unit.text)
-        if kind is None or (unit.kind != "heading" and not unit.gap):
+        named = unit.kind in {"heading", kind} or (unit.gap and not unit.sure)
+        if kind is None or not named:
             continue
         end = _contents_end(units, at) if kind == "contents" else _section_end(units, at)
         if kind == "contents" and end <= at + 1:

@@ -67,7 +67,7 @@ _HEADING_CLASS = re.compile(
 )
 _INITIAL_CLASS = re.compile(r"^(?:drop-?caps?|initial|lettrine|firstletter|first-letter|versal)$")
 _INLINE = spread("a span i b em abbr")
-_NUMBER = re.compile(r"(\d{1,4})")
+_NUMBER = re.compile(r"(\d{1,4}|\b[ivxlcdm]{1,7}\b)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,8 +150,8 @@ def _table_kind(table: Element) -> BlockKind:
     return "contents" if links * 2 > len("".join(table.itertext()).strip()) else "boilerplate"
 
 
-def page_of(element: Element) -> int | None:
-    """Return the number that a page mark shows, 0 for one without a number, None for others."""
+def page_of(element: Element) -> str | None:
+    """Return the number that a page mark shows, "" for one without any, None for others."""
     if "pagebreak" not in types_of(element) and not any(
         map(_PAGE_CLASS.match, classes_of(element))
     ):
@@ -160,7 +160,7 @@ def page_of(element: Element) -> int | None:
     if len(told) > 20:
         return None
     found = _NUMBER.search(told or element.get("title") or element.get("aria-label") or "")
-    return int(found[1]) if found else 0
+    return found[1] if found else ""
 
 
 def is_chrome(element: Element) -> bool:

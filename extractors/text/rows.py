@@ -61,8 +61,7 @@ def _draft(unit: Unit) -> Draft:
     return Draft(
         kind=unit.kind,
         text=unit.text,
-        page=unit.page,
-        page_last=unit.page_last or unit.page,
+        page_label=unit.page,
         chapter=unit.chapter,
     )
 
@@ -82,7 +81,6 @@ def _rejoined(units: Sequence[Unit]) -> list[Unit]:
         head = found[before]
         if head.kind == "paragraph" and not head.verse and _OPEN_END.search(head.text):
             head.text = f"{head.text} {unit.text}"
-            head.page_last = unit.page_last or unit.page or head.page_last
             found.pop()
     return found
 

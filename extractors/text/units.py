@@ -24,15 +24,15 @@ class Unit:
 
     `level` is a heading's depth from 1, 0 for all else. `gap` is the white space above, in lines
     beyond what parts paragraphs. `sure` units keep their kind: the source itself named it.
-    `links` is the share of the text that stands inside links; `label` a note's mark.
+    `links` is the share of the text that stands inside links; `label` a note's mark; `page` the
+    number printed on the page where it begins.
     """
 
     kind: BlockKind
     text: str
     level: int = 0
     gap: int = 0
-    page: int | None = None
-    page_last: int | None = None
+    page: str | None = None
     sure: bool = False
     links: float = 0.0
     label: str | None = None

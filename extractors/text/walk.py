@@ -30,12 +30,12 @@ _LEADERS = re.compile(r"[ \t\u00a0]+")
 class Walk:
     """One walk over a page; nothing in it recurses, so that no nesting is too deep."""
 
-    def __init__(self, page: int | None = None) -> None:
+    def __init__(self) -> None:
         self.units: list[Unit] = []
-        self.page = page
+        self.page: str | None = None
         self._held: list[str] = []
         self._linked = 0
-        self._start_page = page
+        self._start_page: str | None = None
         self._anchors: list[str] = []
         self._place = Place()
         self._alt = ""
@@ -71,7 +71,7 @@ class Walk:
                 self._take(element.tail if element is not root else None)
         self._close()
 
-    def _turn(self, number: int) -> None:
+    def _turn(self, number: str) -> None:
         self.page = number or self.page
         if not "".join(self._held).strip():
             self._start_page = self.page
@@ -157,7 +157,6 @@ class Walk:
                     text=part[1],
                     level=place.level if part[0] == "heading" else 0,
                     page=page if n == 0 else self.page,
-                    page_last=self.page,
                     sure=place.sure,
                     links=min(1.0, linked / max(1, len(text.strip()))),
                     anchors=anchors if n == 0 else [],

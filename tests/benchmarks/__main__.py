@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import books, odd_pdfs, spine, transcripts
+from tests.benchmarks import books, ebooks, odd_pdfs, spine, transcripts
 
 if __name__ == "__main__":
     transcripts.main()
+    ebooks.main()
     spine.main()
     books.main()
     odd_pdfs.main()
