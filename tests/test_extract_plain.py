@@ -253,6 +253,13 @@ def test_twice_encoded_utf8_is_undone_and_told() -> None:
     assert found.doubt
 
 
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(bytes(range(256)) * 20)
+    with pytest.raises(SourceUnreadable, match="are no writing"):
+        read(path)
+
+
 @pytest.mark.parametrize("content", [b" \n\n", b"1 2 3\n\n* * *\n"])
 def test_a_text_without_prose_says_so(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.txt"

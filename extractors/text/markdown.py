@@ -13,7 +13,7 @@ from extractors.formats import Progress
 from extractors.settings import ExtractSettings
 from extractors.text.encoding import decode
 from extractors.text.html import units_of_page
-from extractors.text.plain import doubts, lf
+from extractors.text.plain import decoded, doubts, lf
 from extractors.text.rows import document_verdict, rows_of
 from extractors.text.tree import parse
 from extractors.text.units import Unit
@@ -61,7 +61,7 @@ def extract_markdown(
     source: Source, settings: ExtractSettings, on_progress: Progress | None = None
 ) -> Rows:
     """Return the blocks of a Markdown text; raise SourceUnreadable where it holds no prose."""
-    read = decode(Path(source.location).read_bytes())
+    read = decoded(source)
     stated, body = front_matter(lf(read.text))
     text, notes = without_notes(body)
     root = parse(

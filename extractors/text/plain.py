@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from data.errors import SourceUnreadable
 from data.nouns import Rows, Source
 from data.text import is_cjk
 from extractors.formats import Progress
@@ -14,6 +15,8 @@ from extractors.text.rows import document_verdict, rows_of
 from extractors.text.strips import units_of_lines
 from extractors.text.wrapping import lines_of
 
+_NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x7f\ufffd\ue000-\uf8ff]")
+_MAX_BAD_SHARE = 0.05
 _HEAD_BYTES = 20_000
 _FIELD = re.compile(r"^(title|author):[ \t]*(.+(?:\n[ \t]+\S.*)*)", re.IGNORECASE | re.MULTILINE)
 
@@ -48,7 +51,7 @@ def extract_text(
 
     A doubt about the encoding and the repairs that were made are kept as verdicts.
     """
-    read = decode(Path(source.location).read_bytes())
+    read = decoded(source)
     units, repairs = units_of_lines(lines_of(read.text), cjk=is_cjk(read.text[:20_000]))
     verdicts = [document_verdict(source, "encoding", *doubt, keep=True) for doubt in doubts(read)]
     told = ", ".join(f"{n:,} {what}" for what, n in repairs.items() if n)
@@ -63,6 +66,19 @@ def extract_text(
             )
         )
     return rows_of(source, units, None, verdicts)
+
+
+def decoded(source: Source) -> Decoded:
+    """Return the source's text; raise SourceUnreadable where its bytes are no writing."""
+    read = decode(Path(source.location).read_bytes())
+    n_bad = len(_NO_TEXT.findall(read.text))
+    if n_bad > _MAX_BAD_SHARE * max(1, len(read.text)):
+        raise SourceUnreadable(
+            f"{n_bad:,} of {len(read.text):,} characters of {source.location!r} are no writing,"
+            f" taken for {read.encoding}",
+            "point at a text; a word processor's own file must be saved as .docx or .txt first",
+        )
+    return read
 
 
 def doubts(read: Decoded) -> list[tuple[str, str]]:
