@@ -13,7 +13,7 @@ from data.text import count_words, ends_sentence, is_cjk, sentences
 
 PROSE = frozenset({"paragraph", "quote"})
 # Why a block of each kind is not an answer; the reader of `look dropped` sees these sentences.
-_FURNITURE = {
+FURNITURE = {
     "heading": "a heading names the chapter; it is kept as the passages' chapter",
     "running_head": "a running head repeats on page after page",
     "folio": "a page number",
@@ -228,7 +228,7 @@ def _furniture(block: Block, now: datetime) -> Verdict:
         subject="blocks",
         rule=block.kind,
         keep=False,
-        reason=_FURNITURE.get(block.kind, f"a {block.kind} is not the author's prose"),
+        reason=FURNITURE.get(block.kind, f"a {block.kind} is not the author's prose"),
         created_at=now,
         next_step="nothing, unless it is prose: then report the page",
     )

@@ -139,7 +139,8 @@ def _lineage(store: Store, subject: str | None) -> Fetched:
     found = store.fetch((SQL / "why.sql").read_text("utf-8"), [subject + "%"])
     if not found.rows:
         raise QueryError(
-            f"nothing has the id {subject!r}", "take one from `memoirist look kept` or `dropped`"
+            f"nothing has the id {subject!r}",
+            "take one from `memoirist look kept`, `dropped` or `sources`",
         )
     return found
 

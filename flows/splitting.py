@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -102,11 +102,23 @@ def _split_source(context: Context, source: Source) -> None:
         replace_verdicts(tx, verdicts, "split", [source.id], lambda _: source.id)
         tx.upsert([Done(subject_id=source.id, step="split", fingerprint=mark)])
     context.count("split", len(rows))
-    if not rows and source.kind in {"book", "text"}:
-        context.report.warn(
-            f"{source.title!r} gives no passage; `memoirist look dropped` tells why, and"
-            " --set passages.min_words lowers the least length"
-        )
+    if not rows:
+        _warn_empty(context, source, verdicts)
+
+
+def _warn_empty(context: Context, source: Source, verdicts: Sequence[Verdict]) -> None:
+    """Say why a source has given no passage at all, and what can be done."""
+    lost = [v for v in verdicts if not v.keep and v.subject == "blocks"]
+    if not lost or any(v.rule == "no_persona" for v in lost):
+        return  # without blocks it was refused, and the speakers have been told
+    rules = Counter(v.rule for v in lost)
+    prose = {rule: n for rule, n in rules.items() if rule not in passages.FURNITURE}
+    most = max(prose or rules, key=lambda rule: rules[rule])
+    first = next(v for v in lost if v.rule == most)
+    context.report.warn(
+        f"{source.title or source.location!r} gives no passage: of {len(lost):,} blocks"
+        f" {rules[most]:,} are {most!r}, {first.reason}; {first.next_step}"
+    )
 
 
 def _split_all(

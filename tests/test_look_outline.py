@@ -89,3 +89,30 @@ def test_the_recipe_has_the_last_word_and_a_pattern_that_fits_nothing_is_told(
     rows = _outline(memoirist)
     assert rows["2. Flour Enough"]["decision"] == "kept"
     assert str(rows["Chronology"]["decision"]).startswith("no passage")
+
+
+def test_why_leads_from_a_source_and_a_document_to_what_they_gave(
+    memoirist: Command, memoir: Path
+) -> None:
+    assert memoirist("extract", str(memoir), "--persona", PERSONA).returncode == 0
+    query = "SELECT s.id, d.id FROM sources s JOIN documents d ON d.source_id = s.id"
+    done = memoirist("sql", query, "--format", "csv")
+    source, document = done.stdout.splitlines()[1].split(",")
+    told = memoirist("look", "why", source).stdout
+    assert str(memoir) in told.replace("\n", "").replace(" ", "")
+    assert "found" in told
+    assert "other_voice" in told
+    told = memoirist("look", "why", document).stdout
+    assert "paragraph" in told
+    assert "en" in told
+
+
+def test_a_source_without_a_passage_says_why_and_what_to_do(
+    memoirist: Command, memoir: Path, tmp_path: Path
+) -> None:
+    short = tmp_path / "short.md"
+    short.write_text("# A Word\n\nI was ten when my father gave me the key.\n", "utf-8")
+    done = memoirist("extract", str(memoir), str(short), "--persona", PERSONA)
+    assert done.returncode == 0, done.stderr
+    assert "gives no passage: of 2 blocks 1 are 'too_short'" in done.stderr
+    assert "passages.min_words" in done.stderr

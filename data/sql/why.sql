@@ -1,5 +1,5 @@
 -- One thing's way back to its source, a fact a row. $1 is the beginning of the id of a
--- conversation, pair, question, passage or block, followed by '%'.
+-- conversation, pair, question, passage, block, document or source, followed by '%'.
 WITH chosen AS (
     SELECT a.passage_id, a.id AS pair_id, a.question_id, a.ord FROM pairs a
     WHERE a.id LIKE $1 OR a.passage_id LIKE $1 OR a.question_id LIKE $1
@@ -53,6 +53,25 @@ WITH chosen AS (
     FROM blocks b WHERE b.id LIKE $1
     UNION ALL
     SELECT 1000, 11, 'verdict', v.subject || ' ' || v.rule || ': ' || v.reason
+           || CASE WHEN v.keep THEN ' (kept)' ELSE coalesce('; ' || v.next_step, '') END
     FROM verdicts v WHERE v.subject IN ('blocks', 'sources', 'documents') AND v.subject_id LIKE $1
+    UNION ALL
+    SELECT 1000, 12, 'document', concat_ws(', ', d.title, d.lang, d.id)
+    FROM documents d WHERE d.id LIKE $1
+    UNION ALL
+    SELECT 1000, 13, 'blocks', count(*) || ' ' || b.kind
+           || coalesce(': dropped as ' || string_agg(DISTINCT v.rule, ', '), '')
+    FROM blocks b
+    LEFT JOIN verdicts v ON v.subject = 'blocks' AND v.subject_id = b.id AND NOT v.keep
+    WHERE b.document_id LIKE $1 GROUP BY b.kind, b.document_id
+    UNION ALL
+    SELECT 1000, 14, 'source', concat_ws(', ', x.title, x.author, x.kind || ' as ' || x.format,
+               x.location, 'sha256 ' || x.sha256, 'rights: ' || x.rights, x.id)
+    FROM sources x
+    WHERE x.id LIKE $1 OR x.id IN (SELECT source_id FROM documents WHERE id LIKE $1)
+    UNION ALL
+    SELECT 1000, 15, c.subject, c.found || ' found, ' || c.kept || ' kept, ' || c.dropped
+           || ' dropped' || coalesce(': ' || c.by_rule, '')
+    FROM coverage c WHERE c.source_id LIKE $1
 )
 SELECT what, value FROM facts WHERE n <= 8 OR n = 1000 ORDER BY n, k, value
