@@ -35,6 +35,12 @@ class ComposeSettings(BaseModel):
         0.5, gt=0, le=1, description="Train pairs that share more with a test answer are dropped."
     )
     max_shared_run: int = Field(13, ge=5, description="So many shared words in a row drop as well.")
+    max_pairs: int = Field(
+        5_000, ge=1, description="Above so many kept pairs the best by score are taken."
+    )
+    max_group_pairs: int = Field(
+        500, ge=1, description="Where pairs are selected: at most so many of one group."
+    )
     max_exchanges: int = Field(4, ge=1, description="Exchanges of one thread in a conversation.")
     max_words: int = Field(700, ge=50, description="Words in a conversation of several exchanges.")
     seed: int = Field(42, description="Seed of every choice made here.")
@@ -84,7 +90,7 @@ def compose(
     by_split["train"] = [pair for pair in by_split["train"] if pair.id not in dropped]
     order: tuple[Split, ...] = ("train", "validation", "test")
     drafts = [
-        (split, thread, to_messages(thread, system))
+        (split, _ids(thread), to_messages(thread, system))
         for split in order
         for thread in threads(by_split[split], settings)
     ]
@@ -94,6 +100,43 @@ def compose(
         for group, source in kept.items()
     ]
     return replace(_version(drafts, now), verdicts=verdicts, splits=groups)
+
+
+def with_mixed(
+    composed: Composed,
+    mixed: Sequence[Pair],
+    own: Sequence[Pair],
+    settings: ComposeSettings,
+    now: datetime,
+) -> Composed:
+    """Return the dataset with pairs mixed in that are not the persona's: to be trained on alone.
+
+    They keep their own system prompts and get none of the persona's; what is too close to a
+    held-out pair among `own` is dropped.
+    """
+    held = {i for c in composed.conversations if c.split == "test" for i in c.pair_ids}
+    verdicts = purge(
+        mixed,
+        [pair for pair in own if pair.id in held],
+        settings.max_containment,
+        settings.max_shared_run,
+        now,
+    )
+    dropped = {verdict.subject_id for verdict in verdicts}
+    rest = [pair for pair in mixed if pair.id not in dropped]
+    before = [(c.split, c.pair_ids, list(c.messages)) for c in composed.conversations]
+    added: list[tuple[Split, Sequence[str], list[dict[str, str]]]] = [
+        ("train", _ids(thread), to_messages(thread, "")) for thread in threads(rest, settings)
+    ]
+    return replace(
+        _version([*before, *added], now),
+        verdicts=[*composed.verdicts, *verdicts],
+        splits=composed.splits,
+    )
+
+
+def _ids(thread: Sequence[Pair]) -> tuple[str, ...]:
+    return tuple(pair.id for pair in thread)
 
 
 def threads(pairs: Sequence[Pair], settings: ComposeSettings) -> list[list[Pair]]:
@@ -118,6 +161,9 @@ def threads(pairs: Sequence[Pair], settings: ComposeSettings) -> list[list[Pair]
 
 def to_messages(thread: Sequence[Pair], system: str) -> list[dict[str, str]]:
     """Return a thread as messages; every text is neutralised, answers are otherwise verbatim."""
+    if not thread[0].question:
+        # A raw text: nobody asked for it, and it is no answer of the persona's.
+        return [{"role": "assistant", "content": neutralise(pair.answer)} for pair in thread]
     messages: list[dict[str, str]] = []
     prompt = thread[0].system or system
     if prompt:
@@ -140,23 +186,23 @@ def estimate_tokens(messages: Sequence[Mapping[str, str]]) -> int:
 
 
 def _version(
-    drafts: Sequence[tuple[Split, Sequence[Pair], list[dict[str, str]]]], now: datetime
+    drafts: Sequence[tuple[Split, Sequence[str], list[dict[str, str]]]], now: datetime
 ) -> Composed:
     bodies = sorted(
-        json.dumps([split, [pair.id for pair in thread], body], ensure_ascii=False)
-        for split, thread, body in drafts
+        json.dumps([split, list(pair_ids), body], ensure_ascii=False)
+        for split, pair_ids, body in drafts
     )
     dataset_id = content_id("dataset", *bodies)
     conversations = [
         Conversation(
-            id=content_id(dataset_id, *(pair.id for pair in thread)),
+            id=content_id(dataset_id, *pair_ids),
             dataset_id=dataset_id,
             split=split,
-            pair_ids=tuple(pair.id for pair in thread),
+            pair_ids=tuple(pair_ids),
             messages=body,
             n_tokens=estimate_tokens(body),
         )
-        for split, thread, body in drafts
+        for split, pair_ids, body in drafts
     ]
     counts = {s: sum(c.split == s for c in conversations) for s in ("train", "validation", "test")}
     dataset = Dataset(

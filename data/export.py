@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from data.chatml import render
 from data.nouns import Conversation
 
-Format = Literal["messages", "chatml", "parquet", "alpaca", "sharegpt"]
+Format = Literal["messages", "chatml", "text", "parquet", "alpaca", "sharegpt"]
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 
 
@@ -48,6 +48,15 @@ def _chatml(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
     yield {"text": render(conversation.messages)}
 
 
+def _text(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
+    """Yield a raw text as it stands, and a conversation as ChatML."""
+    roles = {message["role"] for message in conversation.messages}
+    if roles == {"assistant"}:
+        yield from ({"text": message["content"]} for message in conversation.messages)
+    else:
+        yield from _chatml(conversation)
+
+
 def _sharegpt(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
     turns = [{"from": _SHAREGPT[m["role"]], "value": m["content"]} for m in conversation.messages]
     yield {"id": conversation.id, "conversations": turns}
@@ -77,6 +86,7 @@ def _alpaca(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
 _FORMS: dict[str, Callable[[Conversation], Iterable[Mapping[str, Any]]]] = {
     "messages": _messages,
     "chatml": _chatml,
+    "text": _text,
     "sharegpt": _sharegpt,
     "alpaca": _alpaca,
 }

@@ -103,20 +103,20 @@ def purge(
     runs: dict[int, str] = {}
     for pair in test:
         found = words(pair.answer)
-        for gram in _grams(found, 5):
+        for gram in grams(found, 5):
             fives[gram][pair.id] = None
-        for gram in _grams(found, run):
+        for gram in grams(found, run):
             runs.setdefault(gram, pair.id)
     asked = [(pair.id, _shingles(pair.question)) for pair in test]
     verdicts: list[Verdict] = []
     for pair in train:
         found = words(pair.answer)
-        culprit = next((runs[g] for g in _grams(found, run) if g in runs), None)
+        culprit = next((runs[g] for g in grams(found, run) if g in runs), None)
         culprit = culprit or _same_question(pair.question, asked)
-        grams = list(_grams(found, 5))
-        counts = Counter(other for gram in grams for other in fives.get(gram, ()))
+        own = list(grams(found, 5))
+        counts = Counter(other for gram in own for other in fives.get(gram, ()))
         closest, hits = counts.most_common(1)[0] if counts else (None, 0)
-        share = hits / len(grams) if grams else 0.0
+        share = hits / len(own) if own else 0.0
         if culprit is not None or share >= max_containment:
             verdicts.append(_overlap(pair, culprit or closest, share, now))
     return verdicts
@@ -147,7 +147,8 @@ def _same_question(
     return None
 
 
-def _grams(found: Sequence[str], n: int) -> Iterable[int]:
+def grams(found: Sequence[str], n: int) -> Iterable[int]:
+    """Return the hashes of all runs of `n` words; they hold within one process alone."""
     return (hash(tuple(found[i : i + n])) for i in range(len(found) - n + 1))
 
 

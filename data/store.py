@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import duckdb
 
@@ -46,6 +46,8 @@ KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
 # is asked for.
 _VIEWS = {"cut_passages": "passages", "asked_questions": "questions", "made_pairs": "pairs"}
 T = TypeVar("T")
+# By place, or by the names that a statement gives them with a dollar sign.
+Parameters: TypeAlias = "Sequence[object] | Mapping[str, object] | None"
 _NUMERIC = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT"} | {
     "FLOAT",
     "DOUBLE",
@@ -94,11 +96,11 @@ class Transaction:
         self.connection.unregister("incoming")
         return len(unique)
 
-    def execute(self, sql: str, parameters: Sequence[object] | None = None) -> None:
+    def execute(self, sql: str, parameters: Parameters = None) -> None:
         """Run one statement of ours inside the transaction."""
         self.connection.execute(sql, parameters)
 
-    def fetch(self, sql: str, parameters: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+    def fetch(self, sql: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
         """Return the rows of one statement as it sees the transaction."""
         return self.connection.execute(sql, parameters).fetchall()
 
@@ -165,7 +167,7 @@ class Store:
             with _translated(self.path):
                 connection.close()
 
-    def query(self, sql: str, parameters: Sequence[object] | None = None) -> pa.Table:
+    def query(self, sql: str, parameters: Parameters = None) -> pa.Table:
         """Run one reading statement and return its rows as Arrow.
 
         Raises NothingToDo where there is no workspace yet, StoreLocked while a writer holds the
@@ -178,7 +180,7 @@ class Store:
             sql, parameters, lambda found: pa.table({}) if found is None else found.to_arrow_table()
         )
 
-    def fetch(self, sql: str, parameters: Sequence[object] | None = None) -> Fetched:
+    def fetch(self, sql: str, parameters: Parameters = None) -> Fetched:
         """Run one reading statement and return its rows as Python values, without loading Arrow.
 
         Raises what `query` raises.
@@ -195,7 +197,7 @@ class Store:
     def _read(
         self,
         sql: str,
-        parameters: Sequence[object] | None,
+        parameters: Parameters,
         take: Callable[[duckdb.DuckDBPyRelation | None], T],
     ) -> T:
         if not self.path.exists():
@@ -215,7 +217,7 @@ class Store:
         finally:
             connection.close()
 
-    def rows(self, sql: str, parameters: Sequence[object] | None = None) -> list[dict[str, Any]]:
+    def rows(self, sql: str, parameters: Parameters = None) -> list[dict[str, Any]]:
         """Return the rows of one reading statement as dictionaries."""
         return self.query(sql, parameters).to_pylist()  # type: ignore[no-any-return]
 

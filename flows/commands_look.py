@@ -25,6 +25,7 @@ class ExportFormat(StrEnum):
 
     messages = "messages"
     chatml = "chatml"
+    text = "text"
     parquet = "parquet"
     alpaca = "alpaca"
     sharegpt = "sharegpt"

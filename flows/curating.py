@@ -6,10 +6,11 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 
-from data import curate, exchanges
-from data.compose import Composed, compose
+from data import curate, exchanges, select
+from data.compose import Composed, compose, with_mixed
 from data.errors import NothingToDo
-from data.nouns import Dataset, Done, GroupSplit, Pair, Passage, Question, Split, Verdict
+from data.nouns import Dataset, Done, GroupSplit, Pair, Passage, Question, Source, Split, Verdict
+from data.select import Limits
 from flows.context import Context, fingerprint
 from flows.splitting import persona_language
 
@@ -33,6 +34,11 @@ _SUPERSEDE = (
 _EXCHANGES = (
     "SELECT (count(*), bit_xor(md5_number_lower(id)), (SELECT list((id, withdrawn_at, mix_share)"
     " ORDER BY id) FROM sources WHERE kind = 'dataset'))::VARCHAR FROM exchanges"
+)
+_KEPT = (
+    "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep"
+    " AND step IN ('curate', 'judge'))"
+    " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
 )
 _ORDER = "(SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
 
@@ -122,32 +128,38 @@ def compose_dataset(context: Context) -> Dataset:
     """Compose the kept pairs into a dataset version and return it, new or as it was."""
     store = context.workspace.store
     system = context.recipe.persona.system_prompt(persona_language(context))
-    kept = (
-        "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep"
-        " AND step IN ('curate', 'judge'))"
-        " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
-    )
+    settings = context.recipe.compose
+    shares = _shares(context)
     mark = fingerprint(
-        store.value(f"SELECT {_CONTENT.format('pairs')} FROM pairs WHERE {kept}"),
-        context.recipe.compose.model_dump_json(),
+        store.value(f"SELECT {_CONTENT.format('made_pairs')} FROM made_pairs WHERE {_KEPT}"),
+        store.value(f"{_EXCHANGES} WHERE {_KEPT}"),
+        settings.model_dump_json(),
+        sorted(shares.items()),
         system,
     )
     latest = latest_dataset(context)
     if latest is not None and context.is_done(latest.id, "compose", mark):
         return latest
-    pairs = store.nouns(Pair, f"{kept} ORDER BY thread_id, ord, id")
+    limits = Limits(pairs=settings.max_pairs, of_group=settings.max_group_pairs, seed=settings.seed)
+    pairs = select.best(store, limits)
     if not pairs:
         raise NothingToDo(
             "no pair is kept, so there is nothing to compose",
             "`memoirist look dropped` tells by which rules; the limits stand under [curate]",
         )
     before: dict[str, Split] = {g.group_id: g.split for g in store.nouns(GroupSplit)}
-    step = partial(compose, pairs, system, context.recipe.compose, before, context.now)
+    step = partial(compose, pairs, system, settings, before, context.now)
     with context.timed() as seconds:
         composed = context.call("compose", f"{len(pairs)} pairs", step)
-        dataset = _store(context, composed, latest, pairs, mark)
+        mixed = select.mixed(store, shares, composed.dataset.n_train, settings.seed)
+        if mixed:
+            composed = with_mixed(composed, mixed, pairs, settings, context.now)
+        dataset = _store(context, composed, latest, [*pairs, *mixed], mark)
     context.count("compose", len(composed.conversations))
     purged = f"; {len(composed.verdicts)} too close to test" if composed.verdicts else ""
+    if mixed:
+        n_mixed = sum(set(c.pair_ids) <= {p.id for p in mixed} for c in composed.conversations)
+        purged = f", {n_mixed:,} of them mixed in{purged}"
     context.report.step(
         "compose",
         f"dataset {dataset.id}: {dataset.n_train:,} train, {dataset.n_validation:,} validation,"
@@ -182,5 +194,15 @@ def _store(
                 for v in composed.verdicts
             ]
         )
+        told = {"most": context.recipe.compose.max_pairs, "now": context.now}
+        select.drop_unselected(tx, dataset.id, told)
         tx.upsert([Done(subject_id=dataset.id, step="compose", fingerprint=mark)])
     return dataset
+
+
+def _shares(context: Context) -> dict[str, float]:
+    """Return the share of each source that is mixed in, by its id."""
+    found = context.workspace.store.nouns(
+        Source, "mix_share IS NOT NULL AND withdrawn_at IS NULL ORDER BY id"
+    )
+    return {source.id: float(source.mix_share or 0) for source in found}

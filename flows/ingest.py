@@ -28,12 +28,15 @@ def extract_sources(
     `named` are the pointers that the user gave just now. When all of these fail, the first one's
     error is raised; a source that has gone since an earlier build is no reason to stop.
     """
+    shares = {each.source: each.share for each in context.recipe.sources.mix}
+    pointers = list(dict.fromkeys([*pointers, *shares]))
     found, failures = _discovered(context, pointers)
+    share_of = {each: shares.get(pointer) for pointer, them in found.items() for each in them}
     files = list(dict.fromkeys(each for several in found.values() for each in several))
     refused: dict[Found, SourceError] = {}
     for each in files:
         try:
-            _extract_one(context, each)
+            _extract_one(context, each, share_of[each])
         except SourceError as error:
             refused[each] = error
             _refuse(context, each.location, error)
@@ -96,7 +99,7 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
-def _extract_one(context: Context, found: Found) -> None:
+def _extract_one(context: Context, found: Found, share: float | None) -> None:
     store = context.workspace.store
     source = read_source(found, context.now)
     known = _identify(context, source)
@@ -111,12 +114,13 @@ def _extract_one(context: Context, found: Found) -> None:
             f" `memoirist withdraw --undo {known.id}` takes it back in"
         )
         return
-    settings = _settings(context)
+    known = replace(known, mix_share=share)
+    settings = _settings(context, mixed=share is not None)
     mark = fingerprint(
         known.sha256,
         settings.model_dump_json(exclude={"workers"}),
         found.format,
-        *([_dataset_mark(context)] if known.kind == "dataset" else []),
+        *([_dataset_mark(context, settings)] if known.kind == "dataset" else []),
     )
     if context.is_done(known.id, "extract", mark):
         known = with_rights(known, (), context.recipe.sources.ledger)
@@ -153,25 +157,27 @@ def _extract_one(context: Context, found: Found) -> None:
     context.report.step("extract", f"{label}: {_describe(rows)}", seconds())
 
 
-def _settings(context: Context) -> ExtractSettings:
-    """Return the recipe's settings of the step, with what datasets hang on filled in."""
+def _settings(context: Context, *, mixed: bool) -> ExtractSettings:
+    """Return the recipe's settings of the step, with what datasets hang on filled in.
+
+    Raw texts that are mixed in are nobody's to be asked about.
+    """
     sources = context.recipe.sources
     told = {
         "columns": sources.map,
-        "text_as": sources.text_as,
+        "text_as": "completion" if mixed else sources.text_as,
         "fill": sources.fill,
         "persona": context.recipe.persona.name,
     }
     return sources.extract.model_copy(update=told)
 
 
-def _dataset_mark(context: Context) -> str:
-    sources = context.recipe.sources
+def _dataset_mark(context: Context, settings: ExtractSettings) -> str:
     return fingerprint(
-        sorted(sources.map.items()),
-        sources.text_as,
-        sorted(sources.fill.items()),
-        context.recipe.persona.name,
+        sorted(settings.columns.items()),
+        settings.text_as,
+        sorted(settings.fill.items()),
+        settings.persona,
         context.recipe.passages.mask_personal,
     )
 

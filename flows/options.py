@@ -48,6 +48,18 @@ ExcludeChapterOption = Annotated[
     list[str] | None,
     typer.Option("--exclude-chapter", help="Drop the chapters whose title has this in it."),
 ]
+MapOption = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="PART=COLUMN", help="A dataset's column: question=instruction."),
+]
+MixOption = Annotated[
+    list[str] | None,
+    typer.Option("--mix", metavar="SOURCE=SHARE", help="Mix a dataset in: hf://org/name=0.1."),
+]
+TextAsOption = Annotated[
+    str | None,
+    typer.Option("--text-as", help="Raw text rows: interview (ask) or completion (as they are)."),
+]
 BaseUrlOption = Annotated[
     str | None, typer.Option("--base-url", help="An OpenAI-compatible endpoint, with its /v1.")
 ]
@@ -89,6 +101,36 @@ def overrides(assigned: Sequence[str] | None, **flags: Any) -> dict[str, Any]:  
         if value is not None:
             found[name.replace("__", ".")] = value
     return found
+
+
+def mapped(told: Sequence[str] | None) -> dict[str, str] | None:
+    """Return `--map PART=COLUMN` as the recipe's table, None where it was not given."""
+    return dict(_assigned("--map", told)) if told else None
+
+
+def mixes(told: Sequence[str] | None) -> list[dict[str, Any]] | None:
+    """Return `--mix SOURCE=SHARE` as the recipe's tables, None where it was not given."""
+    from flows.openings import as_saved
+
+    found: list[dict[str, Any]] = []
+    for source, share in _assigned("--mix", told or ()):
+        try:
+            found.append({"source": as_saved([source])[0], "share": float(share)})
+        except ValueError as error:
+            raise RecipeError(
+                f"--mix {source}={share}: the share is no number", "write --mix hf://org/name=0.1"
+            ) from error
+    return found or None
+
+
+def _assigned(flag: str, told: Sequence[str]) -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for each in told:
+        name, equals, value = each.rpartition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise RecipeError(f"{flag} {each!r} has no value", f"write {flag} NAME=VALUE")
+        pairs.append((name.strip(), value.strip()))
+    return pairs
 
 
 def _toml(value: str) -> object:

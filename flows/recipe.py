@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from data.chapters import ChapterSettings
 from data.compose import ComposeSettings
@@ -123,6 +130,12 @@ class SourcesSettings(BaseModel):
         default_factory=ChapterSettings, description="Which chapters are taken in."
     )
 
+    @model_validator(mode="after")
+    def _leaves_room(self) -> SourcesSettings:
+        if sum(each.share for each in self.mix) > 0.9:
+            raise ValueError("the shares of sources.mix leave less than a tenth to the persona")
+        return self
+
 
 class RefreshSettings(BaseModel):
     """When new sources are worth a new training."""
@@ -180,6 +193,9 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
         include = values.get("sources", {}).get("include")
         if isinstance(include, list):
             values["sources"]["include"] = [_anchored(str(each), path.parent) for each in include]
+        for each in values.get("sources", {}).get("mix", []):
+            if isinstance(each, dict) and isinstance(each.get("source"), str):
+                each["source"] = _anchored(each["source"], path.parent)
     for key, value in (overrides or {}).items():
         *tables, last = key.split(".")
         place = values

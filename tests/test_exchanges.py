@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import SourceUnreadable
+from data.errors import RecipeError, SourceUnreadable
+from data.export import export
+from data.nouns import Conversation
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs
 from flows.ingest import extract_sources
-from flows.recipe import load
+from flows.options import mapped, mixes
+from flows.recipe import Mixed, load
 from flows.report import Report
-from flows.splitting import split_documents
+from flows.splitting import persona_language, split_documents
 from flows.workspace import Workspace
 
 
@@ -150,3 +153,84 @@ def test_a_refused_dataset_leaves_what_was_read_before(context: Context, tmp_pat
         extract_sources(context, [str(path)])
     assert ids(context) == before
     assert rules(context, "sources") == {"source_unreadable": 1}
+
+
+def test_the_best_of_many_are_taken_and_the_others_told(context: Context, tmp_path: Path) -> None:
+    context.recipe.compose.max_pairs = 20
+    words = ("lamp", "rope", "door", "salt", "horse", "bridge", "candle", "letter")
+    rows = [
+        {
+            "question": f"What about the {first} and the {second} in those days?",
+            "response": " ".join(f"{first} {second} {n} {k}, {n + k}." for k in range(n % 9 + 1)),
+        }
+        for n, (first, second) in enumerate((a, b) for a in words for b in words)
+    ]  # fmt: skip
+    steps(context, tmp_path / "a.jsonl", *rows)
+    store = context.workspace.store
+    taken = store.value("SELECT count(DISTINCT pair_id) FROM lineage")
+    assert 15 <= taken <= 20
+    assert rules(context, "pairs") == {"not_selected": 64 - taken}
+    least = store.value("SELECT min(score) FROM lineage")
+    assert store.value("SELECT count(*) FROM pairs WHERE score > ?", least) <= 20 * 1.5
+    dataset = store.value("SELECT id FROM datasets")
+    assert steps(context, tmp_path / "a.jsonl", *rows) == {}
+    assert store.value("SELECT id FROM datasets") == dataset
+
+
+def test_a_share_is_mixed_in_and_only_trained_on(context: Context, tmp_path: Path) -> None:
+    general = [
+        {"instruction": f"Add {n} and 1.", "input": "", "output": f"That is {n + 1}."}
+        for n in range(200)
+    ]
+    mixed = tmp_path / "general.jsonl"
+    mixed.write_text("\n".join(map(json.dumps, general)), "utf-8")
+    context.recipe.sources.mix = [Mixed(source=str(mixed), share=0.2)]
+    path = tmp_path / "own.jsonl"
+    steps(context, path, *map(row, range(100)))
+    store = context.workspace.store
+    found = store.rows(
+        "SELECT split, mix_share IS NOT NULL AS mixed, count(*) AS n FROM lineage l"
+        " JOIN sources s ON s.id = l.source_id GROUP BY ALL"
+    )
+    n = {(f["split"], f["mixed"]): f["n"] for f in found}
+    assert set(n) == {("train", False), ("validation", False), ("test", False), ("train", True)}
+    assert n["train", True] == round((n["train", False] + n["train", True]) * 0.2)
+    assert rules(context, "pairs") == {"not_selected": 200 - n["train", True]}
+    roles = (
+        "SELECT DISTINCT messages[1].role FROM conversations WHERE messages::VARCHAR LIKE '%Add%'"
+    )
+    assert store.value(roles) == "user"  # it gets no prompt of the persona's
+    assert persona_language(context) == "en"
+    assert steps(context, path, *map(row, range(100))) == {}
+    context.recipe.sources.mix[0].share = 0.1
+    assert steps(context, path, *map(row, range(100)))["compose"] > 0
+    newest = "(SELECT max_by(id, created_at) FROM datasets)"
+    lines = f"FROM lineage WHERE source = 'General' AND dataset_id = {newest}"
+    assert store.value(f"SELECT count(DISTINCT pair_id) {lines}") < n["train", True]
+
+
+def test_raw_texts_are_composed_and_exported(context: Context, tmp_path: Path) -> None:
+    context.recipe.sources.text_as = "completion"
+    texts = [
+        {"text": f"Page {n} has\n" + " ".join(f"{n * k}!" for k in range(9))} for n in range(30)
+    ]
+    steps(context, tmp_path / "a.jsonl", *texts)
+    conversations = context.workspace.store.nouns(Conversation)
+    assert {len(c.messages) for c in conversations} == {1}
+    out = tmp_path / "out.jsonl"
+    assert export(conversations, "text", out) == 30
+    lines = {json.loads(line)["text"] for line in out.read_text("utf-8").splitlines()}
+    assert lines == {each["text"] for each in texts}
+    assert context.workspace.store.value("SELECT count(*) FROM questions WHERE text <> ''") == 0
+
+
+@pytest.mark.parametrize(("flag", "told"), [("--map", "question"), ("--mix", "a.jsonl=much")])
+def test_flags_that_make_no_sense(flag: str, told: str) -> None:
+    with pytest.raises(RecipeError, match=flag):
+        (mapped if flag == "--map" else mixes)([told])
+
+
+def test_shares_leave_room_for_the_persona() -> None:
+    mix = [{"source": "a", "share": 0.5}, {"source": "b", "share": 0.45}]
+    with pytest.raises(RecipeError, match="leave less than a tenth"):
+        load(None, {"sources.mix": mix})
