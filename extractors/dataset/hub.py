@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from data.errors import SourceEncrypted, SourceMissing, SourceUnreadable
+from data.errors import SourceEncrypted, SourceError, SourceMissing, SourceUnreadable
 from data.nouns import Source, content_id
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ _POINTER = re.compile(
     r"(?:/(?P<split>[\w.\-]+))?(?:@(?P<revision>[\w./\-]+))?"
 )
 _BATCH_ROWS = 10_000
-_LOG_IN = "set HF_LOG_IN to a token that may read it, or log in once with `hf auth login`"
+_LOG_IN = "set HF_TOKEN to a token that may read it, or log in once with `hf auth login`"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +82,10 @@ def hub_batches(pointer: str) -> Iterator[pa.Table]:
     parts = parse(pointer)
     import datasets
     from huggingface_hub import HfApi
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     # A bar of another library's would run through our own lines.
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    disable_progress_bars()
     datasets.disable_progress_bars()
     with _told(parts):
         commit = HfApi().dataset_info(parts.name, revision=parts.revision).sha
@@ -113,7 +113,6 @@ def _text_only(rows: Any) -> Any:  # noqa: ANN401 - a datasets.Dataset
 @contextmanager
 def _told(parts: Pointer) -> Iterator[None]:
     """Turn what the hub's libraries raise into one line of ours; a token is never in it."""
-    import httpx
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -125,20 +124,10 @@ def _told(parts: Pointer) -> Iterator[None]:
     what = f"the hub dataset {parts.name!r}"
     try:
         yield
-    except GatedRepoError as fault:
-        raise SourceEncrypted(
-            f"{what} is gated: its owner grants access to who asks",
-            f"ask for it on its page, then {_LOG_IN}",
-        ) from fault
-    except RevisionNotFoundError as fault:
-        raise SourceMissing(
-            f"{what} has no revision {parts.revision!r}", "name a branch, a tag or a commit of it"
-        ) from fault
-    except (RepositoryNotFoundError, DatasetNotFoundError) as fault:
-        # The hub does not tell a stranger whether a private dataset exists.
-        raise SourceMissing(
-            f"{what} does not exist, or it is private", f"check the spelling; if private, {_LOG_IN}"
-        ) from fault
+    except (GatedRepoError, RevisionNotFoundError, RepositoryNotFoundError) as fault:
+        raise _absent(what, parts, fault) from fault
+    except DatasetNotFoundError as fault:
+        raise _absent(what, parts, fault.__cause__ or fault) from fault
     except HfHubHTTPError as fault:
         code = getattr(fault.response, "status_code", None)
         if code in {401, 403}:
@@ -150,9 +139,37 @@ def _told(parts: Pointer) -> Iterator[None]:
             f"{what} cannot be read: {first}",
             "name its config as hf://org/name:config, or download it and point at its files",
         ) from fault
-    except (OSError, httpx.HTTPError) as fault:
-        first = " ".join(str(fault).split())[:160]
-        raise SourceUnreadable(
-            f"the hub cannot be reached for {what}: {first}",
-            "check the connection and HF_ENDPOINT; what was read before stays as it is",
-        ) from fault
+    except OSError as fault:
+        raise _out_of_reach(what, fault) from fault
+    except Exception as fault:
+        # The hub's client has changed its HTTP library twice, and lets that one's faults through.
+        if type(fault).__module__.split(".")[0] not in {"httpx", "httpx2", "requests"}:
+            raise
+        raise _out_of_reach(what, fault) from fault
+
+
+def _out_of_reach(what: str, fault: Exception) -> SourceUnreadable:
+    first = " ".join(str(fault).split())[:160]
+    return SourceUnreadable(
+        f"the hub cannot be reached for {what}: {first}",
+        "check the connection and HF_ENDPOINT; what was read before stays as it is",
+    )
+
+
+def _absent(what: str, parts: Pointer, fault: BaseException) -> SourceError:
+    """Return the error for what the hub does not show to us, by the hub's own reason."""
+    from huggingface_hub.errors import GatedRepoError, RevisionNotFoundError
+
+    if isinstance(fault, GatedRepoError) or "is a gated dataset" in str(fault):
+        return SourceEncrypted(
+            f"{what} is gated: its owner grants access to who asks",
+            f"ask for it on its page, then {_LOG_IN}",
+        )
+    if isinstance(fault, RevisionNotFoundError):
+        return SourceMissing(
+            f"{what} has no revision {parts.revision!r}", "name a branch, a tag or a commit of it"
+        )
+    # The hub does not tell a stranger whether a private dataset exists.
+    return SourceMissing(
+        f"{what} does not exist, or it is private", f"check the spelling; if private, {_LOG_IN}"
+    )
