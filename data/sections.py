@@ -16,7 +16,7 @@ from data.text import count_words, is_cjk
 from data.titles import TitleWord, read_title
 
 # A book in which fewer than 4 of 1,000 words are "I" or "my" tells nothing by their absence
-# (measured: memoirs 25 to 70, essays 0 to 15, histories below 3).
+# (measured, quotations apart: seven memoirs 19 to 70, philosophy 10, six books of fiction 9 to 32).
 _PERSONAL = 0.004
 _QUOTED = re.compile(
     r"“[^”]*(?:”|$)|\"[^\"]*(?:\"|$)|«[^»]*(?:»|$)|„[^“”]*(?:[“”]|$)|「[^」]*(?:」|$)"
