@@ -95,6 +95,20 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A stretch of a turn that is cut before the split: characters from 0, the last one excluded.
+
+    `n_documents` tells in how many episodes a stock text stands.
+    """
+
+    block_id: str
+    first_char: int
+    last_char: int
+    rule: str
+    n_documents: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
     """A run of whole blocks in one voice that can stand as an answer.
 

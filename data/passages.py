@@ -34,9 +34,17 @@ class PassageSettings(BaseModel):
     soft_max_words: int = Field(350, ge=20, description="No paragraph is added beyond so many.")
     min_words: int = Field(80, ge=1, description="A shorter run of prose is dropped.")
     max_words: int = Field(500, ge=30, description="A longer block is cut at sentence ends.")
-    min_spoken_words: int = Field(
-        15, ge=1, description="A shorter spoken answer is a backchannel and is dropped."
+    min_spoken_words: int = Field(15, ge=1, description="A shorter spoken answer is dropped.")
+    max_question_words: int = Field(
+        60, ge=10, description="A longer turn before an answer is cut to its last question."
     )
+    stock_min_words: int = Field(
+        13, ge=5, description="A run of so many words in several episodes is stock text."
+    )
+    stock_min_episodes: int = Field(
+        3, ge=2, description="In so many episodes a run or a line is stock text, and is cut."
+    )
+    cut_ads: bool = Field(True, description="Whether what hosts read for sponsors is cut.")
     mask_personal: bool = Field(
         True, description="Mask mail addresses, phone, card and account numbers."
     )

@@ -29,6 +29,7 @@ KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
     nouns.Source: ("sources", ("id",)),
     nouns.Document: ("documents", ("id",)),
     nouns.Block: ("blocks", ("id",)),
+    nouns.Cut: ("cuts", ("block_id", "first_char")),
     nouns.Passage: ("cut_passages", ("id",)),
     nouns.Question: ("asked_questions", ("id",)),
     nouns.Pair: ("made_pairs", ("id",)),

@@ -59,6 +59,14 @@ def count_words(text: str) -> int:
     return len(_WORD.findall(text))
 
 
+def word_spans(text: str) -> list[tuple[str, int, int]]:
+    """Return each word as `words` cuts it, with its first character and the one behind it."""
+    return [
+        (match.group().replace("’", "'").lower(), match.start(), match.end())
+        for match in _WORD.finditer(text)
+    ]
+
+
 def is_cjk(text: str) -> bool:
     """Tell whether at least a third of the letters are Han, kana or Hangul."""
     letters = sum(character.isalpha() for character in text)

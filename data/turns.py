@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from data.nouns import Block, Document, Origin, Passage, Question, Rows, Verdict, content_id
 from data.passages import PassageSettings, size
-from data.text import count_words, stop_words, words
+from data.spoken import Part, is_backchannel, parts, question_of, unpunctuated
+from data.text import count_words
+
+_NOTHING = "nothing: it is not the persona's own answer"
+_SHORTER = "lower passages.min_spoken_words in the recipe to keep it"
+_UNSPOKEN = {
+    "system": "a system message; the pairs carry it",
+    "heading": "a heading of the transcript; nobody said it",
+    "boilerplate": "a stage direction, a jingle or the head of the transcript: nobody's speech",
+}
 
 
 @dataclass(slots=True)
@@ -22,50 +30,6 @@ class _Exchange:
     follows: bool = False
 
 
-def find_persona(blocks: Sequence[Block], names: Sequence[str]) -> str | None:
-    """Return the speaker who is the persona: by full name, else by all words of the shorter one.
-
-    "Ada" and "A. Marrow" both match "Ada Marrow" when no other speaker does as well.
-    """
-    speakers = Counter(block.speaker for block in blocks if block.speaker)
-    wanted = [_name_words(name) for name in names]
-    for speaker in speakers:
-        if _name_words(speaker) in wanted:
-            return speaker
-    loose = [
-        speaker
-        for speaker in speakers
-        if any(_alike(_name_words(speaker), name) for name in wanted)
-    ]
-    return loose[0] if len(loose) == 1 else None
-
-
-def _name_words(name: str) -> list[str]:
-    return re.findall(r"\w+", name.casefold())
-
-
-def _alike(first: Sequence[str], second: Sequence[str]) -> bool:
-    shorter, longer = sorted((list(first), list(second)), key=len)
-    matched = [
-        any(
-            word == other or (min(len(word), len(other)) == 1 and word[0] == other[0])
-            for other in longer
-        )
-        for word in shorter
-    ]
-    return bool(matched) and all(matched) and any(len(word) > 1 for word in shorter)
-
-
-def speaker_shares(blocks: Sequence[Block]) -> str:
-    """Describe who speaks how much of a document, for the message that asks for a mapping."""
-    spoken: Counter[str] = Counter()
-    for block in blocks:
-        if block.kind == "turn":
-            spoken[block.speaker or "(unnamed)"] += count_words(block.text)
-    total = sum(spoken.values()) or 1
-    return ", ".join(f"{name} {100 * n // total} %" for name, n in spoken.most_common(8))
-
-
 def split_turns(
     document: Document,
     blocks: Sequence[Block],
@@ -75,14 +39,27 @@ def split_turns(
 ) -> Rows:
     """Return an episode's passages, the questions really asked, and a verdict for the rest."""
     rows = _Builder(document, "spoken", now)
-    for exchange in _exchanges(blocks, persona, fold=True):
-        for answer in _bounded(exchange.answered, settings):
-            if size(" ".join(block.text for block in answer)) < settings.min_spoken_words:
-                rows.drop(answer, "backchannel", "a short interjection, not an answer")
+    turns = [block for block in blocks if block.kind == "turn"]
+    heard = [block for block in turns if is_backchannel(block.text)]
+    rows.drop(heard, "backchannel", "it only says that somebody listens")
+    folded = {block.id for block in heard}
+    for exchange in _exchanges([b for b in turns if b.id not in folded], persona):
+        question, asked = question_of(exchange.asked, settings)
+        answered = [block for block in exchange.answered if not unpunctuated(block, settings)]
+        rows.drop(
+            [block for block in exchange.answered if block not in answered],
+            "unpunctuated",
+            f"more than {settings.max_words} words without a sentence's end",
+            "give a transcript with punctuation",
+        )
+        for part in parts(answered, settings) if answered else ():
+            if size(part.text) < settings.min_spoken_words:
+                reason = f"fewer than {settings.min_spoken_words} words"
+                unused = [block for block in part.blocks if block.id not in rows.used]
+                rows.drop(unused, "short_answer", reason, _SHORTER)
             else:
-                rows.add(answer, exchange.asked, follows=exchange.follows)
-                exchange.follows = True
-                exchange.asked = []
+                rows.add(part, question, asked, follows=exchange.follows)
+                exchange.follows, question = True, None
     rows.drop_unused(blocks)
     return rows.finish()
 
@@ -93,54 +70,41 @@ def split_conversation(
     """Return the exchanges of one conversation of a dataset; every answer counts, however short."""
     rows = _Builder(document, "given", now)
     rows.system = next((block.text for block in blocks if block.kind == "system"), None)
-    for number, exchange in enumerate(_exchanges(blocks, persona, fold=False)):
+    turns = [block for block in blocks if block.kind == "turn"]
+    for number, exchange in enumerate(_exchanges(turns, persona)):
         if exchange.answered and exchange.asked:
-            rows.add(exchange.answered, exchange.asked, follows=number > 0)
+            asked = exchange.asked
+            rows.add(_whole(exchange.answered), _joined(asked), asked, follows=number > 0)
         else:
             rows.drop(exchange.answered, "unprompted", "an answer without a question before it")
     rows.drop_unused(blocks)
     return rows.finish()
 
 
-def _exchanges(blocks: Sequence[Block], persona: str, *, fold: bool) -> Iterator[_Exchange]:
+def _exchanges(turns: Sequence[Block], persona: str) -> Iterator[_Exchange]:
     current = _Exchange()
-    for block in blocks:
-        if block.kind != "turn":
-            continue
-        if block.speaker == persona:
-            current.answered.append(block)
-        elif fold and current.answered and _is_backchannel(block):
-            # "Mm-hm." between two halves of an answer does not part them.
-            continue
-        else:
-            if current.answered:
+    for turn in turns:
+        if turn.speaker == persona:
+            if current.answered and current.answered[-1].chapter != turn.chapter:
                 yield current
                 current = _Exchange(follows=True)
-            current.asked.append(block)
+            current.answered.append(turn)
+            continue
+        if current.answered:
+            yield current
+            current = _Exchange(follows=True)
+        current.asked.append(turn)
     if current.answered:
         yield current
 
 
-def _is_backchannel(block: Block) -> bool:
-    """Tell whether a turn only says "go on": up to four words, each of them a listener's."""
-    found = words(block.text)
-    return (
-        0 < len(found) <= 4
-        and "?" not in block.text
-        and stop_words("backchannel").issuperset(found)
+def _whole(turns: Sequence[Block]) -> Part:
+    return Part(
+        text=_joined(turns),
+        blocks=tuple(turns),
+        start_seconds=turns[0].start_seconds,
+        end_seconds=turns[-1].end_seconds,
     )
-
-
-def _bounded(turns: Sequence[Block], settings: PassageSettings) -> Iterable[list[Block]]:
-    """Cut a long monologue at turn ends, so that each part stays under the limit."""
-    part: list[Block] = []
-    for turn in turns:
-        if part and size(" ".join(b.text for b in [*part, turn])) > settings.max_words:
-            yield part
-            part = []
-        part.append(turn)
-    if part:
-        yield part
 
 
 class _Builder:
@@ -158,35 +122,36 @@ class _Builder:
         self.seen: Counter[str] = Counter()
         self.thread = 0
 
-    def add(self, answer: Sequence[Block], asked: Sequence[Block], *, follows: bool) -> None:
+    def add(
+        self, answer: Part, question: str | None, asked: Sequence[Block], *, follows: bool
+    ) -> None:
         """Add one exchange; an answer without a question before it is asked about later."""
-        text = _joined(answer)
         self.thread += not follows
         context = self.passages[-1].text.split("\n\n")[-1] if self.passages else None
         passage = Passage(
-            id=content_id(self.document.id, text, self.seen[text]),
+            id=content_id(self.document.id, answer.text, self.seen[answer.text]),
             source_id=self.document.source_id,
             document_id=self.document.id,
             ord=len(self.passages),
             group_id=self.document.id,
-            text=text,
-            n_words=count_words(text),
-            block_ids=tuple(block.id for block in answer),
-            start_seconds=answer[0].start_seconds,
-            end_seconds=answer[-1].end_seconds,
-            speaker=answer[0].speaker,
+            text=answer.text,
+            n_words=count_words(answer.text),
+            block_ids=tuple(block.id for block in answer.blocks),
+            start_seconds=answer.start_seconds,
+            end_seconds=answer.end_seconds,
+            speaker=answer.blocks[0].speaker,
+            chapter=answer.blocks[0].chapter,
             context=context if follows else None,
             thread_id=content_id(self.document.id, "thread", self.thread),
             system=self.system,
         )
-        self.seen[text] += 1
+        self.seen[answer.text] += 1
         self.passages.append(passage)
-        self.used.update(block.id for block in answer)
-        if asked:
-            self._ask(passage, asked)
+        self.used.update(passage.block_ids)
+        if question:
+            self._ask(passage, question, asked)
 
-    def _ask(self, passage: Passage, asked: Sequence[Block]) -> None:
-        text = _joined(asked)
+    def _ask(self, passage: Passage, text: str, asked: Sequence[Block]) -> None:
         self.questions.append(
             Question(
                 id=content_id(passage.id, text),
@@ -196,37 +161,35 @@ class _Builder:
                 origin=self.origin,
             )
         )
-        for block in asked:
-            self._verdict(block, "question", "another's words; they are the question of an answer")
+        reason = "another's words; they are the question of an answer"
+        if text != _joined(asked):
+            reason = f"another's words; the last {count_words(text)} are the question of an answer"
+        self.drop(asked, "question", reason)
 
-    def drop(self, blocks: Sequence[Block], rule: str, reason: str) -> None:
+    def drop(
+        self, blocks: Sequence[Block], rule: str, reason: str, next_step: str = _NOTHING
+    ) -> None:
         """Drop blocks by a rule."""
         for block in blocks:
-            self._verdict(block, rule, reason)
+            self.verdicts.append(
+                Verdict(
+                    subject_id=block.id,
+                    subject="blocks",
+                    rule=rule,
+                    keep=False,
+                    reason=reason,
+                    created_at=self.now,
+                    next_step=next_step,
+                )
+            )
 
     def drop_unused(self, blocks: Sequence[Block]) -> None:
         """Give every block that is in no passage and has no verdict the one that says so."""
         judged = {verdict.subject_id for verdict in self.verdicts} | self.used
         for block in blocks:
-            if block.id in judged:
-                continue
-            if block.kind == "system":
-                self._verdict(block, "system", "a system message; the pairs carry it")
-            else:
-                self._verdict(block, "other_speaker", "said by another and answered by nobody")
-
-    def _verdict(self, block: Block, rule: str, reason: str) -> None:
-        self.verdicts.append(
-            Verdict(
-                subject_id=block.id,
-                subject="blocks",
-                rule=rule,
-                keep=False,
-                reason=reason,
-                created_at=self.now,
-                next_step="nothing: it is not the persona's own answer",
-            )
-        )
+            if block.id not in judged:
+                rule = block.kind if block.kind in _UNSPOKEN else "other_speaker"
+                self.drop([block], rule, _UNSPOKEN.get(rule, "said by another, and not asked"))
 
     def finish(self) -> Rows:
         """Return what was collected."""

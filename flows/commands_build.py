@@ -24,6 +24,8 @@ def build(
     sources: Sources = None,
     persona: o.PersonaOption = None,
     alias: o.AliasOption = None,
+    speaker: o.SpeakerOption = None,
+    limit: o.LimitOption = None,
     lang: o.LangOption = None,
     include_chapter: o.IncludeChapterOption = None,
     exclude_chapter: o.ExcludeChapterOption = None,
@@ -51,6 +53,8 @@ def build(
         sources__map=o.mapped(columns),
         sources__mix=o.mixes(mix),
         sources__text_as=text_as,
+        sources__speakers=_speakers(speaker, recipe, workspace),
+        sources__limit=limit,
         interview__base_url=base_url,
         interview__model=model,
         interview__max_concurrency=max_concurrency,
@@ -72,6 +76,19 @@ def build(
             overrides=wanted,
         )
     _close(changed, workspace)
+
+
+def _speakers(
+    told: list[str] | None, recipe: Path | None, workspace: Path
+) -> dict[str, str] | None:
+    """Return the recipe's speakers with the flag's set over them; None without the flag."""
+    if not told:
+        return None
+    from flows.openings import merged_speakers
+    from flows.workspace import Workspace
+
+    saved = Workspace(workspace).recipe
+    return merged_speakers(recipe or (saved if saved.exists() else None), told)
 
 
 def _refuse_early(
@@ -142,6 +159,8 @@ def extract(
     sources: Sources = None,
     persona: o.PersonaOption = None,
     alias: o.AliasOption = None,
+    speaker: o.SpeakerOption = None,
+    limit: o.LimitOption = None,
     lang: o.LangOption = None,
     include_chapter: o.IncludeChapterOption = None,
     exclude_chapter: o.ExcludeChapterOption = None,
@@ -169,6 +188,8 @@ def extract(
         sources__map=o.mapped(columns),
         sources__mix=o.mixes(mix),
         sources__text_as=text_as,
+        sources__speakers=_speakers(speaker, recipe, workspace),
+        sources__limit=limit,
     )
     if sources:
         wanted["sources.include"] = merged_sources(path, sources)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.errors import RecipeError
 from flows import recipe as recipes
 from flows.context import Context
 
@@ -13,6 +14,25 @@ def merged_sources(path: Path | None, sources: Sequence[str]) -> list[str]:
     """Return the sources of a recipe and the new ones behind them, each once and absolute."""
     before = recipes.load(path).sources.include if path is not None else []
     return list(dict.fromkeys([*before, *as_saved(sources)]))
+
+
+def merged_speakers(path: Path | None, told: Sequence[str]) -> dict[str, str]:
+    """Return the recipe's speakers with `LABEL=NAME` set over them; an empty name unsets one.
+
+    Raise RecipeError for what is no such assignment.
+    """
+    found = dict(recipes.load(path).sources.speakers) if path is not None else {}
+    for each in told:
+        label, equals, name = (part.strip() for part in each.rpartition("="))
+        if not equals or not label:
+            raise RecipeError(
+                f"--speaker {each!r} is no LABEL=NAME", "write --speaker 'SPEAKER_01=FULL NAME'"
+            )
+        if name:
+            found[label] = name
+        else:
+            found.pop(label, None)
+    return found
 
 
 def as_saved(sources: Sequence[str]) -> list[str]:

@@ -37,6 +37,15 @@ AliasOption = Annotated[
     list[str] | None,
     typer.Option("--alias", help="Another name of the persona, such as a transcript's label."),
 ]
+SpeakerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--speaker", metavar="LABEL=NAME", help="Who a transcript's label is; FILE:LABEL for one."
+    ),
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", min=1, help="Newest episodes taken of a podcast feed.")
+]
 LangOption = Annotated[
     str | None, typer.Option("--lang", help="The persona's language, such as en; default: found.")
 ]

@@ -102,6 +102,13 @@ class SourcesSettings(BaseModel):
         default_factory=list,
         description="Files, folders and globs; relative ones start at the recipe's folder.",
     )
+    speakers: dict[str, str] = Field(
+        default_factory=dict,
+        description="Who a transcript's label is: LABEL = NAME, or 'FILE:LABEL' = NAME.",
+    )
+    limit: int | None = Field(
+        None, ge=1, description="Newest episodes that are taken of each podcast feed; unset: all."
+    )
     ledger: list[LedgerEntry] = Field(
         default_factory=list, description="Rights and persons, as [[sources.ledger]] tables."
     )

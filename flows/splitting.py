@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from data import gates, passages, personal, turns, voice
+from data import cuts, gates, passages, personal, speakers, turns, voice
 from data.errors import NothingToDo
-from data.nouns import Block, Document, Done, Passage, Rows, Source, Verdict
+from data.nouns import Block, Cut, Document, Done, Passage, Rows, Source, Verdict
 from flows.chapters import warn_unmatched
 from flows.context import Context, fingerprint, replace_verdicts
+from flows.cutting import find_cuts
 
 
 def split_documents(context: Context) -> None:
@@ -20,6 +21,7 @@ def split_documents(context: Context) -> None:
     sources = store.nouns(Source, "withdrawn_at IS NULL ORDER BY added_at, id")
     lang = persona_language(context)
     with context.timed() as seconds:
+        find_cuts(context)
         for source in sources:
             _split_source(context, source)
             _gate_source(context, source, lang)
@@ -69,6 +71,7 @@ def _split_source(context: Context, source: Source) -> None:
         context.recipe.passages.model_dump_json(),
         source.kind,
         "" if source.kind == "dataset" else names,
+        _casting(context, source) if source.kind == "podcast" else "",
         "" if source.kind in {"podcast", "dataset"} else _voice_mark(context),
     )
     if content is None or context.is_done(source.id, "split", mark):
@@ -132,7 +135,7 @@ def _split_all(
     for document in documents:
         mine = blocks[document.id]
         if source.kind == "podcast":
-            parts.append(_split_episode(context, document, mine))
+            parts.append(_split_episode(context, source, document, mine))
         else:
             parts.append(_split_book(context, source, document, mine))
     if context.recipe.passages.mask_personal:
@@ -165,15 +168,38 @@ def _split_book(
     return replace(rows, verdicts=[*heard.verdicts, *rows.verdicts])
 
 
-def _split_episode(context: Context, document: Document, blocks: Sequence[Block]) -> Rows:
+def _casting(context: Context, source: Source) -> str:
+    """Return what the split of a podcast depends on besides its blocks and the names."""
+    cut = context.workspace.store.value(
+        "SELECT md5(string_agg(c::VARCHAR, ',' ORDER BY block_id, first_char)) FROM cuts c"
+        " WHERE block_id IN (SELECT b.id FROM blocks b JOIN documents d ON d.id = b.document_id"
+        " WHERE d.source_id = ?)",
+        source.id,
+    )
+    mapping = speakers.mapping_of(context.recipe.sources.speakers, source.location)
+    return fingerprint(sorted(mapping.items()), cut)
+
+
+def _split_episode(
+    context: Context, source: Source, document: Document, blocks: Sequence[Block]
+) -> Rows:
     persona = context.recipe.persona
-    speaker = turns.find_persona(blocks, [persona.name, *persona.aliases])
+    names = [persona.name, *persona.aliases]
+    mapping = speakers.mapping_of(context.recipe.sources.speakers, source.location)
+    cast = speakers.renamed(blocks, mapping, names)
+    speaker = speakers.find_persona(cast, names)
     if speaker is not None:
-        return turns.split_turns(document, blocks, speaker, context.recipe.passages, context.now)
-    shares = turns.speaker_shares(blocks)
+        cut = context.workspace.store.nouns(
+            Cut, "block_id IN (SELECT id FROM blocks WHERE document_id = ?)", document.id
+        )
+        whole, verdicts = cuts.apply(cast, cut, context.now)
+        rows = turns.split_turns(document, whole, speaker, context.recipe.passages, context.now)
+        return replace(rows, verdicts=[*verdicts, *rows.verdicts])
+    shares = speakers.speaker_shares(cast)
+    label = next((block.speaker for block in cast if block.speaker), speakers.UNNAMED)
     context.report.warn(
-        f"{document.title!r}: no speaker is {persona.name!r}; there are {shares};"
-        " name the right one with --alias"
+        f"{document.title!r}: no speaker is {persona.name!r}; there are {shares}; name the right"
+        f" one with --alias, or --speaker {f'{label}={persona.name}'!r}"
     )
     refusals = [
         Verdict(
@@ -183,7 +209,7 @@ def _split_episode(context: Context, document: Document, blocks: Sequence[Block]
             keep=False,
             reason=f"no speaker is {persona.name!r}: {shares}",
             created_at=context.now,
-            next_step="name the persona's label with --alias and run it again",
+            next_step="name the persona's label with --alias or --speaker and run it again",
         )
         for block in blocks
     ]

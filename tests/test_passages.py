@@ -7,8 +7,9 @@ from pydantic import ValidationError
 
 from data.nouns import Block, Rows
 from data.passages import PassageSettings, split_prose
+from data.speakers import find_persona, speaker_shares
 from data.text import count_words, ends_sentence
-from data.turns import find_persona, speaker_shares, split_conversation, split_turns
+from data.turns import split_conversation, split_turns
 from tests.rows import NOW, block, document, prose
 
 SETTINGS = PassageSettings.model_validate({})
@@ -137,7 +138,8 @@ def test_the_other_speakers_turn_is_the_question() -> None:
     assert rows.questions[0].origin == "spoken"
     assert (answer.start_seconds, answer.end_seconds) == (2.0, 5.0)
     rules = {v.subject_id: v.rule for v in rows.verdicts}
-    assert rules[blocks[6].id] == "backchannel"
+    assert rules[blocks[3].id] == "backchannel"
+    assert rules[blocks[6].id] == "short_answer"
     assert rules[blocks[3].id] == "other_speaker"
     assert set(rules) == {b.id for b in blocks} - set(answer.block_ids)
 
