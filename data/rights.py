@@ -74,7 +74,8 @@ def obstacles(sources: Sequence[Source]) -> list[Obstacle]:
     """Return what stands against pushing anything that was made of these sources to a hub."""
     found: list[Obstacle] = []
     for source in sources:
-        if source.withdrawn_at is not None:
+        # A feed's own row holds no text: its episodes are sources of their own.
+        if source.withdrawn_at is not None or source.format == "feed":
             continue
         for reason, next_step in _against(source):
             found.append(

@@ -35,6 +35,7 @@ _MIN_LINE_WORDS = 5
 # A sentence is cut when so much of it is stock; what is said anew around it goes with it.
 _MIN_COVERED = 0.6
 _ENDLESS_WORDS = 60
+_NUMBER = re.compile(r"\d+(?:st|nd|rd|th)?")
 _BASE = 0x9E3779B97F4A7C15
 
 Episodes = Callable[[], Iterable[tuple[str, Sequence[Block]]]]
@@ -80,8 +81,8 @@ _key = lru_cache(maxsize=200_000)(_hash)
 
 
 def _masked(word: str) -> str:
-    """Mask digits, so that "episode 12" and "episode 13" are one formula."""
-    return re.sub(r"\d+", "0", word)
+    """Mask numbers, so that "episode 12" and "episode 13" are one formula."""
+    return "0" if _NUMBER.fullmatch(word) else word
 
 
 def _hashed(words: Sequence[str], n: int) -> Hashes:

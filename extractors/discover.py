@@ -56,22 +56,29 @@ def discover(pointers: Sequence[str]) -> list[Found]:
     return list(found.values())
 
 
+def is_url(pointer: str) -> bool:
+    """Tell whether a pointer is an address of the web, that is a feed."""
+    return pointer.lower().startswith(("http://", "https://"))
+
+
 def _behind(pointer: str) -> list[Found]:
     if pointer.startswith(_HUB):
         load("extractors.dataset.hub:parse")(pointer)
         return [Found(path=Path(pointer), format="dataset", pointer=pointer)]
+    if is_url(pointer):
+        return []  # a feed: its transcripts are found when it is looked at
     if not pointer.strip():
         raise SourceMissing("an empty name is no source", "name a file, a folder or a pattern")
     path = _at_home(pointer)
     if path.is_dir():
         return _in_folder(path)
     if path.exists():
-        return [_known(path)]
+        return [known(path)]
     if _WILD.search(pointer):
         # Path.glob takes no absolute pattern.
         names = glob.glob(str(path), recursive=True)  # noqa: PTH207
         matches = [Path(name) for name in sorted(names)]
-        found = [_known(each) for each in matches if each.is_file() and format_of(each)]
+        found = [known(each) for each in matches if each.is_file() and format_of(each)]
         found = [each for each in found if not _in_workspace(each.path)]
         if found:
             return found
@@ -90,7 +97,7 @@ def _in_folder(folder: Path) -> list[Found]:
         if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     )
     readable = [path for path in files if format_of(path) and not _in_workspace(path)]
-    found = [_known(path) for path in readable if not _about_files(path)]
+    found = [known(path) for path in readable if not _about_files(path)]
     if not found:
         raise SourceUnreadable(
             f"the folder {str(folder)!r} holds no readable source", _looked_for()
@@ -126,11 +133,12 @@ def _in_workspace(path: Path) -> bool:
     return any((folder / _STORE).exists() for folder in path.parents)
 
 
-def _known(path: Path) -> Found:
-    known = format_of(path)
-    if known is None:
+def known(path: Path) -> Found:
+    """Return a file with its format; raise SourceUnreadable for an unknown one."""
+    found = format_of(path)
+    if found is None:
         raise SourceUnreadable(f"no extractor reads the format of {str(path)!r}", _looked_for())
-    return Found(path=path, format=known.name)
+    return Found(path=path, format=found.name)
 
 
 def _looked_for() -> str:

@@ -15,8 +15,9 @@ from data.personal import CANDIDATE
 from data.store import Transaction
 from data.text import detect_language
 from extractors import ExtractSettings, Found, discover, extract, left_out, read_source
-from extractors.discover import missing, printable
+from extractors.discover import is_url, missing, printable
 from flows.context import Context, fingerprint, replace_verdicts
+from flows.feeds import take_feed
 from flows.ledger import warn_of_obstacles, with_rights
 
 
@@ -67,10 +68,10 @@ def _discovered(
     failures: dict[str, SourceError] = {}
     for pointer in pointers:
         try:
-            found[pointer] = discover([pointer])
+            found[pointer] = take_feed(context, pointer) if is_url(pointer) else discover([pointer])
         except SourceError as error:
             failures[pointer] = error
-            if _known_at(context, pointer) is not None:
+            if not is_url(pointer) and _known_at(context, pointer) is not None:
                 _refuse(context, pointer, error)
     for gone in _gone(context, list(found)):
         failures[gone.location] = SourceMissing(
@@ -211,7 +212,8 @@ def _describe(rows: Rows) -> str:
     told = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common(6))
     pages = max((block.page_last or block.page or 0 for block in rows.blocks), default=0)
     unit = f"{pages} pages" if pages else _count(len(rows.documents), "document")
-    lost = f"; {_count(len(rows.verdicts), 'row')} refused" if rows.verdicts else ""
+    n_lost = sum(not verdict.keep for verdict in rows.verdicts)
+    lost = f"; {_count(n_lost, 'row')} refused" if n_lost else ""
     schema = f"{rows.told}; " if rows.told else ""
     return f"{schema}{unit}, {_count(len(rows.blocks), 'block')} ({told}){lost}"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from data.compose import estimate_tokens
 from data.nouns import Passage, Source
 from extractors import discover
+from extractors.discover import is_url
 from flows.context import Context
 
 # One call carries the instructions and one paragraph of context beside the passage, and its
@@ -27,9 +28,8 @@ def _sources(context: Context, pointers: Sequence[str]) -> list[str]:
     found = discover(pointers)
     new = [each for each in found if each.location not in known]
     lines = [f"sources   {len(found)}, {len(new)} of them not taken in yet"]
-    return lines + [
-        f"          new: {each.pointer or each.path} ({each.format})" for each in new[:10]
-    ]
+    lines += [f"          new: {each.pointer or each.path} ({each.format})" for each in new[:10]]
+    return lines + [f"          feed, looked at by a build: {p}" for p in pointers if is_url(p)]
 
 
 def _questions(context: Context) -> list[str]:

@@ -14,6 +14,8 @@ from flows.chapters import warn_unmatched
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.cutting import find_cuts
 
+_TOLD_EPISODES = 5
+
 
 def split_documents(context: Context) -> None:
     """Split every document whose blocks or settings have changed, and judge the passages."""
@@ -28,6 +30,7 @@ def split_documents(context: Context) -> None:
         _drop_duplicates(context)
     warn_unmatched(context, sources)
     if "split" in context.changed:
+        _tell_absent(context)
         told = store.rows(
             "SELECT count(*) AS n, count(*) FILTER (NOT EXISTS (SELECT 1 FROM verdicts v WHERE"
             " v.subject = 'passages' AND v.subject_id = p.id AND NOT v.keep)) AS kept"
@@ -40,6 +43,25 @@ def split_documents(context: Context) -> None:
         raise NothingToDo(
             "the sources hold no passage that could be an answer",
             "`memoirist look dropped` tells why; for a transcript, check --persona and --alias",
+        )
+
+
+def _tell_absent(context: Context) -> None:
+    """Tell in which episodes nobody is the persona, and who speaks there, so that one can map."""
+    found = context.workspace.store.rows(
+        "SELECT d.title, any_value(v.reason) AS reason FROM verdicts v"
+        " JOIN blocks b ON b.id = v.subject_id JOIN documents d ON d.id = b.document_id"
+        " WHERE v.rule = 'no_persona' AND v.subject = 'blocks' GROUP BY d.id, d.title ORDER BY ALL"
+    )
+    for row in found[:_TOLD_EPISODES]:
+        context.report.warn(
+            f"{row['title']!r}: {row['reason']}; say who is who with --alias or"
+            f" --speaker 'LABEL={context.recipe.persona.name}'"
+        )
+    if len(found) > _TOLD_EPISODES:
+        more = len(found) - _TOLD_EPISODES
+        context.report.warn(
+            f"and {more:,} more episodes without the persona; `memoirist look dropped` has them"
         )
 
 
@@ -196,11 +218,6 @@ def _split_episode(
         rows = turns.split_turns(document, whole, speaker, context.recipe.passages, context.now)
         return replace(rows, verdicts=[*verdicts, *rows.verdicts])
     shares = speakers.speaker_shares(cast)
-    label = next((block.speaker for block in cast if block.speaker), speakers.UNNAMED)
-    context.report.warn(
-        f"{document.title!r}: no speaker is {persona.name!r}; there are {shares}; name the right"
-        f" one with --alias, or --speaker {f'{label}={persona.name}'!r}"
-    )
     refusals = [
         Verdict(
             subject_id=block.id,

@@ -21,6 +21,7 @@ class Workspace:
         self.on_wait = on_wait
         self.recipe = root / "recipe.toml"
         self.bases = root / "bases"
+        self.feeds = root / "feeds"
         self.runs = root / "runs"
         self.exports = root / "exports"
 

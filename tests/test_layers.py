@@ -26,6 +26,7 @@ ONLY = {
     "mammoth": {"extractors"},
     "markdown_it": {"extractors"},
     "charset_normalizer": {"extractors"},
+    "httpx": {"extractors"},
     "openai": {"generators"},
     "torch": {"train", "flows"},  # flows: `doctor` alone looks at the device
     "transformers": {"train"},

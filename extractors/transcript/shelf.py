@@ -21,12 +21,15 @@ class Shelved:
     file: str
     title: str
     published: date | None = None
-    missed: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
 class Shelf:
-    """What a feed has given so far, with the marks by which it is asked for news."""
+    """What a feed has given so far, with the marks by which it is asked for news.
+
+    `lacking` has guid, rule and reason of the episodes without a transcript; `complete` tells
+    that there is nothing to try again.
+    """
 
     url: str
     title: str | None = None
@@ -34,6 +37,7 @@ class Shelf:
     last_modified: str | None = None
     limit: int | None = None
     complete: bool = False
+    lacking: list[dict[str, str]] = field(default_factory=list)
     episodes: dict[str, Shelved] = field(default_factory=dict)
 
 
@@ -69,10 +73,4 @@ def episode_at(path: Path) -> Shelved | None:
 
 def _shelved(values: dict[str, Any]) -> Shelved:
     told = values.get("published")
-    return Shelved(
-        **{
-            **values,
-            "published": date.fromisoformat(told) if told else None,
-            "missed": tuple(values.get("missed", ())),
-        }
-    )
+    return Shelved(**{**values, "published": date.fromisoformat(told) if told else None})

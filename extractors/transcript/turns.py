@@ -27,10 +27,10 @@ def turns(cues: Sequence[Cue], settings: ExtractSettings) -> list[tuple[Draft, l
     merging = _Merging(settings, punctuated=ends >= _MIN_PUNCTUATED * len(cues))
     drafts = [merging.turn(run) for run in merging.runs(cues)]
     found: list[tuple[Draft, list[str]]] = []
-    for n, draft in enumerate(drafts):
-        later = (each.start_seconds for each in drafts[n + 1 :])
-        if draft.end_seconds is None and draft.start_seconds is not None:
-            draft = replace(draft, end_seconds=next((s for s in later if s is not None), None))
+    for draft, following in zip(drafts, [*drafts[1:], None], strict=False):
+        # Only the very next turn tells an end: where times are sparse, later ones are far away.
+        if draft.end_seconds is None and draft.start_seconds is not None and following:
+            draft = replace(draft, end_seconds=following.start_seconds)
         found.append(_directed(draft))
     return found
 

@@ -1,0 +1,122 @@
+"""Fetch a feed or a transcript: with limits, retries and a rename at the end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from data.errors import SourceMissing, SourceUnreadable
+
+MAX_FEED_BYTES = 32 << 20
+MAX_TRANSCRIPT_BYTES = 32 << 20
+_MAX_REDIRECTS = 5
+_ATTEMPTS = 3
+_PAUSE_SECONDS = 0.5
+_MAX_PAUSE_SECONDS = 10.0
+_MAX_SECONDS = 120.0
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_AGENT = "memoirist (+https://pypi.org/project/memoirist)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """What a server answered; `content` is empty where nothing has changed (304)."""
+
+    content: bytes
+    unchanged: bool = False
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+@contextmanager
+def opened() -> Iterator[httpx.Client]:
+    """Yield a client for one feed: 30 s for each answer, five redirects, http and https alone."""
+    with httpx.Client(
+        timeout=httpx.Timeout(30.0, connect=10.0),
+        follow_redirects=True,
+        max_redirects=_MAX_REDIRECTS,
+        headers={"User-Agent": _AGENT},
+        event_hooks={"request": [_refuse_scheme]},
+    ) as client:
+        yield client
+
+
+def _refuse_scheme(request: httpx.Request) -> None:
+    if request.url.scheme not in {"http", "https"}:
+        raise httpx.UnsupportedProtocol(f"{request.url.scheme} is not read", request=request)
+
+
+def fetch(
+    client: httpx.Client, url: str, max_bytes: int, headers: Mapping[str, str] | None = None
+) -> Fetched:
+    """Return what lies at `url`; what passes (5xx, 429, a lost connection) is tried three times.
+
+    Raise SourceMissing with the last fault, SourceUnreadable for more than `max_bytes`.
+    """
+    fault = ""
+    for attempt in range(_ATTEMPTS):
+        try:
+            with client.stream("GET", url, headers=dict(headers or {})) as answer:
+                if answer.status_code not in _PASSING:
+                    return _taken(answer, url, max_bytes)
+                fault = f"the server answers {answer.status_code}"
+                pause = _pause(attempt, answer.headers.get("Retry-After"))
+        except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
+            fault = str(error) or type(error).__name__
+            break
+        except httpx.HTTPError as error:
+            fault = str(error) or type(error).__name__
+            pause = _pause(attempt, None)
+        if attempt + 1 < _ATTEMPTS:
+            time.sleep(pause)
+    raise SourceMissing(
+        f"{url!r} cannot be fetched ({fault})", "check the address and the network, and try again"
+    )
+
+
+def _taken(answer: httpx.Response, url: str, max_bytes: int) -> Fetched:
+    if answer.status_code == 304:
+        return Fetched(content=b"", unchanged=True)
+    if answer.status_code != 200:
+        raise SourceMissing(
+            f"{url!r} cannot be fetched (the server answers {answer.status_code})",
+            "check the address; the next refresh tries again",
+        )
+    content = bytearray()
+    began = time.monotonic()
+    for chunk in answer.iter_bytes():
+        content += chunk
+        if len(content) > max_bytes:
+            raise SourceUnreadable(
+                f"{url!r} has more than {max_bytes >> 20} MB", "download it yourself and look at it"
+            )
+        if time.monotonic() - began > _MAX_SECONDS:
+            raise SourceMissing(
+                f"{url!r} takes more than {_MAX_SECONDS:.0f} s", "try again on a better line"
+            )
+    return Fetched(
+        content=bytes(content),
+        etag=answer.headers.get("ETag"),
+        last_modified=answer.headers.get("Last-Modified"),
+    )
+
+
+def _pause(attempt: int, told: str | None) -> float:
+    wanted = float(told) if told and told.isdecimal() else _PAUSE_SECONDS * 2.0**attempt
+    return min(wanted, _MAX_PAUSE_SECONDS)
+
+
+def place(content: bytes, path: Path) -> None:
+    """Write a file under a hidden name and rename it, so that a killed download leaves no half."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,39 @@
+"""Look at a podcast's feed: its new transcripts become files of the workspace, and sources."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from data.nouns import Source
+from extractors import Found
+from extractors.discover import known
+from flows.context import Context, replace_verdicts
+
+
+def take_feed(context: Context, url: str) -> list[Found]:
+    """Return the transcripts of a feed, old and new; an episode without one is a verdict.
+
+    A feed that is down is a warning where it gave something before, else its SourceError.
+    """
+    from extractors.transcript import feed
+
+    with context.timed() as seconds, context.report.progress("extract", "episodes") as advance:
+        step = partial(
+            feed.take_feed, url, context.workspace.feeds, context.recipe.sources.limit, advance
+        )
+        taken = context.call("extract", "feed", step)
+    if taken.fault is not None:
+        context.report.warn(f"{taken.fault}; the episodes that it gave before stay")
+        return [known(path) for path in taken.files]
+    store = context.workspace.store
+    before = store.nouns(Source, "id = ?", taken.source.id) if store.path.exists() else []
+    source = replace(before[0], title=taken.source.title) if before else taken.source
+    with store.writing() as tx:
+        tx.upsert([source])
+        replace_verdicts(tx, taken.verdicts, "extract", [source.id], lambda _: source.id)
+    if taken.n_new or taken.verdicts:
+        lost = f"; {len(taken.verdicts):,} episodes lack one" if taken.verdicts else ""
+        told = f"{taken.n_new:,} new transcripts, {len(taken.files) - taken.n_new:,} before{lost}"
+        context.report.step("extract", f"{source.title}: {told}", seconds())
+    return [known(path) for path in taken.files]
