@@ -1,4 +1,4 @@
-"""Split transcripts and chat datasets: the persona's turns are answers, the others' are asked."""
+"""Split transcripts: the persona's turns are answers, the others' are asked."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from data.nouns import Block, Document, Origin, Passage, Question, Rows, Verdict, content_id
+from data.nouns import Block, Document, Passage, Question, Rows, Verdict, content_id
 from data.passages import PassageSettings, size
 from data.spoken import Part, is_backchannel, parts, question_of, unpunctuated
 from data.text import count_words
@@ -15,7 +15,6 @@ from data.text import count_words
 _NOTHING = "nothing: it is not the persona's own answer"
 _SHORTER = "lower passages.min_spoken_words in the recipe to keep it"
 _UNSPOKEN = {
-    "system": "a system message; the pairs carry it",
     "heading": "a heading of the transcript; nobody said it",
     "boilerplate": "a stage direction, a jingle or the head of the transcript: nobody's speech",
 }
@@ -38,7 +37,7 @@ def split_turns(
     now: datetime,
 ) -> Rows:
     """Return an episode's passages, the questions really asked, and a verdict for the rest."""
-    rows = _Builder(document, "spoken", now)
+    rows = _Builder(document, now)
     turns = [block for block in blocks if block.kind == "turn"]
     heard = [block for block in turns if is_backchannel(block.text)]
     rows.drop(heard, "backchannel", "it only says that somebody listens")
@@ -64,23 +63,6 @@ def split_turns(
     return rows.finish()
 
 
-def split_conversation(
-    document: Document, blocks: Sequence[Block], now: datetime, persona: str = "assistant"
-) -> Rows:
-    """Return the exchanges of one conversation of a dataset; every answer counts, however short."""
-    rows = _Builder(document, "given", now)
-    rows.system = next((block.text for block in blocks if block.kind == "system"), None)
-    turns = [block for block in blocks if block.kind == "turn"]
-    for number, exchange in enumerate(_exchanges(turns, persona)):
-        if exchange.answered and exchange.asked:
-            asked = exchange.asked
-            rows.add(_whole(exchange.answered), _joined(asked), asked, follows=number > 0)
-        else:
-            rows.drop(exchange.answered, "unprompted", "an answer without a question before it")
-    rows.drop_unused(blocks)
-    return rows.finish()
-
-
 def _exchanges(turns: Sequence[Block], persona: str) -> Iterator[_Exchange]:
     current = _Exchange()
     for turn in turns:
@@ -98,23 +80,12 @@ def _exchanges(turns: Sequence[Block], persona: str) -> Iterator[_Exchange]:
         yield current
 
 
-def _whole(turns: Sequence[Block]) -> Part:
-    return Part(
-        text=_joined(turns),
-        blocks=tuple(turns),
-        start_seconds=turns[0].start_seconds,
-        end_seconds=turns[-1].end_seconds,
-    )
-
-
 class _Builder:
     """Collects the rows of one document of turns."""
 
-    def __init__(self, document: Document, origin: Origin, now: datetime) -> None:
+    def __init__(self, document: Document, now: datetime) -> None:
         self.document = document
-        self.origin = origin
         self.now = now
-        self.system: str | None = None
         self.passages: list[Passage] = []
         self.questions: list[Question] = []
         self.verdicts: list[Verdict] = []
@@ -143,7 +114,6 @@ class _Builder:
             chapter=answer.blocks[0].chapter,
             context=context if follows else None,
             thread_id=content_id(self.document.id, "thread", self.thread),
-            system=self.system,
         )
         self.seen[answer.text] += 1
         self.passages.append(passage)
@@ -158,7 +128,7 @@ class _Builder:
                 passage_id=passage.id,
                 text=text,
                 type="real",
-                origin=self.origin,
+                origin="spoken",
             )
         )
         reason = "another's words; they are the question of an answer"

@@ -9,7 +9,7 @@ from data.nouns import Block, Rows
 from data.passages import PassageSettings, split_prose
 from data.speakers import find_persona, speaker_shares
 from data.text import count_words, ends_sentence
-from data.turns import split_conversation, split_turns
+from data.turns import split_turns
 from tests.rows import NOW, block, document, prose
 
 SETTINGS = PassageSettings.model_validate({})
@@ -141,29 +141,6 @@ def test_the_other_speakers_turn_is_the_question() -> None:
     assert rules[blocks[3].id] == "backchannel"
     assert rules[blocks[6].id] == "short_answer"
     assert set(rules) == {b.id for b in blocks} - set(answer.block_ids)
-
-
-def test_a_dataset_keeps_short_answers_and_never_folds_a_question() -> None:
-    blocks = [
-        block(0, "Be kind.", "system"),
-        *[
-            block(n, text, "turn", speaker=who)
-            for n, (who, text) in enumerate(
-                [
-                    ("user", "微调测试"),
-                    ("assistant", "我学会了"),
-                    ("user", "Why"),
-                    ("assistant", "So."),
-                ],
-                start=1,
-            )
-        ],
-    ]
-    rows = split_conversation(document(), blocks, NOW)
-    assert [p.text for p in rows.passages] == ["我学会了", "So."]
-    assert [q.text for q in rows.questions] == ["微调测试", "Why"]
-    assert {p.system for p in rows.passages} == {"Be kind."}
-    assert len({p.thread_id for p in rows.passages}) == 1
 
 
 @pytest.mark.parametrize(

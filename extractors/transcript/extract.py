@@ -13,6 +13,7 @@ from extractors.blocks import blocks_of
 from extractors.formats import Progress
 from extractors.settings import ExtractSettings
 from extractors.transcript.cues import Fault, Script
+from extractors.transcript.reading import doubt_of
 from extractors.transcript.shelf import episode_at
 from extractors.transcript.turns import turns
 
@@ -52,6 +53,8 @@ def extract_transcript(
     documents: list[Document] = []
     blocks: list[Block] = []
     verdicts = [_verdict(source, fault) for script in scripts for fault in script.faults]
+    if doubt := doubt_of(Path(source.location)):
+        verdicts.append(_verdict(source, _encoding(doubt)))
     for script in scripts:
         own, document, cuts = _episode(source, script, settings)
         if own:
@@ -63,6 +66,16 @@ def extract_transcript(
             f"the transcript {source.location!r} has no cues with words", _expected(source.format)
         )
     return Rows(documents=documents, blocks=blocks, verdicts=verdicts)
+
+
+def _encoding(doubt: str) -> Fault:
+    return Fault(
+        where="encoding",
+        rule="encoding",
+        reason=doubt,
+        next_step="check the accents, or save the file as UTF-8",
+        keep=True,
+    )
 
 
 def _expected(name: str) -> str:

@@ -6,16 +6,10 @@ import codecs
 from pathlib import Path
 
 from data.errors import SourceUnreadable
+from extractors.text.encoding import decode
 
 # Word-level JSON of a ten-hour recording stays below 20 MB.
 MAX_BYTES = 64 << 20
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 
 
 def read_text(path: Path) -> str:
@@ -25,40 +19,30 @@ def read_text(path: Path) -> str:
             f"the transcript {str(path)!r} has more than {MAX_BYTES >> 20} MB",
             "split it into its episodes",
         )
-    return decode(path.read_bytes())
+    return decode(path.read_bytes()).text
+
+
+def doubt_of(path: Path) -> str | None:
+    """Return what is uncertain about a transcript's encoding, None for plain UTF-8."""
+    content = path.read_bytes()
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return decode(content).doubt
+    return None
 
 
 def read_head(path: Path, n_bytes: int = 1 << 18) -> str:
     """Return the beginning of a file as text, empty where it cannot be opened."""
     try:
         with path.open("rb") as file:
-            return decode(file.read(n_bytes), whole=False)
+            content = file.read(n_bytes)
     except OSError:
         return ""
-
-
-def decode(raw: bytes, *, whole: bool = True) -> str:
-    """Return bytes as text: by their byte order mark, else UTF-8, UTF-16 or Windows-1252."""
-    for mark, encoding in _BOMS:
-        if raw.startswith(mark):
-            return _decoded(raw[len(mark) :], encoding, whole=whole)
-    if guess := _wide(raw):
-        return _decoded(raw, guess, whole=whole)
-    text = _decoded(raw, "utf-8", whole=whole)
-    broken = text.count("�")
-    # A few broken bytes in UTF-8 are damage; when most of what is not ASCII breaks, it never was.
-    if broken and broken * 4 > sum(ord(c) > 127 for c in text):
-        return raw.decode("cp1252", "replace")
-    return text
-
-
-def _decoded(raw: bytes, encoding: str, *, whole: bool) -> str:
-    return codecs.getincrementaldecoder(encoding)("replace").decode(raw, final=whole)
-
-
-def _wide(raw: bytes) -> str | None:
-    """Tell UTF-16 without a mark by its zero bytes, every other one in Latin text."""
-    head = raw[:2000]
-    if head.count(0) * 3 < len(head):
-        return None
-    return "utf-16-be" if head[::2].count(0) > head[1::2].count(0) else "utf-16-le"
+    if len(content) < n_bytes or b"\x00" in content[:4000]:
+        return decode(content).text
+    # The last character may be cut in two, which is no damage.
+    try:
+        return codecs.getincrementaldecoder("utf-8-sig")("strict").decode(content)
+    except UnicodeDecodeError:
+        return decode(content[: content.rfind(b"\n") + 1] or content).text
