@@ -148,22 +148,25 @@ def masked(batches: ExchangeBatches, mask: Masker, candidate: str) -> Iterator[p
     import pyarrow.compute as pc
 
     for batch in batches:
-        notes = batch.column("notes")
         columns = {name: batch.column(name) for name in batch.schema.names}
         for name in ("system", "question", "answer"):
             found = pc.indices_nonzero(pc.match_substring_regex(columns[name], candidate))
-            if not len(found):
-                continue
-            texts, told = columns[name].to_pylist(), notes.to_pylist()
+            changed: dict[int, tuple[str, str]] = {}
             for at in found.to_pylist():
-                texts[at], counts = mask(texts[at])
-                marks = [f"masked_{k.replace('-', '')}:{n}" for k, n in counts.items()]
-                told[at] = " ".join([*filter(None, [told[at]]), *marks]) or None
-            columns[name], notes = pa.array(texts, pa.string()), pa.array(told, pa.string())
-        yield pa.RecordBatch.from_arrays(
-            [notes if name == "notes" else columns[name] for name in batch.schema.names],
-            schema=batch.schema,
-        )
+                text, counts = mask(columns[name][at].as_py())
+                if counts:
+                    told = (f"masked_{k.replace('-', '')}:{n}" for k, n in counts.items())
+                    changed[at] = text, " ".join(told)
+            if changed:
+                texts, notes = columns[name].to_pylist(), columns["notes"].to_pylist()
+                for at, (text, marks) in changed.items():
+                    texts[at] = text
+                    notes[at] = f"{notes[at]} {marks}" if notes[at] else marks
+                columns |= {
+                    name: pa.array(texts, pa.string()),
+                    "notes": pa.array(notes, pa.string()),
+                }
+        yield pa.RecordBatch.from_pydict(columns, schema=batch.schema)
 
 
 Masker = Callable[[str], tuple[str, "dict[str, int]"]]

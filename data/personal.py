@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,6 +17,14 @@ from data.nouns import Passage, Question, Rows, Verdict
 # all of it, so that a million rows can be asked at once.
 CANDIDATE = r"@|\d[\s().\-/]*\d[\s().\-/]*\d[\s().\-/]*\d[\s().\-/]*\d[\s().\-/]*\d"
 _MAYBE = re.compile(CANDIDATE)
+# A run of digits as numbers are written; one of years alone, or of few digits, is nobody's number.
+_DIGITS = re.compile(r"[+(]{0,2}\d[\d\s().\-/]*\d")
+_ONLY_YEARS = re.compile(r"\(?(?:(?:1\d|20)\d\d[\s().\-/]*)+")
+_LEAST_DIGITS = 6
+_CARD_DIGITS = 13
+# Whole numbers of these languages' countries, their area codes included, are no shorter.
+_PHONE_DIGITS = {"en": 9, "fr": 9, "es": 9, "zh": 10}
+_WORD_REACH = 40
 _MAIL = re.compile(r"[\w.+\-]{1,64}@(?:[\w\-]{1,63}\.)+[^\W\d_]{2,24}\b")
 _CARD = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?![\w.]*\d)")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
@@ -37,6 +45,7 @@ _REGIONS = {
     "zh": ("CN", "TW"),
 }
 _Span = tuple[int, int, str]
+_Run = tuple[int, int, int]
 
 
 def mask(text: str, lang: str) -> tuple[str, Counter[str]]:
@@ -46,11 +55,17 @@ def mask(text: str, lang: str) -> tuple[str, Counter[str]]:
     word before them, phone numbers by the numbering plans of the language's countries; so dates,
     ranges of years and quantities stay.
     """
-    if not _MAYBE.search(text):
+    runs = _runs(text) if _MAYBE.search(text) else []
+    if not runs and "@" not in text:
         return text, Counter()
     taken: list[_Span] = []
-    for find in (_mails, _accounts, _cards, lambda text: _phones(text, lang)):
-        for start, end, kind in find(text):
+    for found in (
+        _mails(text) if "@" in text else (),
+        _accounts(text, runs),
+        _cards(text) if any(n >= _CARD_DIGITS for _, _, n in runs) else (),
+        _phones(text, runs, lang),
+    ):
+        for start, end, kind in found:
             if all(end <= s or start >= e for s, e, _ in taken):
                 taken.append((start, end, kind))
     masked = text
@@ -64,12 +79,15 @@ def _mails(text: str) -> Iterator[_Span]:
         yield *match.span(), "e-mail"
 
 
-def _accounts(text: str) -> Iterator[_Span]:
+def _accounts(text: str, runs: Sequence[_Run]) -> Iterator[_Span]:
     for match in _IBAN.finditer(text):
         if _is_iban(match.group().replace(" ", "")):
             yield *match.span(), "account"
-    for match in _ACCOUNT.finditer(text):
-        yield *match.span(1), "account"
+    for first, last, _ in runs:
+        # The word that names an account stands before its number.
+        start = max(0, first - _WORD_REACH)
+        for match in _ACCOUNT.finditer(text[start:last]):
+            yield start + match.start(1), start + match.end(1), "account"
 
 
 def _is_iban(code: str) -> bool:
@@ -91,14 +109,33 @@ def _luhn(digits: str) -> bool:
     return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
 
 
-def _phones(text: str, lang: str) -> Iterator[_Span]:
+def _phones(text: str, runs: Sequence[_Run], lang: str) -> Iterator[_Span]:
+    least = _PHONE_DIGITS.get(lang, _LEAST_DIGITS)
+    runs = [run for run in runs if run[2] >= least]
+    if not runs:
+        return
     # Numbering plans take a moment to load, and few texts need them.
     from phonenumbers import Leniency, PhoneNumberMatcher
 
-    for region in _REGIONS.get(lang, (lang.upper(),)):
-        for match in PhoneNumberMatcher(text, region, leniency=Leniency.VALID):
-            if _PHONE_SHAPE.search(match.raw_string) and not _YEARS.match(match.raw_string):
-                yield match.start, match.end, "phone"
+    for first, last, _ in runs:
+        # An extension may follow; looking through the whole text takes ten times as long.
+        start = max(0, first - 6)
+        window = text[start : last + 16]
+        for region in _REGIONS.get(lang, (lang.upper(),)):
+            for match in PhoneNumberMatcher(window, region, leniency=Leniency.VALID):
+                if _PHONE_SHAPE.search(match.raw_string) and not _YEARS.match(match.raw_string):
+                    yield start + match.start, start + match.end, "phone"
+
+
+def _runs(text: str) -> list[_Run]:
+    """Return the runs of digits that may be somebody's number: start, end, digits."""
+    found: list[_Run] = []
+    for match in _DIGITS.finditer(text):
+        run = match.group()
+        digits = sum(map(str.isdigit, run))
+        if digits >= _LEAST_DIGITS and not _ONLY_YEARS.fullmatch(run):
+            found.append((*match.span(), digits))
+    return found
 
 
 def mask_rows(rows: Rows, lang: str, now: datetime) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import books, ebooks, odd_pdfs, spine, transcripts
+from tests.benchmarks import books, bulk, datasets_table, ebooks, odd_pdfs, spine, transcripts
 
 if __name__ == "__main__":
     transcripts.main()
@@ -10,3 +10,5 @@ if __name__ == "__main__":
     spine.main()
     books.main()
     odd_pdfs.main()
+    datasets_table.main()
+    bulk.main()
