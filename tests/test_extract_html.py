@@ -139,6 +139,8 @@ def test_deep_nesting_loses_nothing(tmp_path: Path) -> None:
     body = "<font>" * 3000 + f"<p>{PROSE}</p>" + f"<div><p>Deep. {PROSE}</p>" * 600
     rows = read(_html(tmp_path / "book.html", body))
     assert len(of_kind(rows, "paragraph")) == 601
+    deeper = "<div>" * 5000 + f"<p>{PROSE}</p>" + "<b:>x</b:>"
+    assert of_kind(read(_html(tmp_path / "deep.html", deeper)), "paragraph")[0] == PROSE
 
 
 def test_a_page_without_prose_says_so(tmp_path: Path) -> None:

@@ -253,6 +253,13 @@ def test_twice_encoded_utf8_is_undone_and_told() -> None:
     assert found.doubt
 
 
+@pytest.mark.timeout(20)
+def test_endless_lines_and_words_cost_little(tmp_path: Path) -> None:
+    text = f"{'I' * 300_000}\n\n" + "a\n" * 100_000 + f"\n{LONG}\n"
+    rows = read(_text(tmp_path / "a.txt", text))
+    assert LONG in of_kind(rows, "paragraph")[-1]
+
+
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(bytes(range(256)) * 20)

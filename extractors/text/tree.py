@@ -23,6 +23,10 @@ _EMPTY_TAG = re.compile(
 # Tags for looks alone, which old pages leave open by the thousand.
 _EMPTY_WORDS = re.compile(r"</?(?:font|big|tt|u|s|strike|nobr|basefont|blink)\b[^>]*>", re.I)
 _INLINE_TAG = re.compile(r"</?(?:span|b|i|em|strong|a|small|ins|del|q|cite|sub|sup)\b[^>]*>", re.I)
+_NESTING_TAG = re.compile(
+    r"</?(?:div|section|article|blockquote|ul|ol|li|dl|dd|dt|table|tbody|tr|td|th|center|main)\b[^>]*>",
+    re.IGNORECASE,
+)
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _XHTML = re.compile(r"<html[^>]+xmlns\s*=|<\?xml", re.IGNORECASE)
 _KEPT_BY_XML = {"amp", "lt", "gt", "quot", "apos"}
@@ -88,8 +92,9 @@ def _letter(match: re.Match[str]) -> str:
 def _as_html(text: str) -> Element | None:
     spread = _EMPTY_TAG.sub(r"<\1\2></\1>", _EMPTY_WORDS.sub("", text))
     root, deep = _parsed(spread)
-    # libxml2 drops what stands deeper than 2,048 tags: without inline tags nothing does.
-    return _parsed(_INLINE_TAG.sub("", spread))[0] if deep else root
+    # libxml2 drops what stands deeper than 2,048 tags; paragraphs alone never nest.
+    flat = _NESTING_TAG.sub("<p>", _INLINE_TAG.sub("", spread)) if deep else ""
+    return _parsed(flat)[0] if deep else root
 
 
 def _parsed(text: str) -> tuple[Element | None, bool]:
@@ -119,7 +124,7 @@ def _bare_names(root: Element) -> None:
         if isinstance(element.tag, str) and "}" in element.tag:
             element.tag = element.tag.rpartition("}")[2]
         elif isinstance(element.tag, str) and ":" in element.tag:
-            element.tag = element.tag.rpartition(":")[2]
+            element.tag = element.tag.rpartition(":")[2] or "span"
         for name in element.keys():  # noqa: SIM118 - the mapping changes while we look
             if "}" in name or ":" in name:
                 space, _, bare = name.lstrip("{").replace(":", "}").rpartition("}")

@@ -137,8 +137,8 @@ def strips_of(lines: Sequence[str], layout: Layout) -> list[Strip]:
 def _opens(line: str, held: Sequence[str], layout: Layout) -> bool:
     """Tell whether a line opens a new strip though no blank line is above it."""
     if not layout.wrapped:
-        return max(columns(each) for each in (line, *held)) > _LONG_CHARS_CJK
-    if _WIDE_INDENT.match(line) and not all(_WIDE_INDENT.match(each) for each in held):
+        return max(columns(line), columns(held[-1])) > _LONG_CHARS_CJK
+    if _opens_wide(line) and not (_opens_wide(held[0]) and _opens_wide(held[-1])):
         return True
     if _LABEL.match(line) and (layout.doubled or _LABEL.match(held[0])):
         return True
