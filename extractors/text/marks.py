@@ -84,12 +84,12 @@ def _continue(units: Sequence[Unit], at: int, missing: int) -> None:
     """Give the units up to the closing bracket the kind of the one that opened it, if it closes."""
     limit = _MAX_NOTE_UNITS if units[at].kind == "footnote" else _MAX_CAPTION_UNITS
     for last in range(at + 1, min(at + limit, len(units))):
-        if units[last].kind not in {"paragraph", "quote"}:
+        if units[last].kind not in {"paragraph", "quote", "heading"}:
             return
         missing += units[last].text.count("[") - units[last].text.count("]")
         if missing <= 0:
             for each in units[at + 1 : last + 1]:
-                each.kind, each.sure = units[at].kind, True
+                each.kind, each.level, each.sure = units[at].kind, 0, True
             return
 
 

@@ -121,9 +121,12 @@ def _level(strip: Strip, layout: Layout, before: Unit | None, below: Strip | Non
         return 3
     below_title = max(3, before.level) if titled and before else 3
     signed = text[:1] in "\"'“‘(—-" and n_words <= 4
-    if capitals and not signed:
-        apart = (strip.gap or titled or centred) and n_words < 60 and not text.endswith(",")
-        return below_title if apart or (1 < n_words <= 25 and _is_full(below, layout)) else 0
+    if capitals and not signed and not _OPEN_MARK.search(text):
+        apart = (strip.gap or titled or centred) and n_words < 60
+        # Old texts part nothing: there a title is what stands at the margin above filled lines.
+        at_margin = _indent(strip.lines[0]) <= layout.margin
+        over_prose = at_margin and 1 < n_words <= 25 and _is_full(below, layout)
+        return below_title if apart or over_prose else 0
     if titled and not _SENTENCE.search(text) and n_words <= 16 and len(strip.lines) < 3:
         return below_title
     return _plain_level(strip, text, layout, below)
