@@ -38,6 +38,11 @@ _TRAILING = re.compile(
     "|able|ment|ship|hood|some|wise|man|men|woman|women|out|over|in|into|on|to|ing|ed|ers?|est|ly"
     "|more|land|side|stand|stood|hold|held|son|days?|ways?|backs?"
 )
+# What French hangs on a word with a hyphen: no hyphenation leaves such ends behind.
+_FRENCH_TAIL = re.compile(
+    "je|tu|il|ils|elle|elles|on|nous|vous|ce|ci|là|moi|toi|le|la|les|lui|leur|y|en|même|mêmes|être"
+    "|t|dire|dessus|dessous|delà|devant|dedans|dehors"
+)
 _LAST_CHARS = 60
 _ENDINGS = ("s", "es", "d", "ed", "ing", "ly", "er", "ers", "or", "’s", "'s")
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
@@ -94,6 +99,7 @@ def _join(text: str, line: str, words: Counter[str]) -> str:
 
 def _keeps_hyphen(left: str, head: re.Match[str], words: Counter[str]) -> bool:
     """Tell whether the document writes left-right with its hyphen, by its own vocabulary."""
+    named = head[1][0].isupper() and not left.isupper()
     left, right, compound = left.casefold(), head[1].casefold(), head[0].casefold()
     if left[-1].isdigit() or right[0].isdigit():
         return True
@@ -106,7 +112,12 @@ def _keeps_hyphen(left: str, head: re.Match[str], words: Counter[str]) -> bool:
         hyphened += words[f"{left}-{compound}"]
     if plain or hyphened:
         return hyphened > plain
+    # A capital inside a word: Jean-Baptiste, Schwarz-Weiß.
+    if named:
+        return True
     last = left.rsplit("-", 1)[-1]
+    if _FRENCH_TAIL.fullmatch(right) and words["les"] > words["the"] and words[last]:
+        return True
     if last == "self" and len(right) > 3:
         return True
     if last.endswith(("ing", "ed")) and len(last) > 5 and _known(right, words):

@@ -17,7 +17,7 @@ from extractors.pdf.initials import with_initials
 from extractors.pdf.labels import page_labels
 from extractors.pdf.layout import frames_of, measures_of
 from extractors.pdf.lines import PageLines
-from extractors.pdf.matter import matter
+from extractors.pdf.matter import entries, matter
 from extractors.pdf.notes import footnotes
 from extractors.pdf.pages import read_all_pages, read_facts
 from extractors.pdf.sheets import Unfolded, unfolded
@@ -113,7 +113,8 @@ def drafts_of(
     printed = page_labels(frames, kinds, facts.labels)
     notes = footnotes(frames, kinds, measures, settings)
     kinds |= matter(frames, kinds, measures, settings)
-    limits = limits_of(measures, settings, (title for _, title in facts.outline))
+    titles = [*(title for _, title in facts.outline), *entries(kinds)]
+    limits = limits_of(measures, settings, titles)
     units = units_of(frames, kinds, measures, limits, settings)
     # In the order of the units a broken word is followed by its own rest, not by a folio.
     runs = [*(unit.lines for unit in units), *notes]

@@ -14,20 +14,31 @@ from extractors.settings import ExtractSettings
 _COUNT = (
     r"(?:[ivxlcdm]+|\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
     r"|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|twenty(?:[- ]\w+)?"
-    r"|the (?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last))"
+    r"|the (?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last)"
+    r"|premi(?:er|ère)|seconde?|deuxième|troisième|quatrième|cinquième|eins|zwei|drei|vier|fünf"
+    r"|primer[ao]?|segund[ao]|tercer[ao]?)"
 )
-_NUMBERED = re.compile(
-    rf"^(?:chapter|book|part|volume|letter|section|canto|act)\s+{_COUNT}\b", re.IGNORECASE
+_UNIT = (
+    r"(?:chapter|book|part|volume|letter|section|canto|act|chapitre|livre|partie|tome|lettre"
+    r"|kapitel|buch|teil|band|brief|cap[ií]tulo|libro|parte|tomo|carta|capitolo)"
 )
+_NUMBERED = re.compile(rf"^{_UNIT}\s+{_COUNT}\b", re.IGNORECASE)
 _NAMED = re.compile(
     r"^(?:author.s )?(?:preface|foreword|introduction|introductory|prologue|epilogue|conclusion"
-    r"|appendix|postscript|acknowledge?ments?|afterword|dedication|footnotes|notes)\b.{0,30}$",
+    r"|appendix|postscript|acknowledge?ments?|afterword|dedication|footnotes|notes|préface"
+    r"|avant-propos|épilogue|appendice|postface|remerciements|vorwort|einleitung|nachwort|anhang"
+    r"|prólogo|prefacio|introducción|epílogo|apéndice|prefazione|introduzione|序|前言|后记|跋)\b.{0,30}$",
     re.IGNORECASE,
 )
 _BARE_NUMBER = re.compile(r"^(?:[ivxlcdm]{1,7}|\d{1,3})[.:]?$", re.IGNORECASE)
-_LONE = re.compile(rf"^(?:(?:chapter|book|part|volume|letter|section)\s+)?{_COUNT}$", re.I)
+_LONE = re.compile(rf"^(?:{_UNIT}\s+)?{_COUNT}$", re.I)
 _ORNAMENT = re.compile(r"^[\W_]+$")
-_CAPTION = re.compile(r"^(?:fig(?:ure|\.)|plate|table|illustration|map)\s*[\divxlc]+\b", re.I)
+_CAPTION = re.compile(
+    r"^(?:fig(?:ur[ae]?|\.)|plate|table|illustration|map|planche|tableau|carte|abb(?:ildung|\.)"
+    r"|tafel|tabelle|lámina|tabla|图|圖|表)\s*[\divxlc]+\b",
+    re.I,
+)
+_ENDS_OPEN = re.compile(r"[.,;:!?…—–-]\W*$")
 _ROMAN = re.compile(r"^[IVXLCDM]+\W*$")
 _MAX_CHARS = 120
 # More text in large type than this is a page set large, not a heading.
@@ -56,14 +67,14 @@ class Limits:
     titles: frozenset[str]
 
 
-def limits_of(measures: Measures, settings: ExtractSettings, outline: Iterable[str]) -> Limits:
-    """Return the limits for a book of these measures and with these outline entries."""
+def limits_of(measures: Measures, settings: ExtractSettings, entries: Iterable[str]) -> Limits:
+    """Return the limits for a book of these measures and with these entries of its outline."""
     return Limits(
         big=settings.heading_size_ratio * measures.size,
         small=0.85 * measures.size,
         gap=settings.gap_ratio * measures.leading,
         far=6 * measures.leading,
-        titles=frozenset(title for entry in outline if len(title := _bare(entry)) > 2),
+        titles=frozenset(title for entry in entries if len(title := _bare(entry)) > 2),
     )
 
 
@@ -133,12 +144,22 @@ def _level(
         return 2
     if line.x1 > margins.right - 0.1 * margins.width and not (open_below and text.isupper()):
         return 0
-    return _worded_level(line, text, open_below, in_heading, margins)
+    apart = at + 1 < len(body) and _stands_apart(line, body[at + 1], above, margins, limits)
+    return _worded_level(line, text, (open_below, in_heading, apart), margins)
 
 
-def _worded_level(
-    line: Line, text: str, open_below: bool, in_heading: bool, margins: Margins
-) -> int:
+def _stands_apart(
+    line: Line, after: Line, above: float | None, margins: Margins, limits: Limits
+) -> bool:
+    """Tell whether a line has more air above than below, and a line of prose after it."""
+    below = line.y - after.y
+    wide = above is None or above > max(1.2 * limits.gap, below)
+    prose = after.x1 - after.x0 > 0.6 * margins.width and after.x0 - margins.left < 3 * after.size
+    return wide and below > limits.gap and prose and line.size > 0.95 * after.size
+
+
+def _worded_level(line: Line, text: str, places: tuple[bool, bool, bool], margins: Margins) -> int:
+    open_below, in_heading, apart = places
     lead = line.x0 - margins.left
     centred = abs(lead - (margins.right - line.x1)) < 0.08 * margins.width and lead > 12
     ends_open = text.endswith((",", ";")) or (text.endswith(".") and len(text) > 60)
@@ -153,6 +174,8 @@ def _worded_level(
     capitals = text.isupper() and sum(letter.isalpha() for letter in text) > 3
     if in_heading and (centred or capitals):
         return 2
+    if apart and centred and not _ENDS_OPEN.search(text) and text[0].isupper():
+        return 1
     return 1 if (capitals and centred) or (line.bold > 0.9 and not text.endswith(".")) else 0
 
 

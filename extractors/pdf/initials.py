@@ -11,8 +11,8 @@ from extractors.pdf.lines import Line
 from extractors.repair import vocabulary_of
 
 _MIN_SIZE_RATIO = 1.7
-# The letters that are words by themselves.
-_WORDS = frozenset("AIO")
+# The letters that are words by themselves, in one language or another.
+_WORDS = frozenset("AIOYÀÔEÓÈ")
 
 
 def with_initials(frames: Sequence[Frame], measures: Measures) -> list[Frame]:
@@ -48,7 +48,10 @@ def _joined(
 ) -> list[Line]:
     first = max(beside, key=lambda line: line.y)
     head = first.text.split(maxsplit=1)[0].casefold().rstrip(".,;:!?")
-    alone = initial.text in _WORDS and not words[initial.text.casefold() + head]
+    letter = initial.text.casefold()
+    # "Y a-t-il" and "A man": the book knows the letter as a word, and not the two in one.
+    known = words[letter] > 0 or letter in "aio"
+    alone = initial.text in _WORDS and known and not words[letter + head]
     start = initial.text + (" " if alone else "")
     found: list[Line] = []
     for line in lines:

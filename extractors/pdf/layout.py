@@ -15,7 +15,8 @@ from extractors.pdf.lines import Line, PageLines
 # What the clean-up has found each line to be; a line that is not named yet is body text.
 Kinds = dict[Line, BlockKind]
 
-SENTENCE_END = re.compile(r"[.!?…:。！？：]['\"”’»)\]」』]*$")
+# French sets a space before the closing guillemet; a note's mark may follow the stop.
+SENTENCE_END = re.compile(r"[.!?…:。！？：](?:\s?['\"’”»›)\]」』]+)*\s?\d{0,3}$")
 _MIN_COLUMN_LINES = 6
 _MIN_COLUMN_WIDTH = 0.18
 _MAX_CROSSING = 0.2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from data.nouns import BlockKind
 from extractors.pdf.layout import Frame, Kinds, Measures
@@ -12,19 +12,28 @@ from extractors.settings import ExtractSettings
 
 _CONTENTS = re.compile(
     r"^(table of contents|contents|list of (illustrations|figures|plates|maps|tables)"
-    r"|illustrations)\W*$",
+    r"|illustrations|table des (matières|illustrations)|sommaire|inhalt(sverzeichnis)?"
+    r"|abbildungsverzeichnis|índice( general)?|tabla de contenidos?|indice|目\s*[录錄次])\W*$",
     re.IGNORECASE,
 )
 _ENDS_IN_NUMBER = re.compile(r"\S.*?[\s.…·]([ivxlcdm]{1,7}|\d{1,4})$", re.IGNORECASE)
 _NUMBER = re.compile(r"^([ivxlcdm]{1,7}|\d{1,4})$", re.IGNORECASE)
 _LEADERS = re.compile(r"(\s?[.·…]){4,}")
-_INDEX = re.compile(r"^(general )?index\W*$", re.IGNORECASE)
+_INDEX = re.compile(
+    r"^((general )?index|index (alphabétique|des noms( propres)?|général)"
+    r"|(sach|personen|namen)?register|sachverzeichnis|stichwortverzeichnis"
+    r"|índice (alfabético|onomástico|analítico))\W*$",
+    re.IGNORECASE,
+)
 _INDEX_ROW = re.compile(r",\s*\d{1,4}(\s*[-–]\s*\d{1,4})?([,;]\s*\d{1,4}([-–]\d{1,4})?)*[.,;]?$")
 _LICENCE = re.compile(r"project\s+gutenb[eu]rg", re.IGNORECASE)
 _IMPRINT = re.compile(
     r"©|\(c\)\s*\d{4}|copyright|all rights reserved|\bisbn\b|printed in|library of congress"
     r"|first published|published by|public domain|e-?book is for the use of|apache license"
-    r"|creative commons|internet archive|digitized by|google books|no part of this",
+    r"|creative commons|internet archive|digitized by|google books|no part of this"
+    r"|tous droits|dépôt légal|achevé d['’]imprimer|imprimé en|alle rechte|gedruckt in"
+    r"|auflage \d{4}|todos los derechos|depósito legal|impreso en|tutti i diritti"
+    r"|版权所有|版權所有",
     re.IGNORECASE,
 )
 _FRONT_SHARE, _BACK_SHARE = 0.2, 0.75
@@ -61,6 +70,14 @@ def _is_contents(lines: Sequence[Line], goes_on: bool, in_front: bool) -> bool:
     if goes_on:
         return share >= 0.5
     return in_front and len(rows) >= 5 and share >= 0.6
+
+
+def entries(kinds: Kinds) -> Iterator[str]:
+    """Give the titles that the contents pages among `kinds` list, without their numbers."""
+    for line, kind in kinds.items():
+        if kind == "contents":
+            title = _LEADERS.sub(" ", line.text)
+            yield re.sub(r"^\d+(\.\d+)*\.?\s+|[\s.…·]+(\d{1,4}|[ivxlcdm]{1,7})$", "", title)
 
 
 def _rows(lines: Sequence[Line]) -> list[str]:

@@ -22,24 +22,34 @@ def footnotes(
 ) -> list[list[Line]]:
     """Return the footnotes, each as its lines, and name these lines in `kinds`."""
     notes: list[list[Line]] = []
-    open_page = 0
+    last: int | None = None
     for frame in frames:
         body = [line for line in frame.lines if line not in kinds]
         small = _small_run(body, measures, settings)
-        first = next((at for at, line in enumerate(small) if _starts(line)), None)
-        if first is None:
-            # Without a mark it is the rest of the note before, or else small body text.
-            first = 0 if open_page and frame.page - open_page <= 1 and small else len(small)
-        elif first and open_page and frame.page - open_page <= 1:
-            first = 0
+        first = next((at for at, line in enumerate(small) if _starts(line)), len(small))
+        if first and last is not None and frame.page - last <= 1 and notes:
+            first = _continued(small, first, notes[-1])
         for line in small[first:]:
             kinds[line] = "footnote"
-            if _starts(line) or not notes or (not open_page and line is small[first]):
+            if _starts(line) or not notes or notes[-1][-1].page < line.page - 1:
                 notes.append([])
             notes[-1].append(line)
-        ended = not small[first:] or SENTENCE_END.search(notes[-1][-1].text)
-        open_page = 0 if ended else frame.page
+        last = frame.page if small[first:] else None
     return notes
+
+
+def _continued(small: Sequence[Line], first: int, note: Sequence[Line]) -> int:
+    """Return where the rest of the `note` of the frame before begins among the small lines.
+
+    An unfinished note goes on. One that ends a sentence goes on only where these lines are set
+    like it, just above the next note, or alone below a note that filled its last line.
+    """
+    if not SENTENCE_END.search(note[-1].text):
+        return 0
+    alike = abs(small[0].size - note[-1].size) < 0.02 * note[-1].size
+    full = max(line.x1 for line in note) - note[-1].x1 < 2 * note[-1].size
+    close = first == len(small) or small[first - 1].y - small[first].y < 1.6 * small[first].size
+    return 0 if alike and close and (full or first < len(small)) else first
 
 
 def _small_run(body: Sequence[Line], measures: Measures, settings: ExtractSettings) -> list[Line]:

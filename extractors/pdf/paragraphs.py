@@ -16,6 +16,9 @@ _OPENS_UPPER = re.compile(r"^[\"'“‘«(\[]*[A-Z0-9À-ÞΑ-Ω]")
 _OPENING_QUOTES = '"“”«„'
 _SAME_PLACE = 2.0
 _SLIGHT_GAP = 1.08
+# A line that leaves this share empty was ended by hand; one set to the right starts so far in.
+_FORCED = 0.3
+_SALUTES = re.compile(r"[,:;—–]$")
 # A frame with fewer lines that hang is not taken as a list with hanging indents.
 _HANGING_LINES = 4
 
@@ -164,14 +167,22 @@ def paragraphs(
     lines: Sequence[Placed], measures: Measures, settings: ExtractSettings
 ) -> Iterator[list[Placed]]:
     """Give the paragraphs of a run of lines without headings between them."""
-    run: list[Placed] = []
+    runs: list[list[Placed]] = []
     for line in lines:
-        if run and _starts(run, line, measures, settings):
+        if not runs or _starts(runs[-1], line, measures, settings):
+            runs.append([])
+        runs[-1].append(line)
+    quoted = [run[-1].shape.kind == "quote" for run in runs]
+    for n, run in enumerate(runs):
+        if len(run) == 1 and _to_the_right(run[0]) and any(quoted[max(0, n - 1) : n + 2]):
+            # The date and the name of a letter that is set as a quotation.
+            yield [run[0]._replace(shape=replace(run[0].shape, kind="quote"))]
+        else:
             yield run
-            run = []
-        run.append(line)
-    if run:
-        yield run
+
+
+def _to_the_right(line: Placed) -> bool:
+    return line.indent > _FORCED * (line.shape.right - line.shape.left) and not line.shape.verse
 
 
 def _starts(
@@ -198,9 +209,13 @@ def _starts(
         return True
     if line.indent > settings.indent_points:
         return True
+    upper = bool(_OPENS_UPPER.match(line.line.text))
+    if len(run) == 1 and upper and last.shape.justified and last.short > _FORCED:
+        # A salutation ends no sentence, and leaves most of its line empty.
+        return ended or bool(_SALUTES.search(last.line.text))
     # In a typeset book even a slight extra distance means something.
     parted = measures.even and gap > _SLIGHT_GAP * measures.leading
-    return ended and (_ends_early(last) or parted) and bool(_OPENS_UPPER.match(line.line.text))
+    return ended and (_ends_early(last) or parted) and upper
 
 
 def _starts_after_break(last: Placed, line: Placed, ended: bool, settings: ExtractSettings) -> bool:
