@@ -35,6 +35,19 @@ class ExtractSettings(BaseModel):
         le=1,
         description="Share of unmapped characters beyond which a page is left out.",
     )
+    ocr: bool = Field(
+        False, description="Make a text layer for scanned pages (needs the extra ocr, tesseract)."
+    )
+    ocr_languages: list[str] = Field(
+        default_factory=list,
+        description="Languages of scanned pages, such as en or de; default: the persona's.",
+    )
+    ocr_min_confidence: float = Field(
+        0.5, ge=0, le=1, description="Mean confidence of a scanned page's words to be kept."
+    )
+    ocr_folder: str = Field(
+        "", exclude=True, description="Filled in: the workspace's folder for text layers."
+    )
     furniture_reach_pages: int = Field(
         4, ge=1, description="Neighbour pages, each way, that a running head is compared with."
     )

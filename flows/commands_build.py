@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +33,8 @@ def build(
     columns: o.MapOption = None,
     mix: o.MixOption = None,
     text_as: o.TextAsOption = None,
+    password: o.PasswordOption = None,
+    ocr: o.OcrOption = None,
     base_url: o.BaseUrlOption = None,
     model: o.ModelOption = None,
     max_concurrency: o.ConcurrencyOption = None,
@@ -55,6 +58,7 @@ def build(
         sources__text_as=text_as,
         sources__speakers=_speakers(speaker, recipe, workspace),
         sources__limit=limit,
+        sources__extract__ocr=ocr,
         interview__base_url=base_url,
         interview__model=model,
         interview__max_concurrency=max_concurrency,
@@ -64,6 +68,7 @@ def build(
         train__seed=seed,
     )
     _refuse_early(sources, persona, recipe, workspace)
+    _unlock(sources, recipe, workspace, password)
     from flows.build import build as flow
     from flows.prefect_server import running
 
@@ -107,6 +112,21 @@ def _refuse_early(
         from extractors import discover
 
         discover(sources)
+
+
+def _unlock(
+    sources: list[str] | None, recipe: Path | None, workspace: Path, given: list[str] | None
+) -> None:
+    """Remember the passwords of locked files; on a terminal, ask for those that are missing."""
+    from extractors.pdf.passwords import remember
+    from flows.unlocking import locked, typed
+
+    remember(given or ())
+    if not sys.stdin.isatty():
+        return
+    context = o.open_workspace(workspace, recipe)
+    for path in locked(context, [*(sources or ()), *context.recipe.sources.include]):
+        typed(path)
 
 
 def _close(changed: dict[str, int], workspace: Path) -> None:
@@ -167,6 +187,8 @@ def extract(
     columns: o.MapOption = None,
     mix: o.MixOption = None,
     text_as: o.TextAsOption = None,
+    password: o.PasswordOption = None,
+    ocr: o.OcrOption = None,
     assigned: o.SetOption = None,
     recipe: o.RecipeOption = None,
     workspace: o.WorkspaceOption = WORKSPACE,
@@ -190,6 +212,7 @@ def extract(
         sources__text_as=text_as,
         sources__speakers=_speakers(speaker, recipe, workspace),
         sources__limit=limit,
+        sources__extract__ocr=ocr,
     )
     if sources:
         wanted["sources.include"] = merged_sources(path, sources)
@@ -200,6 +223,8 @@ def extract(
         raise RecipeError(
             "there is no source to extract", "name a file or folder: `memoirist extract book.pdf`"
         )
+
+    _unlock(sources, recipe, workspace, password)
 
     def step(context: Context) -> None:
         extract_sources(context, include, named)

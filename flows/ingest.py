@@ -164,12 +164,15 @@ def _settings(context: Context, *, mixed: bool) -> ExtractSettings:
     Raw texts that are mixed in are nobody's to be asked about.
     """
     sources = context.recipe.sources
-    told = {
+    told: dict[str, object] = {
         "columns": sources.map,
         "text_as": "completion" if mixed else sources.text_as,
         "fill": sources.fill,
         "persona": context.recipe.persona.name,
+        "ocr_folder": str(context.workspace.root / "ocr"),
     }
+    if sources.extract.ocr and not sources.extract.ocr_languages:
+        told["ocr_languages"] = [context.recipe.persona.lang or "en"]
     return sources.extract.model_copy(update=told)
 
 

@@ -49,6 +49,16 @@ LimitOption = Annotated[
 LangOption = Annotated[
     str | None, typer.Option("--lang", help="The persona's language, such as en; default: found.")
 ]
+PasswordOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--password", help="A password tried for every locked PDF; asked for if none fits."
+    ),
+]
+OcrOption = Annotated[
+    bool | None,
+    typer.Option("--ocr/--no-ocr", help="Make a text layer for scanned PDFs (extra: ocr)."),
+]
 IncludeChapterOption = Annotated[
     list[str] | None,
     typer.Option("--include-chapter", help="Keep the chapters whose title has this in it."),

@@ -11,6 +11,8 @@ from extractors.pdf.lines import Glyph, PageLines, lines_of
 Directions = tuple[float, float, float, float]
 # A page is turned when nearly all of its characters run the same other way.
 _TURNED_SHARE = 0.9
+# The text layer of a scan leans with its lines, by up to some three degrees.
+_MAX_SLOPE = 0.05
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,11 +53,11 @@ def turned(directions: Directions, turns: int) -> Directions:
 def side_of(directions: Directions) -> int | None:
     """Return how many turns to the right make a text upright; None when none does."""
     a, b, c, d = directions
-    if a > 0 and d > 0 and abs(b) < 0.01 * a:
+    if a > 0 and d > 0 and abs(b) < _MAX_SLOPE * a:
         return 0
     for turns in (1, 2, 3):
         a, b, c, d = b, -a, d, -c
-        if a > 0 and d > 0 and abs(b) < 0.01 * a:
+        if a > 0 and d > 0 and abs(b) < _MAX_SLOPE * a:
             return turns
     return None
 

@@ -20,6 +20,7 @@ from extractors.pdf.lines import PageLines
 from extractors.pdf.matter import entries, matter
 from extractors.pdf.notes import footnotes
 from extractors.pdf.pages import read_all_pages, read_facts
+from extractors.pdf.scans import ocr_verdict, with_ocr
 from extractors.pdf.sheets import Unfolded, unfolded
 from extractors.pdf.units import drafts, units_of
 from extractors.pdf.verdicts import legible, page_verdicts, refusal, set_aside, verdict_on
@@ -48,6 +49,17 @@ def names(path: Path) -> tuple[str | None, str | None]:
     return title, author
 
 
+def is_locked(path: Path) -> bool:
+    """Tell whether none of the known passwords opens a PDF."""
+    try:
+        read_facts(str(path), ExtractSettings())
+    except SourceEncrypted:
+        return True
+    except (SourceUnreadable, OSError):
+        return False
+    return False
+
+
 def extract_pdf(
     source: Source,
     settings: ExtractSettings,
@@ -62,7 +74,8 @@ def extract_pdf(
     title = source.title or path
     document = Document(id=content_id(source.id, title), source_id=source.id, title=title)
     pages = read_all_pages(path, facts.n_pages, settings, on_progress)
-    if refused := refusal(path, pages, settings.max_unmapped_share):
+    pages, recognised = with_ocr(source, pages, settings, on_progress)
+    if refused := refusal(path, pages, settings):
         raise refused
     book = unfolded(legible(pages, settings.max_unmapped_share))
     if book.fault:
@@ -81,6 +94,7 @@ def extract_pdf(
             for each in page_verdicts(document, page, settings.max_unmapped_share)
         ),
         *(_unplaced(document, page) for page in book.unplaced),
+        *(ocr_verdict(document, each, settings.ocr_min_confidence) for each in recognised),
     ]
     return Rows(documents=(document,), blocks=blocks_of(document.id, drafts), verdicts=verdicts)
 

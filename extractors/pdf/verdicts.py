@@ -12,10 +12,17 @@ from extractors.blocks import Draft
 from extractors.pdf.bitmap_fonts import UNKNOWN
 from extractors.pdf.facts import unreadable
 from extractors.pdf.lines import PageLines
+from extractors.settings import ExtractSettings
 
 # A picture page with fewer characters than this is a scan with a stamp, not a page of text.
 _MIN_PAGE_CHARS = 8
 _OCR = "make a text layer: run again with --ocr"
+
+
+def needs_ocr(page: PageLines, max_unmapped: float) -> bool:
+    """Tell whether a page is a picture of text, or text that nobody can read."""
+    picture = page.has_image and n_chars(page) < _MIN_PAGE_CHARS
+    return picture or unmapped_share(page) > max_unmapped
 
 
 def n_chars(page: PageLines) -> int:
@@ -29,33 +36,32 @@ def unmapped_share(page: PageLines) -> float:
     return unknown / n_chars(page) if unknown else 0.0
 
 
-def refusal(path: str, pages: Sequence[PageLines], max_unmapped: float) -> SourceError | None:
+def refusal(path: str, pages: Sequence[PageLines], settings: ExtractSettings) -> SourceError | None:
     """Return why no text can be taken from the pages of a file, None where some can."""
     broken = [page for page in pages if page.error]
     if len(broken) == len(pages):
         return unreadable(path, f"no page of it can be read: {broken[0].error}")
-    if any(page.lines and unmapped_share(page) <= max_unmapped for page in pages):
-        total = sum(map(n_chars, pages))
-        if total >= _MIN_PAGE_CHARS or not any(page.has_image for page in pages):
-            return None
-    if any(page.lines for page in pages) and all(
-        unmapped_share(page) > max_unmapped for page in pages if page.lines
-    ):
+    written = [page for page in pages if page.lines]
+    has_image = any(page.has_image for page in pages)
+    step = "scan it better: tesseract was not sure of a word on it" if settings.ocr else _OCR
+    if written and all(unmapped_share(page) > settings.max_unmapped_share for page in written):
         return SourceUnreadable(
-            f"the fonts of the PDF {path!r} do not say what their characters mean", _OCR
+            f"the fonts of the PDF {path!r} do not say what their characters mean", step
         )
+    if sum(map(n_chars, written)) >= (_MIN_PAGE_CHARS if has_image else 1):
+        return None
     if n_turned := sum(page.n_turned for page in pages):
         return SourceUnreadable(
             f"the {n_turned} characters of the PDF {path!r} run askew or from top to bottom",
             "give a horizontal edition; vertical writing like this cannot be read",
         )
     counted = "1 page" if len(pages) == 1 else f"{len(pages)} pages"
-    if not any(page.has_image for page in pages):
+    if not has_image:
         return SourceWithoutText(
             f"the PDF {path!r} has {counted} and no text layer, and no picture of one",
             "look whether it is the right file",
         )
-    return SourceWithoutText(f"the PDF {path!r} has {counted} and no text layer", _OCR)
+    return SourceWithoutText(f"the PDF {path!r} has {counted} and no text layer", step)
 
 
 def page_verdicts(document: Document, page: PageLines, max_unmapped: float) -> Iterator[Verdict]:
