@@ -100,7 +100,7 @@ def bad(tmp_path: Path) -> dict[str, Path]:
         ("folder", "nothing here"),
         ("empty", "empty"),
         ("corrupt", "corrupt.pdf"),
-        ("image", "ocrmypdf"),
+        ("image", "no text layer"),
         ("encrypted", "locked.pdf"),
         ("no rows", "empty"),
         ("no JSON", "broken.jsonl"),

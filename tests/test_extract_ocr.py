@@ -201,6 +201,6 @@ def _answered(terminal: int, shown: str, answer: bytes, wanted: str) -> str:
     """
     while wanted not in shown:
         os.write(terminal, answer)
-        while wanted not in shown and select.select([terminal], [], [], 5)[0]:
+        while wanted not in shown and select.select([terminal], [], [], 20)[0]:
             shown += os.read(terminal, 4096).decode("utf-8", "replace")
     return shown
