@@ -22,6 +22,7 @@ from extractors.pdf.notes import footnotes
 from extractors.pdf.pages import read_all_pages, read_facts
 from extractors.pdf.scans import ocr_verdict, with_ocr
 from extractors.pdf.sheets import Unfolded, unfolded
+from extractors.pdf.titles import FRONT_PAGES, title_page
 from extractors.pdf.units import drafts, units_of
 from extractors.pdf.verdicts import legible, page_verdicts, refusal, set_aside, verdict_on
 from extractors.repair import vocabulary_of
@@ -36,17 +37,25 @@ _FILE_NAME = re.compile(
 
 
 def names(path: Path) -> tuple[str | None, str | None]:
-    """Return title and author as the PDF gives them, where they are more than a file's name."""
+    """Return title and author as the PDF gives them, where they are more than a file's name.
+
+    Where it gives no title, its title page does.
+    """
+    settings = ExtractSettings(workers=1)
     try:
-        facts = read_facts(str(path), ExtractSettings())
+        facts = read_facts(str(path), settings)
+        title, author = (
+            None if not text or _FILE_NAME.search(text) or len(text) > 200 else text
+            for text in (facts.title, facts.author)
+        )
+        if title:
+            return title, author
+        front = read_all_pages(str(path), min(facts.n_pages, FRONT_PAGES), settings)
     except (SourceUnreadable, SourceEncrypted):
         # The extract step raises it again, where it becomes the source's verdict.
         return None, None
-    title, author = (
-        None if not text or _FILE_NAME.search(text) or len(text) > 200 else text
-        for text in (facts.title, facts.author)
-    )
-    return title, author
+    title, shown = title_page(front)
+    return title, author or shown
 
 
 def is_locked(path: Path) -> bool:

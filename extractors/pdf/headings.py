@@ -83,6 +83,11 @@ def _bare(text: str) -> str:
     return "".join(letter for letter in tidy(text).casefold() if letter.isalpha())
 
 
+def opens_part(text: str) -> bool:
+    """Tell whether the words are those of a chapter's or a preface's heading."""
+    return bool(_NUMBERED.match(text) or _NAMED.match(text) or _BARE_NUMBER.match(text))
+
+
 def is_ornament(line: Line) -> bool:
     """Tell whether the line is only stars, dashes or the like between two sections."""
     return bool(_ORNAMENT.match(line.text)) and len(line.text) < 30

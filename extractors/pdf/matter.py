@@ -72,6 +72,11 @@ def _is_contents(lines: Sequence[Line], goes_on: bool, in_front: bool) -> bool:
     return in_front and len(rows) >= 5 and share >= 0.6
 
 
+def heads_contents(text: str) -> bool:
+    """Tell whether the words are those over a table of contents."""
+    return bool(_CONTENTS.match(text))
+
+
 def entries(kinds: Kinds) -> Iterator[str]:
     """Give the titles that the contents pages among `kinds` list, without their numbers."""
     for line, kind in kinds.items():
