@@ -48,6 +48,20 @@ _Span = tuple[int, int, str]
 _Run = tuple[int, int, int]
 
 
+def candidate(lang: str) -> str:
+    """Return a closer CANDIDATE for one language, in RE2's syntax: what `mask` could find at all.
+
+    A mail address, a number as long as a telephone's, or the word for an account and digits after.
+    """
+    least = _PHONE_DIGITS.get(lang, _LEAST_DIGITS)
+    number = rf"(?:\d[\s().\-/]*){{{least}}}"
+    account = (
+        r"(?i:account|acct|a/c|konto|compte|cuenta|routing|sort code|[账帳][号號户戶]|卡[号號])"
+        r"[^\d]{0,40}\d"
+    )
+    return rf"[\w.+\-]@[\w\-]|{number}|[A-Z]{{2}}\d\d ?[A-Z0-9]{{4}}|{account}"
+
+
 def mask(text: str, lang: str) -> tuple[str, Counter[str]]:
     """Return the text with personal data replaced by "[e-mail]" and the like, and their counts.
 

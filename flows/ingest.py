@@ -11,7 +11,6 @@ from pathlib import Path
 from data import exchanges, personal
 from data.errors import SourceError, SourceMissing
 from data.nouns import Block, Document, Done, Rows, Source, Verdict, content_id
-from data.personal import CANDIDATE
 from data.store import Transaction
 from data.text import detect_language
 from extractors import ExtractSettings, Found, discover, extract, left_out, read_source
@@ -192,7 +191,9 @@ def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str) -> 
     batches = rows.exchanges or ()
     if context.recipe.passages.mask_personal:
         lang = document.lang or "en"
-        batches = exchanges.masked(batches, lambda text: personal.mask(text, lang), CANDIDATE)
+        batches = exchanges.masked(
+            batches, lambda text: personal.mask(text, lang), personal.candidate(lang)
+        )
     source = with_rights(source, (), context.recipe.sources.ledger)
     with context.timed() as seconds, context.workspace.store.writing() as tx:
         _forget_extracted(tx, source.id)

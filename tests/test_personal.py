@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from data.personal import CANDIDATE, mask
+from data.personal import CANDIDATE, candidate, mask
 from tests.conftest import Command
 
 MASKED = [
@@ -52,6 +52,8 @@ def test_dates_ranges_and_counts_stay(text: str, lang: str) -> None:
 def test_the_quick_look_misses_nothing(text: str, lang: str, wanted: str) -> None:
     asked = duckdb.execute("SELECT regexp_matches(?, ?)", [text, CANDIDATE]).fetchone()
     assert asked == (True,), (lang, wanted)
+    closer = duckdb.execute("SELECT regexp_matches(?, ?)", [text, candidate(lang)]).fetchone()
+    assert closer == (True,), (lang, wanted)
 
 
 def test_no_passage_holds_it_and_coverage_counts_it(tmp_path: Path, memoirist: Command) -> None:
