@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from extractors.pdf.bitmap_fonts import decoded
 from extractors.pdf.lines import Glyph, PageLines, lines_of
+from extractors.pdf.rtl import in_reading_order, in_visual_order, stands_as_seen
+from extractors.pdf.vertical import column_lines, is_vertical
 
+# So much of a page's text lies beside it when the page is a part of a larger sheet.
+_BESIDE = 0.2
 Directions = tuple[float, float, float, float]
 # A page is turned when nearly all of its characters run the same other way.
 _TURNED_SHARE = 0.9
@@ -42,6 +46,19 @@ def _n_chars(glyphs: Iterable[Glyph]) -> int:
     return sum(len(glyph.text) for glyph in glyphs)
 
 
+def _seen(glyphs: Sequence[Glyph], width: float, height: float) -> list[Glyph]:
+    """Return the glyphs that lie on the page, where a good part lies beside it.
+
+    That is the other half of a cropped sheet; a line that runs over the edge stays whole.
+    """
+    seen = [
+        glyph
+        for glyph in glyphs
+        if glyph.x1 > 0 and glyph.x0 < width and glyph.base + glyph.size > 0 and glyph.base < height
+    ]
+    return seen if len(glyphs) - len(seen) > _BESIDE * len(glyphs) else list(glyphs)
+
+
 def turned(directions: Directions, turns: int) -> Directions:
     """Return a matrix's a, b, c and d as they are on a page turned to the right."""
     a, b, c, d = directions
@@ -69,11 +86,18 @@ def assembled(drawn: Drawn, page: int) -> PageLines:
     if counts[side] < _TURNED_SHARE * (sum(counts) + drawn.n_askew):
         side = 0
     size = (drawn.width, drawn.height) if side % 2 == 0 else (drawn.height, drawn.width)
+    seen = _seen(decoded(drawn.sides[side]), *size)
+    if is_vertical(seen):
+        lines, size = column_lines(seen, size[1], page), (size[1], size[0])
+    elif stands_as_seen(seen):
+        lines = in_reading_order(lines_of(in_visual_order(seen), page), size[0])
+    else:
+        lines = lines_of(seen, page)
     return PageLines(
         page=page,
         width=size[0],
         height=size[1],
-        lines=lines_of(decoded(drawn.sides[side]), page),
+        lines=lines,
         has_image=drawn.has_image,
         n_turned=sum(counts) + drawn.n_askew - counts[side],
     )

@@ -135,6 +135,9 @@ def drafts_of(
     kinds = furniture(frames, measures, settings)
     printed = page_labels(frames, kinds, facts.labels)
     notes = footnotes(frames, kinds, measures, settings)
+    asides = [line for frame in frames for line in frame.lines if line.aside]
+    kinds |= dict.fromkeys(asides, "footnote")
+    notes = [*(note for note in notes if not note[0].aside), *([line] for line in asides)]
     kinds |= matter(frames, kinds, measures, settings)
     titles = [*(title for _, title in facts.outline), *entries(kinds)]
     limits = limits_of(measures, settings, titles)

@@ -34,6 +34,8 @@ class Glyph(NamedTuple):
 class Line:
     """One line of text; `marks` are the (start, end) of raised small runs in `text`.
 
+    `aside` when the line is a note by its very place, as between columns from top to bottom.
+
     A line is equal to itself alone: two that look the same are drawn twice, and each line is the
     key under which the clean-up keeps what it is.
     """
@@ -47,6 +49,7 @@ class Line:
     bold: float = 0.0
     italic: float = 0.0
     marks: tuple[tuple[int, int], ...] = ()
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

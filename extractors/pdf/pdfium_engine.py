@@ -17,6 +17,7 @@ from extractors.pdf.assemble import Drawn, assembled, side_of, turned
 from extractors.pdf.bitmap_fonts import UNKNOWN, coded
 from extractors.pdf.facts import PdfFacts, encrypted, told, unreadable
 from extractors.pdf.lines import Glyph, PageLines
+from extractors.pdf.rtl import RTL
 
 # Not \s, which takes in the very codes of a bitmap font's ligatures.
 _WORD = re.compile("[^ ]+(?: (?=[^ ]))?")
@@ -25,6 +26,7 @@ _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 # A run whose characters are wider than usual in its font, by this factor, may jump over a gap.
 _WIDE_RUN = 1.1
 _FEW_CHARS = 8
+_RTL_FAULT = "PDFium mixes up letters that run from right to left; engine = auto reads them"
 
 
 class _Font:
@@ -144,6 +146,9 @@ def _read(document: int, number: int) -> PageLines:
             return PageLines(page=number, width=0.0, height=0.0, error="PDFium reads no text")
         box, turns = pdfium.page_box(page), pdfium.rotation(page)
         view = _Page(text, _chars(text), box, turns, {})
+        if RTL.search(view.chars):
+            # PDFium turns letters round by its own lights, ligatures the wrong way.
+            return PageLines(page=number, width=0.0, height=0.0, error=_RTL_FAULT)
         drawn = Drawn(width=box[2] - box[0], height=box[3] - box[1])
         if turns % 2:
             drawn.width, drawn.height = drawn.height, drawn.width
@@ -246,7 +251,11 @@ def _add_run(page: _Page, owner: int, span: tuple[int, int], drawn: Drawn) -> li
         font = page.fonts[handle] = _Font(pdfium.font_name(handle))
     size = turned(directions, side)[3] * pdfium.font_size(text, start)
     whole = _glyph(page, font.name, size, (start, start + len(words)))
-    if " " not in words or not font.may_jump(whole.x1 - whole.x0, size, len(words)):
+    if _runs_down(page, whole, start + len(words) - 1):
+        glyphs = [
+            _glyph(page, font.name, size, (n, n + 1)) for n in range(start, start + len(words))
+        ]
+    elif " " not in words or not font.may_jump(whole.x1 - whole.x0, size, len(words)):
         glyphs = [whole]
     else:
         places = ((start + word.start(), start + word.end()) for word in _WORD.finditer(words))
@@ -262,6 +271,15 @@ def _glyph(page: _Page, font: str, size: float, span: tuple[int, int]) -> Glyph:
     x0, base = _upright(page, *pdfium.origin(page.text, start))
     x1 = _right_edge(page, end - (2 if page.chars[end - 1] == " " else 1))
     return Glyph(_shown(page, font, page.chars[start:end], start), x0, x1, base, size, font)
+
+
+def _runs_down(page: _Page, whole: Glyph, last: int) -> bool:
+    """Tell whether the characters of a run stand under one another, as vertical fonts set them."""
+    steps = len(whole.text) - 1
+    if steps < 1 or whole.x1 - whole.x0 > 0.3 * whole.size * (steps + 1) + 0.7 * whole.size:
+        return False
+    _, base = _upright(page, *pdfium.origin(page.text, last))
+    return whole.base - base > 0.5 * whole.size * steps
 
 
 def _space(before: Glyph) -> Glyph:

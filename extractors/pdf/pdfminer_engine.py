@@ -48,10 +48,12 @@ class _Device(PDFTextDevice):
         """Start with an empty page."""
         super().__init__(manager)
         self.drawn = Drawn(width=0.0, height=0.0)
+        self._corner = (0.0, 0.0)
 
     def begin_page(self, page: PDFPage, ctm: Matrix) -> None:
         """Forget the page before; take the page's size after its rotation."""
-        x0, y0, x1, y1 = apply_matrix_rect(ctm, page.mediabox)
+        x0, y0, x1, y1 = apply_matrix_rect(ctm, page.cropbox)
+        self._corner = min(x0, x1), min(y0, y1)
         self.drawn = Drawn(width=abs(x1 - x0), height=abs(y1 - y0))
 
     def render_image(self, name: str, stream: PDFStream) -> None:
@@ -78,19 +80,25 @@ class _Device(PDFTextDevice):
         if not text:
             return advance
         directions = matrix[:4]
-        side = None if font.is_vertical() else side_of(directions)
+        side = side_of(directions)
         if side is None:
             self.drawn.n_askew += 1
             return advance
         x, y = self._place(matrix[4] + matrix[2] * rise, matrix[5] + matrix[3] * rise, side)
         a, _, _, d = turned(directions, side)
+        if font.is_vertical():
+            # The pen stands at the middle of the upper edge; the advance goes down.
+            x, y, advance_right = x - d * fontsize / 2, y - 0.76 * d * fontsize, fontsize
+        else:
+            advance_right = advance
         name = "" if isinstance(font, PDFType3Font) else font.fontname or "unnamed"
-        glyph = Glyph(text, x, x + a * advance, y, d * fontsize, name)
+        glyph = Glyph(text, x, x + a * advance_right, y, d * fontsize, name)
         self.drawn.sides[side].append(glyph)
         return advance
 
     def _place(self, x: float, y: float, side: int) -> tuple[float, float]:
-        """Return a place on the page as it is when turned to the right `side` times."""
+        """Return a place on the visible page as it is when turned to the right `side` times."""
+        x, y = x - self._corner[0], y - self._corner[1]
         if side == 0:
             return x, y
         if side == 1:
