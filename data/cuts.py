@@ -24,7 +24,7 @@ _NEXT_STEPS = {
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Return the (first, last) characters of each sentence; none crosses a paragraph."""
     spans: list[tuple[int, int]] = []
-    for paragraph in re.finditer(r"(?:[^\n]|\n(?!\s*\n))+", text):
+    for paragraph in re.finditer(r"(?:[^\n]|\n(?![ \t]*\n))+", text):
         at = paragraph.start()
         for sentence in sentences(paragraph.group()):
             start = text.find(sentence, at)

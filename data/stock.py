@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from data.cuts import merged, sentence_spans
 from data.nouns import Block, Cut
 from data.passages import PassageSettings
-from data.text import word_spans
+from data.text import word_spans, words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,7 @@ _SAMPLED = 16
 # A run in more episodes than this tells nothing about two of them being one.
 _MAX_TWINS = 16
 _MIN_LINE_WORDS = 5
+_MAX_LINE_CHARS = 300
 # A sentence is cut when so much of it is stock; what is said anew around it goes with it.
 _MIN_COVERED = 0.6
 _ENDLESS_WORDS = 60
@@ -69,34 +70,34 @@ def find_stock(episodes: Episodes, settings: PassageSettings) -> dict[str, list[
 
 
 def _words(blocks: Sequence[Block]) -> list[str]:
-    return [_masked(word) for block in blocks for word, _, _ in word_spans(block.text)]
+    return [word for block in blocks for word in words(block.text)]
 
 
 def _hash(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())
 
 
-# Words repeat: a million of them hold some ten thousand different ones.
-_key = lru_cache(maxsize=200_000)(_hash)
+@lru_cache(maxsize=200_000)
+def _key(word: str) -> int:
+    """Return a word's hash; numbers are one, so that "episode 12" and "13" are one formula.
+
+    Words repeat: a million of them hold some ten thousand different ones.
+    """
+    return _hash("0" if _NUMBER.fullmatch(word) else word)
 
 
-def _masked(word: str) -> str:
-    """Mask numbers, so that "episode 12" and "episode 13" are one formula."""
-    return "0" if _NUMBER.fullmatch(word) else word
-
-
-def _hashed(words: Sequence[str], n: int) -> Hashes:
+def _hashed(told: Sequence[str], n: int) -> Hashes:
     """Return the 64-bit hash of each run of n words, as a polynomial over the words' hashes."""
     import numpy as np
 
-    if len(words) < n:
+    if len(told) < n:
         return np.empty(0, np.uint64)
-    values = np.fromiter((_key(word) for word in words), np.uint64, len(words))
-    total = np.zeros(len(words) - n + 1, np.uint64)
+    values = np.fromiter(map(_key, told), np.uint64, len(told))
+    total = np.zeros(len(told) - n + 1, np.uint64)
     base = np.uint64(_BASE)
     with np.errstate(over="ignore"):
         for k in range(n):
-            total = total * base + values[k : len(words) - n + 1 + k]
+            total = total * base + values[k : len(told) - n + 1 + k]
     return total
 
 
@@ -147,14 +148,18 @@ def _common_lines(lines: Sequence[set[int]], clusters: Sequence[int], least: int
 
 
 def _lines(text: str) -> Iterator[tuple[str, int, int]]:
-    """Give each paragraph that is long enough to be a formula, with its characters."""
-    for match in re.finditer(r"(?:[^\n]|\n(?!\s*\n))+", text):
-        if len(word_spans(match.group())) >= _MIN_LINE_WORDS:
+    """Give each short paragraph that could be a formula, with its characters.
+
+    A longer one is found by its runs.
+    """
+    for match in re.finditer(r"(?:[^\n]|\n(?![ \t]*\n))+", text):
+        short = match.end() - match.start() <= _MAX_LINE_CHARS
+        if short and len(words(match.group())) >= _MIN_LINE_WORDS:
             yield match.group(), match.start(), match.end()
 
 
 def _line_key(text: str) -> int:
-    return _hash(" ".join(_masked(word) for word, _, _ in word_spans(text)))
+    return _hash(" ".join(str(_key(word)) for word in words(text)))
 
 
 class _Marker:
@@ -173,32 +178,32 @@ class _Marker:
         covered = self._covered(_words(blocks))
         at = 0
         for block in blocks:
-            spans = word_spans(block.text)
-            mine = covered[at : at + len(spans)]
-            at += len(spans)
-            found = [*self._sentences(block, spans, mine), *self._whole_lines(block)]
+            n_words = len(words(block.text))
+            mine = covered[at : at + n_words]
+            at += n_words
+            found = [*self._sentences(block, mine), *self._whole_lines(block)]
             if found:
                 yield block.id, merged(block.id, found, block.text)
 
-    def _covered(self, words: Sequence[str]) -> list[int]:
+    def _covered(self, told: Sequence[str]) -> list[int]:
         """Return for each word in how many episodes the stock run around it stands, 0 for none."""
         import numpy as np
 
-        hashes = _hashed(words, self.n_words)
+        hashes = _hashed(told, self.n_words)
         if not len(hashes) or not len(self.stock):
-            return [0] * len(words)
+            return [0] * len(told)
         place = np.minimum(np.searchsorted(self.stock, hashes), len(self.stock) - 1)
         here = np.where(self.stock[place] == hashes, self.counts[place], 0)
-        covered = np.zeros(len(words), here.dtype)
+        covered = np.zeros(len(told), here.dtype)
         for k in range(self.n_words):
             np.maximum(covered[k : k + len(here)], here, out=covered[k : k + len(here)])
-        return [int(each) for each in covered]
+        found: list[int] = covered.tolist()
+        return found
 
-    def _sentences(
-        self, block: Block, spans: Sequence[tuple[str, int, int]], covered: Sequence[int]
-    ) -> Iterator[Cut]:
+    def _sentences(self, block: Block, covered: Sequence[int]) -> Iterator[Cut]:
         if not any(covered):
             return
+        spans = word_spans(block.text)
         sentences = sentence_spans(block.text)
         for n, (first, last) in enumerate(sentences):
             inside = [k for k, (_, a, b) in enumerate(spans) if first <= a and b <= last]

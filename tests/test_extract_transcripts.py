@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -494,3 +495,15 @@ def test_forms_of_one_talk_agree(corpora: Path) -> None:
     call = corpora / "podcasts" / "ethereum-vtt" / "acde_2026-08-13_243" / "transcript.vtt"
     derived = corpora / "derived" / "podcasts" / "acde_2026-08-13_243.whisperx.json"
     assert said(read(call)) == said(read(derived))
+
+
+@pytest.mark.parametrize(
+    "piece", ["[", "(", "*", "**a", "♪a", "[a](", "\\[", "[laugh", "<v ", "<a", ">> ", "a:", "\n"]
+)
+@pytest.mark.parametrize("name", ["long.vtt", "long.md"])
+def test_a_wound_of_one_piece_takes_no_time(tmp_path: Path, name: str, piece: str) -> None:
+    head = "WEBVTT\n\n00:01.000 --> 00:02.000\n" if name.endswith("vtt") else MARKDOWN
+    path = write(tmp_path, name, f"{head}Word {piece * 40_000}")
+    began = time.process_time()
+    assert read(path).documents
+    assert time.process_time() - began < 3

@@ -18,8 +18,8 @@ _TIMES = re.compile(rf"^\s*({TIME})\s*-->\s*({TIME})(?:\s|$)")
 # Something that was meant as a line of times: it begins with a digit, a note does not.
 _MEANT_TIMES = re.compile(r"^\s*\d[\w:.,]*\s*--?>")
 _NOT_CUES = re.compile(r"^(?:NOTE|STYLE|REGION)(?:\s|:|$)")
-_VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]*)>")
-_TAG = re.compile(r"</?(?:[a-zA-Z][^>]*)?>|<\d[\d:.]*>|\{\\[^}]*\}")
+_VOICE = re.compile(r"<v(?:\.[^\s<>]{0,100})?\s+([^<>]{0,200})>")
+_TAG = re.compile(r"</?(?:[a-zA-Z][^<>]{0,300})?>|<\d[\d:.]{0,20}>|\{\\[^{}]{0,100}\}")
 _PREFIX = re.compile(rf"^({LABEL})\s*(?::(?=\s|$)|：)\s*")
 _TURN = re.compile(r"^(?:[-–—]\s+(?=\S)|>>+\s*)")
 

@@ -33,8 +33,12 @@ _TIMED = re.compile(rf"^(?P<pre>{_MARK})\s*[-–—]?\s*(?P<rest>.*)$")
 _LEADING = re.compile(rf"^(?:(\[\s*{TIME}\s*\]|\(\s*{TIME}\s*\)|{_LONG_TIME})\s*|({TIME})\s*$)")
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*$")
 _ESCAPED = re.compile(r"\\([\\`*_{}\[\]()#+\-.!>~|])")
-_LINK = re.compile(r"!?\[([^\]\n]*)\]\((?:[^()\s]|\([^()\s]*\))*(?:\s+\"[^\"\n]*\")?\)")
-_EMPHASIS = re.compile(r"(?<![\w*])(\*{1,3})(?=\S)([^*\n]+?)(?<=\S)\1(?![\w*])|`([^`\n]+)`")
+_LINK = re.compile(
+    r"!?\[([^\[\]\n]{0,500})\]\([^()\s]{0,500}(?:\([^()\s]{0,99}\)[^()\s]{0,99})?(?:\s\"[^\"\n]{0,200}\")?\)"
+)
+_EMPHASIS = re.compile(
+    r"(?<![\w*])(\*{1,3})(?=\S)([^*\n]{1,500}?)(?<=\S)\1(?![\w*])|`([^`\n]{1,500})`"
+)
 _MIN_LABELLED = 4
 _MIN_SHARE = 0.2
 _MIN_TIMED_SHARE = 0.6

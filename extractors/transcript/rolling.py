@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from extractors.transcript.captions import Shown
 
-_TAG = re.compile(r"<[^>]*>")
+_TAG = re.compile(r"<[^<>]{0,300}>")
 # Speakers repeat themselves; a caption that rolls does so in nearly every cue.
 _MIN_ROLLING_SHARE = 0.3
 _MIN_CUES = 3

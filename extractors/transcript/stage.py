@@ -26,7 +26,7 @@ _HOLE = re.compile(
 _SQUARE = re.compile(
     rf"\[(?:[^\[\]\n]{{0,30}}\b)?(?:{_STRONG}|{_WEAK})\b[^\[\]\n]{{0,40}}\]"
     # "[Name beatboxing]": a participle ends it.
-    rf"|\[[^\[\]\n]{{0,24}}\b\w{{3,}}ing\]|\[\W*\]"
+    rf"|\[[^\[\]\n]{{0,24}}\b\w{{3,}}ing\]|\[[^\w\[\]\n]{0, 20}\]"
     rf"|[\[【（(]\s*(?:{_HAN})[^】）)\]\n]{{0,8}}[】）)\]]",
     re.IGNORECASE,
 )
