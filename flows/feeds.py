@@ -32,8 +32,8 @@ def take_feed(context: Context, url: str) -> list[Found]:
     with store.writing() as tx:
         tx.upsert([source])
         replace_verdicts(tx, taken.verdicts, "extract", [source.id], lambda _: source.id)
-    if taken.n_new or taken.verdicts:
-        lost = f"; {len(taken.verdicts):,} episodes lack one" if taken.verdicts else ""
+    if taken.n_new or not before:
+        lost = f"; episodes without one: {len(taken.verdicts):,}" if taken.verdicts else ""
         told = f"{taken.n_new:,} new transcripts, {len(taken.files) - taken.n_new:,} before{lost}"
         context.report.step("extract", f"{source.title}: {told}", seconds())
     return [known(path) for path in taken.files]
