@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from data import cuts, gates, passages, personal, speakers, turns, voice
+from data import gates, passages, personal, voice
 from data.errors import NothingToDo
-from data.nouns import Block, Cut, Document, Done, Passage, Rows, Source, Verdict
+from data.nouns import Block, Document, Done, Passage, Rows, Source, Verdict
 from flows.chapters import warn_unmatched
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.cutting import find_cuts
-
-_TOLD_EPISODES = 5
+from flows.episodes import casting, split_episode, tell_absent
 
 
 def split_documents(context: Context) -> None:
@@ -30,7 +29,7 @@ def split_documents(context: Context) -> None:
         _drop_duplicates(context)
     warn_unmatched(context, sources)
     if "split" in context.changed:
-        _tell_absent(context)
+        tell_absent(context)
         told = store.rows(
             "SELECT count(*) AS n, count(*) FILTER (NOT EXISTS (SELECT 1 FROM verdicts v WHERE"
             " v.subject = 'passages' AND v.subject_id = p.id AND NOT v.keep)) AS kept"
@@ -43,25 +42,6 @@ def split_documents(context: Context) -> None:
         raise NothingToDo(
             "the sources hold no passage that could be an answer",
             "`memoirist look dropped` tells why; for a transcript, check --persona and --alias",
-        )
-
-
-def _tell_absent(context: Context) -> None:
-    """Tell in which episodes nobody is the persona, and who speaks there, so that one can map."""
-    found = context.workspace.store.rows(
-        "SELECT d.title, any_value(v.reason) AS reason FROM verdicts v"
-        " JOIN blocks b ON b.id = v.subject_id JOIN documents d ON d.id = b.document_id"
-        " WHERE v.rule = 'no_persona' AND v.subject = 'blocks' GROUP BY d.id, d.title ORDER BY ALL"
-    )
-    for row in found[:_TOLD_EPISODES]:
-        context.report.warn(
-            f"{row['title']!r}: {row['reason']}; say who is who with --alias or"
-            f" --speaker 'LABEL={context.recipe.persona.name}'"
-        )
-    if len(found) > _TOLD_EPISODES:
-        more = len(found) - _TOLD_EPISODES
-        context.report.warn(
-            f"and {more:,} more episodes without the persona; `memoirist look dropped` has them"
         )
 
 
@@ -93,7 +73,7 @@ def _split_source(context: Context, source: Source) -> None:
         context.recipe.passages.model_dump_json(),
         source.kind,
         "" if source.kind == "dataset" else names,
-        _casting(context, source) if source.kind == "podcast" else "",
+        casting(context, source) if source.kind == "podcast" else "",
         "" if source.kind in {"podcast", "dataset"} else _voice_mark(context),
     )
     if content is None or context.is_done(source.id, "split", mark):
@@ -157,7 +137,7 @@ def _split_all(
     for document in documents:
         mine = blocks[document.id]
         if source.kind == "podcast":
-            parts.append(_split_episode(context, source, document, mine))
+            parts.append(split_episode(context, source, document, mine))
         else:
             parts.append(_split_book(context, source, document, mine))
     if context.recipe.passages.mask_personal:
@@ -188,49 +168,6 @@ def _split_book(
         document, heard.blocks, context.recipe.passages, context.now, heard.aside
     )
     return replace(rows, verdicts=[*heard.verdicts, *rows.verdicts])
-
-
-def _casting(context: Context, source: Source) -> str:
-    """Return what the split of a podcast depends on besides its blocks and the names."""
-    cut = context.workspace.store.value(
-        "SELECT md5(string_agg(c::VARCHAR, ',' ORDER BY block_id, first_char)) FROM cuts c"
-        " WHERE block_id IN (SELECT b.id FROM blocks b JOIN documents d ON d.id = b.document_id"
-        " WHERE d.source_id = ?)",
-        source.id,
-    )
-    mapping = speakers.mapping_of(context.recipe.sources.speakers, source.location)
-    return fingerprint(sorted(mapping.items()), cut)
-
-
-def _split_episode(
-    context: Context, source: Source, document: Document, blocks: Sequence[Block]
-) -> Rows:
-    persona = context.recipe.persona
-    names = [persona.name, *persona.aliases]
-    mapping = speakers.mapping_of(context.recipe.sources.speakers, source.location)
-    cast = speakers.renamed(blocks, mapping, names)
-    speaker = speakers.find_persona(cast, names)
-    if speaker is not None:
-        cut = context.workspace.store.nouns(
-            Cut, "block_id IN (SELECT id FROM blocks WHERE document_id = ?)", document.id
-        )
-        whole, verdicts = cuts.apply(cast, cut, context.now)
-        rows = turns.split_turns(document, whole, speaker, context.recipe.passages, context.now)
-        return replace(rows, verdicts=[*verdicts, *rows.verdicts])
-    shares = speakers.speaker_shares(cast)
-    refusals = [
-        Verdict(
-            subject_id=block.id,
-            subject="blocks",
-            rule="no_persona",
-            keep=False,
-            reason=f"no speaker is {persona.name!r}: {shares}",
-            created_at=context.now,
-            next_step="name the persona's label with --alias or --speaker and run it again",
-        )
-        for block in blocks
-    ]
-    return Rows(verdicts=refusals)
 
 
 def _gate_source(context: Context, source: Source, lang: str) -> None:

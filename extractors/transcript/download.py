@@ -21,7 +21,7 @@ _PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 10.0
 _MAX_SECONDS = 120.0
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_AGENT = "memoirist (+https://pypi.org/project/memoirist)"
+_AGENT = "memoirist"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

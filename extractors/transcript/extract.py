@@ -25,7 +25,7 @@ _READERS = {
     "whisper": "json_shapes:read_entries",
     "podcast-json": "json_shapes:read_entries",
     "podlove": "json_shapes:read_entries",
-    "conversation": "json_shapes:read_conversations",
+    "conversation": "conversations:read_conversations",
     "podcast-html": "podcast_html:read_podcast_html",
     "turn-table": "table:read_turn_table",
     "dialogue": "dialogue:read_dialogue",

@@ -10,17 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from extractors.transcript.cues import Cue, Fault, Script
+from extractors.transcript.json_fields import (
+    END,
+    SPEAKER,
+    START,
+    TEXT,
+    bad_row,
+    bad_time,
+    speaker_of,
+    times_of,
+    value_of,
+)
 from extractors.transcript.reading import MAX_BYTES, read_head, read_text
 from extractors.transcript.stage import is_part
 from extractors.transcript.times import seconds
 
-_TEXT = ("text", "body", "content", "transcript")
-_SPEAKER = ("voice", "speaker", "speaker_name", "speakerName", "speaker_label", "from")
-_START = ("start", "startTime", "start_time", "begin")
-_END = ("end", "endTime", "end_time")
 # Roles of a chat, not names: such a file is a dataset, read elsewhere.
 _ROLES = frozenset("system user assistant human gpt bot model chatgpt ai tool function".split())
-_NEXT_STEP = "mend the row, or leave it out"
 
 
 def is_whisper(path: Path) -> bool:
@@ -99,11 +105,11 @@ def _shape_of_dict(value: object) -> str | None:
 
 def _is_entry(entry: dict[str, Any]) -> bool:
     """Tell whether a JSON object is a piece of a talk: words and a time, or words and a speaker."""
-    text = next((entry[key] for key in _TEXT if key in entry), None)
+    text = next((entry[key] for key in TEXT if key in entry), None)
     if isinstance(entry.get("timestamps"), dict):
         return isinstance(text, str)
-    begins = seconds(_value(entry, _START)) is not None or entry.get("start", 0) is None
-    bounded = any(key in entry for key in (*_END, "duration", *_SPEAKER))
+    begins = seconds(value_of(entry, START)) is not None or entry.get("start", 0) is None
+    bounded = any(key in entry for key in (*END, "duration", *SPEAKER))
     return (
         isinstance(text, str)
         and begins
@@ -139,15 +145,15 @@ def read_entries(path: Path) -> list[Script]:
 def _cues(entries: Sequence[object], faults: list[Fault]) -> Iterator[Cue]:
     for number, entry in enumerate(entries, start=1):
         where = f"entry {number}"
-        text = _value(entry, _TEXT) if isinstance(entry, dict) else None
+        text = value_of(entry, TEXT) if isinstance(entry, dict) else None
         if not isinstance(entry, dict) or not isinstance(text, str) or not text.strip():
-            faults.append(_bad(where, "it has no text"))
+            faults.append(bad_row(where, "it has no text"))
             continue
-        start, end = _times(entry)
+        start, end = times_of(entry)
         if start is None or (end is not None and end < start):
-            faults.append(_bad_time(where, entry))
+            faults.append(bad_time(where, entry))
             end = start
-        speaker = _speaker(entry)
+        speaker = speaker_of(entry)
         if speaker is None and is_part(text):
             yield Cue(text=text.strip(), start=start, end=end, kind="boilerplate")
             continue
@@ -159,7 +165,7 @@ def _by_word(entry: dict[str, Any], cue: Cue) -> Iterator[Cue]:
     """Give a segment's parts by speaker where its words, and not itself, name several."""
     words = entry.get("words")
     spoken = [w for w in words if isinstance(w, dict)] if isinstance(words, list) else []
-    names = [_speaker(word) for word in spoken]
+    names = [speaker_of(word) for word in spoken]
     counts = Counter(name for name in names if name)
     if cue.speaker is not None or not counts:
         yield cue
@@ -204,93 +210,3 @@ def _filled(cues: Sequence[Cue]) -> list[Cue]:
                 )
             last = n
     return found
-
-
-def read_conversations(path: Path) -> list[Script]:
-    """Return a script for each row of `conversation: [{from, text}]`; bad rows are faults."""
-    scripts: list[Script] = []
-    faults: list[Fault] = []
-    for number, row in _rows(path):
-        turns = row.get("conversation") if isinstance(row, dict) else None
-        if not isinstance(row, dict) or not isinstance(turns, list):
-            faults.append(_bad(f"row {number}", 'it has no list "conversation"'))
-            continue
-        own: list[Fault] = []
-        cues = list(_turns(turns, f"row {number}, turn", own))
-        faults += own
-        if not cues:
-            faults.append(_bad(f"row {number}", "no turn of it has words"))
-            continue
-        told = row.get("title") or row.get("id") or row.get("episode")
-        key = str(row.get("id") or number)
-        scripts.append(Script(cues=cues, title=str(told)[:200] if told else None, key=key))
-    first = Script(cues=(), faults=faults)
-    return [first, *scripts] if faults else scripts
-
-
-def _turns(turns: Sequence[object], where: str, faults: list[Fault]) -> Iterator[Cue]:
-    for number, turn in enumerate(turns, start=1):
-        text = turn.get("text") if isinstance(turn, dict) else None
-        if not isinstance(turn, dict) or not isinstance(text, str) or not text.strip():
-            faults.append(_bad(f"{where} {number}", "it has no text"))
-            continue
-        start, end = _times(turn)
-        paragraphs = [" ".join(part.split()) for part in text.split("\n\n") if part.strip()]
-        for n, part in enumerate(paragraphs):
-            yield Cue(
-                text=part,
-                speaker=_speaker(turn),
-                start=start if n == 0 else None,
-                end=end,
-                paragraph=True,
-            )
-
-
-def _rows(path: Path) -> Iterator[tuple[int, object]]:
-    """Give (number, row) of JSON lines, of a list, or of one object."""
-    text = read_text(path)
-    try:
-        whole = json.loads(text)
-        yield from enumerate(whole if isinstance(whole, list) else [whole], start=1)
-    except (ValueError, RecursionError):
-        for number, line in enumerate(text.split("\n"), start=1):
-            if line.strip():
-                try:
-                    yield number, json.loads(line)
-                except (ValueError, RecursionError):
-                    yield number, None
-
-
-def _value(entry: dict[str, Any], keys: Sequence[str]) -> object:
-    return next((entry[key] for key in keys if entry.get(key) not in (None, "")), None)
-
-
-def _times(entry: dict[str, Any]) -> tuple[float | None, float | None]:
-    stamps = entry.get("timestamps")
-    if isinstance(stamps, dict):
-        return seconds(stamps.get("from")), seconds(stamps.get("to"))
-    return seconds(_value(entry, _START)), seconds(_value(entry, _END))
-
-
-def _speaker(entry: dict[str, Any]) -> str | None:
-    value = _value(entry, _SPEAKER)
-    if isinstance(value, dict):
-        value = value.get("name") or value.get("label")
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = f"SPEAKER_{value:02}"
-    return " ".join(value.split()) or None if isinstance(value, str) else None
-
-
-def _bad(where: str, reason: str) -> Fault:
-    return Fault(where=where, rule="bad_row", reason=reason, next_step=_NEXT_STEP)
-
-
-def _bad_time(where: str, entry: dict[str, Any]) -> Fault:
-    told = {key: entry[key] for key in (*_START, *_END) if key in entry}
-    return Fault(
-        where=where,
-        rule="bad_time",
-        reason=f"its times cannot be ({str(told)[:80]}); its words are kept",
-        next_step="mend the times where the second matters",
-        keep=True,
-    )
