@@ -176,3 +176,9 @@ def test_a_page_whose_letters_are_unknown_gets_a_verdict(
     assert texts(rows) == ["This page can be read without trouble."]
     with pytest.raises(SourceUnreadable, match=r"all\.pdf' do not say what .* mean"):
         rows_of(raw_pdf(tmp_path / "all.pdf", [garbled]), settings)
+
+
+def test_two_codes_of_a_bitmap_font_are_no_text(tmp_path: Path, settings: ExtractSettings) -> None:
+    path = raw_pdf(tmp_path / "sign.pdf", [(BITMAP_FONT, WORDS % rb"\031\022")])
+    with pytest.raises(SourceUnreadable, match=r"do not say what their characters mean"):
+        rows_of(path, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
@@ -10,6 +11,7 @@ from extractors.pdf.lines import Glyph
 UNKNOWN = "\ufffd"
 # An engine gives a code without a meaning as a private character, until the page is whole.
 _PRIVATE = 0xE000
+_PRIVATE_USE = re.compile("[\ue000-\uf8ff]")
 
 # Knuth's own encoding (OT1) and the one for European languages (T1, "Cork"), where they leave
 # ASCII; from 0xC0 on T1 is Latin-1 but for four letters.
@@ -34,7 +36,7 @@ def decoded(glyphs: Iterable[Glyph]) -> list[Glyph]:
     """Return the glyphs of one page with the codes of its bitmap fonts, whose name is empty, read.
 
     Codes 11 to 15 are the f-ligatures of OT1, 27 to 31 those of T1: the more frequent decide.
-    What neither encoding knows becomes U+FFFD.
+    What neither encoding knows becomes U+FFFD, and so does all that is not mostly plain letters.
     """
     found = list(glyphs)
     codes = Counter(
@@ -47,6 +49,18 @@ def decoded(glyphs: Iterable[Glyph]) -> list[Glyph]:
     knuth = sum(codes[n] for n in range(11, 16)) > sum(codes[n] for n in range(27, 32))
     if not codes:
         return found
+    letters = sum(
+        char.isascii() and char.isalpha()
+        for glyph in found
+        if not glyph.font
+        for char in glyph.text
+    )
+    if codes.total() > letters:
+        # Not text in either encoding with a ligature here and there, but something else.
+        return [
+            glyph if glyph.font else glyph._replace(text=_PRIVATE_USE.sub(UNKNOWN, glyph.text))
+            for glyph in found
+        ]
     return [
         glyph if glyph.font else glyph._replace(text=_read(glyph.text, knuth)) for glyph in found
     ]

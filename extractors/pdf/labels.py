@@ -14,7 +14,8 @@ _ROMAN = (
     *((40, "xl"), (10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i")),
 )
 _VALUES = {"i": 1, "v": 5, "x": 10, "l": 50, "c": 100, "d": 500, "m": 1000}
-_FOLIO = re.compile(r"^\W*(?:page\s+)?(\d{1,4}|[ivxlcdm]{1,8})\W*$", re.IGNORECASE)
+# Without IGNORECASE, which takes a dotless i for an I.
+_FOLIO = re.compile(r"^\W*(?:(?:[Pp]age|PAGE)\s+)?(\d{1,4}|[ivxlcdmIVXLCDM]{1,8})\W*$")
 # The number of a head that stands on one line with its title, before or after it.
 _IN_HEAD = re.compile(r"^\W*(\d{1,4})\s+\D|\D\s+(\d{1,4})\W*$|^([ivxlc]+)\s+[A-Z]|\s([ivxlc]+)$")
 # So many pages must count on together before their numbers are believed.

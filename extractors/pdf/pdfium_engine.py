@@ -26,6 +26,11 @@ _PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 # A run whose characters are wider than usual in its font, by this factor, may jump over a gap.
 _WIDE_RUN = 1.1
 _FEW_CHARS = 8
+_FAULTS = {
+    2: "it cannot be opened",
+    3: "it is no PDF, or its end or its root is missing",
+    5: "it is locked in a way that nobody here knows",
+}
 _RTL_FAULT = "PDFium mixes up letters that run from right to left; engine = auto reads them"
 
 
@@ -117,7 +122,7 @@ def _opened(path: str, passwords: Sequence[str]) -> int:
             return int(document)
         fault = pdfium.last_error()
         if fault != pdfium.WRONG_PASSWORD:
-            raise unreadable(path, f"PDFium error {fault}")
+            raise unreadable(path, _FAULTS.get(fault, f"PDFium error {fault}"))
     raise encrypted(path, len(passwords))
 
 
