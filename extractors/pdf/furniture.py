@@ -20,17 +20,28 @@ _DIGITS = re.compile(r"\d+")
 _EDGE_ROMAN = re.compile(r"^[ivxlcdm]+\b|\b[ivxlcdm]+$")
 _ISOLATED = 1.45
 _MIN_MATCHES = 2
+# A line over this share of the frame is prose that may sound like its neighbours, unless it is
+# the same but for its numbers and a smudge.
+_FULL = 0.8
+_EQUAL = 0.95
+_SAME_ROW = 0.3
+# A place that has a line of its own on fewer of the near pages is no running head's.
+_OFTEN = 0.37
 
 End = Literal["top", "foot"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Outer:
-    """The outer lines of one end of a frame, outermost first; `alone` ends in a wide gap."""
+    """The outer lines of one end of a frame, outermost first.
+
+    `alone` ends in a wide gap; `full` fill the measure in the text's own type, as prose does.
+    """
 
     frame: Frame
     lines: tuple[Line, ...]
     alone: tuple[Line, ...]
+    full: tuple[Line, ...]
 
 
 def furniture(frames: Sequence[Frame], measures: Measures, settings: ExtractSettings) -> Kinds:
@@ -57,7 +68,13 @@ def _outer(frame: Frame, end: End, measures: Measures, settings: ExtractSettings
     inner = lines[len(row)] if len(lines) > len(row) else None
     gap = abs(lines[0].y - inner.y) if inner else 2 * measures.leading
     alone = tuple(row) if gap > _ISOLATED * measures.leading else ()
-    return _Outer(frame=frame, lines=tuple(outer), alone=alone)
+    width = max(line.x1 for line in lines) - min(line.x0 for line in lines)
+    full = tuple(
+        line
+        for line in outer
+        if line.x1 - line.x0 > _FULL * width and abs(line.size - measures.size) < 0.1
+    )
+    return _Outer(frame=frame, lines=tuple(outer), alone=alone, full=full)
 
 
 def _neighbours(outers: Sequence[_Outer], at: int, reach: int) -> Iterator[_Outer]:
@@ -75,19 +92,25 @@ def _peel(
     settings: ExtractSettings,
 ) -> Iterator[Line]:
     """Give the outer lines from outside in, as long as they are furniture."""
+    similarity = settings.furniture_similarity
+    # What shares its row with the folio is a head, whatever its neighbours are.
+    folios = [line for line in outer.lines if line in counted]
     for line in outer.lines:
         if line.size >= settings.heading_size_ratio * measures.size:
             return
         if not (
             line in counted
-            or _recurs(line, near, settings)
+            or any(abs(line.y - folio.y) < _SAME_ROW * line.size for folio in folios)
+            or _recurs(line, near, _EQUAL if line in outer.full else similarity, settings)
             or (line in outer.alone and _place_recurs(line, near, settings))
         ):
             return
         yield line
 
 
-def _recurs(line: Line, near: Sequence[_Outer], settings: ExtractSettings) -> bool:
+def _recurs(
+    line: Line, near: Sequence[_Outer], similarity: float, settings: ExtractSettings
+) -> bool:
     """Tell whether two neighbours, one of them close, repeat the line in its place."""
     masked = _masked(line.text)
     pages = [
@@ -95,7 +118,7 @@ def _recurs(line: Line, near: Sequence[_Outer], settings: ExtractSettings) -> bo
         for other in near
         if any(
             abs(each.y - line.y) < settings.furniture_shift_points
-            and _alike(*sorted((masked, _masked(each.text))), settings.furniture_similarity)
+            and _alike(*sorted((masked, _masked(each.text))), similarity)
             for each in other.lines
         )
     ]
@@ -112,7 +135,9 @@ def _place_recurs(line: Line, near: Sequence[_Outer], settings: ExtractSettings)
                 here += 1
                 alone += each in other.alone
                 break
-    return alone >= _MIN_MATCHES and alone >= settings.furniture_similarity * here
+    # Chapters that open every third page have their titles in one place too.
+    often = alone >= max(_MIN_MATCHES, _OFTEN * len(near))
+    return often and alone >= settings.furniture_similarity * here
 
 
 def _counted_folios(outers: Sequence[_Outer], big: float) -> set[Line]:

@@ -207,7 +207,7 @@ def _starts(
         return False
     if abs(last.line.size - line.line.size) > 0.08 * measures.size:
         return True
-    if line.indent > settings.indent_points:
+    if line.indent > settings.indent_points or _to_the_right(last):
         return True
     upper = bool(_OPENS_UPPER.match(line.line.text))
     if len(run) == 1 and upper and last.shape.justified and last.short > _FORCED:

@@ -1,0 +1,178 @@
+"""Letters, notes over the page, centred headings and French: what typesetters do to books."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from reportlab.lib.utils import simpleSplit
+from reportlab.pdfbase.pdfmetrics import stringWidth
+from reportlab.pdfgen.canvas import Canvas
+
+from data.nouns import Rows
+from extractors import ExtractSettings, Found, extract, read_source
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+LEFT, MEASURE, LEADING = 40.0, 300.0, 14.0
+TOPICS = ("weir", "ferry", "mill", "toll", "lock", "chapel", "orchard", "quarry")
+
+
+class Set(NamedTuple):
+    """One line as it is set: its text, how far in it stands, its size, the gap above it."""
+
+    text: str
+    indent: float = 0.0
+    size: float = 11.0
+    gap: float = LEADING
+    full: bool = False
+
+
+def prose(topic: str, sentences: int = 4) -> str:
+    return " ".join(
+        f"In the {word} year the {topic} stood idle, and nobody at the {topic} asked for wages."
+        for word in ("first", "second", "third", "fourth", "fifth", "sixth")[:sentences]
+    )
+
+
+def paragraph(text: str, side: float = 0.0, indent: float = 14.0, size: float = 11.0) -> list[Set]:
+    """Set `text` justified, indented at its start, or on both sides by `side`."""
+    first = simpleSplit(text, "Times-Roman", size, MEASURE - 2 * side - indent)[0]
+    rest = simpleSplit(text[len(first) :].strip(), "Times-Roman", size, MEASURE - 2 * side)
+    lines = [Set(first, side + indent, size, full=bool(rest))]
+    lines += [Set(line, side, size, full=line is not rest[-1]) for line in rest]
+    leading = LEADING * size / 11
+    return [line._replace(gap=leading) for line in lines]
+
+
+def draw(path: Path, pages: Sequence[Sequence[Set]]) -> Path:
+    canvas = Canvas(str(path), pagesize=(380, 600))
+    for lines in pages:
+        y = 560.0
+        for line in lines:
+            y -= line.gap
+            text = canvas.beginText(LEFT + line.indent, y)
+            text.setFont("Times-Roman", line.size)
+            spaces = line.text.count(" ")
+            right = MEASURE - line.indent * (2 if line.indent == 20 else 1)
+            slack = right - stringWidth(line.text, "Times-Roman", line.size)
+            text.setWordSpace(slack / spaces if line.full and spaces else 0)
+            text.textOut(line.text)
+            text.setWordSpace(0)
+            canvas.drawText(text)
+        canvas.showPage()
+    canvas.save()
+    return path
+
+
+def rows_of(path: Path) -> Rows:
+    return extract(read_source(Found(path=path, format="pdf"), NOW), ExtractSettings(workers=1))
+
+
+def texts(rows: Rows, kind: str) -> list[str]:
+    return [block.text for block in rows.blocks if block.kind == kind]
+
+
+def right(text: str) -> Set:
+    """Set `text` at the right edge of a quotation."""
+    return Set(text, MEASURE - 20 - stringWidth(text, "Times-Roman", 11))
+
+
+def test_a_quoted_letter_keeps_its_parts(tmp_path: Path) -> None:
+    letter = [
+        right("Hebthorpe, May 3rd.")._replace(gap=22),
+        Set("My dear Friend,", 20),
+        *paragraph(prose("toll", 2), side=20, indent=0),
+        right("Yours ever, Josiah."),
+    ]
+    after = paragraph(prose("mill"))
+    after[0] = after[0]._replace(gap=22)
+    pages = [[*paragraph(prose("weir")), *letter, *after]]
+    rows = rows_of(draw(tmp_path / "letter.pdf", pages))
+    assert texts(rows, "quote") == [
+        "Hebthorpe, May 3rd.",
+        "My dear Friend,",
+        prose("toll", 2),
+        "Yours ever, Josiah.",
+    ]
+    assert texts(rows, "paragraph") == [prose("weir"), prose("mill")]
+
+
+def note(label: str, text: str) -> list[Set]:
+    return paragraph(f"{label} {text}", indent=0, size=8)
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_a_note_goes_on_over_the_page(tmp_path: Path, stops: bool) -> None:
+    text = prose("ferry", 6)
+    lines = note("1", text)
+    # The page breaks within a sentence, or by chance just after one.
+    cut = 2
+    if stops:
+        lines[cut - 1] = lines[cut - 1]._replace(text="it was told of the old ferry by many men.")
+    whole = " ".join(line.text for line in lines)
+    lines[0] = lines[0]._replace(gap=24)
+    second = note("2", prose("lock", 1))
+    rest = [lines[cut]._replace(gap=24), *lines[cut + 1 :], *second]
+    first_page = [*paragraph(prose("weir")), *paragraph(prose("mill")), *lines[:cut]]
+    second_page = [*paragraph(prose("toll")), *paragraph(prose("quarry")), *rest]
+    rows = rows_of(draw(tmp_path / "notes.pdf", [first_page, second_page]))
+    assert texts(rows, "footnote") == [whole, f"2 {prose('lock', 1)}"]
+    assert texts(rows, "paragraph") == [prose(each) for each in ("weir", "mill", "toll", "quarry")]
+
+
+def test_small_quotation_above_notes_stays_text(tmp_path: Path) -> None:
+    quoted = paragraph(prose("chapel", 2), side=20, indent=0, size=9.5)
+    quoted[0] = quoted[0]._replace(gap=20)
+    first = note("1", prose("ferry", 1))
+    second = note("2", prose("lock", 1))
+    for lines in (first, second):
+        lines[0] = lines[0]._replace(gap=26)
+    pages = [
+        [*paragraph(prose("weir")), *paragraph(prose("mill")), *first],
+        [*paragraph(prose("toll")), *paragraph(prose("quarry")), *quoted, *second],
+    ]
+    rows = rows_of(draw(tmp_path / "small.pdf", pages))
+    assert texts(rows, "quote") == [prose("chapel", 2)]
+    assert len(texts(rows, "footnote")) == 2
+
+
+def test_a_centred_line_with_air_around_it_is_a_heading(tmp_path: Path) -> None:
+    lines: list[Set] = []
+    for title, topic in (("The Low Door", "weir"), ("Under Snow", "mill"), ("Salt", "toll")):
+        inset = (MEASURE - stringWidth(title, "Times-Roman", 12)) / 2
+        body = paragraph(prose(topic, 6))
+        body[0] = body[0]._replace(gap=24)
+        lines += [Set(title, inset, 12, 40), *body]
+    rows = rows_of(draw(tmp_path / "headings.pdf", [lines]))
+    assert texts(rows, "heading") == ["The Low Door", "Under Snow", "Salt"]
+    chapters = [block.chapter for block in rows.blocks if block.kind == "paragraph"]
+    assert chapters == ["The Low Door", "Under Snow", "Salt"]
+
+
+def test_a_spaced_guillemet_closes_a_sentence(tmp_path: Path) -> None:
+    said = "« Il n'est pas à vendre, » dit le meunier, « et celui-là non plus. »"
+    first = [*paragraph(f"{prose('weir', 2)} {said}"), *paragraph(prose("mill"))]
+    # The last line of the first page is nearly full: only its stop tells that it ends.
+    last = first[len(paragraph(f"{prose('weir', 2)} {said}")) - 1]
+    assert last.text.endswith("»")
+    pages = [first[: first.index(last) + 1], paragraph(prose("toll"))]
+    rows = rows_of(draw(tmp_path / "guillemets.pdf", pages))
+    assert texts(rows, "paragraph") == [f"{prose('weir', 2)} {said}", prose("toll")]
+
+
+def test_the_contents_know_the_chapters(tmp_path: Path) -> None:
+    titles = ["Le poids du sel", "Une porte basse", "Sous la neige", "Le dernier jour", "La gare"]
+    contents = [Set("Table des matières", 90, 14, 30)]
+    contents += [Set(f"{title} . . . . . . . . {n + 3}", 0) for n, title in enumerate(titles)]
+    pages: list[Sequence[Set]] = [contents]
+    for title, topic in zip(titles, TOPICS, strict=False):
+        body = paragraph(prose(topic, 6))
+        body[0] = body[0]._replace(gap=26)
+        pages.append([Set(title, 0, 11, 60), *body, *paragraph(prose(f"{topic} gate", 6))])
+        pages += [paragraph(prose(f"{which} {topic}", 6)) for which in ("other", "old")]
+    rows = rows_of(draw(tmp_path / "contents.pdf", pages))
+    assert texts(rows, "heading") == titles
+    assert len(texts(rows, "contents")) == 1
