@@ -36,7 +36,7 @@ def _one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
 
 def test_the_commands_are_the_designs() -> None:
     wanted = "build plan extract ask curate compose train merge evaluate refresh serve chat look"
-    assert set(COMMANDS) == {*wanted.split(), "sql", "export", "doctor"}
+    assert set(COMMANDS) == {*wanted.split(), "sql", "export", "doctor", "rights", "withdraw"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
