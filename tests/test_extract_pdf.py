@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.lib.utils import simpleSplit
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
 from data.errors import SourceEncrypted, SourceMissing, SourceUnreadable, SourceWithoutText
@@ -302,6 +303,32 @@ def test_quotation_and_note_are_told_from_the_body(tmp_path: Path, alone: Extrac
     assert texts(rows, "paragraph") == [paragraph("mill", 3)] * 2
     (note,) = texts(rows, "footnote")
     assert note.endswith("the book of the mill is lost.")
+
+
+def test_a_list_at_the_indent_takes_no_opening_line_with_it(
+    tmp_path: Path, alone: ExtractSettings
+) -> None:
+    told = [
+        "We went down to the mill in the morning when the frost was on the wheel",
+        "and stayed there until it was dark, for nobody had told us to come home",
+        "before the lamps were lit.",
+    ]
+    listed = ["the first of them was long at sea;", "the second never left us;", "the third died."]
+    lines = [(54.0 if n == 0 else 40.0, line) for _ in range(2) for n, line in enumerate(told)]
+    lines += [(54.0, line) for line in listed]
+    lines += [(54.0 if n == 0 else 40.0, line) for n, line in enumerate(told)]
+    canvas = Canvas(str(tmp_path / "list.pdf"), pagesize=(420, 540))
+    for n, (x, line) in enumerate(lines):
+        text = canvas.beginText(x, 500 - 13 * n)
+        text.setFont("Times-Roman", 11)
+        if not line.endswith((".", ";")):
+            # Set to the full measure, as a printer would.
+            text.setCharSpace((380 - x - stringWidth(line, "Times-Roman", 11)) / len(line))
+        text.textLine(line)
+        canvas.drawText(text)
+    canvas.save()
+    found = texts(rows_of(tmp_path / "list.pdf", alone), "paragraph")
+    assert found == [" ".join(told), " ".join(told), *listed, " ".join(told)]
 
 
 def test_outline_names_headings_in_plain_type(tmp_path: Path, alone: ExtractSettings) -> None:

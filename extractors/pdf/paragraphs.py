@@ -18,6 +18,7 @@ _SAME_PLACE = 2.0
 _SLIGHT_GAP = 1.08
 # A line that leaves this share empty was ended by hand; one set to the right starts so far in.
 _FORCED = 0.3
+_LIST_END = re.compile(rf"{SENTENCE_END.pattern}|[;:]$")
 _SALUTES = re.compile(r"[,:;—–]$")
 # A frame with fewer lines that hang is not taken as a list with hanging indents.
 _HANGING_LINES = 4
@@ -78,7 +79,9 @@ def placed(
     found: list[Placed] = []
     for number, run in enumerate(runs):
         left = min(line.x0 for line in run)
-        in_block = any(abs(left - each) < _SAME_PLACE for each in lefts)
+        in_block = any(abs(left - each) < _SAME_PLACE for each in lefts) and not (
+            number + 1 < len(runs) and _opens(run, runs[number + 1], margins, measures)
+        )
         shape = plain
         if run in indented and (in_block or _hangs(run, 1)):
             verse = _is_verse(run, margins)
@@ -117,15 +120,31 @@ def _runs(
         yield run
 
 
+def _opens(
+    run: Sequence[Line], below: Sequence[Line], margins: Margins, measures: Measures
+) -> bool:
+    """Tell whether one indented full line only opens the paragraph that goes on at the margin."""
+    line, rest = run[-1], below[0]
+    return (
+        len(run) == 1
+        and line.x1 > margins.right - 0.03 * margins.width
+        and not SENTENCE_END.search(line.text)
+        and abs(rest.x0 - margins.left) < _SAME_PLACE
+        and line.y - rest.y < _SLIGHT_GAP * measures.leading
+        and abs(line.size - rest.size) < 0.03 * measures.size
+    )
+
+
 def _block_left(run: Sequence[Line]) -> float | None:
     """Return the left edge of a block that is indented as a whole, or None.
 
-    A series of one-line paragraphs is indented too, but each of its lines ends a sentence.
+    A series of one-line paragraphs, or of a list's lines, is indented too, but each of its lines
+    ends a sentence or a part of one.
     """
     left = min(line.x0 for line in run)
     at_left = [abs(line.x0 - left) < _SAME_PLACE for line in run]
     for n, line in enumerate(run[:-1]):
-        if at_left[n + 1] and not SENTENCE_END.search(line.text):
+        if at_left[n + 1] and not _LIST_END.search(line.text):
             return left
     return None
 
