@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 # A gap of this share of the font size is a space, of the second one the end of a text run.
@@ -99,6 +100,8 @@ def _runs(glyphs: Iterable[Glyph]) -> list[list[Glyph]]:
 
 
 def _line(run: Sequence[Glyph], page: int) -> Line:
+    if len(run) == 1:
+        return _line_of_one(run[0], page)
     sizes: Counter[float] = Counter()
     for glyph in run:
         sizes[round(glyph.size, 1)] += len(glyph.text)
@@ -117,14 +120,35 @@ def _line(run: Sequence[Glyph], page: int) -> Line:
         y=round(base, 2),
         size=size,
         text=text,
-        bold=_share(fonts, _BOLD),
-        italic=_share(fonts, _ITALIC),
+        bold=_share(fonts, 0),
+        italic=_share(fonts, 1),
         marks=marks,
     )
 
 
-def _share(fonts: Counter[str], wanted: re.Pattern[str]) -> float:
-    hits = sum(count for font, count in fonts.items() if wanted.search(font))
+def _line_of_one(glyph: Glyph, page: int) -> Line:
+    """Return the line of a single run of characters, which is what PDFium gives for most lines."""
+    bold, italic = _style(glyph.font)
+    return Line(
+        page=page,
+        x0=round(glyph.x0, 2),
+        x1=round(glyph.x1, 2),
+        y=round(glyph.base, 2),
+        size=round(glyph.size, 1),
+        text=glyph.text.strip(),
+        bold=float(bold),
+        italic=float(italic),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _style(font: str) -> tuple[bool, bool]:
+    """Tell by its name whether a font is bold, and whether it is italic."""
+    return bool(_BOLD.search(font)), bool(_ITALIC.search(font))
+
+
+def _share(fonts: Counter[str], which: int) -> float:
+    hits = sum(count for font, count in fonts.items() if _style(font)[which])
     return round(hits / fonts.total(), 2)
 
 
