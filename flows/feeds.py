@@ -18,6 +18,13 @@ def take_feed(context: Context, url: str) -> list[Found]:
     """
     from extractors.transcript import feed
 
+    store = context.workspace.store
+    before = store.nouns(Source, "location = ?", url) if store.path.exists() else []
+    if before and before[0].withdrawn_at is not None:
+        context.report.note(
+            f"{url} is withdrawn; `memoirist withdraw --undo {before[0].id}` takes it back in"
+        )
+        return []
     with context.timed() as seconds, context.report.progress("extract", "episodes") as advance:
         step = partial(
             feed.take_feed, url, context.workspace.feeds, context.recipe.sources.limit, advance
@@ -26,8 +33,6 @@ def take_feed(context: Context, url: str) -> list[Found]:
     if taken.fault is not None:
         context.report.warn(f"{taken.fault}; the episodes that it gave before stay")
         return [known(path) for path in taken.files]
-    store = context.workspace.store
-    before = store.nouns(Source, "id = ?", taken.source.id) if store.path.exists() else []
     source = replace(before[0], title=taken.source.title) if before else taken.source
     with store.writing() as tx:
         tx.upsert([source])

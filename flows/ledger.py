@@ -64,10 +64,28 @@ def find_source(store: Store, pointer: str) -> Source:
     )
 
 
+def _meant(context: Context, pointers: Sequence[str]) -> list[Source]:
+    """Return the sources that are named; a feed stands for its episodes as well."""
+    store = context.workspace.store
+    meant: dict[str, Source] = {}
+    for source in (find_source(store, pointer) for pointer in pointers):
+        meant[source.id] = source
+        if source.format == "feed":
+            from extractors.transcript.feed import shelf_of
+
+            shelf = shelf_of(context.workspace.feeds, source.location).resolve()
+            meant |= {
+                each.id: each
+                for each in store.nouns(Source, "true ORDER BY added_at, id")
+                if Path(each.location).parent == shelf
+            }
+    return list(meant.values())
+
+
 def withdraw(context: Context, pointers: Sequence[str]) -> None:
     """Take sources out of everything that is composed from now on; their verdicts stay."""
     store = context.workspace.store
-    for source in [find_source(store, pointer) for pointer in pointers]:
+    for source in _meant(context, pointers):
         if source.withdrawn_at is not None:
             context.report.note(f"{source.title} was withdrawn on {source.withdrawn_at:%Y-%m-%d}")
             continue
@@ -112,7 +130,7 @@ def _withdrawal(source: Source, now: datetime) -> Verdict:
 def restore(context: Context, pointers: Sequence[str]) -> None:
     """Take withdrawn sources back in."""
     store = context.workspace.store
-    for source in [find_source(store, pointer) for pointer in pointers]:
+    for source in _meant(context, pointers):
         if source.withdrawn_at is None:
             context.report.note(f"{source.title} is not withdrawn")
             continue

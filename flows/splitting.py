@@ -20,11 +20,12 @@ def split_documents(context: Context) -> None:
     """Split every document whose blocks or settings have changed, and judge the passages."""
     store = context.workspace.store
     sources = store.nouns(Source, "withdrawn_at IS NULL ORDER BY added_at, id")
-    lang = persona_language(context)
     with context.timed() as seconds:
         find_cuts(context)
         for source in sources:
             _split_source(context, source)
+        lang = persona_language(context)
+        for source in sources:
             _gate_source(context, source, lang)
         _drop_duplicates(context)
     warn_unmatched(context, sources)
@@ -46,16 +47,17 @@ def split_documents(context: Context) -> None:
 
 
 def persona_language(context: Context) -> str:
-    """Return the recipe's language, or the one that most of the extracted text is in."""
+    """Return the recipe's language, or the one that most of the passages are in.
+
+    Talks in which the persona does not speak have no passage, and so no vote.
+    """
     if context.recipe.persona.lang != "auto":
         return context.recipe.persona.lang
     found = context.workspace.store.value(
-        # About six characters a word, for the exchanges of datasets, which are too many to measure.
         "SELECT d.lang FROM documents d JOIN sources s ON s.id = d.source_id JOIN ("
-        " SELECT document_id, sum(length(text)) AS size FROM blocks GROUP BY document_id UNION ALL"
-        " SELECT document_id, sum(n_words) * 6 FROM exchanges GROUP BY document_id"
+        " SELECT document_id, sum(n_words) AS size FROM passages GROUP BY document_id"
         ") t ON t.document_id = d.id WHERE d.lang <> 'und' AND s.mix_share IS NULL"
-        " GROUP BY d.lang ORDER BY sum(t.size) DESC, d.lang LIMIT 1"
+        " AND s.withdrawn_at IS NULL GROUP BY d.lang ORDER BY sum(t.size) DESC, d.lang LIMIT 1"
     )
     return str(found or "en")
 
@@ -137,12 +139,12 @@ def _split_all(
     for document in documents:
         mine = blocks[document.id]
         if source.kind == "podcast":
-            parts.append(split_episode(context, source, document, mine))
+            part = split_episode(context, source, document, mine)
         else:
-            parts.append(_split_book(context, source, document, mine))
-    if context.recipe.passages.mask_personal:
-        lang = persona_language(context)
-        parts = [personal.mask_rows(part, lang, now) for part in parts]
+            part = _split_book(context, source, document, mine)
+        if context.recipe.passages.mask_personal:
+            part = personal.mask_rows(part, document.lang or "und", now)
+        parts.append(part)
     return parts
 
 

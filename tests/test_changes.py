@@ -16,7 +16,7 @@ from flows.ingest import extract_sources
 from flows.recipe import load
 from flows.refresh import worth_training
 from flows.report import Report
-from flows.splitting import split_documents
+from flows.splitting import persona_language, split_documents
 from flows.workspace import Workspace
 from tests.rows import NOW
 
@@ -228,3 +228,24 @@ def test_a_file_name_that_is_not_utf8_is_a_verdict_and_the_others_go_on(
     assert [row["rule"] for row in told] == ["source_unreadable"]
     assert "br\\\\udcfccke.md' is not UTF-8" in told[0]["reason"]
     assert context.workspace.store.value("SELECT count(*) FROM passages")
+
+
+def test_talks_without_the_persona_have_no_say_in_the_language(
+    context: Context, tmp_path: Path
+) -> None:
+    german = (
+        "Als ich noch ein Kind war, ging ich jeden Morgen mit meinem Vater hinunter zum Fluss, und"
+        " wir saßen dort, bis die Sonne über den Häusern stand und die Leute zur Arbeit gingen. "
+    )
+    paragraphs = "\n\n".join(german * 4 + f"Das war das Jahr {n}." for n in range(1901, 1905))
+    (tmp_path / "books" / "one.md").write_text(f"# Eins\n\n{paragraphs}\n", "utf-8")
+    cues = "".join(
+        f"00:{n:02}:00.000 --> 00:{n:02}:30.000\n<v Guest {n % 2}>"
+        f"{_STORY.format('mill', n, 'x')}\n\n"
+        for n in range(30)
+    )
+    (tmp_path / "books" / "talk.vtt").write_text(f"WEBVTT\n\n{cues}", "utf-8")
+    extract_sources(context, [str(tmp_path / "books")], ())
+    split_documents(context)
+    assert persona_language(context) == "de"
+    assert context.workspace.store.value("SELECT count(*) FROM dropped WHERE rule='language'") == 0

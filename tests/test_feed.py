@@ -17,6 +17,7 @@ from extractors.transcript.feed import Taken, shelf_of, take_feed
 from extractors.transcript.rss import parse_feed
 from flows.context import Context
 from flows.ingest import extract_sources
+from flows.ledger import restore, withdraw
 from flows.recipe import load
 from flows.report import Report
 from flows.splitting import split_documents
@@ -310,3 +311,12 @@ def test_a_feed_is_a_source_that_refresh_looks_at_again(site: Site, tmp_path: Pa
     split_documents(context)
     assert context.changed == {}
     assert store.value("SELECT count(*) FROM passages") == 2
+
+    withdraw(context, [url])
+    n_asked = len(site.asked)
+    extract_sources(context, [url], ())
+    assert len(site.asked) == n_asked
+    kinds = store.rows("SELECT DISTINCT withdrawn_at IS NULL AS live FROM sources")
+    assert kinds == [{"live": False}]
+    restore(context, [url])
+    assert store.value("SELECT count(*) FROM sources WHERE withdrawn_at IS NULL") == 3
