@@ -116,7 +116,8 @@ def _keeps_hyphen(left: str, head: re.Match[str], words: Counter[str]) -> bool:
     if named:
         return True
     last = left.rsplit("-", 1)[-1]
-    if _FRENCH_TAIL.fullmatch(right) and words["les"] > words["the"] and words[last]:
+    french = words["les"] > words["the"]
+    if french and _FRENCH_TAIL.fullmatch(right) and (words[last] or last == "t"):
         return True
     if last == "self" and len(right) > 3:
         return True

@@ -176,3 +176,43 @@ def test_the_contents_know_the_chapters(tmp_path: Path) -> None:
     rows = rows_of(draw(tmp_path / "contents.pdf", pages))
     assert texts(rows, "heading") == titles
     assert len(texts(rows, "contents")) == 1
+
+
+def test_lists_and_tables_keep_their_rows(tmp_path: Path) -> None:
+    roll = ["Second Ferry, Capt. Josiah T. Marrow."]
+    roll += ["First boat, Coxswain A. Reed.", "Second boat, Coxswain Obadiah Lane."]
+    listed = [Set(line, 40 if n else 30) for n, line in enumerate(roll)]
+    listed[0] = listed[0]._replace(gap=26)
+    after = paragraph(prose("mill"))
+    after[0] = after[0]._replace(gap=26)
+    rows = rows_of(draw(tmp_path / "list.pdf", [[*paragraph(prose("weir")), *listed, *after]]))
+    assert texts(rows, "quote") == ["\n".join(roll)]
+    assert texts(rows, "paragraph") == [prose("weir"), prose("mill")]
+
+
+def test_ditto_marks_are_cells_and_stars_are_ornaments(tmp_path: Path) -> None:
+    canvas = Canvas(str(tmp_path / "ditto.pdf"), pagesize=(380, 600))
+    canvas.setFont("Times-Roman", 11)
+    body = paragraph(prose("weir", 6))
+    for n, line in enumerate(body):
+        canvas.drawString(LEFT + line.indent, 560 - LEADING * n, line.text)
+    y = 560 - LEADING * (len(body) + 1)
+    for n, cells in enumerate([("Smith's", "Battery."), ("Moody's", '"'), ("Lane's", '"')]):
+        for x, cell in zip((80, 160), cells, strict=True):
+            canvas.drawString(x, y - LEADING * n, cell)
+    canvas.drawCentredString(190, y - 80, "* * *")
+    for n, line in enumerate(body):
+        canvas.drawString(LEFT + line.indent, y - 120 - LEADING * n, line.text)
+    canvas.save()
+    rows = rows_of(tmp_path / "ditto.pdf")
+    assert texts(rows, "quote") == ["Smith's Battery.\nMoody's \"\nLane's \""]
+    assert texts(rows, "boilerplate") == ["* * *"]
+
+
+def test_prose_that_repeats_itself_is_no_running_head(tmp_path: Path) -> None:
+    # Formulas and prayers: the same words at the head of every page.
+    texts_set = [prose(topic, 6 - n % 2) for n, topic in enumerate(TOPICS)]
+    pages = [paragraph(each) for each in texts_set]
+    rows = rows_of(draw(tmp_path / "formula.pdf", pages))
+    assert texts(rows, "running_head") == []
+    assert texts(rows, "paragraph") == texts_set

@@ -52,3 +52,25 @@ def test_the_documents_own_words_decide_on_the_hyphen() -> None:
 def test_broken_words_do_not_vouch_for_themselves() -> None:
     words = vocabulary_of(["it was remark-", "able and clear"])
     assert set(words) == {"it", "was", "and", "clear"}
+
+
+FRENCH = vocabulary_of(
+    ["les gens sont là, dit la mère, les uns disent tout, peut être, et parle tant", "est ce à lui"]
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "text"),
+    [
+        (["viens, dit-", "il sans rire"], "viens, dit-il sans rire"),
+        (["cela peut-", "être vrai"], "cela peut-être vrai"),
+        (["c'est-à-", "dire rien"], "c'est-à-dire rien"),
+        (["y a-t-", "elle"], "y a-t-elle"),
+        (["la cha-", "pelle"], "la chapelle"),
+        (["Jean-", "Baptiste"], "Jean-Baptiste"),
+        (["in Schwarz-", "Weiß gedruckt"], "in Schwarz-Weiß gedruckt"),
+        (["THE MOUN-", "TAIN"], "THE MOUNTAIN"),
+    ],
+)
+def test_hyphens_that_belong_to_the_word_stay(lines: list[str], text: str) -> None:
+    assert joined(lines, FRENCH) == text

@@ -20,9 +20,9 @@ _DIGITS = re.compile(r"\d+")
 _EDGE_ROMAN = re.compile(r"^[ivxlcdm]+\b|\b[ivxlcdm]+$")
 _ISOLATED = 1.45
 _MIN_MATCHES = 2
-# A line over this share of the frame is prose that may sound like its neighbours, unless it is
-# the same but for its numbers and a smudge.
-_FULL = 0.8
+# A line no farther than this from the next is prose, which may sound like its neighbours, unless
+# it is the same but for its numbers and a smudge.
+_TIGHT = 1.2
 _EQUAL = 0.95
 _SAME_ROW = 0.3
 # A place that has a line of its own on fewer of the near pages is no running head's.
@@ -35,13 +35,13 @@ End = Literal["top", "foot"]
 class _Outer:
     """The outer lines of one end of a frame, outermost first.
 
-    `alone` ends in a wide gap; `full` fill the measure in the text's own type, as prose does.
+    `alone` ends in a wide gap; `prose` is set like the text and no farther from it than its lines.
     """
 
     frame: Frame
     lines: tuple[Line, ...]
     alone: tuple[Line, ...]
-    full: tuple[Line, ...]
+    prose: tuple[Line, ...]
 
 
 def furniture(frames: Sequence[Frame], measures: Measures, settings: ExtractSettings) -> Kinds:
@@ -68,13 +68,13 @@ def _outer(frame: Frame, end: End, measures: Measures, settings: ExtractSettings
     inner = lines[len(row)] if len(lines) > len(row) else None
     gap = abs(lines[0].y - inner.y) if inner else 2 * measures.leading
     alone = tuple(row) if gap > _ISOLATED * measures.leading else ()
-    width = max(line.x1 for line in lines) - min(line.x0 for line in lines)
-    full = tuple(
+    prose = tuple(
         line
-        for line in outer
-        if line.x1 - line.x0 > _FULL * width and abs(line.size - measures.size) < 0.1
+        for line, after in zip(outer, lines[1:], strict=False)
+        if abs(line.size - measures.size) < 0.1
+        if _SAME_ROW * line.size < abs(line.y - after.y) < _TIGHT * measures.leading
     )
-    return _Outer(frame=frame, lines=tuple(outer), alone=alone, full=full)
+    return _Outer(frame=frame, lines=tuple(outer), alone=alone, prose=prose)
 
 
 def _neighbours(outers: Sequence[_Outer], at: int, reach: int) -> Iterator[_Outer]:
@@ -101,7 +101,7 @@ def _peel(
         if not (
             line in counted
             or any(abs(line.y - folio.y) < _SAME_ROW * line.size for folio in folios)
-            or _recurs(line, near, _EQUAL if line in outer.full else similarity, settings)
+            or _recurs(line, near, _EQUAL if line in outer.prose else similarity, settings)
             or (line in outer.alone and _place_recurs(line, near, settings))
         ):
             return

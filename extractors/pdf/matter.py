@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from data.nouns import BlockKind
 from extractors.pdf.layout import Frame, Kinds, Measures
 from extractors.pdf.lines import Line
+from extractors.pdf.shapes import rows_of
 from extractors.settings import ExtractSettings
 
 _CONTENTS = re.compile(
@@ -87,13 +88,7 @@ def entries(kinds: Kinds) -> Iterator[str]:
 
 def _rows(lines: Sequence[Line]) -> list[str]:
     """Return the text of each row, its pieces joined: titles stand far from their numbers."""
-    rows: list[list[Line]] = []
-    for line in lines:
-        if rows and abs(rows[-1][0].y - line.y) < 0.4 * line.size:
-            rows[-1].append(line)
-        else:
-            rows.append([line])
-    return ["  ".join(line.text for line in row) for row in rows]
+    return ["  ".join(line.text for line in row) for row in rows_of(lines)]
 
 
 def _opening(bodies: Sequence[Sequence[Line]], found: Kinds, measures: Measures) -> int:

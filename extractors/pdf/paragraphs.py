@@ -10,15 +10,22 @@ from typing import NamedTuple
 from data.nouns import BlockKind
 from extractors.pdf.layout import SENTENCE_END, Margins, Measures
 from extractors.pdf.lines import Line
+from extractors.pdf.shapes import (
+    OPENS_UPPER,
+    SAME_PLACE,
+    SLIGHT_GAP,
+    block_kind,
+    block_left,
+    hangs,
+    is_set_by_hand,
+    is_verse,
+    opens,
+)
 from extractors.settings import ExtractSettings
 
-_OPENS_UPPER = re.compile(r"^[\"'“‘«(\[]*[A-Z0-9À-ÞΑ-Ω]")
 _OPENING_QUOTES = '"“”«„'
-_SAME_PLACE = 2.0
-_SLIGHT_GAP = 1.08
 # A line that leaves this share empty was ended by hand; one set to the right starts so far in.
 _FORCED = 0.3
-_LIST_END = re.compile(rf"{SENTENCE_END.pattern}|[;:]$")
 _SALUTES = re.compile(r"[,:;—–]$")
 # A frame with fewer lines that hang is not taken as a list with hanging indents.
 _HANGING_LINES = 4
@@ -69,32 +76,33 @@ def placed(
 ) -> list[Placed]:
     """Return the lines of one frame with the indented blocks among them found."""
     plain = Shape(frame=frame, left=margins.left, right=margins.right, justified=margins.justified)
-    if _hangs(lines, _HANGING_LINES):
+    if hangs(lines, _HANGING_LINES):
         hanging = replace(plain, block=frame * 1000, hanging=True)
         return [Placed(line, hanging) for line in lines]
     runs = list(_runs(lines, margins, measures, settings))
     indented = [run for run in runs if run[0].x0 - margins.left > settings.indent_points]
     # What one run shows to be the left edge of a block holds for its neighbours at that place.
-    lefts = [left for run in indented if (left := _block_left(run)) is not None]
+    lefts = [left for run in indented if (left := block_left(run)) is not None]
     found: list[Placed] = []
     for number, run in enumerate(runs):
         left = min(line.x0 for line in run)
-        in_block = any(abs(left - each) < _SAME_PLACE for each in lefts) and not (
-            number + 1 < len(runs) and _opens(run, runs[number + 1], margins, measures)
+        in_block = any(abs(left - each) < SAME_PLACE for each in lefts) and not (
+            number + 1 < len(runs) and opens(run, runs[number + 1], margins, measures)
         )
         shape = plain
-        if run in indented and (in_block or _hangs(run, 1)):
-            verse = _is_verse(run, margins)
-            peers = [line for each in indented for line in each if line.x0 >= left - _SAME_PLACE]
+        by_hand = is_set_by_hand(run, margins, measures)
+        if run in indented and (in_block or by_hand or hangs(run, 1)):
+            verse = by_hand or is_verse(run, margins)
+            peers = [line for each in indented for line in each if line.x0 >= left - SAME_PLACE]
             shape = replace(
                 plain,
                 left=left,
                 offset=left - margins.left,
                 right=max(line.x1 for line in (run if verse else peers)),
                 block=frame * 1000 + number,
-                kind=_block_kind(run, verse, margins, measures, settings),
+                kind=block_kind(run, verse, margins, measures, settings),
                 verse=verse,
-                hanging=not in_block,
+                hanging=not (in_block or by_hand),
             )
         found.extend(Placed(line, shape) for line in run)
     return found
@@ -118,68 +126,6 @@ def _runs(
         run.append(line)
     if run:
         yield run
-
-
-def _opens(
-    run: Sequence[Line], below: Sequence[Line], margins: Margins, measures: Measures
-) -> bool:
-    """Tell whether one indented full line only opens the paragraph that goes on at the margin."""
-    line, rest = run[-1], below[0]
-    return (
-        len(run) == 1
-        and line.x1 > margins.right - 0.03 * margins.width
-        and not SENTENCE_END.search(line.text)
-        and abs(rest.x0 - margins.left) < _SAME_PLACE
-        and line.y - rest.y < _SLIGHT_GAP * measures.leading
-        and abs(line.size - rest.size) < 0.03 * measures.size
-    )
-
-
-def _block_left(run: Sequence[Line]) -> float | None:
-    """Return the left edge of a block that is indented as a whole, or None.
-
-    A series of one-line paragraphs, or of a list's lines, is indented too, but each of its lines
-    ends a sentence or a part of one.
-    """
-    left = min(line.x0 for line in run)
-    at_left = [abs(line.x0 - left) < _SAME_PLACE for line in run]
-    for n, line in enumerate(run[:-1]):
-        if at_left[n + 1] and not _LIST_END.search(line.text):
-            return left
-    return None
-
-
-def _hangs(lines: Sequence[Line], least: int) -> bool:
-    """Tell whether at least `least` first lines stand out to the left of their own rest."""
-    left = min(line.x0 for line in lines)
-    at_left = [abs(line.x0 - left) < _SAME_PLACE for line in lines]
-    open_ends = [
-        at_left[n + 1]
-        for n, line in enumerate(lines[:-1])
-        if at_left[n] and not SENTENCE_END.search(line.text)
-    ]
-    rests = open_ends.count(False)
-    return at_left[0] and rests >= least and open_ends.count(True) <= 0.2 * rests
-
-
-def _is_verse(run: Sequence[Line], margins: Margins) -> bool:
-    upper = sum(1 for line in run if _OPENS_UPPER.match(line.text))
-    reach = max(line.x1 for line in run)
-    return (
-        len(run) > 1 and upper >= 0.75 * len(run) and reach < margins.right - 0.12 * margins.width
-    )
-
-
-def _block_kind(
-    run: Sequence[Line],
-    verse: bool,
-    margins: Margins,
-    measures: Measures,
-    settings: ExtractSettings,
-) -> BlockKind:
-    both = max(line.x1 for line in run) <= margins.right - settings.indent_points
-    small = max(line.size for line in run) < 0.97 * measures.size
-    return "quote" if verse or both or small else "paragraph"
 
 
 def paragraphs(
@@ -217,7 +163,7 @@ def _starts(
     if gap > settings.gap_ratio * measures.leading:
         return not (last.shape.verse and line.shape.verse and last.shape.block == line.shape.block)
     if line.shape.hanging and last.shape.block == line.shape.block:
-        return line.line.x0 < last.line.x0 - _SAME_PLACE
+        return line.line.x0 < last.line.x0 - SAME_PLACE
     if last.shape.block != line.shape.block:
         # A hanging indent goes on below an unfinished line that fills its measure.
         hanging = line.shape.block is not None and last.shape.block is None and not ended
@@ -228,12 +174,12 @@ def _starts(
         return True
     if line.indent > settings.indent_points or _to_the_right(last):
         return True
-    upper = bool(_OPENS_UPPER.match(line.line.text))
+    upper = bool(OPENS_UPPER.match(line.line.text))
     if len(run) == 1 and upper and last.shape.justified and last.short > _FORCED:
         # A salutation ends no sentence, and leaves most of its line empty.
         return ended or bool(_SALUTES.search(last.line.text))
     # In a typeset book even a slight extra distance means something.
-    parted = measures.even and gap > _SLIGHT_GAP * measures.leading
+    parted = measures.even and gap > SLIGHT_GAP * measures.leading
     return ended and (_ends_early(last) or parted) and upper
 
 
@@ -242,13 +188,13 @@ def _starts_after_break(last: Placed, line: Placed, ended: bool, settings: Extra
     if last.shape.kind != line.shape.kind:
         # One line at the foot does not show that it opens the block that goes on overleaf.
         apart = abs(last.shape.offset + last.indent - line.shape.offset - line.indent)
-        return ended or (line.shape.kind == "quote" and apart > _SAME_PLACE)
+        return ended or (line.shape.kind == "quote" and apart > SAME_PLACE)
     if line.shape.kind == "quote" and ended and line.line.text[0] in _OPENING_QUOTES:
         return True
     indented = line.indent > settings.indent_points
     if indented and (ended or last.short > 0.25):
         return True
-    return ended and _ends_early(last) and bool(_OPENS_UPPER.match(line.line.text))
+    return ended and _ends_early(last) and bool(OPENS_UPPER.match(line.line.text))
 
 
 def _ends_early(last: Placed) -> bool:

@@ -15,6 +15,7 @@ from extractors.pdf.layout import Frame, Kinds, Margins, Measures, margins_of
 from extractors.pdf.lines import Line
 from extractors.pdf.notes import labels_of, without_marks
 from extractors.pdf.paragraphs import Placed, paragraphs, placed
+from extractors.pdf.shapes import rows_of
 from extractors.repair import joined, tidy
 from extractors.settings import ExtractSettings
 
@@ -74,9 +75,11 @@ def _breaks(
     found: Iterable[Heading], body: Sequence[Line], places: dict[Line, tuple[int, int]]
 ) -> dict[Line, Unit]:
     """Return the headings and ornaments that end the flow of text, by their first line."""
+    # The ditto mark in a row of a table is no ornament.
+    alone = [row[0] for row in rows_of(body) if len(row) == 1]
     breaks = {
         line: Unit(place=places[line], kind="boilerplate", lines=(line,))
-        for line in body
+        for line in alone
         if is_ornament(line)
     }
     for heading in found:
@@ -160,7 +163,7 @@ def drafts(
             chapter = chapter_name([tidy(line.text) for line in unit.lines]) or chapter
         cleaned = [_unmarked(line, unit.kind, labels) for line in unit.lines]
         rows = unit.verse or unit.kind in ("contents", "boilerplate")
-        text = "\n".join(tidy(line) for line in cleaned) if rows else joined(cleaned, words)
+        text = _by_rows(unit.lines, cleaned) if rows else joined(cleaned, words)
         yield Draft(
             kind=unit.kind,
             text=text,
@@ -171,6 +174,12 @@ def drafts(
         )
     for rest in range(page, max(notes_of, default=0) + 1):
         yield from _note_drafts(notes_of[rest], chapter, words, printed)
+
+
+def _by_rows(lines: Sequence[Line], cleaned: Sequence[str]) -> str:
+    """Return the lines as they are set, the cells of one row beside each other."""
+    texts = iter(cleaned)
+    return "\n".join(" ".join(tidy(next(texts)) for _ in row) for row in rows_of(lines))
 
 
 def _unmarked(line: Line, kind: BlockKind, labels: dict[int, set[str]]) -> str:
