@@ -43,6 +43,8 @@ _FRENCH_TAIL = re.compile(
     "je|tu|il|ils|elle|elles|on|nous|vous|ce|ci|là|moi|toi|le|la|les|lui|leur|y|en|même|mêmes|être"
     "|t|dire|dessus|dessous|delà|devant|dedans|dehors"
 )
+_ELISION = re.compile(r"^(?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu)['’]")
+_FRENCH_HALF = 4
 _LAST_CHARS = 60
 _ENDINGS = ("s", "es", "d", "ed", "ing", "ly", "er", "ers", "or", "’s", "'s")
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
@@ -99,32 +101,43 @@ def _join(text: str, line: str, words: Counter[str]) -> str:
 
 def _keeps_hyphen(left: str, head: re.Match[str], words: Counter[str]) -> bool:
     """Tell whether the document writes left-right with its hyphen, by its own vocabulary."""
-    named = head[1][0].isupper() and not left.isupper()
-    left, right, compound = left.casefold(), head[1].casefold(), head[0].casefold()
-    if left[-1].isdigit() or right[0].isdigit():
+    small, capitals = left.casefold(), left.isupper() and head[1].isupper()
+    # A figure, or a capital inside a word: 1838-9, Jean-Baptiste, Schwarz-Weiß, but McDonald.
+    if left[-1].isdigit() or head[1][0].isdigit():
         return True
-    plain, hyphened = words[left + right], words[f"{left}-{right}"]
+    if head[1][0].isupper() and not capitals and small not in ("mc", "mac"):
+        return True
+    right, compound = head[1].casefold(), head[0].casefold()
+    plain, hyphened = words[small + right], words[f"{small}-{right}"]
     if compound != right:
         # something-which-you- | do-not: a chain goes on over the line's end.
-        if "-" in left:
+        if "-" in small:
             return True
-        plain += words[left + compound]
-        hyphened += words[f"{left}-{compound}"]
+        plain += words[small + compound]
+        hyphened += words[f"{small}-{compound}"]
     if plain or hyphened:
         return hyphened > plain
-    # A capital inside a word: Jean-Baptiste, Schwarz-Weiß.
-    if named:
-        return True
-    last = left.rsplit("-", 1)[-1]
-    french = words["les"] > words["the"]
-    if french and _FRENCH_TAIL.fullmatch(right) and (words[last] or last == "t"):
-        return True
+    last = small.rsplit("-", 1)[-1]
+    # Which of the two articles is commoner tells the language.
+    if words["les"] > words["the"]:
+        return _keeps_in_french(_ELISION.sub("", last), right, words)
     if last == "self" and len(right) > 3:
         return True
     if last.endswith(("ing", "ed")) and len(last) > 5 and _known(right, words):
         return True
     if _LEADING.fullmatch(last) or _TRAILING.fullmatch(right) or min(len(last), len(right)) < 3:
         return False
+    return _two_words(last, right, words)
+
+
+def _keeps_in_french(last: str, right: str, words: Counter[str]) -> bool:
+    if _FRENCH_TAIL.fullmatch(right) and (words[last] or last == "t"):
+        return True
+    # Shorter halves are syllables that happen to be words: des-sous.
+    return min(len(last), len(right)) >= _FRENCH_HALF and _two_words(last, right, words)
+
+
+def _two_words(last: str, right: str, words: Counter[str]) -> bool:
     return _known(last, words) and _known(right, words) and not _known(last + right, words)
 
 
