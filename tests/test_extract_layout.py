@@ -216,3 +216,14 @@ def test_prose_that_repeats_itself_is_no_running_head(tmp_path: Path) -> None:
     rows = rows_of(draw(tmp_path / "formula.pdf", pages))
     assert texts(rows, "running_head") == []
     assert texts(rows, "paragraph") == texts_set
+
+
+def test_text_goes_on_around_a_picture_and_its_caption(tmp_path: Path) -> None:
+    lines = paragraph(prose("weir", 6))
+    cut = next(n for n, line in enumerate(lines) if n > 2 and lines[n + 1].text[0].islower())
+    caption = Set("Plate 3. The weir before the flood, from the mill.", 20, 9, 110)
+    below = [lines[cut + 1]._replace(gap=40), *lines[cut + 2 :]]
+    pages = [[*paragraph(prose("mill", 6)), *lines[: cut + 1], caption, *below]]
+    rows = rows_of(draw(tmp_path / "plate.pdf", pages))
+    assert texts(rows, "caption") == [caption.text]
+    assert texts(rows, "paragraph") == [prose("mill", 6), prose("weir", 6)]

@@ -26,6 +26,7 @@ from extractors.settings import ExtractSettings
 _OPENING_QUOTES = '"“”«„'
 # A line that leaves this share empty was ended by hand; one set to the right starts so far in.
 _FORCED = 0.3
+_NEARLY = 0.05
 _SALUTES = re.compile(r"[,:;—–]$")
 # A frame with fewer lines that hang is not taken as a list with hanging indents.
 _HANGING_LINES = 4
@@ -161,7 +162,7 @@ def _starts(
     if gap < 0.4 * measures.size and line.line.x0 > last.line.x0:
         return False
     if gap > settings.gap_ratio * measures.leading:
-        return not (last.shape.verse and line.shape.verse and last.shape.block == line.shape.block)
+        return not _goes_on_below(last, line, ended, settings)
     if line.shape.hanging and last.shape.block == line.shape.block:
         return line.line.x0 < last.line.x0 - SAME_PLACE
     if last.shape.block != line.shape.block:
@@ -181,6 +182,17 @@ def _starts(
     # In a typeset book even a slight extra distance means something.
     parted = measures.even and gap > SLIGHT_GAP * measures.leading
     return ended and (_ends_early(last) or parted) and upper
+
+
+def _goes_on_below(last: Placed, line: Placed, ended: bool, settings: ExtractSettings) -> bool:
+    """Tell whether verse goes on after a space, or a full unfinished line below a picture."""
+    if line.shape.verse:
+        return last.shape.verse and last.shape.block == line.shape.block
+    if ended or last.indent > settings.indent_points or not line.line.text[0].islower():
+        return False
+    flush = max(abs(last.short), line.indent / settings.indent_points) < _NEARLY
+    same = last.shape.block == line.shape.block and abs(last.line.size - line.line.size) < _NEARLY
+    return flush and same
 
 
 def _starts_after_break(last: Placed, line: Placed, ended: bool, settings: ExtractSettings) -> bool:

@@ -131,14 +131,39 @@ def _flowed(
     measures: Measures,
     settings: ExtractSettings,
 ) -> Iterator[Unit]:
-    for run in paragraphs(flow, measures, settings):
-        first = run[0].line
+    captions, text = _parted(flow, measures)
+    for lines in captions:
+        yield Unit(place=places[lines[0]], kind="caption", lines=tuple(lines))
+    for run in paragraphs(text, measures, settings):
         yield Unit(
-            place=places[first],
-            kind="caption" if is_caption(first, measures) else run[-1].shape.kind,
+            place=places[run[0].line],
+            kind=run[-1].shape.kind,
             lines=tuple(each.line for each in run),
             verse=run[0].shape.verse,
         )
+
+
+def _parted(flow: Sequence[Placed], measures: Measures) -> tuple[list[list[Line]], list[Placed]]:
+    """Return the captions in a flow, and the rest, which goes on around them."""
+    captions: list[list[Line]] = []
+    text: list[Placed] = []
+    last: Line | None = None
+    for each in flow:
+        line = each.line
+        if is_caption(line, measures):
+            captions.append([])
+        elif last is None or not _same_caption(last, line):
+            last = None
+            text.append(each)
+            continue
+        captions[-1].append(line)
+        last = line
+    return captions, text
+
+
+def _same_caption(last: Line, line: Line) -> bool:
+    alike = abs(last.size - line.size) < 0.02 * line.size and last.page == line.page
+    return alike and -0.5 * line.size < last.y - line.y < 1.6 * line.size
 
 
 def drafts(
