@@ -6,7 +6,6 @@ once, in the table `exchanges`; the views `passages`, `questions` and `pairs` sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -68,20 +67,6 @@ class Taken:
         return sum(n for _, n, _ in self.faults)
 
 
-class _Stream:
-    """Hands batches to DuckDB and keeps an error of ours, which would lose its kind on the way."""
-
-    def __init__(self, batches: ExchangeBatches) -> None:
-        self.batches = batches
-        self.error: Exception | None = None
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        try:
-            yield from self.batches
-        except Exception as error:  # noqa: BLE001 - it is raised again by `take`
-            self.error = error
-
-
 def take(
     tx: Transaction, source: Source, document_id: str, batches: ExchangeBatches, now: datetime
 ) -> Taken:
@@ -92,8 +77,12 @@ def take(
     """
     import pyarrow as pa
 
-    stream = _Stream(batches)
-    reader = pa.RecordBatchReader.from_batches(arrow_schema(), iter(stream))
+    from data.batches import Ahead, keyed
+
+    stream = Ahead(keyed(batches, source.id))
+    schema = arrow_schema().append(pa.field("id", pa.string()))
+    schema = schema.append(pa.field("n_words", pa.int32()))
+    reader = pa.RecordBatchReader.from_batches(schema, iter(stream))
     values = {"source": source.id, "document": document_id, "now": now}
     tx.insert_arrow(reader, statement("exchanges_insert"), values)
     if stream.error is not None:
@@ -136,37 +125,3 @@ def judge(tx: Transaction, now: datetime) -> None:
     holds several exchanges; the pairs of the persona's own texts win over any of them.
     """
     tx.run("exchanges_judge", {"now": now})
-
-
-def masked(batches: ExchangeBatches, mask: Masker, candidate: str) -> Iterator[pa.RecordBatch]:
-    """Yield the batches with `mask` applied to what matches the regular expression `candidate`.
-
-    `mask` returns the text and how often it replaced what; RE2 looks through a batch at once, so
-    that only the few texts that may hold personal data are seen by Python.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    for batch in batches:
-        columns = {name: batch.column(name) for name in batch.schema.names}
-        for name in ("system", "question", "answer"):
-            found = pc.indices_nonzero(pc.match_substring_regex(columns[name], candidate))
-            changed: dict[int, tuple[str, str]] = {}
-            for at in found.to_pylist():
-                text, counts = mask(columns[name][at].as_py())
-                if counts:
-                    told = (f"masked_{k.replace('-', '')}:{n}" for k, n in counts.items())
-                    changed[at] = text, " ".join(told)
-            if changed:
-                texts, notes = columns[name].to_pylist(), columns["notes"].to_pylist()
-                for at, (text, marks) in changed.items():
-                    texts[at] = text
-                    notes[at] = f"{notes[at]} {marks}" if notes[at] else marks
-                columns |= {
-                    name: pa.array(texts, pa.string()),
-                    "notes": pa.array(notes, pa.string()),
-                }
-        yield pa.RecordBatch.from_pydict(columns, schema=batch.schema)
-
-
-Masker = Callable[[str], tuple[str, "dict[str, int]"]]

@@ -116,13 +116,14 @@ class Transaction:
     ) -> None:
         """Run a statement that reads `incoming`, the batches of `reader`, as they come."""
         self.connection.register("incoming", reader)
-        # Keeping the order of a million rows costs memory, and each row carries its number.
-        self.connection.execute("SET preserve_insertion_order = false")
+        # Another thread makes the batches meanwhile. Two that write leave their last rows in
+        # pieces, which are written again when the file is closed.
+        self.connection.execute("SET threads = 1")
         try:
             chosen = {key: value for key, value in values.items() if f"${key}" in sql}
             self.connection.execute(sql, chosen)
         finally:
-            self.connection.execute("SET preserve_insertion_order = true")
+            self.connection.execute("RESET threads")
             self.connection.unregister("incoming")
 
 

@@ -190,10 +190,10 @@ def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str) -> 
     (document,) = rows.documents
     batches = rows.exchanges or ()
     if context.recipe.passages.mask_personal:
+        from data.batches import masked
+
         lang = document.lang or "en"
-        batches = exchanges.masked(
-            batches, lambda text: personal.mask(text, lang), personal.candidate(lang)
-        )
+        batches = masked(batches, lambda text: personal.mask(text, lang), personal.candidate(lang))
     source = with_rights(source, (), context.recipe.sources.ledger)
     with context.timed() as seconds, context.workspace.store.writing() as tx:
         _forget_extracted(tx, source.id)

@@ -1,12 +1,8 @@
 -- $source, $document: their ids. `incoming` holds the batches of data/exchanges.py.
--- An id hangs on the content of the exchange, or on its conversation's and the place in it.
 -- Score: a person or the dataset's maker wrote the question, so only the length and the end of the
 -- answer and the length of the question speak against it (weights: QUALITY.md's soft score).
 INSERT INTO exchanges BY NAME
-SELECT CASE WHEN fault IS NOT NULL THEN left(md5(concat_ws(chr(31), $source, 'row', source_row)), 16)
-            WHEN thread IS NOT NULL THEN left(md5(concat_ws(chr(31), $source, thread, ord)), 16)
-            ELSE left(md5(concat_ws(chr(31), $source, system, question, answer)), 16) END AS id,
-       $source AS source_id, $document AS document_id, source_row, ord,
+SELECT id, $source AS source_id, $document AS document_id, source_row, ord,
        CASE WHEN thread IS NOT NULL THEN left(md5(concat_ws(chr(31), $source, thread)), 16) END
            AS thread_id,
        nullif(system, '') AS system, question, answer, n_words,
@@ -23,9 +19,9 @@ SELECT CASE WHEN fault IS NOT NULL THEN left(md5(concat_ws(chr(31), $source, 'ro
            CASE WHEN has_invisible(answer) OR has_invisible(question)
                 THEN 'flag_invisible:1' END), '') AS notes
 FROM (
-    SELECT *,
-           -- Words as data/text.py counts them: a Han, kana or Hangul character is one of its own.
-           CASE WHEN strlen(answer) = length(answer) THEN len(string_split(answer, ' '))
+    SELECT * EXCLUDE (n_words),
+           -- A Han, kana or Hangul character is a word of its own, as data/text.py counts.
+           CASE WHEN n_words IS NOT NULL THEN n_words
                 ELSE len(regexp_extract_all(answer,
                     '[\x{3040}-\x{30ff}\x{3400}-\x{4dbf}\x{4e00}-\x{9fff}\x{f900}-\x{faff}\x{ac00}-\x{d7af}]|[\pL\pN]+(?:[''’\-][\pL\pN]+)*'))
            END AS n_words

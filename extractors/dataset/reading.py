@@ -28,6 +28,14 @@ class BadRow(ValueError):
 class Chunk(Protocol):
     """Some rows of a source in order."""
 
+    @property
+    def first(self) -> int:
+        """Return the number of the first row or line."""
+
+    @property
+    def size(self) -> int:
+        """Return the number of rows or lines."""
+
     def numbers(self) -> Sequence[int]:
         """Return the rows' numbers in the file: lines of JSON lines, else places; from 1."""
 
@@ -44,6 +52,11 @@ class Listed:
 
     first: int
     values: Sequence[object]
+
+    @property
+    def size(self) -> int:
+        """Return the number of rows."""
+        return len(self.values)
 
     def numbers(self) -> Sequence[int]:
         """Count on from the first."""
@@ -64,6 +77,11 @@ class Columnar:
 
     first: int
     batch: pa.Table
+
+    @property
+    def size(self) -> int:
+        """Return the number of rows."""
+        return int(self.batch.num_rows)
 
     def numbers(self) -> Sequence[int]:
         """Count on from the first."""
@@ -101,7 +119,7 @@ class Lines:
     def __init__(self, first: int, block: bytes) -> None:
         self.first = first
         self.block = block
-        self.count = block.count(b"\n") + (not block.endswith(b"\n"))
+        self.size = block.count(b"\n") + (not block.endswith(b"\n"))
         self._split: list[tuple[int, bytes]] | None = None
 
     def _lines(self) -> list[tuple[int, bytes]]:
@@ -139,7 +157,7 @@ class Lines:
             table.validate(full=True)  # that all of it is UTF-8
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             return None
-        return table if table.num_rows == self.count else None
+        return table if table.num_rows == self.size else None
 
 
 def chunks(path: Path) -> Iterator[Chunk]:
@@ -177,7 +195,7 @@ def _lines(path: Path) -> Iterator[Chunk]:
                 continue
             chunk = Lines(first, rest + block[:cut])
             rest = block[cut:]
-            first += chunk.count
+            first += chunk.size
             yield chunk
     if rest.strip():
         yield Lines(first, rest)
@@ -216,8 +234,11 @@ def unwrapped(whole: object) -> Sequence[object]:
 def _columnar(batches: Iterator[pa.RecordBatch]) -> Iterator[Chunk]:
     first = 1
     for batch in batches:
-        yield Columnar(first, pa.Table.from_batches([batch]))
-        first += batch.num_rows
+        table = pa.Table.from_batches([batch])
+        for start in range(0, table.num_rows, _BATCH_ROWS):
+            chunk = Columnar(first, table.slice(start, _BATCH_ROWS))
+            first += chunk.size
+            yield chunk
 
 
 def _batches(path: Path, suffix: str) -> Iterator[pa.RecordBatch]:
