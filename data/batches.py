@@ -21,9 +21,10 @@ Masker = Callable[[str], tuple[str, "dict[str, int]"]]
 _UNIT = "\x1f"
 # UTF-8's first bytes of U+3000 to U+DFFF, where Han, kana and Hangul stand.
 _HAN_FIRST, _HAN_LAST = 0xE3, 0xED
-# A number that is anybody's has six digits at least, and few marks between any two of them.
+# A number that is anybody's has six digits at least, with four marks at most between two of them,
+# as phonenumbers has it, too.
 _LEAST_DIGITS = 6
-_REACH_BYTES = 25
+_REACH_BYTES = 5
 
 
 class Ahead:
@@ -156,8 +157,11 @@ def _suspects(texts: Any) -> Any:  # noqa: ANN401 - an Arrow array in, one of Nu
     """Return the places of the texts with an @ or with digits enough near each other."""
     offsets, letters = letters_of(texts)
     digits = np.flatnonzero((letters - np.uint8(ord("0"))) < 10)
-    most = 1 - _LEAST_DIGITS
-    near = digits[:most][digits[-most:] - digits[:most] <= _REACH_BYTES]
+    # A run begins where the digit before is farther off, or in another text.
+    owners = np.searchsorted(offsets, digits, side="right")
+    apart = np.diff(digits, prepend=-_REACH_BYTES - 1) > _REACH_BYTES
+    first = np.flatnonzero(apart | (np.diff(owners, prepend=0) > 0))
+    near = digits[first[np.diff(first, append=digits.size) >= _LEAST_DIGITS]]
     marks = np.flatnonzero(letters == ord("@"))
     at = np.searchsorted(offsets, np.concatenate([near, marks]), side="right") - 1
     return np.unique(at)

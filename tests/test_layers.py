@@ -20,6 +20,7 @@ ARROWS = {
 }
 ONLY = {
     "duckdb": {"data"},
+    "xxhash": {"data"},
     "pdfminer": {"extractors"},
     "pypdfium2_raw": {"extractors"},
     "lxml": {"extractors"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,21 +185,23 @@ def chunks(path: Path) -> Iterator[Chunk]:
 
 
 def _lines(path: Path) -> Iterator[Chunk]:
-    first, rest = 1, b""
+    first, most = 1, _BLOCK_BYTES
     with path.open("rb", buffering=0) as file:
         if file.read(3) != b"\xef\xbb\xbf":
             file.seek(0)
-        while block := file.read(_BLOCK_BYTES):
+        while block := file.read(most):
             cut = block.rfind(b"\n") + 1
-            if not cut:
-                rest += block
+            if not cut and len(block) == most:
+                file.seek(-len(block), os.SEEK_CUR)
+                most *= 2  # one line is longer than a block
                 continue
-            chunk = Lines(first, rest + block[:cut])
-            rest = block[cut:]
-            first += chunk.size
+            if cut and cut < len(block):
+                # Read again with its end: to join blocks would copy all of them.
+                file.seek(cut - len(block), os.SEEK_CUR)
+                block = block[:cut]
+            chunk = Lines(first, block)
+            first, most = first + chunk.size, _BLOCK_BYTES
             yield chunk
-    if rest.strip():
-        yield Lines(first, rest)
 
 
 def _json(path: Path) -> Iterator[Chunk]:
