@@ -262,5 +262,7 @@ def _unfit(
                 reason=reason,
                 score=float(run.size),
                 created_at=now,
-                next_step="lower passages.min_words in the recipe to keep it",
+                next_step="lower passages.min_words in the recipe to keep it"
+                if complete
+                else "nothing, if it is a heading, a list or a table; else report the page",
             )

@@ -111,14 +111,20 @@ def _about_files(path: Path) -> bool:
 
 
 def left_out(pointers: Sequence[str]) -> list[Path]:
-    """Return the files such as README.md that folders hold and that are not taken as sources."""
+    """Return the files in folders that are not taken: README.md and its like, other formats."""
     folders = [folder for pointer in pointers if (folder := _at_home(pointer)).is_dir()]
     return [
         path
         for folder in folders
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and _about_files(path) and not _in_workspace(path)
+        if _is_left_out(path, folder) and not _in_workspace(path)
     ]
+
+
+def _is_left_out(path: Path, folder: Path) -> bool:
+    if path.is_dir() or any(part.startswith(".") for part in path.relative_to(folder).parts):
+        return False
+    return not path.is_file() or _about_files(path) or path.suffix.lower() not in SUFFIXES
 
 
 def _at_home(pointer: str) -> Path:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from flows.context import Context
 
 Sources = Annotated[
-    list[str] | None, typer.Argument(metavar="SOURCE...", help="Files, folders or globs.")
+    list[str] | None,
+    typer.Argument(metavar="SOURCE...", help="Files, folders, globs, feeds or hf:// ids."),
 ]
 
 

@@ -66,7 +66,8 @@ def look(
         typer.Argument(metavar="ID", help="`look why ID`, or `look outline SOURCE`."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("-n", "--limit", min=1, help="Rows at most; 20 unless told.")
+        int | None,
+        typer.Option("-n", "--limit", min=1, help="Rows at most; 20 unless told, all of coverage."),
     ] = None,
     form: FormatOption = TableFormat.table,
     workspace: o.WorkspaceOption = WORKSPACE,

@@ -124,6 +124,22 @@ def latest_dataset(context: Context) -> Dataset | None:
     return found[0] if found else None
 
 
+def refuse_withdrawn(context: Context, dataset_id: str) -> None:
+    """Raise NothingToDo for a dataset that still holds pairs of a source withdrawn since."""
+    titles = context.workspace.store.rows(
+        "SELECT DISTINCT s.title FROM sources s JOIN pairs a ON a.source_id = s.id"
+        " WHERE s.withdrawn_at IS NOT NULL AND a.id IN"
+        " (SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?) ORDER BY ALL",
+        [dataset_id],
+    )
+    if titles:
+        named = ", ".join(str(row["title"]) for row in titles)
+        raise NothingToDo(
+            f"dataset {dataset_id} holds what was withdrawn since: {named}",
+            "compose a new one with `memoirist compose`",
+        )
+
+
 def compose_dataset(context: Context) -> Dataset:
     """Compose the kept pairs into a dataset version and return it, new or as it was."""
     store = context.workspace.store

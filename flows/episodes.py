@@ -47,9 +47,15 @@ def split_episode(
             subject="blocks",
             rule="no_persona",
             keep=False,
-            reason=f"no speaker is {persona.name!r}: {shares}",
+            reason=(
+                f"no speaker is {persona.name!r}: {shares}"
+                if persona.name
+                else f"nobody is named as the persona: {shares}"
+            ),
             created_at=context.now,
-            next_step="name the persona's label with --alias or --speaker and run it again",
+            next_step="name the persona's label with --alias or --speaker and run it again"
+            if persona.name
+            else "name one of them with --persona and run it again",
         )
         for block in blocks
     ]
@@ -65,8 +71,12 @@ def tell_absent(context: Context) -> None:
     )
     for row in found[:_TOLD_EPISODES]:
         context.report.warn(
-            f"{row['title']!r}: {row['reason']}; say who is who with --alias or"
-            f" --speaker 'LABEL={context.recipe.persona.name}'"
+            f"{row['title']!r}: {row['reason']}; "
+            + (
+                f"say who is who with --alias or --speaker 'LABEL={name}'"
+                if (name := context.recipe.persona.name)
+                else "name one of them with --persona"
+            )
         )
     if len(found) > _TOLD_EPISODES:
         more = len(found) - _TOLD_EPISODES

@@ -49,10 +49,11 @@ def extract_sources(
         raise failures[asked[0]]
     for told in dict.fromkeys(map(str, [*failures.values(), *refused.values()])):
         context.report.warn(told)
-    if notes := [path.name for path in left_out(pointers)]:
-        context.report.warn(
-            f"{', '.join(sorted(set(notes)))} in the folders given are about the files there and"
-            " left out; name one to take it in"
+    if names := sorted({printable(Path(path.name)) for path in left_out(pointers)}):
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        context.report.note(
+            f"{', '.join(names[:8])}{more} in the folders given are left out: about the files"
+            " there, or of no known format; name one to take it in"
         )
     warn_of_obstacles(context)
     if "extract" not in context.changed:
@@ -204,7 +205,7 @@ def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str) -> 
     context.count("extract", taken.exchanges)
     told = f"{rows.told}; {_count(taken.rows, 'row')}, {_count(taken.exchanges, 'exchange')}"
     if taken.refused:
-        rules = ", ".join(f"{n:,} {rule}" for rule, n, _ in taken.faults[:5])
+        rules = ", ".join(f"{n:,} {rule}" for rule, n, _ in taken.faults)
         told += f"; {_count(taken.refused, 'row')} refused ({rules})"
     context.report.step("extract", f"{Path(source.location).name}: {told}", seconds())
     if taken.faults:
@@ -217,7 +218,7 @@ def _describe(rows: Rows) -> str:
     pages = max((block.page_last or block.page or 0 for block in rows.blocks), default=0)
     unit = f"{pages} pages" if pages else _count(len(rows.documents), "document")
     n_lost = sum(not verdict.keep for verdict in rows.verdicts)
-    lost = f"; {_count(n_lost, 'row')} refused" if n_lost else ""
+    lost = f"; {_count(n_lost, 'page' if pages else 'row')} set aside" if n_lost else ""
     schema = f"{rows.told}; " if rows.told else ""
     return f"{schema}{unit}, {_count(len(rows.blocks), 'block')} ({told}){lost}"
 

@@ -108,12 +108,20 @@ def show(store: Store, what: str, subject: str | None, limit: int | None, form: 
         print_rows(_outline(store, subject, limit), form)
     elif what in names:
         sql = _ORDER.get(what, f"SELECT * FROM {what}")
-        print_rows(store.fetch(f"SELECT * FROM ({sql}) LIMIT {limit or 20}"), form)
+        _some(store, sql, limit or (2_000 if what == "coverage" else 20), form)
     else:
         raise QueryError(
             f"there is nothing to look at by the name {what!r}",
             f"choose tables, why ID, or one of {', '.join(names)}",
         )
+
+
+def _some(store: Store, sql: str, limit: int, form: str) -> None:
+    """Print the first rows, and say on stderr when there are more."""
+    print_rows(store.fetch(f"SELECT * FROM ({sql}) LIMIT {limit}"), form)
+    total = store.fetch(f"SELECT count(*) FROM ({sql})").rows[0][0]
+    if total > limit:
+        sys.stderr.write(f"{limit:,} of {total:,} rows; `-n {total}` shows all\n")
 
 
 def _outline(store: Store, named: str | None, limit: int | None) -> Fetched:
@@ -148,7 +156,7 @@ def _lineage(store: Store, subject: str | None) -> Fetched:
 def export_dataset(context: Context, output: Path, form: str, split: str | None) -> str:
     """Write the newest dataset, or one split of it, and tell how much that was."""
     from data.export import export
-    from flows.curating import latest_dataset
+    from flows.curating import latest_dataset, refuse_withdrawn
 
     if output.is_dir():
         raise QueryError(f"{str(output)!r} is a folder", "name a file, such as -o train.jsonl")
@@ -161,5 +169,6 @@ def export_dataset(context: Context, output: Path, form: str, split: str | None)
     )
     if not rows:
         raise NothingToDo(f"no conversation has the split {split!r}", "use train or test")
+    refuse_withdrawn(context, dataset.id)
     lines = export(rows, cast("Format", form), output)
     return f"{lines:,} lines of dataset {dataset.id} written to {output}"

@@ -27,6 +27,7 @@ def split_documents(context: Context) -> None:
         lang = persona_language(context)
         for source in sources:
             _gate_source(context, source, lang)
+            _warn_all_dropped(context, source, lang)
         _drop_duplicates(context)
     warn_unmatched(context, sources)
     if "split" in context.changed:
@@ -187,6 +188,27 @@ def _gate_source(context: Context, source: Source, lang: str) -> None:
         replace_verdicts(tx, verdicts, "gate", [source.id], lambda _: source.id)
         tx.upsert([Done(subject_id=source.id, step="gate", fingerprint=mark)])
     context.count("split", len(mine))
+
+
+def _warn_all_dropped(context: Context, source: Source, lang: str) -> None:
+    """Say that the gates have left nothing of a source, by which rule, and what can be done."""
+    if "split" not in context.changed or source.kind == "dataset":
+        return
+    found = context.workspace.store.rows(
+        "SELECT v.rule, count(*) AS n, any_value(v.next_step) AS next_step FROM cut_passages p"
+        " LEFT JOIN verdicts v ON v.subject = 'passages' AND v.subject_id = p.id AND NOT v.keep"
+        " WHERE p.source_id = ? GROUP BY v.rule ORDER BY n DESC",
+        [source.id],
+    )
+    if found and all(row["rule"] for row in found):
+        rule, step = found[0]["rule"], found[0]["next_step"]
+        if rule == "language":
+            step = f"the persona's language was found to be {lang!r}: name another with --lang"
+        context.report.warn(
+            f"{source.title or source.location!r}: none of its"
+            f" {sum(row['n'] for row in found):,} passages passes the gates,"
+            f" {found[0]['n']:,} by {rule!r}; {step}"
+        )
 
 
 def _drop_duplicates(context: Context) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from data.errors import MemoiristError, NothingToDo
 from data.nouns import Conversation, Dataset, Metric, Model, Run, Verdict, content_id
 from flows.context import Context
-from flows.curating import latest_dataset
+from flows.curating import latest_dataset, refuse_withdrawn
 
 if TYPE_CHECKING:
     from train.base import PreparedBase
@@ -26,6 +26,7 @@ def train_model(context: Context) -> Run:
     before = context.workspace.store.nouns(Run, "id = ?", run_id)
     if before and before[0].status != "training" and _weights(context, run_id).exists():
         return before[0]
+    refuse_withdrawn(context, dataset.id)
     from train.launch import train
 
     settings = context.recipe.train

@@ -15,7 +15,7 @@ from reportlab.pdfgen.canvas import Canvas
 from data.samples import PERSONA, SOURCES
 from data.store import Store
 from flows.cli import app
-from tests.conftest import Command
+from tests.conftest import Command, run
 
 COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
 MEMOIR, INTERVIEW, EXCHANGES = (str(path) for path in SOURCES)
@@ -260,3 +260,26 @@ def _look_around(memoirist: Command, store: Store) -> None:
     assert all(json.loads(line)["messages"][-1]["role"] == "assistant" for line in lines)
     assert "nothing to look at" in _one_line(memoirist("look", "nowhere"), 1)
     assert "nothing has the id" in _one_line(memoirist("look", "why", "zzz"), 1)
+
+
+def test_a_source_of_another_language_and_a_nameless_persona_are_told(
+    memoirist: Command, tmp_path: Path
+) -> None:
+    told = (
+        "Als ich noch ein Kind war, ging ich jeden Morgen mit meinem Vater hinunter zum Fluss, und"
+        " wir saßen dort, bis die Sonne über den Häusern stand. "
+    )
+    (tmp_path / "b.md").write_text(f"# Der Fluss\n\n{told * 5}\n", "utf-8")
+    done = memoirist("extract", "b.md", "--persona", "Ada", "--lang", "en")
+    assert "none of its 1 passages passes the gates, 1 by 'language'" in done.stderr
+    assert "name another with --lang" in done.stderr
+    (tmp_path / "t.vtt").write_text("WEBVTT\n\n00:01.000 --> 00:09.000\n<v Ann>Yes, I did.\n")
+    done = memoirist("extract", "t.vtt", "-w", "other")
+    assert "nobody is named as the persona" in done.stderr
+    assert "name one of them with --persona" in done.stderr
+
+
+def test_rows_that_are_not_shown_are_counted(built: Path) -> None:
+    done = run(built, "look", "kept", "-n", "2")
+    assert "2 of 156 rows; `-n 156` shows all" in done.stderr
+    assert run(built, "look", "coverage").stderr == ""

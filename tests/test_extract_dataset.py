@@ -106,6 +106,15 @@ def test_every_schema_is_found_and_read(tmp_path: Path, name: str, row: object) 
     assert [each[3:] for each in exchanges(path)] == [QA]
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+def test_the_header_tells_what_parts_the_columns(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"instruction{mark}input{mark}output\nWhy?{mark}{mark}So.\n", "utf-8")
+    told, _ = taken(path)
+    assert told.startswith("schema alpaca: ")
+    assert [each[3:] for each in exchanges(path)] == [QA]
+
+
 def test_the_context_stands_under_the_instruction(tmp_path: Path) -> None:
     rows = [
         {"instruction": "Add.", "input": given, "output": "3", "system": "Be brief."}

@@ -42,11 +42,9 @@ def test_a_folder_leaves_files_about_files_out(folder: Path) -> None:
         (folder / name).write_text("About the files.")
     found = {each.path.name for each in discover([str(folder)])}
     assert found == {"a.txt", "b.vtt", "c.jsonl", "licence-to-fish.txt"}
-    assert [path.name for path in left_out([str(folder)])] == [
-        "LICENSE.txt",
-        "README.md",
-        "CHANGELOG.md",
-    ]
+    left = {path.name for path in left_out([str(folder)])}
+    assert left >= {"LICENSE.txt", "README.md", "CHANGELOG.md", "cover.png"}
+    assert not left & found
     assert [each.path.name for each in discover([str(folder / "README.md")])] == ["README.md"]
 
 

@@ -197,8 +197,16 @@ def test_the_commands(memoirist: Command, tmp_path: Path) -> None:
     assert shown.returncode == 0
     assert "own-work" in shown.stdout
     assert "unknown" not in memoirist("extract").stderr
+    for step in ("ask", "curate", "compose"):
+        assert memoirist(step).returncode == 0
+    assert memoirist("export", "-o", "before.jsonl").returncode == 0
     gone = memoirist("withdraw", "one.md")
     assert gone.returncode == 0, gone.stderr
+    for stale in (("export", "-o", "after.jsonl"), ("train",)):
+        refused = memoirist(*stale)
+        assert refused.returncode == 1
+        assert "holds what was withdrawn since" in refused.stderr
+    assert not (tmp_path / "after.jsonl").exists()
     assert "withdraw --undo" in memoirist("extract").stderr
     assert memoirist("withdraw", "nothing.md").returncode == 1
 

@@ -173,7 +173,7 @@ def chunks(path: Path) -> Iterator[Chunk]:
         elif suffix in {".parquet", ".arrow", ".feather"}:
             yield from _columnar(_batches(path, suffix))
         elif suffix in {".csv", ".tsv"}:
-            yield from _csv(path, "\t" if suffix == ".tsv" else ",")
+            yield from _csv(path)
         else:
             yield from _lines(path)
     except pa.ArrowException as fault:
@@ -262,12 +262,18 @@ def _batches(path: Path, suffix: str) -> Iterator[pa.RecordBatch]:
             yield reader.get_batch(number)
 
 
-def _csv(path: Path, delimiter: str) -> Iterator[Chunk]:
-    """Read CSV by Python's reader, whose row numbers hold where a value has line breaks."""
+def _csv(path: Path) -> Iterator[Chunk]:
+    """Read CSV by Python's reader, whose row numbers hold where a value has line breaks.
+
+    The mark that stands most often in the header parts the columns, whatever the file's name says.
+    """
     import csv
 
     csv.field_size_limit(1 << 28)
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        names = file.readline()
+        delimiter = max(",\t;|", key=names.count)
+        file.seek(0)
         reader = csv.reader(file, delimiter=delimiter)
         header = next(reader, [])
         first, rows = 1, []
