@@ -35,7 +35,9 @@ def store(tmp_path: Path) -> Store:
 
 def environment(**extra: str) -> dict[str, str]:
     """Return this environment without any endpoint, so that no test calls a real one."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "MEMOIRIST_"))}
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "MEMOIRIST_", "HF_"))
+    }
     return {**kept, "COLUMNS": "200", **extra}
 
 
