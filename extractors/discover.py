@@ -13,9 +13,11 @@ from typing import cast
 
 from data.errors import SourceMissing, SourceUnreadable
 from data.nouns import Source, content_id
-from extractors.formats import SUFFIXES, by_name, format_of, load
+from extractors.content import content_of
+from extractors.formats import FORMATS, SUFFIXES, by_name, format_of, load
 
 _WILD = re.compile(r"[*?\[]")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _SHARED_NAME = re.compile(r"^(transcript|captions?|subtitles?|episode|book|index|main)\b", re.I)
 _NOTE_SUFFIXES = {".md", ".markdown", ".txt", ".html", ".htm"}
 _ABOUT = re.compile(
@@ -67,6 +69,12 @@ def _behind(pointer: str) -> list[Found]:
         return [Found(path=Path(pointer), format="dataset", pointer=pointer)]
     if is_url(pointer):
         return []  # a feed: its transcripts are found when it is looked at
+    if scheme := _SCHEME.match(pointer):
+        raise SourceUnreadable(
+            f"{pointer!r} cannot be read: nothing here speaks {scheme[1].lower()}://",
+            "name the file itself, downloaded where it lies elsewhere; https:// names a podcast's"
+            " feed, hf:// a hub dataset",
+        )
     if not pointer.strip():
         raise SourceMissing("an empty name is no source", "name a file, a folder or a pattern")
     path = _at_home(pointer)
@@ -78,8 +86,9 @@ def _behind(pointer: str) -> list[Found]:
         # Path.glob takes no absolute pattern.
         names = glob.glob(str(path), recursive=True)  # noqa: PTH207
         matches = [Path(name) for name in sorted(names)]
-        found = [known(each) for each in matches if each.is_file() and format_of(each)]
-        found = [each for each in found if not _in_workspace(each.path)]
+        ending = path.suffix and not _WILD.search(path.suffix)
+        files = [each for each in matches if each.is_file() and not _in_workspace(each)]
+        found = [_promised(each) for each in files if ending or each.suffix.lower() in SUFFIXES]
         if found:
             return found
         if matches:
@@ -96,8 +105,8 @@ def _in_folder(folder: Path) -> list[Found]:
         for path in folder.rglob("*")
         if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
     )
-    readable = [path for path in files if format_of(path) and not _in_workspace(path)]
-    found = [known(path) for path in readable if not _about_files(path)]
+    files = [path for path in files if path.suffix.lower() in SUFFIXES and not _in_workspace(path)]
+    found = [_promised(path) for path in files if not _about_files(path)]
     if not found:
         raise SourceUnreadable(
             f"the folder {str(folder)!r} holds no readable source", _looked_for()
@@ -143,8 +152,27 @@ def known(path: Path) -> Found:
     """Return a file with its format; raise SourceUnreadable for an unknown one."""
     found = format_of(path)
     if found is None:
-        raise SourceUnreadable(f"no extractor reads the format of {str(path)!r}", _looked_for())
+        raise _unknown(path)
     return Found(path=path, format=found.name)
+
+
+def _promised(path: Path) -> Found:
+    """Return a file as its content says, else as its ending: then reading it says what is wrong."""
+    promised = [each for each in FORMATS if path.suffix.lower() in each.suffixes]
+    if not promised:
+        return known(path)
+    return Found(path=path, format=(format_of(path) or promised[-1]).name)
+
+
+def _unknown(path: Path) -> SourceUnreadable:
+    content = content_of(path)
+    if content is None:
+        return SourceUnreadable(f"no extractor reads the format of {str(path)!r}", _looked_for())
+    step = f"let its name end in {content.suffixes[0]}" if content.suffixes else _looked_for()
+    return SourceUnreadable(
+        f"no extractor reads {str(path)!r}: by its content it is {content.told}",
+        content.next_step or step,
+    )
 
 
 def _looked_for() -> str:
@@ -174,6 +202,8 @@ def read_source(found: Found, added_at: datetime) -> Source:
         ) from fault
     if empty:
         raise SourceUnreadable(f"the file {str(path)!r} is empty", "point at the whole file")
+    if format_of(path) is None:
+        raise _unknown(path)
     known = by_name(found.format)
     title, author = load(known.names)(path) if known.names else (None, None)
     return Source(

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import SourceUnreadable
-from data.nouns import Rows, Source
+from data.nouns import Rows, Source, Verdict
 from extractors.discover import missing
-from extractors.formats import SUFFIXES, Extractor, Progress, by_name, load
+from extractors.formats import SUFFIXES, Extractor, Progress, by_name, load, misnamed
 
 if TYPE_CHECKING:
     from extractors.settings import ExtractSettings
+
+# The rule of the mark on a file that was read by its content, against its ending.
+BY_CONTENT = "read_by_content"
 
 
 def extract(source: Source, settings: ExtractSettings, on_progress: Progress | None = None) -> Rows:
@@ -28,7 +33,7 @@ def extract(source: Source, settings: ExtractSettings, on_progress: Progress | N
             f"give one of these formats: {', '.join(SUFFIXES)}",
         ) from fault
     try:
-        return extractor(source, settings, on_progress)
+        rows = extractor(source, settings, on_progress)
     except FileNotFoundError as fault:
         raise missing(source.location) from fault
     except OSError as fault:
@@ -36,3 +41,24 @@ def extract(source: Source, settings: ExtractSettings, on_progress: Progress | N
             f"the file {source.location!r} cannot be opened ({fault.strerror})",
             "check that it is a file and that you may read it",
         ) from fault
+    told = misnamed(Path(source.location), source.format)
+    return (
+        rows
+        if told is None
+        else replace(rows, verdicts=[*rows.verdicts, _flag(rows, source, told)])
+    )
+
+
+def _flag(rows: Rows, source: Source, told: str) -> Verdict:
+    """Return the mark on what was read by its content."""
+    path = Path(source.location)
+    return Verdict(
+        subject_id=next((each.id for each in rows.documents), source.id),
+        subject="documents",
+        rule=BY_CONTENT,
+        keep=True,
+        reason=f"{path.name} is read as {told}, which its content is"
+        + (f" and its ending {path.suffix} is not" if path.suffix else ""),
+        created_at=datetime.now(UTC),
+        next_step="nothing; name the file after what it is to be rid of this line",
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from data.nouns import Rows, Source, SourceKind
+from extractors.content import content_of
 
 if TYPE_CHECKING:
     from extractors.settings import ExtractSettings
@@ -175,10 +176,24 @@ SUFFIXES = tuple(dict.fromkeys(suffix for each in FORMATS for suffix in each.suf
 
 
 def format_of(path: Path) -> Format | None:
-    """Return the format of a file by its suffix and, where it asks for it, its content."""
+    """Return the format of a file: by its ending, unless its content plainly is another.
+
+    None where the ending is unknown and the content no help, or where nothing reads the content.
+    """
     suffix = path.suffix.lower()
     candidates = [each for each in FORMATS if suffix in each.suffixes]
+    content = content_of(path)
+    if content is not None and suffix not in content.suffixes:
+        candidates = [by_name(name) for name in content.formats]
     return next((each for each in candidates if not each.claims or load(each.claims)(path)), None)
+
+
+def misnamed(path: Path, name: str) -> str | None:
+    """Return what a file of the format `name` is, in words, where its ending says otherwise."""
+    content = content_of(path)
+    if content is None or path.suffix.lower() in by_name(name).suffixes:
+        return None
+    return content.told if name in content.formats else None
 
 
 def by_name(name: str) -> Format:

@@ -15,6 +15,7 @@ from data.store import Transaction
 from data.text import detect_language
 from extractors import ExtractSettings, Found, discover, extract, left_out, read_source
 from extractors.discover import is_url, missing, printable
+from extractors.extract import BY_CONTENT
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.feeds import take_feed
 from flows.ledger import warn_of_obstacles, with_rights
@@ -142,6 +143,9 @@ def _extract_one(context: Context, found: Found, share: float | None) -> None:
             lambda done, total: advance(done, total, label),
         )
         rows = context.call("extract", label, step)
+    for verdict in rows.verdicts:
+        if verdict.rule == BY_CONTENT:
+            context.report.note(verdict.reason)
     if rows.exchanges is not None:
         _take_exchanges(context, known, rows, mark)
         return
