@@ -173,7 +173,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One decision about one thing: `subject` names the table that `subject_id` is a row of.
+    """One decision about one thing: `subject_id` is a row of the table or view `subject`.
 
     `step` and `source_id` are filled in when the verdict is stored.
     """

@@ -20,6 +20,7 @@ from flows.recipe import LedgerEntry
 # Every row that came of a source, by table: what a withdrawal speaks against.
 _ROWS = {
     "documents": "SELECT id FROM documents WHERE source_id = $1",
+    "pages": "SELECT id FROM pages WHERE source_id = $1",
     "blocks": "SELECT id FROM blocks WHERE document_id IN"
     " (SELECT id FROM documents WHERE source_id = $1)",
     "passages": "SELECT id FROM passages WHERE source_id = $1",

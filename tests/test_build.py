@@ -55,6 +55,7 @@ def test_the_sums_add_up_and_every_kept_pair_is_in_the_dataset(built: Path) -> N
     assert {row["subject"] for row in rows} == {
         "sources",
         "documents",
+        "pages",
         "blocks",
         "rows",
         "passages",

@@ -131,7 +131,7 @@ def test_a_missing_page_is_a_verdict_and_the_rest_survives(tmp_path: Path) -> No
     rows = read(epub(tmp_path / "book.epub", pages))
     assert of_kind(rows, "paragraph") == [PROSE]
     (verdict,) = rows.verdicts
-    assert (verdict.rule, verdict.keep) == ("unreadable_page", False)
+    assert (verdict.rule, verdict.subject, verdict.keep) == ("unreadable_page", "pages", False)
     assert "2.xhtml" in verdict.reason
     assert verdict.next_step
 

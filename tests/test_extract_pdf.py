@@ -363,7 +363,8 @@ def test_unreadable_page_becomes_a_verdict(tmp_path: Path, alone: ExtractSetting
     path = raw_pdf(tmp_path / "half.pdf", [page, (BAD_FONT, WORDS % b"lost"), page])
     rows = rows_of(path, alone)
     (verdict,) = rows.verdicts
-    assert (verdict.rule, verdict.subject, verdict.keep) == ("unreadable_page", "documents", False)
+    assert (verdict.rule, verdict.subject, verdict.keep) == ("unreadable_page", "pages", False)
+    assert verdict.subject_id == f"{rows.documents[0].id}-2"
     assert verdict.reason.startswith("page 2 ")
     assert verdict.next_step
     assert " ".join(texts(rows, "paragraph")).count("without trouble.") == 2

@@ -17,7 +17,7 @@ import pytest
 
 from data.errors import NothingToDo, QueryError, StoreError, StoreLocked
 from data.nouns import Block, Conversation, Pair, Passage, Source, Verdict
-from data.store import Store
+from data.store import SQL, Store
 from tests.rows import NOW, block, document, pair, passage, source
 
 
@@ -189,3 +189,66 @@ def test_coverage_adds_up_and_counts_each_thing_once(store: Store) -> None:
     assert rows["documents"]["by_rule"] == "bad_row 1"
     assert (rows["pairs"]["kept"], rows["pairs"]["by_rule"]) == (2, "low_score 1")
     assert store.nouns(Pair)
+
+
+def test_pages_count_as_pages_and_documents_as_documents(store: Store) -> None:
+    told = [
+        block(1, "On one page.", page=1),
+        block(2, "Over three pages.", page=2, page_last=4),
+        block(3, "On the last of them.", page=4),
+        block(4, "Without a page."),
+    ]
+    here = document().id
+    with store.writing() as tx:
+        tx.upsert([source()])
+        tx.upsert([document()])
+        tx.upsert(told)
+        tx.upsert(
+            [
+                _drop("pages", f"{here}-3", "unmapped_text"),
+                _drop("pages", f"{here}-9", "unreadable_page"),
+                replace(_drop("pages", f"{here}-1", "ocr_confidence"), keep=True),
+            ]
+        )
+    rows = {row["subject"]: row for row in store.rows("FROM coverage")}
+    assert (rows["documents"]["found"], rows["documents"]["dropped"]) == (1, 0)
+    pages = rows["pages"]
+    assert (pages["found"], pages["kept"], pages["dropped"]) == (5, 3, 2)
+    assert (pages["by_rule"], pages["flags"]) == (
+        "unmapped_text 1, unreadable_page 1",
+        "ocr_confidence 1",
+    )
+
+
+def test_an_older_workspace_gets_the_same_coverage(tmp_path: Path) -> None:
+    new, old = Store(tmp_path / "new.duckdb"), Store(tmp_path / "old.duckdb")
+    with duckdb.connect(str(old.path)) as connection:
+        connection.execute("CREATE TABLE migrations (name VARCHAR, applied_at TIMESTAMPTZ)")
+        for path in sorted(SQL.glob("0[01][0-9]_*.sql")):
+            if path.name >= "011":
+                continue
+            connection.execute(path.read_text("utf-8"))
+            connection.execute("INSERT INTO migrations VALUES (?, now())", [path.name])
+        # As it stood before pages had a subject of their own.
+        connection.execute("CREATE VIEW coverage AS SELECT id, 'documents' AS subject FROM sources")
+        connection.execute(
+            "INSERT INTO documents BY NAME SELECT ? AS id, ? AS source_id, 'A' AS title",
+            [document().id, source().id],
+        )
+        for rule, reason in (("unreadable_page", "page 12 cannot be read"), ("encoding", "in 2")):
+            connection.execute(
+                "INSERT INTO verdicts BY NAME SELECT 'h' AS subject_id, 'documents' AS subject,"
+                " ? AS rule, false AS keep, ? AS reason, 'extract' AS step, ? AS source_id,"
+                " now() AS created_at",
+                [rule, reason, source().id],
+            )
+    for each in (new, old):
+        with each.writing() as tx:
+            tx.upsert([source()])
+    shown = "SELECT view_name, sql FROM duckdb_views() WHERE NOT internal ORDER BY view_name"
+    assert new.rows(shown) == old.rows(shown)
+    found = old.rows("SELECT subject, subject_id FROM verdicts ORDER BY rule DESC")
+    assert [(row["subject"], row["subject_id"]) for row in found] == [
+        ("pages", f"{document().id}-12"),
+        ("documents", "h"),
+    ]

@@ -45,36 +45,3 @@ JOIN questions q ON q.id = a.question_id
 JOIN passages p ON p.id = a.passage_id
 JOIN documents d ON d.id = p.document_id
 JOIN sources s ON s.id = a.source_id;
-
--- Per source and table: found = kept + dropped, and the drops by rule. A thing that several rules
--- speak against counts once, under the first.
-CREATE OR REPLACE VIEW coverage AS
-WITH found AS (
-    SELECT id AS source_id, 'sources' AS subject, id FROM sources
-    UNION
-    SELECT source_id, 'documents', id FROM documents
-    UNION
-    SELECT d.source_id, 'blocks', b.id FROM blocks b JOIN documents d ON d.id = b.document_id
-    UNION
-    SELECT source_id, 'passages', id FROM passages
-    UNION
-    SELECT source_id, 'pairs', id FROM pairs
-    UNION
-    -- What could not even become a row: a bad line, an unreadable page.
-    SELECT source_id, subject, subject_id FROM verdicts WHERE NOT keep AND subject IN ('documents', 'blocks')
-), lost AS (
-    SELECT subject, subject_id, arg_min(rule, (created_at, rule)) AS rule
-    FROM verdicts WHERE NOT keep GROUP BY subject, subject_id
-), counted AS (
-    SELECT f.source_id, f.subject, l.rule, count(*) AS n
-    FROM found f LEFT JOIN lost l ON l.subject = f.subject AND l.subject_id = f.id
-    GROUP BY f.source_id, f.subject, l.rule
-)
-SELECT s.id AS source_id, s.title AS source, c.subject,
-       sum(n)::BIGINT AS found,
-       coalesce(sum(n) FILTER (rule IS NULL), 0)::BIGINT AS kept,
-       coalesce(sum(n) FILTER (rule IS NOT NULL), 0)::BIGINT AS dropped,
-       string_agg(rule || ' ' || n, ', ' ORDER BY n DESC, rule) FILTER (rule IS NOT NULL) AS by_rule
-FROM counted c JOIN sources s ON s.id = c.source_id
-GROUP BY s.id, s.title, c.subject
-ORDER BY s.title, list_position(['sources', 'documents', 'blocks', 'passages', 'pairs'], c.subject);

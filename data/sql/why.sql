@@ -54,7 +54,7 @@ WITH chosen AS (
     UNION ALL
     SELECT 1000, 11, 'verdict', v.subject || ' ' || v.rule || ': ' || v.reason
            || CASE WHEN v.keep THEN ' (kept)' ELSE coalesce('; ' || v.next_step, '') END
-    FROM verdicts v WHERE v.subject IN ('blocks', 'sources', 'documents') AND v.subject_id LIKE $1
+    FROM verdicts v WHERE v.subject IN ('blocks', 'pages', 'sources', 'documents') AND v.subject_id LIKE $1
     UNION ALL
     SELECT 1000, 12, 'document', concat_ws(', ', d.title, d.lang, d.id)
     FROM documents d WHERE d.id LIKE $1

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from data.nouns import Document, Source, Verdict, content_id
+from data.nouns import Document, Source, Verdict
 from extractors.pdf.lines import PageLines
 from extractors.pdf.ocr import Recognised, text_layer
 from extractors.pdf.pages import read_all_pages
-from extractors.pdf.verdicts import needs_ocr
+from extractors.pdf.verdicts import needs_ocr, page_id
 from extractors.settings import ExtractSettings
 
 
@@ -49,8 +49,8 @@ def ocr_verdict(document: Document, page: Recognised, least: float) -> Verdict:
     suspects = f"; suspect: {', '.join(page.suspects)}" if page.suspects else ""
     outcome = "" if keep else ", too little to be kept"
     return Verdict(
-        subject_id=content_id(document.id, "page", page.page),
-        subject="documents",
+        subject_id=page_id(document, page.page),
+        subject="pages",
         rule="ocr_confidence",
         keep=keep,
         score=page.confidence,

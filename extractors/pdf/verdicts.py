@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from data.errors import SourceError, SourceUnreadable, SourceWithoutText
-from data.nouns import Document, Verdict, content_id
+from data.nouns import Document, Verdict
 from extractors.blocks import Draft
 from extractors.pdf.bitmap_fonts import UNKNOWN
 from extractors.pdf.facts import unreadable
@@ -86,11 +86,16 @@ def page_verdicts(document: Document, page: PageLines, max_unmapped: float) -> I
         yield verdict_on(document, page.page, "turned_text", why, step)
 
 
+def page_id(document: Document, page: int) -> str:
+    """Return the id of a page, as the view `pages` has it."""
+    return f"{document.id}-{page}"
+
+
 def verdict_on(document: Document, page: int, rule: str, why: str, next_step: str) -> Verdict:
     """Return the verdict that drops something of one page."""
     return Verdict(
-        subject_id=content_id(document.id, "page", page),
-        subject="documents",
+        subject_id=page_id(document, page),
+        subject="pages",
         rule=rule,
         keep=False,
         reason=f"page {page} {why}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from data.errors import SourceError, SourceUnreadable
@@ -103,11 +104,14 @@ def _units(page: Page, root: Element, package: Package) -> list[Unit]:
 
 def _verdicts(source: Source, faults: Sequence[tuple[str, str]]) -> list[Verdict]:
     return [
-        document_verdict(
-            source,
-            "unreadable_page",
-            f"the page {name!r} cannot be read: {why}",
-            "get a whole copy of the book; the other pages are taken in",
+        replace(
+            document_verdict(
+                source,
+                "unreadable_page",
+                f"the page {name!r} cannot be read: {why}",
+                "get a whole copy of the book; the other pages are taken in",
+            ),
+            subject="pages",
         )
         for name, why in faults
     ]
