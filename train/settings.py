@@ -189,4 +189,3 @@ class ChatSettings(BaseModel):
         description="End an answer that says one run of words so often in a row. Unset: never.",
     )
     seed: int = Field(42, ge=0, description="Seed of the draws when temperature is above 0.")
-    system: str | None = Field(None, description="A system message before the conversation.")
