@@ -21,7 +21,7 @@ from data.signatures import Names, names_of
 from data.titles import read_title
 
 # A newer judgement looks at every book again; the number is a part of the split's mark.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def listen(document: Document, blocks: Sequence[Block], listener: Listener) -> H
         titles = (section.title, section.chapter)
         chapters = listener.chapters
         if any(matches(p, listener.source, titles) for p in chapters.include):
-            heard.verdicts.append(_verdict(section.blocks[0], _included(section), listener.now))
+            heard.verdicts.append(_verdict(_opening(section), _included(section), listener.now))
             heard.blocks += section.blocks
         elif any(matches(p, listener.source, titles) for p in chapters.exclude):
             _drop(heard, section.blocks, _excluded(section), listener.now)
@@ -107,7 +107,7 @@ def _apply(
         begins = opinion.upto or len(blocks)
         _drop(heard, blocks[:begins], opinion, now)
     elif opinion is not None:
-        heard.verdicts.append(_verdict(blocks[0], opinion, now))
+        heard.verdicts.append(_verdict(_opening(section), opinion, now))
     prose = [b for b in blocks[begins:] if b.kind in PROSE or is_hollow(b.text)]
     title = read_title(section.title, persona.lang.code, persona.names)
     writer = title.person if title.kind == "letter" else None
@@ -119,6 +119,14 @@ def _apply(
         _drop(heard, prose[aside.first : aside.last + 1], told, now)
     heard.blocks += blocks[:begins]
     heard.blocks += [_without_comments(heard, each, persona, now) for each in blocks[begins:]]
+
+
+def _opening(section: Section) -> Block:
+    """Return the block that a mark on the whole section stands on: its first text.
+
+    Imprints and blank matter before it may be shown with the section before.
+    """
+    return next((b for b in section.blocks if b.kind in PROSE), section.blocks[0])
 
 
 def _without_comments(heard: Heard, block: Block, persona: _Persona, now: datetime) -> Block:

@@ -116,3 +116,22 @@ def test_a_source_without_a_passage_says_why_and_what_to_do(
     assert done.returncode == 0, done.stderr
     assert "gives no passage: of 2 blocks 1 are 'too_short'" in done.stderr
     assert "passages.min_words" in done.stderr
+
+
+def test_a_mark_is_shown_with_its_own_chapter(memoirist: Command, tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text(
+        "<html><body><p class='imprint copyright'>Copyright 1990 by the press.</p>"
+        "<h1>Foreword</h1><p>It was dry. "
+        + "The mill stood on the left bank and had three wheels. " * 12
+        + "</p><h1>One</h1><p>"
+        + "I went down to the mill with my father, and I carried my own sack of flour. " * 40
+        + "</p></body></html>",
+        "utf-8",
+    )
+    assert memoirist("extract", "page.html", "--persona", "Ada Marrow").returncode == 0
+    rows = _outline(memoirist)
+    assert rows["Foreword"]["decision"] == "kept, in doubt"
+    assert "titled 'Foreword'" in str(rows["Foreword"]["reason"])
+    assert [row["reason"] for name, row in rows.items() if name != "Foreword"] == [""] * (
+        len(rows) - 1
+    )

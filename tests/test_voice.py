@@ -181,6 +181,16 @@ def test_a_cold_appendix_is_kept_in_doubt_unless_it_stands_beside_anothers() -> 
     assert heard([*book(), *note, *appendix]).aside == {note[1].id, appendix[1].id}
 
 
+def test_a_mark_on_a_section_stands_on_its_own_text() -> None:
+    imprint = replace(block(300, "Printed at the press.", kind="boilerplate"))
+    cold = "The mill stood on the left bank. It had three wheels and a loft for the grain. " * 5
+    found = heard([imprint, *chapter("Appendix", cold, start=90), *book()])
+    (doubt,) = found.verdicts
+    assert (doubt.rule, doubt.subject_id) == ("voice_unsure", found.blocks[2].id)
+    kept = heard([imprint, *book()], include=["0. The Mill"])
+    assert kept.verdicts[0].subject_id == kept.blocks[2].id
+
+
 def test_the_authors_text_under_the_editors_title_stays() -> None:
     editors = [ABOUT.format(n=n) for n in range(3)]
     mine = [MINE.format(n=n) for n in range(12)]
