@@ -74,8 +74,9 @@ def obstacles(sources: Sequence[Source]) -> list[Obstacle]:
     """Return what stands against pushing anything that was made of these sources to a hub."""
     found: list[Obstacle] = []
     for source in sources:
-        # A feed's own row holds no text: its episodes are sources of their own.
-        if source.withdrawn_at is not None or source.format == "feed":
+        # No text was taken from a source without a hash: a feed, whose episodes are sources of
+        # their own, and a file that could not be read.
+        if source.withdrawn_at is not None or not source.sha256:
             continue
         for reason, next_step in _against(source):
             found.append(

@@ -189,12 +189,12 @@ def _noted(source: Source, told: dict[str, Any]) -> Source:
 
 
 def warn_of_obstacles(context: Context) -> None:
-    """Say in one line which sources' rights or consents keep a model from being shared."""
+    """Say in a line for each reason which sources keep a model from being shared."""
     found = obstacles(context.workspace.store.nouns(Source, "true ORDER BY added_at, id"))
-    if found:
-        titles = list(dict.fromkeys(each.title for each in found))
+    for reason in dict.fromkeys(each.reason for each in found):
+        titles = list(dict.fromkeys(each.title for each in found if each.reason == reason))
         more = f" and {len(titles) - 3} more" if len(titles) > 3 else ""
         context.report.warn(
-            f"{', '.join(titles[:3])}{more}: {found[0].reason}, so nothing made of it may be"
+            f"{', '.join(titles[:3])}{more}: {reason}, so nothing made of it may be"
             " pushed to a hub; `memoirist rights` shows the ledger and takes your word"
         )

@@ -82,6 +82,7 @@ def test_what_stands_against_a_push() -> None:
     assert "consent" in reasons(rights="licence:CC-BY-4.0", living=True)[0]
     assert reasons(rights="licence:CC-BY-4.0", living=True, consent="Ann, 2026") == []
     assert reasons(withdrawn_at=NOW) == []
+    assert reasons(sha256="") == []  # nothing was read of it
 
 
 def test_a_source_is_found_by_every_name(context: Context, tmp_path: Path) -> None:
@@ -185,8 +186,12 @@ def test_a_file_gone_from_its_folder_is_told_and_keeps_its_rows(
 
 def test_the_commands(memoirist: Command, tmp_path: Path) -> None:
     (tmp_path / "one.md").write_text(book(), "utf-8")
-    extracted = memoirist("extract", "one.md", "--persona", "Ada")
-    assert "rights are unknown" in extracted.stderr
+    (tmp_path / "scan.pdf").write_bytes(b"%PDF-1.4\n" + bytes(range(256)))
+    extracted = memoirist("extract", "one.md", "scan.pdf", "--persona", "Ada")
+    (warned,) = [line for line in extracted.stderr.splitlines() if "rights are unknown" in line]
+    assert "Scan" not in warned
+    assert "scan.pdf" in extracted.stderr
+    assert memoirist("withdraw", "scan.pdf").returncode == 0
     assert memoirist("rights", "--check").returncode == 1
     odd = memoirist("rights", "one.md", "--rights", "mine")
     assert odd.returncode == 1
