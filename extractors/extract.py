@@ -57,7 +57,7 @@ def _flag(rows: Rows, source: Source, told: str) -> Verdict:
         subject="documents",
         rule=BY_CONTENT,
         keep=True,
-        reason=f"{path.name} is read as {told}, which its content is"
+        reason=f"read as {told}, which its content is"
         + (f" and its ending {path.suffix} is not" if path.suffix else ""),
         created_at=datetime.now(UTC),
         next_step="nothing; name the file after what it is to be rid of this line",

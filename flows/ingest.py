@@ -19,6 +19,7 @@ from extractors.extract import BY_CONTENT
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.feeds import take_feed
 from flows.ledger import warn_of_obstacles, with_rights
+from flows.short_names import short_names
 
 
 def extract_sources(
@@ -34,10 +35,11 @@ def extract_sources(
     found, failures = _discovered(context, pointers)
     share_of = {each: shares.get(pointer) for pointer, them in found.items() for each in them}
     files = list(dict.fromkeys(each for several in found.values() for each in several))
+    labels = short_names([each.location for each in files])
     refused: dict[Found, SourceError] = {}
     for each in files:
         try:
-            _extract_one(context, each, share_of[each])
+            _extract_one(context, each, share_of[each], labels[each.location])
         except SourceError as error:
             refused[each] = error
             _refuse(context, each.location, error)
@@ -50,7 +52,8 @@ def extract_sources(
         raise failures[asked[0]]
     for told in dict.fromkeys(map(str, [*failures.values(), *refused.values()])):
         context.report.warn(told)
-    if names := sorted({printable(Path(path.name)) for path in left_out(pointers)}):
+    left = [printable(path) for path in left_out(pointers)]
+    if names := sorted(short_names(left).values()):
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         context.report.note(
             f"{', '.join(names[:8])}{more} in the folders given are left out: about the files"
@@ -101,7 +104,7 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
-def _extract_one(context: Context, found: Found, share: float | None) -> None:
+def _extract_one(context: Context, found: Found, share: float | None, label: str) -> None:
     store = context.workspace.store
     source = read_source(found, context.now)
     known = _identify(context, source)
@@ -112,8 +115,7 @@ def _extract_one(context: Context, found: Found, share: float | None) -> None:
         return
     if known.withdrawn_at is not None:
         context.report.note(
-            f"{Path(known.location).name} is withdrawn;"
-            f" `memoirist withdraw --undo {known.id}` takes it back in"
+            f"{label} is withdrawn; `memoirist withdraw --undo {known.id}` takes it back in"
         )
         return
     known = replace(known, mix_share=share)
@@ -133,7 +135,6 @@ def _extract_one(context: Context, found: Found, share: float | None) -> None:
                 tx.upsert([known])
                 _clear_refusal(tx, known.id)
         return
-    label = Path(known.location).name
     with context.timed() as seconds, context.report.progress("extract", "pages") as advance:
         # A title that the user noted is no part of any id.
         step = partial(
@@ -145,9 +146,9 @@ def _extract_one(context: Context, found: Found, share: float | None) -> None:
         rows = context.call("extract", label, step)
     for verdict in rows.verdicts:
         if verdict.rule == BY_CONTENT:
-            context.report.note(verdict.reason)
+            context.report.note(f"{label} is {verdict.reason}")
     if rows.exchanges is not None:
-        _take_exchanges(context, known, rows, mark)
+        _take_exchanges(context, known, rows, mark, label)
         return
     rows = replace(rows, documents=_with_languages(rows.documents, rows.blocks))
     known = with_rights(known, rows.blocks, context.recipe.sources.ledger)
@@ -190,7 +191,7 @@ def _dataset_mark(context: Context, settings: ExtractSettings) -> str:
     )
 
 
-def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str) -> None:
+def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str, label: str) -> None:
     """Read a dataset's rows into the store as they come: a million of them fit no list."""
     (document,) = rows.documents
     batches = rows.exchanges or ()
@@ -211,7 +212,7 @@ def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str) -> 
     if taken.refused:
         rules = ", ".join(f"{n:,} {rule}" for rule, n, _ in taken.faults)
         told += f"; {_count(taken.refused, 'row')} refused ({rules})"
-    context.report.step("extract", f"{Path(source.location).name}: {told}", seconds())
+    context.report.step("extract", f"{label}: {told}", seconds())
     if taken.faults:
         context.report.note(taken.faults[0][2])
 

@@ -130,10 +130,7 @@ def test_a_pdf_named_text_gives_its_pages_and_says_so(tmp_path: Path) -> None:
     assert max(block.page or 0 for block in rows.blocks) > 10
     (flag,) = [verdict for verdict in rows.verdicts if verdict.rule == "read_by_content"]
     assert (flag.keep, flag.subject, flag.subject_id) == (True, "documents", rows.documents[0].id)
-    assert (
-        flag.reason
-        == "memoir.txt is read as a PDF, which its content is and its ending .txt is not"
-    )
+    assert flag.reason == "read as a PDF, which its content is and its ending .txt is not"
     right = extract(read_source(discover([str(SOURCES[0])])[0], NOW), ExtractSettings(workers=1))
     assert not [verdict for verdict in right.verdicts if verdict.rule == "read_by_content"]
 
