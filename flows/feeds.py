@@ -37,8 +37,10 @@ def take_feed(context: Context, url: str) -> list[Found]:
     with store.writing() as tx:
         tx.upsert([source])
         replace_verdicts(tx, taken.verdicts, "extract", [source.id], lambda _: source.id)
-    if taken.n_new or not before:
+    if taken.n_new or taken.n_changed or not before:
         lost = f"; episodes without one: {len(taken.verdicts):,}" if taken.verdicts else ""
-        told = f"{taken.n_new:,} new transcripts, {len(taken.files) - taken.n_new:,} before{lost}"
+        changed = f" ({taken.n_changed:,} of them changed)" if taken.n_changed else ""
+        n_before = len(taken.files) - taken.n_new
+        told = f"{taken.n_new:,} new transcripts, {n_before:,} before{changed}{lost}"
         context.report.step("extract", f"{source.title}: {told}", seconds())
     return [known(path) for path in taken.files]

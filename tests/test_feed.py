@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -27,6 +29,11 @@ ANSWER = (
     "I went down to the yard of number {n} every morning before the others were awake, and I"
     " looked at the planks and chose the one that I would work on until the evening came."
 )
+LATER = (
+    "And what did you do in the winter?",
+    "In the winter the yard was frozen, so I sat by the stove with the drawings and reckoned how"
+    " much oak we would want, and what the mill would ask of us for every cart of it in March.",
+)
 
 
 @dataclass
@@ -36,6 +43,7 @@ class Site:
     address: str = ""
     pages: dict[str, tuple[int, dict[str, str], bytes]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    sent: Counter[str] = field(default_factory=Counter)
     etag: str | None = None
 
     def url(self, path: str) -> str:
@@ -64,6 +72,8 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
             status, headers, body = shown.pages.get(self.path, (404, {}, b"gone"))
             if headers.get("ETag") and self.headers.get("If-None-Match") == headers["ETag"]:
                 status, body = 304, b""
+            elif self.path.startswith("/t/") and status == 200:
+                shown.sent[self.path] += 1
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -127,12 +137,12 @@ def test_newest_first_up_to_the_limit_and_only_new_ones_next_time(
 
     site.asked.clear()
     assert look(site, tmp_path, limit=2).n_new == 0
-    assert site.asked == ["/feed.xml"]
+    assert site.asked == ["/feed.xml", "/t/3.vtt", "/t/2.vtt"]  # whether they have changed
 
     site.asked.clear()
     site.episodes(*(item(n, named(n)) for n in range(5)))
     again = look(site, tmp_path, limit=2)
-    assert site.asked == ["/feed.xml", "/t/4.vtt"]
+    assert site.asked == ["/feed.xml", "/t/4.vtt", "/t/3.vtt"]
     assert (again.n_new, len(again.files)) == (1, 3)
     assert not list(tmp_path.rglob("*.partial"))
 
@@ -143,7 +153,7 @@ def test_an_unchanged_feed_is_not_read_again(site: Site, tmp_path: Path) -> None
     site.episodes(item(1, named(1)), item(2))
     first = look(site, tmp_path)
     again = look(site, tmp_path)
-    assert site.asked == ["/feed.xml", "/t/1.vtt", "/feed.xml"]
+    assert site.asked == ["/feed.xml", "/t/1.vtt", "/feed.xml", "/t/1.vtt"]
     assert again.files == first.files
     assert [v.rule for v in again.verdicts] == [v.rule for v in first.verdicts]
     # A file that was deleted, or another limit, needs the feed itself.
@@ -207,6 +217,68 @@ def test_a_changed_address_replaces_the_transcript(site: Site, tmp_path: Path) -
     assert [path.suffix for path in taken.files] == [".vtt"]
     folder = shelf_of(tmp_path, site.url("/feed.xml"))
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".vtt"]
+
+
+def test_a_transcript_that_changes_at_its_address_is_taken_again(
+    site: Site, tmp_path: Path
+) -> None:
+    site.put("/t/1.vtt", vtt(1), ETag='"a"')
+    site.put("/t/2.vtt", vtt(2))
+    site.episodes(*(item(n, named(n)) for n in (1, 2)))
+    first = look(site, tmp_path)
+    held = {path.name: path.read_bytes() for path in first.files}
+    again = look(site, tmp_path)
+    assert (again.n_new, again.n_changed) == (0, 0)
+    assert site.sent == {"/t/1.vtt": 1, "/t/2.vtt": 2}  # one has a mark, the other is compared
+
+    site.put("/t/1.vtt", vtt(7), ETag='"b"')
+    site.put("/t/2.vtt", vtt(8))
+    again = look(site, tmp_path)
+    assert (again.n_new, again.n_changed, again.files) == (0, 2, first.files)
+    assert {path.read_text() for path in again.files} == {vtt(7), vtt(8)}
+    assert look(site, tmp_path).n_changed == 0
+    assert site.sent["/t/1.vtt"] == 2
+    assert {path.name for path in again.files} == set(held)
+
+    # What is no transcript, or cannot be had, takes nothing away.
+    site.put("/t/1.vtt", "<html><body>We are moving house.</body></html>")
+    site.put("/t/2.vtt", "", 503)
+    site.asked.clear()
+    again = look(site, tmp_path)
+    assert (again.n_changed, again.fault) == (0, None)
+    assert {path.read_text() for path in again.files} == {vtt(7), vtt(8)}
+    assert site.asked.count("/t/2.vtt") == 1
+    folder = shelf_of(tmp_path, site.url("/feed.xml"))
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_only_the_newest_are_asked_again(site: Site, tmp_path: Path) -> None:
+    site.etag = '"one"'
+    for n in range(25):
+        site.put(f"/t/{n}.vtt", vtt(n))
+    site.episodes(*(item(n, named(n)) for n in range(25)))
+    assert look(site, tmp_path).n_new == 25
+    site.asked.clear()
+    look(site, tmp_path)
+    assert site.asked == ["/feed.xml", *(f"/t/{n}.vtt" for n in range(24, 4, -1))]
+    site.asked.clear()
+    look(site, tmp_path, limit=3)
+    assert site.asked == ["/feed.xml", "/t/24.vtt", "/t/23.vtt", "/t/22.vtt"]
+
+
+def test_a_shelf_of_an_older_version_is_compared_by_its_files(site: Site, tmp_path: Path) -> None:
+    site.put("/t/1.vtt", vtt(1))
+    site.episodes(item(1, named(1)))
+    (path,) = look(site, tmp_path).files
+    listed = path.parent / "feed.json"
+    told = json.loads(listed.read_text())
+    for each in told["episodes"]:
+        for key in ("sha256", "etag", "last_modified"):
+            del each[key]
+    listed.write_text(json.dumps(told))
+    assert look(site, tmp_path).n_changed == 0
+    site.put("/t/1.vtt", vtt(2))
+    assert look(site, tmp_path).n_changed == 1
 
 
 def test_a_feed_that_is_down_keeps_its_episodes(site: Site, tmp_path: Path) -> None:
@@ -320,3 +392,32 @@ def test_a_feed_is_a_source_that_refresh_looks_at_again(site: Site, tmp_path: Pa
     assert kinds == [{"live": False}]
     restore(context, [url])
     assert store.value("SELECT count(*) FROM sources WHERE withdrawn_at IS NULL") == 3
+
+
+def test_a_corrected_transcript_replaces_only_what_was_corrected(
+    site: Site, tmp_path: Path
+) -> None:
+    for n in (1, 2):
+        site.put(f"/t/{n}.vtt", vtt(n))
+    site.episodes(*(item(n, named(n)) for n in (1, 2)))
+    context = Context(
+        Workspace(tmp_path / "ws"), load(None, {"persona.name": "Ada Marrow"}), Report(quiet=True)
+    )
+    url = site.url("/feed.xml")
+    rows = context.workspace.store.rows
+
+    def ids(table: str) -> set[str]:
+        extract_sources(context, [url], ())
+        split_documents(context)
+        return {row["id"] for row in rows(f"SELECT id FROM {table}")}
+
+    sources, passages = ids("sources"), ids("passages")
+    asked, said = (
+        f"\n00:{at}.000 --> 00:{at + 9}.000\n<v {who}>{text}\n"
+        for at, who, text in zip((10, 20), ("Ben Host", "Ada Marrow"), LATER, strict=True)
+    )
+    site.put("/t/1.vtt", vtt(1) + asked + said)
+    later = ids("passages")
+    assert passages < later
+    assert len(later - passages) == 1
+    assert ids("sources") == sources

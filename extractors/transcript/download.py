@@ -52,15 +52,25 @@ def _refuse_scheme(request: httpx.Request) -> None:
         raise httpx.UnsupportedProtocol(f"{request.url.scheme} is not read", request=request)
 
 
+def conditions(etag: str | None, last_modified: str | None) -> dict[str, str]:
+    """Return the headers that ask for what has changed since an answer with these marks."""
+    marks = {"If-None-Match": etag, "If-Modified-Since": last_modified}
+    return {name: value for name, value in marks.items() if value}
+
+
 def fetch(
-    client: httpx.Client, url: str, max_bytes: int, headers: Mapping[str, str] | None = None
+    client: httpx.Client,
+    url: str,
+    max_bytes: int,
+    headers: Mapping[str, str] | None = None,
+    attempts: int = _ATTEMPTS,
 ) -> Fetched:
     """Return what lies at `url`; what passes (5xx, 429, a lost connection) is tried three times.
 
     Raise SourceMissing with the last fault, SourceUnreadable for more than `max_bytes`.
     """
     fault = ""
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(attempts):
         try:
             with client.stream("GET", url, headers=dict(headers or {})) as answer:
                 if answer.status_code not in _PASSING:
@@ -73,7 +83,7 @@ def fetch(
         except httpx.HTTPError as error:
             fault = str(error) or type(error).__name__
             pause = _pause(attempt, None)
-        if attempt + 1 < _ATTEMPTS:
+        if attempt + 1 < attempts:
             time.sleep(pause)
     raise SourceMissing(
         f"{url!r} cannot be fetched ({fault})", "check the address and the network, and try again"

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from data.errors import SourceError, SourceUnreadable
+from data.errors import SourceError
 from data.nouns import Source, Verdict, content_id
-from extractors.settings import ExtractSettings
+from extractors.transcript.again import ask_again
 from extractors.transcript.download import (
     MAX_FEED_BYTES,
     MAX_TRANSCRIPT_BYTES,
+    Fetched,
+    conditions,
     fetch,
     opened,
     place,
 )
 from extractors.transcript.rss import Episode, Feed, Offered, parse_feed
 from extractors.transcript.shelf import Shelf, Shelved, load_shelf, save_shelf
+from extractors.transcript.trial import names_speakers
 
 if TYPE_CHECKING:
     import httpx
@@ -39,6 +41,7 @@ class Taken:
     files: list[Path] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     n_new: int = 0
+    n_changed: int = 0
     fault: SourceError | None = None
 
 
@@ -54,8 +57,9 @@ def take_feed(
 ) -> Taken:
     """Return the transcripts of a feed's newest `limit` episodes that have one.
 
-    Those not yet on the shelf are downloaded; what stands there stays, also when the feed is
-    down: then `fault` says so. Raise the SourceError of a feed that never gave anything.
+    Those not yet on the shelf are downloaded, and the newest of the others are asked whether they
+    have changed; what stands there stays, also when the feed is down: then `fault` says so. Raise
+    the SourceError of a feed that never gave anything.
     """
     folder = shelf_of(feeds, url)
     shelf = load_shelf(folder, url)
@@ -89,6 +93,7 @@ class _Visit:
     def look(self, limit: int | None, on_progress: Progress) -> None:
         """Read the feed and put what is new on the shelf."""
         shelf, taken = self.shelf, self.taken
+        before = set(shelf.episodes)
         answer = fetch(
             self.client, shelf.url, MAX_FEED_BYTES, _conditions(shelf, self.folder, limit)
         )
@@ -110,21 +115,22 @@ class _Visit:
             shelf.etag, shelf.last_modified = answer.etag, answer.last_modified
             shelf.limit = limit
             save_shelf(self.folder, shelf)
+        taken.n_changed = ask_again(self.client, self.folder, shelf, before, limit)
         taken.verdicts = [_missed(taken.source, each) for each in shelf.lacking]
 
     def take(self, episode: Episode) -> None:
         """Download an episode's best transcript: the first that names speakers, else the first."""
         faults: list[str] = []
-        best: tuple[Offered, bytes] | None = None
+        best: tuple[Offered, Fetched] | None = None
         for offered in episode.offered:
             try:
                 answer = fetch(self.client, offered.url, MAX_TRANSCRIPT_BYTES)
-                named = _names_speakers(answer.content, offered, self.folder)
+                named = names_speakers(answer.content, offered.url, offered.suffix, self.folder)
             except SourceError as fault:
                 faults.append(fault.what)
                 continue
             if named or best is None:
-                best = (offered, answer.content)
+                best = (offered, answer)
             if named:
                 break
         if best is None:
@@ -132,11 +138,11 @@ class _Visit:
         else:
             self.put(episode, *best)
 
-    def put(self, episode: Episode, offered: Offered, content: bytes) -> None:
+    def put(self, episode: Episode, offered: Offered, answer: Fetched) -> None:
         """Put a transcript on the shelf, in the place of an older one of the same episode."""
         file = _file_name(episode, offered.suffix)
         old = self.shelf.episodes.get(episode.guid)
-        place(content, self.folder / file)
+        place(answer.content, self.folder / file)
         if old is not None and old.file != file:
             (self.folder / old.file).unlink(missing_ok=True)
         self.shelf.episodes[episode.guid] = Shelved(
@@ -145,6 +151,9 @@ class _Visit:
             file=file,
             title=episode.title,
             published=episode.published,
+            sha256=hashlib.sha256(answer.content).hexdigest(),
+            etag=answer.etag,
+            last_modified=answer.last_modified,
         )
         save_shelf(self.folder, self.shelf)
         self.taken.n_new += 1
@@ -155,8 +164,7 @@ def _conditions(shelf: Shelf, folder: Path, limit: int | None) -> dict[str, str]
     whole = all((folder / each.file).is_file() for each in shelf.episodes.values())
     if not shelf.complete or shelf.limit != limit or not whole:
         return {}
-    marks = {"If-None-Match": shelf.etag, "If-Modified-Since": shelf.last_modified}
-    return {name: value for name, value in marks.items() if value}
+    return conditions(shelf.etag, shelf.last_modified)
 
 
 def _chosen(feed: Feed, limit: int | None) -> tuple[list[Episode], list[Episode]]:
@@ -176,38 +184,6 @@ def _has(shelf: Shelf, episode: Episode, folder: Path) -> bool:
     if known is None or not (folder / known.file).is_file():
         return False
     return known.url in {each.url for each in episode.offered}
-
-
-def _names_speakers(content: bytes, offered: Offered, folder: Path) -> bool:
-    """Tell whether a transcript names anybody; raise SourceUnreadable for what is none."""
-    # Imported here: the extractors' table names this package's own modules.
-    from extractors.discover import Found, read_source
-    from extractors.extract import extract
-    from extractors.formats import format_of
-
-    refused = SourceUnreadable(
-        f"{offered.url!r} holds no transcript with times or speakers", "look at it yourself"
-    )
-    with _tried(content, folder, offered.suffix) as path:
-        known = format_of(path)
-        if known is None or known.kind != "podcast":
-            raise refused
-        try:
-            source = read_source(Found(path=path, format=known.name), datetime.now(UTC))
-            rows = extract(source, ExtractSettings())
-        except SourceError as fault:
-            raise refused from fault
-        return any(block.speaker for block in rows.blocks)
-
-
-@contextmanager
-def _tried(content: bytes, folder: Path, suffix: str) -> Iterator[Path]:
-    path = folder / f".tried{suffix}"
-    place(content, path)
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _file_name(episode: Episode, suffix: str) -> str:

@@ -14,13 +14,19 @@ LIST = "feed.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shelved:
-    """One episode whose transcript was downloaded; `file` lies in the shelf's folder."""
+    """One episode whose transcript was downloaded; `file` lies in the shelf's folder.
+
+    `sha256` and the server's marks are of what was downloaded, and tell whether it has changed.
+    """
 
     guid: str
     url: str
     file: str
     title: str
     published: date | None = None
+    sha256: str | None = None
+    etag: str | None = None
+    last_modified: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
