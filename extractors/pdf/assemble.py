@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from extractors.pdf.bitmap_fonts import decoded
 from extractors.pdf.lines import Glyph, PageLines, lines_of
 from extractors.pdf.rtl import in_reading_order, in_visual_order, stands_as_seen
+from extractors.pdf.tex_fonts import composed
 from extractors.pdf.vertical import column_lines, is_vertical
 
 # So much of a page's text lies beside it when the page is a part of a larger sheet.
@@ -93,6 +94,9 @@ def assembled(drawn: Drawn, page: int) -> PageLines:
         lines = in_reading_order(lines_of(in_visual_order(seen), page), size[0])
     else:
         lines = lines_of(seen, page)
+    lines = tuple(
+        line if line.text.isascii() else replace(line, text=composed(line.text)) for line in lines
+    )
     return PageLines(
         page=page,
         width=size[0],

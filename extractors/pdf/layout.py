@@ -20,6 +20,8 @@ SENTENCE_END = re.compile(r"[.!?…:。！？：](?:\s?['\"’”»›)\]」』]
 _MIN_COLUMN_LINES = 6
 _MIN_COLUMN_WIDTH = 0.18
 _MAX_CROSSING = 0.2
+_ENTRY = re.compile(r"[^\W\d_]\)?,? \d{1,3}(?:[–-]\d{1,3})?(?:, ?\d{1,3}(?:[–-]\d{1,3})?)*$")
+_INDEX_SHARE = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,15 +96,21 @@ def _gutter(page: PageLines) -> float | None:
         right = [line for line in lines if line.x0 >= x]
         if min(len(left), len(right)) < _MIN_COLUMN_LINES:
             continue
-        if any(
-            median(line.x1 - line.x0 for line in side) < _MIN_COLUMN_WIDTH * width
-            for side in (left, right)
-        ):
+        if not all(_is_prose(side, width) or _is_index(side) for side in (left, right)):
             continue
         crossing = len(lines) - len(left) - len(right)
         if crossing <= _MAX_CROSSING * len(lines) and (best is None or crossing < best[0]):
             best = (crossing, x)
     return best[1] if best else None
+
+
+def _is_prose(lines: Sequence[Line], width: float) -> bool:
+    return median(line.x1 - line.x0 for line in lines) >= _MIN_COLUMN_WIDTH * width
+
+
+def _is_index(lines: Sequence[Line]) -> bool:
+    """Tell whether most lines are entries of an index, which are short."""
+    return sum(1 for line in lines if _ENTRY.search(line.text)) > _INDEX_SHARE * len(lines)
 
 
 def measures_of(frames: Sequence[Frame]) -> Measures:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 # A gap of this share of the font size is a space, of the second one the end of a text run.
 _SPACE_EMS = 0.13
+# A leaning letter stands off its exponent by more than that; a space between words is wider.
+_SCRIPT_EMS = 0.21
 _RUN_EMS = 3.0
 _BOLD = re.compile(r"bold|black|heavy|demi|cmbx|cmb1|-bd\b", re.IGNORECASE)
 _ITALIC = re.compile(r"italic|oblique|slanted|cmti|cmsl|-it\b", re.IGNORECASE)
@@ -161,7 +163,9 @@ def _text(
     length, end = 0, None
     for glyph in run:
         text = glyph.text
-        if end is not None and glyph.x0 - end > _SPACE_EMS * size and text[0] != " ":
+        shifted = abs(glyph.base - base) > 0.1 * size and glyph.size < 0.85 * size
+        space = (_SCRIPT_EMS if shifted else _SPACE_EMS) * size
+        if end is not None and glyph.x0 - end > space and text[0] != " ":
             wide = glyph.x0 - end > 0.5 * size
             last = parts[-1][-1]
             if last != " " and (wide or not (_CJK.match(text) and _CJK.match(last))):
@@ -180,8 +184,7 @@ def _text(
         length += len(text)
     joined = "".join(parts)
     lead = len(joined) - len(joined.lstrip())
-    shifted = tuple((start - lead, stop - lead) for start, stop in marks)
-    return joined.strip(), shifted
+    return joined.strip(), tuple((start - lead, stop - lead) for start, stop in marks)
 
 
 def _joined_rows(lines: list[Line]) -> list[Line]:

@@ -13,6 +13,8 @@ from extractors.settings import ExtractSettings
 _LABEL = re.compile(r"^(\d{1,3}|[*†‡§¶‖]{1,3}|\[\d{1,3}\])[.)]?\s*(?=\S)")
 _MARK = re.compile(r"^[\d*†‡§¶‖,\[\]()]+$")
 _SYMBOL = re.compile(r"(?<=[^\s*†‡§])([*†‡§]{1,3})(?=[\s,.;:!?)]|$)")
+# Where one of these stands in a line, a raised number is an exponent unless a word bears it.
+_FORMULA = re.compile("[=+−×·÷∈⊆⊂→⇒⇔≤≥≠≈√∑∫∥]")
 # A longer run of lines below the last note than this many leadings is not the same note.
 _NOTE_GAP = 2.2
 
@@ -81,17 +83,20 @@ def without_marks(line: Line, labels: set[str]) -> Line:
     """Return `line` without the note marks in it.
 
     A raised small number goes when it names a note of its page, or when it follows a word or a
-    stop: that leaves exponents of figures and units (10 2, m 2) and raised letters alone. A
+    stop: that leaves exponents of figures and units (10 2, m 2) and raised letters alone, and in
+    a line with a formula only the number of a note that follows a word is taken for a mark. A
     star or dagger of full size goes only when a note of its page bears it.
     """
-    text = line.text
+    text, formula = line.text, _FORMULA.search(line.text)
     for start, end in reversed(line.marks):
         mark, before = text[start:end].strip(), text[:start].rstrip()
         if not _MARK.match(mark) or not before:
             continue
         word = re.search(r"[^\W\d_]+$", before)
-        plain = before[-1] in ".,;:!?\"”’')]—–" or (word and len(word.group()) > 2)
-        if mark.strip("[]()") in labels or plain:
+        worded = bool(word and len(word.group()) > 2)
+        named = mark.strip("[]()") in labels
+        plain = worded or before[-1] in ".,;:!?\"”’')]—–"
+        if (named and worded) if formula else (named or plain):
             # A mark ends its word, also where it fills the gap to the next one.
             text = before + (" " if text[end : end + 1].isalnum() else "") + text[end:]
     if symbols := labels & {"*", "†", "‡", "§", "**", "††"}:

@@ -10,6 +10,7 @@ from extractors.pdf import pdfium_calls as pdfium
 from extractors.pdf.assemble import Drawn, side_of, turned
 from extractors.pdf.bitmap_fonts import UNKNOWN, coded
 from extractors.pdf.lines import Glyph
+from extractors.pdf.tex_fonts import is_mathematical, sign
 
 # Not \s, which takes in the very codes of a bitmap font's ligatures.
 _WORD = re.compile("[^ ]+(?: (?=[^ ]))?")
@@ -140,7 +141,7 @@ def _add_run(page: Page, owner: int, span: tuple[int, int], drawn: Drawn) -> lis
         glyphs = [_glyph(page, font.name, size, place) for place in places]
     if end - start > len(words):
         glyphs.append(_space(glyphs[-1]))
-    drawn.sides[side].extend(glyphs)
+    drawn.sides[side].extend(glyph for glyph in glyphs if glyph.text)
     return drawn.sides[side]
 
 
@@ -168,7 +169,8 @@ def _shown(page: Page, font: str, chars: str, start: int) -> str:
     """Return what a run says; what its font does not map is mapped here or marked unknown."""
     if chars.endswith("\ufffe"):
         chars = chars[:-1] + "-"
-    faulty = pdfium.has_map_error(page.text, start)
+    # Within a run of words PDFium maps all or nothing; a run of signs may be mapped in part.
+    faulty = is_mathematical(font) or pdfium.has_map_error(page.text, start)
     if not faulty and not _ODD.search(chars):
         return chars
     if _PAIR.search(chars):
@@ -177,7 +179,7 @@ def _shown(page: Page, font: str, chars: str, start: int) -> str:
         # A Type 3 font has no name; what it does not map comes as its code.
         return "".join(coded(ord(char)) for char in chars)
     return "".join(
-        UNKNOWN
+        sign(font, 0 if char == UNKNOWN else ord(char))
         if _ODD.match(char) or (char != " " and pdfium.has_map_error(page.text, start + n))
         else char
         for n, char in enumerate(chars)

@@ -8,11 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from pdfminer.encodingdb import EncodingDB
 from pdfminer.pdfcolor import PDFColorSpace
 from pdfminer.pdfdevice import PDFTextDevice
 from pdfminer.pdfdocument import PDFDocument, PDFNoOutlines, PDFPasswordIncorrect
 from pdfminer.pdfexceptions import PDFException
-from pdfminer.pdffont import PDFFont, PDFType3Font, PDFUnicodeNotDefined
+from pdfminer.pdffont import PDFFont, PDFSimpleFont, PDFType3Font, PDFUnicodeNotDefined
 from pdfminer.pdfinterp import PDFGraphicState, PDFPageInterpreter, PDFResourceManager
 from pdfminer.pdfpage import PDFPage
 from pdfminer.pdfparser import PDFParser
@@ -21,9 +22,10 @@ from pdfminer.psexceptions import PSException
 from pdfminer.utils import Matrix, apply_matrix_rect, decode_text
 
 from extractors.pdf.assemble import Drawn, assembled, side_of, turned
-from extractors.pdf.bitmap_fonts import UNKNOWN, coded
+from extractors.pdf.bitmap_fonts import coded
 from extractors.pdf.facts import PdfFacts, encrypted, told, unreadable
 from extractors.pdf.lines import Glyph, PageLines
+from extractors.pdf.tex_fonts import is_mathematical, sign
 
 # What a damaged file makes pdfminer raise while it opens; pages have their own guard.
 _OPENING_FAULTS = (
@@ -72,10 +74,7 @@ class _Device(PDFTextDevice):
         graphicstate: PDFGraphicState,
     ) -> float:
         """Add one glyph and return its advance; text that does not run upright is counted."""
-        try:
-            text = font.to_unichr(cid)
-        except PDFUnicodeNotDefined:
-            text = coded(cid) if isinstance(font, PDFType3Font) else UNKNOWN
+        text = _meaning(font, cid)
         advance = font.char_width(cid) * fontsize * scaling
         if not text:
             return advance
@@ -106,6 +105,26 @@ class _Device(PDFTextDevice):
         if side == 2:
             return self.drawn.width - x, self.drawn.height - y
         return self.drawn.height - y, x
+
+
+def _meaning(font: PDFFont, code: int) -> str:
+    """Return what a code of a font means, U+FFFD where nothing tells."""
+    name = "" if isinstance(font, PDFType3Font) else font.fontname or ""
+    if is_mathematical(name) and _is_guessed(font):
+        return sign(name, code)
+    try:
+        return font.to_unichr(code)
+    except PDFUnicodeNotDefined:
+        return coded(code) if isinstance(font, PDFType3Font) else sign(name, code)
+
+
+def _is_guessed(font: PDFFont) -> bool:
+    """Tell whether pdfminer takes the codes of a font for plain letters, knowing no better."""
+    return (
+        isinstance(font, PDFSimpleFont)
+        and not font.unicode_map
+        and font.cid2unicode is EncodingDB.std2unicode
+    )
 
 
 def quiet() -> None:

@@ -1,0 +1,69 @@
+"""TeX's fonts of mathematics are known by name, and so is what stands at each of their codes.
+
+Such fonts rarely say what their signs mean, and libraries know few of the names inside of them.
+The encodings are those of Knuth's Computer Modern: OML (letters), OMS (signs) and OMX (large signs
+and the pieces that they are built of), and those of the two fonts of signs by the AMS.
+"""
+
+from __future__ import annotations
+
+import re
+
+from extractors.pdf.bitmap_fonts import UNKNOWN
+
+# A stroke over the sign that comes next: with "=" after it, "is not equal".
+STROKE = "\u0338"
+_UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_GREEK = "ΓΔΘΛΞΠΣΥΦΨΩαβγδϵζηθικλμνξπρστυϕχψωεϑϖϱςφ"
+_OML = f"{_GREEK}↼↽⇀⇁↪↩▷◁0123456789.,</>⋆∂{_UPPER}♭♮♯⌣⌢ℓ{_UPPER.lower()}ıȷ℘\u20d7⁀"
+_OMS = (
+    "−·×∗÷⋄±∓⊕⊖⊗⊘⊙◯∘•≍≡⊆⊇≤≥⪯⪰∼≈⊂⊃≪≫≺≻←→↑↓↔↗↘≃⇐⇒⇑⇓⇔↖↙∝"
+    f"′∞∈∋△▽{STROKE}↦∀∃¬∅ℜℑ⊤⊥ℵ{_UPPER}∪∩⊎∧∨⊢⊣⌊⌋⌈⌉{{}}⟨⟩|∥↕⇕\\≀√⨿∇∫⊔⊓⊑⊒§†‡¶♣♢♡♠"
+)
+_BRACKETS = "()[]⌊⌋⌈⌉{}⟨⟩"
+# The tips of braces above and below a formula (122 to 125) draw and say nothing.
+_OMX = (
+    f"{_BRACKETS}|∥/\\(){_BRACKETS}/\\{_BRACKETS}/\\/\\"
+    "⎛⎞⎡⎤⎣⎦⎢⎥⎧⎫⎩⎭⎨⎬⎪⏐⎝⎠⎜⎟⟨⟩⊔⊔∮∮⊙⊙⊕⊕⊗⊗∑∏∫⋃⋂⊎⋀⋁∑∏∫⋃⋂⊎⋀⋁∐∐ˆˆˆ˜˜˜[]⌊⌋⌈⌉{}√√√√√√√∥↑↓\0\0\0\0⇑⇓"
+)
+_MSAM = (
+    "⊡⊞⊠□■⋅◊⧫↻↺⇌⇋⊟⊩⊪⊨↠↞⇇⇉⇈⇊↾⇂↿⇃↣↢⇆⇄↰↱⇝↭↫↬≗≿≳⪆⊸∴∵≑≜≾≲⪅⪕⪖⋞⋟≼≦⩽≶‵\ufffd≓≒≽≧⩾≷"
+    "⊏⊐⊳⊲⊵⊴★≬▼▶◀\ufffd\ufffd△▲▽≖⋚⋛⪋⪌¥⇛⇚✓⊻⊼⩞∠∡∢∝⌣⌢⋐⋑⋓⋒⋏⋎⋋⋌⫅⫆≏≎⋘⋙⌜⌝®Ⓢ⋔∔∽⋍⌞⌟✠∁⊺⊚⊛⊝"
+)
+_MSBM = (
+    "≨≩≰≱≮≯⊀⊁≨≩≰≱⪇⪈⋠⋡⋨⋩⋦⋧≰≱⪵⪶⪹⪺⪉⪊≁≇╱╲⊊⊋⊈⊉⫋⫌⫋⫌⊊⊋⊈⊉∦∤∤∦⊬⊮⊭⊯⋭⋬⋪⋫↚↛⇍⇏⇎↮⋇∅"
+    f"∄{_UPPER}ˆˆ˜˜\ufffdℲ⅁\ufffd\ufffd\ufffd\ufffd℧ð≂ℶℷℸ⋖⋗⋉⋊∣∥∖∼≈≊⪸⪷↶↷ϝϰkℏℏ϶"
+)
+ENCODINGS = {"CMMI": _OML, "CMSY": _OMS, "CMEX": _OMX, "MSAM": _MSAM, "MSBM": _MSBM}
+# Fonts of arrow tips, lines and curves, by LaTeX's picture environment and by Xy-pic.
+_DRAWING = r"LINEW?(?=\d)|LCIRCLEW?(?=\d)|XY[A-Z]{3,4}"
+_NAME = re.compile(rf"(?:[A-Z]{{6}}\+)?(?:({'|'.join(ENCODINGS)})B?|{_DRAWING})(?:\d|-|$)")
+# The signs over which TeX draws the stroke, and the arrows that it builds of two pieces.
+_STRUCK = "=<>∈∋⊂⊃⊆⊇≡∼≈≃≤≥≺≻⊑⊒∃|∥⊢←→↔⇐⇒⇔"
+_STROKE_FIRST = re.compile(rf"{STROKE} ?([{_STRUCK}])")
+_STROKE_LAST = re.compile(rf"([{_STRUCK}]) {STROKE}")
+_ARROW = re.compile("([↦↪]) ?→|← ?(↩)")
+
+
+def is_mathematical(font: str) -> bool:
+    """Tell whether a font's name is that of one of TeX's fonts of signs."""
+    return bool(_NAME.match(font))
+
+
+def sign(font: str, code: int) -> str:
+    """Return what stands at a code of a font: empty where it only draws, U+FFFD when not known."""
+    named = _NAME.match(font)
+    if named is None:
+        return UNKNOWN
+    if named[1] is None:
+        return ""
+    encoding = ENCODINGS[named[1]]
+    return encoding[code].replace("\0", "") if code < len(encoding) else UNKNOWN
+
+
+def composed(text: str) -> str:
+    """Return `text` with the signs as one that TeX draws as two: negated ones, arrows with tails."""
+    if STROKE in text:
+        text = _STROKE_FIRST.sub(rf"\1{STROKE}", text)
+        text = _STROKE_LAST.sub(rf"\1{STROKE}", text)
+    return _ARROW.sub(lambda pieces: pieces[1] or pieces[2], text)
