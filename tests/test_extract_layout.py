@@ -227,3 +227,55 @@ def test_text_goes_on_around_a_picture_and_its_caption(tmp_path: Path) -> None:
     rows = rows_of(draw(tmp_path / "plate.pdf", pages))
     assert texts(rows, "caption") == [caption.text]
     assert texts(rows, "paragraph") == [prose("mill", 6), prose("weir", 6)]
+
+
+def test_labels_in_a_picture_stay_out_of_the_text(tmp_path: Path) -> None:
+    lines = paragraph(prose("weir", 6))
+    cut = next(n for n, line in enumerate(lines) if n > 2 and lines[n + 1].text[0].islower())
+    labels = [Set("Sluice gate", 60, 8, 40), Set("Crown of the wall", 90, 8, 20)]
+    caption = Set("Figure 3. The weir before the flood, from the mill.", 20, 9, 20)
+    pages = [
+        [*paragraph(prose("mill", 6)), *lines[: cut + 1], *labels, caption],
+        [*lines[cut + 1 :], *paragraph(prose("toll", 6))],
+    ]
+    rows = rows_of(draw(tmp_path / "labels.pdf", pages))
+    assert texts(rows, "caption") == ["Sluice gate", "Crown of the wall", caption.text]
+    assert texts(rows, "paragraph") == [prose("mill", 6), prose("weir", 6), prose("toll", 6)]
+
+
+def test_small_verse_above_a_caption_stays_verse(tmp_path: Path) -> None:
+    verse = [Set("The miller sold his grey old mare,", 60, 9), Set("And bought a drum.", 60, 9)]
+    caption = Set("Figure 3. The weir before the flood, from the mill.", 20, 9, 110)
+    pages = [[*paragraph(prose("mill", 6)), *verse, caption, *paragraph(prose("toll", 6))]]
+    rows = rows_of(draw(tmp_path / "verse.pdf", pages))
+    assert texts(rows, "caption") == [caption.text]
+    assert any("And bought a drum." in text for text in texts(rows, "quote"))
+
+
+def test_a_line_that_is_alone_on_every_page_is_no_running_head(tmp_path: Path) -> None:
+    rows = rows_of(draw(tmp_path / "cards.pdf", [[Set("Remember the weir")]] * 5))
+    assert texts(rows, "running_head") == []
+    assert " ".join(texts(rows, "paragraph")).count("Remember the weir") == 5
+
+
+def test_an_empty_page_of_a_book_shows_only_its_head(tmp_path: Path) -> None:
+    head = Set("The Weir and Other Papers", 80)
+    told = [prose(topic, 6 - n % 4) for n, topic in enumerate(TOPICS)]
+    bodies = [paragraph(each) for each in told]
+    pages = [[head, body[0]._replace(gap=40), *body[1:]] for body in bodies]
+    rows = rows_of(draw(tmp_path / "book.pdf", [*pages[:4], [head], *pages[4:]]))
+    assert texts(rows, "running_head") == [head.text] * (len(TOPICS) + 1)
+    assert texts(rows, "paragraph") == told
+
+
+def test_an_index_in_two_columns_is_read_column_by_column(tmp_path: Path) -> None:
+    canvas = Canvas(str(tmp_path / "index.pdf"), pagesize=(380, 600))
+    canvas.setFont("Times-Roman", 11)
+    for side, x in enumerate((40, 220)):
+        for n in range(24):
+            canvas.drawString(x, 540 - LEADING * n, f"{TOPICS[n % 8]} {side}{n:02}, {n + 3}")
+    canvas.save()
+    rows = rows_of(tmp_path / "index.pdf")
+    found = " ".join(block.text for block in rows.blocks).split()
+    entries = [word.rstrip(",") for word in found if len(word) == 4 and word.endswith(",")]
+    assert entries == [f"{side}{n:02}" for side in (0, 1) for n in range(24)]

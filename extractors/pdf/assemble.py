@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from extractors.pdf.bitmap_fonts import decoded
-from extractors.pdf.lines import Glyph, PageLines, lines_of
+from extractors.pdf.lines import Glyph, Line, PageLines, lines_of
 from extractors.pdf.rtl import in_reading_order, in_visual_order, stands_as_seen
 from extractors.pdf.tex_fonts import composed
 from extractors.pdf.vertical import column_lines, is_vertical
@@ -94,9 +94,7 @@ def assembled(drawn: Drawn, page: int) -> PageLines:
         lines = in_reading_order(lines_of(in_visual_order(seen), page), size[0])
     else:
         lines = lines_of(seen, page)
-    lines = tuple(
-        line if line.text.isascii() else replace(line, text=composed(line.text)) for line in lines
-    )
+    lines = tuple(line if line.text.isascii() else _composed(line) for line in lines)
     return PageLines(
         page=page,
         width=size[0],
@@ -105,3 +103,15 @@ def assembled(drawn: Drawn, page: int) -> PageLines:
         has_image=drawn.has_image,
         n_turned=sum(counts) + drawn.n_askew - counts[side],
     )
+
+
+def _composed(line: Line) -> Line:
+    text = composed(line.text)
+    if text == line.text:
+        return line
+    # What stands before a mark may have grown shorter.
+    marks = tuple(
+        (len(composed(line.text[:start])), len(composed(line.text[:end])))
+        for start, end in line.marks
+    )
+    return replace(line, text=text, marks=marks)

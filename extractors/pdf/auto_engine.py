@@ -6,6 +6,7 @@ lines, maps more fonts and mends broken files; pdfminer maps a few that PDFium d
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from data.errors import SourceUnreadable
@@ -64,7 +65,22 @@ def _better(path: str, page: PageLines, passwords: Sequence[str]) -> PageLines:
     (other,) = pdfminer_engine.read_pages(path, page.page, page.page, passwords)
     if page.error or blank:
         return other
-    return page if other.error or n_unknown(other) >= lost else other
+    return page if other.error else preferred(page, other)
+
+
+def preferred(page: PageLines, other: PageLines) -> PageLines:
+    """Return the second reading of a page where it fills more gaps than it changes letters."""
+    return page if n_unknown(other) + _n_disputed(page, other) >= n_unknown(page) else other
+
+
+def _n_disputed(page: PageLines, other: PageLines) -> int:
+    """Return how many characters that the first choice knows the second does not have.
+
+    A reading that only fills gaps has them all; one that takes the codes of a font of signs for
+    letters has others in their place.
+    """
+    ours, theirs = (Counter("".join(line.text for line in each.lines)) for each in (page, other))
+    return sum(n for char, n in (ours - theirs).items() if char != _UNKNOWN and not char.isspace())
 
 
 def n_unknown(page: PageLines) -> int:

@@ -58,7 +58,22 @@ def furniture(frames: Sequence[Frame], measures: Measures, settings: ExtractSett
                 near = list(_neighbours(outers, at, settings.furniture_reach_pages))
                 for line in _peel(outer, near, counted, measures, settings):
                     kinds[line] = _kind(line)
+        _keep_lone_heads(same_side, kinds, settings)
     return kinds
+
+
+def _keep_lone_heads(frames: Sequence[Frame], kinds: Kinds, settings: ExtractSettings) -> None:
+    """Take out of `kinds` the heads of pages that run over nothing, as all pages near them do.
+
+    An empty page of a book may show its head alone, but then its neighbours have text.
+    """
+    reach = settings.furniture_reach_pages
+    written = {frame.page for frame in frames if any(line not in kinds for line in frame.lines)}
+    for frame in frames:
+        if written.isdisjoint(range(frame.page - reach, frame.page + reach + 1)):
+            for line in frame.lines:
+                if kinds[line] == "running_head":
+                    del kinds[line]
 
 
 def _outer(frame: Frame, end: End, measures: Measures, settings: ExtractSettings) -> _Outer:

@@ -15,6 +15,7 @@ _MARK = re.compile(r"^[\d*†‡§¶‖,\[\]()]+$")
 _SYMBOL = re.compile(r"(?<=[^\s*†‡§])([*†‡§]{1,3})(?=[\s,.;:!?)]|$)")
 # Where one of these stands in a line, a raised number is an exponent unless a word bears it.
 _FORMULA = re.compile("[=+−×·÷∈⊆⊂→⇒⇔≤≥≠≈√∑∫∥]")
+_FRACTION = re.compile(r"\s?[⁄/]\s?\d")
 # A longer run of lines below the last note than this many leadings is not the same note.
 _NOTE_GAP = 2.2
 
@@ -90,7 +91,7 @@ def without_marks(line: Line, labels: set[str]) -> Line:
     text, formula = line.text, _FORMULA.search(line.text)
     for start, end in reversed(line.marks):
         mark, before = text[start:end].strip(), text[:start].rstrip()
-        if not _MARK.match(mark) or not before:
+        if not _MARK.match(mark) or not before or _FRACTION.match(text, end):
             continue
         word = re.search(r"[^\W\d_]+$", before)
         worded = bool(word and len(word.group()) > 2)

@@ -10,7 +10,7 @@ from extractors.pdf import pdfium_calls as pdfium
 from extractors.pdf.assemble import Drawn, side_of, turned
 from extractors.pdf.bitmap_fonts import UNKNOWN, coded
 from extractors.pdf.lines import Glyph
-from extractors.pdf.tex_fonts import is_mathematical, sign
+from extractors.pdf.tex_fonts import hang, is_mathematical, sign
 
 # Not \s, which takes in the very codes of a bitmap font's ligatures.
 _WORD = re.compile("[^ ]+(?: (?=[^ ]))?")
@@ -148,6 +148,7 @@ def _add_run(page: Page, owner: int, span: tuple[int, int], drawn: Drawn) -> lis
 def _glyph(page: Page, font: str, size: float, span: tuple[int, int]) -> Glyph:
     start, end = span
     x0, base = _upright(page, *pdfium.origin(page.text, start))
+    base -= size * hang(font, 0 if page.chars[start] == UNKNOWN else ord(page.chars[start]))
     x1 = _right_edge(page, end - (2 if page.chars[end - 1] == " " else 1))
     return Glyph(_shown(page, font, page.chars[start:end], start), x0, x1, base, size, font)
 

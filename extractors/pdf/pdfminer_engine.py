@@ -25,7 +25,7 @@ from extractors.pdf.assemble import Drawn, assembled, side_of, turned
 from extractors.pdf.bitmap_fonts import coded
 from extractors.pdf.facts import PdfFacts, encrypted, told, unreadable
 from extractors.pdf.lines import Glyph, PageLines
-from extractors.pdf.tex_fonts import is_mathematical, sign
+from extractors.pdf.tex_fonts import hang, is_mathematical, sign
 
 # What a damaged file makes pdfminer raise while it opens; pages have their own guard.
 _OPENING_FAULTS = (
@@ -91,6 +91,7 @@ class _Device(PDFTextDevice):
         else:
             advance_right = advance
         name = "" if isinstance(font, PDFType3Font) else font.fontname or "unnamed"
+        y -= d * fontsize * hang(name, cid)
         glyph = Glyph(text, x, x + a * advance_right, y, d * fontsize, name)
         self.drawn.sides[side].append(glyph)
         return advance
@@ -110,7 +111,7 @@ class _Device(PDFTextDevice):
 def _meaning(font: PDFFont, code: int) -> str:
     """Return what a code of a font means, U+FFFD where nothing tells."""
     name = "" if isinstance(font, PDFType3Font) else font.fontname or ""
-    if is_mathematical(name) and _is_guessed(font):
+    if is_mathematical(name) and _is_guessed(font, code):
         return sign(name, code)
     try:
         return font.to_unichr(code)
@@ -118,13 +119,11 @@ def _meaning(font: PDFFont, code: int) -> str:
         return coded(code) if isinstance(font, PDFType3Font) else sign(name, code)
 
 
-def _is_guessed(font: PDFFont) -> bool:
-    """Tell whether pdfminer takes the codes of a font for plain letters, knowing no better."""
-    return (
-        isinstance(font, PDFSimpleFont)
-        and not font.unicode_map
-        and font.cid2unicode is EncodingDB.std2unicode
-    )
+def _is_guessed(font: PDFFont, code: int) -> bool:
+    """Tell whether pdfminer takes a code of a font for a plain letter, knowing no better."""
+    if not isinstance(font, PDFSimpleFont) or font.unicode_map:
+        return False
+    return font.cid2unicode.get(code) == EncodingDB.std2unicode.get(code)
 
 
 def quiet() -> None:

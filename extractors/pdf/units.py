@@ -21,6 +21,9 @@ from extractors.settings import ExtractSettings
 
 # A frame with fewer lines does not say what the usual margins are.
 _TELLING_LINES = 15
+# What names the parts of a picture is at most so large, of the text's size and measure.
+_LABEL_SIZE = 0.9
+_LABEL_REACH = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +154,8 @@ def _parted(flow: Sequence[Placed], measures: Measures) -> tuple[list[list[Line]
     for each in flow:
         line = each.line
         if is_caption(line, measures):
+            while text and _is_label(text[-1], line, measures):
+                captions.append([text.pop().line])
             captions.append([])
         elif last is None or not _same_caption(last, line):
             last = None
@@ -159,6 +164,17 @@ def _parted(flow: Sequence[Placed], measures: Measures) -> tuple[list[list[Line]
         captions[-1].append(line)
         last = line
     return captions, text
+
+
+def _is_label(each: Placed, caption: Line, measures: Measures) -> bool:
+    """Tell whether a line just above a caption only names a part of the picture.
+
+    It is set smaller than the text, short, and without the stop of a sentence or of a verse.
+    """
+    line = each.line
+    small = line.page == caption.page and line.size < _LABEL_SIZE * measures.size
+    reach = _LABEL_REACH * (each.shape.right - each.shape.left)
+    return small and line.x1 - line.x0 < reach and line.text[-1] not in '.,;:!?…”"’'
 
 
 def _same_caption(last: Line, line: Line) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from extractors.pdf.facts import unreadable
 from extractors.pdf.lines import PageLines
 from extractors.settings import ExtractSettings
 
+_BULLETS = re.compile(rf"^(?:{UNKNOWN}\s+)+|(?:\s+{UNKNOWN})+$")
 # A picture page with fewer characters than this is a scan with a stamp, not a page of text.
 _MIN_PAGE_CHARS = 8
 _OCR = "make a text layer: run again with --ocr"
@@ -77,8 +79,10 @@ def page_verdicts(document: Document, page: PageLines, max_unmapped: float) -> I
             document, page.page, "page_without_text", "shows a picture and no text", _OCR
         )
     elif share:
-        lost = "its text is" if share > max_unmapped else "the paragraphs with them are"
-        why = f"has {share:.1%} of characters that its fonts do not map; {lost} left out"
+        lost = "its text is left out"
+        if share <= max_unmapped:
+            lost = "bullets go, and the paragraphs that have them within are left out"
+        why = f"has {share:.1%} of characters that its fonts do not map; {lost}"
         yield replace(verdict_on(document, page.page, "unmapped_text", why, _OCR), score=share)
     if page.n_turned > _MIN_PAGE_CHARS:
         why = f"has {page.n_turned} characters that do not run as the rest of it"
@@ -112,5 +116,14 @@ def legible(pages: Sequence[PageLines], max_unmapped: float) -> list[PageLines]:
 
 
 def set_aside(draft: Draft) -> Draft:
-    """Return a draft that has unmapped characters as boilerplate, which no passage takes in."""
-    return replace(draft, kind="boilerplate") if UNKNOWN in draft.text else draft
+    """Return a draft that has unmapped characters as boilerplate, which no passage takes in.
+
+    One that stands by itself before or after all else is the bullet of a list, or an ornament: it
+    goes alone. Within the text nobody knows what is lost with it.
+    """
+    if UNKNOWN not in draft.text:
+        return draft
+    text = _BULLETS.sub("", draft.text)
+    if text and UNKNOWN not in text:
+        return replace(draft, text=text)
+    return replace(draft, kind="boilerplate")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from data.samples.typeset import parse, plain
@@ -17,8 +18,9 @@ _BLANK = re.compile(r"\n\s*\n")
 _GRANT_NEUTRAL = re.compile(
     r"CHAPTER [IVXLC]+\.|VOLUME I|PREFACE|CONTENTS|CONCLUSION\.|Produced|PERSONAL MEMOIRS OF"
 )
-_GRANT_NEUTRAL = re.compile(
-    r"CHAPTER [IVXLC]+\.|VOLUME I|PREFACE|CONTENTS|CONCLUSION\.|Produced|PERSONAL MEMOIRS OF"
+_GEOTOPO_HEAD = re.compile(
+    r"(?m)^(?:\d{1,3}|[ivx]{1,4}) (?:\d\.\d\. [^a-zäöü\n]{6,}"
+    r"|(?:Inhalts|Stichwort|Symbol)verzeichnis|Lösungen der Übungsaufgaben)$|^[ivx]{2,4}$"
 )
 SAMPLES = Path(__file__).parent.parent.parent / "data" / "samples"
 
@@ -128,10 +130,16 @@ def _whole(name: str, path: Path, truth: Path, cut: str = "") -> Truth:
 
 
 def geotopo(corpora: Path) -> Truth:
-    """Return a German textbook of mathematics, figures and formulae."""
+    """Return a German textbook of mathematics, figures and formulae.
+
+    Its reference holds the running heads with their page numbers, which are neutral here.
+    """
     folder = corpora / "pdf-bench" / "py-pdf"
     pdf = folder / "pdfs" / "GeoTopo-komprimiert.pdf"
-    return _whole("GeoTopo", pdf, folder / "ground-truth" / "GeoTopo-book.txt")
+    whole = _whole("GeoTopo", pdf, folder / "ground-truth" / "GeoTopo-book.txt")
+    (text,) = whole.paragraphs
+    heads = tuple(_GEOTOPO_HEAD.findall(text))
+    return replace(whole, paragraphs=(_GEOTOPO_HEAD.sub(" ", text),), neutral=heads)
 
 
 def crazy_ones(corpora: Path) -> Truth:
