@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from data.ads import find_ads
+from data.ads import VERSION, find_ads
+from data.breaks import find_breaks
 from data.cuts import merged
 from data.nouns import Block, Cut, Done
 from data.stock import find_stock
@@ -28,7 +29,7 @@ def find_cuts(context: Context) -> None:
     settings = context.recipe.passages
     content = store.value(f"SELECT md5(string_agg(id, ',' ORDER BY id)) FROM ({_PODCASTS})")
     mark = fingerprint(
-        content, settings.stock_min_words, settings.stock_min_episodes, settings.cut_ads
+        content, settings.stock_min_words, settings.stock_min_episodes, settings.cut_ads, VERSION
     )
     if context.is_done("*", "cut", mark):
         return
@@ -56,6 +57,8 @@ def _find(context: Context) -> list[Cut]:
         found[block_id] += cuts
     together: list[Cut] = []
     for _, blocks in _episodes(context):
+        for cut in find_breaks(blocks) if settings.cut_ads else ():
+            found[cut.block_id].append(cut)
         for block in blocks:
             cuts = [*found.get(block.id, ()), *(find_ads(block) if settings.cut_ads else ())]
             together += merged(block.id, cuts, block.text)
