@@ -8,21 +8,12 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from data.nouns import Block, Document, Passage, Rows, Verdict, content_id
+from data.nouns import Block, Document, Passage, Rows, content_id
 from data.text import count_words, ends_sentence, is_cjk, sentences
+from data.unfit import fault_of, furniture, unfit, unpunctuated
+from data.unmarked import unmarked_chapters
 
 PROSE = frozenset({"paragraph", "quote"})
-# Why a block of each kind is not an answer; the reader of `look dropped` sees these sentences.
-FURNITURE = {
-    "heading": "a heading names the chapter; it is kept as the passages' chapter",
-    "running_head": "a running head repeats on page after page",
-    "folio": "a page number",
-    "footnote": "a footnote interrupts the voice of the text",
-    "caption": "a caption belongs to a picture",
-    "contents": "a table of contents is no prose",
-    "boilerplate": "title, copyright, library or index matter, not the author's prose",
-    "system": "a system message; it is kept as the pair's system prompt",
-}
 
 
 class PassageSettings(BaseModel):
@@ -74,6 +65,7 @@ class _Run:
     """A passage in the making."""
 
     chapter: str | None
+    unmarked: bool = False
     pieces: list[tuple[Block, str]] = field(default_factory=list)
 
     @property
@@ -84,9 +76,18 @@ class _Run:
     def size(self) -> int:
         return sum(size(text) for _, text in self.pieces)
 
+    @property
+    def ends(self) -> bool:
+        """Tell whether a sentence ends here, as every paragraph of an unmarked text does."""
+        return self.unmarked or ends_sentence(self.text)
+
+    def is_endless(self, settings: PassageSettings) -> bool:
+        """Tell whether one paragraph without marks is twice too long, and nowhere to be cut."""
+        return self.unmarked and self.size > 2 * settings.max_words
+
     def takes(self, piece: str, settings: PassageSettings) -> bool:
         """Tell whether the piece still fits; an unfinished run must go on to a sentence's end."""
-        limit = settings.soft_max_words if ends_sentence(self.text) else settings.max_words
+        limit = settings.soft_max_words if self.ends else settings.max_words
         return self.size + size(piece) <= limit
 
 
@@ -102,7 +103,8 @@ def split_prose(
     `aside` are the ids of prose that another judgement has taken out, with its own verdicts: no
     passage holds it, and none goes on behind it.
     """
-    verdicts = [_furniture(block, now) for block in blocks if block.kind not in PROSE]
+    verdicts = [furniture(block, now) for block in blocks if block.kind not in PROSE]
+    unmarked = unmarked_chapters(b for b in blocks if b.kind in PROSE and b.id not in aside)
     runs: list[_Run] = []
     open_run: _Run | None = None
     for block in blocks:
@@ -116,15 +118,20 @@ def split_prose(
                 or block.chapter != open_run.chapter
                 or not open_run.takes(piece, settings)
             ):
-                open_run = _Run(block.chapter)
+                open_run = _Run(block.chapter, block.chapter in unmarked)
                 runs.append(open_run)
             open_run.pieces.append((block, piece))
-            if open_run.size >= settings.target_words and ends_sentence(piece):
+            if open_run.size >= settings.target_words and open_run.ends:
                 open_run = None
     kept, short = _joined_tails(runs, settings)
     passages = _grouped(_passages(document, kept), settings)
     inside = {block_id for passage in passages for block_id in passage.block_ids}
-    verdicts += [v for run in short for v in _unfit(run, inside, settings, now)]
+    for run in short:
+        fault = fault_of(run.size, settings.min_words, ends=run.ends)
+        lost = {block.id: block for block, _ in run.pieces if block.id not in inside}
+        verdicts += unfit(lost.values(), fault, run.size, now)
+    if unmarked and passages:
+        verdicts.append(unpunctuated(document, len(unmarked), now))
     return Rows(passages=passages, verdicts=verdicts)
 
 
@@ -157,7 +164,10 @@ def _joined_tails(runs: Sequence[_Run], settings: PassageSettings) -> tuple[list
     for run in parted:
         if before is not None and before.chapter != run.chapter:
             before = None
-        if run.size >= settings.min_words and ends_sentence(run.text):
+        if run.is_endless(settings):
+            short.append(run)
+            before = None
+        elif run.size >= settings.min_words and run.ends:
             kept.append(run)
             before = run
         elif before is not None and _closes(before, run, settings):
@@ -174,16 +184,18 @@ def _unfinished_apart(run: _Run, settings: PassageSettings) -> list[_Run]:
     A paragraph that ends in "as follows:" before a table or another's letter would otherwise take
     the finished ones before it along.
     """
-    rest = _Run(run.chapter, list(run.pieces))
+    if run.unmarked:
+        return [run]
+    rest = _Run(run.chapter, pieces=list(run.pieces))
     while rest.pieces and not ends_sentence(rest.pieces[-1][1]):
         rest.pieces.pop()
     if len(rest.pieces) == len(run.pieces) or rest.size < settings.min_words:
         return [run]
-    return [rest, _Run(run.chapter, run.pieces[len(rest.pieces) :])]
+    return [rest, _Run(run.chapter, pieces=run.pieces[len(rest.pieces) :])]
 
 
 def _closes(before: _Run, run: _Run, settings: PassageSettings) -> bool:
-    return before.size + run.size <= settings.max_words and ends_sentence(run.text)
+    return before.size + run.size <= settings.max_words and run.ends
 
 
 def _passages(document: Document, runs: Sequence[_Run]) -> list[Passage]:
@@ -228,41 +240,3 @@ def _grouped(passages: list[Passage], settings: PassageSettings) -> list[Passage
         replace(passage, group_id=content_id(passage.document_id, "run", passage.ord // every))
         for passage in passages
     ]
-
-
-def _furniture(block: Block, now: datetime) -> Verdict:
-    return Verdict(
-        subject_id=block.id,
-        subject="blocks",
-        rule=block.kind,
-        keep=False,
-        reason=FURNITURE.get(block.kind, f"a {block.kind} is not the author's prose"),
-        created_at=now,
-        next_step="nothing, unless it is prose: then report the page",
-    )
-
-
-def _unfit(
-    run: _Run, inside: set[str], settings: PassageSettings, now: datetime
-) -> Iterable[Verdict]:
-    complete = ends_sentence(run.text)
-    rule = "too_short" if complete else "unfinished"
-    reason = (
-        f"{run.size} words alone in its chapter, fewer than {settings.min_words}"
-        if complete
-        else "it does not end a sentence"
-    )
-    for block in {block.id: block for block, _ in run.pieces}.values():
-        if block.id not in inside:
-            yield Verdict(
-                subject_id=block.id,
-                subject="blocks",
-                rule=rule,
-                keep=False,
-                reason=reason,
-                score=float(run.size),
-                created_at=now,
-                next_step="lower passages.min_words in the recipe to keep it"
-                if complete
-                else "nothing, if it is a heading, a list or a table; else report the page",
-            )

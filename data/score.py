@@ -6,6 +6,7 @@ import re
 
 from data.rejects import RejectSettings
 from data.text import content_stems, count_words, ends_sentence, longest_shared_run, words
+from data.unmarked import is_unmarked
 
 WEIGHTS = {
     "relevance": 0.25,
@@ -52,4 +53,4 @@ def parts(question: str, answer: str, lang: str, settings: RejectSettings) -> di
 def _answer_quality(answer: str) -> float:
     n_words = count_words(answer)
     length = min(1.0, n_words / 80) if n_words < 350 else max(0.5, 350 / n_words)
-    return length * (1.0 if ends_sentence(answer) else 0.7)
+    return length * (1.0 if ends_sentence(answer) or is_unmarked(answer) else 0.7)

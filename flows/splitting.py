@@ -10,6 +10,7 @@ from functools import partial
 from data import gates, passages, personal, voice
 from data.errors import NothingToDo
 from data.nouns import Block, Document, Done, Passage, Rows, Source, Verdict
+from data.unfit import FURNITURE
 from flows.chapters import warn_unmatched
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.cutting import find_cuts
@@ -120,7 +121,7 @@ def _warn_empty(context: Context, source: Source, verdicts: Sequence[Verdict]) -
     if not lost or any(v.rule == "no_persona" for v in lost):
         return  # without blocks it was refused, and the speakers have been told
     rules = Counter(v.rule for v in lost)
-    prose = {rule: n for rule, n in rules.items() if rule not in passages.FURNITURE}
+    prose = {rule: n for rule, n in rules.items() if rule not in FURNITURE}
     most = max(prose or rules, key=lambda rule: rules[rule])
     first = next(v for v in lost if v.rule == most)
     context.report.warn(

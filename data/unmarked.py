@@ -1,0 +1,47 @@
+"""Chinese without sentence marks: old editions print none, and only their paragraphs end."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from data.nouns import Block
+from data.text import CJK, is_cjk
+
+_CHARACTER = re.compile(f"[{CJK}]")
+_MARK = re.compile(r"[。！？…．｡!?.]")
+# Printed Chinese has a mark in every 15 to 50 characters; a stray one is a note's or a scan's.
+_CHARACTERS_A_MARK = 300
+_MIN_CHARACTERS = 100
+# Where so many paragraphs are of one length, something cut the text evenly, not its author.
+_EVEN_SHARE, _EVEN_COUNT = 0.3, 4
+
+
+def is_unmarked(text: str) -> bool:
+    """Tell whether a Chinese text of some length has practically no sentence marks."""
+    characters = len(_CHARACTER.findall(text))
+    if characters < _MIN_CHARACTERS or not is_cjk(text):
+        return False
+    return len(_MARK.findall(text)) * _CHARACTERS_A_MARK <= characters
+
+
+def unmarked_chapters(blocks: Iterable[Block]) -> frozenset[str | None]:
+    """Return the chapters of a document whose paragraphs end where sentences do, unsaid.
+
+    `blocks` are its prose. A chapter whose paragraphs are strips of one length is left out: they
+    end anywhere.
+    """
+    chapters: defaultdict[str | None, list[str]] = defaultdict(list)
+    for block in blocks:
+        chapters[block.chapter].append(block.text)
+    return frozenset(
+        chapter
+        for chapter, texts in chapters.items()
+        if is_unmarked("\n".join(texts)) and not _even(texts)
+    )
+
+
+def _even(texts: Sequence[str]) -> bool:
+    _, most = Counter(map(len, texts)).most_common(1)[0]
+    return most >= max(_EVEN_COUNT, _EVEN_SHARE * len(texts))
