@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from data.han import has_han, simplified
 from data.language import Language
 
 _WORDS = tomllib.loads((Path(__file__).parent / "languages" / "names.toml").read_text("utf-8"))
@@ -61,11 +62,15 @@ def looks_like_name(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """The persona's names, ready to compare with; empty names match nothing."""
+    """The persona's names, ready to compare with; empty names match nothing.
+
+    `full` is for showing; where one of them is `han`, `mention` matches simplified characters.
+    """
 
     full: tuple[str, ...]
     parts: tuple[tuple[str, ...], ...]
     mention: re.Pattern[str] | None
+    han: bool = False
 
     @property
     def surname(self) -> str:
@@ -77,20 +82,26 @@ class Names:
 def names_of(named: tuple[str, ...]) -> Names:
     """Return a persona's names, from the full name and the aliases."""
     full = tuple(dict.fromkeys(name.strip() for name in named if name.strip()))
-    bare = [_SUFFIXES.sub("", name).strip() for name in full]
+    bare = [simplified(_SUFFIXES.sub("", name).strip()) for name in full]
     words = {name for name in bare if len(name) > 2 or _CJK.search(name)}
     words |= {n.split()[-1] for n in bare if " " in n and len(n.split()[-1]) > 2}
     words |= {word.upper() for word in words}
     alternatives = "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True))
     edge = "" if any(_CJK.search(w) for w in words) else r"\b"
     mention = re.compile(rf"{edge}(?:{alternatives}){edge}") if alternatives else None
-    return Names(full=full, parts=tuple(p for n in full if (p := name_parts(n))), mention=mention)
+    return Names(
+        full=full,
+        parts=tuple(p for n in full if (p := name_parts(n))),
+        mention=mention,
+        han=any(map(has_han, full)),
+    )
 
 
 def is_persona(signature: str, names: Names) -> bool:
     """Tell whether a signature can be the persona's: the same surname and no other first name."""
     if _CJK.search(signature):
-        return any(name in signature for name in names.full)
+        signed = simplified(signature)
+        return any(simplified(name) in signed for name in names.full)
     return any(_same(name_parts(signature), parts) for parts in names.parts)
 
 
@@ -124,6 +135,8 @@ def count_mentions(text: str, names: Names, lang: Language) -> int:
     found = len(lang.author.findall(text))
     if names.mention is None:
         return found
+    if names.han:
+        text = simplified(text)
     firsts = {part for parts in names.parts for part in parts[:-1]}
     for match in names.mention.finditer(text):
         before = text[max(0, match.start() - 24) : match.start()].split()

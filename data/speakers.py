@@ -10,6 +10,7 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import PurePath
 
+from data.han import simplified
 from data.nouns import Block
 from data.text import count_words
 
@@ -32,9 +33,9 @@ _GENERIC = re.compile(
 def find_persona(blocks: Sequence[Block], names: Sequence[str]) -> str | None:
     """Return the speaker who is the persona: by full name, else by all words of the shorter one.
 
-    Titles, case, accents, order ("Marrow, Ada") and what stands in brackets do not matter. "Ada"
-    and "A. Marrow" both match "Ada Marrow" when no other speaker does as well; a label such as
-    SPEAKER_00 matches only itself.
+    Titles, case, accents, order ("Marrow, Ada"), traditional or simplified characters and what
+    stands in brackets do not matter. "Ada" and "A. Marrow" both match "Ada Marrow" when no other
+    speaker does as well; a label such as SPEAKER_00 matches only itself.
     """
     speakers = list(dict.fromkeys(block.speaker for block in blocks if block.speaker))
     for speaker in speakers:
@@ -72,7 +73,7 @@ def _forms(speaker: str) -> Iterator[list[str]]:
 
 
 def _name_words(name: str) -> list[str]:
-    plain = unicodedata.normalize("NFKD", name.casefold())
+    plain = unicodedata.normalize("NFKD", simplified(name).casefold())
     plain = "".join(c for c in plain if not unicodedata.combining(c))
     found = [_HAN_TITLES.sub("", word) for word in re.findall(r"\w+", plain)]
     return [word for word in found if word not in _TITLES] or found

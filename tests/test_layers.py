@@ -21,6 +21,7 @@ ARROWS = {
 ONLY = {
     "duckdb": {"data"},
     "xxhash": {"data"},
+    "opencc": {"data"},
     "pdfminer": {"extractors"},
     "pypdfium2_raw": {"extractors"},
     "lxml": {"extractors"},
