@@ -53,13 +53,28 @@ def split_episode(
                 else f"nobody is named as the persona: {shares}"
             ),
             created_at=context.now,
-            next_step="name the persona's label with --alias or --speaker and run it again"
-            if persona.name
-            else "name one of them with --persona and run it again",
+            next_step=_who_is_who(persona.name, nameless=speakers.UNNAMED in shares),
         )
         for block in blocks
     ]
     return Rows(verdicts=refusals)
+
+
+def _who_is_who(persona: str, *, nameless: bool) -> str:
+    """Return how to say which label is the persona.
+
+    Dashes and ">>" tell that the voice changes, not whose it is. On real captions of two people
+    every second turn was not one person's for long, so nothing counts them.
+    """
+    if not persona:
+        return "name one of them with --persona and run it again"
+    step = f"say who is who with --alias or --speaker 'LABEL={persona}'"
+    if nameless:
+        step += (
+            f"; --speaker '{speakers.UNNAMED}={persona}' takes all that has no name for one"
+            " voice's; where several speak, a transcript with names is needed (WhisperX makes one)"
+        )
+    return step
 
 
 def tell_absent(context: Context) -> None:
@@ -70,14 +85,9 @@ def tell_absent(context: Context) -> None:
         " WHERE v.rule = 'no_persona' AND v.subject = 'blocks' GROUP BY d.id, d.title ORDER BY ALL"
     )
     for row in found[:_TOLD_EPISODES]:
-        context.report.warn(
-            f"{row['title']!r}: {row['reason']}; "
-            + (
-                f"say who is who with --alias or --speaker 'LABEL={name}'"
-                if (name := context.recipe.persona.name)
-                else "name one of them with --persona"
-            )
-        )
+        nameless = speakers.UNNAMED in row["reason"]
+        step = _who_is_who(context.recipe.persona.name, nameless=nameless)
+        context.report.warn(f"{row['title']!r}: {row['reason']}; {step}")
     if len(found) > _TOLD_EPISODES:
         more = len(found) - _TOLD_EPISODES
         context.report.warn(

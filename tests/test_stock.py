@@ -195,6 +195,28 @@ def test_a_new_episode_splits_only_what_it_touches(tmp_path: Path) -> None:
     assert build() == {}
 
 
+def test_turns_without_names_are_told_with_what_can_be_done(tmp_path: Path) -> None:
+    cues = [f"00:{n:02}.000 --> 00:{n:02}.900\n>> {own(n)}\n" for n in range(6)]
+    (tmp_path / "talk.vtt").write_text("WEBVTT\n\n" + "\n".join(cues), "utf-8")
+    heard: list[str] = []
+
+    def build(speakers: dict[str, str]) -> int:
+        report = Report(quiet=True)
+        report.log = heard.append
+        told: dict[str, object] = {"persona.name": "Ada Marrow", "sources.speakers": speakers}
+        context = Context(Workspace(tmp_path / "ws"), load(None, told), report)
+        extract_sources(context, [str(tmp_path / "talk.vtt")])
+        split_documents(context)
+        return int(context.workspace.store.value("SELECT count(*) FROM passages"))
+
+    assert build({}) == 0
+    (told,) = [line for line in heard if "no speaker is" in line]
+    assert "'Ada Marrow': (unnamed) 100 %; say who is who with --alias or --speaker" in told
+    assert "--speaker '(unnamed)=Ada Marrow' takes all that has no name for one" in told
+    assert "a transcript with names is needed" in told
+    assert build({"(unnamed)": "Ada Marrow"}) > 0
+
+
 def test_a_mapping_splits_again_what_it_names(tmp_path: Path) -> None:
     for n in range(2):
         told = f"Ben: Who is it?\n\nGuest: {own(n)}\n\nBen: And then?\n\nGuest: {own(n + 50)}\n"
