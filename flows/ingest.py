@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data import exchanges, personal
 from data.errors import SourceError, SourceMissing
-from data.nouns import Block, Document, Done, Rows, Source, Verdict, content_id
+from data.nouns import Block, Document, Done, Rows, Source
 from data.store import Transaction
 from data.text import detect_language
 from extractors import ExtractSettings, Found, discover, extract, left_out, read_source
@@ -18,6 +18,7 @@ from extractors.discover import is_url, missing, printable
 from extractors.extract import BY_CONTENT
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.feeds import take_feed
+from flows.known_sources import clear_refusal, identified, known_at, refuse
 from flows.ledger import warn_of_obstacles, with_rights
 from flows.short_names import short_names
 
@@ -42,7 +43,7 @@ def extract_sources(
             _extract_one(context, each, share_of[each], labels[each.location])
         except SourceError as error:
             refused[each] = error
-            _refuse(context, each.location, error)
+            refuse(context, each.location, error)
     for pointer, several in found.items():
         faults = [refused[each] for each in several if each in refused]
         if several and len(faults) == len(several):
@@ -75,14 +76,14 @@ def _discovered(
             found[pointer] = take_feed(context, pointer) if is_url(pointer) else discover([pointer])
         except SourceError as error:
             failures[pointer] = error
-            if not is_url(pointer) and _known_at(context, pointer) is not None:
-                _refuse(context, pointer, error)
+            if not is_url(pointer) and known_at(context, pointer) is not None:
+                refuse(context, pointer, error)
     for gone in _gone(context, list(found)):
         failures[gone.location] = SourceMissing(
             missing(gone.location).what,
             f"put it back, or take its rows out: `memoirist withdraw {gone.id}`",
         )
-        _refuse(context, gone.location, failures[gone.location])
+        refuse(context, gone.location, failures[gone.location])
     return found, failures
 
 
@@ -107,7 +108,7 @@ def _count(n: int, noun: str) -> str:
 def _extract_one(context: Context, found: Found, share: float | None, label: str) -> None:
     store = context.workspace.store
     source = read_source(found, context.now)
-    known = _identify(context, source)
+    known = identified(context, source)
     if known is None:
         context.report.warn(
             f"{source.location} has the same bytes as a source already taken in; it is skipped"
@@ -133,7 +134,7 @@ def _extract_one(context: Context, found: Found, share: float | None, label: str
             # It has moved, or it is whole again: its row says where it lies now.
             with store.writing() as tx:
                 tx.upsert([known])
-                _clear_refusal(tx, known.id)
+                clear_refusal(tx, known.id)
         return
     with context.timed() as seconds, context.report.progress("extract", "pages") as advance:
         # A title that the user noted is no part of any id.
@@ -228,48 +229,6 @@ def _describe(rows: Rows) -> str:
     return f"{schema}{unit}, {_count(len(rows.blocks), 'block')} ({told}){lost}"
 
 
-def _identify(context: Context, source: Source) -> Source | None:
-    """Return the source under the id that the store knows it by; None for a second copy.
-
-    A source keeps its id when its content changes in place or when it moves unchanged, so that
-    what does not change keeps its rows, its questions and its split.
-    """
-    store = context.workspace.store
-    if not store.path.exists():
-        return source
-    known = store.nouns(
-        Source,
-        "location = ? OR sha256 = ? OR id = ?",
-        source.location,
-        source.sha256,
-        source.id,
-    )
-    here = next((k for k in known if k.location == source.location), None)
-    same = next((k for k in known if k.sha256 == source.sha256), None)
-    if same is not None and same != here:
-        if Path(same.location).exists() and Path(same.location).resolve() != Path(source.location):
-            return None
-        # Moved: the content says who it is, even when another file lay here before.
-        return _as_known(source, same)
-    if here is not None:
-        return _as_known(source, here)
-    if known:
-        return replace(source, id=content_id(source.id, source.location))
-    return source
-
-
-def _as_known(source: Source, known: Source) -> Source:
-    """Return the source as it is now under its id, with what the ledger says of it."""
-    return replace(
-        known,
-        kind=source.kind,
-        format=source.format,
-        location=source.location,
-        sha256=source.sha256,
-        title=known.title if known.sha256 else source.title,  # a refused one has its file's name
-    )
-
-
 def _with_languages(documents: Sequence[Document], blocks: Sequence[Block]) -> list[Document]:
     text: dict[str, str] = defaultdict(str)
     for block in blocks:
@@ -285,52 +244,4 @@ def _forget_extracted(tx: Transaction, source_id: str) -> None:
     )
     tx.execute("DELETE FROM documents WHERE source_id = ?", [source_id])
     exchanges.forget(tx, source_id)
-    _clear_refusal(tx, source_id)
-
-
-def _clear_refusal(tx: Transaction, source_id: str) -> None:
-    tx.execute("DELETE FROM verdicts WHERE subject = 'sources' AND subject_id = ?", [source_id])
-
-
-def _location(place: str) -> str:
-    return place if "://" in place else printable(Path(place).expanduser().resolve())
-
-
-def _known_at(context: Context, place: str) -> Source | None:
-    """Return the source that an earlier build took from a place."""
-    store = context.workspace.store
-    location = _location(place)
-    found = store.nouns(Source, "location = ?", location) if store.path.exists() else []
-    return found[0] if found else None
-
-
-def _refuse(context: Context, place: str, error: SourceError) -> None:
-    """Write the verdict of a refused file; what an earlier build took from it stays as it is."""
-    store = context.workspace.store
-    location = _location(place)
-    path = Path(location)
-    source = _known_at(context, place) or (
-        Source(
-            id=content_id("refused", location),
-            kind="text",
-            format=path.suffix.lstrip("."),
-            location=location,
-            sha256="",
-            added_at=context.now,
-            title=printable(Path(path.name)),
-        )
-    )
-    verdict = Verdict(
-        subject_id=source.id,
-        subject="sources",
-        rule=error.rule,
-        keep=False,
-        reason=error.what,
-        created_at=context.now,
-        next_step=error.next_step,
-        step="extract",
-        source_id=source.id,
-    )
-    with store.writing() as tx:
-        tx.upsert([source])
-        tx.upsert([verdict])
+    clear_refusal(tx, source_id)
