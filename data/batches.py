@@ -1,115 +1,84 @@
-"""Exchanges on their way into the store: Arrow batches, looked through a column at a time.
+"""Batches on their way into the store: what may hold personal data is found, and masked.
 
-Python values are made only of the few texts that need one; all else is work on the letters' bytes,
-during which Python's lock is free, so that a batch is made while DuckDB writes the one before.
+Python values are made only of the few texts that need one; all else is work on the letters' bytes.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import xxhash
 
-Masker = Callable[[str], tuple[str, "dict[str, int]"]]
-_UNIT = "\x1f"
-# UTF-8's first bytes of U+3000 to U+DFFF, where Han, kana and Hangul stand.
-_HAN_FIRST, _HAN_LAST = 0xE3, 0xED
+Masker = Callable[[str], tuple[str, Mapping[str, int]]]
 # A number that is anybody's has six digits at least, with four marks at most between two of them,
-# as phonenumbers has it, too.
+# as phonenumbers has it, too; in JSON a line break between them is two bytes.
 _LEAST_DIGITS = 6
-_REACH_BYTES = 5
+_REACH_BYTES = 8
+# What names an account stands so near before its number (data/personal.py), in bytes of UTF-8.
+_BEFORE_BYTES = 80
+_AFTER_BYTES = 2
 
 
-class Ahead:
-    """Batches that a thread of their own makes, a few ahead of whoever takes them.
+def marked(batches: Iterable[pa.RecordBatch], candidate: str | None) -> Iterator[pa.RecordBatch]:
+    """Yield the batches with a column `near`: which rows may hold what matches `candidate`.
 
-    An error of theirs ends the batches and is kept here, as it would lose its kind in DuckDB.
-    """
-
-    def __init__(self, batches: Iterable[pa.RecordBatch], most: int = 6) -> None:
-        self.error: BaseException | None = None
-        self._batches = batches
-        self._made: queue.Queue[pa.RecordBatch | None] = queue.Queue(most)
-        self._ended = threading.Event()
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        maker = threading.Thread(target=self._make, daemon=True)
-        maker.start()
-        try:
-            while (batch := self._made.get()) is not None:
-                yield batch
-        finally:
-            self._ended.set()
-            maker.join()
-
-    def _make(self) -> None:
-        try:
-            for batch in self._batches:
-                if not self._put(batch):
-                    return
-        except BaseException as error:  # noqa: BLE001 - whoever takes the batches raises it
-            self.error = error
-        self._put(None)
-
-    def _put(self, batch: pa.RecordBatch | None) -> bool:
-        while not self._ended.is_set():
-            try:
-                self._made.put(batch, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-
-def keyed(batches: Iterable[pa.RecordBatch], source_id: str) -> Iterator[pa.RecordBatch]:
-    """Yield the batches with two columns more: `id` and `n_words`, the words of the answer.
-
-    An id hangs on the source and on what is said alone, or on the conversation and the place in it,
-    or, of a refused row, on its number. Words are runs without white space; where Han, kana or
-    Hangul stand, `n_words` is null, as these must be counted otherwise.
+    Told from the bytes around an @ or around digits near each other, in any text of the row.
     """
     for batch in batches:
-        ids = pa.array(_ids(batch, source_id), pa.string())
-        counted = pa.array(_words(batch.column("answer")), pa.int32(), from_pandas=True)
-        yield batch.append_column("id", ids).append_column("n_words", counted)
+        near = np.zeros(batch.num_rows, bool)
+        if candidate:
+            for name in batch.schema.names:
+                if pa.types.is_string(batch.schema.field(name).type):
+                    near[_near(batch.column(name), candidate)] = True
+        yield batch.append_column("near", pa.array(near))
 
 
-def _ids(batch: pa.RecordBatch, source_id: str) -> list[str]:
-    said = [_or_empty(batch.column(name)) for name in ("system", "question", "answer")]
-    told = pc.binary_join_element_wise(source_id, *said, _UNIT)
-    for name, kind, place in (("thread", "thread", "ord"), ("fault", "row", "source_row")):
-        column = batch.column(name)
-        if column.null_count < len(column):
-            key = _or_empty(batch.column("thread")) if name == "thread" else ""
-            at = batch.column(place).cast(pa.string())
-            other = pc.binary_join_element_wise(source_id, kind, key, at, _UNIT)
-            told = pc.if_else(pc.is_valid(column), other, told)
-    offsets, letters = letters_of(told)
-    view, ends = memoryview(letters), offsets.tolist()
-    digest = xxhash.xxh3_64_hexdigest
-    return [digest(view[start:end]) for start, end in pairwise(ends)]
+def _near(texts: Any, candidate: str) -> Any:  # noqa: ANN401 - an Arrow array in, one of NumPy out
+    """Return the places of the texts in which `candidate` may match.
 
-
-def _words(texts: Any) -> Any:  # noqa: ANN401 - an Arrow array in, a masked one of NumPy out
+    Lines of JSON may be looked at as they are: what is escaped in them is taken for a space, and a
+    line with a letter as its number is always among them.
+    """
     offsets, letters = letters_of(texts)
-    none = np.asarray(pc.is_null(texts))
-    black = letters > ord(" ")
-    starts = black.copy()
-    starts[1:] &= ~black[:-1]
-    firsts = offsets[:-1][offsets[:-1] < offsets[1:]]
-    starts[firsts] = black[firsts]
-    counts = np.diff(np.searchsorted(np.flatnonzero(starts), offsets))
-    if letters.size and letters.max() >= _HAN_FIRST:
-        han = np.flatnonzero((letters >= _HAN_FIRST) & (letters <= _HAN_LAST))
-        none = none | (np.diff(np.searchsorted(han, offsets)) > 0)
-    return np.ma.masked_array(counts, none)
+    starts, ends = _runs(offsets, letters)
+    escaped = np.zeros(0, np.int64)
+    if b"\\u" in letters.tobytes():
+        marks = np.flatnonzero(letters[:-1] == ord("\\"))
+        escaped = marks[letters[marks + 1] == ord("u")]
+    owners = np.searchsorted(offsets, starts, side="right") - 1
+    if starts.size:
+        first = np.maximum(starts - _BEFORE_BYTES, offsets[owners])
+        last = np.minimum(ends + _AFTER_BYTES, offsets[owners + 1])
+        windows = _windows(letters, first, last)
+        owners = owners[np.asarray(pc.match_substring_regex(windows, candidate))]
+    return np.union1d(owners, np.searchsorted(offsets, escaped, side="right") - 1)
+
+
+def _runs(offsets: Any, letters: Any) -> tuple[Any, Any]:  # noqa: ANN401 - NumPy's arrays
+    """Return where each run of digits enough near each other begins and ends, and each @."""
+    digits = np.flatnonzero((letters - np.uint8(ord("0"))) < 10)
+    # A run begins where the digit before is farther off, or in another text.
+    owners = np.searchsorted(offsets, digits, side="right")
+    apart = np.diff(digits, prepend=-_REACH_BYTES - 1) > _REACH_BYTES
+    first = np.flatnonzero(apart | (np.diff(owners, prepend=0) > 0))
+    after = np.append(first[1:], digits.size)
+    long = after - first >= _LEAST_DIGITS
+    marks = np.flatnonzero(letters == ord("@"))
+    starts = np.concatenate([digits[first[long]], marks])
+    return starts, np.concatenate([digits[after[long] - 1], marks]) + 1
+
+
+def _windows(letters: Any, starts: Any, ends: Any) -> pa.StringArray:  # noqa: ANN401 - NumPy's
+    sizes = ends - starts
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    found = letters[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)]
+    marks = np.flatnonzero(found[:-1] == ord("\\"))
+    found[marks] = found[marks + 1] = ord(" ")
+    buffers = pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(found)
+    return pa.StringArray.from_buffers(len(starts), *buffers)
 
 
 def letters_of(texts: Any) -> tuple[Any, Any]:  # noqa: ANN401 - NumPy's arrays carry no type here
@@ -121,50 +90,26 @@ def letters_of(texts: Any) -> tuple[Any, Any]:  # noqa: ANN401 - NumPy's arrays 
     return ends - ends[0], np.frombuffer(letters, np.uint8)[ends[0] : ends[-1]]
 
 
-def _or_empty(texts: Any) -> Any:  # noqa: ANN401 - Arrow arrays
-    return pc.fill_null(texts, "") if texts.null_count else texts
-
-
 def masked(
     batches: Iterable[pa.RecordBatch], mask: Masker, candidate: str
 ) -> Iterator[pa.RecordBatch]:
     """Yield the batches with `mask` applied to what may hold personal data.
 
-    `mask` returns the text and how often it replaced what. Only texts with an @ or several digits
-    near each other are looked at, and of these Python sees the ones that match the regular
-    expression `candidate` (RE2).
+    `mask` returns the text and how often it replaced what. Python sees only texts that the regular
+    expression `candidate` (RE2) may match.
     """
     for batch in batches:
         columns = {name: batch.column(name) for name in batch.schema.names}
         for name in ("system", "question", "answer"):
-            places = _suspects(columns[name])
-            if not places.size:
-                continue
-            near = columns[name].take(pa.array(places))
-            found = pc.indices_nonzero(pc.match_substring_regex(near, candidate)).to_pylist()
             changed: dict[int, tuple[str, str]] = {}
-            for at in found:
-                text, counts = mask(near[at].as_py())
+            for at in _near(columns[name], candidate).tolist():
+                text, counts = mask(columns[name][at].as_py())
                 if counts:
                     told = (f"masked_{k.replace('-', '')}:{n}" for k, n in counts.items())
-                    changed[int(places[at])] = text, " ".join(told)
+                    changed[at] = text, " ".join(told)
             if changed:
                 _replace(columns, name, changed)
         yield pa.RecordBatch.from_pydict(columns, schema=batch.schema)
-
-
-def _suspects(texts: Any) -> Any:  # noqa: ANN401 - an Arrow array in, one of NumPy out
-    """Return the places of the texts with an @ or with digits enough near each other."""
-    offsets, letters = letters_of(texts)
-    digits = np.flatnonzero((letters - np.uint8(ord("0"))) < 10)
-    # A run begins where the digit before is farther off, or in another text.
-    owners = np.searchsorted(offsets, digits, side="right")
-    apart = np.diff(digits, prepend=-_REACH_BYTES - 1) > _REACH_BYTES
-    first = np.flatnonzero(apart | (np.diff(owners, prepend=0) > 0))
-    near = digits[first[np.diff(first, append=digits.size) >= _LEAST_DIGITS]]
-    marks = np.flatnonzero(letters == ord("@"))
-    at = np.searchsorted(offsets, np.concatenate([near, marks]), side="right") - 1
-    return np.unique(at)
 
 
 def _replace(columns: dict[str, Any], name: str, changed: dict[int, tuple[str, str]]) -> None:

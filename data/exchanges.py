@@ -6,11 +6,15 @@ once, in the table `exchanges`; the views `passages`, `questions` and `pairs` sh
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import TYPE_CHECKING
 
-from data.nouns import ExchangeBatches, Source
+from data.errors import SourceUnreadable
+from data.nouns import RowReader, Rows, Source
+from data.plain_rows import DOUBTFUL, plain_rows
 from data.store import Transaction, statement
 
 if TYPE_CHECKING:
@@ -30,6 +34,13 @@ COLUMNS = (
     ("fault", "string"),
     ("reason", "string"),
     ("notes", "string"),
+)
+_NEXT_DOUBTFUL = (
+    f"SELECT source_row, reason FROM exchanges WHERE source_id = ? AND fault = '{DOUBTFUL}'"
+    " ORDER BY source_row LIMIT 20000"
+)
+_FORGET_DOUBTFUL = (
+    f"DELETE FROM exchanges WHERE source_id = ? AND fault = '{DOUBTFUL}' AND source_row <= ?"
 )
 # What each flag tells the reader of `look coverage`.
 _NOTES = {
@@ -67,36 +78,79 @@ class Taken:
         return sum(n for _, n, _ in self.faults)
 
 
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """How personal data is masked: `mask` does it, `candidate` (RE2) matches where it may be."""
+
+    mask: Callable[[str], tuple[str, Mapping[str, int]]]
+    candidate: str
+
+
 def take(
-    tx: Transaction, source: Source, document_id: str, batches: ExchangeBatches, now: datetime
+    tx: Transaction, source: Source, rows: Rows, masking: Masking | None, now: datetime
 ) -> Taken:
-    """Write a source's exchanges, the ones before forgotten, with the verdicts on its rows.
+    """Write the exchanges of a dataset's rows, the ones before forgotten, with their verdicts.
 
-    Ids hang on the content alone: a changed row changes only itself. Raises what the reading of
-    `batches` raises; then nothing may be committed.
+    Ids hang on the content alone: a changed row changes only itself. Raises what the reading
+    raises, and SourceUnreadable where every row was refused; then nothing may be committed.
     """
-    import pyarrow as pa
-
-    from data.batches import Ahead, keyed
-
-    stream = Ahead(keyed(batches, source.id))
-    schema = arrow_schema().append(pa.field("id", pa.string()))
-    schema = schema.append(pa.field("n_words", pa.int32()))
-    reader = pa.RecordBatchReader.from_batches(schema, iter(stream))
-    values = {"source": source.id, "document": document_id, "now": now}
-    tx.insert_arrow(reader, statement("exchanges_insert"), values)
-    if stream.error is not None:
-        raise stream.error
-    tx.run("exchanges_twins", {"source": source.id, "now": now})
-    tx.run("exchanges_verdicts", {"source": source.id, "now": now})
+    (document,) = rows.documents
+    values = {"source": source.id, "document": document.id, "now": now}
+    reader = rows.exchanges
+    if reader is not None and reader.parts:
+        _insert_plain(tx, reader, masking, values)
+        # The few rows with something doubtful, so many at a time that they fit any memory.
+        while doubtful := tx.fetch(_NEXT_DOUBTFUL, [source.id]):
+            _insert(tx, [reader.reread(doubtful)], masking, values)
+            tx.execute(_FORGET_DOUBTFUL, [source.id, doubtful[-1][0]])
+    elif reader is not None:
+        _insert(tx, reader.batches(), masking, values)
+    tx.run("exchanges_twins", values)
+    tx.run("exchanges_verdicts", values)
     for rule, reason in _NOTES.items():
         tx.execute(
             "UPDATE verdicts SET reason = ? WHERE source_id = ? AND rule = ? AND reason = ''",
             [reason, source.id, rule],
         )
     tx.execute("DELETE FROM exchanges WHERE source_id = ? AND fault IS NOT NULL", [source.id])
-    tx.run("exchanges_keep_held", {"source": source.id})
-    return _taken(tx, source.id)
+    tx.run("exchanges_keep_held", values)
+    taken = _taken(tx, source.id)
+    if not taken.exchanges:
+        raise SourceUnreadable(
+            f"no row of {source.location!r} can be used: {taken.faults[0][2]}",
+            "mend the rows, or say which column is what: --map question=COLUMN",
+        )
+    return taken
+
+
+def _insert(
+    tx: Transaction,
+    batches: Iterable[pa.RecordBatch],
+    masking: Masking | None,
+    values: Mapping[str, object],
+) -> None:
+    """Insert exchanges that are read already."""
+    from data.batches import masked
+
+    if masking is not None:
+        batches = masked(batches, masking.mask, masking.candidate)
+    sql = statement("exchanges_insert").replace("{incoming}", "FROM incoming")
+    tx.insert_arrow(batches, arrow_schema(), sql, values)
+
+
+def _insert_plain(
+    tx: Transaction, reader: RowReader, masking: Masking | None, values: Mapping[str, object]
+) -> None:
+    """Let the store find the exchanges in plain rows; what is doubtful has the fault DOUBTFUL."""
+    from data.batches import marked
+
+    candidate = masking.candidate if masking else None
+    batches = marked(reader.batches(), candidate)
+    first = next(batches)
+    as_lines = "line" in first.schema.names
+    query, chosen = plain_rows(reader.parts, candidate, as_lines=as_lines)
+    sql = statement("exchanges_insert").replace("{incoming}", query)
+    tx.insert_arrow(chain([first], batches), first.schema, sql, {**values, **chosen})
 
 
 def _taken(tx: Transaction, source_id: str) -> Taken:

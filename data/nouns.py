@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol
 
 SourceKind = Literal["book", "podcast", "dataset", "text"]
 BlockKind = Literal[
@@ -24,8 +24,6 @@ BlockKind = Literal[
 ]
 Origin = Literal["spoken", "given", "generated", "template", "curated"]
 Split = Literal["train", "validation", "test"]
-# Arrow batches with the columns of data/exchanges.py, read as they are asked for.
-ExchangeBatches: TypeAlias = Iterable[Any]
 
 
 def content_id(*parts: object) -> str:
@@ -291,12 +289,29 @@ class Done:
     fingerprint: str
 
 
+class RowReader(Protocol):
+    """A dataset's rows, still to be read: plain ones in bulk by the store, others one by one."""
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """Return the column of each part of a plain row: `question`, `answer`, `system`, ...
+
+        Empty where every row must be read by itself.
+        """
+
+    def batches(self) -> Iterator[Any]:
+        """Yield Arrow batches of rows as data/plain_rows.py takes them, or else of exchanges."""
+
+    def reread(self, rows: Sequence[tuple[int, str]]) -> Any:  # noqa: ANN401 - an Arrow batch
+        """Return the exchanges of some rows, each given by its number and as JSON."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """What a step gives back: new rows of any table, verdicts and marks among them.
 
-    A dataset's exchanges come as batches that are still to be read, and `told` says in a few words
-    how its rows were understood.
+    A dataset's exchanges are still to be read, and `told` says in a few words how its rows were
+    understood.
     """
 
     documents: Sequence[Document] = ()
@@ -305,5 +320,5 @@ class Rows:
     questions: Sequence[Question] = ()
     verdicts: Sequence[Verdict] = ()
     requests: Sequence[Request] = ()
-    exchanges: ExchangeBatches | None = None
+    exchanges: RowReader | None = None
     told: str = ""

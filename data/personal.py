@@ -24,6 +24,8 @@ _LEAST_DIGITS = 6
 _CARD_DIGITS = 13
 # Whole numbers of these languages' countries, their area codes included, are no shorter.
 _PHONE_DIGITS = {"en": 9, "fr": 9, "es": 9, "zh": 10}
+# Of no known country, a number is told by its country's prefix alone.
+_NOWHERE = "und"
 _WORD_REACH = 40
 _MAIL = re.compile(r"[\w.+\-]{1,64}@(?:[\w\-]{1,63}\.)+[^\W\d_]{2,24}\b")
 _CARD = re.compile(r"(?<![\w.])\d(?:[ -]?\d){12,18}(?![\w.]*\d)")
@@ -55,11 +57,13 @@ def candidate(lang: str) -> str:
     """
     least = _PHONE_DIGITS.get(lang, _LEAST_DIGITS)
     number = rf"(?:\d[\s().\-/]*){{{least}}}"
+    if lang == _NOWHERE:
+        number = rf"\+[\s().\-/]*{number}|(?:\d[\s().\-/]*){{{_CARD_DIGITS}}}"
     account = (
         r"(?i:account|acct|a/c|konto|compte|cuenta|routing|sort code|[账帳][号號户戶]|卡[号號])"
         r"[^\d]{0,40}\d"
     )
-    return rf"[\w.+\-]@[\w\-]|{number}|[A-Z]{{2}}\d\d ?[A-Z0-9]{{4}}|{account}"
+    return rf"[^\s]@[^\s]|{number}|[A-Z]{{2}}\d\d ?[A-Z0-9]{{4}}|{account}"
 
 
 def mask(text: str, lang: str) -> tuple[str, Counter[str]]:
@@ -135,6 +139,8 @@ def _phones(text: str, runs: Sequence[_Run], lang: str) -> Iterator[_Span]:
         # An extension may follow; looking through the whole text takes ten times as long.
         start = max(0, first - 6)
         window = text[start : last + 16]
+        if lang == _NOWHERE and "+" not in window:
+            continue
         for region in _REGIONS.get(lang, (lang.upper(),)):
             for match in PhoneNumberMatcher(window, region, leniency=Leniency.VALID):
                 if _PHONE_SHAPE.search(match.raw_string) and not _YEARS.match(match.raw_string):

@@ -7,7 +7,7 @@ writer holds the file for one transaction, a reader for one query, and each wait
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -112,19 +112,36 @@ class Transaction:
             self.connection.execute(each, chosen)
 
     def insert_arrow(
-        self, reader: pa.RecordBatchReader, sql: str, values: Mapping[str, object]
+        self,
+        batches: Iterable[pa.RecordBatch],
+        schema: pa.Schema,
+        sql: str,
+        values: Mapping[str, object],
     ) -> None:
-        """Run a statement that reads `incoming`, the batches of `reader`, as they come."""
-        self.connection.register("incoming", reader)
-        # Another thread makes the batches meanwhile. Two that write leave their last rows in
-        # pieces, which are written again when the file is closed.
-        self.connection.execute("SET threads = 1")
+        """Run a statement that reads `incoming`, batches of one schema, as they are made.
+
+        Raises what the making of a batch raises.
+        """
+        import pyarrow as pa
+
+        error: BaseException | None = None
+
+        def caught() -> Iterator[pa.RecordBatch]:
+            # An error would lose its kind in DuckDB.
+            nonlocal error
+            try:
+                yield from batches
+            except BaseException as raised:  # noqa: BLE001 - raised again below
+                error = raised
+
+        self.connection.register("incoming", pa.RecordBatchReader.from_batches(schema, caught()))
         try:
             chosen = {key: value for key, value in values.items() if f"${key}" in sql}
             self.connection.execute(sql, chosen)
         finally:
-            self.connection.execute("RESET threads")
             self.connection.unregister("incoming")
+        if error is not None:
+            raise error
 
 
 def statement(name: str) -> str:

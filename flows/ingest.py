@@ -195,16 +195,16 @@ def _dataset_mark(context: Context, settings: ExtractSettings) -> str:
 def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str, label: str) -> None:
     """Read a dataset's rows into the store as they come: a million of them fit no list."""
     (document,) = rows.documents
-    batches = rows.exchanges or ()
+    masking = None
     if context.recipe.passages.mask_personal:
-        from data.batches import masked
-
         lang = document.lang or "en"
-        batches = masked(batches, lambda text: personal.mask(text, lang), personal.candidate(lang))
+        masking = exchanges.Masking(
+            lambda text: personal.mask(text, lang), personal.candidate(lang)
+        )
     source = with_rights(source, (), context.recipe.sources.ledger)
     with context.timed() as seconds, context.workspace.store.writing() as tx:
         _forget_extracted(tx, source.id)
-        taken = exchanges.take(tx, source, document.id, batches, context.now)
+        taken = exchanges.take(tx, source, rows, masking, context.now)
         tx.upsert([source])
         tx.upsert([document])
         tx.upsert([Done(subject_id=source.id, step="extract", fingerprint=mark)])

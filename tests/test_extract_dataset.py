@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -14,7 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.errors import SourceUnreadable
+from data.exchanges import forget, take
+from data.store import Store
 from extractors import ExtractSettings, Found, extract, read_source
+from extractors.dataset.batches import Batches
 from extractors.dataset.reading import unwrapped
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -27,6 +31,18 @@ GOOD = {
 }
 
 
+_TAKEN = """
+SELECT source_row, ord, thread_id AS thread, system, question, answer, notes,
+       NULL AS fault, NULL AS reason
+FROM exchanges
+UNION ALL
+SELECT score::BIGINT, 0, NULL, NULL, NULL, NULL, NULL, rule,
+       regexp_replace(reason, '^row \\d+: ', '') FROM verdicts
+WHERE subject = 'rows' AND rule <> 'row_twin'
+ORDER BY 1, 2
+"""
+
+
 def written(tmp_path: Path, *rows: object, name: str = "chat.jsonl") -> Path:
     path = tmp_path / name
     lines = (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows)
@@ -34,12 +50,21 @@ def written(tmp_path: Path, *rows: object, name: str = "chat.jsonl") -> Path:
     return path
 
 
-def taken(path: Path, **settings: object) -> tuple[str, list[dict[str, Any]]]:
-    """Return what the extract line tells and the rows of all batches."""
+def taken(
+    path: Path, *, carefully: bool = False, **settings: object
+) -> tuple[str, list[dict[str, Any]]]:
+    """Return what the extract line tells and what the rows became, refused ones among them."""
     source = read_source(Found(path=path, format="dataset"), NOW)
     rows = extract(source, ExtractSettings().model_copy(update=settings))
-    assert rows.exchanges is not None
-    return rows.told, [row for batch in rows.exchanges for row in batch.to_pylist()]
+    assert isinstance(rows.exchanges, Batches)
+    if carefully:
+        rows.exchanges.parts = {}
+    with TemporaryDirectory() as folder:
+        store = Store(Path(folder) / "memoirist.duckdb")
+        with store.writing() as tx:
+            forget(tx, source.id)
+            take(tx, source, rows, None, NOW)
+        return rows.told, store.rows(_TAKEN)
 
 
 def exchanges(path: Path, **settings: object) -> list[tuple[object, ...]]:
@@ -117,8 +142,8 @@ def test_the_header_tells_what_parts_the_columns(tmp_path: Path, mark: str) -> N
 
 def test_the_context_stands_under_the_instruction(tmp_path: Path) -> None:
     rows = [
-        {"instruction": "Add.", "input": given, "output": "3", "system": "Be brief."}
-        for given in ("1 and 2", "", None)
+        {"instruction": "Add.", "input": given, "output": told, "system": "Be brief."}
+        for given, told in (("1 and 2", "3"), ("", "What?"), (None, "No."))
     ]
     found = exchanges(written(tmp_path, *rows))
     assert [each[3] for each in found] == ["Add.\n1 and 2", "Add.", "Add."]
@@ -188,7 +213,7 @@ def test_turns_are_joined_and_weighed(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_each_fault_is_a_row_of_its_own(tmp_path: Path, bad: object, rule: str, why: str) -> None:
-    path = written(tmp_path, GOOD, bad, "", {**GOOD, "id": 2})
+    path = written(tmp_path, GOOD, bad, "", chat(("user", "Why?"), ("assistant", "So.")))
     ((row, found, reason),) = faults(path)
     assert (row, found) == (2, rule)
     assert re.search(why, reason)
@@ -200,34 +225,70 @@ FLAT_ROWS: list[object] = [
     {"question": " ", "response": "So."},
     {"question": "Why?", "response": None},
     {"question": "Why?"},
+    "",
     {"question": "Why {{name}}?", "response": "I am {{ name }}."},
     {"question": "Why {{author}}?", "response": "So."},
     {"question": 5, "response": "Five."},
     {"question": ["Why?"], "response": "So."},
+    "{broken",
     {"question": "What is {{x}}?", "response": "Code."},
+    {"question": "[1, 2]", "response": '{"a": 1}', "system_prompt": "true"},
+    {"question": True, "response": {"a": 1}},
+    {"question": "-1.50", "response": 1e30},
+    {"response": "Turned.\n\nRound.", "question": "水車 \u2028?", "more": {"question": 1}},
+    [{"question": "Why?", "response": "So."}],
+    '{"question": "Zero\\u0000?", "response": "\\ud83d\\ude00", "label": true}',
+    {"question": "A <image>?", "response": "No."},
+    '{"question": "Half?", "response": "\\ud800"}',
+    {"question": "Labelled?", "response": "Badly.", "label": False},
+    '  {"question": "Spaces?", "response": "So."}  \r',
+    7,
 ]
 
 
 def test_the_quick_way_reads_as_the_careful_one(tmp_path: Path) -> None:
-    """A block of plain rows is read at once; one odd line sends its block row by row."""
-    texts = [row for row in FLAT_ROWS if all(isinstance(v, str | None) for v in row.values())]  # type: ignore[attr-defined]
-    quick = taken(written(tmp_path, *texts), persona="Ada")[1]
-    slow = taken(written(tmp_path, *texts, "", "{broken"), persona="Ada")[1]
-    key = lambda row: row["source_row"]  # noqa: E731
-    assert sorted(quick, key=key) == sorted(slow, key=key)[: len(quick)]
-    _, every = taken(written(tmp_path, *FLAT_ROWS), persona="Ada")
-    found = {r["source_row"]: r["fault"] or r["question"] for r in every}
-    assert found == {
+    path = written(tmp_path, *FLAT_ROWS)
+    quick = taken(path, persona="Ada")[1]
+    assert quick == taken(path, carefully=True, persona="Ada")[1]
+    assert {r["source_row"]: r["fault"] or r["question"] for r in quick} == {
         1: "Why?",
         2: "row_empty",
         3: "row_empty",
         4: "row_empty",
-        5: "Why Ada?",
-        6: "row_placeholder",
-        7: "5",
-        8: "row_shape",
-        9: "What is {{x}}?",
+        6: "Why Ada?",
+        7: "row_placeholder",
+        8: "5",
+        9: "row_shape",
+        10: "row_broken",
+        11: "What is {{x}}?",
+        12: "[1, 2]",
+        13: "row_shape",
+        14: "-1.50",
+        15: "水車 \u2028?",
+        16: "row_shape",
+        17: "Zero\u0000?",
+        18: "row_media",
+        19: "row_broken",
+        20: "row_rejected",
+        21: "Spaces?",
+        22: "row_shape",
     }
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.arrow"])
+def test_columns_are_read_as_lines_are(tmp_path: Path, name: str) -> None:
+    rows = [each for each in FLAT_ROWS if isinstance(each, dict)]
+    texts = [r for r in rows if all(isinstance(v, str | None) for v in r.values())]
+    table = pa.Table.from_pylist(texts, pa.schema(
+        [(column, pa.string()) for column in ("system_prompt", "response", "question")]
+    ))  # fmt: skip
+    if name.endswith("parquet"):
+        pq.write_table(table, tmp_path / name)
+    else:
+        feather.write_feather(table, str(tmp_path / name))
+    found = taken(tmp_path / name, persona="Ada")[1]
+    assert found == taken(written(tmp_path, *texts), persona="Ada")[1]
+    assert {r["fault"] for r in found} == {None, "row_empty", "row_placeholder", "row_media"}
 
 
 ROWS = [{"question": f"Why {n}?", "response": f"So {n}."} for n in range(30)]

@@ -20,7 +20,6 @@ ARROWS = {
 }
 ONLY = {
     "duckdb": {"data"},
-    "xxhash": {"data"},
     "opencc": {"data"},
     "pdfminer": {"extractors"},
     "pypdfium2_raw": {"extractors"},

@@ -56,6 +56,26 @@ CREATE MACRO has_control(t) AS
             '[\x{00ad}\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}-\x{2064}\x{2066}-\x{206f}\x{feff}]', '', 'g') END,
         '(?i)<\s*[|｜][^<>|｜\n]{1,40}[|｜]\s*>|<\s*/?\s*(?:start_of_turn|end_of_turn|start_of_image|bos|eos|pad|unk|s|mask|think|tool_call|tool_response|system|user|assistant)\s*>|\[\s*/?\s*(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\s*\]|<<\s*/?\s*SYS\s*>>')
     END;
+-- Words as runs without white space; a Han, kana or Hangul character is one of its own, as
+-- data/text.py counts.
+CREATE MACRO words_of(t) AS
+    CASE WHEN strlen(t) <> length(t) AND regexp_matches(t,
+             '[\x{3040}-\x{30ff}\x{3400}-\x{4dbf}\x{4e00}-\x{9fff}\x{f900}-\x{faff}\x{ac00}-\x{d7af}]')
+         THEN len(regexp_extract_all(t,
+             '[\x{3040}-\x{30ff}\x{3400}-\x{4dbf}\x{4e00}-\x{9fff}\x{f900}-\x{faff}\x{ac00}-\x{d7af}]|[\pL\pN]+(?:[''’\-][\pL\pN]+)*'))
+         ELSE len(string_split(t, ' '))
+              + CASE WHEN contains(t, chr(10))
+                     THEN len(string_split(t, chr(10))) - len(string_split(t, chr(10) || chr(10)))
+                     ELSE 0 END
+    END;
+CREATE MACRO row_id(source, number) AS left(md5(concat_ws(chr(31), source, 'row', number)), 16);
+-- A plain row's text that has to be read by itself: it is blank, or a template's, or it speaks of
+-- a picture that is not there.
+CREATE MACRO is_template(t) AS
+    contains(t, '{{') OR contains(t, '<image>') OR contains(t, '<audio>') OR contains(t, '<video>');
+CREATE MACRO needs_look(t) AS NOT regexp_matches(t, '\S') OR is_template(t);
+CREATE MACRO is_json(t) AS
+    coalesce(regexp_matches(t, '^(?:[\[{]|(?:true|false)$|-?[0-9][0-9.eE+\-]*$)'), false);
 -- The words of a text for comparing: lower case, without marks.
 CREATE MACRO normal_words(t) AS
     trim(lower(regexp_replace(nfc_normalize(t), '[^\pL\pN]+', ' ', 'g')));

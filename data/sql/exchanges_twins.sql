@@ -4,7 +4,7 @@ SELECT id, min(source_row) AS first_row FROM exchanges
 WHERE source_id = $source AND fault IS NULL GROUP BY id HAVING count(*) > 1;
 
 INSERT INTO verdicts BY NAME
-SELECT left(md5(concat_ws(chr(31), $source, 'row', e.source_row)), 16) AS subject_id,
+SELECT row_id($source, e.source_row) AS subject_id,
        'rows' AS subject, 'row_twin' AS rule, false AS keep, e.source_row AS score,
        'row ' || e.source_row || ' is row ' || min(t.first_row) || ' again' AS reason,
        min(e.id) AS beaten_by, 'nothing: the first one is kept' AS next_step, 'extract' AS step,

@@ -41,10 +41,9 @@ def extract_dataset(
     values = {"name": settings.persona, **settings.fill}
     if schema.kind == "text" and settings.text_as == "interview":
         return _documents(source, schema, every, values)
-    batches = Batches(source, schema, values, on_progress)
     return Rows(
         documents=(_document(source, schema, sampled, values),),
-        exchanges=batches.read(every),
+        exchanges=Batches(source, schema, values, every, on_progress),
         told=str(schema),
     )
 

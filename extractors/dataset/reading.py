@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.json as pj
 
 from data.errors import SourceUnreadable
 
-_BLOCK_BYTES = 4 << 20
+# Small enough for the caches of one core: all of a block is looked through several times.
+_BLOCK_BYTES = 1 << 18
+# The first one shows enough rows to tell the schema from.
+_FIRST_BYTES = 4 << 20
+# No JSON begins so.
+NOT_UTF8 = "\ufffd"
 _BATCH_ROWS = 10_000
 
 
@@ -43,8 +48,11 @@ class Chunk(Protocol):
     def row(self, at: int) -> object:
         """Return one row by its place here, or the BadRow that it is."""
 
-    def table(self, columns: Sequence[str]) -> pa.Table | None:
-        """Return text columns as Arrow, row by row as here; None where a value is no text."""
+    def plain(self, parts: Mapping[str, str]) -> pa.RecordBatch | None:
+        """Return the rows as data/plain_rows.py takes them; None where they must be read singly.
+
+        `parts` names the column of each part that is wanted, which has to be text.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ class Listed:
         """Return the value."""
         return self.values[at]
 
-    def table(self, columns: Sequence[str]) -> pa.Table | None:
+    def plain(self, parts: Mapping[str, str]) -> pa.RecordBatch | None:
         """Return None: what is in Python already gains nothing by leaving it."""
         return None
 
@@ -92,18 +100,19 @@ class Columnar:
         """Return the row as a dictionary."""
         return self.batch.slice(at, 1).to_pylist()[0]
 
-    def table(self, columns: Sequence[str]) -> pa.Table | None:
-        """Return the columns as text, where they are text."""
-        found = []
-        for name in columns:
+    def plain(self, parts: Mapping[str, str]) -> pa.RecordBatch | None:
+        """Return the rows' numbers and each part's column, where all of these are text."""
+        n = self.batch.num_rows
+        columns = {"source_row": pa.array(np.arange(self.first, self.first + n))}
+        for part, name in parts.items():
             if name not in self.batch.column_names:
-                found.append(pa.nulls(self.batch.num_rows, pa.string()))
+                columns[part] = pa.nulls(n, pa.string())
                 continue
             column = self.batch.column(name)
             if not _is_text(column.type):
                 return None
-            found.append(column.cast(pa.string()))
-        return pa.table(found, names=list(columns))
+            columns[part] = column.cast(pa.string()).combine_chunks()
+        return pa.RecordBatch.from_pydict(columns)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -138,27 +147,42 @@ class Lines:
 
     def row(self, at: int) -> object:
         """Return the parsed line, or the BadRow that it is."""
-        try:
-            return json.loads(self._lines()[at][1].decode("utf-8"))
-        except UnicodeDecodeError:
-            return BadRow("row_broken", "it holds bytes that are not UTF-8")
-        except (ValueError, RecursionError) as fault:
-            return BadRow("row_broken", f"it is not JSON ({str(fault)[:80]})")
+        return parsed(_marked(self._lines()[at][1]))
 
-    def table(self, columns: Sequence[str]) -> pa.Table | None:
-        """Return the columns as text; None where a line is blank, broken or of another shape."""
-        schema = pa.schema([(name, pa.string()) for name in columns])
+    def plain(self, parts: Mapping[str, str]) -> pa.RecordBatch | None:
+        """Return the lines and their numbers; the store looks into them itself.
+
+        Nothing is copied. A line that is not UTF-8 comes with the mark of NOT_UTF8 before it.
+        """
+        ends = np.flatnonzero(np.frombuffer(self.block, np.uint8) == ord("\n")) + 1
+        starts = np.zeros(self.size + 1, np.int32)
+        starts[1 : len(ends) + 1] = ends
+        starts[-1] = len(self.block)
+        buffers = pa.py_buffer(starts), pa.py_buffer(self.block)
+        lines = pa.StringArray.from_buffers(self.size, *buffers)
         try:
-            table = pj.read_json(
-                pa.BufferReader(self.block),
-                # Parsed by one thread: the other is writing what came before.
-                pj.ReadOptions(use_threads=False, block_size=2 * max(len(self.block), 1 << 20)),
-                pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
-            )
-            table.validate(full=True)  # that all of it is UTF-8
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return None
-        return table if table.num_rows == self.size else None
+            lines.validate(full=True)
+        except pa.ArrowInvalid:
+            lines = pa.array([_marked(line) for line in self.block.split(b"\n")][: self.size])
+        numbers = pa.array(np.arange(self.first, self.first + self.size))
+        return pa.RecordBatch.from_pydict({"source_row": numbers, "line": lines})
+
+
+def parsed(line: str) -> object:
+    """Return the value of a line, or the BadRow that it is."""
+    if line.startswith(NOT_UTF8):
+        return BadRow("row_broken", "it holds bytes that are not UTF-8")
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as fault:
+        return BadRow("row_broken", f"it is not JSON ({str(fault)[:80]})")
+
+
+def _marked(line: bytes) -> str:
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return NOT_UTF8 + line.decode("utf-8", "replace")
 
 
 def chunks(path: Path) -> Iterator[Chunk]:
@@ -185,7 +209,7 @@ def chunks(path: Path) -> Iterator[Chunk]:
 
 
 def _lines(path: Path) -> Iterator[Chunk]:
-    first, most = 1, _BLOCK_BYTES
+    first, most = 1, _FIRST_BYTES
     with path.open("rb", buffering=0) as file:
         if file.read(3) != b"\xef\xbb\xbf":
             file.seek(0)
