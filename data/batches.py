@@ -22,63 +22,68 @@ _BEFORE_BYTES = 80
 _AFTER_BYTES = 2
 
 
-def marked(batches: Iterable[pa.RecordBatch], candidate: str | None) -> Iterator[pa.RecordBatch]:
-    """Yield the batches with a column `near`: which rows may hold what matches `candidate`.
+def marked(batches: Iterable[pa.RecordBatch], *, looking: bool) -> Iterator[pa.RecordBatch]:
+    """Yield the batches with a column `near`: all of a row that may hold personal data.
 
-    Told from the bytes around an @ or around digits near each other, in any text of the row.
+    This is what stands around an @ or around digits near each other; nothing where nobody is
+    `looking`.
     """
     for batch in batches:
-        near = np.zeros(batch.num_rows, bool)
-        if candidate:
-            for name in batch.schema.names:
-                if pa.types.is_string(batch.schema.field(name).type):
-                    near[_near(batch.column(name), candidate)] = True
-        yield batch.append_column("near", pa.array(near))
+        texts = [c for c in batch.columns if pa.types.is_string(c.type)] if looking else []
+        found = [pc.fill_null(_around(each), "") for each in texts]
+        near = pc.binary_join_element_wise(*found, "\n") if found else [""] * batch.num_rows
+        yield batch.append_column("near", pa.array(near, pa.string()))
 
 
-def _near(texts: Any, candidate: str) -> Any:  # noqa: ANN401 - an Arrow array in, one of NumPy out
-    """Return the places of the texts in which `candidate` may match.
+def _around(texts: Any) -> pa.StringArray:  # noqa: ANN401 - an Arrow array
+    """Return what stands around digits and @ in each text, an empty one where there is none.
 
     Lines of JSON may be looked at as they are: what is escaped in them is taken for a space, and a
-    line with a letter as its number is always among them.
+    letter that is written as its number for a mail address, so that somebody looks.
     """
     offsets, letters = letters_of(texts)
-    starts, ends = _runs(offsets, letters)
-    escaped = np.zeros(0, np.int64)
-    if b"\\u" in letters.tobytes():
-        marks = np.flatnonzero(letters[:-1] == ord("\\"))
-        escaped = marks[letters[marks + 1] == ord("u")]
+    starts, ends, escaped = _runs(offsets, letters)
     owners = np.searchsorted(offsets, starts, side="right") - 1
-    if starts.size:
-        first = np.maximum(starts - _BEFORE_BYTES, offsets[owners])
-        last = np.minimum(ends + _AFTER_BYTES, offsets[owners + 1])
-        windows = _windows(letters, first, last)
-        owners = owners[np.asarray(pc.match_substring_regex(windows, candidate))]
-    return np.union1d(owners, np.searchsorted(offsets, escaped, side="right") - 1)
+    starts = np.maximum(starts - _BEFORE_BYTES, offsets[owners])
+    ends = np.minimum(ends + _AFTER_BYTES, offsets[owners + 1])
+    # A line break stands after each.
+    places = np.concatenate([[0], np.cumsum(ends - starts + 1)])
+    wanted = np.arange(places[-1]) + np.repeat(starts - places[:-1], ends - starts + 1)
+    found = letters.take(wanted, mode="clip")
+    marks = np.flatnonzero(found == ord("\\"))
+    found[marks] = found[np.minimum(marks + 1, len(found) - 1)] = ord(" ")
+    for place, letter in enumerate(b"a@b"):
+        found[places[:-1][escaped] + place] = letter
+    found[places[1:] - 1] = ord("\n")
+    of_texts = places[np.searchsorted(owners, np.arange(len(texts) + 1))]
+    buffers = pa.py_buffer(of_texts.astype(np.int32)), pa.py_buffer(found)
+    return pa.StringArray.from_buffers(len(texts), *buffers)
 
 
-def _runs(offsets: Any, letters: Any) -> tuple[Any, Any]:  # noqa: ANN401 - NumPy's arrays
-    """Return where each run of digits enough near each other begins and ends, and each @."""
-    digits = np.flatnonzero((letters - np.uint8(ord("0"))) < 10)
+def _runs(offsets: Any, letters: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - NumPy's arrays
+    """Return where each run of digits near each other, each @ and each escaped letter stands.
+
+    In order: where they begin, where they end, and which of them are such letters.
+    """
+    told = (letters - np.uint8(ord("0"))) < 10
+    told |= letters == ord("@")
+    told |= letters == ord("\\")
+    places = np.flatnonzero(told)
+    kinds = letters[places]
+    digits = places[(kinds >= ord("0")) & (kinds <= ord("9"))]
     # A run begins where the digit before is farther off, or in another text.
     owners = np.searchsorted(offsets, digits, side="right")
     apart = np.diff(digits, prepend=-_REACH_BYTES - 1) > _REACH_BYTES
     first = np.flatnonzero(apart | (np.diff(owners, prepend=0) > 0))
     after = np.append(first[1:], digits.size)
     long = after - first >= _LEAST_DIGITS
-    marks = np.flatnonzero(letters == ord("@"))
-    starts = np.concatenate([digits[first[long]], marks])
-    return starts, np.concatenate([digits[after[long] - 1], marks]) + 1
-
-
-def _windows(letters: Any, starts: Any, ends: Any) -> pa.StringArray:  # noqa: ANN401 - NumPy's
-    sizes = ends - starts
-    offsets = np.concatenate([[0], np.cumsum(sizes)])
-    found = letters[np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], sizes)]
-    marks = np.flatnonzero(found[:-1] == ord("\\"))
-    found[marks] = found[marks + 1] = ord(" ")
-    buffers = pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(found)
-    return pa.StringArray.from_buffers(len(starts), *buffers)
+    ats = places[kinds == ord("@")]
+    marks = places[kinds == ord("\\")]
+    escaped = marks[letters[np.minimum(marks + 1, letters.size - 1)] == ord("u")]
+    starts = np.concatenate([digits[first[long]], ats, escaped])
+    ends = np.concatenate([digits[after[long] - 1], ats, escaped + 4]) + 1
+    order = np.argsort(starts, kind="stable")
+    return starts[order], ends[order], order >= starts.size - escaped.size
 
 
 def letters_of(texts: Any) -> tuple[Any, Any]:  # noqa: ANN401 - NumPy's arrays carry no type here
@@ -102,7 +107,8 @@ def masked(
         columns = {name: batch.column(name) for name in batch.schema.names}
         for name in ("system", "question", "answer"):
             changed: dict[int, tuple[str, str]] = {}
-            for at in _near(columns[name], candidate).tolist():
+            found = pc.match_substring_regex(_around(columns[name]), candidate)
+            for at in pc.indices_nonzero(found).to_pylist():
                 text, counts = mask(columns[name][at].as_py())
                 if counts:
                     told = (f"masked_{k.replace('-', '')}:{n}" for k, n in counts.items())

@@ -145,7 +145,7 @@ def _insert_plain(
     from data.batches import marked
 
     candidate = masking.candidate if masking else None
-    batches = marked(reader.batches(), candidate)
+    batches = marked(reader.batches(), looking=masking is not None)
     first = next(batches)
     as_lines = "line" in first.schema.names
     query, chosen = plain_rows(reader.parts, candidate, as_lines=as_lines)

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from data import exchanges, personal
@@ -189,6 +190,7 @@ def _dataset_mark(context: Context, settings: ExtractSettings) -> str:
         sorted(settings.fill.items()),
         settings.persona,
         context.recipe.passages.mask_personal,
+        version("duckdb"),  # by whose hashes duplicates are found
     )
 
 

@@ -25,9 +25,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from data.errors import SourceError
-from data.nouns import Source
+from data.exchanges import Masking, forget, take
+from data.nouns import Rows, Source
 from data.passages import PassageSettings, split_prose
+from data.personal import candidate, mask
 from data.samples import SOURCES
+from data.store import Store
 from extractors import ExtractSettings, discover, extract, read_source
 from extractors.formats import SUFFIXES
 
@@ -109,14 +112,22 @@ def damaged(seed: Path, chance: random.Random) -> bytes:
     return mutate(content, chance)
 
 
+def _take(source: Source, rows: Rows) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        masking = Masking(lambda text: mask(text, "en"), candidate("en"))
+        with Store(Path(folder) / "memoirist.duckdb").writing() as tx:
+            forget(tx, source.id)
+            take(tx, source, rows, masking, source.added_at)
+
+
 def attempt(path: Path) -> str:
     """Extract and split one file and tell how that ended."""
     now = datetime.now(UTC)
     try:
         source: Source = read_source(discover([str(path)])[0], now)
         rows = extract(source, ExtractSettings(workers=1))
-        for _ in rows.exchanges or ():
-            pass
+        if rows.exchanges is not None:
+            _take(source, rows)
         for document in rows.documents:
             mine = [block for block in rows.blocks if block.document_id == document.id]
             split_prose(document, mine, PassageSettings.model_validate({}), now)

@@ -11,10 +11,11 @@ SELECT CASE WHEN fault IS NOT NULL THEN row_id($source, source_row)
        $source AS source_id, $document AS document_id, source_row, ord,
        CASE WHEN thread IS NOT NULL THEN left(md5(concat_ws(chr(31), $source, thread)), 16) END
            AS thread_id,
-       nullif(system, '') AS system, question, answer, n_words,
+       nullif(system, '') AS system, question, answer,
        round(0.7 + CASE WHEN strlen(question) BETWEEN 15 AND 250 THEN 0.15 ELSE 0.09 END
-             + 0.15 * (CASE WHEN n_words < 350 THEN least(1.0, n_words / 80.0)
-                            ELSE greatest(0.5, 350.0 / n_words) END)
+             -- 80 to 350 words are best, and letters tell these well enough.
+             + 0.15 * (CASE WHEN letters < 2000 THEN least(1.0, letters / 450.0)
+                            ELSE greatest(0.5, 2000.0 / letters) END)
                     * (CASE WHEN suffix(answer, '.') OR suffix(answer, '!') OR suffix(answer, '?')
                               OR suffix(answer, '。') OR suffix(answer, '”') OR suffix(answer, '"')
                               THEN 1.0
@@ -25,4 +26,10 @@ SELECT CASE WHEN fault IS NOT NULL THEN row_id($source, source_row)
            CASE WHEN has_control(answer) OR has_control(question) THEN 'flag_control:1' END,
            CASE WHEN has_invisible(answer) OR has_invisible(question)
                 THEN 'flag_invisible:1' END), '') AS notes
-FROM (SELECT *, words_of(answer) AS n_words FROM ({incoming}))
+FROM (
+    SELECT *,
+           -- A Han character is a word of two bytes or three, where a letter is one of them or two.
+           strlen(answer) * CASE WHEN strlen(left(answer, 40)) >= 90 THEN 1.9 ELSE 1.0 END
+               AS letters
+    FROM ({incoming})
+)

@@ -3,7 +3,7 @@ DELETE FROM held WHERE id IN (SELECT id FROM exchanges WHERE source_id = $source
 
 INSERT INTO cut_passages BY NAME
 SELECT id, source_id, document_id, source_row::INTEGER AS ord,
-       coalesce(thread_id, id) AS group_id, answer AS text, n_words, 'assistant' AS speaker,
+       coalesce(thread_id, id) AS group_id, answer AS text, words_of(answer) AS n_words, 'assistant' AS speaker,
        coalesce(thread_id, id) AS thread_id, system, source_row
 FROM held WHERE id NOT IN (SELECT id FROM cut_passages);
 

@@ -11,7 +11,7 @@ FROM (
     SELECT *,
            coalesce(needs_look(answer), true) OR coalesce(needs_look(question), $asked)
            OR coalesce(is_template(system), false) OR label IS NOT NULL OR {kinds}
-           OR CASE WHEN near AND $candidate <> ''
+           OR CASE WHEN near <> '' AND regexp_matches(near, $candidate)
                    THEN coalesce(regexp_matches(answer, $candidate), false)
                      OR coalesce(regexp_matches(question, $candidate), false)
                      OR coalesce(regexp_matches(system, $candidate), false)

@@ -129,7 +129,8 @@ class Lines:
     def __init__(self, first: int, block: bytes) -> None:
         self.first = first
         self.block = block
-        self.size = block.count(b"\n") + (not block.endswith(b"\n"))
+        self._ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
+        self.size = len(self._ends) + (not block.endswith(b"\n"))
         self._split: list[tuple[int, bytes]] | None = None
 
     def _lines(self) -> list[tuple[int, bytes]]:
@@ -154,9 +155,8 @@ class Lines:
 
         Nothing is copied. A line that is not UTF-8 comes with the mark of NOT_UTF8 before it.
         """
-        ends = np.flatnonzero(np.frombuffer(self.block, np.uint8) == ord("\n")) + 1
         starts = np.zeros(self.size + 1, np.int32)
-        starts[1 : len(ends) + 1] = ends
+        starts[1 : len(self._ends) + 1] = self._ends
         starts[-1] = len(self.block)
         buffers = pa.py_buffer(starts), pa.py_buffer(self.block)
         lines = pa.StringArray.from_buffers(self.size, *buffers)
