@@ -36,11 +36,13 @@ COLUMNS = (
     ("notes", "string"),
 )
 _NEXT_DOUBTFUL = (
-    f"SELECT source_row, reason FROM exchanges WHERE source_id = ? AND fault = '{DOUBTFUL}'"
-    " ORDER BY source_row LIMIT 20000"
+    "SELECT source_row, reason FROM exchanges WHERE source_id = ? AND source_row > ?"
+    f" AND fault = '{DOUBTFUL}' ORDER BY source_row LIMIT 20000"
 )
-_FORGET_DOUBTFUL = (
-    f"DELETE FROM exchanges WHERE source_id = ? AND fault = '{DOUBTFUL}' AND source_row <= ?"
+_ANY_GOOD = "SELECT 1 FROM exchanges WHERE source_id = ? AND fault IS NULL LIMIT 1"
+_FIRST_FAULT = (
+    "SELECT arg_min(reason, score) FROM verdicts WHERE source_id = ? AND subject = 'rows'"
+    " AND step = 'extract' AND NOT keep HAVING count(*) > 0"
 )
 # What each flag tells the reader of `look coverage`.
 _NOTES = {
@@ -88,39 +90,45 @@ class Masking:
 
 def take(
     tx: Transaction, source: Source, rows: Rows, masking: Masking | None, now: datetime
-) -> Taken:
+) -> None:
     """Write the exchanges of a dataset's rows, the ones before forgotten, with their verdicts.
 
     Ids hang on the content alone: a changed row changes only itself. Raises what the reading
-    raises, and SourceUnreadable where every row was refused; then nothing may be committed.
+    raises, and SourceUnreadable where every row was refused; then nothing may be committed. What
+    is refused is swept up in a transaction of its own: to delete from what is not yet committed
+    would have DuckDB write all of it again.
     """
     (document,) = rows.documents
     values = {"source": source.id, "document": document.id, "now": now}
     reader = rows.exchanges
     if reader is not None and reader.parts:
         _insert_plain(tx, reader, masking, values)
+        last = 0
         # The few rows with something doubtful, so many at a time that they fit any memory.
-        while doubtful := tx.fetch(_NEXT_DOUBTFUL, [source.id]):
+        while doubtful := tx.fetch(_NEXT_DOUBTFUL, [source.id, last]):
             _insert(tx, [reader.reread(doubtful)], masking, values)
-            tx.execute(_FORGET_DOUBTFUL, [source.id, doubtful[-1][0]])
+            last = doubtful[-1][0]
     elif reader is not None:
         _insert(tx, reader.batches(), masking, values)
-    tx.run("exchanges_twins", values)
     tx.run("exchanges_verdicts", values)
     for rule, reason in _NOTES.items():
         tx.execute(
             "UPDATE verdicts SET reason = ? WHERE source_id = ? AND rule = ? AND reason = ''",
             [reason, source.id, rule],
         )
-    tx.execute("DELETE FROM exchanges WHERE source_id = ? AND fault IS NOT NULL", [source.id])
-    tx.run("exchanges_keep_held", values)
-    taken = _taken(tx, source.id)
-    if not taken.exchanges:
+    if not tx.fetch(_ANY_GOOD, [source.id]):
+        why = tx.fetch(_FIRST_FAULT, [source.id])
         raise SourceUnreadable(
-            f"no row of {source.location!r} can be used: {taken.faults[0][2]}",
+            f"no row of {source.location!r} can be used: {why[0][0] if why else 'it has no rows'}",
             "mend the rows, or say which column is what: --map question=COLUMN",
         )
-    return taken
+    tx.run("exchanges_keep_held", values)
+
+
+def sweep(tx: Transaction, source_id: str) -> Taken:
+    """Take away the refused rows and the second ones of twins; return what became of all."""
+    tx.run("exchanges_sweep", {"source": source_id})
+    return _taken(tx, source_id)
 
 
 def _insert(

@@ -135,10 +135,13 @@ class Transaction:
                 error = raised
 
         self.connection.register("incoming", pa.RecordBatchReader.from_batches(schema, caught()))
+        # In no order of its own, every thread writes what it has read; that takes a quarter less.
+        self.connection.execute("SET preserve_insertion_order = false")
         try:
             chosen = {key: value for key, value in values.items() if f"${key}" in sql}
             self.connection.execute(sql, chosen)
         finally:
+            self.connection.execute("RESET preserve_insertion_order")
             self.connection.unregister("incoming")
         if error is not None:
             raise error

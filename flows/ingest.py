@@ -204,12 +204,16 @@ def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str, lab
             lambda text: personal.mask(text, lang), personal.candidate(lang)
         )
     source = with_rights(source, (), context.recipe.sources.ledger)
-    with context.timed() as seconds, context.workspace.store.writing() as tx:
-        _forget_extracted(tx, source.id)
-        taken = exchanges.take(tx, source, rows, masking, context.now)
-        tx.upsert([source])
-        tx.upsert([document])
-        tx.upsert([Done(subject_id=source.id, step="extract", fingerprint=mark)])
+    store = context.workspace.store
+    with context.timed() as seconds:
+        with store.writing() as tx:
+            _forget_extracted(tx, source.id)
+            exchanges.take(tx, source, rows, masking, context.now)
+            tx.upsert([source])
+            tx.upsert([document])
+        with store.writing() as tx:
+            taken = exchanges.sweep(tx, source.id)
+            tx.upsert([Done(subject_id=source.id, step="extract", fingerprint=mark)])
     context.count("extract", taken.exchanges)
     told = f"{rows.told}; {_count(taken.rows, 'row')}, {_count(taken.exchanges, 'exchange')}"
     if taken.refused:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.errors import SourceUnreadable
-from data.exchanges import forget, take
+from data.exchanges import forget, sweep, take
 from data.store import Store
 from extractors import ExtractSettings, Found, extract, read_source
 from extractors.dataset.batches import Batches
@@ -64,6 +64,8 @@ def taken(
         with store.writing() as tx:
             forget(tx, source.id)
             take(tx, source, rows, None, NOW)
+        with store.writing() as tx:
+            sweep(tx, source.id)
         return rows.told, store.rows(_TAKEN)
 
 

@@ -34,7 +34,7 @@ SELECT id, source_id, document_id, source_row::INTEGER AS ord,
        coalesce(thread_id, id) AS group_id, answer AS text, words_of(answer) AS n_words,
        CASE WHEN question IS NULL THEN NULL ELSE 'assistant' END AS speaker,
        coalesce(thread_id, id) AS thread_id, system, source_row
-FROM exchanges;
+FROM exchanges WHERE fault IS NULL;
 
 -- A raw text has no question: it stands here with an empty one, and nobody is asked for another.
 CREATE VIEW questions AS
@@ -42,16 +42,16 @@ FROM asked_questions
 UNION ALL BY NAME
 SELECT id, id AS passage_id, coalesce(question, '') AS text,
        CASE WHEN question IS NULL THEN 'completion' ELSE 'real' END AS type, 'given' AS origin
-FROM exchanges;
+FROM exchanges WHERE fault IS NULL;
 
--- An exchange is a pair once its source has been curated.
+-- An exchange is a pair as it stands; whether it is kept, `curate` tells.
 CREATE VIEW pairs AS
 FROM made_pairs
 UNION ALL BY NAME
 SELECT id, source_id, id AS passage_id, id AS question_id, coalesce(thread_id, id) AS group_id,
        coalesce(thread_id, id) AS thread_id, ord, system, coalesce(question, '') AS question,
        answer, 'given' AS origin, score
-FROM exchanges WHERE source_id IN (SELECT subject_id FROM done WHERE step = 'pair');
+FROM exchanges WHERE fault IS NULL;
 
 -- What data/text.py makes harmless before any prompt and any ChatML. An ASCII text, told by its
 -- bytes being as many as its characters, hides no invisible ones.

@@ -27,7 +27,7 @@ WITH found AS (
     UNION
     SELECT d.source_id, 'blocks', b.id FROM blocks b JOIN documents d ON d.id = b.document_id
     UNION
-    SELECT source_id, 'rows', coalesce(thread_id, id) FROM exchanges
+    SELECT source_id, 'rows', coalesce(thread_id, id) FROM exchanges WHERE fault IS NULL
     UNION
     SELECT source_id, 'passages', id FROM passages
     UNION

@@ -1,4 +1,4 @@
--- Every exchange becomes a pair, and a pair whose words another has before it is dropped.
+-- A pair whose words another has before it is dropped; all others may be taken by a dataset now.
 INSERT INTO done BY NAME
 SELECT DISTINCT source_id AS subject_id, 'pair' AS step, '' AS fingerprint FROM exchanges
 WHERE source_id NOT IN (SELECT subject_id FROM done WHERE step = 'pair');
@@ -18,7 +18,7 @@ SELECT id, source_id, NULL AS thread_id, 0 AS source_row, 0 AS rank,
        head_of(question, answer) AS head
 FROM made_pairs
 UNION ALL
-SELECT id, source_id, thread_id, source_row, 1, head FROM exchanges WHERE ord = 0;
+SELECT id, source_id, thread_id, source_row, 1, head FROM exchanges WHERE ord = 0 AND fault IS NULL;
 
 CREATE OR REPLACE TEMP TABLE alike AS
 SELECT * FROM heads

@@ -14,10 +14,7 @@ import pyarrow as pa
 
 from data.errors import SourceUnreadable
 
-# Small enough for the caches of one core: all of a block is looked through several times.
-_BLOCK_BYTES = 1 << 18
-# The first one shows enough rows to tell the schema from.
-_FIRST_BYTES = 4 << 20
+_BLOCK_BYTES = 2 << 20
 # No JSON begins so.
 NOT_UTF8 = "\ufffd"
 _BATCH_ROWS = 10_000
@@ -103,16 +100,16 @@ class Columnar:
     def plain(self, parts: Mapping[str, str]) -> pa.RecordBatch | None:
         """Return the rows' numbers and each part's column, where all of these are text."""
         n = self.batch.num_rows
-        columns = {"source_row": pa.array(np.arange(self.first, self.first + n))}
-        for part, name in parts.items():
+        columns = [pa.array(np.arange(self.first, self.first + n))]
+        for name in parts.values():
             if name not in self.batch.column_names:
-                columns[part] = pa.nulls(n, pa.string())
+                columns.append(pa.nulls(n, pa.string()))
                 continue
             column = self.batch.column(name)
             if not _is_text(column.type):
                 return None
-            columns[part] = column.cast(pa.string()).combine_chunks()
-        return pa.RecordBatch.from_pydict(columns)
+            columns.append(pa.concat_arrays(column.cast(pa.string()).chunks))
+        return pa.RecordBatch.from_arrays(columns, names=["source_row", *parts])
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -165,7 +162,7 @@ class Lines:
         except pa.ArrowInvalid:
             lines = pa.array([_marked(line) for line in self.block.split(b"\n")][: self.size])
         numbers = pa.array(np.arange(self.first, self.first + self.size))
-        return pa.RecordBatch.from_pydict({"source_row": numbers, "line": lines})
+        return pa.RecordBatch.from_arrays([numbers, lines], names=["source_row", "line"])
 
 
 def parsed(line: str) -> object:
@@ -209,7 +206,7 @@ def chunks(path: Path) -> Iterator[Chunk]:
 
 
 def _lines(path: Path) -> Iterator[Chunk]:
-    first, most = 1, _FIRST_BYTES
+    first, most = 1, _BLOCK_BYTES
     with path.open("rb", buffering=0) as file:
         if file.read(3) != b"\xef\xbb\xbf":
             file.seek(0)
