@@ -22,6 +22,8 @@ FILE = "memoirist.duckdb"
 SQL = Path(__file__).parent / "sql"
 # What does not fit goes to disk beside the file: a laptop has other things to do as well.
 MEMORY_LIMIT = "1500MB"
+# Batches are written once and not read again: more memory is only slower to come by.
+_BATCH_LIMIT = "700MB"
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -137,11 +139,13 @@ class Transaction:
         self.connection.register("incoming", pa.RecordBatchReader.from_batches(schema, caught()))
         # In no order of its own, every thread writes what it has read; that takes a quarter less.
         self.connection.execute("SET preserve_insertion_order = false")
+        self.connection.execute(f"SET memory_limit = '{_BATCH_LIMIT}'")
         try:
             chosen = {key: value for key, value in values.items() if f"${key}" in sql}
             self.connection.execute(sql, chosen)
         finally:
             self.connection.execute("RESET preserve_insertion_order")
+            self.connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
             self.connection.unregister("incoming")
         if error is not None:
             raise error
