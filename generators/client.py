@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
-import random
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 from data.errors import EndpointError
-from generators.faults import Fault, connection_fault, next_step, scrub, status_fault
+from generators.completion import Completion, read_completion
+from generators.faults import Fault, next_step
 from generators.settings import InterviewSettings
+from generators.traffic import Send, Traffic, TrafficNow
+from generators.transport import Transport
 
-if TYPE_CHECKING:
-    from openai import AsyncOpenAI
-    from openai.types.chat import ChatCompletion
+__all__ = ["Client", "Completion", "Endpoint", "RequestFailed", "Structured", "base_url_of"]
 
 Structured = Literal["json_schema", "json_object", "text"]
 Message = Mapping[str, str]
-T = TypeVar("T")
 OPENAI_URL = "https://api.openai.com/v1"
-_MAX_RETRY_AFTER_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +32,6 @@ class Endpoint:
     structured: Structured
     token_limit_name: str = "max_tokens"  # noqa: S105 - the name of a field
     takes_temperature: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completion:
-    """One reply with its price: attempts counts every time that the request was sent."""
-
-    text: str
-    fault: str | None
-    attempts: int
-    seconds: float
-    tokens_in: int | None
-    tokens_out: int | None
 
 
 class RequestFailed(Exception):
@@ -87,22 +72,14 @@ class Client:
         """Remember where and how patiently to ask; nothing is opened yet."""
         self._settings = settings
         self._base_url = base_url
-        self._openai: AsyncOpenAI | None = None
+        self._transport = Transport(base_url)
+        self._traffic = Traffic(settings)
+        # The schema is kept beside its bytes, since its identity is the key.
+        self._openings: dict[tuple[Endpoint, int], tuple[Mapping[str, Any], bytes]] = {}
 
     async def __aenter__(self) -> Self:
-        """Open the connection pool, one connection for each request in flight."""
-        import httpx2
-        from openai import AsyncOpenAI, DefaultAioHttpClient
-
-        most = self._settings.max_concurrency + 4
-        limits = httpx2.Limits(max_connections=most, max_keepalive_connections=most)
-        self._openai = AsyncOpenAI(
-            base_url=self._base_url,
-            api_key=os.environ.get("OPENAI_API_KEY") or "none",
-            max_retries=0,
-            timeout=self._settings.request_timeout_seconds + 5,
-            http_client=DefaultAioHttpClient(limits=limits),
-        )
+        """Open the connections."""
+        await self._transport.open()
         return self
 
     async def __aexit__(
@@ -112,46 +89,67 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         """Close the connections."""
-        if self._openai is not None:
-            await self._openai.close()
+        self._traffic.close()
+        await self._transport.close()
+
+    @property
+    def at_once(self) -> int:
+        """Return how many requests to hand over at a time, so that no slot is ever idle.
+
+        More than there are slots, because a refused request waits without one.
+        """
+        return 4 * self._settings.max_concurrency
+
+    def traffic(self) -> TrafficNow:
+        """Return what the requests are doing now."""
+        return self._traffic.now()
 
     async def models(self) -> list[str]:
         """Return the names of the models that the server lists."""
-        listing = self._connected().models.list
         try:
-            page, _, _ = await self._patiently(lambda: _awaited(listing()), patient=False)
+            body, _, _ = await self._patiently(
+                lambda seconds: self._transport.send("/models", None, seconds), patient=False
+            )
         except RequestFailed as failed:
             raise self._stop(str(failed)) from None
-        return [str(model.id) for model in page.data or ()]
+        rows = body.get("data") or body.get("models") or ()
+        named = [row.get("id") or row.get("name") for row in rows if isinstance(row, dict)]
+        return [str(name) for name in named if name]
 
     async def complete(
         self, messages: Sequence[Message], endpoint: Endpoint, schema: Mapping[str, Any]
     ) -> Completion:
         """Return the reply to `messages`; raise RequestFailed, or EndpointError to end the run."""
-        parameters = self._parameters(endpoint, schema, self._settings.max_reply_tokens)
-        create: Any = self._connected().chat.completions.create
-        completion, attempts, seconds = await self._patiently(
-            lambda: create(messages=list(messages), **parameters)
-        )
-        return _read(completion, attempts, seconds)
+        request = self._request(messages, self._opening(endpoint, schema))
+        return read_completion(*await self._patiently(self._post(request)))
 
     async def accepts(self, endpoint: Endpoint, schema: Mapping[str, Any]) -> str | None:
         """Make one small call; return None, or the server's words when it refuses the form."""
-        parameters = self._parameters(endpoint, schema, 64)
-        create: Any = self._connected().chat.completions.create
         ask = [{"role": "user", "content": 'Reply with the JSON {"is_answer": false}.'}]
+        opening = _encoded(self._parameters(endpoint, schema, 64))
         try:
-            await self._patiently(lambda: create(messages=ask, **parameters), patient=False)
+            await self._patiently(self._post(self._request(ask, opening)), patient=False)
         except _FormRefused as refused:
             return str(refused)
         except RequestFailed as failed:
             raise self._stop(str(failed)) from None
         return None
 
-    def _connected(self) -> AsyncOpenAI:
-        if self._openai is None:
-            raise RuntimeError("Client is used outside of `async with`")
-        return self._openai
+    def _post(self, request: bytes) -> Send:
+        return lambda seconds: self._transport.send("/chat/completions", request, seconds)
+
+    def _opening(self, endpoint: Endpoint, schema: Mapping[str, Any]) -> bytes:
+        """Return the part of a request that all have in common, encoded once."""
+        key = (endpoint, id(schema))
+        if key not in self._openings:
+            most_tokens = self._settings.max_reply_tokens
+            parameters = self._parameters(endpoint, schema, most_tokens)
+            self._openings[key] = (schema, _encoded(parameters))
+        return self._openings[key][1]
+
+    @staticmethod
+    def _request(messages: Sequence[Message], opening: bytes) -> bytes:
+        return opening[:-1] + b', "messages": ' + _encoded([dict(one) for one in messages]) + b"}"
 
     def _parameters(
         self, endpoint: Endpoint, schema: Mapping[str, Any], most_tokens: int
@@ -164,105 +162,59 @@ class Client:
             parameters["temperature"] = self._settings.temperature
         if endpoint.structured == "json_schema":
             named = {"name": "interview", "strict": True, "schema": dict(schema)}
-            form = {"type": "json_schema", "json_schema": named}
-            # As a plain body: the SDK walks through typed parameters, a sixth of all our time.
-            parameters["extra_body"] = {"response_format": form}
+            parameters["response_format"] = {"type": "json_schema", "json_schema": named}
         elif endpoint.structured == "json_object":
             parameters["response_format"] = {"type": "json_object"}
         return parameters
 
     async def _patiently(
-        self, send: Callable[[], Awaitable[T]], *, patient: bool = True
-    ) -> tuple[T, int, float]:
-        """Send until there is a reply; return it with the attempts and the seconds it took."""
-        started = time.monotonic()
-        fault = Fault("again", "not sent")
-        for attempt in range(1, self._settings.max_attempts + 1):
-            sent = await self._send(send)
-            if not isinstance(sent, Fault):
-                return sent, attempt, time.monotonic() - started
-            fault = sent
-            if fault.kind == "stop" or (fault.kind == "gone" and not patient):
-                raise self._stop(fault.message)
-            if fault.kind == "schema":
-                if not patient:
-                    raise _FormRefused(fault.message)
-                raise self._stop(fault.message)
-            if fault.kind == "this":
+        self, send: Send, *, patient: bool = True
+    ) -> tuple[dict[str, Any], int, float]:
+        """Send until there is a reply; return its body, the attempts and the seconds they took."""
+        attempts, tries, total = 0, 0, 0.0
+        while True:
+            attempts += 1
+            tries += 1
+            got, seconds = await self._traffic.attempt(send, tries)
+            total += seconds
+            if not isinstance(got, Fault):
+                return got, attempts, total
+            self._raise_what_ends_the_run(got, patient=patient)
+            if patient and self._traffic.breaker.is_open:
+                tries -= 1  # nothing succeeds for anybody: it is not this request's own failure
+            if got.kind == "this" or tries >= self._settings.max_attempts:
                 break
-            if attempt < self._settings.max_attempts:
-                await asyncio.sleep(self._pause(attempt, fault.retry_after))
-        if fault.kind == "gone":
-            raise self._stop(fault.message)
+            if got.cause != "gone" or patient:
+                await self._traffic.rest(max(1, tries), got)
+        if got.cause == "gone":
+            raise self._stop(got.message)
         raise RequestFailed(
-            fault.message,
-            attempts=attempt,
-            seconds=time.monotonic() - started,
-            lasting=fault.kind == "this",
+            got.message, attempts=attempts, seconds=total, lasting=got.kind == "this"
         )
 
-    async def _send(self, send: Callable[[], Awaitable[T]]) -> T | Fault:
-        import json
-
-        import openai
-
-        try:
-            async with asyncio.timeout(self._settings.request_timeout_seconds):
-                reply = await send()
-        except TimeoutError:
-            seconds = self._settings.request_timeout_seconds
-            return Fault("again", f"no reply within {seconds:g} seconds")
-        except openai.APIStatusError as error:
-            return status_fault(error)
-        except openai.APIConnectionError as error:
-            return connection_fault(error)
-        except (openai.APIError, json.JSONDecodeError) as error:
-            return Fault("again", f"a broken reply: {scrub(str(error))}")
-        if isinstance(reply, str):
-            return Fault("again", f"a reply that is no JSON: {scrub(reply)[:80]!r}")
-        return reply
-
-    def _pause(self, attempt: int, retry_after: float | None) -> float:
-        """Return the seconds to wait: what the server asks for, else exponential with jitter."""
-        jitter = random.random()
-        if retry_after is not None:
-            return float(min(retry_after, _MAX_RETRY_AFTER_SECONDS) + 0.1 * jitter)
-        return float(min(self._settings.max_backoff_seconds, 0.5 * 2**attempt) * (0.5 + jitter / 2))
+    def _raise_what_ends_the_run(self, fault: Fault, *, patient: bool) -> None:
+        if fault.kind == "stop" or (fault.cause == "gone" and not patient):
+            raise self._stop(fault.message)
+        if fault.kind == "schema":
+            if not patient:
+                raise _FormRefused(fault.message)
+            raise self._stop(fault.message)
+        hopeless = self._traffic.breaker.verdict()
+        if hopeless is not None:
+            raise self._stop(hopeless)
+        asked_to_wait = fault.retry_after or 0.0
+        if asked_to_wait > self._settings.circuit_stops_seconds:
+            raise self._stop(f"{fault.message}; it asks to wait {asked_to_wait:,.0f} seconds")
 
     def _stop(self, message: str) -> EndpointError:
-        return EndpointError(f"{message} (at {self._base_url})", next_step(message))
+        error = EndpointError(f"{message} (at {self._base_url})", next_step(message))
+        self._traffic.shut(error)
+        return error
 
 
 class _FormRefused(Exception):
     """The server refuses the form of the request: its schema, or a parameter."""
 
 
-async def _awaited(page: Awaitable[T]) -> T:
-    return await page
-
-
-def _read(completion: ChatCompletion, attempts: int, seconds: float) -> Completion:
-    """Take the text and the price out of a reply; whatever is missing becomes a fault."""
-    text, fault = "", None
-    choices = getattr(completion, "choices", None)
-    if not choices:
-        fault = "the reply holds no choice"
-    else:
-        message = choices[0].message
-        text = (message.content if message else "") or ""
-        refusal = getattr(message, "refusal", None)
-        if refusal:
-            text, fault = str(refusal), f"the model refused: {scrub(str(refusal))[:120]}"
-        elif choices[0].finish_reason == "length":
-            fault = "the reply was cut off at the token limit"
-        elif choices[0].finish_reason == "content_filter":
-            fault = "the server's content filter stopped the reply"
-    usage = getattr(completion, "usage", None)
-    return Completion(
-        text=text,
-        fault=fault,
-        attempts=attempts,
-        seconds=seconds,
-        tokens_in=getattr(usage, "prompt_tokens", None),
-        tokens_out=getattr(usage, "completion_tokens", None),
-    )
+def _encoded(value: object) -> bytes:
+    return json.dumps(value).encode()

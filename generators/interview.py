@@ -78,7 +78,8 @@ async def interview(
     """Yield what came of each passage as its reply arrives, in no promised order.
 
     At most `settings.max_concurrency` requests are in flight, and no more finished passages wait
-    than that, so a slow reader slows the requests. Without `endpoint` the server is probed first.
+    than that, so a slow reader slows the requests; more passages are begun, as a refused request
+    waits without a slot. Without `endpoint` the server is probed first.
     Raise EndpointError, after yielding what had arrived, when the server refuses to go on.
     Closing the iterator, or cancelling its task, cancels the requests in flight.
     """
@@ -90,7 +91,7 @@ async def interview(
         desk = _Desk(client, endpoint, settings, persona, now)
         arrived: asyncio.Queue[Asked | Exception | None] = asyncio.Queue(settings.max_concurrency)
         waiting = iter(passages)
-        n_workers = min(settings.max_concurrency, len(passages))
+        n_workers = min(client.at_once, len(passages))
         workers = [asyncio.create_task(_work(waiting, desk, arrived)) for _ in range(n_workers)]
         try:
             while n_workers:

@@ -25,8 +25,11 @@ class InterviewSettings(BaseModel):
     max_concurrency: int = Field(
         default=16, ge=1, le=4096, description="Requests in flight at the same time, at most."
     )
-    request_timeout_seconds: float = Field(
-        default=120.0, gt=0, description="Deadline of one request, from sending to the last byte."
+    request_timeout_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description="Deadline of one request, from sending to the last byte; unset: 120 at first,"
+        " then learnt from the replies, four times the slow ones and at least 5.",
     )
     max_attempts: int = Field(
         default=5,
@@ -36,6 +39,17 @@ class InterviewSettings(BaseModel):
     )
     max_backoff_seconds: float = Field(
         default=30.0, ge=0, description="Longest pause before a request is sent again."
+    )
+    circuit_opens_seconds: float = Field(
+        default=15.0,
+        ge=0,
+        description="Seconds of failures alone after which the run pauses and tries one request"
+        " at a time.",
+    )
+    circuit_stops_seconds: float = Field(
+        default=300.0,
+        gt=0,
+        description="Seconds of failures alone after which the run stops, keeping what it has.",
     )
     max_repairs: int = Field(
         default=2, ge=0, le=5, description="Times an unusable reply is asked again."

@@ -28,7 +28,7 @@ ONLY = {
     "markdown_it": {"extractors"},
     "charset_normalizer": {"extractors"},
     "httpx": {"extractors"},
-    "openai": {"generators"},
+    "aiohttp": {"generators"},
     "torch": {"train", "flows"},  # flows: `doctor` alone looks at the device
     "transformers": {"train"},
     "peft": {"train"},
@@ -64,7 +64,7 @@ def test_only_doctor_looks_at_torch_in_flows() -> None:
 def test_the_command_line_starts_without_heavy_libraries(module: str) -> None:
     code = (
         f"import sys, {module}; "
-        "print(*{'torch', 'prefect', 'transformers', 'openai', 'duckdb', 'pdfminer'} "
+        "print(*{'torch', 'prefect', 'transformers', 'aiohttp', 'duckdb', 'pdfminer'} "
         "& set(sys.modules))"
     )
     done = subprocess.run(

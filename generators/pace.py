@@ -1,0 +1,209 @@
+"""How many requests may be in flight: adapts to what the server takes, without asyncio or waiting.
+
+Three ideas. A refusal takes its slot out until the next reply comes, so no refusal is answered by
+another request at once. A cap is told from chance by `Levels`: only under a cap are requests
+refused the more, the more are in flight. Whatever else looks like overload (many refusals at every
+level, replies that queue) is tried out: fewer in flight for one window, kept only if it helped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from generators.levels import Levels
+
+_FIRST_LEVEL = 64
+_CUT = 0.7
+_HIGH_REFUSED_SHARE = 0.3
+_QUEUEING = 3.0
+_LONGEST_HOLD_SECONDS = 60.0
+_LONGEST_PATIENCE_SECONDS = 120.0
+
+
+@dataclass(slots=True)
+class _Window:
+    """What came back since the window began."""
+
+    began: float
+    replies: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ended(self) -> int:
+        return self.replies + self.refused
+
+    @property
+    def share(self) -> float:
+        return self.refused / max(1, self.ended)
+
+    def rate(self, now: float) -> float:
+        return self.replies / max(1e-6, now - self.began)
+
+
+@dataclass(slots=True)
+class _Trial:
+    """A change that is tried out: where it started, and what it has to better."""
+
+    kind: Literal["rise", "refusals", "queueing"]
+    ceiling: int
+    before: float = 0.0
+    taken: int = 0
+    refused: int = 0
+
+
+class Pace:
+    """The number of requests in flight, and the most that there may be now (`limit`)."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin at `most`, or at 64 where that is more: higher levels are grown into."""
+        self.most = most
+        self.in_flight = 0
+        self.limit = min(most, _FIRST_LEVEL)
+        self.ceiling = most
+        self._clock = clock
+        self._levels = Levels(most)
+        self._window = _Window(clock())
+        self._trial: _Trial | None = None
+        self._hold_until = 0.0
+        self._in_a_row = 0
+        self._fastest = float("inf")
+        self._step = 1
+        self._rise_seconds = 1.0
+        self._rise_at = 0.0
+        self._patience_seconds = 4.0
+        self._try_at = 0.0
+
+    def wait_seconds(self) -> float | None:
+        """Return 0 when a request may start, the seconds until then, or None: after a reply."""
+        if self.in_flight >= self.limit:
+            return None
+        return max(0.0, self._hold_until - self._clock())
+
+    def start(self) -> int:
+        """Count a request that goes out; return its level, to be given back when it ends."""
+        self.in_flight += 1
+        self._levels.send(self.in_flight)
+        return self.in_flight
+
+    def replied(self, level: int, seconds: float) -> None:
+        """Count a reply that came `seconds` after its request."""
+        self.in_flight -= 1
+        self._in_a_row = 0
+        self._fastest = min(self._fastest, seconds)
+        if self.limit < self.ceiling:
+            self.limit += 1
+        self._window.replies += 1
+        self._window.seconds += seconds
+        trial = self._trial
+        if trial is not None and trial.kind == "rise" and level > trial.ceiling:
+            trial.taken += 1
+            self._judge_rise(trial)
+        self._turn_window()
+
+    def refused(self, level: int, retry_after: float | None = None) -> None:
+        """Count a request that the server was too busy for (429 and 503)."""
+        full = self.in_flight >= self.limit
+        self.in_flight -= 1
+        self._in_a_row += 1
+        self._window.refused += 1
+        self._levels.refuse(level)
+        if full:
+            self.limit = max(1, min(self.limit, self.in_flight))
+        if self.in_flight == 0 and self._in_a_row > 1:
+            # Nothing is taken at all: wait as told, instead of sending one after the other.
+            pause = 0.25 * 2 ** min(self._in_a_row, 7) if retry_after is None else retry_after
+            self.hold(pause)
+        trial = self._trial
+        if trial is not None and trial.kind == "rise" and level > trial.ceiling:
+            trial.refused += 1
+            self._judge_rise(trial)
+        else:
+            self._look_for_cap()
+        self._turn_window()
+
+    def ended(self, *, slow: bool = False) -> None:
+        """Count a request that ended without a word on load; `slow` when its deadline passed."""
+        self.in_flight -= 1
+        self._window.refused += slow
+        self._turn_window()
+
+    def hold(self, seconds: float) -> None:
+        """Start nothing for some seconds: the server said that its allowance is used up."""
+        until = self._clock() + min(seconds, _LONGEST_HOLD_SECONDS)
+        self._hold_until = max(self._hold_until, until)
+
+    def _look_for_cap(self) -> None:
+        cap = self._levels.cap()
+        if cap is None or cap >= self.ceiling:
+            return
+        self._trial = None
+        self._set_ceiling(cap)
+        self._later_rise()
+
+    def _judge_rise(self, trial: _Trial) -> None:
+        """Take a higher ceiling back when most of the requests above the old one are refused."""
+        if trial.refused >= 2 and trial.refused > trial.taken:
+            self._trial = None
+            self._step = 1
+            self._set_ceiling(trial.ceiling)
+            self._later_rise()
+        elif trial.taken >= 5 + 3 * trial.refused:
+            self._trial = None
+            self._step *= 2
+            self._rise_seconds = 1.0
+            self._rise_at = self._clock() + self._rise_seconds
+            self._levels.forget_above(self.ceiling)
+
+    def _later_rise(self) -> None:
+        self._rise_at = self._clock() + self._rise_seconds
+        self._rise_seconds = min(2 * self._rise_seconds, _LONGEST_PATIENCE_SECONDS)
+
+    def _set_ceiling(self, ceiling: int) -> None:
+        self.ceiling = max(1, min(ceiling, self.most))
+        self.limit = min(self.limit, self.ceiling)
+
+    def _turn_window(self) -> None:
+        """At the end of a window, end a trial or begin one."""
+        window, now = self._window, self._clock()
+        if window.ended < max(20, 2 * self.limit):
+            return
+        self._window = _Window(now)
+        if self._trial is None:
+            self._try_something(window, now)
+        elif self._trial.kind != "rise":
+            self._judge_cut(self._trial, window, now)
+
+    def _try_something(self, window: _Window, now: float) -> None:
+        latency = window.seconds / max(1, window.replies)
+        if now < self._try_at or self.limit < 2:
+            pass
+        elif window.share > _HIGH_REFUSED_SHARE:
+            return self._cut("refusals", window.share)
+        elif latency > _QUEUEING * self._fastest:
+            return self._cut("queueing", window.rate(now))
+        if self.ceiling < self.most and now >= self._rise_at and self.limit >= self.ceiling:
+            self._trial = _Trial("rise", self.ceiling)
+            self._set_ceiling(self.ceiling + self._step)
+        return None
+
+    def _cut(self, kind: Literal["refusals", "queueing"], before: float) -> None:
+        self._trial = _Trial(kind, self.ceiling, before)
+        self._set_ceiling(int(min(self.limit, self.ceiling) * _CUT))
+
+    def _judge_cut(self, trial: _Trial, window: _Window, now: float) -> None:
+        """Keep the lower level if fewer are refused, or if as much comes back as before."""
+        self._trial = None
+        if trial.kind == "refusals":
+            helped = window.share < 0.8 * trial.before
+        else:
+            helped = window.rate(now) > 0.93 * trial.before
+        if helped:
+            self._later_rise()
+            return
+        self._set_ceiling(trial.ceiling)
+        self._try_at = now + self._patience_seconds
+        self._patience_seconds = min(2 * self._patience_seconds, _LONGEST_PATIENCE_SECONDS)

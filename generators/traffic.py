@@ -1,0 +1,118 @@
+"""Every attempt at a request: when it may start, how long it may take, and what its end teaches."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from data.errors import EndpointError
+from generators.breaker import Breaker
+from generators.completion import parsed_body
+from generators.deadline import Deadline
+from generators.faults import Fault, used_up_seconds
+from generators.gate import Gate
+from generators.pace import Pace
+from generators.settings import InterviewSettings
+from generators.transport import Answer
+
+Send = Callable[[float], Awaitable[Answer | Fault]]
+_FIRST_BACKOFF_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrafficNow:
+    """What the requests of a client are doing: for the progress line."""
+
+    in_flight: int
+    limit: int
+    sent: int
+    faults: dict[str, int]
+    paused: bool
+
+
+class Traffic:
+    """The requests of one client to one server."""
+
+    def __init__(self, settings: InterviewSettings) -> None:
+        """Begin with nothing known of the server."""
+        self._settings = settings
+        self._pace = Pace(settings.max_concurrency)
+        self.breaker = Breaker(settings.circuit_opens_seconds, settings.circuit_stops_seconds)
+        self._gate = Gate(self._pace, self.breaker)
+        self._deadline = Deadline(settings.request_timeout_seconds)
+        self._sent = 0
+        self._faults: Counter[str] = Counter()
+
+    def now(self) -> TrafficNow:
+        """Return how things stand."""
+        return TrafficNow(
+            in_flight=self._pace.in_flight,
+            limit=self._pace.limit,
+            sent=self._sent,
+            faults=dict(self._faults),
+            paused=self.breaker.is_open,
+        )
+
+    def shut(self, error: EndpointError) -> None:
+        """Start nothing any more, because of `error`."""
+        self._gate.shut(error)
+
+    def close(self) -> None:
+        """Let go of timers."""
+        self._gate.close()
+
+    async def attempt(self, send: Send, number: int) -> tuple[dict[str, Any] | Fault, float]:
+        """Send once, as soon as there is a slot; return the body or the fault, and its seconds."""
+        level = await self._gate.enter(number)
+        began = time.monotonic()
+        self._sent += 1
+        try:
+            got = await send(self._deadline.seconds(number))
+        except BaseException:
+            self._pace.ended()
+            self._gate.opened()
+            raise
+        seconds = time.monotonic() - began
+        body = got if isinstance(got, Fault) else parsed_body(got)
+        self._learn(level, body, seconds)
+        if isinstance(got, Answer):
+            used_up = used_up_seconds(got.headers)
+            if used_up:
+                self._pace.hold(used_up)
+        if not (isinstance(body, Fault) and body.kind in {"stop", "schema"}):
+            self._gate.opened()
+        return body, seconds
+
+    def _learn(self, level: int, body: dict[str, Any] | Fault, seconds: float) -> None:
+        if not isinstance(body, Fault):
+            self._pace.replied(level, seconds)
+            self._deadline.saw(seconds)
+            self.breaker.succeeded()
+            return
+        self._faults[body.cause] += 1
+        if body.cause == "busy":
+            self._pace.refused(level, body.retry_after)
+        else:
+            self._pace.ended(slow=body.cause == "timeout")
+        if body.cause == "timeout":
+            self._deadline.saw(seconds)
+        if body.kind == "again":
+            self.breaker.failed(body.message, gone=body.cause == "gone")
+
+    async def rest(self, attempt: int, fault: Fault) -> None:
+        """Wait before the next attempt, without a slot: as the server asks, else with jitter.
+
+        A refusal with Retry-After is taken at its word; every other pause doubles from 0.2 s.
+        """
+        jitter = random.random()
+        if fault.retry_after is not None:
+            await asyncio.sleep(fault.retry_after + 0.05 * jitter)
+            return
+        longest = self._settings.max_backoff_seconds
+        pause = min(longest, _FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1))
+        await asyncio.sleep(pause * (0.5 + jitter / 2))
