@@ -107,14 +107,14 @@ def _write(
 
 
 async def _ask_llm(context: Context) -> str:
-    from generators.brief import load_prompt
+    from flows.kinds import resolved_settings
+    from generators.brief import prompts_version
     from generators.interview import interview
     from generators.probe import probe
 
-    settings = context.recipe.interview
-    lang = settings.language or persona_language(context)
+    settings = resolved_settings(context)
     store = context.workspace.store
-    version = load_prompt(lang, settings.prompt).version
+    version = prompts_version(str(settings.language), context.recipe.interview)
     # A finished interview needs no server: the model is the recipe's, or the one asked last.
     known = settings.model or store.value(
         "SELECT model FROM asked_questions WHERE origin = 'generated' ORDER BY rowid DESC LIMIT 1"

@@ -6,38 +6,48 @@ import hashlib
 import json
 import random
 import re
-import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
 from data.errors import RecipeError
 from data.nouns import Passage
 from data.text import neutralise
+from generators.kinds import KINDS, Kind
 from generators.replies import SCHEMA
+from generators.settings import Example, InterviewSettings
 from generators.templates import PROMPTS, QUESTION_TYPES
 
-_SECTION = re.compile(r"^=== (\w+) ===\s*$", re.MULTILINE)
+_SECTION = re.compile(r"^=== (\w+) ===[ \t]*$", re.MULTILINE)
 _SECTIONS = ("system", "context", "user", "repair")
 _LENGTHS = {
     "en": ("at most 8 words", "between 9 and 20 words", "between 21 and 45 words"),
     "zh": ("不超过 12 个字", "13 到 30 个字", "31 到 65 个字"),
 }
+_LENGTH_SHARES = (30, 50, 20)
 _LANGUAGES = {
     "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian",
-    "nl": "Dutch", "pt": "Portuguese", "zh": "中文", "ja": "Japanese", "ko": "Korean",
+    "nl": "Dutch", "pt": "Portuguese", "ru": "Russian", "pl": "Polish", "tr": "Turkish",
+    "ar": "Arabic", "he": "Hebrew", "hi": "Hindi", "zh": "中文", "ja": "Japanese", "ko": "Korean",
     "und": "the language of the passage",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """One prompt file in its sections; `version` is 8 hex digits of its text and the schema."""
+    """One prompt in its sections, with the user's examples written out.
+
+    `version` is 8 hex digits of all that it is made of: the files, the examples, the language and
+    the schema. `types` are the question types that suit the kind of source.
+    """
 
     sections: Mapping[str, str]
     version: str
     tongue: str
+    kind: Kind = "autobiography"
+    types: Sequence[str] = QUESTION_TYPES
+    examples: str = ""
 
     def repair(self, fault: str) -> str:
         """Return the message that asks for an unusable reply again."""
@@ -53,20 +63,50 @@ class Brief:
     length_class: int
 
 
-def load_prompt(lang: str, own: Path | None) -> Prompt:
+@dataclass(slots=True)
+class Prompts:
+    """The prompts of one run by kind of source and language, each read once.
+
+    `settings.kinds` has been resolved to source ids by then.
+    """
+
+    settings: InterviewSettings
+    _read: dict[tuple[Kind, str], Prompt] = field(default_factory=dict)
+
+    def of(self, passage: Passage, lang: str) -> Prompt:
+        """Return the prompt for a passage in the language of its questions."""
+        return self.get(self.kind_of(passage.source_id), lang)
+
+    def kind_of(self, source_id: str) -> Kind:
+        """Return the kind of a source: its own, the recipe's, else that of a life's story."""
+        general: Kind = "autobiography" if self.settings.kind == "auto" else self.settings.kind
+        return self.settings.kinds.get(source_id, general)
+
+    def get(self, kind: Kind, lang: str) -> Prompt:
+        """Return the prompt of a kind."""
+        known = self._read.get((kind, lang))
+        if known is None:
+            own, examples = self.settings.prompt, self.settings.examples
+            known = self._read[kind, lang] = load_prompt(lang, own, kind, examples)
+        return known
+
+
+def load_prompt(
+    lang: str,
+    own: Path | None,
+    kind: Kind = "autobiography",
+    examples: Sequence[Example] = (),
+) -> Prompt:
     """Read the user's own prompt file or the shipped one, Chinese for zh and English otherwise.
 
-    Raise RecipeError when the file lacks a section or never shows the passage.
+    The kind's file gives $voice, $advice and the types, also to the user's own prompt. Raise
+    RecipeError when the file lacks a section or never shows the passage.
     """
     tongue = "zh" if lang == "zh" else "en"
     path = own or PROMPTS / f"interview.{tongue}.txt"
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read the prompt file {str(path)!r}: {error}",
-                          "give a UTF-8 text file in interview.prompt") from None  # fmt: skip
-    parts = _SECTION.split(text)
-    sections = {name: body.strip("\n") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+    text = _text_of(path)
+    shipped = text if own is None else _text_of(PROMPTS / f"interview.{tongue}.txt")
+    sections = _sections(text)
     missing = [name for name in _SECTIONS if name not in sections]
     if missing or "$passage" not in sections.get("user", ""):
         what = f"section {missing[0]!r}" if missing else "$passage in its section 'user'"
@@ -74,28 +114,88 @@ def load_prompt(lang: str, own: Path | None) -> Prompt:
             f"the prompt file {str(path)!r} lacks {what}",
             f"copy {str(PROMPTS / 'interview.en.txt')!r} and change that",
         )
-    hashed = hashlib.sha256((text + json.dumps(SCHEMA, sort_keys=True)).encode())
-    return Prompt(sections=sections, version=hashed.hexdigest()[:8], tongue=tongue)
+    kind_text = _text_of(PROMPTS / f"kind.{kind}.{tongue}.txt")
+    of_kind = _sections(kind_text)
+    sections["system"] = _spoken_to(sections["system"], of_kind)
+    told = [example.model_dump() for example in examples]
+    made_of = (text, kind_text, language_name(lang), told, SCHEMA)
+    hashed = hashlib.sha256(json.dumps(made_of, sort_keys=True, ensure_ascii=False).encode())
+    return Prompt(
+        sections=sections,
+        version=hashed.hexdigest()[:8],
+        tongue=tongue,
+        kind=kind,
+        types=tuple(of_kind["types"].split(", ")),
+        examples=_written_out(examples, _sections(shipped) | sections),
+    )
+
+
+def prompts_version(lang: str, settings: InterviewSettings) -> str:
+    """Return one version of the prompts of all kinds, with which kind each source is."""
+    prompts = Prompts(settings)
+    versions = [prompts.get(kind, lang).version for kind in KINDS]
+    told = json.dumps([versions, settings.kind, settings.kinds], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:8]
+
+
+def language_name(lang: str) -> str:
+    """Return the name by which a prompt asks for a language; a code without one stands for it."""
+    return _LANGUAGES.get(lang, f"the language with the code {lang!r}")
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read the prompt file {str(path)!r}: {error}",
+                          "give a UTF-8 text file in interview.prompt") from None  # fmt: skip
+
+
+def _sections(text: str) -> dict[str, str]:
+    parts = _SECTION.split(text)
+    return {name: body.strip("\n") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def _spoken_to(system: str, of_kind: Mapping[str, str]) -> str:
+    """Fill in what is told of the kind of source, and make room for examples."""
+    filled = Template(system).safe_substitute(voice=of_kind["voice"], advice=of_kind["advice"])
+    return filled if "$examples" in filled else filled + "$examples"
+
+
+def _written_out(examples: Sequence[Example], sections: Mapping[str, str]) -> str:
+    if not examples:
+        return ""
+    each = Template(sections["example"])
+    lines = [
+        each.safe_substitute(
+            example_passage=" ".join(neutralise(example.passage).split()),
+            example_question=" ".join(neutralise(example.question).split()),
+        )
+        for example in examples
+    ]
+    return "\n\n".join(["", sections["examples"], *lines])
 
 
 def write_brief(passage: Passage, persona: str, lang: str, prompt: Prompt) -> Brief:
-    """Return the messages; the passage's id seeds the length and the types that are wanted.
+    """Return the messages; the passage's text seeds the length and the types that are wanted.
 
-    The delimiters carry a fresh random number, so that no text can close them from within.
+    The same text gets the same messages on every run, so that a reply can be kept by them.
     """
-    seed = random.Random(f"brief {passage.id}")
-    length_class = seed.choices((1, 2, 3), weights=(30, 50, 20))[0]
-    types = tuple(seed.sample(QUESTION_TYPES, len(QUESTION_TYPES)))
-    nonce = secrets.token_hex(6)
+    seed = random.Random(f"brief {passage.text}")
+    length_class = seed.choices((1, 2, 3), weights=_LENGTH_SHARES)[0]
+    types = _shuffled(prompt.types, seed)
+    text, context = neutralise(passage.text), neutralise(passage.context or "")
+    nonce = delimiter(text, context)
     filled = {
         "persona": neutralise(persona),
         "types": ", ".join(types[:4]),
         "length": _LENGTHS[prompt.tongue][length_class - 1],
-        "language": _LANGUAGES.get(lang, lang),
+        "language": language_name(lang),
         "open": f"<material-{nonce}>",
         "close": f"</material-{nonce}>",
-        "passage": neutralise(passage.text),
-        "context": neutralise(passage.context or ""),
+        "examples": prompt.examples,
+        "passage": text,
+        "context": context,
     }
     before = ""
     if passage.context:
@@ -108,3 +208,24 @@ def write_brief(passage: Passage, persona: str, lang: str, prompt: Prompt) -> Br
         for role in ("system", "user")
     )
     return Brief(messages=messages, types=types, length_class=length_class)
+
+
+def _shuffled(types: Sequence[str], seed: random.Random) -> tuple[str, ...]:
+    """Return the types in a chance order in which the first of the kind's come early more often."""
+    # The way of Efraimidis and Spirakis: u ** (1 / weight), the greatest first.
+    weights = range(len(types), 0, -1)
+    drawn = {kind: seed.random() ** (1 / w) for kind, w in zip(types, weights, strict=True)}
+    return tuple(sorted(types, key=lambda kind: -drawn[kind]))
+
+
+def delimiter(*texts: str) -> str:
+    """Return 12 hex digits that stand in none of the texts, the same for the same texts.
+
+    They hang on the whole of the texts, so nobody can write them into one beforehand; where they
+    stand there nevertheless, others are taken.
+    """
+    for turn in range(1_000_000):
+        digits = hashlib.sha256("\x1f".join([str(turn), *texts]).encode()).hexdigest()[:12]
+        if not any(digits in text for text in texts):
+            return digits
+    raise AssertionError("no text holds a million digests of itself")

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from data.nouns import Passage, Question, Request, Verdict, content_id
 from data.text import detect_language
-from generators.brief import Brief, Prompt, load_prompt, write_brief
+from generators.brief import Brief, Prompt, Prompts, load_prompt, write_brief
 from generators.choose import Openers, Wish, choose
 from generators.client import Client, Completion, Endpoint, RequestFailed
 from generators.probe import probe
@@ -58,14 +58,8 @@ class _Desk:
     settings: InterviewSettings
     persona: str
     now: datetime
+    prompts: Prompts
     openers: Openers = field(default_factory=Openers)
-    prompts: dict[str, Prompt] = field(default_factory=dict)
-
-    def prompt(self, lang: str) -> Prompt:
-        """Return the prompt for passages of one language, read once in a run."""
-        if lang not in self.prompts:
-            self.prompts[lang] = load_prompt(lang, self.settings.prompt)
-        return self.prompts[lang]
 
 
 async def interview(
@@ -88,7 +82,7 @@ async def interview(
     load_prompt("en", settings.prompt)  # a fault in the user's own file shows before any request
     endpoint = endpoint or await probe(settings)
     async with Client(settings, endpoint.base_url) as client:
-        desk = _Desk(client, endpoint, settings, persona, now)
+        desk = _Desk(client, endpoint, settings, persona, now, Prompts(settings))
         arrived: asyncio.Queue[Asked | Exception | None] = asyncio.Queue(settings.max_concurrency)
         waiting = iter(passages)
         n_workers = min(client.at_once, len(passages))
@@ -123,7 +117,7 @@ async def _work(
 async def _ask(passage: Passage, desk: _Desk) -> Asked:
     """Ask about one passage, again where the reply is unusable, and choose a question."""
     lang = desk.settings.language or detect_language(passage.text)
-    prompt = desk.prompt(lang)
+    prompt = desk.prompts.of(passage, lang)
     brief = write_brief(passage, desk.persona, lang, prompt)
     tally = _Tally()
     outcome = _Outcome(passage, desk, prompt, tally)

