@@ -20,6 +20,10 @@ _REACH_BYTES = 8
 # What names an account stands so near before its number (data/personal.py), in bytes of UTF-8.
 _BEFORE_BYTES = 80
 _AFTER_BYTES = 2
+# Where there is more to look at than this, each text is looked at wholly: numbers take memory.
+_MOST_BYTES = 4 << 20
+# What every candidate (data/personal.py) matches.
+_LOOK = "a@b"
 
 
 def marked(batches: Iterable[pa.RecordBatch], *, looking: bool) -> Iterator[pa.RecordBatch]:
@@ -38,37 +42,33 @@ def marked(batches: Iterable[pa.RecordBatch], *, looking: bool) -> Iterator[pa.R
 def _around(texts: Any) -> pa.StringArray:  # noqa: ANN401 - an Arrow array
     """Return what stands around digits and @ in each text, an empty one where there is none.
 
-    Lines of JSON may be looked at as they are: what is escaped in them is taken for a space, and a
-    letter that is written as its number for a mail address, so that somebody looks.
+    Lines of JSON may be looked at as they are: what is escaped in them is taken for a space. A text
+    with a letter that is written as its number, and all of too many, are to be looked at wholly.
     """
     offsets, letters = letters_of(texts)
-    starts, ends, escaped = _runs(offsets, letters)
-    owners = np.searchsorted(offsets, starts, side="right") - 1
-    starts = np.maximum(starts - _BEFORE_BYTES, offsets[owners])
-    ends = np.minimum(ends + _AFTER_BYTES, offsets[owners + 1])
-    # A line break stands after each.
-    places = np.concatenate([[0], np.cumsum(ends - starts + 1)])
-    wanted = np.arange(places[-1]) + np.repeat(starts - places[:-1], ends - starts + 1)
-    found = letters.take(wanted, mode="clip")
-    marks = np.flatnonzero(found == ord("\\"))
-    found[marks] = found[np.minimum(marks + 1, len(found) - 1)] = ord(" ")
-    for place, letter in enumerate(b"a@b"):
-        found[places[:-1][escaped] + place] = letter
-    found[places[1:] - 1] = ord("\n")
-    of_texts = places[np.searchsorted(owners, np.arange(len(texts) + 1))]
-    buffers = pa.py_buffer(of_texts.astype(np.int32)), pa.py_buffer(found)
-    return pa.StringArray.from_buffers(len(texts), *buffers)
-
-
-def _runs(offsets: Any, letters: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 - NumPy's arrays
-    """Return where each run of digits near each other, each @ and each escaped letter stands.
-
-    In order: where they begin, where they end, and which of them are such letters.
-    """
     told = (letters - np.uint8(ord("0"))) < 10
     told |= letters == ord("@")
     told |= letters == ord("\\")
+    if np.count_nonzero(told) > _MOST_BYTES:
+        return pa.array([_LOOK] * len(texts), pa.string())
     places = np.flatnonzero(told)
+    starts, ends = _windows(offsets, letters, places)
+    if (ends - starts).sum() > _MOST_BYTES:
+        return pa.array([_LOOK] * len(texts), pa.string())
+    near = _pieces(offsets, letters, starts, ends)
+    marks = places[letters[places] == ord("\\")]
+    escaped = marks[letters[np.minimum(marks + 1, letters.size - 1)] == ord("u")]
+    if not escaped.size:
+        return near
+    whole = pa.array(np.diff(np.searchsorted(escaped, offsets)) > 0)
+    return pc.if_else(whole, _LOOK, near)
+
+
+def _windows(offsets: Any, letters: Any, places: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    """Return where what stands around digits near each other, or an @, begins and ends, in order.
+
+    Ones that overlap are one, and each is of one text.
+    """
     kinds = letters[places]
     digits = places[(kinds >= ord("0")) & (kinds <= ord("9"))]
     # A run begins where the digit before is farther off, or in another text.
@@ -78,12 +78,30 @@ def _runs(offsets: Any, letters: Any) -> tuple[Any, Any, Any]:  # noqa: ANN401 -
     after = np.append(first[1:], digits.size)
     long = after - first >= _LEAST_DIGITS
     ats = places[kinds == ord("@")]
-    marks = places[kinds == ord("\\")]
-    escaped = marks[letters[np.minimum(marks + 1, letters.size - 1)] == ord("u")]
-    starts = np.concatenate([digits[first[long]], ats, escaped])
-    ends = np.concatenate([digits[after[long] - 1], ats, escaped + 4]) + 1
+    starts = np.concatenate([digits[first[long]], ats])
+    ends = np.concatenate([digits[after[long] - 1], ats]) + 1
     order = np.argsort(starts, kind="stable")
-    return starts[order], ends[order], order >= starts.size - escaped.size
+    starts, ends = starts[order], ends[order]
+    owners = np.searchsorted(offsets, starts, side="right") - 1
+    starts = np.maximum(starts - _BEFORE_BYTES, offsets[owners])
+    # The end farthest off so far; of an earlier text it is no farther than this one's beginning.
+    ends = np.maximum.accumulate(np.minimum(ends + _AFTER_BYTES, offsets[owners + 1]))
+    begins = np.ones(starts.size, bool)
+    begins[1:] = (starts[1:] > ends[:-1]) | (owners[1:] > owners[:-1])
+    return starts[begins], ends[np.append(begins[1:], np.ones(min(1, starts.size), bool))]
+
+
+def _pieces(offsets: Any, letters: Any, starts: Any, ends: Any) -> pa.StringArray:  # noqa: ANN401
+    """Return each text's pieces from `starts` to `ends`, a line break after each."""
+    places = np.concatenate([[0], np.cumsum(ends - starts + 1)])
+    wanted = np.arange(places[-1]) + np.repeat(starts - places[:-1], ends - starts + 1)
+    found = letters.take(wanted, mode="clip")
+    marks = np.flatnonzero(found == ord("\\"))
+    found[marks] = found[np.minimum(marks + 1, len(found) - 1)] = ord(" ")
+    found[places[1:] - 1] = ord("\n")
+    of_texts = places[np.searchsorted(starts, offsets)]
+    buffers = pa.py_buffer(of_texts.astype(np.int32)), pa.py_buffer(found)
+    return pa.StringArray.from_buffers(len(offsets) - 1, *buffers)
 
 
 def letters_of(texts: Any) -> tuple[Any, Any]:  # noqa: ANN401 - NumPy's arrays carry no type here

@@ -35,9 +35,18 @@ COLUMNS = (
     ("reason", "string"),
     ("notes", "string"),
 )
-_NEXT_DOUBTFUL = (
+# The last rows of the parts in which the doubtful rows are read again: as many at a time as fit any
+# memory, of long texts fewer.
+_DOUBTFUL_PARTS = f"""
+    SELECT max(source_row) FROM (
+        SELECT source_row, sum(strlen(reason)) OVER rows // 32_000_000 AS part,
+               row_number() OVER rows // 20_000 AS many
+        FROM exchanges WHERE source_id = ? AND fault = '{DOUBTFUL}'
+        WINDOW rows AS (ORDER BY source_row)
+    ) GROUP BY part, many ORDER BY 1"""
+_DOUBTFUL = (
     "SELECT source_row, reason FROM exchanges WHERE source_id = ? AND source_row > ?"
-    f" AND fault = '{DOUBTFUL}' ORDER BY source_row LIMIT 20000"
+    f" AND source_row <= ? AND fault = '{DOUBTFUL}' ORDER BY source_row"
 )
 _ANY_GOOD = "SELECT 1 FROM exchanges WHERE source_id = ? AND fault IS NULL LIMIT 1"
 _FIRST_FAULT = (
@@ -104,10 +113,11 @@ def take(
     if reader is not None and reader.parts:
         _insert_plain(tx, reader, masking, values)
         last = 0
-        # The few rows with something doubtful, so many at a time that they fit any memory.
-        while doubtful := tx.fetch(_NEXT_DOUBTFUL, [source.id, last]):
-            _insert(tx, [reader.reread(doubtful)], masking, values)
-            last = doubtful[-1][0]
+        for (end,) in tx.fetch(_DOUBTFUL_PARTS, [source.id]):
+            _insert(
+                tx, [reader.reread(tx.fetch(_DOUBTFUL, [source.id, last, end]))], masking, values
+            )
+            last = end
     elif reader is not None:
         _insert(tx, reader.batches(), masking, values)
     tx.run("exchanges_verdicts", values)

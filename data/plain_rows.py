@@ -15,7 +15,7 @@ DOUBTFUL = "doubtful"
 _PARTS = ("question", "context", "answer", "system", "label")
 # A text that is a JSON value by its looks may have been one: numbers are texts of rows as well,
 # lists and objects are not.
-_KINDS = """CASE WHEN is_json(question) OR is_json(answer) OR is_json(system)
+_KINDS = """CASE WHEN is_json(question) OR is_json(context) OR is_json(answer) OR is_json(system)
     THEN len(list_filter(json_type(line, $paths), lambda kind: kind NOT IN ('VARCHAR', 'NULL'))) > 0
     ELSE false END"""
 

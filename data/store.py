@@ -140,13 +140,12 @@ class Transaction:
         # In no order of its own, every thread writes what it has read; that takes a quarter less.
         self.connection.execute("SET preserve_insertion_order = false")
         self.connection.execute(f"SET memory_limit = '{_BATCH_LIMIT}'")
-        try:
-            chosen = {key: value for key, value in values.items() if f"${key}" in sql}
-            self.connection.execute(sql, chosen)
-        finally:
-            self.connection.execute("RESET preserve_insertion_order")
-            self.connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-            self.connection.unregister("incoming")
+        chosen = {key: value for key, value in values.items() if f"${key}" in sql}
+        # A failure ends the transaction and its connection: nothing is to be set back then.
+        self.connection.execute(sql, chosen)
+        self.connection.execute("RESET preserve_insertion_order")
+        self.connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        self.connection.unregister("incoming")
         if error is not None:
             raise error
 

@@ -55,6 +55,22 @@ def test_lines_of_json_are_looked_at_as_they_are(escaping: bool) -> None:
     assert near(pa.array([r'{"a": "\u0061\u0040b.org"}', '{"a": "b"}'])) == {0}
 
 
+@pytest.mark.parametrize("text", ["@" * 400_000, "a@b " * 100_000, "\\u4e00" * 70_000])
+def test_what_stands_around_signs_close_together_is_taken_once(text: str) -> None:
+    batch = pa.RecordBatch.from_pydict({"line": [text, "So.", f"{text} 1"]})
+    (found,) = marked([batch], looking=True)
+    sizes = [len(each) for each in found.column("near").to_pylist()]
+    assert sizes[1] <= 2
+    assert 0 < max(sizes) <= len(text) + 100
+
+
+def test_too_many_signs_have_their_texts_looked_at_wholly() -> None:
+    texts = ["7" * 5_000_000, "So."]
+    (found,) = marked([pa.RecordBatch.from_pydict({"line": texts})], looking=True)
+    assert len(found.column("near")[0].as_py()) < 10
+    assert 0 in near(pa.array(texts))
+
+
 def test_whoever_wants_no_mask_has_nothing_marked() -> None:
     (found,) = marked([pa.RecordBatch.from_pydict({"line": pa.array(SAID)})], looking=False)
     assert not any(found.column("near").to_pylist())

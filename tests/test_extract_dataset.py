@@ -14,6 +14,7 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
+import data.exchanges
 from data.errors import SourceUnreadable
 from data.exchanges import forget, sweep, take
 from data.store import Store
@@ -275,6 +276,58 @@ def test_the_quick_way_reads_as_the_careful_one(tmp_path: Path) -> None:
         21: "Spaces?",
         22: "row_shape",
     }
+
+
+CONTEXTS = [[1, 2], {"a": 1}, True, 5, 1e30, None, "", "\u3000", "[1]", "{{name}}", "<image>"]
+
+
+def test_odd_contexts_and_systems_are_read_as_carefully(tmp_path: Path) -> None:
+    rows = [
+        {"instruction": f"{part} {n}?", "input": "x", "output": "So.", "system": "S"} | {part: odd}
+        for part in ("input", "system")
+        for n, odd in enumerate(CONTEXTS)
+    ]
+    path = written(tmp_path, *rows)
+    quick = taken(path, persona="Ada")[1]
+    assert quick == taken(path, carefully=True, persona="Ada")[1]
+    assert quick[0]["fault"] == "row_shape"
+    assert {r["system"] for r in quick[len(CONTEXTS) :]} >= {None, "Ada"}
+    texts = [r for r in rows if all(isinstance(v, str | None) for v in r.values())]
+    pq.write_table(pa.Table.from_pylist(texts), tmp_path / "x.parquet")
+    columns = taken(tmp_path / "x.parquet", persona="Ada")[1]
+    assert columns == taken(written(tmp_path, *texts), persona="Ada")[1]
+    assert {r["question"] for r in columns} >= {"input 9?\nAda", "input 7?", "system 5?\nx"}
+
+
+@pytest.mark.parametrize("blank", ["\u3000", "\xa0", "\x85", "\u2028", "\v", "\x1c", " \n"])
+def test_white_space_of_any_script_is_no_text(tmp_path: Path, blank: str) -> None:
+    good = {"question": "Why?", "response": "So."}
+    path = written(tmp_path, good, good | {"question": blank}, good | {"response": blank})
+    assert [f[:2] for f in faults(path)] == [(2, "row_empty"), (3, "row_empty")]
+    # A line of it is no row that can be read, unless it is JSON's own white space.
+    path = written(tmp_path, good, "\u3000", " \t\r", {"question": "How?", "response": "So."})
+    assert [f[:2] for f in faults(path)] == [(2, "row_broken")]
+    assert [e[0] for e in exchanges(path)] == [1, 4]
+
+
+def test_doubtful_rows_are_read_again_in_parts_that_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"question": f"Why {n} {{{{name}}}}?", "response": "So. " * 40} for n in range(30)]
+    sql = data.exchanges._DOUBTFUL_PARTS.replace("32_000_000", "1_000")
+    monkeypatch.setattr(data.exchanges, "_DOUBTFUL_PARTS", sql)
+    sizes: list[int] = []
+    reread = Batches.reread
+
+    def counted(self: Batches, some: Any) -> Any:
+        sizes.append(len(some))
+        return reread(self, some)
+
+    monkeypatch.setattr(Batches, "reread", counted)
+    found = exchanges(written(tmp_path, *rows), persona="Ada")
+    assert [e[0] for e in found] == list(range(1, 31))
+    assert sum(sizes) == 30
+    assert max(sizes) < 8
 
 
 @pytest.mark.parametrize("name", ["x.parquet", "x.arrow"])

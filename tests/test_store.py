@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from data.errors import NothingToDo, QueryError, StoreError, StoreLocked
@@ -53,6 +54,12 @@ def test_a_failing_transaction_writes_nothing(store: Store) -> None:
     with pytest.raises(AttributeError), store.writing() as tx:
         tx.upsert([source(number=1), document()])
     assert len(store.nouns(Source)) == 1
+
+
+def test_a_failing_statement_on_batches_says_itself_what_is_wrong(store: Store) -> None:
+    batches = [pa.RecordBatch.from_pydict({"id": ["a"]})]
+    with pytest.raises(StoreError, match="no_such_column"), store.writing() as tx:
+        tx.insert_arrow(batches, batches[0].schema, "SELECT no_such_column FROM incoming", {})
 
 
 def test_reading_before_there_is_a_workspace(store: Store) -> None:

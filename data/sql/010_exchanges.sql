@@ -70,7 +70,10 @@ CREATE MACRO row_id(source, number) AS left(md5(concat_ws(chr(31), source, 'row'
 -- a picture that is not there.
 CREATE MACRO is_template(t) AS
     contains(t, '{{') OR contains(t, '<image>') OR contains(t, '<audio>') OR contains(t, '<video>');
-CREATE MACRO needs_look(t) AS NOT regexp_matches(t, '\S') OR is_template(t);
+-- White space is Unicode's, as Python's str.strip has it: a row may hold an ideographic space alone.
+CREATE MACRO is_blank(t) AS NOT regexp_matches(t,
+    '[^\x{09}-\x{0d}\x{1c}-\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]');
+CREATE MACRO needs_look(t) AS is_blank(t) OR is_template(t);
 CREATE MACRO is_json(t) AS
     coalesce(regexp_matches(t, '^(?:[\[{]|(?:true|false)$|-?[0-9][0-9.eE+\-]*$)'), false);
 -- The words of a text for comparing: lower case, without marks.

@@ -12,7 +12,7 @@ from data.errors import SourceUnreadable
 from data.exchanges import arrow_schema
 from data.nouns import Source, content_id
 from extractors.dataset.conversation import Reading
-from extractors.dataset.reading import BadRow, Chunk, Listed, parsed
+from extractors.dataset.reading import BLANK, BadRow, Chunk, Listed, parsed
 from extractors.dataset.rows import canonical, filled, read_row
 from extractors.dataset.schemas import Schema
 from extractors.dataset.trees import planted
@@ -71,7 +71,7 @@ class Batches:
 
     def reread(self, rows: Sequence[tuple[int, str]]) -> pa.RecordBatch:
         """Return the exchanges of some rows, each given by its number and as JSON."""
-        return self._read((number, parsed(line)) for number, line in rows if line.strip())
+        return self._read((number, parsed(line)) for number, line in rows if line.strip(BLANK))
 
     def _plain(self, chunk: Chunk) -> pa.RecordBatch:
         batch = chunk.plain(self.parts)

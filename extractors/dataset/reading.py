@@ -17,7 +17,10 @@ from data.errors import SourceUnreadable
 _BLOCK_BYTES = 2 << 20
 # No JSON begins so.
 NOT_UTF8 = "\ufffd"
+# What a line may hold and still be no row, in characters or in bytes.
+BLANK = " \t\n\r\v\f"
 _BATCH_ROWS = 10_000
+_BATCH_BYTES = 32 << 20
 
 
 class BadRow(ValueError):
@@ -135,7 +138,7 @@ class Lines:
             self._split = [
                 (number, line)
                 for number, line in enumerate(self.block.split(b"\n"), start=self.first)
-                if line.strip()
+                if line.strip(BLANK.encode())
             ]
         return self._split
 
@@ -270,7 +273,13 @@ def _batches(path: Path, suffix: str) -> Iterator[pa.RecordBatch]:
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
+            size = sum(
+                file.metadata.row_group(n).total_byte_size for n in range(file.num_row_groups)
+            )
+            # Rows of long texts come fewer at a time.
+            fit = _BATCH_BYTES * file.metadata.num_rows // max(size, 1)
+            most = min(max(fit, 1), _BATCH_ROWS)
+            yield from file.iter_batches(batch_size=most, use_threads=False)
         return
     with pa.memory_map(str(path)) as mapped:
         try:
