@@ -31,9 +31,17 @@ _SUPERSEDE = (
     " FROM made_pairs WHERE NOT list_contains(?, id)"
 )
 # Ids of exchanges hang on their content; the sum of their hashes needs no order.
+# Those of conversations on what was read before masking: the mark of the extraction tells it.
 _EXCHANGES = (
-    "SELECT (count(*), bit_xor(md5_number_lower(id)), (SELECT list((id, withdrawn_at, mix_share)"
-    " ORDER BY id) FROM sources WHERE kind = 'dataset'))::VARCHAR FROM exchanges"
+    "SELECT (count(*), bit_xor(md5_number_lower(id)), (SELECT list((s.id, withdrawn_at, mix_share,"
+    " d.fingerprint) ORDER BY s.id) FROM sources s LEFT JOIN done d ON d.subject_id = s.id"
+    " AND d.step = 'extract' WHERE kind = 'dataset'))::VARCHAR FROM exchanges"
+)
+_JUDGED = "source_id IN (SELECT subject_id FROM done WHERE step = 'pair')"
+# Read anew, and perhaps the same to the letter as when they were judged last.
+_UNJUDGED = (
+    "SELECT count(*) FROM (SELECT DISTINCT source_id FROM exchanges) WHERE source_id IN"
+    f" (SELECT subject_id FROM done WHERE step = 'extract') AND NOT {_JUDGED}"
 )
 _KEPT = (
     "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep"
@@ -54,7 +62,7 @@ def curate_pairs(context: Context) -> None:
         context.recipe.curate.model_dump_json(),
         lang,
     )
-    if context.is_done("*", "curate", mark):
+    if context.is_done("*", "curate", mark) and not store.value(_UNJUDGED):
         return
     with context.timed() as seconds:
         passages = store.nouns(Passage, f"{_LIVE} ORDER BY {_ORDER}", own=True)
@@ -148,7 +156,7 @@ def compose_dataset(context: Context) -> Dataset:
     shares = _shares(context)
     mark = fingerprint(
         store.value(f"SELECT {_CONTENT.format('made_pairs')} FROM made_pairs WHERE {_KEPT}"),
-        store.value(f"{_EXCHANGES} WHERE {_KEPT}"),
+        store.value(f"{_EXCHANGES} WHERE {_KEPT} AND {_JUDGED}"),
         settings.model_dump_json(),
         sorted(shares.items()),
         system,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import RecipeError, SourceUnreadable
+from data.errors import NothingToDo, RecipeError, SourceUnreadable
 from data.export import export
 from data.nouns import Conversation
 from flows.asking import ask_questions
@@ -207,6 +207,71 @@ def test_a_share_is_mixed_in_and_only_trained_on(context: Context, tmp_path: Pat
     newest = "(SELECT max_by(id, created_at) FROM datasets)"
     lines = f"FROM lineage WHERE source = 'General' AND dataset_id = {newest}"
     assert store.value(f"SELECT count(DISTINCT pair_id) {lines}") < n["train", True]
+
+
+def composed(context: Context) -> list[str]:
+    newest = "(SELECT max_by(id, created_at) FROM datasets)"
+    found = context.workspace.store.rows(
+        f"SELECT unnest(pair_ids) AS id FROM conversations WHERE dataset_id = {newest}"
+    )
+    return [each["id"] for each in found]
+
+
+def test_what_is_read_again_to_the_same_pairs_stays_in_the_next_dataset(
+    context: Context, tmp_path: Path
+) -> None:
+    steps(context, tmp_path / "a.jsonl", *map(row, range(20)))
+    before = set(composed(context))
+    context.recipe.passages.mask_personal = False
+    context.recipe.compose.max_pairs = 19
+    steps(context, tmp_path / "a.jsonl", *map(row, range(20)))
+    assert len(composed(context)) == 19
+    assert before > set(composed(context))
+
+
+def test_unjudged_exchanges_wait_for_curate_and_come_then(context: Context, tmp_path: Path) -> None:
+    steps(context, tmp_path / "a.jsonl", *map(row, range(20)))
+    other = tmp_path / "b.jsonl"
+    other.write_text("\n".join(json.dumps(row(n)) for n in range(100, 120)), "utf-8")
+    extract_sources(context, [str(other)])
+    compose_dataset(context)
+    assert len(composed(context)) == 20
+    curate_pairs(context)
+    compose_dataset(context)
+    assert len(composed(context)) == 40
+
+
+def test_a_reading_killed_before_its_sweep_counts_for_nothing(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.jsonl"
+    twins = [row(3), row(30, system="{{name}}"), row(30, system="Ada"), "{broken"]
+    steps(context, path, *map(row, range(20)))
+    with monkeypatch.context() as killed:
+        killed.setattr("flows.ingest.exchanges.sweep", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            steps(context, path, *map(row, range(20)), *twins)
+    curate_pairs(context)
+    with pytest.raises(NothingToDo):
+        compose_dataset(context)
+    steps(context, path, *map(row, range(20)), *twins)
+    assert len(composed(context)) == len(set(composed(context))) == 21
+    assert rules(context, "rows") == {"row_twin": 2, "row_broken": 1}
+
+
+def test_masking_turned_on_reaches_conversations(context: Context, tmp_path: Path) -> None:
+    said = ("What is your mail?", "Write to ada@example.org.", "And else?", "To nobody else.")
+    roles = ("user", "assistant") * 2
+    talk = {"messages": [{"role": r, "content": t} for r, t in zip(roles, said, strict=True)]}
+    context.recipe.passages.mask_personal = False
+    steps(context, tmp_path / "a.jsonl", talk)
+    context.recipe.passages.mask_personal = True
+    steps(context, tmp_path / "a.jsonl", talk)
+    newest = "SELECT max_by(id, created_at) FROM datasets"
+    (told,) = context.workspace.store.nouns(Conversation, f"dataset_id = ({newest})")
+    assert [m["content"] for m in told.messages if "Write" in m["content"]] == [
+        "Write to [e-mail]."
+    ]
 
 
 def test_raw_texts_are_composed_and_exported(context: Context, tmp_path: Path) -> None:

@@ -5,5 +5,6 @@ WHERE source_id = $source AND fault IS NULL
   AND id IN (SELECT unnest(pair_ids) FROM conversations);
 
 DELETE FROM exchanges WHERE source_id = $source;
-DELETE FROM done WHERE step = 'pair' AND subject_id = $source;
+-- Of one that is killed between its two transactions nothing counts until it is read again.
+DELETE FROM done WHERE step IN ('extract', 'pair') AND subject_id = $source;
 DELETE FROM verdicts WHERE source_id = $source AND step = 'extract';

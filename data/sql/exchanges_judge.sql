@@ -1,7 +1,8 @@
 -- A pair whose words another has before it is dropped; all others may be taken by a dataset now.
 INSERT INTO done BY NAME
 SELECT DISTINCT source_id AS subject_id, 'pair' AS step, '' AS fingerprint FROM exchanges
-WHERE source_id NOT IN (SELECT subject_id FROM done WHERE step = 'pair');
+WHERE source_id IN (SELECT subject_id FROM done WHERE step = 'extract')
+  AND source_id NOT IN (SELECT subject_id FROM done WHERE step = 'pair');
 
 DELETE FROM verdicts WHERE step = 'judge';
 
