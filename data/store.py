@@ -156,6 +156,9 @@ def statement(name: str) -> str:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, str) and not value.isascii():
+        # Half a character, as a server may send it in JSON, is no text that a file can hold.
+        return value.encode("utf-8", "replace").decode("utf-8")
     return list(value) if isinstance(value, tuple) else value
 
 

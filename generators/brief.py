@@ -13,7 +13,7 @@ from string import Template
 
 from data.errors import RecipeError
 from data.nouns import Passage
-from data.text import neutralise
+from data.text import is_cjk, longest_shared_run, neutralise, words
 from generators.kinds import KINDS, Kind
 from generators.replies import SCHEMA
 from generators.settings import Example, InterviewSettings
@@ -26,6 +26,7 @@ _LENGTHS = {
     "zh": ("不超过 12 个字", "13 到 30 个字", "31 到 65 个字"),
 }
 _LENGTH_SHARES = (30, 50, 20)
+_COPIED_RUN = 7
 _LANGUAGES = {
     "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian",
     "nl": "Dutch", "pt": "Portuguese", "ru": "Russian", "pl": "Polish", "tr": "Turkish",
@@ -208,6 +209,17 @@ def write_brief(passage: Passage, persona: str, lang: str, prompt: Prompt) -> Br
         for role in ("system", "user")
     )
     return Brief(messages=messages, types=types, length_class=length_class)
+
+
+def repeats_brief(question: str, brief: Brief) -> bool:
+    """Tell whether a question repeats its instructions, as a passage may have ordered it to.
+
+    A question shares a run of so many words with them by no chance; the run covers the examples.
+    """
+    asked = words(question)
+    most = _COPIED_RUN * (2 if is_cjk(question) else 1)
+    told = words(brief.messages[0]["content"])
+    return len(asked) >= most and longest_shared_run(asked, told) >= most
 
 
 def _shuffled(types: Sequence[str], seed: random.Random) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from data.nouns import Passage
 from data.rejects import RejectSettings, reject_question
 from data.text import count_words, words
-from generators.brief import Brief
+from generators.brief import Brief, repeats_brief
 from generators.replies import Reply, Suggestion
 
 _MAX_OPENER_SHARE = 0.06
@@ -69,6 +69,8 @@ def _refusal(question: str, wish: Wish) -> tuple[str, str] | None:
     names = [word for word in words(wish.persona) if len(word) > 2]
     if names and names[-1] in words(question):
         return "question_names", f"it names {wish.persona!r}"
+    if repeats_brief(question, wish.brief):
+        return "question_prompt", "it repeats the interviewer's instructions"
     return reject_question(question, wish.passage.text, wish.lang, RejectSettings())
 
 

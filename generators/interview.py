@@ -13,7 +13,7 @@ from generators.brief import Brief, Prompt, Prompts, load_prompt, write_brief
 from generators.choose import Openers, Wish, choose
 from generators.client import Client, Completion, Endpoint, RequestFailed
 from generators.probe import probe
-from generators.replies import SCHEMA, Reply, Suggestion, parse_reply
+from generators.replies import SCHEMA, Reply, Suggestion, parse_reply, quoted
 from generators.settings import InterviewSettings
 
 
@@ -161,7 +161,7 @@ async def _usable_reply(brief: Brief, prompt: Prompt, desk: _Desk, tally: _Tally
         fault = parsed
         messages = list(brief.messages)
         if completion.text.strip():
-            messages.append({"role": "assistant", "content": completion.text[:2000]})
+            messages.append({"role": "assistant", "content": quoted(completion.text)})
         messages.append({"role": "user", "content": prompt.repair(fault)})
     return fault
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from data.errors import NothingToDo, QueryError, StoreError, StoreLocked
-from data.nouns import Block, Conversation, Pair, Passage, Source, Verdict
+from data.nouns import Block, Conversation, Pair, Passage, Request, Source, Verdict
 from data.store import SQL, Store
 from tests.rows import NOW, block, document, pair, passage, source
 
@@ -259,3 +259,12 @@ def test_an_older_workspace_gets_the_same_coverage(tmp_path: Path) -> None:
         ("pages", f"{document().id}-12"),
         ("documents", "h"),
     ]
+
+
+def test_half_a_character_of_a_reply_is_written_as_a_mark(store: Store) -> None:
+    request = Request(
+        id="r", purpose="interview", model="m", status="unusable", attempts=1, reply="Why \ud83d?"
+    )
+    with store.writing() as tx:
+        tx.upsert([request])
+    assert store.value("SELECT reply FROM requests") == "Why ??"
