@@ -5,38 +5,11 @@ from __future__ import annotations
 import pytest
 
 from data import text
-
-FORMATS = [
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|endoftext|>",
-    "<|eot_id|>",
-    "<|start_header_id|>",
-    "<|begin_of_text|>",
-    "<|user|>",
-    "<|system|>",
-    "<|END_OF_TURN_TOKEN|>",
-    "<｜User｜>",
-    "<｜end▁of▁sentence｜>",
-    "<start_of_turn>",
-    "<end_of_turn>",
-    "<bos>",
-    "<eos>",
-    "<s>",
-    "</s>",
-    "[INST]",
-    "[/INST]",
-    "<<SYS>>",
-    "<</SYS>>",
-    "<think>",
-    "[TOOL_CALLS]",
-    "< |im_end| >",
-    "<|im_\u200bend|>",
-    "<|IM_END|>",
-]
+from data.store import Store
+from tests.chat_tokens import LINES, TOKENS
 
 
-@pytest.mark.parametrize("token", FORMATS)
+@pytest.mark.parametrize("token", TOKENS)
 def test_control_tokens_are_defused(token: str) -> None:
     before = f"He wrote {token} and went on."
     after = text.neutralise(before)
@@ -46,6 +19,30 @@ def test_control_tokens_are_defused(token: str) -> None:
     assert "[" not in after
     assert after.startswith("He wrote ")
     assert after.endswith(" and went on.")
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_headings_of_formats_are_defused(line: str) -> None:
+    before = f"He wrote:\n{line}\nand # went on."
+    after = text.neutralise(before)
+    assert text.has_control(before)
+    assert not text.has_control(after)
+    assert "##" not in after
+    assert "# went on" in after
+
+
+def test_the_store_knows_the_same_tokens(store: Store) -> None:
+    prose = [
+        "He said [sic] that 1 < 2 > 0.", "A heading: ### Rivers of the north", "[audio] [pad]",
+        "x << y >> z", "See [1], [2|3] and <em>this</em>.", ">> Yes. >> No.", "a | b | c",
+        "the ##hash and ### Response to critics", "[music] [laughs] [think]", "<3 <b> <i>s</i>",
+    ]  # fmt: skip
+    texts = [f"He wrote {token} and" for token in TOKENS] + [f"x\n{each}" for each in LINES] + prose
+    with store.writing() as tx:
+        found = [bool(tx.fetch("SELECT has_control(?)", [each])[0][0]) for each in texts]
+    assert found == [text.has_control(each) for each in texts]
+    assert not any(found[-len(prose) :])
+    assert all(text.neutralise(each) == each for each in prose)
 
 
 def test_neutralise_leaves_prose_alone() -> None:
