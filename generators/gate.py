@@ -8,7 +8,7 @@ from itertools import count
 
 from data.errors import EndpointError
 from generators.breaker import Breaker
-from generators.pace import Pace
+from generators.pace import Pace, Slot
 
 
 class Gate:
@@ -17,13 +17,13 @@ class Gate:
     def __init__(self, pace: Pace, breaker: Breaker) -> None:
         """Guard the start of every request of one client."""
         self._pace, self._breaker = pace, breaker
-        self._queue: list[tuple[int, int, asyncio.Future[int]]] = []
+        self._queue: list[tuple[int, int, asyncio.Future[Slot]]] = []
         self._order = count()
         self._alarm: asyncio.TimerHandle | None = None
         self._shut: EndpointError | None = None
 
-    async def enter(self, attempt: int) -> int:
-        """Wait for a slot and take it; return the level. Later attempts go before first ones.
+    async def enter(self, attempt: int) -> Slot:
+        """Wait for a slot and take it. Later attempts go before first ones.
 
         Raise EndpointError once the gate is shut.
         """
@@ -31,14 +31,14 @@ class Gate:
             raise _again(self._shut)
         if not self._queue and self._wait_seconds() == 0:
             return self._pace.start()
-        turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._queue, (-attempt, next(self._order), turn))
         self.opened()
         try:
             return await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._pace.ended()
+                self._pace.ended(turn.result())
                 self.opened()
             raise
 

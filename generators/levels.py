@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 _BUCKETS = 128
-# Twice this is roughly a chi-squared value: 6 comes by chance about once in 2,000 looks.
-_LEAST_GAIN = 6.0
+# Twice this is roughly a chi-squared value; every refusal is one look, so it has to be high.
+_LEAST_GAIN = 10.0
 _LEAST_REFUSED = 3.0
 
 
 class Levels:
-    """Counts of requests by the number in flight when each was sent; old counts fade.
-
-    A request that is not answered yet counts as taken, so that a burst of quick refusals is not
-    judged before the slower replies have had their chance.
-    """
+    """Counts of requests by the number in flight when each was sent; old counts fade."""
 
     def __init__(self, most: int) -> None:
         """Make room for the levels 1 to `most`, in buckets where there are many."""
@@ -25,17 +22,14 @@ class Levels:
         self._total = 0.0
         self._memory = max(200.0, 6.0 * most)
 
-    def send(self, level: int) -> None:
-        """Count a request that goes out as the `level`-th in flight."""
-        self._sent[self._bucket(level)] += 1
+    def count(self, level: int, *, refused: bool) -> None:
+        """Count a request that was sent as the `level`-th in flight."""
+        place = self._bucket(level)
+        self._sent[place] += 1
+        self._refused[place] += refused
         self._total += 1
         if self._total > self._memory:
             self._fade()
-
-    def refuse(self, level: int) -> None:
-        """Count that a request sent at `level` came back refused."""
-        place = self._bucket(level)
-        self._refused[place] = min(self._refused[place] + 1, self._sent[place])
 
     def forget_above(self, level: int) -> None:
         """Drop what is known of higher levels, since the server takes more by now."""
@@ -43,8 +37,11 @@ class Levels:
             self._sent[place] = self._refused[place] = 0.0
         self._total = sum(self._sent)
 
-    def cap(self) -> int | None:
+    def cap(self, taken: Iterable[int]) -> int | None:
         """Return the level above which the server refuses far more often, None without one.
+
+        `taken` are the levels of requests that are still open but were not refused when later
+        ones were: a burst of quick refusals is understood before the slow replies come.
 
         A change point: the split into two rates of refusal is held against one rate for all by
         the ratio of their likelihoods (binomial).
@@ -52,13 +49,17 @@ class Levels:
         refused = sum(self._refused)
         if refused < _LEAST_REFUSED:
             return None
-        whole = _likelihood(refused, self._total)
+        sent = list(self._sent)
+        for level in taken:
+            sent[self._bucket(level)] += 1
+        total = sum(sent)
+        whole = _likelihood(refused, total)
         best, found = _LEAST_GAIN, None
         sent_below = refused_below = 0.0
-        for place in range(len(self._sent) - 1):
-            sent_below += self._sent[place]
+        for place in range(len(sent) - 1):
+            sent_below += sent[place]
             refused_below += self._refused[place]
-            sent_above, refused_above = self._total - sent_below, refused - refused_below
+            sent_above, refused_above = total - sent_below, refused - refused_below
             if sent_below < 1 or refused_above < _LEAST_REFUSED:
                 continue
             if refused_above / sent_above < 0.25 + 3 * refused_below / sent_below:

@@ -8,9 +8,11 @@ level, replies that queue) is tried out: fewer in flight for one window, kept on
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count, takewhile
 from typing import Literal
 
 from generators.levels import Levels
@@ -19,26 +21,39 @@ _FIRST_LEVEL = 64
 _CUT = 0.7
 _HIGH_REFUSED_SHARE = 0.3
 _QUEUEING = 3.0
+_NO_SLOWER = 0.93
 _LONGEST_HOLD_SECONDS = 60.0
 _LONGEST_PATIENCE_SECONDS = 120.0
 
 
 @dataclass(slots=True)
 class _Window:
-    """What came back since the window began."""
+    """What came back since the window began.
+
+    `taken` and `refused` leave out what was sent before the ceiling came down, which says nothing
+    about the new one; `replies` has all.
+    """
 
     began: float
     replies: int = 0
+    taken: int = 0
     refused: int = 0
     seconds: float = 0.0
 
     @property
     def ended(self) -> int:
-        return self.replies + self.refused
+        return self.taken + self.refused
 
     @property
     def share(self) -> float:
         return self.refused / max(1, self.ended)
+
+    def refused_less_than(self, other: _Window) -> bool:
+        """Tell whether fewer are refused here, beyond chance (two shares, 2.5 deviations)."""
+        n, m = max(1, self.ended), max(1, other.ended)
+        pooled = (self.refused + other.refused) / (n + m)
+        deviation = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
+        return other.share - self.share > 2.5 * deviation
 
     def rate(self, now: float) -> float:
         return self.replies / max(1e-6, now - self.began)
@@ -50,9 +65,17 @@ class _Trial:
 
     kind: Literal["rise", "refusals", "queueing"]
     ceiling: int
-    before: float = 0.0
+    before: _Window | None = None
     taken: int = 0
     refused: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """A request in flight: its number in the run, and how many there were with it."""
+
+    number: int
+    level: int
 
 
 class Pace:
@@ -61,7 +84,8 @@ class Pace:
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin at `most`, or at 64 where that is more: higher levels are grown into."""
         self.most = most
-        self.in_flight = 0
+        self._open: dict[Slot, None] = {}  # in the order in which they were sent
+        self._numbers = count()
         self.limit = min(most, _FIRST_LEVEL)
         self.ceiling = most
         self._clock = clock
@@ -77,57 +101,64 @@ class Pace:
         self._patience_seconds = 4.0
         self._try_at = 0.0
 
+    @property
+    def in_flight(self) -> int:
+        """Return how many requests have no answer yet."""
+        return len(self._open)
+
     def wait_seconds(self) -> float | None:
         """Return 0 when a request may start, the seconds until then, or None: after a reply."""
         if self.in_flight >= self.limit:
             return None
         return max(0.0, self._hold_until - self._clock())
 
-    def start(self) -> int:
-        """Count a request that goes out; return its level, to be given back when it ends."""
-        self.in_flight += 1
-        self._levels.send(self.in_flight)
-        return self.in_flight
+    def start(self) -> Slot:
+        """Count a request that goes out; return its slot, to be given back when it ends."""
+        slot = Slot(next(self._numbers), self.in_flight + 1)
+        self._open[slot] = None
+        return slot
 
-    def replied(self, level: int, seconds: float) -> None:
+    def replied(self, slot: Slot, seconds: float) -> None:
         """Count a reply that came `seconds` after its request."""
-        self.in_flight -= 1
+        del self._open[slot]
+        self._levels.count(slot.level, refused=False)
         self._in_a_row = 0
         self._fastest = min(self._fastest, seconds)
         if self.limit < self.ceiling:
             self.limit += 1
         self._window.replies += 1
+        self._window.taken += slot.level <= self.ceiling
         self._window.seconds += seconds
         trial = self._trial
-        if trial is not None and trial.kind == "rise" and level > trial.ceiling:
+        if trial is not None and trial.kind == "rise" and slot.level > trial.ceiling:
             trial.taken += 1
             self._judge_rise(trial)
         self._turn_window()
 
-    def refused(self, level: int, retry_after: float | None = None) -> None:
+    def refused(self, slot: Slot, retry_after: float | None = None) -> None:
         """Count a request that the server was too busy for (429 and 503)."""
         full = self.in_flight >= self.limit
-        self.in_flight -= 1
+        del self._open[slot]
         self._in_a_row += 1
-        self._window.refused += 1
-        self._levels.refuse(level)
+        self._window.refused += slot.level <= self.ceiling
+        self._levels.count(slot.level, refused=True)
         if full:
             self.limit = max(1, min(self.limit, self.in_flight))
-        if self.in_flight == 0 and self._in_a_row > 1:
+        if self.limit == 1 and self.in_flight == 0 and self._in_a_row > 1:
             # Nothing is taken at all: wait as told, instead of sending one after the other.
             pause = 0.25 * 2 ** min(self._in_a_row, 7) if retry_after is None else retry_after
             self.hold(pause)
         trial = self._trial
-        if trial is not None and trial.kind == "rise" and level > trial.ceiling:
+        if trial is not None and trial.kind == "rise" and slot.level > trial.ceiling:
             trial.refused += 1
             self._judge_rise(trial)
         else:
-            self._look_for_cap()
+            self._look_for_cap(slot)
         self._turn_window()
 
-    def ended(self, *, slow: bool = False) -> None:
+    def ended(self, slot: Slot, *, slow: bool = False) -> None:
         """Count a request that ended without a word on load; `slow` when its deadline passed."""
-        self.in_flight -= 1
+        del self._open[slot]
         self._window.refused += slow
         self._turn_window()
 
@@ -136,13 +167,20 @@ class Pace:
         until = self._clock() + min(seconds, _LONGEST_HOLD_SECONDS)
         self._hold_until = max(self._hold_until, until)
 
-    def _look_for_cap(self) -> None:
-        cap = self._levels.cap()
-        if cap is None or cap >= self.ceiling:
+    def _look_for_cap(self, refused: Slot) -> None:
+        taken = takewhile(lambda slot: slot.number < refused.number, self._open)
+        cap = self._levels.cap(slot.level for slot in taken)
+        if cap is None:
+            return
+        # So many are in flight right now: while a burst of refusals lasts, their number falls
+        # to what the server has taken, which no count of refusals tells as exactly.
+        cap = max(cap, self.in_flight)
+        if cap >= self.ceiling:
             return
         self._trial = None
         self._set_ceiling(cap)
-        self._later_rise()
+        self._window = _Window(self._clock())  # what the cap explains is no other overload
+        self._rise_at = self._clock() + self._rise_seconds
 
     def _judge_rise(self, trial: _Trial) -> None:
         """Take a higher ceiling back when most of the requests above the old one are refused."""
@@ -153,10 +191,14 @@ class Pace:
             self._later_rise()
         elif trial.taken >= 5 + 3 * trial.refused:
             self._trial = None
-            self._step *= 2
-            self._rise_seconds = 1.0
-            self._rise_at = self._clock() + self._rise_seconds
             self._levels.forget_above(self.ceiling)
+            if trial.refused:
+                self._step = 1
+                self._later_rise()
+            else:
+                self._step *= 2
+                self._rise_seconds = 1.0
+                self._rise_at = self._clock()
 
     def _later_rise(self) -> None:
         self._rise_at = self._clock() + self._rise_seconds
@@ -182,25 +224,28 @@ class Pace:
         if now < self._try_at or self.limit < 2:
             pass
         elif window.share > _HIGH_REFUSED_SHARE:
-            return self._cut("refusals", window.share)
+            return self._cut("refusals", window)
         elif latency > _QUEUEING * self._fastest:
-            return self._cut("queueing", window.rate(now))
-        if self.ceiling < self.most and now >= self._rise_at and self.limit >= self.ceiling:
+            return self._cut("queueing", window)
+        if self.ceiling < self.most and now >= self._rise_at and self.in_flight + 1 >= self.ceiling:
             self._trial = _Trial("rise", self.ceiling)
             self._set_ceiling(self.ceiling + self._step)
         return None
 
-    def _cut(self, kind: Literal["refusals", "queueing"], before: float) -> None:
+    def _cut(self, kind: Literal["refusals", "queueing"], before: _Window) -> None:
         self._trial = _Trial(kind, self.ceiling, before)
         self._set_ceiling(int(min(self.limit, self.ceiling) * _CUT))
 
     def _judge_cut(self, trial: _Trial, window: _Window, now: float) -> None:
         """Keep the lower level if fewer are refused, or if as much comes back as before."""
         self._trial = None
+        before = trial.before
+        if before is None:
+            return
         if trial.kind == "refusals":
-            helped = window.share < 0.8 * trial.before
+            helped = window.refused_less_than(before)
         else:
-            helped = window.rate(now) > 0.93 * trial.before
+            helped = window.rate(now) > _NO_SLOWER * before.rate(window.began)
         if helped:
             self._later_rise()
             return

@@ -43,7 +43,7 @@ class InterviewSettings(BaseModel):
         " then learnt from the replies, four times the slow ones and at least 5.",
     )
     max_attempts: int = Field(
-        default=5,
+        default=8,
         ge=1,
         le=50,
         description="Times one request is sent before its failure becomes a verdict.",

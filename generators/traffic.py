@@ -16,7 +16,7 @@ from generators.completion import parsed_body
 from generators.deadline import Deadline
 from generators.faults import Fault, used_up_seconds
 from generators.gate import Gate
-from generators.pace import Pace
+from generators.pace import Pace, Slot
 from generators.settings import InterviewSettings
 from generators.transport import Answer
 
@@ -68,18 +68,18 @@ class Traffic:
 
     async def attempt(self, send: Send, number: int) -> tuple[dict[str, Any] | Fault, float]:
         """Send once, as soon as there is a slot; return the body or the fault, and its seconds."""
-        level = await self._gate.enter(number)
+        slot = await self._gate.enter(number)
         began = time.monotonic()
         self._sent += 1
         try:
             got = await send(self._deadline.seconds(number))
         except BaseException:
-            self._pace.ended()
+            self._pace.ended(slot)
             self._gate.opened()
             raise
         seconds = time.monotonic() - began
         body = got if isinstance(got, Fault) else parsed_body(got)
-        self._learn(level, body, seconds)
+        self._learn(slot, body, seconds)
         if isinstance(got, Answer):
             used_up = used_up_seconds(got.headers)
             if used_up:
@@ -88,17 +88,17 @@ class Traffic:
             self._gate.opened()
         return body, seconds
 
-    def _learn(self, level: int, body: dict[str, Any] | Fault, seconds: float) -> None:
+    def _learn(self, slot: Slot, body: dict[str, Any] | Fault, seconds: float) -> None:
         if not isinstance(body, Fault):
-            self._pace.replied(level, seconds)
+            self._pace.replied(slot, seconds)
             self._deadline.saw(seconds)
             self.breaker.succeeded()
             return
         self._faults[body.cause] += 1
         if body.cause == "busy":
-            self._pace.refused(level, body.retry_after)
+            self._pace.refused(slot, body.retry_after)
         else:
-            self._pace.ended(slow=body.cause == "timeout")
+            self._pace.ended(slot, slow=body.cause == "timeout")
         if body.cause == "timeout":
             self._deadline.saw(seconds)
         if body.kind == "again":
@@ -111,7 +111,7 @@ class Traffic:
         """
         jitter = random.random()
         if fault.retry_after is not None:
-            await asyncio.sleep(fault.retry_after + 0.05 * jitter)
+            await asyncio.sleep(fault.retry_after + 0.03 * jitter)
             return
         longest = self._settings.max_backoff_seconds
         pause = min(longest, _FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1))

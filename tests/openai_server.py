@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from aiohttp import web
+from tests.http_server import Line, Request, Response
 
 _MATERIAL = re.compile(r"(<material-[0-9a-f]+>)\n(.*?)\n</material-", re.DOTALL)
 _MARK = re.compile(r"\bmark-[a-z0-9]+\b")
@@ -39,8 +39,9 @@ class Script:
     """How the server behaves; `faults` are met by the first requests, one each, in order.
 
     `odds` gives each later request a fault with that probability, by `seed` and request number.
-    Known faults: 429, 500, 503, 400, 401, 403, 404, context, quota, malformed, truncated, schema,
-    prose, think, fence, no_choices, refusal, hang, drop, cut, not_answer, leak, empty.
+    Known faults: any status of 400 and more, the keys of _BREAKS and _TEXTS, no_choices, refusal,
+    filter. `cap` refuses what is more than so many in flight, after `cap_seconds`;
+    `quick_refusals` sends random 429s and 503s without the latency too.
     """
 
     models: Sequence[str] = ("interviewer",)
@@ -53,6 +54,15 @@ class Script:
     refuses_forms: Sequence[str] = ()
     hang_seconds: float = 30.0
     probe_faults: bool = False
+    cap: int | None = None
+    cap_status: int = 429
+    cap_seconds: float = 0.0
+    quick_refusals: bool = False
+    no_usage: bool = False
+    always_streams: bool = False
+    first_token_seconds: float = 0.0
+    allowance_used_up: str = ""
+    keeps_bodies: bool = True
 
 
 @dataclass(slots=True)
@@ -67,6 +77,20 @@ class Seen:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     authorizations: set[str] = field(default_factory=set)
+    marks: set[str] = field(default_factory=set)
+    first_at: float | None = None
+    last_at: float | None = None
+
+    def met(self, body: dict[str, Any], *, whole: bool) -> None:
+        """Count a request; its body and time are kept where a test wants to read them."""
+        self.requests += 1
+        self.first_at = self.first_at or time.time()
+        if whole:
+            self.bodies.append(body)
+            self.times.append(time.monotonic())
+        mark = _MARK.search(_material(body))
+        if mark is not None:
+            self.marks.add(mark.group())
 
 
 class OpenAIServer:
@@ -114,71 +138,123 @@ class OpenAIServer:
 
     async def _run(self) -> None:
         self._stop = asyncio.Event()
-        app = web.Application(client_max_size=64 * 2**20)
-        app.router.add_get("/v1/models", self._models)
-        app.router.add_post("/v1/chat/completions", self._chat)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", self.port, backlog=4096)
-        await site.start()
-        self.port = runner.addresses[0][1]
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(
+            lambda: Line(self._handle), "127.0.0.1", self.port, backlog=4096
+        )
+        self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
-        await runner.cleanup()
+        server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        await asyncio.sleep(0)
 
-    async def _models(self, request: web.Request) -> web.Response:
+    async def _handle(self, request: Request, line: Line) -> Response | None:
+        """Answer one path of the protocol; files and batches have their place here too."""
+        route = _ROUTES.get((request.method, request.path.partition("?")[0]))
+        if route is None:
+            return self._error(404, f"no {request.method} {request.path} here")
+        return await route(self, request, line)
+
+    async def _models(self, request: Request, _line: Line) -> Response:
         if self.script.always in {"401", "403"}:
             return self._refuse(int(self.script.always), request)
         rows = [{"id": name, "object": "model", "created": 0, "owned_by": "tests"}
                 for name in self.script.models]  # fmt: skip
-        return web.json_response({"object": "list", "data": rows})
+        return Response({"object": "list", "data": rows})
 
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        body = await request.json()
+    async def _stats(self, _request: Request, _line: Line) -> Response:
+        """Tell what came, to a benchmark whose server is another process."""
         seen = self.seen
-        seen.authorizations.add(request.headers.get("Authorization", ""))
-        is_probe = _MATERIAL.search(body["messages"][-1]["content"]) is None and (
-            len(body["messages"]) == 1
+        return Response({
+            "requests": seen.requests, "probes": seen.probes, "most": seen.most_in_flight,
+            "statuses": {str(status): n for status, n in seen.statuses.items()},
+            "marks": len(seen.marks), "first": seen.first_at, "last": seen.last_at,
+            "cpu_seconds": time.process_time(),
+        })  # fmt: skip
+
+    async def _chat(self, request: Request, line: Line) -> Response | None:
+        body = request.json()
+        seen, script = self.seen, self.script
+        seen.authorizations.add(request.header("Authorization"))
+        is_probe = len(body["messages"]) == 1 and not _MATERIAL.search(
+            body["messages"][0]["content"]
         )
         if is_probe:
             seen.probes += 1
         else:
-            seen.requests += 1
-            seen.bodies.append(body)
-            seen.times.append(time.monotonic())
-        seen.in_flight += 1
-        seen.most_in_flight = max(seen.most_in_flight, seen.in_flight)
-        try:
-            response = await self._answer(request, body, is_probe=is_probe)
-        finally:
-            seen.in_flight -= 1
-        seen.statuses[response.status] += 1
+            seen.met(body, whole=script.keeps_bodies)
+        if script.cap is not None and seen.in_flight >= script.cap:
+            response: Response | None = await self._over_cap(request)
+        else:
+            seen.in_flight += 1
+            seen.most_in_flight = max(seen.most_in_flight, seen.in_flight)
+            try:
+                response = await self._answer(request, line, body, is_probe=is_probe)
+            finally:
+                seen.in_flight -= 1
+        seen.statuses[response.status if response else 0] += 1
+        seen.last_at = time.time()
         return response
 
+    async def _over_cap(self, request: Request) -> Response:
+        await asyncio.sleep(self.script.cap_seconds)
+        return self._refuse(self.script.cap_status, request)
+
     async def _answer(
-        self, request: web.Request, body: dict[str, Any], *, is_probe: bool
-    ) -> web.StreamResponse:
-        await asyncio.sleep(self.script.latency_seconds)
+        self, request: Request, line: Line, body: dict[str, Any], *, is_probe: bool
+    ) -> Response | None:
+        script = self.script
+        fault = None if is_probe and not script.probe_faults else self._fault()
+        if not (script.quick_refusals and fault in {"429", "503"}):
+            await asyncio.sleep(script.latency_seconds)
         form = body.get("response_format", {}).get("type", "text")
-        if form in self.script.refuses_forms:
+        if form in script.refuses_forms:
             return self._error(400, f"response_format of type {form!r} is not supported")
-        if body["model"] not in self.script.models:
-            return self._error(
-                404, f"The model {body['model']!r} does not exist", "model_not_found"
-            )
-        fault = None if is_probe and not self.script.probe_faults else self._fault()
+        if body.get("model") not in script.models:
+            named = body.get("model")
+            return self._error(404, f"The model {named!r} does not exist", "model_not_found")
         if fault is not None and fault.isdigit():
             return self._refuse(int(fault), request)
         if fault in _BREAKS:
-            return await _BREAKS[fault](self, request)
+            return await _BREAKS[fault](self, request, line)
         text = _TEXTS.get(fault or "", _good)(_material(body), body)
-        return web.json_response(_completion(text, fault, body))
+        whole = _completion(text, fault, body)
+        if script.no_usage:
+            del whole["usage"]
+        if script.allowance_used_up and not is_probe:
+            return Response(whole, headers={
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-requests": script.allowance_used_up})  # fmt: skip
+        if body.get("stream") or script.always_streams:
+            return await self._stream(line, whole)
+        return Response(whole)
+
+    async def _stream(self, line: Line, whole: dict[str, Any]) -> None:
+        """Send the reply in pieces, as server-sent events; the first may be slow."""
+        line.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        await asyncio.sleep(self.script.first_token_seconds)
+        text = whole["choices"][0]["message"]["content"] if whole["choices"] else ""
+        pieces = [text[n : n + 40] for n in range(0, len(text), 40)]
+        deltas: list[dict[str, Any]] = [{"delta": {"content": piece}} for piece in pieces]
+        deltas.append({"delta": {}, "finish_reason": "stop"})
+        for delta in deltas:
+            line.write(_event(json.dumps({"id": whole["id"], "choices": [delta]})))
+        if "usage" in whole:
+            line.write(_event(json.dumps({"choices": [], "usage": whole["usage"]})))
+        line.write(_event("[DONE]") + b"0\r\n\r\n")
 
     def _fault(self) -> str | None:
         if self.script.always is not None:
             return self.script.always
         if self._faults:
             return self._faults.popleft() or None
+        if not self.script.odds:
+            return None
         draw = random.Random(f"{self.script.seed} {self.seen.requests}").random()
         for fault, share in self.script.odds.items():
             draw -= share
@@ -186,61 +262,109 @@ class OpenAIServer:
                 return fault
         return None
 
-    def _refuse(self, status: int, request: web.Request) -> web.Response:
+    def _refuse(self, status: int, request: Request) -> Response:
         words = {
             400: "Invalid value for 'top_k'",
-            401: f"Incorrect API key provided: {request.headers.get('Authorization', '')[7:]}",
+            401: f"Incorrect API key provided: {request.header('Authorization')[7:]}",
             403: "Project is not allowed here",
             404: "Not found",
             429: "Rate limit reached for requests",
         }.get(status, "The server had an error while processing your request")
         response = self._error(status, words)
         if status in {429, 503} and self.script.retry_after_seconds is not None:
-            response.headers["Retry-After"] = str(self.script.retry_after_seconds)
+            response.headers = {"Retry-After": str(self.script.retry_after_seconds)}
         return response
 
     @staticmethod
-    def _error(status: int, words: str, code: str | None = None) -> web.Response:
+    def _error(status: int, words: str, code: str | None = None) -> Response:
         error = {"message": words, "type": "error", "param": None, "code": code}
-        return web.json_response({"error": error}, status=status)
+        return Response({"error": error}, status)
 
-    async def _hang(self, _request: web.Request) -> web.StreamResponse:
+    async def _hang(self, _request: Request, _line: Line) -> Response | None:
         await asyncio.sleep(self.script.hang_seconds)
         return self._error(500, "late")
 
-    async def _drop(self, request: web.Request) -> web.StreamResponse:
-        if request.transport is not None:
-            request.transport.abort()
-        return web.Response(status=500)
+    async def _drop(self, _request: Request, line: Line) -> Response | None:
+        line.transport.abort()
+        return None
 
-    async def _truncate(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        response.content_length = 4000
-        await response.prepare(request)
-        await response.write(b'{"id": "x", "choices": [{"mess')
-        if request.transport is not None:
-            request.transport.close()
-        return response
+    async def _truncate(self, _request: Request, line: Line) -> Response | None:
+        line.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4000\r\n\r\n"
+            b'{"id": "x", "choices": [{"mess'
+        )
+        line.transport.close()
+        return None
 
-    async def _malformed(self, _request: web.Request) -> web.StreamResponse:
-        return web.Response(text='{"id": "x", "choices": [', content_type="application/json")
+    async def _short(self, _request: Request, line: Line) -> Response | None:
+        line.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n"
+            b'{"id": "x", "choices": [{"message": {"content": "longer than it says"}}]}'
+        )
+        return None
 
-    async def _context(self, _request: web.Request) -> web.StreamResponse:
+    async def _gibberish(self, _request: Request, line: Line) -> Response | None:
+        line.write(b"\x00\x01 this is no HTTP\r\n\r\n")
+        return None
+
+    async def _cut_stream(self, _request: Request, line: Line) -> Response | None:
+        line.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+            b'data: {"choices": [{"delta": {"content": "{"}}]}\n\n'
+        )
+        line.transport.close()
+        return None
+
+    async def _malformed(self, _request: Request, _line: Line) -> Response | None:
+        return Response(b'{"id": "x", "choices": [')
+
+    async def _html(self, _request: Request, _line: Line) -> Response | None:
+        page = b"<html><head><style>p{}</style></head><body><h1>502 Bad Gateway</h1></body></html>"
+        return Response(page, 502, content_type="text/html")
+
+    async def _page(self, _request: Request, _line: Line) -> Response | None:
+        return Response(b"<!doctype html><title>Welcome</title>", content_type="text/html")
+
+    async def _moved(self, _request: Request, _line: Line) -> Response | None:
+        return Response(b"", 307, {"Location": "http://127.0.0.1:9/v1/chat/completions"})
+
+    async def _error_in_200(self, _request: Request, _line: Line) -> Response | None:
+        return Response({"error": {"message": "Provider returned error", "code": 502}})
+
+    async def _context(self, _request: Request, _line: Line) -> Response | None:
         return self._error(400, "maximum context length is 4096 tokens", "context_length_exceeded")
 
-    async def _quota(self, _request: web.Request) -> web.StreamResponse:
+    async def _quota(self, _request: Request, _line: Line) -> Response | None:
         return self._error(429, "You exceeded your current quota", "insufficient_quota")
 
 
-_Break = Callable[[OpenAIServer, web.Request], Awaitable[web.StreamResponse]]
-_BREAKS: dict[str, _Break] = {
+_Route = Callable[[OpenAIServer, Request, Line], Awaitable[Response | None]]
+_ROUTES: dict[tuple[str, str], _Route] = {
+    ("GET", "/v1/models"): OpenAIServer._models,
+    ("POST", "/v1/chat/completions"): OpenAIServer._chat,
+    ("GET", "/stats"): OpenAIServer._stats,
+}
+_BREAKS: dict[str, _Route] = {
     "hang": OpenAIServer._hang,
     "drop": OpenAIServer._drop,
     "truncated": OpenAIServer._truncate,
+    "short": OpenAIServer._short,
+    "gibberish": OpenAIServer._gibberish,
+    "cut_stream": OpenAIServer._cut_stream,
     "malformed": OpenAIServer._malformed,
+    "html": OpenAIServer._html,
+    "page": OpenAIServer._page,
+    "moved": OpenAIServer._moved,
+    "error_in_200": OpenAIServer._error_in_200,
     "context": OpenAIServer._context,
     "quota": OpenAIServer._quota,
 }
+
+
+def _event(data: str) -> bytes:
+    """Return one server-sent event as an HTTP chunk."""
+    line = f"data: {data}\n\n".encode()
+    return f"{len(line):x}\r\n".encode() + line + b"\r\n"
 
 
 def _material(body: Mapping[str, Any]) -> str:
@@ -300,7 +424,7 @@ def _completion(text: str, fault: str | None, body: Mapping[str, Any]) -> dict[s
     message: dict[str, Any] = {"role": "assistant", "content": text}
     if fault == "refusal":
         message = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
-    finish = "length" if fault == "cut" else "stop"
+    finish = {"cut": "length", "filter": "content_filter"}.get(fault or "", "stop")
     choices = [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}]
     asked = sum(len(m["content"]) for m in body["messages"]) // 4
     return {
@@ -325,10 +449,31 @@ def main() -> None:
     parser.add_argument("--model", action="append", help="name of a served model; may repeat")
     parser.add_argument("--fault", action="append", default=[], metavar="NAME=SHARE",
                         help="share of requests that meet a fault, such as 429=0.1")  # fmt: skip
+    parser.add_argument("--cap", type=int, help="requests in flight that are served, at most")
+    parser.add_argument("--retry-after", type=float, default=1.0, help="seconds, in each 429")
+    parser.add_argument("--hang", type=float, default=60.0, help="seconds of the fault hang")
+    parser.add_argument("--quick-refusals", action="store_true", help="429 without the latency")
+    parser.add_argument("--no-usage", action="store_true", help="leave the tokens out")
+    parser.add_argument("--always-streams", action="store_true", help="answer in events only")
+    parser.add_argument("--first-token", type=float, default=0.0, help="seconds to the first event")
+    parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     odds = {name: float(share) for name, _, share in (f.partition("=") for f in flags.fault)}
     models = tuple(flags.model or ("interviewer",))
-    script = Script(models=models, latency_seconds=flags.latency, odds=odds)
+    script = Script(
+        models=models,
+        latency_seconds=flags.latency,
+        odds=odds,
+        seed=flags.seed,
+        cap=flags.cap,
+        retry_after_seconds=flags.retry_after,
+        hang_seconds=flags.hang,
+        quick_refusals=flags.quick_refusals,
+        no_usage=flags.no_usage,
+        always_streams=flags.always_streams,
+        first_token_seconds=flags.first_token,
+        keeps_bodies=False,
+    )
     with OpenAIServer(script, port=flags.port) as server:
         sys.stdout.write(f"serving {server.base_url} (model {models[0]}); Ctrl-C stops\n")
         sys.stdout.flush()
