@@ -34,35 +34,44 @@ class CurateSettings(BaseModel):
 
 
 def pair(passages: Sequence[Passage], questions: Sequence[Question]) -> list[Pair]:
-    """Return the pair of each passage that has a question, from the best origin it has.
+    """Return the pairs of each passage that has a question, from the best origin it has.
 
     Passages come in reading order; the order within a thread is theirs. Questions come oldest
-    first: of one origin the newest is taken, as it is by the model and prompt chosen last.
+    first: of one origin the newest is taken, as it is by the model and prompt chosen last. A
+    second question that was chosen makes a pair, and a conversation, of its own.
     """
     asked: dict[str, list[Question]] = defaultdict(list)
     for question in questions:
         asked[question.passage_id].append(question)
     pairs: list[Pair] = []
     for passage in passages:
-        if not asked[passage.id]:
+        mine = asked[passage.id]
+        firsts = [question for question in mine if question.nth != 2]
+        if not firsts:
             continue
-        question = min(reversed(asked[passage.id]), key=lambda q: _RANK[q.origin])
-        pairs.append(
-            Pair(
-                id=content_id(passage.id, question.id),
-                source_id=passage.source_id,
-                passage_id=passage.id,
-                question_id=question.id,
-                group_id=passage.group_id,
-                thread_id=passage.thread_id or passage.id,
-                ord=passage.ord if passage.thread_id else 0,
-                question=question.text,
-                answer=passage.text,
-                origin=question.origin,
-                system=passage.system,
-            )
-        )
+        first = min(reversed(firsts), key=lambda q: _RANK[q.origin])
+        pairs.append(_pair(passage, first))
+        if first.origin == "generated":
+            pairs += [_pair(passage, question) for question in mine if question.nth == 2]
     return pairs
+
+
+def _pair(passage: Passage, question: Question) -> Pair:
+    second = question.nth == 2
+    joined = passage.thread_id is not None and not second
+    return Pair(
+        id=content_id(passage.id, question.id),
+        source_id=passage.source_id,
+        passage_id=passage.id,
+        question_id=question.id,
+        group_id=passage.group_id,
+        thread_id=question.id if second else passage.thread_id or passage.id,
+        ord=passage.ord if joined else 0,
+        question=question.text,
+        answer=passage.text,
+        origin=question.origin,
+        system=passage.system,
+    )
 
 
 def judge(

@@ -137,7 +137,10 @@ class Passage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What an interviewer would ask to get the passage."""
+    """What an interviewer would ask to get the passage.
+
+    `nth` is 1 for the best of several that came back, 2 for the second one.
+    """
 
     id: str
     passage_id: str
@@ -149,6 +152,27 @@ class Question:
     tokens_in: int | None = None
     tokens_out: int | None = None
     cost_usd: float | None = None
+    request_id: str | None = None
+    nth: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One question that came back; `rule` and `reason` refuse it, None lets it be chosen.
+
+    `key` is that of the request, `length_class` 1 to 3, `opener` its first two words.
+    """
+
+    id: str
+    key: str
+    ord: int
+    text: str
+    type: str
+    length_class: int
+    opener: str
+    score: float
+    rule: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +239,12 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One call to an LLM, answered or not; `purpose` is the step that made it."""
+    """One call to an LLM, answered or not; `purpose` is the step that made it.
+
+    `key` stands for all that decides the reply: under it nothing answered is asked again. `rule`,
+    `error` and `next_step` say why the reply gives no question; `limits` are the settings under
+    which it failed, `judged` those by which its questions were judged.
+    """
 
     id: str
     purpose: str
@@ -229,6 +258,19 @@ class Request:
     seconds: float | None = None
     error: str | None = None
     reply: str | None = None
+    key: str | None = None
+    passage_hash: str | None = None
+    prompt_version: str | None = None
+    source_id: str | None = None
+    run_id: str | None = None
+    limits: str | None = None
+    is_answer: bool | None = None
+    confidence: float | None = None
+    rule: str | None = None
+    next_step: str | None = None
+    estimated: bool | None = None
+    judged: str | None = None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

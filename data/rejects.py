@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from data.text import (
+    answer_of,
     content_stems,
     count_words,
     has_control,
     is_cjk,
     language_shares,
-    longest_shared_run,
+    longest_run_at,
     words,
 )
 
@@ -123,10 +124,12 @@ def _form(question: str) -> tuple[str, str] | None:
 def _language(question: str, lang: str) -> tuple[str, str] | None:
     if is_cjk(question) != (lang in {"zh", "ja", "ko"}):
         return "question_language", f"it is not written in {lang!r}"
+    # One sentence holds few stop words, and neighbours share many: only a clear lead counts.
+    if count_words(question) < 12:
+        return None
     shares = language_shares(question)
     best = max(shares, key=lambda each: shares[each])
-    # One sentence holds few stop words, and neighbours share many: only a clear lead counts.
-    if count_words(question) >= 12 and shares[best] > 2 * shares.get(lang, 1.0) + 0.1:
+    if shares[best] > 2 * shares.get(lang, 1.0) + 0.1:
         return "question_language", f"it reads as {best!r}, not {lang!r}"
     return None
 
@@ -134,12 +137,13 @@ def _language(question: str, lang: str) -> tuple[str, str] | None:
 def _leak(
     question: str, answer: str, lang: str, settings: RejectSettings
 ) -> tuple[str, str] | None:
-    run = longest_shared_run(words(question), words(answer))
+    told = answer_of(answer, lang)
+    run = longest_run_at(words(question), told.where)
     # Characters carry less than words: the same clause is about twice as long when counted by them.
     most = settings.max_shared_run * (2 if lang == "zh" else 1)
     if run > most:
         return "question_run", f"{run} words in a row stand in the answer, more than {most}"
-    stems = content_stems(answer, lang)
+    stems = told.stems
     shared = len(content_stems(question, lang) & stems) / len(stems) if stems else 0.0
     if shared > settings.max_leak:
         return (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from data.rejects import RejectSettings
-from data.text import content_stems, count_words, ends_sentence, longest_shared_run, words
+from data.text import answer_of, content_stems, count_words, ends_sentence, longest_run_at, words
 from data.unmarked import is_unmarked
 
 WEIGHTS = {
@@ -34,10 +35,11 @@ def parts(question: str, answer: str, lang: str, settings: RejectSettings) -> di
     of 22 % of their own stems with the answer, and a fifth share none, so that absence is half.
     """
     asked = content_stems(question, lang)
-    told = content_stems(answer, lang)
+    heard = answer_of(answer, lang)
+    told = heard.stems
     shared = asked & told
     leak = len(shared) / len(told) if told else 0.0
-    run = longest_shared_run(words(question), words(answer))
+    run = longest_run_at(words(question), heard.where)
     n_words = count_words(question)
     pointers = len(_POINTERS.findall(question))
     return {
@@ -45,12 +47,12 @@ def parts(question: str, answer: str, lang: str, settings: RejectSettings) -> di
         "no_leak": max(0.0, 1 - leak / settings.max_leak) * (0.7 if run >= 5 else 1.0),
         "form": 1.0 if 4 <= n_words <= 39 else 0.6,
         "standalone": max(0.0, 1 - 0.25 * pointers),
-        "answer": _answer_quality(answer),
+        "answer": _answer_quality(answer, heard.n_words),
         "specificity": min(1.0, len(asked) / 4),
     }
 
 
-def _answer_quality(answer: str) -> float:
-    n_words = count_words(answer)
+@lru_cache(maxsize=64)
+def _answer_quality(answer: str, n_words: int) -> float:
     length = min(1.0, n_words / 80) if n_words < 350 else max(0.5, 350 / n_words)
     return length * (1.0 if ends_sentence(answer) or is_unmarked(answer) else 0.7)

@@ -34,6 +34,7 @@ KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
     nouns.Cut: ("cuts", ("block_id", "first_char")),
     nouns.Passage: ("cut_passages", ("id",)),
     nouns.Question: ("asked_questions", ("id",)),
+    nouns.Candidate: ("candidates", ("id",)),
     nouns.Pair: ("made_pairs", ("id",)),
     nouns.Verdict: ("verdicts", ("subject_id", "subject", "rule")),
     nouns.Conversation: ("conversations", ("id", "dataset_id")),
@@ -98,6 +99,14 @@ class Transaction:
         self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
         self.connection.unregister("incoming")
         return len(unique)
+
+    def temporary(self, name: str, columns: Mapping[str, Sequence[object]]) -> None:
+        """Make a table of these columns that goes with the connection."""
+        import pyarrow as pa
+
+        self.connection.register("incoming", pa.table(dict(columns)))
+        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM incoming")
+        self.connection.unregister("incoming")
 
     def execute(self, sql: str, parameters: Parameters = None) -> None:
         """Run one statement of ours inside the transaction."""

@@ -6,8 +6,9 @@ import itertools
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 
 from data import language as languages
@@ -21,6 +22,7 @@ _CJK = re.compile(rf"[{CJK}]")
 _CLOSERS = r"(?:[\"'”’“»«›‹)\]]|[ \u00a0\u202f]»)*"
 _SENTENCE_END = re.compile(rf"[.!?…]+{_CLOSERS}(?=\s|$)|[。！？…]+[”’」』）》】]*")
 _TERMINAL = re.compile(rf"[.!?…。！？]{_CLOSERS}[」』）》】”’]*$")
+_LONGEST_END_CHARS = 40
 _TOKEN = re.compile(r"[^\s\"'“”„‚‘’«»‹›()\[\]—–]+$")
 _NUMERAL = re.compile(r"\d{1,3}|[IVXLC]{1,6}")
 # Every chat format seen in the wild, with the bars and brackets that a tokenizer may fold into the
@@ -64,7 +66,10 @@ _LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pt")
 
 def words(text: str) -> list[str]:
     """Return the lower-cased words in order; each Han, kana or Hangul character is a word."""
-    return [word.replace("’", "'").lower() for word in _WORD.findall(text)]
+    lowered = text.replace("’", "'").lower()
+    if len(lowered) != len(text):  # a Turkish İ becomes two characters, and the second is no letter
+        return [word.replace("’", "'").lower() for word in _WORD.findall(text)]
+    return _WORD.findall(lowered)
 
 
 def count_words(text: str) -> int:
@@ -82,6 +87,8 @@ def word_spans(text: str) -> list[tuple[str, int, int]]:
 
 def is_cjk(text: str) -> bool:
     """Tell whether at least a third of the letters are Han, kana or Hangul."""
+    if text.isascii() or _CJK.search(text) is None:
+        return False
     letters = sum(character.isalpha() for character in text)
     return letters > 0 and len(_CJK.findall(text)) * 3 >= letters
 
@@ -134,7 +141,7 @@ def _abbreviations() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
 
 def ends_sentence(text: str) -> bool:
     """Tell whether the text ends in terminal punctuation, closing quotes allowed behind it."""
-    return _TERMINAL.search(text.rstrip()) is not None
+    return _TERMINAL.search(text.rstrip()[-_LONGEST_END_CHARS:]) is not None
 
 
 def has_control(text: str) -> bool:
@@ -231,6 +238,7 @@ def language_shares(text: str) -> dict[str, float]:
     return {lang: sum(w in stop_words(lang) for w in found) / total for lang in _LANGUAGES}
 
 
+@lru_cache(maxsize=65_536)
 def stem(word: str, lang: str) -> str:
     """Cut the commonest endings off a word, enough to see that "asked" and "asking" are one."""
     if lang != "en" or len(word) < 5:
@@ -245,23 +253,55 @@ def stem(word: str, lang: str) -> str:
 
 def content_stems(text: str, lang: str) -> set[str]:
     """Return the stems of the words that carry content; character pairs for Chinese."""
+    return _stems_of(words(text), lang)
+
+
+def _stems_of(found: Sequence[str], lang: str) -> set[str]:
     skipped = _function_words(lang)
-    found = words(text)
     if lang == "zh":
         kept = [w for w in found if w not in skipped]
         return {a + b for a, b in itertools.pairwise(kept)} or set(kept)
-    return {stem(w, lang) for w in found if w not in skipped and len(w) > 2}
+    return {stem(w, lang) for w in set(found) - skipped if len(w) > 2}
 
 
 def longest_shared_run(first: Sequence[str], second: Sequence[str]) -> int:
     """Return the length of the longest run of words that stands in both sequences."""
+    return longest_run_at(first, places(second))
+
+
+def places(found: Sequence[str]) -> dict[str, list[int]]:
+    """Return where each word stands in a sequence."""
+    where: dict[str, list[int]] = {}
+    for place, word in enumerate(found):
+        where.setdefault(word, []).append(place)
+    return where
+
+
+def longest_run_at(first: Sequence[str], where: Mapping[str, Sequence[int]]) -> int:
+    """Return the longest run of `first` in the sequence whose words stand at the places `where`.
+
+    Only where a word stands is looked at: a question and an answer share few words.
+    """
     best = 0
-    before = [0] * (len(second) + 1)
+    ending: dict[int, int] = {}
     for word in first:
-        row = [0] * (len(second) + 1)
-        for place, other in enumerate(second, start=1):
-            if word == other:
-                row[place] = before[place - 1] + 1
-                best = max(best, row[place])
-        before = row
+        ending = {place: ending.get(place - 1, 0) + 1 for place in where.get(word, ())}
+        if ending:
+            best = max(best, max(ending.values()))
     return best
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What questions are compared with: where an answer's words stand, and its content stems."""
+
+    where: Mapping[str, Sequence[int]]
+    stems: frozenset[str]
+    n_words: int
+
+
+@lru_cache(maxsize=64)
+def answer_of(text: str, lang: str) -> Answer:
+    """Return an answer made ready; several questions are compared with the same one in a row."""
+    found = words(text)
+    return Answer(places(found), frozenset(_stems_of(found, lang)), len(found))

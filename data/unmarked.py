@@ -20,6 +20,8 @@ _EVEN_SHARE, _EVEN_COUNT = 0.3, 4
 
 def is_unmarked(text: str) -> bool:
     """Tell whether a Chinese text of some length has practically no sentence marks."""
+    if text.isascii():
+        return False
     characters = len(_CHARACTER.findall(text))
     if characters < _MIN_CHARACTERS or not is_cjk(text):
         return False

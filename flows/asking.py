@@ -1,33 +1,42 @@
 """Ask: for every passage that still lacks its question, by a real LLM or the offline interviewer.
 
-Replies are written as they arrive, in small transactions; a killed build repeats at most what
-was in flight.
+Replies are written as they arrive, in small transactions, and kept under a key: a killed build
+repeats at most what was in flight, and nothing that was answered is asked again.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import random
+from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from data.choose import Chosen
+from data.errors import RecipeError
 from data.nouns import Done, Passage, Rows
+from flows.choosing import choose_questions
 from flows.context import Context, fingerprint
+from flows.desk import Desk, Pace
+from flows.kinds import resolved_settings
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
-    from generators.interview import Asked
+    from generators.interview import Sitting
+    from generators.keys import Query
+    from generators.settings import InterviewSettings
 
 # A source row is an exchange that an earlier dataset holds; it has its question.
-_DUE = (
+_ELIGIBLE = (
     "source_row IS NULL AND id NOT IN"
     " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
     " AND step IN ('gate', 'dedupe'))"
     " AND id NOT IN (SELECT passage_id FROM asked_questions WHERE origin IN {origins})"
-    " AND id NOT IN (SELECT subject_id FROM done WHERE step = 'ask' AND fingerprint = ?)"
-    " ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
 )
+_NOT_DONE = " AND id NOT IN (SELECT subject_id FROM done WHERE step = 'ask' AND fingerprint = ?)"
+_ORDER = "ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
 _REAL = "('spoken', 'given', 'curated')"
 _REAL_OR_GENERATED = "('spoken', 'given', 'curated', 'generated')"
 
@@ -39,7 +48,7 @@ def ask_questions(context: Context) -> None:
     with context.timed() as seconds:
         if endpoint_configured(context.recipe.interview):
             # The replies are written while they arrive, so this task runs in the flow's process.
-            told = context.call("ask", "by LLM", lambda: asyncio.run(_ask_llm(context)))
+            told = context.call("ask", "by LLM", lambda: _ask_llm(context))
         else:
             told = _ask_offline(context)
     if told:
@@ -67,7 +76,10 @@ def _ask_offline(context: Context) -> str:
     version = load_templates(lang).version if lang in offline_languages() else "none"
     mark = fingerprint("template", version)
     due = context.workspace.store.nouns(
-        Passage, _DUE.format(origins=_REAL_OR_GENERATED), mark, own=True
+        Passage,
+        f"{_ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}",
+        mark,
+        own=True,
     )
     if not due:
         return ""
@@ -106,91 +118,129 @@ def _write(
         tx.upsert([Done(subject_id=each.id, step="ask", fingerprint=mark) for each in final])
 
 
-async def _ask_llm(context: Context) -> str:
-    from flows.kinds import resolved_settings
-    from generators.brief import prompts_version
-    from generators.interview import interview
+def eligible(context: Context) -> list[Passage]:
+    """Return the passages that need a generated question, asked or not, in reading order."""
+    return context.workspace.store.nouns(
+        Passage, f"{_ELIGIBLE.format(origins=_REAL)} {_ORDER}", own=True
+    )
+
+
+def known_model(context: Context) -> str | None:
+    """Return the model of the recipe, or the one that was asked last."""
+    found = context.recipe.interview.model or context.workspace.store.value(
+        "SELECT model FROM requests WHERE purpose = 'interview' ORDER BY created_at DESC LIMIT 1"
+    )
+    return str(found) if found else None
+
+
+def due_queries(
+    context: Context, queries: Sequence[Query], settings: InterviewSettings
+) -> list[Query]:
+    """Return what is still to be asked: one query for each text without a kept answer.
+
+    A failure under other limits than today's, and one that may pass, is due again.
+    """
+    from generators.keys import limits_of
+
+    closed = context.workspace.store.fetch(
+        "SELECT key FROM requests WHERE purpose = 'interview' AND (status = 'ok' OR limits = ?)",
+        [limits_of(settings)],
+    )
+    kept = {key for (key,) in closed.rows}
+    return list({query.key: query for query in queries if query.key not in kept}.values())
+
+
+def _ask_llm(context: Context, most: int | None = None) -> str:
+    """Ask what is due, at most `most` passages of it, and choose over all that came back."""
+    from generators.keys import Queries
+
+    settings, model = resolved_settings(context), known_model(context)
+    passages = eligible(context)
+    if not passages:
+        return ""
+    queries: list[Query] = []
+    if model:
+        of = Queries(settings, context.recipe.persona.name, model).of
+        queries = [of(passage) for passage in passages]
+    desk: Desk | None = None
+    # A finished interview needs no server.
+    if not queries or due_queries(context, queries, settings):
+        sitting = asyncio.run(_open_sitting(context, settings))
+        queries = [sitting.queries.of(passage) for passage in passages]
+        due = due_queries(context, queries, settings)
+        chosen_due = due if most is None else _spread(due, most, settings.seed)
+        desk = Desk(context, sitting, len(chosen_due))
+        try:
+            asyncio.run(_receive(desk, [query.passage for query in chosen_due]))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            chosen = choose_questions(context, queries, settings)
+    else:
+        chosen = choose_questions(context, queries, settings)
+    if chosen is None and (desk is None or not desk.done):
+        return ""
+    context.count("ask", chosen.questions if chosen else 0)
+    return _conclude(context, desk, chosen)
+
+
+async def _open_sitting(context: Context, settings: InterviewSettings) -> Sitting:
+    from generators.interview import Sitting
     from generators.probe import probe
 
-    settings = resolved_settings(context)
-    store = context.workspace.store
-    version = prompts_version(str(settings.language), context.recipe.interview)
-    # A finished interview needs no server: the model is the recipe's, or the one asked last.
-    known = settings.model or store.value(
-        "SELECT model FROM asked_questions WHERE origin = 'generated' ORDER BY rowid DESC LIMIT 1"
-    )
-    if known and not store.nouns(
-        Passage, _DUE.format(origins=_REAL), _mark(known, version), own=True
-    ):
-        return ""
     endpoint = await probe(settings)
-    mark = _mark(endpoint.model, version)
-    due = store.nouns(Passage, _DUE.format(origins=_REAL), mark, own=True)
-    if not due:
-        return ""
-    arrivals = interview(due, context.recipe.persona.name, settings, context.now, endpoint)
-    desk = _Desk(context, due, mark)
-    with context.report.progress("ask", "passages") as advance:
-        await desk.receive(arrivals, lambda done: advance(done, len(due), desk.told()))
-    context.count("ask", desk.questions)
-    return f"{desk.told()} by {endpoint.model} at {endpoint.base_url}"
-
-
-def _mark(model: str, version: str) -> str:
-    return fingerprint("generated", model, version)
-
-
-class _Desk:
-    """Writes replies as they arrive, a batch at a time, and counts them."""
-
-    def __init__(self, context: Context, due: Sequence[Passage], mark: str) -> None:
-        self.context = context
-        self.passages = {passage.id: passage for passage in due}
-        self.mark = mark
-        self.waiting: list[Asked] = []
-        self.writing = asyncio.Lock()
-        self.done = self.questions = self.refused = self.tokens = 0
-
-    def told(self) -> str:
-        """Describe what has come back."""
-        refused = f", {self.refused:,} passages without one" if self.refused else ""
-        return f"{self.questions:,} questions{refused}, {self.tokens:,} tokens"
-
-    async def receive(self, arrivals: AsyncIterator[Asked], advance: Callable[[int], None]) -> None:
-        """Take every reply; what has arrived is written however this ends."""
-        clock = asyncio.create_task(self._each_interval())
-        try:
-            async for asked in arrivals:
-                self.waiting.append(asked)
-                self.done += 1
-                self.questions += len(asked.questions)
-                self.refused += not asked.questions
-                request = asked.request
-                self.tokens += (request.tokens_in or 0) + (request.tokens_out or 0)
-                advance(self.done)
-                if len(self.waiting) >= self.context.recipe.flow.batch_rows:
-                    await self.write()
-        finally:
-            clock.cancel()
-            await asyncio.shield(self.write())
-
-    async def write(self) -> None:
-        """Write what waits, in a thread, so that the requests in flight go on."""
-        async with self.writing:
-            batch, self.waiting = self.waiting, []
-            if batch:
-                await asyncio.to_thread(self._write, batch)
-
-    async def _each_interval(self) -> None:
-        while True:
-            await asyncio.sleep(self.context.recipe.flow.batch_seconds)
-            await self.write()
-
-    def _write(self, batch: Sequence[Asked]) -> None:
-        final = [self.passages[asked.passage_id] for asked in batch if asked.final]
-        rows = Rows(
-            questions=[q for asked in batch for q in asked.questions],
-            verdicts=[v for asked in batch for v in asked.verdicts],
-            requests=[asked.request for asked in batch],
+    sitting = Sitting(
+        context.recipe.persona.name, settings, context.now, endpoint, context.recipe.curate
+    )
+    priced = sitting.budget.priced
+    if priced is None and settings.budget_usd is not None:
+        raise RecipeError(
+            f"interview.budget_usd is set, but the price of {endpoint.model!r} is unknown",
+            f"give it: --set 'interview.prices.\"{endpoint.model}\"={{input=0.1, output=0.4}}',"
+            " US dollars for a million tokens",
         )
-        _write(self.context, [self.passages[a.passage_id] for a in batch], rows, self.mark, final)
+    if priced is None:
+        context.report.note(f"no price is known of {endpoint.model!r}: tokens are counted alone")
+    return sitting
+
+
+async def _receive(desk: Desk, passages: Sequence[Passage]) -> None:
+    from generators.interview import sit
+
+    with desk.context.report.progress("ask", "passages") as advance:
+        pace = Pace(lambda done: advance(done, len(passages), desk.told_now()))
+        async with aclosing(sit(passages, desk.sitting)) as arrivals:
+            await desk.receive(arrivals, pace)
+
+
+def _conclude(context: Context, desk: Desk | None, chosen: Chosen | None) -> str:
+    """Say what is missing and return what came of it; raise KeyboardInterrupt after a Ctrl-C."""
+    if chosen and chosen.opener_share > context.recipe.interview.opener_share + 0.005:
+        context.report.note(
+            f"{chosen.opener_share:.0%} of the questions open with {chosen.opener!r}, and their"
+            " passages have no other question; another model or prompt may vary more"
+        )
+    told = f"{chosen.questions:,} questions" if chosen else "no new question"
+    told += f" ({chosen.seconds:,} second ones)" if chosen and chosen.seconds else ""
+    if desk is None:
+        return f"{told}, chosen anew among what came back; nothing was sent"
+    endpoint, budget = desk.sitting.endpoint, desk.sitting.budget
+    left = desk.n_due - desk.done
+    if desk.interrupted:
+        raise KeyboardInterrupt
+    if budget.stopped:
+        context.report.warn(
+            f"{budget.stopped}; {left:,} passages are still to be asked: raise the limit and run"
+            " `memoirist ask` again"
+        )
+    if desk.rules["request_failed"]:
+        context.report.warn(
+            f"{desk.rules['request_failed']:,} passages got no reply: `memoirist ask` asks them"
+            " again, and only them"
+        )
+    return f"{told}; {desk.told()} by {endpoint.model} at {endpoint.base_url}"
+
+
+def _spread(due: Sequence[Query], most: int, seed: int) -> list[Query]:
+    """Return `most` of what is due, by lot over all sources."""
+    return random.Random(f"pilot {seed}").sample(list(due), min(most, len(due)))

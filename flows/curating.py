@@ -57,7 +57,10 @@ def curate_pairs(context: Context) -> None:
     lang = persona_language(context)
     mark = fingerprint(
         store.value(f"SELECT {_CONTENT.format('cut_passages')} FROM cut_passages WHERE {_LIVE}"),
-        store.value("SELECT md5(string_agg(id, ',' ORDER BY rowid)) FROM asked_questions"),
+        store.value(
+            "SELECT md5(string_agg(id || coalesce(nth, 0), ',' ORDER BY rowid))"
+            " FROM asked_questions"
+        ),
         store.value(_EXCHANGES),
         context.recipe.curate.model_dump_json(),
         lang,
@@ -66,7 +69,10 @@ def curate_pairs(context: Context) -> None:
         return
     with context.timed() as seconds:
         passages = store.nouns(Passage, f"{_LIVE} ORDER BY {_ORDER}", own=True)
-        questions = store.nouns(Question, "true ORDER BY rowid", own=True)  # the newest last
+        # The newest last; a generated one without a place has given way to others.
+        questions = store.nouns(
+            Question, "origin <> 'generated' OR nth IS NOT NULL ORDER BY rowid", own=True
+        )
         step = partial(_curate, context, passages, questions, lang)
         pairs, verdicts = context.call("curate", f"{len(passages)} passages", step)
         with store.writing() as tx:

@@ -218,8 +218,20 @@ def repeats_brief(question: str, brief: Brief) -> bool:
     """
     asked = words(question)
     most = _COPIED_RUN * (2 if is_cjk(question) else 1)
-    told = words(brief.messages[0]["content"])
-    return len(asked) >= most and longest_shared_run(asked, told) >= most
+    told = brief.messages[0]["content"]
+    # To cut the instructions into words takes longer than all other rules, and is seldom needed.
+    return _all_stand_in(asked, told, most) and longest_shared_run(asked, words(told)) >= most
+
+
+def _all_stand_in(asked: Sequence[str], told: str, most: int) -> bool:
+    """Tell whether so many words in a row each stand somewhere in a text."""
+    lowered = told.replace("’", "'").lower()
+    run = 0
+    for word in asked if len(asked) >= most else ():
+        run = run + 1 if word in lowered else 0
+        if run >= most:
+            return True
+    return False
 
 
 def _shuffled(types: Sequence[str], seed: random.Random) -> tuple[str, ...]:

@@ -1,40 +1,27 @@
-"""Choose the best of the questions that an interviewer suggests for one passage."""
+"""Judge each question that came back for a passage: what refuses it, and how well it suits."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from data.nouns import Passage
-from data.rejects import RejectSettings, reject_question
+from data.curate import CurateSettings
+from data.nouns import Candidate, Passage, content_id
+from data.rejects import reject_question
+from data.score import score
 from data.text import count_words, words
 from generators.brief import Brief, repeats_brief
-from generators.replies import Reply, Suggestion
+from generators.replies import Reply
 
-_MAX_OPENER_SHARE = 0.06
-
-
-@dataclass(slots=True)
-class Openers:
-    """The opening pairs of words of a run; a pair that comes too often loses its preference."""
-
-    total: int = 0
-    pairs: Counter[tuple[str, ...]] = field(default_factory=Counter)
-
-    def add(self, question: str) -> None:
-        """Count a question that was kept."""
-        self.total += 1
-        self.pairs[opener(question)] += 1
-
-    def worn(self, question: str) -> bool:
-        """Tell whether the question opens like too many others of the run."""
-        return self.pairs[opener(question)] > max(2.0, self.total * _MAX_OPENER_SHARE)
+# What a question loses against another of its passage: little for its type, so that a better
+# question of another type wins, and more for each class that its length is away.
+_TYPE_LOSS = 0.02
+_LENGTH_LOSS = 0.15
 
 
-def opener(question: str) -> tuple[str, ...]:
+def opener(question: str) -> str:
     """Return the first two words, lower-cased."""
-    return tuple(words(question)[:2])
+    return " ".join(words(question[:80])[:2])
 
 
 def length_class(question: str, lang: str) -> int:
@@ -45,38 +32,58 @@ def length_class(question: str, lang: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What a question of one passage is judged by."""
+    """What the questions of one passage are judged by; `names` are words never said."""
 
     passage: Passage
-    persona: str
+    names: frozenset[str]
     lang: str
     brief: Brief
+    judging: CurateSettings
 
 
-def choose(reply: Reply, wish: Wish, openers: Openers) -> Suggestion | tuple[str, str]:
-    """Return the best question that no rule refuses, else the last rule and its reason."""
-    refused: tuple[str, str] = ("question_none", "the reply holds no question")
-    # Scores cost nothing and the rules read the whole passage: most often one look is enough.
-    for suggestion in sorted(reply.questions, key=lambda one: -_score(one, wish, openers)):
-        fault = _refusal(suggestion.text, wish)
-        if fault is None:
-            return suggestion
-        refused = fault
-    return refused
+def persona_words(persona: str) -> frozenset[str]:
+    """Return the words of a name by which a question would give it away: the last one."""
+    named = [word for word in words(persona) if len(word) > 2]
+    return frozenset(named[-1:])
 
 
-def _refusal(question: str, wish: Wish) -> tuple[str, str] | None:
-    names = [word for word in words(wish.persona) if len(word) > 2]
-    if names and names[-1] in words(question):
-        return "question_names", f"it names {wish.persona!r}"
+def candidates(reply: Reply, key: str, wish: Wish) -> list[Candidate]:
+    """Return every question of a reply with its score and, if a rule refuses it, that rule."""
+    return [
+        _candidate(place, suggestion.text, suggestion.type, key, wish)
+        for place, suggestion in enumerate(reply.questions)
+    ]
+
+
+def _candidate(place: int, text: str, kind: str, key: str, wish: Wish) -> Candidate:
+    soft = score(text, wish.passage.text, wish.lang, wish.judging.rejects)
+    length = length_class(text, wish.lang)
+    fault = _refusal(text, soft, wish)
+    types: Sequence[str] = wish.brief.types
+    rank = types.index(kind) if kind in types else len(types)
+    loss = _TYPE_LOSS * rank + _LENGTH_LOSS * abs(length - wish.brief.length_class)
+    return Candidate(
+        id=content_id(key, place, text),
+        key=key,
+        ord=place,
+        text=text,
+        type=kind,
+        length_class=length,
+        opener=opener(text),
+        score=round(soft - loss, 3),
+        rule=fault[0] if fault else None,
+        reason=fault[1] if fault else None,
+    )
+
+
+def _refusal(question: str, soft: float, wish: Wish) -> tuple[str, str] | None:
+    named = wish.names.intersection(words(question))
+    if named:
+        return "question_names", f"it names the persona: {min(named)!r}"
     if repeats_brief(question, wish.brief):
         return "question_prompt", "it repeats the interviewer's instructions"
-    return reject_question(question, wish.passage.text, wish.lang, RejectSettings())
-
-
-def _score(suggestion: Suggestion, wish: Wish, openers: Openers) -> float:
-    """Return how well the question suits the run: its type, its length, a fresh opening."""
-    types: Sequence[str] = wish.brief.types
-    rank = types.index(suggestion.type) if suggestion.type in types else len(types)
-    away = abs(length_class(suggestion.text, wish.lang) - wish.brief.length_class)
-    return 1.0 - 0.1 * rank - 0.3 * away - 0.5 * openers.worn(suggestion.text)
+    fault = reject_question(question, wish.passage.text, wish.lang, wish.judging.rejects)
+    least = wish.judging.min_score
+    if fault is None and soft < least:
+        return "low_score", f"soft score {soft} below {least}"
+    return fault

@@ -3,29 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from data.nouns import Passage, Question, Request, Verdict, content_id
-from data.text import detect_language
-from generators.brief import Brief, Prompt, Prompts, load_prompt, write_brief
-from generators.choose import Openers, Wish, choose
+from data.curate import CurateSettings
+from data.nouns import Candidate, Passage, Question, Request, Verdict, content_id
+from generators.brief import Brief, load_prompt, write_brief
+from generators.budget import Budget, Spend
 from generators.client import Client, Completion, Endpoint, RequestFailed
+from generators.keys import Queries, Query, limits_of, question_id
+from generators.prices import estimate_tokens, price_of
 from generators.probe import probe
-from generators.replies import SCHEMA, Reply, Suggestion, parse_reply, quoted
+from generators.readings import Reader, Reading, Why
+from generators.replies import SCHEMA, Reply, parse_reply, quoted
 from generators.settings import InterviewSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What came of one passage; `final` is False when the same request may yet succeed later."""
+    """What came of one passage; `final` is False when the same request may yet succeed later.
+
+    `candidates` are all the questions that came back, `questions` the best of them by itself:
+    which are asked is chosen over all replies (data/choose.py).
+    """
 
     passage_id: str
     request: Request
+    candidates: Sequence[Candidate] = ()
     questions: Sequence[Question] = ()
     verdicts: Sequence[Verdict] = ()
     final: bool = True
+
+
+@dataclass(slots=True)
+class Sitting:
+    """One run of the interviewer: who is asked about, by which endpoint, and what it may spend.
+
+    `client` is there while the run goes on, for whoever watches it.
+    """
+
+    persona: str
+    settings: InterviewSettings
+    now: datetime
+    endpoint: Endpoint
+    judging: CurateSettings = field(default_factory=lambda: CurateSettings.model_validate({}))
+    run_id: str = ""
+    budget: Budget = field(init=False)
+    queries: Queries = field(init=False)
+    reader: Reader = field(init=False)
+    client: Client | None = None
+
+    def __post_init__(self) -> None:
+        """Make what the run's settings decide."""
+        self.run_id = self.run_id or content_id("run", self.now.isoformat())
+        self.budget = Budget(self.settings, price_of(self.endpoint.model, self.settings.prices))
+        self.queries = Queries(self.settings, self.persona, self.endpoint.model)
+        self.reader = Reader(self.persona, self.judging)
 
 
 @dataclass(slots=True)
@@ -34,32 +69,26 @@ class _Tally:
 
     attempts: int = 0
     seconds: float = 0.0
-    tokens_in: int | None = None
-    tokens_out: int | None = None
+    tokens_in: int = 0
+    tokens_out: int = 0
+    estimated: bool = False
     reply: str | None = None
 
-    def add(self, completion: Completion) -> None:
-        """Add one reply."""
+    def add(self, completion: Completion, messages: Sequence[dict[str, str]]) -> tuple[int, int]:
+        """Add one reply; return its tokens, estimated where the server has not counted them."""
         self.attempts += completion.attempts
         self.seconds += completion.seconds
         self.reply = completion.text
-        if completion.tokens_in is not None:
-            self.tokens_in = (self.tokens_in or 0) + completion.tokens_in
-        if completion.tokens_out is not None:
-            self.tokens_out = (self.tokens_out or 0) + completion.tokens_out
-
-
-@dataclass(slots=True)
-class _Desk:
-    """What all the workers of one run share."""
-
-    client: Client
-    endpoint: Endpoint
-    settings: InterviewSettings
-    persona: str
-    now: datetime
-    prompts: Prompts
-    openers: Openers = field(default_factory=Openers)
+        counted_in, counted_out = completion.tokens_in, completion.tokens_out
+        if counted_in is None or counted_out is None:
+            self.estimated = True
+        if counted_in is None:
+            counted_in = estimate_tokens(*(message["content"] for message in messages))
+        if counted_out is None:
+            counted_out = estimate_tokens(completion.text)
+        self.tokens_in += counted_in
+        self.tokens_out += counted_out
+        return counted_in, counted_out
 
 
 async def interview(
@@ -71,22 +100,36 @@ async def interview(
 ) -> AsyncIterator[Asked]:
     """Yield what came of each passage as its reply arrives, in no promised order.
 
-    At most `settings.max_concurrency` requests are in flight, and no more finished passages wait
-    than that, so a slow reader slows the requests; more passages are begun, as a refused request
-    waits without a slot. Without `endpoint` the server is probed first.
-    Raise EndpointError, after yielding what had arrived, when the server refuses to go on.
-    Closing the iterator, or cancelling its task, cancels the requests in flight.
+    Without `endpoint` the server is probed first; see `sit` for the rest.
     """
     if not passages:
         return
     load_prompt("en", settings.prompt)  # a fault in the user's own file shows before any request
-    endpoint = endpoint or await probe(settings)
-    async with Client(settings, endpoint.base_url) as client:
-        desk = _Desk(client, endpoint, settings, persona, now, Prompts(settings))
+    sitting = Sitting(persona, settings, now, endpoint or await probe(settings))
+    async with aclosing(sit(passages, sitting)) as arrivals:
+        async for asked in arrivals:
+            yield asked
+
+
+async def sit(passages: Sequence[Passage], sitting: Sitting) -> AsyncGenerator[Asked, None]:
+    """Yield what came of each passage as its reply arrives, in no promised order.
+
+    At most `settings.max_concurrency` requests are in flight, and no more finished passages wait
+    than that, so a slow reader slows the requests; more passages are begun, as a refused request
+    waits without a slot. `sitting.budget.stop` lets what is in flight
+    finish and sends nothing more. Raise EndpointError, after yielding what had arrived, when the
+    server refuses to go on. Closing the iterator, or cancelling its task, cancels the requests in
+    flight.
+    """
+    settings = sitting.settings
+    async with Client(settings, sitting.endpoint.base_url) as client:
+        sitting.client = client
         arrived: asyncio.Queue[Asked | Exception | None] = asyncio.Queue(settings.max_concurrency)
         waiting = iter(passages)
         n_workers = min(client.at_once, len(passages))
-        workers = [asyncio.create_task(_work(waiting, desk, arrived)) for _ in range(n_workers)]
+        workers = [
+            asyncio.create_task(_work(waiting, sitting, client, arrived)) for _ in range(n_workers)
+        ]
         try:
             while n_workers:
                 got = await arrived.get()
@@ -100,106 +143,107 @@ async def interview(
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+            sitting.client = None
 
 
 async def _work(
-    waiting: Iterator[Passage], desk: _Desk, arrived: asyncio.Queue[Asked | Exception | None]
+    waiting: Iterator[Passage],
+    sitting: Sitting,
+    client: Client,
+    arrived: asyncio.Queue[Asked | Exception | None],
 ) -> None:
-    """Take passages off the shared iterator until there is none left."""
+    """Take passages off the shared iterator until there is none left, or the run is stopped."""
     try:
         for passage in waiting:
-            await arrived.put(await _ask(passage, desk))
+            asked = await _Talk(sitting, client, sitting.queries.of(passage)).ask()
+            if asked is None:
+                break
+            await arrived.put(asked)
     except Exception as error:  # noqa: BLE001 - whatever ends a worker must reach the reader
         await arrived.put(error)
     await arrived.put(None)
 
 
-async def _ask(passage: Passage, desk: _Desk) -> Asked:
-    """Ask about one passage, again where the reply is unusable, and choose a question."""
-    lang = desk.settings.language or detect_language(passage.text)
-    prompt = desk.prompts.of(passage, lang)
-    brief = write_brief(passage, desk.persona, lang, prompt)
-    tally = _Tally()
-    outcome = _Outcome(passage, desk, prompt, tally)
-    try:
-        reply = await _usable_reply(brief, prompt, desk, tally)
-    except RequestFailed as failed:
-        tally.attempts += failed.attempts
-        tally.seconds += failed.seconds
-        return outcome.failed(str(failed), lasting=failed.lasting)
-    if isinstance(reply, str):
-        return outcome.dropped(
-            "unusable_reply", reply, "name another --model, or raise interview.max_reply_tokens"
-        )
-    if not reply.is_answer:
-        reason = f"the model says that it is no answer, confidence {reply.confidence:.2f}"
-        step = "look at the passage; if it is a good answer, name another --model"
-        return outcome.dropped("not_an_answer", reason, step)
-    wish = Wish(passage=passage, persona=desk.persona, lang=lang, brief=brief)
-    chosen = choose(reply, wish, desk.openers)
-    if isinstance(chosen, Suggestion):
-        desk.openers.add(chosen.text)
-        return outcome.kept(chosen)
-    rule, reason = chosen
-    return outcome.dropped(
-        rule,
-        f"no question of {len(reply.questions)} passes; the last one: {reason}",
-        "name another --model or prompt and run `memoirist ask` again",
-    )
+class _Stopped(Exception):
+    """The run is stopped: nothing more is sent."""
 
 
-async def _usable_reply(brief: Brief, prompt: Prompt, desk: _Desk, tally: _Tally) -> Reply | str:
-    """Return a reply that parses, or after the last repair what was wrong with it."""
-    messages = list(brief.messages)
-    fault = ""
-    for _ in range(desk.settings.max_repairs + 1):
-        completion = await desk.client.complete(messages, desk.endpoint, SCHEMA)
-        tally.add(completion)
-        parsed = completion.fault or parse_reply(completion.text)
-        if isinstance(parsed, Reply):
-            return parsed
-        fault = parsed
+class _Talk:
+    """The requests about one passage: again where the reply is unusable."""
+
+    def __init__(self, sitting: Sitting, client: Client, query: Query) -> None:
+        self.sitting = sitting
+        self.client = client
+        self.query = query
+        self.tally = _Tally()
+
+    async def ask(self) -> Asked | None:
+        """Return what came of the passage, or None where the run stopped before it."""
+        sitting, query = self.sitting, self.query
+        brief = write_brief(query.passage, sitting.persona, query.lang, query.prompt)
+        try:
+            reply = await self._usable_reply(brief)
+        except RequestFailed as failed:
+            self.tally.attempts += failed.attempts
+            self.tally.seconds += failed.seconds
+            return self._failed(str(failed), lasting=failed.lasting)
+        except _Stopped:
+            if not self.tally.attempts:
+                return None
+            return self._failed(f"stopped: {sitting.budget.stopped}", lasting=False)
+        if isinstance(reply, str):
+            step = "name another --model, or raise interview.max_reply_tokens"
+            why = Why(rule="unusable_reply", reason=reply, next_step=step)
+            return self._without("unusable", why, final=True)
+        return self._answered(sitting.reader.read(reply, query, brief))
+
+    async def _usable_reply(self, brief: Brief) -> Reply | str:
+        """Return a reply that parses, or after the last repair what was wrong with it."""
         messages = list(brief.messages)
-        if completion.text.strip():
-            messages.append({"role": "assistant", "content": quoted(completion.text)})
-        messages.append({"role": "user", "content": prompt.repair(fault)})
-    return fault
+        fault = ""
+        for _ in range(self.sitting.settings.max_repairs + 1):
+            completion = await self._complete(messages)
+            parsed = completion.fault or parse_reply(completion.text)
+            if isinstance(parsed, Reply):
+                return parsed
+            fault = parsed
+            messages = list(brief.messages)
+            if completion.text.strip():
+                messages.append({"role": "assistant", "content": quoted(completion.text)})
+            messages.append({"role": "user", "content": self.query.prompt.repair(fault)})
+        return fault
 
+    async def _complete(self, messages: Sequence[dict[str, str]]) -> Completion:
+        """Send one request within the budget."""
+        budget = self.sitting.budget
+        worst = await budget.reserve(estimate_tokens(*(m["content"] for m in messages)))
+        if worst is None:
+            raise _Stopped
+        actual = Spend()
+        try:
+            completion = await self.client.complete(messages, self.sitting.endpoint, SCHEMA)
+            tokens_in, tokens_out = self.tally.add(completion, messages)
+            actual = budget.spend(completion.attempts, tokens_in, tokens_out)
+        except RequestFailed as failed:
+            actual = budget.spend(failed.attempts, 0, 0)
+            raise
+        finally:
+            budget.settle(worst, actual)
+        return completion
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """Turn what happened to one passage into rows."""
-
-    passage: Passage
-    desk: _Desk
-    prompt: Prompt
-    tally: _Tally
-
-    def kept(self, chosen: Suggestion) -> Asked:
-        """Return the question."""
-        question = Question(
-            id=content_id(self.passage.id, chosen.text),
-            passage_id=self.passage.id,
-            text=chosen.text,
-            type=chosen.type,
-            origin="generated",
-            model=self.desk.endpoint.model,
-            prompt_version=self.prompt.version,
-            tokens_in=self.tally.tokens_in,
-            tokens_out=self.tally.tokens_out,
-        )
-        return Asked(passage_id=self.passage.id, request=self._request("ok"), questions=(question,))
-
-    def dropped(self, rule: str, reason: str, next_step: str) -> Asked:
-        """Return the verdict on a passage whose reply gave no question."""
-        status = "unusable" if rule == "unusable_reply" else "ok"
+    def _answered(self, reading: Reading) -> Asked:
+        """Return what came of a reply that can be used."""
+        request = self.sitting.reader.marked(self._request("ok"), reading.reply, reading.why)
+        best = reading.best
         return Asked(
-            passage_id=self.passage.id,
-            request=self._request(status, reason if status == "unusable" else None),
-            verdicts=(self._verdict(rule, reason, next_step),),
+            passage_id=self.query.passage.id,
+            request=request,
+            candidates=reading.candidates,
+            questions=() if best is None else (self._question(best, request),),
+            verdicts=() if reading.why is None else (self._verdict(reading.why),),
         )
 
-    def failed(self, reason: str, *, lasting: bool) -> Asked:
+    def _failed(self, reason: str, *, lasting: bool) -> Asked:
         """Return the verdict on a passage that got no reply in all its attempts."""
         step = (
             "name a --model with a longer context, or shorten passages.max_words"
@@ -207,37 +251,65 @@ class _Outcome:
             else "run `memoirist ask` again, with a smaller --max-concurrency"
         )
         said = f"no reply in {self.tally.attempts} attempts; the last one: {reason}"
+        why = Why(rule="request_failed", reason=said, next_step=step)
+        return self._without("failed", why, final=lasting)
+
+    def _without(self, status: str, why: Why, *, final: bool) -> Asked:
+        request = self.sitting.reader.marked(self._request(status, final=final), None, why)
+        verdicts = (self._verdict(why),)
         return Asked(
-            passage_id=self.passage.id,
-            request=self._request("failed", reason),
-            verdicts=(self._verdict("request_failed", said, step),),
-            final=lasting,
+            passage_id=self.query.passage.id, request=request, verdicts=verdicts, final=final
         )
 
-    def _verdict(self, rule: str, reason: str, next_step: str) -> Verdict:
+    def _question(self, best: Candidate, request: Request) -> Question:
+        return Question(
+            id=question_id(self.query.passage.id, best.text),
+            passage_id=self.query.passage.id,
+            text=best.text,
+            type=best.type,
+            origin="generated",
+            model=request.model,
+            prompt_version=request.prompt_version,
+            tokens_in=request.tokens_in,
+            tokens_out=request.tokens_out,
+            cost_usd=request.cost_usd,
+            request_id=request.id,
+            nth=1,
+        )
+
+    def _verdict(self, why: Why) -> Verdict:
         return Verdict(
-            subject_id=self.passage.id,
+            subject_id=self.query.passage.id,
             subject="passages",
-            rule=rule,
+            rule=why.rule,
             keep=False,
-            reason=reason,
-            created_at=self.desk.now,
-            next_step=next_step,
+            reason=why.reason,
+            created_at=self.sitting.now,
+            next_step=why.next_step,
         )
 
-    def _request(self, status: str, error: str | None = None) -> Request:
-        endpoint, settings, tally = self.desk.endpoint, self.desk.settings, self.tally
-        parameters = f"{settings.temperature} {settings.max_reply_tokens} {endpoint.structured}"
+    def _request(self, status: str, *, final: bool = True) -> Request:
+        sitting, query, tally = self.sitting, self.query, self.tally
+        price = sitting.budget.price
         return Request(
-            id=content_id(self.passage.text, self.prompt.version, endpoint.model, parameters),
+            # What failed stays beside what is answered later: it was paid for as well.
+            id=query.key if status == "ok" else content_id(query.key, sitting.run_id),
             purpose="interview",
-            model=endpoint.model,
+            model=sitting.endpoint.model,
             status=status,
             attempts=tally.attempts,
-            subject_id=self.passage.id,
+            subject_id=query.passage.id,
             tokens_in=tally.tokens_in,
             tokens_out=tally.tokens_out,
+            cost_usd=price.of(tally.tokens_in, tally.tokens_out) if price else None,
             seconds=round(tally.seconds, 3),
-            error=error,
             reply=tally.reply,
+            key=query.key,
+            passage_hash=query.passage_hash,
+            prompt_version=query.prompt.version,
+            source_id=query.passage.source_id,
+            run_id=sitting.run_id,
+            limits=limits_of(sitting.settings) if final else None,
+            estimated=tally.estimated,
+            created_at=sitting.now,
         )

@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from generators.kinds import Kind
+from generators.prices import Price
 
 
 class Example(BaseModel):
@@ -67,6 +68,35 @@ class InterviewSettings(BaseModel):
     )
     max_reply_tokens: int = Field(
         default=1024, ge=64, description="Longest reply; a model that thinks aloud needs more."
+    )
+    budget_usd: float | None = Field(
+        default=None,
+        gt=0,
+        description="Most that one run may cost, in US dollars; unset: no limit.",
+    )
+    max_requests: int | None = Field(
+        default=None, ge=1, description="Most requests that one run sends; unset: no limit."
+    )
+    max_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most tokens of one run, prompts and replies together; unset: no limit."
+        " One reply's length is max_reply_tokens.",
+    )
+    prices: dict[str, Price] = Field(
+        default_factory=dict,
+        description="US dollars for a million tokens by model, over the bundled list:"
+        " {'my-model' = {input = 0.1, output = 0.4}}.",
+    )
+    seed: int = Field(default=42, description="Seed by which questions of equal worth are chosen.")
+    second_share: float = Field(
+        default=0.2, ge=0, le=1, description="Share of passages, at most, with a second question."
+    )
+    opener_share: float = Field(
+        default=0.08,
+        gt=0,
+        le=1,
+        description="Share of all questions, at most, that open with the same two words.",
     )
     temperature: float | None = Field(
         default=0.8, ge=0, le=2, description="Sampling temperature; null leaves it to the server."

@@ -8,9 +8,10 @@ import time
 
 import pytest
 
-from data.nouns import Passage
+from data.curate import CurateSettings
+from data.nouns import Candidate, Passage
 from generators.brief import load_prompt, write_brief
-from generators.choose import Openers, Wish, choose
+from generators.choose import Wish, candidates, persona_words
 from generators.replies import Reply, Suggestion, parse_reply
 
 GOOD = {
@@ -179,12 +180,22 @@ def _wish(number: int = 0, lang: str = "en", persona: str = "Ada Quill") -> Wish
     )
     prompt = load_prompt(lang, None)
     brief = write_brief(passage, persona, lang, prompt)
-    return Wish(passage=passage, persona=persona, lang=lang, brief=brief)
+    return Wish(
+        passage=passage,
+        names=persona_words(persona),
+        lang=lang,
+        brief=brief,
+        judging=CurateSettings.model_validate({}),
+    )
 
 
 def _reply(*texts: str) -> Reply:
     suggestions = tuple(Suggestion(type="why", text=text) for text in texts)
     return Reply(is_answer=True, confidence=1, questions=suggestions)
+
+
+def _judged(wish: Wish, *texts: str) -> list[Candidate]:
+    return candidates(_reply(*texts), "key", wish)
 
 
 def test_the_directed_length_decides() -> None:
@@ -196,18 +207,8 @@ def test_the_directed_length_decides() -> None:
     }
     for number in range(20):
         wish = _wish(number)
-        chosen = choose(_reply(*texts.values()), wish, Openers())
-        assert isinstance(chosen, Suggestion)
-        assert chosen.text == texts[wish.brief.length_class]
-
-
-def test_a_worn_opening_gives_way() -> None:
-    openers = Openers()
-    for _ in range(10):
-        openers.add("What made you laugh?")
-    chosen = choose(_reply("What made you go?", "Why did you go?"), _wish(), openers)
-    assert isinstance(chosen, Suggestion)
-    assert chosen.text == "Why did you go?"
+        best = max(_judged(wish, *texts.values()), key=lambda each: each.score)
+        assert best.text == texts[wish.brief.length_class]
 
 
 @pytest.mark.parametrize(
@@ -222,11 +223,9 @@ def test_a_worn_opening_gives_way() -> None:
     ],
 )
 def test_what_no_question_may_do(question: str, rule: str | None) -> None:
-    chosen = choose(_reply(question), _wish(), Openers())
-    if rule is None:
-        assert isinstance(chosen, Suggestion)
-    else:
-        assert chosen[0] == rule  # type: ignore[index]
+    (judged,) = _judged(_wish(), question)
+    assert judged.rule == rule
+    assert (judged.reason is None) == (rule is None)
 
 
 def test_length_directions_are_mixed() -> None:

@@ -1,0 +1,143 @@
+"""The desk of an interview: writes replies as they arrive, counts them, and heeds Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from flows.context import Context
+
+if TYPE_CHECKING:
+    from generators.interview import Asked, Sitting
+
+_BACKLOG = 10  # batches that may wait for a slow disk, or a reader, before replies have to wait
+
+
+class Desk:
+    """Writes replies a batch at a time, each within `flow.batch_seconds` of its arrival."""
+
+    def __init__(self, context: Context, sitting: Sitting, n_due: int) -> None:
+        self.context = context
+        self.sitting = sitting
+        self.n_due = n_due
+        self.waiting: list[Asked] = []
+        self.done = self.refused = 0
+        self.rules: Counter[str] = Counter()
+        self.interrupted = False
+        self._writing = asyncio.Lock()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def receive(self, arrivals: AsyncIterator[Asked], advance: Callable[[int], None]) -> None:
+        """Take every reply; what has arrived is written however this ends."""
+        flow = self.context.recipe.flow
+        clock = asyncio.create_task(self._each_interval(flow.batch_seconds / 2))
+        try:
+            with self._heeding_interrupts():
+                async for asked in arrivals:
+                    self._count(asked)
+                    advance(self.done)
+                    if len(self.waiting) >= flow.batch_rows * _BACKLOG:
+                        await self.write()
+                    elif len(self.waiting) >= flow.batch_rows:
+                        self._write_soon()
+        finally:
+            clock.cancel()
+            await asyncio.shield(self.write())
+
+    def _count(self, asked: Asked) -> None:
+        self.waiting.append(asked)
+        self.done += 1
+        self.refused += not asked.questions
+        if asked.request.rule is not None:
+            self.rules[asked.request.rule] += 1
+
+    def _write_soon(self) -> None:
+        """Write in the background, so that replies go on arriving."""
+        if self._writer is not None and self._writer.done():
+            self._writer.result()  # a full disk ends the run
+            self._writer = None
+        if self._writer is None:
+            self._writer = asyncio.create_task(self.write())
+
+    async def write(self) -> None:
+        """Write what waits, in a thread, so that the requests in flight go on."""
+        async with self._writing:
+            batch, self.waiting = self.waiting, []
+            if batch:
+                await asyncio.to_thread(self._write, batch)
+
+    async def _each_interval(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            self._write_soon()
+
+    def _write(self, batch: Sequence[Asked]) -> None:
+        with self.context.workspace.store.writing() as tx:
+            tx.upsert([asked.request for asked in batch])
+            tx.upsert([each for asked in batch for each in asked.candidates])
+            # The best by itself, for whoever looks meanwhile; the choice over all comes last.
+            tx.upsert([each for asked in batch for each in asked.questions])
+
+    @contextmanager
+    def _heeding_interrupts(self) -> Iterator[None]:
+        """Let the first Ctrl-C finish what is in flight, and the second one stop at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def heed() -> None:
+            if self.interrupted and task is not None:
+                task.cancel()
+                return
+            self.interrupted = True
+            n = self.sitting.budget.reserved.requests
+            self.sitting.budget.stop("Ctrl-C")
+            self.context.report.note(
+                f"Ctrl-C: {n:,} requests in flight are finished; once more stops at once"
+            )
+
+        loop.add_signal_handler(signal.SIGINT, heed)
+        try:
+            yield
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+
+    def told(self) -> str:
+        """Describe what has come back: answers, failures by kind, tokens and cost."""
+        spent = self.sitting.budget.spent
+        failed = ", ".join(f"{n:,} {rule}" for rule, n in self.rules.most_common(3))
+        cost = f", ${spent.usd:.4f}" if self.sitting.budget.price else ""
+        return f"{self.done - self.refused:,} answered{', ' + failed if failed else ''}," + (
+            f" {spent.tokens:,} tokens{cost}"
+        )
+
+    def told_now(self) -> str:
+        """Describe how it goes, the requests in flight among it."""
+        client = self.sitting.client
+        level = getattr(client, "level", None)
+        n = self.sitting.budget.reserved.requests
+        flying = f"{n}" if level is None else f"{n} of {level:g}"
+        return f"{self.told()}, {flying} in flight"
+
+
+class Pace:
+    """Tells a progress at most some times a second: at 800 replies a second it costs too much."""
+
+    def __init__(self, tell: Callable[[int], None], seconds: float = 0.2) -> None:
+        self._tell = tell
+        self._seconds = seconds
+        self._last = 0.0
+
+    def __call__(self, done: int) -> None:
+        """Tell, where some time has passed."""
+        now = time.monotonic()
+        if now - self._last >= self._seconds:
+            self._last = now
+            self._tell(done)

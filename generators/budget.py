@@ -1,0 +1,104 @@
+"""The limits of one run: requests, tokens and dollars, never passed and told when they are met.
+
+Whatever is in flight is counted at its worst, with the longest reply that is allowed, so a limit
+holds however many requests are under way; near a limit fewer of them are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from generators.prices import Price, Priced
+from generators.settings import InterviewSettings
+
+# Tokenizers differ: what a prompt may be above its estimate before the server has counted one.
+_PROMPT_MARGIN = 1.5
+_CHAT_FRAME_TOKENS = 16
+
+
+@dataclass(slots=True)
+class Spend:
+    """Requests, tokens and their price in US dollars."""
+
+    requests: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    usd: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Return all tokens."""
+        return self.tokens_in + self.tokens_out
+
+    def add(self, other: Spend, sign: int = 1) -> None:
+        """Add another, or take it away with `sign` -1."""
+        self.requests += sign * other.requests
+        self.tokens_in += sign * other.tokens_in
+        self.tokens_out += sign * other.tokens_out
+        self.usd += sign * other.usd
+
+
+@dataclass(slots=True)
+class Budget:
+    """What one run may spend and has spent; `stopped` says in words why nothing more is sent."""
+
+    settings: InterviewSettings
+    priced: Priced | None = None
+    spent: Spend = field(default_factory=Spend)
+    reserved: Spend = field(default_factory=Spend)
+    stopped: str = ""
+    _settled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def price(self) -> Price | None:
+        """Return the model's price where it is known."""
+        return self.priced.price if self.priced else None
+
+    async def reserve(self, prompt_tokens: int) -> Spend | None:
+        """Return what one request may cost at most once there is room for it, None if never."""
+        tokens_in = int(prompt_tokens * _PROMPT_MARGIN) + _CHAT_FRAME_TOKENS
+        worst = self.spend(1, tokens_in, self.settings.max_reply_tokens)
+        while not self.stopped:
+            met = self._met(worst)
+            if met is None:
+                self.reserved.add(worst)
+                return worst
+            if not self.reserved.requests:
+                self.stop(met)
+                break
+            self._settled.clear()
+            await self._settled.wait()
+        return None
+
+    def spend(self, requests: int, tokens_in: int, tokens_out: int) -> Spend:
+        """Return so many requests and tokens with their price."""
+        usd = self.price.of(tokens_in, tokens_out) if self.price else 0.0
+        return Spend(requests=requests, tokens_in=tokens_in, tokens_out=tokens_out, usd=usd)
+
+    def settle(self, worst: Spend, actual: Spend) -> None:
+        """Replace what was reserved by what it came to."""
+        self.reserved.add(worst, -1)
+        self.spent.add(actual)
+        self._settled.set()
+
+    def stop(self, reason: str) -> None:
+        """Let nothing more be sent; what is in flight goes on."""
+        self.stopped = self.stopped or reason
+        self._settled.set()
+
+    def _met(self, more: Spend) -> str | None:
+        """Return the limit that another request might pass, in words, or None."""
+        limits = self.settings
+        checks = (
+            ("max_requests", limits.max_requests, "requests", f"{self.spent.requests:,}"),
+            ("max_tokens", limits.max_tokens, "tokens", f"{self.spent.tokens:,}"),
+            ("budget_usd", limits.budget_usd, "usd", f"${self.spent.usd:.4f}"),
+        )
+        for name, limit, unit, told in checks:
+            if limit is None:
+                continue
+            total = sum(getattr(each, unit) for each in (self.spent, self.reserved, more))
+            if total > limit:
+                return f"interview.{name} = {limit:g} is reached: {told} spent in this run"
+        return None
