@@ -172,6 +172,11 @@ def compose_dataset(context: Context) -> Dataset:
         return latest
     limits = Limits(pairs=settings.max_pairs, of_group=settings.max_group_pairs, seed=settings.seed)
     pairs = select.best(store, limits)
+    if waiting := int(store.value(_UNJUDGED)):
+        context.report.warn(
+            f"sources whose exchanges are not judged yet, and in nothing composed now: {waiting};"
+            " run `memoirist curate` and compose again"
+        )
     if not pairs:
         raise NothingToDo(
             "no pair is kept, so there is nothing to compose",

@@ -208,6 +208,7 @@ def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str, lab
     with context.timed() as seconds:
         with store.writing() as tx:
             _forget_extracted(tx, source.id)
+            replace_verdicts(tx, rows.verdicts, "extract", [source.id], lambda _: source.id)
             exchanges.take(tx, source, rows, masking, context.now)
             tx.upsert([source])
             tx.upsert([document])

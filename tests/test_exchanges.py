@@ -229,16 +229,26 @@ def test_what_is_read_again_to_the_same_pairs_stays_in_the_next_dataset(
     assert before > set(composed(context))
 
 
-def test_unjudged_exchanges_wait_for_curate_and_come_then(context: Context, tmp_path: Path) -> None:
+def test_unjudged_exchanges_wait_for_curate_and_come_then(
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps(context, tmp_path / "a.jsonl", *map(row, range(20)))
     other = tmp_path / "b.jsonl"
     other.write_text("\n".join(json.dumps(row(n)) for n in range(100, 120)), "utf-8")
     extract_sources(context, [str(other)])
+    warned: list[str] = []
+    monkeypatch.setattr(context.report, "warn", warned.append)
     compose_dataset(context)
     assert len(composed(context)) == 20
     curate_pairs(context)
     compose_dataset(context)
     assert len(composed(context)) == 40
+    assert [("not judged yet" in told, ": 1;" in told) for told in warned] == [(True, True)]
+
+
+def test_what_is_read_against_its_ending_is_marked(context: Context, tmp_path: Path) -> None:
+    steps(context, tmp_path / "a.txt", *map(row, range(20)))
+    assert rules(context, "documents") == {"read_by_content": 1}
 
 
 def test_a_reading_killed_before_its_sweep_counts_for_nothing(
