@@ -6,7 +6,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from data import exchanges, personal
@@ -14,10 +13,11 @@ from data.errors import SourceError, SourceMissing
 from data.nouns import Block, Document, Done, Rows, Source
 from data.store import Transaction
 from data.text import detect_language
-from extractors import ExtractSettings, Found, discover, extract, left_out, read_source
+from extractors import Found, discover, extract, left_out, read_source
 from extractors.discover import is_url, missing, printable
 from extractors.extract import BY_CONTENT
 from flows.context import Context, fingerprint, replace_verdicts
+from flows.extract_settings import dataset_mark, settings_of
 from flows.feeds import take_feed
 from flows.known_sources import clear_refusal, identified, known_at, refuse
 from flows.ledger import warn_of_obstacles, with_rights
@@ -121,12 +121,12 @@ def _extract_one(context: Context, found: Found, share: float | None, label: str
         )
         return
     known = replace(known, mix_share=share)
-    settings = _settings(context, mixed=share is not None)
+    settings = settings_of(context, mixed=share is not None)
     mark = fingerprint(
         known.sha256,
         settings.model_dump_json(exclude={"workers"}),
         found.format,
-        *([_dataset_mark(context, settings)] if known.kind == "dataset" else []),
+        *([dataset_mark(context, settings)] if known.kind == "dataset" else []),
     )
     if context.is_done(known.id, "extract", mark):
         known = with_rights(known, (), context.recipe.sources.ledger)
@@ -163,35 +163,6 @@ def _extract_one(context: Context, found: Found, share: float | None, label: str
         tx.upsert([Done(subject_id=known.id, step="extract", fingerprint=mark)])
     context.count("extract", len(rows.blocks))
     context.report.step("extract", f"{label}: {_describe(rows)}", seconds())
-
-
-def _settings(context: Context, *, mixed: bool) -> ExtractSettings:
-    """Return the recipe's settings of the step, with what datasets hang on filled in.
-
-    Raw texts that are mixed in are nobody's to be asked about.
-    """
-    sources = context.recipe.sources
-    told: dict[str, object] = {
-        "columns": sources.map,
-        "text_as": "completion" if mixed else sources.text_as,
-        "fill": sources.fill,
-        "persona": context.recipe.persona.name,
-        "ocr_folder": str(context.workspace.root / "ocr"),
-    }
-    if sources.extract.ocr and not sources.extract.ocr_languages:
-        told["ocr_languages"] = [context.recipe.persona.lang or "en"]
-    return sources.extract.model_copy(update=told)
-
-
-def _dataset_mark(context: Context, settings: ExtractSettings) -> str:
-    return fingerprint(
-        sorted(settings.columns.items()),
-        settings.text_as,
-        sorted(settings.fill.items()),
-        settings.persona,
-        context.recipe.passages.mask_personal,
-        version("duckdb"),  # by whose hashes duplicates are found
-    )
 
 
 def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str, label: str) -> None:

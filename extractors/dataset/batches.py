@@ -11,8 +11,8 @@ import pyarrow as pa
 from data.errors import SourceUnreadable
 from data.exchanges import arrow_schema
 from data.nouns import Source, content_id
+from extractors.dataset.chunk import BLANK, BadRow, Chunk, Listed, parsed
 from extractors.dataset.conversation import Reading
-from extractors.dataset.reading import BLANK, BadRow, Chunk, Listed, parsed
 from extractors.dataset.rows import canonical, filled, read_row
 from extractors.dataset.schemas import Schema
 from extractors.dataset.trees import planted

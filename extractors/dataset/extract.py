@@ -12,7 +12,8 @@ from data.nouns import Document, Rows, Source, content_id
 from data.text import detect_language
 from extractors.blocks import Draft, blocks_of
 from extractors.dataset.batches import Batches, read_one
-from extractors.dataset.reading import BadRow, Chunk, Columnar, chunks
+from extractors.dataset.chunk import BadRow, Chunk, Columnar
+from extractors.dataset.reading import chunks
 from extractors.dataset.rows import read_row
 from extractors.dataset.schemas import Schema, detect
 from extractors.formats import Progress

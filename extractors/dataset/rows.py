@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from extractors.dataset.chunk import BadRow
 from extractors.dataset.conversation import (
     Reading,
     Turn,
@@ -18,7 +19,6 @@ from extractors.dataset.conversation import (
     text_of,
     turn_of,
 )
-from extractors.dataset.reading import BadRow
 from extractors.dataset.schemas import CHATML, MARKS, Kind, Schema
 from extractors.dataset.trees import best_path
 

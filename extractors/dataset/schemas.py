@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from data.errors import SourceUnreadable
-from extractors.dataset.reading import BadRow
+from extractors.dataset.chunk import BadRow
 
 Kind = Literal["flat", "messages", "preference", "tree", "branches", "tasks", "marked", "text"]
 # The parts that `--map PART=COLUMN` can name.
