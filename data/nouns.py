@@ -274,6 +274,22 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A file of requests that a provider answers within a day.
+
+    `key` is the hash of `custom_ids`, which are the hashes of the requests; `id` is the provider's,
+    None as long as nobody knows whether the file has arrived.
+    """
+
+    key: str
+    base_url: str
+    status: str
+    custom_ids: Sequence[str]
+    created_at: datetime
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One training; `recipe` holds the resolved settings as JSON."""
 

@@ -40,6 +40,7 @@ KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
     nouns.Conversation: ("conversations", ("id", "dataset_id")),
     nouns.Dataset: ("datasets", ("id",)),
     nouns.Request: ("requests", ("id",)),
+    nouns.Batch: ("batches", ("key",)),
     nouns.Run: ("runs", ("id",)),
     nouns.Metric: ("metrics", ("run_id", "step", "name")),
     nouns.Model: ("models", ("run_id",)),

@@ -43,6 +43,20 @@ class InterviewSettings(BaseModel):
         description="Deadline of one request, from sending to the last byte; unset: 120 at first,"
         " then learnt from the replies, four times the slow ones and at least 5.",
     )
+    mode: Literal["live", "batch"] = Field(
+        default="live",
+        description="batch: requests go as files to the provider's Batch API, at half the price"
+        " with most, and come back within a day; a stopped run fetches them later.",
+    )
+    batch_requests: int = Field(
+        default=20_000,
+        ge=1,
+        le=50_000,
+        description="Requests in one file of the Batch API, at most.",
+    )
+    batch_poll_seconds: float = Field(
+        default=60.0, gt=0, description="Pause before the state of a batch is asked for again."
+    )
     max_attempts: int = Field(
         default=8,
         ge=1,

@@ -37,7 +37,7 @@ class Transport:
         """Open the session: as many connections as requests, the proxy of the environment."""
         import aiohttp
 
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers = {"Accept": "application/json"}
         key = os.environ.get("OPENAI_API_KEY", "").strip()
         if key:
             if not (key.isascii() and key.isprintable()):
@@ -60,8 +60,13 @@ class Transport:
             await self._session.close()
             self._session = None
 
-    async def send(self, path: str, body: bytes | None, seconds: float) -> Answer | Fault:
-        """POST `body`, GET where it is None; return the answer or what came in its place."""
+    async def send(
+        self, path: str, body: bytes | None, seconds: float, *, kind: str = "application/json"
+    ) -> Answer | Fault:
+        """POST `body`, GET where it is None; return the answer or what came in its place.
+
+        `kind` is the media type of the body.
+        """
         import aiohttp
 
         if self._session is None:
@@ -70,7 +75,11 @@ class Transport:
         try:
             async with asyncio.timeout(seconds):
                 async with self._session.request(
-                    method, self._base_url + path, data=body, allow_redirects=False
+                    method,
+                    self._base_url + path,
+                    data=body,
+                    headers={"Content-Type": kind},
+                    allow_redirects=False,
                 ) as response:
                     received = await response.read()
                     headers = {name.lower(): value for name, value in response.headers.items()}

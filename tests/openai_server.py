@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.http_server import Line, Request, Response
+from tests.openai_batches import Batches
 
 _MATERIAL = re.compile(r"(<material-[0-9a-f]+>)\n(.*?)\n</material-", re.DOTALL)
 _MARK = re.compile(r"\bmark-[a-z0-9]+\b")
@@ -99,6 +100,7 @@ class OpenAIServer:
     def __init__(self, script: Script | None = None, port: int = 0) -> None:
         self.script = script or Script()
         self.seen = Seen()
+        self.batches = Batches(_batched)
         self.port = port
         self._faults = deque(self.script.faults)
         self._loop = asyncio.new_event_loop()
@@ -151,7 +153,9 @@ class OpenAIServer:
         await asyncio.sleep(0)
 
     async def _handle(self, request: Request, line: Line) -> Response | None:
-        """Answer one path of the protocol; files and batches have their place here too."""
+        """Answer one path of the protocol."""
+        if request.path.startswith(("/v1/files", "/v1/batches")):
+            return await self.batches.handle(request, line)
         route = _ROUTES.get((request.method, request.path.partition("?")[0]))
         if route is None:
             return self._error(404, f"no {request.method} {request.path} here")
@@ -398,6 +402,10 @@ def _questions(material: str) -> list[dict[str, str]]:
 def _good(material: str, _body: Mapping[str, Any]) -> str:
     reply = {"is_answer": True, "confidence": 0.9, "questions": _questions(material)}
     return json.dumps(reply, ensure_ascii=False)
+
+
+def _batched(body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    return 200, _completion(_good(_material(body), body), None, body)
 
 
 def _leak(material: str, _body: Mapping[str, Any]) -> str:
