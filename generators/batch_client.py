@@ -56,7 +56,12 @@ class BatchClient(Client):
         self._api = BatchApi(self._transport, base_url)
         self._waiting: dict[str, _Waiting] = {}
         self._unsent: list[str] = []
-        self._homes = {name: batch for batch in book.batches(base_url) for name in batch.custom_ids}
+        self._homes = {
+            name: batch
+            for batch in book.batches(base_url)
+            if batch.status != "failed"
+            for name in batch.custom_ids
+        }
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._flush: asyncio.TimerHandle | None = None
         self._told: dict[str, int] = {}
