@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from data.choose import Chosen
 from data.errors import RecipeError
 from data.nouns import Done, Passage, Rows
+from flows.batching import Book
 from flows.choosing import choose_questions
 from flows.context import Context, fingerprint
 from flows.desk import Desk, Pace
@@ -192,6 +193,7 @@ async def _open_sitting(context: Context, settings: InterviewSettings) -> Sittin
     sitting = Sitting(
         context.recipe.persona.name, settings, context.now, endpoint, context.recipe.curate
     )
+    sitting.book = Book(context.workspace.store)
     priced = sitting.budget.priced
     if priced is None and settings.budget_usd is not None:
         raise RecipeError(

@@ -93,11 +93,16 @@ class Desk:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def heed() -> None:
+            n = self.sitting.budget.reserved.requests
+            if self.sitting.settings.mode == "batch" and not self.interrupted:
+                self.context.report.note(
+                    f"Ctrl-C: {n:,} requests stay with the provider; `memoirist ask` fetches them"
+                )
+                self.interrupted = True
             if self.interrupted and task is not None:
                 task.cancel()
                 return
             self.interrupted = True
-            n = self.sitting.budget.reserved.requests
             self.sitting.budget.stop("Ctrl-C")
             self.context.report.note(
                 f"Ctrl-C: {n:,} requests in flight are finished; once more stops at once"
@@ -120,11 +125,12 @@ class Desk:
 
     def told_now(self) -> str:
         """Describe how it goes, the requests in flight among it."""
-        client = self.sitting.client
-        level = getattr(client, "level", None)
-        n = self.sitting.budget.reserved.requests
-        flying = f"{n}" if level is None else f"{n} of {level:g}"
-        return f"{self.told()}, {flying} in flight"
+        if self.sitting.client is None:
+            return self.told()
+        now = self.sitting.client.traffic()
+        faults = "".join(f", {n:,} {cause}" for cause, n in sorted(now.faults.items()))
+        paused = ", paused: nothing succeeds" if now.paused else ""
+        return f"{self.told()}, {now.in_flight:,} of {now.limit:,} in flight{faults}{paused}"
 
 
 class Pace:

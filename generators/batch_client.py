@@ -11,11 +11,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from data.errors import EndpointError
 from data.nouns import Batch
 from generators.batch_api import BatchApi
+from generators.batch_book import BatchBook
 from generators.client import Client, Completion, Endpoint, Message, RequestFailed
 from generators.completion import read_completion
 from generators.faults import Fault
@@ -25,16 +26,6 @@ from generators.traffic import TrafficNow
 # All who want to ask have asked when nobody has for so long.
 _QUIET_SECONDS = 0.3
 _MOST_BYTES = 150_000_000  # providers take files of 200 MB
-
-
-class BatchBook(Protocol):
-    """Where the batches of a workspace are written down."""
-
-    def batches(self, base_url: str) -> Sequence[Batch]:
-        """Return the ones at one address, the oldest first."""
-
-    def note(self, batch: Batch) -> None:
-        """Write one down, before anything else happens."""
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from data.curate import CurateSettings
 from data.nouns import Candidate, Passage, Question, Request, Verdict, content_id
+from generators.batch_book import BatchBook
 from generators.brief import Brief, load_prompt, write_brief
 from generators.budget import Budget, Spend
 from generators.client import Client, Completion, Endpoint, RequestFailed
@@ -41,7 +42,8 @@ class Asked:
 class Sitting:
     """One run of the interviewer: who is asked about, by which endpoint, and what it may spend.
 
-    `client` is there while the run goes on, for whoever watches it.
+    `client` is there while the run goes on, for whoever watches it. `book` is where the batches of
+    the workspace are written down; without one every request goes by itself.
     """
 
     persona: str
@@ -54,13 +56,25 @@ class Sitting:
     queries: Queries = field(init=False)
     reader: Reader = field(init=False)
     client: Client | None = None
+    book: BatchBook | None = None
 
     def __post_init__(self) -> None:
         """Make what the run's settings decide."""
         self.run_id = self.run_id or content_id("run", self.now.isoformat())
-        self.budget = Budget(self.settings, price_of(self.endpoint.model, self.settings.prices))
+        priced = price_of(self.endpoint.model, self.settings.prices)
+        if priced is not None and self.settings.mode == "batch":
+            priced = priced.times(self.settings.batch_price)
+        self.budget = Budget(self.settings, priced)
         self.queries = Queries(self.settings, self.persona, self.endpoint.model)
         self.reader = Reader(self.persona, self.judging)
+
+    def opened(self) -> Client:
+        """Return a client that is to be entered: for single requests, or for files of them."""
+        if self.settings.mode == "batch" and self.book is not None:
+            from generators.batch_client import BatchClient
+
+            return BatchClient(self.settings, self.endpoint.base_url, self.book)
+        return Client(self.settings, self.endpoint.base_url)
 
 
 @dataclass(slots=True)
@@ -122,7 +136,7 @@ async def sit(passages: Sequence[Passage], sitting: Sitting) -> AsyncGenerator[A
     flight.
     """
     settings = sitting.settings
-    async with Client(settings, sitting.endpoint.base_url) as client:
+    async with sitting.opened() as client:
         sitting.client = client
         arrived: asyncio.Queue[Asked | Exception | None] = asyncio.Queue(settings.max_concurrency)
         waiting = iter(passages)

@@ -38,6 +38,11 @@ class Priced:
     price: Price
     basis: str
 
+    def times(self, share: float) -> Priced:
+        """Return the price at a share of it, such as a batch's half."""
+        price = Price(input=self.price.input * share, output=self.price.output * share)
+        return Priced(price=price, basis=f"{share:.0%} of {self.basis}")
+
 
 def price_of(model: str, own: Mapping[str, Price]) -> Priced | None:
     """Return a model's price: the recipe's, else the bundled one; None for an unknown model.

@@ -54,6 +54,9 @@ class InterviewSettings(BaseModel):
         le=50_000,
         description="Requests in one file of the Batch API, at most.",
     )
+    batch_price: float = Field(
+        default=0.5, ge=0, le=1, description="What the Batch API costs, as a share of the price."
+    )
     batch_poll_seconds: float = Field(
         default=60.0, gt=0, description="Pause before the state of a batch is asked for again."
     )

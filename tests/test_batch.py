@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data.errors import EndpointError
 from data.nouns import Batch
+from data.store import Store
 from generators.batch_client import BatchClient
 from generators.client import Completion, Endpoint, RequestFailed
 from generators.replies import SCHEMA
 from generators.settings import InterviewSettings
+from tests.conftest import ROOT, environment
 from tests.openai_batches import BatchScript
 from tests.openai_server import OpenAIServer
+from tests.test_ask_ledger import ask as ask_workspace
+from tests.test_ask_ledger import passage, put, rows_are_right
 
 ASKED = [f"<material-0>\nThis is mark-{n}.\n</material-0>" for n in range(10)]
 
@@ -152,3 +161,55 @@ def test_a_broken_connection_makes_no_second_batch() -> None:
         server.batches.script = BatchScript(deaf=1, seconds=0.8)
         assert right(asyncio.run(ask(server, Book(), ASKED[:2])))
         assert len(server.batches.asked) == 2
+
+
+def test_ask_by_batch_fills_the_workspace_at_the_batch_price(tmp_path: Path) -> None:
+    store = Store(tmp_path / "ws" / "memoirist.duckdb")
+    put(store, [passage(n) for n in range(12)])
+    mode = {
+        "interview__mode": "batch",
+        "interview__batch_poll_seconds": 0.02,
+        "interview__prices": {"interviewer": {"input": 1.0, "output": 2.0}},
+    }
+    with OpenAIServer() as server:
+        server.batches.script = BatchScript(ends=["expired"], rejects=["mark-2 "])
+        ask_workspace(tmp_path, server, **mode)
+        assert rows_are_right(store) == 12
+        assert server.seen.requests == 0
+        assert len(set(server.batches.asked)) == 12
+        before = len(server.batches.asked)
+        ask_workspace(tmp_path, server, **mode)
+        assert len(server.batches.asked) == before
+    (row,) = store.rows(
+        "SELECT sum(tokens_in)::DOUBLE AS i, sum(tokens_out)::DOUBLE AS o, sum(cost_usd) AS usd"
+        " FROM requests"
+    )
+    assert row["usd"] == pytest.approx((row["i"] * 1.0 + row["o"] * 2.0) * 0.5 / 1e6)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_batch_run_is_fetched_by_the_next(tmp_path: Path, sent: signal.Signals) -> None:
+    store = Store(tmp_path / "ws" / "memoirist.duckdb")
+    put(store, [passage(n) for n in range(12)])
+    with OpenAIServer() as server:
+        server.batches.script = BatchScript(seconds=60)
+        command = [
+            sys.executable, "-m", "flows.cli", "ask", "-w", str(tmp_path / "ws"), "--base-url",
+            server.base_url, "--model", "interviewer", "--set", "persona.lang=en",
+            "--set", "interview.mode=batch", "--set", "interview.batch_poll_seconds=0.1",
+        ]  # fmt: skip
+        out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        child = subprocess.Popen(command, cwd=ROOT, env=environment(), text=True, **out)
+        while server.batches.polls < 2 and child.poll() is None:
+            time.sleep(0.02)
+        child.send_signal(sent)
+        told, _ = child.communicate(timeout=20)
+        if sent is signal.SIGINT:
+            assert "12 requests stay with the provider" in told
+            assert "Traceback" not in told
+        assert child.returncode != 0
+        for batch in server.batches.batches.values():
+            batch["ready"] = 0.0
+        subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
+        assert len(server.batches.asked) == 12
+    assert rows_are_right(store) == 12
