@@ -96,6 +96,8 @@ def _pieces(offsets: Any, letters: Any, starts: Any, ends: Any) -> pa.StringArra
     places = np.concatenate([[0], np.cumsum(ends - starts + 1)])
     wanted = np.arange(places[-1]) + np.repeat(starts - places[:-1], ends - starts + 1)
     found = letters.take(wanted, mode="clip")
+    # What stood behind a piece must not count as a mark before the next one.
+    found[places[1:] - 1] = ord("\n")
     marks = np.flatnonzero(found == ord("\\"))
     found[marks] = found[np.minimum(marks + 1, len(found) - 1)] = ord(" ")
     found[places[1:] - 1] = ord("\n")

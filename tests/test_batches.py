@@ -64,6 +64,13 @@ def test_what_stands_around_signs_close_together_is_taken_once(text: str) -> Non
     assert 0 < max(sizes) <= len(text) + 100
 
 
+def test_a_backslash_behind_one_piece_leaves_the_next_one_whole() -> None:
+    texts = ["212 555 0187xy\\ and so on", "account 12 34 56 78", "a@b.\\", "4111 1111 1111 1111"]
+    (found,) = marked([pa.RecordBatch.from_pydict({"line": texts})], looking=True)
+    pieces = [each.split("\n")[0] for each in found.column("near").to_pylist()]
+    assert [pieces[1], pieces[3]] == [texts[1], texts[3]]
+
+
 def test_too_many_signs_have_their_texts_looked_at_wholly() -> None:
     texts = ["7" * 5_000_000, "So."]
     (found,) = marked([pa.RecordBatch.from_pydict({"line": texts})], looking=True)
