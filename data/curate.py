@@ -31,6 +31,16 @@ class CurateSettings(BaseModel):
     min_score: float = Field(
         0.55, ge=0, le=1, description="A pair with a lower soft score is dropped."
     )
+    judge: bool = Field(
+        default=False, description="Have an LLM grade every pair with a written question."
+    )
+    judge_model: str | None = Field(
+        None, description="The judge's model at the interview's endpoint; unset: the interviewer."
+    )
+    judge_min_grade: int = Field(
+        3, ge=1, le=5, description="The least of the judge's four grades from 1 to 5."
+    )
+    judge_min_mean: float = Field(4.0, ge=1, le=5, description="The least mean of the four grades.")
 
 
 def pair(passages: Sequence[Passage], questions: Sequence[Question]) -> list[Pair]:

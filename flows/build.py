@@ -20,6 +20,7 @@ from flows.asking import ask_questions  # noqa: E402
 from flows.context import Context  # noqa: E402
 from flows.curating import compose_dataset, curate_pairs  # noqa: E402
 from flows.ingest import extract_sources  # noqa: E402
+from flows.judging import judge_pairs  # noqa: E402
 from flows.openings import as_saved, merged_sources, save_recipe  # noqa: E402
 from flows.report import Report  # noqa: E402
 from flows.splitting import split_documents  # noqa: E402
@@ -30,6 +31,7 @@ STEPS: Sequence[Callable[[Context], object]] = (
     split_documents,
     ask_questions,
     curate_pairs,
+    judge_pairs,
     compose_dataset,
     train_model,
     merge_model,

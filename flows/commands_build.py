@@ -264,14 +264,26 @@ def ask(
 
 
 def curate(
+    judge: Annotated[
+        bool | None,
+        typer.Option("--judge/--no-judge", help="Have an LLM grade the pairs: curate.judge."),
+    ] = None,
     assigned: o.SetOption = None,
     recipe: o.RecipeOption = None,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Pair questions with passages and judge the pairs."""
+    """Pair questions with passages and judge the pairs by rules, and by an LLM if you wish."""
     from flows.curating import curate_pairs
+    from flows.judging import judge_pairs
+    from flows.openings import save_recipe
 
-    _run(o.open_workspace(workspace, recipe, o.overrides(assigned)), curate_pairs)
+    def step(context: Context) -> None:
+        curate_pairs(context)
+        judge_pairs(context)
+        if judge is not None:
+            save_recipe(context)
+
+    _run(o.open_workspace(workspace, recipe, o.overrides(assigned, curate__judge=judge)), step)
 
 
 def compose(

@@ -45,7 +45,7 @@ _UNJUDGED = (
 )
 _KEPT = (
     "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep"
-    " AND step IN ('curate', 'judge'))"
+    " AND step IN ('curate', 'judge', 'grade'))"
     " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
 )
 _ORDER = "(SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"

@@ -13,6 +13,7 @@ from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs
 from flows.ingest import extract_sources
+from flows.judging import judge_pairs
 from flows.openings import save_recipe
 from flows.splitting import split_documents
 from flows.training import evaluate_model, merge_model, train_model
@@ -39,6 +40,7 @@ def refresh(
         split_documents(context)
         ask_questions(context)
         curate_pairs(context)
+        judge_pairs(context)
         if worth_training(context):
             compose_dataset(context)
             train_model(context)

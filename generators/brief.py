@@ -107,7 +107,7 @@ def load_prompt(
     path = own or PROMPTS / f"interview.{tongue}.txt"
     text = _text_of(path)
     shipped = text if own is None else _text_of(PROMPTS / f"interview.{tongue}.txt")
-    sections = _sections(text)
+    sections = sections_of(text)
     missing = [name for name in _SECTIONS if name not in sections]
     if missing or "$passage" not in sections.get("user", ""):
         what = f"section {missing[0]!r}" if missing else "$passage in its section 'user'"
@@ -116,7 +116,7 @@ def load_prompt(
             f"copy {str(PROMPTS / 'interview.en.txt')!r} and change that",
         )
     kind_text = _text_of(PROMPTS / f"kind.{kind}.{tongue}.txt")
-    of_kind = _sections(kind_text)
+    of_kind = sections_of(kind_text)
     sections["system"] = _spoken_to(sections["system"], of_kind)
     told = [example.model_dump() for example in examples]
     made_of = (text, kind_text, language_name(lang), told, SCHEMA)
@@ -127,7 +127,7 @@ def load_prompt(
         tongue=tongue,
         kind=kind,
         types=tuple(of_kind["types"].split(", ")),
-        examples=_written_out(examples, _sections(shipped) | sections),
+        examples=_written_out(examples, sections_of(shipped) | sections),
     )
 
 
@@ -152,7 +152,8 @@ def _text_of(path: Path) -> str:
                           "give a UTF-8 text file in interview.prompt") from None  # fmt: skip
 
 
-def _sections(text: str) -> dict[str, str]:
+def sections_of(text: str) -> dict[str, str]:
+    """Return the sections of a prompt file by name, as `=== name ===` lines part them."""
     parts = _SECTION.split(text)
     return {name: body.strip("\n") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
