@@ -39,6 +39,7 @@ for _command in (
     commands_look.look,
     commands_look.sql,
     commands_look.export,
+    commands_look.calibrate,
     commands_talk.doctor,
 ):
     app.command()(_command)

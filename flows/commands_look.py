@@ -104,3 +104,17 @@ def export(
 
     told = export_dataset(o.open_workspace(workspace), output, form.value, split)
     typer.echo(told, err=True)
+
+
+def calibrate(
+    n_pairs: Annotated[
+        int, typer.Option("-n", "--pairs", min=1, help="Pairs that are labelled in all.")
+    ] = 100,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Label pairs by hand, and see how well the score and the judge agree with you."""
+    from flows.calibrating import calibrate_pairs
+
+    for line in calibrate_pairs(o.open_workspace(workspace, recipe), n_pairs):
+        typer.echo(line)

@@ -1,0 +1,86 @@
+"""How well the score and the judge agree with a person's labels, and where to set the threshold."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Below this share of right ones among those that it keeps, the judge is not trusted (QUALITY.md).
+TRUSTED_PRECISION = 0.7
+# Fewer labels of either kind say nothing: the interval of a share of ten is half a unit wide.
+MIN_LABELS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement:
+    """Counts of labelled pairs by what the person and the rule said of them."""
+
+    both_good: int
+    only_rule: int
+    only_person: int
+    both_bad: int
+
+    @property
+    def n(self) -> int:
+        """Return the number of labelled pairs."""
+        return self.both_good + self.only_rule + self.only_person + self.both_bad
+
+    @property
+    def precision(self) -> float | None:
+        """Return the share of good ones among those the rule keeps, None where it keeps none."""
+        return _share(self.both_good, self.both_good + self.only_rule)
+
+    @property
+    def recall(self) -> float | None:
+        """Return the share of the good ones that the rule keeps, None where none is good."""
+        return _share(self.both_good, self.both_good + self.only_person)
+
+    @property
+    def kappa(self) -> float | None:
+        """Return Cohen's kappa: 1 agrees, 0 is chance; None where chance alone agrees fully."""
+        if not self.n:
+            return None
+        kept, good = self.both_good + self.only_rule, self.both_good + self.only_person
+        chance = (kept * good + (self.n - kept) * (self.n - good)) / self.n**2
+        seen = (self.both_good + self.both_bad) / self.n
+        return None if chance == 1 else (seen - chance) / (1 - chance)
+
+
+def agreement(labels: Sequence[bool], kept: Sequence[bool]) -> Agreement:
+    """Count how the labels and the rule's decisions on the same pairs agree."""
+    told = list(zip(labels, kept, strict=True))
+    return Agreement(
+        both_good=told.count((True, True)),
+        only_rule=told.count((False, True)),
+        only_person=told.count((True, False)),
+        both_bad=told.count((False, False)),
+    )
+
+
+def best_threshold(labels: Sequence[bool], scores: Sequence[float]) -> float | None:
+    """Return the threshold with the greatest kappa, the lower one of equals.
+
+    It lies between two scores that were seen, rounded to two places. None with fewer than
+    MIN_LABELS pairs, or where all are labelled alike: nothing can be learnt from them.
+    """
+    if len(labels) < MIN_LABELS or len(set(labels)) < 2:
+        return None
+    seen = sorted(set(scores))
+    cuts = [round((low + high) / 2, 2) for low, high in itertools.pairwise(seen)]
+    best: tuple[float, float] | None = None
+    for cut in [round(max(0.0, seen[0] - 0.01), 2), *dict.fromkeys(cuts)]:
+        kappa = agreement(labels, [score >= cut for score in scores]).kappa or 0.0
+        if best is None or kappa > best[0] + 1e-9:
+            best = kappa, cut
+    return best[1] if best else None
+
+
+def is_trusted(found: Agreement) -> bool:
+    """Tell whether enough labels say that the judge keeps good pairs."""
+    precision = found.precision
+    return found.n >= MIN_LABELS and precision is not None and precision >= TRUSTED_PRECISION
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
