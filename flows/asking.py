@@ -69,19 +69,25 @@ def _tell_spoken(context: Context) -> None:
         context.report.note(f"questions that the sources themselves hold: {told}")
 
 
-def _ask_offline(context: Context) -> str:
-    from generators.offline import ask_offline
+def due_offline(context: Context) -> list[Passage]:
+    """Return the passages that the offline interviewer has still to ask about."""
+    where = f"{_ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}"
+    mark = _offline_mark(persona_language(context))
+    return context.workspace.store.nouns(Passage, where, mark, own=True)
+
+
+def _offline_mark(lang: str) -> str:
     from generators.templates import load_templates, offline_languages
 
-    lang = persona_language(context)
     version = load_templates(lang).version if lang in offline_languages() else "none"
-    mark = fingerprint("template", version)
-    due = context.workspace.store.nouns(
-        Passage,
-        f"{_ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}",
-        mark,
-        own=True,
-    )
+    return fingerprint("template", version)
+
+
+def _ask_offline(context: Context) -> str:
+    from generators.offline import ask_offline
+
+    lang = persona_language(context)
+    mark, due = _offline_mark(lang), due_offline(context)
     if not due:
         return ""
     rows = context.call(
@@ -183,6 +189,13 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
         return ""
     context.count("ask", chosen.questions if chosen else 0)
     return _conclude(context, desk, chosen)
+
+
+def ask_pilot(context: Context, most: int) -> None:
+    """Ask about at most `most` passages, drawn by lot; the replies are kept like any other."""
+    with context.timed() as seconds:
+        told = _ask_llm(context, most)
+    context.report.step("pilot", told or "everything is asked already; nothing was sent", seconds())
 
 
 async def _open_sitting(context: Context, settings: InterviewSettings) -> Sitting:

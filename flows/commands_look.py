@@ -41,18 +41,32 @@ def plan(
     keys: Annotated[
         bool, typer.Option("--recipe-keys", help="Print every recipe key and its effect.")
     ] = False,
+    pilot: Annotated[
+        bool, typer.Option("--pilot", help="Send 20 real calls first; their replies are kept.")
+    ] = False,
+    base_url: o.BaseUrlOption = None,
+    model: o.ModelOption = None,
+    max_concurrency: o.ConcurrencyOption = None,
     assigned: o.SetOption = None,
     recipe: o.RecipeOption = None,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Say what a build would do, before it does anything."""
-    from flows.planning import tell_plan
+    """Say what a build would do and what it would cost, before it does anything."""
+    from flows.planning import send_pilot, tell_plan
     from flows.recipe import document_keys
 
     if keys:
         typer.echo(document_keys(), nl=False)
         return
-    context = o.open_workspace(workspace, recipe, o.overrides(assigned))
+    wanted = o.overrides(
+        assigned,
+        interview__base_url=base_url,
+        interview__model=model,
+        interview__max_concurrency=max_concurrency,
+    )
+    context = o.open_workspace(workspace, recipe, wanted)
+    if pilot:
+        send_pilot(context)
     for line in tell_plan(context, sources or context.recipe.sources.include):
         typer.echo(line)
 

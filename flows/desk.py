@@ -93,7 +93,8 @@ class Desk:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def heed() -> None:
-            n = self.sitting.budget.reserved.requests
+            client = self.sitting.client
+            n = client.traffic().in_flight if client else 0
             if self.sitting.settings.mode == "batch" and not self.interrupted:
                 self.context.report.note(
                     f"Ctrl-C: {n:,} requests stay with the provider; `memoirist ask` fetches them"
@@ -103,9 +104,9 @@ class Desk:
                 task.cancel()
                 return
             self.interrupted = True
-            self.sitting.budget.stop("Ctrl-C")
+            self.sitting.budget.interrupt()
             self.context.report.note(
-                f"Ctrl-C: {n:,} requests in flight are finished; once more stops at once"
+                f"Ctrl-C: waiting for {n:,} requests in flight; once more stops at once"
             )
 
         loop.add_signal_handler(signal.SIGINT, heed)
@@ -124,7 +125,7 @@ class Desk:
         )
 
     def told_now(self) -> str:
-        """Describe how it goes, the requests in flight among it."""
+        """Describe how it goes: what is in flight, and what the server refused, too."""
         if self.sitting.client is None:
             return self.told()
         now = self.sitting.client.traffic()

@@ -22,12 +22,13 @@ _TEXTS = (
 )
 
 
-def resolved_settings(context: Context) -> InterviewSettings:
+def resolved_settings(context: Context, *, keep: bool = True) -> InterviewSettings:
     """Return the interview's settings with its language and the kind of every source by its id.
 
     The recipe's word for one source comes first, then its word for all. What is found otherwise
     is kept as a verdict on the source, so that new chapters do not change how it is asked about.
-    Raise RecipeError for a name in `interview.kinds` that fits no source.
+    With `keep` False nothing is written. Raise RecipeError for a name in `interview.kinds` that
+    fits no source.
     """
     settings, store = context.recipe.interview, context.workspace.store
     sources = store.nouns(Source, "true ORDER BY added_at, id")
@@ -47,7 +48,7 @@ def resolved_settings(context: Context) -> InterviewSettings:
             elif texts := [str(row["text"]) for row in store.rows(_TEXTS, [source.id])]:
                 verdict, found[source.id] = _guess(context, source, texts)
                 fresh.append(verdict)
-        if fresh:
+        if fresh and keep:
             with store.writing() as tx:
                 tx.upsert(fresh)
     lang = settings.language or persona_language(context)

@@ -89,6 +89,17 @@ ConcurrencyOption = Annotated[
 TimeoutOption = Annotated[
     float | None, typer.Option("--request-timeout", help="Seconds until a request is given up.")
 ]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option("--budget-usd", min=0, help="Most that this run may cost, in US dollars."),
+]
+MaxRequestsOption = Annotated[
+    int | None, typer.Option("--max-requests", min=0, help="Most requests that this run sends.")
+]
+MaxTokensOption = Annotated[
+    int | None,
+    typer.Option("--max-tokens", min=0, help="Most tokens of this run, sent and replied."),
+]
 BaseModelOption = Annotated[
     str | None,
     typer.Option("--base-model", help="The model to tune: tiny, a folder or a hub id."),

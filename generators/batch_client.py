@@ -17,7 +17,7 @@ from data.errors import EndpointError
 from data.nouns import Batch
 from generators.batch_api import BatchApi
 from generators.batch_book import BatchBook
-from generators.client import Client, Completion, Endpoint, Message, RequestFailed
+from generators.client import Client, Completion, Endpoint, Message, RequestFailed, Withheld
 from generators.completion import read_completion
 from generators.faults import Fault
 from generators.settings import InterviewSettings
@@ -83,10 +83,14 @@ class BatchClient(Client):
     ) -> Completion:
         """Return the reply to `messages`, however long it takes.
 
-        Raise RequestFailed, or EndpointError to end the run.
+        Raise RequestFailed, Withheld where no more may be sent, or EndpointError to end the run.
         """
         body = self._request(messages, self._opening(endpoint, schema))
         name = hashlib.sha256(body).hexdigest()[:32]
+        may_send = self._traffic.may_send
+        known = name in self._homes or name in self._waiting
+        if not known and may_send is not None and not may_send():
+            raise Withheld
         waiting = self._waiting.setdefault(name, _Waiting(body))
         reply: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
         waiting.replies.append(reply)

@@ -48,6 +48,7 @@ class Budget:
     spent: Spend = field(default_factory=Spend)
     reserved: Spend = field(default_factory=Spend)
     stopped: str = ""
+    interrupted: bool = False
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -76,8 +77,24 @@ class Budget:
         usd = self.price.of(tokens_in, tokens_out) if self.price else 0.0
         return Spend(requests=requests, tokens_in=tokens_in, tokens_out=tokens_out, usd=usd)
 
+    def may_send(self) -> bool:
+        """Tell whether one more attempt may be sent, and count it."""
+        most = self.settings.max_requests
+        if most is not None and self.spent.requests >= most:
+            self.stop(self._told("max_requests", most, f"{self.spent.requests:,} requests"))
+            return False
+        if self.interrupted:
+            return False
+        self.spent.requests += 1
+        return True
+
+    def interrupt(self) -> None:
+        """Send nothing more, not even what waits for its turn or for another attempt."""
+        self.interrupted = True
+        self.stop("Ctrl-C")
+
     def settle(self, worst: Spend, actual: Spend) -> None:
-        """Replace what was reserved by what it came to."""
+        """Replace what was reserved by what it came to; requests were counted when sent."""
         self.reserved.add(worst, -1)
         self.spent.add(actual)
         self._settled.set()
@@ -91,8 +108,7 @@ class Budget:
         """Return the limit that another request might pass, in words, or None."""
         limits = self.settings
         checks = (
-            ("max_requests", limits.max_requests, "requests", f"{self.spent.requests:,}"),
-            ("max_tokens", limits.max_tokens, "tokens", f"{self.spent.tokens:,}"),
+            ("max_tokens", limits.max_tokens, "tokens", f"{self.spent.tokens:,} tokens"),
             ("budget_usd", limits.budget_usd, "usd", f"${self.spent.usd:.4f}"),
         )
         for name, limit, unit, told in checks:
@@ -100,5 +116,9 @@ class Budget:
                 continue
             total = sum(getattr(each, unit) for each in (self.spent, self.reserved, more))
             if total > limit:
-                return f"interview.{name} = {limit:g} is reached: {told} spent in this run"
+                return self._told(name, limit, told)
         return None
+
+    @staticmethod
+    def _told(name: str, limit: float, spent: str) -> str:
+        return f"interview.{name} = {limit:,g} is reached with {spent} in this run"

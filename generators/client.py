@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -13,10 +13,18 @@ from data.errors import EndpointError
 from generators.completion import Completion, read_completion
 from generators.faults import Fault, next_step
 from generators.settings import InterviewSettings
-from generators.traffic import Send, Traffic, TrafficNow
+from generators.traffic import Send, Traffic, TrafficNow, Withheld
 from generators.transport import Transport
 
-__all__ = ["Client", "Completion", "Endpoint", "RequestFailed", "Structured", "base_url_of"]
+__all__ = [
+    "Client",
+    "Completion",
+    "Endpoint",
+    "RequestFailed",
+    "Structured",
+    "Withheld",
+    "base_url_of",
+]
 
 Structured = Literal["json_schema", "json_object", "text"]
 Message = Mapping[str, str]
@@ -99,6 +107,10 @@ class Client:
         More than there are slots, because a refused request waits without one.
         """
         return 4 * self._settings.max_concurrency
+
+    def ask_before_sending(self, may_send: Callable[[], bool]) -> None:
+        """Ask `may_send` before every attempt; where it says no, `complete` raises Withheld."""
+        self._traffic.may_send = may_send
 
     def traffic(self) -> TrafficNow:
         """Return what the requests are doing now."""

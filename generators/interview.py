@@ -13,7 +13,7 @@ from data.nouns import Candidate, Passage, Question, Request, Verdict, content_i
 from generators.batch_book import BatchBook
 from generators.brief import Brief, load_prompt, write_brief
 from generators.budget import Budget, Spend
-from generators.client import Client, Completion, Endpoint, RequestFailed
+from generators.client import Client, Completion, Endpoint, RequestFailed, Withheld
 from generators.keys import Queries, Query, limits_of, question_id
 from generators.prices import estimate_tokens, price_of
 from generators.probe import probe
@@ -138,6 +138,7 @@ async def sit(passages: Sequence[Passage], sitting: Sitting) -> AsyncGenerator[A
     settings = sitting.settings
     async with sitting.opened() as client:
         sitting.client = client
+        client.ask_before_sending(sitting.budget.may_send)
         arrived: asyncio.Queue[Asked | Exception | None] = asyncio.Queue(settings.max_concurrency)
         waiting = iter(passages)
         n_workers = min(client.at_once, len(passages))
@@ -178,10 +179,6 @@ async def _work(
     await arrived.put(None)
 
 
-class _Stopped(Exception):
-    """The run is stopped: nothing more is sent."""
-
-
 class _Talk:
     """The requests about one passage: again where the reply is unusable."""
 
@@ -201,10 +198,10 @@ class _Talk:
             self.tally.attempts += failed.attempts
             self.tally.seconds += failed.seconds
             return self._failed(str(failed), lasting=failed.lasting)
-        except _Stopped:
+        except Withheld:
             if not self.tally.attempts:
                 return None
-            return self._failed(f"stopped: {sitting.budget.stopped}", lasting=False)
+            return self._failed(f"the run was stopped: {sitting.budget.stopped}", lasting=False)
         if isinstance(reply, str):
             step = "name another --model, or raise interview.max_reply_tokens"
             why = Why(rule="unusable_reply", reason=reply, next_step=step)
@@ -232,15 +229,12 @@ class _Talk:
         budget = self.sitting.budget
         worst = await budget.reserve(estimate_tokens(*(m["content"] for m in messages)))
         if worst is None:
-            raise _Stopped
+            raise Withheld
         actual = Spend()
         try:
             completion = await self.client.complete(messages, self.sitting.endpoint, SCHEMA)
             tokens_in, tokens_out = self.tally.add(completion, messages)
-            actual = budget.spend(completion.attempts, tokens_in, tokens_out)
-        except RequestFailed as failed:
-            actual = budget.spend(failed.attempts, 0, 0)
-            raise
+            actual = budget.spend(0, tokens_in, tokens_out)
         finally:
             budget.settle(worst, actual)
         return completion

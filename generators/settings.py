@@ -88,16 +88,16 @@ class InterviewSettings(BaseModel):
     )
     budget_usd: float | None = Field(
         default=None,
-        gt=0,
-        description="Most that one run may cost, in US dollars; unset: no limit.",
+        ge=0,
+        description="Most that one run may cost, in US dollars; unset or 0: no limit.",
     )
     max_requests: int | None = Field(
-        default=None, ge=1, description="Most requests that one run sends; unset: no limit."
+        default=None, ge=0, description="Most requests that one run sends; unset or 0: no limit."
     )
     max_tokens: int | None = Field(
         default=None,
-        ge=1,
-        description="Most tokens of one run, prompts and replies together; unset: no limit."
+        ge=0,
+        description="Most tokens of one run, prompts and replies together; unset or 0: no limit."
         " One reply's length is max_reply_tokens.",
     )
     prices: dict[str, Price] = Field(
@@ -152,6 +152,12 @@ class InterviewSettings(BaseModel):
         if "@" in value.split("//", 1)[1].split("/", 1)[0]:
             raise ValueError("no password in the address; put the key into OPENAI_API_KEY")
         return value.rstrip("/")
+
+    @field_validator("budget_usd", "max_requests", "max_tokens")
+    @classmethod
+    def _no_limit(cls, value: float | None) -> float | None:
+        """Take 0 for no limit: it takes one out of a recipe again."""
+        return value or None
 
     @model_validator(mode="after")
     def _check_prompt(self) -> Self:

@@ -35,12 +35,17 @@ class TrafficNow:
     paused: bool
 
 
+class Withheld(Exception):
+    """A request was not sent, as the run may send no more."""
+
+
 class Traffic:
     """The requests of one client to one server."""
 
     def __init__(self, settings: InterviewSettings) -> None:
         """Begin with nothing known of the server."""
         self._settings = settings
+        self.may_send: Callable[[], bool] | None = None
         self._pace = Pace(settings.max_concurrency)
         self.breaker = Breaker(settings.circuit_opens_seconds, settings.circuit_stops_seconds)
         self._gate = Gate(self._pace, self.breaker)
@@ -67,8 +72,15 @@ class Traffic:
         self._gate.close()
 
     async def attempt(self, send: Send, number: int) -> tuple[dict[str, Any] | Fault, float]:
-        """Send once, as soon as there is a slot; return the body or the fault, and its seconds."""
+        """Send once, as soon as there is a slot; return the body or the fault, and its seconds.
+
+        Raise Withheld where `may_send`, asked last of all, does not let it go.
+        """
         slot = await self._gate.enter(number)
+        if self.may_send is not None and not self.may_send():
+            self._pace.ended(slot)
+            self._gate.opened()
+            raise Withheld
         began = time.monotonic()
         self._sent += 1
         try:
