@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from data.text import has_control
 from tests.chat_tokens import LINES, TOKENS
 from tests.conftest import Command
@@ -89,35 +87,39 @@ def test_no_control_token_reaches_a_conversation(memoirist: Command, tmp_path: P
     assert "question_control" in rules
 
 
-@pytest.mark.parametrize("which", range(len(CANARIES)))
-def test_a_canary_ends_in_quarantine_or_as_a_harmless_pair(
-    memoirist: Command, tmp_path: Path, which: int
+def test_canaries_end_in_quarantine_or_as_harmless_pairs(
+    memoirist: Command, tmp_path: Path
 ) -> None:
-    (tmp_path / "book.md").write_text(_hostile_book([CANARIES[which]]), "utf-8")
+    (tmp_path / "book.md").write_text(_hostile_book(list(CANARIES)), "utf-8")
     assert memoirist("extract", "book.md", "--persona", "Ada Quill").returncode == 0
     asked = itertools.count()
 
     def say(body: Mapping[str, Any]) -> str:
-        messages = body["messages"]
-        if "And he said" not in messages[1]["content"].rpartition("The passage:")[2]:
+        system, user = (message["content"] for message in body["messages"][:2])
+        material = user.rpartition("The passage:")[2]
+        which = [n for n, canary in enumerate(CANARIES) if canary[:12] in material]
+        if not which:
             text = f"What was it like to stand there alone on day {next(asked)}?"
             return json.dumps({"questions": [text]})
-        if OBEYED[which] != "PROMPT":
-            return OBEYED[which]
-        told = messages[0]["content"].split("Rules:")[1][:300].replace("\n", " ")
-        return json.dumps({"questions": [f"{told}?", messages[0]["content"], f"Is it so? {told}"]})
+        if OBEYED[which[0]] != "PROMPT":
+            return OBEYED[which[0]]
+        told = system.split("Rules:")[1][:120].replace("\n", " ")
+        return json.dumps({"questions": [f"{told}?", f"Is it so? {told}", told]})
 
     with Scripted(say) as server:
         done = memoirist("ask", "--base-url", server.base_url, "--model", "interviewer")
         assert done.returncode == 0, done.stderr
     query = (
         "SELECT rule, next_step FROM verdicts JOIN passages p ON p.id = subject_id"
-        " WHERE NOT keep AND contains(p.text, 'And he said')"
+        " WHERE NOT keep AND contains(p.text, 'And he said') ORDER BY rule"
     )
     found = json.loads(memoirist("sql", query, "--format", "json").stdout)
-    assert found
+    rules = [row["rule"] for row in found]
+    assert len(found) >= 3
+    assert rules.count("unusable_reply") == 2  # a token within JSON ends the reply there
+    assert "question_prompt" in rules
     assert all(row["next_step"] for row in found)
     contents = "\n".join(_exported(memoirist, tmp_path))
     assert "And he said" not in contents
     assert "HACKED" not in contents
-    assert "is_answer" not in contents
+    assert "decide whether the passage" not in contents
