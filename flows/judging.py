@@ -109,9 +109,12 @@ async def _ask(
     line: tuple[InterviewSettings, Endpoint],
 ) -> None:
     """Send what is due; each reply is written within a batch, however the run ends."""
+    from generators.budget import Budget
+    from generators.prices import price_of
     from generators.rounds import ask_all
 
     settings, endpoint = line
+    budget = Budget(settings, price_of(endpoint.model, settings.prices))
     tasks = [bench.task(pair) for pair in due]
     waiting: list[Request] = []
     loop = asyncio.get_running_loop()
@@ -126,7 +129,7 @@ async def _ask(
         done = 0
         try:
             answered: Answered[Grades]
-            async for answered in ask_all(tasks, bench.round(), settings, endpoint):
+            async for answered in ask_all(tasks, bench.round(), settings, endpoint, budget):
                 waiting.append(answered.request)
                 done += 1
                 advance(done, len(tasks), "")
@@ -138,6 +141,8 @@ async def _ask(
         finally:
             if waiting:
                 write()
+    if budget.stopped:
+        context.report.note(f"judge: {budget.stopped}; run it again to go on")
 
 
 def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Verdict]:

@@ -121,6 +121,15 @@ def test_low_grades_drop_a_pair_and_nothing_is_asked_twice(
         for flags in ((), ("--set", "curate.judge_min_mean=4.9"), ("--no-judge",), ("--judge",)):
             assert memoirist("curate", *flags).returncode == 0
         assert len(server.bodies) == before
+        # A limit stops cleanly, and what it left is judged by the next run.
+        other = ("--set", "curate.judge_model='other'")
+        done = memoirist("curate", *other, "--set", "interview.max_requests=3")
+        assert done.returncode == 0, done.stderr
+        assert "interview.max_requests = 3 is reached" in done.stderr
+        assert len(server.bodies) == before + 3
+        assert memoirist("curate", *other).returncode == 0
+        assert len(server.bodies) == before + n_pairs + 3
+        assert memoirist("curate").returncode == 0
         assert memoirist("compose").returncode == 0
     assert memoirist("export", "-o", "out.jsonl").returncode == 0
     assert "harbour mean" not in (tmp_path / "out.jsonl").read_text("utf-8")
