@@ -183,7 +183,7 @@ class Client:
         self, send: Send, *, patient: bool = True
     ) -> tuple[dict[str, Any], int, float]:
         """Send until there is a reply; return its body, the attempts and the seconds they took."""
-        attempts, tries, total = 0, 0, 0.0
+        attempts, tries, failures, total = 0, 0, 0, 0.0
         while True:
             attempts += 1
             tries += 1
@@ -196,8 +196,8 @@ class Client:
                 tries -= 1  # nothing succeeds for anybody: it is not this request's own failure
             if got.kind == "this" or tries >= self._settings.max_attempts:
                 break
-            if got.cause != "gone" or patient:
-                await self._traffic.rest(max(1, tries), got)
+            failures += got.retry_after is None
+            await self._traffic.rest(got, max(1, failures))
         if got.cause == "gone":
             raise self._stop(got.message)
         raise RequestFailed(

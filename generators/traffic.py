@@ -98,6 +98,9 @@ class Traffic:
                 self._pace.hold(used_up)
         if not (isinstance(body, Fault) and body.kind in {"stop", "schema"}):
             self._gate.opened()
+        # Replies come in waves: the next requests go out before these replies are worked on.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         return body, seconds
 
     def _learn(self, slot: Slot, body: dict[str, Any] | Fault, seconds: float) -> None:
@@ -116,15 +119,17 @@ class Traffic:
         if body.kind == "again":
             self.breaker.failed(body.message, gone=body.cause == "gone")
 
-    async def rest(self, attempt: int, fault: Fault) -> None:
+    async def rest(self, fault: Fault, failures: int) -> None:
         """Wait before the next attempt, without a slot: as the server asks, else with jitter.
 
-        A refusal with Retry-After is taken at its word; every other pause doubles from 0.2 s.
+        A refusal with Retry-After is taken at its word. A deadline that passed was wait enough the
+        first time; every other pause doubles from 0.2 s with this request's own `failures`.
         """
         jitter = random.random()
         if fault.retry_after is not None:
             await asyncio.sleep(fault.retry_after + 0.03 * jitter)
             return
         longest = self._settings.max_backoff_seconds
-        pause = min(longest, _FIRST_BACKOFF_SECONDS * 2 ** (attempt - 1))
+        doublings = failures - 1 - (fault.cause == "timeout")
+        pause = min(longest, _FIRST_BACKOFF_SECONDS * 2**doublings)
         await asyncio.sleep(pause * (0.5 + jitter / 2))

@@ -1,0 +1,221 @@
+"""The interviewer against the stand-in server: what the whole command, the engine and others take.
+
+Each figure is a run of its own processes: the server's, and the client's. `python -m
+tests.benchmarks.interviewer` runs it alone; peers come from .venv-bench where it is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from data.nouns import Document, Passage, Source, content_id
+from data.store import FILE, Store
+from tests.benchmarks.measure import run
+
+ROOT = Path(__file__).parent.parent.parent
+LATENCY = 0.2
+_PROSE = (
+    "I had been working in the garden since early morning when my neighbour mark-{n} came by with "
+    "news that changed everything we had planned for that summer. We sat down on the wall, and he "
+    "told me slowly, choosing each word, that the mill would close before winter came. I remember "
+    "that I looked at the beans and thought about who would eat them, on day {n} of that year. "
+    "Nobody said a word about it until the harvest was in and the carts had gone to the river, "
+    "and by then my father had made up his mind to sell the two fields behind the church."
+)
+_FAULTS = ("--fault", "429=0.1", "--fault", "500=0.05", "--fault", "malformed=0.02",
+           "--fault", "hang=0.01")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One situation: what is asked, how, of which server, and what is wanted."""
+
+    name: str
+    passages: int
+    in_flight: int
+    ideal: float
+    server: tuple[str, ...] = ()
+    deadline: float | None = None
+    most_wall: float
+    most_span: float | None = None
+    most_requests: int | None = None
+
+
+CASES = (
+    Case(name="clean, 1,000 at 64", passages=1000, in_flight=64, ideal=1000 / 64 * LATENCY,
+         most_wall=2.0, most_span=1.15),
+    Case(name="clean, 10,000 at 256", passages=10_000, in_flight=256, ideal=10_000 / 256 * LATENCY,
+         most_wall=1.6),
+    Case(name="random faults, deadline 1 s", passages=1000, in_flight=64,
+         ideal=1000 / 64 * LATENCY, server=_FAULTS, deadline=1.0, most_wall=2.6,
+         most_requests=1250),
+    Case(name="random faults, deadline learnt", passages=1000, in_flight=64,
+         ideal=1000 / 64 * LATENCY, server=_FAULTS, most_wall=6.0, most_requests=1250),
+    Case(name="cap 32 for a client of 64", passages=1000, in_flight=64, ideal=1000 / 32 * LATENCY,
+         server=("--cap", "32"), most_wall=1.25, most_requests=1150),
+)  # fmt: skip
+
+
+def passages(n: int) -> list[Passage]:
+    """Return `n` passages, each with a mark of its own."""
+    texts = [_PROSE.format(n=number) for number in range(n)]
+    return [
+        Passage(id=content_id("bench", number, text), source_id="bench", document_id="bench",
+                ord=number, group_id="bench", text=text, n_words=len(text.split()))
+        for number, text in enumerate(texts)
+    ]  # fmt: skip
+
+
+@contextmanager
+def serving(*flags: str) -> Iterator[str]:
+    """Run the stand-in server as a process of its own; yield its address."""
+    command = [sys.executable, "-m", "tests.openai_server", "--port", "0"]
+    command += ["--latency", str(LATENCY), *flags]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            yield server.stdout.readline().split()[1]
+        finally:
+            server.kill()
+
+
+def stats(url: str) -> dict[str, Any]:
+    """Return what the server has met."""
+    with urllib.request.urlopen(f"{url.removesuffix('/v1')}/stats") as answer:  # noqa: S310
+        return dict(json.load(answer))
+
+
+def measure_command(case: Case) -> str:
+    """Run `memoirist ask` in a workspace of its own; return the line of the table."""
+    with tempfile.TemporaryDirectory() as folder, serving(*case.server) as url:
+        workspace = Path(folder) / "workspace"
+        workspace.mkdir()
+        store = _filled(workspace / FILE, case.passages)
+        command = [sys.executable, "-m", "flows.cli", "ask", "-w", str(workspace), "--base-url",
+                   url, "--max-concurrency", str(case.in_flight)]  # fmt: skip
+        if case.deadline is not None:
+            command += ["--request-timeout", str(case.deadline)]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        ran = run(command, ROOT, {"PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "none"})
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        stored = max(path.stat().st_mtime for path in workspace.glob(f"{FILE}*"))
+        seen = stats(url)
+        rows = Store(store.path).value("SELECT count(DISTINCT passage_id) FROM questions")
+        listed = Store(store.path).value(
+            "SELECT count(DISTINCT subject_id) FROM verdicts WHERE subject = 'passages'"
+        )
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    if ran.code:
+        return f"{case.name:<32} failed: {ran.output.strip()[-300:]}"
+    return _line(case, "memoirist ask", ran.seconds, stored - seen["first"], seen) + (
+        f"  {rows:,} rows, {listed:,} verdicts  {cpu:.1f} s CPU  {ran.peak_mb:.0f} MB"
+    )
+
+
+def _filled(path: Path, n: int) -> Store:
+    """Make a store that lacks nothing but the questions."""
+    store = Store(path)
+    now = datetime.now(UTC)
+    source = Source(id="bench", kind="text", format="text", location="bench.txt", sha256="0" * 64,
+                    added_at=now, title="bench")  # fmt: skip
+    with store.writing() as tx:
+        tx.upsert([source])
+        tx.upsert([Document(id="bench", source_id="bench", title="bench", lang="en")])
+        tx.upsert(passages(n))
+    return store
+
+
+def measure_client(case: Case, kind: str, command: Sequence[str]) -> str:
+    """Run a bare client, or the engine without a store; return the line of the table."""
+    from generators.brief import load_prompt, write_brief
+
+    prompts = []
+    if kind != "the engine alone":
+        prompt = load_prompt("en", None)
+        prompts = [list(write_brief(p, "Ada Quill", "en", prompt).messages)
+                   for p in passages(case.passages)]  # fmt: skip
+    with serving(*case.server) as url:
+        deadline = case.deadline or 60
+        ran = subprocess.run([*command, url, str(case.in_flight), str(deadline)],
+                             cwd=ROOT, input=json.dumps(prompts), capture_output=True, text=True,
+                             check=False)  # fmt: skip
+        seen = stats(url)
+    if ran.returncode:
+        return f"{case.name:<32} {kind:<18} failed: {ran.stderr.strip()[-200:]}"
+    told = json.loads(ran.stdout)
+    return _line(case, kind, told["wall"], seen["last"] - seen["first"], seen) + (
+        f"  {told['rows']:,} rows  {told['cpu']:.1f} s CPU  {told['peak_mb']:.0f} MB"
+    )
+
+
+def _line(case: Case, kind: str, wall: float, span: float, seen: dict[str, Any]) -> str:
+    return (
+        f"{case.name:<32} {kind:<18} wall {wall:6.2f} s = {wall / case.ideal:5.2f}x"
+        f"  span {span / case.ideal:5.2f}x  {seen['requests']:,} requests"
+    )
+
+
+def _wanted(case: Case) -> str:
+    parts = [f"wall <= {case.most_wall:.2f}x"]
+    if case.most_span:
+        parts.append(f"span <= {case.most_span:.2f}x")
+    if case.most_requests:
+        parts.append(f"<= {case.most_requests:,} requests")
+    return f"{case.name:<32} {'wanted':<18} {', '.join(parts)}; ideal {case.ideal:.2f} s"
+
+
+async def _engine(n: int, url: str, in_flight: int, deadline: float | None) -> dict[str, Any]:
+    from generators.interview import interview
+    from generators.settings import InterviewSettings
+
+    settings = InterviewSettings(
+        base_url=url, max_concurrency=in_flight, request_timeout_seconds=deadline
+    )
+    began, rows = time.monotonic(), 0
+    async for asked in interview(passages(n), "Ada Quill", settings, datetime.now(UTC)):
+        rows += asked.request.status == "ok"
+    wall = time.monotonic() - began
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = usage.ru_utime + usage.ru_stime
+    return {"wall": wall, "cpu": cpu, "rows": rows, "peak_mb": usage.ru_maxrss / 1024}
+
+
+def main() -> None:
+    """Measure every case, ours beside the others'."""
+    raw = str(Path(__file__).with_name("raw_clients.py"))
+    peers = ROOT / ".venv-bench" / "bin" / "python"
+    sys.stdout.write("The interviewer, over the ideal of so many in flight at 0.2 s each\n")
+    for case in CASES:
+        own = [sys.executable, "-m", "tests.benchmarks.interviewer", "engine", str(case.passages)]
+        rivals = {"the engine alone": own, "bare aiohttp": [sys.executable, raw, "aiohttp"]}
+        if peers.exists():
+            rivals["SDK, its own httpx"] = [str(peers), raw, "sdk-httpx"]
+            rivals["SDK on aiohttp"] = [str(peers), raw, "sdk-aiohttp"]
+        sys.stdout.write(_wanted(case) + "\n" + measure_command(case) + "\n")
+        for kind, command in rivals.items():
+            sys.stdout.write(measure_client(case, kind, command) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["engine"]:
+        os.environ.pop("OPENAI_API_KEY", None)
+        told = asyncio.run(_engine(int(sys.argv[2]), sys.argv[3], int(sys.argv[4]),
+                                   None if sys.argv[5] == "60" else float(sys.argv[5])))  # fmt: skip
+        sys.stdout.write(json.dumps(told) + "\n")
+    else:
+        main()
