@@ -105,6 +105,8 @@ class Desk:
                 return
             self.interrupted = True
             self.sitting.budget.interrupt()
+            if self.sitting.client is not None:
+                self.sitting.client.halt()  # who waits for Retry-After is not waited for
             self.context.report.note(
                 f"Ctrl-C: waiting for {n:,} requests in flight; once more stops at once"
             )

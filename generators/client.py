@@ -97,7 +97,7 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         """Close the connections."""
-        self._traffic.close()
+        self._traffic.shut()
         await self._transport.close()
 
     @property
@@ -128,10 +128,20 @@ class Client:
         named = [row.get("id") or row.get("name") for row in rows if isinstance(row, dict)]
         return [str(name) for name in named if name]
 
+    def halt(self) -> None:
+        """Let what is in flight finish and send nothing more; what waits meets Withheld."""
+        self._traffic.shut()
+
     async def complete(
-        self, messages: Sequence[Message], endpoint: Endpoint, schema: Mapping[str, Any]
+        self,
+        messages: Sequence[Message],
+        endpoint: Endpoint,
+        schema: Mapping[str, Any],
     ) -> Completion:
-        """Return the reply to `messages`; raise RequestFailed, or EndpointError to end the run."""
+        """Return the reply to `messages`; raise RequestFailed, or EndpointError to end the run.
+
+        Raise Withheld where the run may send no more.
+        """
         request = self._request(messages, self._opening(endpoint, schema))
         return read_completion(*await self._patiently(self._post(request)))
 
@@ -185,13 +195,17 @@ class Client:
         """Send until there is a reply; return its body, the attempts and the seconds they took."""
         attempts, tries, failures, total = 0, 0, 0, 0.0
         while True:
-            attempts += 1
             tries += 1
             got, seconds = await self._traffic.attempt(send, tries)
+            attempts += 1
             total += seconds
             if not isinstance(got, Fault):
                 return got, attempts, total
-            self._raise_what_ends_the_run(got, patient=patient)
+            try:
+                self._raise_what_ends_the_run(got, patient=patient)
+            except EndpointError:
+                self._traffic.shut()
+                raise
             if patient and self._traffic.breaker.is_open:
                 tries -= 1  # nothing succeeds for anybody: it is not this request's own failure
             if got.kind == "this" or tries >= self._settings.max_attempts:
@@ -219,9 +233,7 @@ class Client:
             raise self._stop(f"{fault.message}; it asks to wait {asked_to_wait:,.0f} seconds")
 
     def _stop(self, message: str) -> EndpointError:
-        error = EndpointError(f"{message} (at {self._base_url})", next_step(message))
-        self._traffic.shut(error)
-        return error
+        return EndpointError(f"{message} (at {self._base_url})", next_step(message))
 
 
 class _FormRefused(Exception):

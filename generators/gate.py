@@ -6,9 +6,12 @@ import asyncio
 import heapq
 from itertools import count
 
-from data.errors import EndpointError
 from generators.breaker import Breaker
 from generators.pace import Pace, Slot
+
+
+class Withheld(Exception):
+    """A request was not sent, as the run may send no more."""
 
 
 class Gate:
@@ -20,15 +23,15 @@ class Gate:
         self._queue: list[tuple[int, int, asyncio.Future[Slot]]] = []
         self._order = count()
         self._alarm: asyncio.TimerHandle | None = None
-        self._shut: EndpointError | None = None
+        self.shut_down = asyncio.Event()
 
     async def enter(self, attempt: int) -> Slot:
         """Wait for a slot and take it. Later attempts go before first ones.
 
-        Raise EndpointError once the gate is shut.
+        Raise Withheld once the gate is shut.
         """
-        if self._shut is not None:
-            raise _again(self._shut)
+        if self.shut_down.is_set():
+            raise Withheld
         if not self._queue and self._wait_seconds() == 0:
             return self._pace.start()
         turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
@@ -65,19 +68,12 @@ class Gate:
             self._alarm.cancel()
         self._alarm = asyncio.get_running_loop().call_later(seconds + 0.001, self.opened)
 
-    def shut(self, error: EndpointError) -> None:
-        """Let nobody in any more: who waits, and who comes, meets the error that ends the run."""
-        self._shut = error
+    def shut(self) -> None:
+        """Let nobody in any more, of those who wait and those who come."""
+        self.shut_down.set()
         for _, _, turn in self._queue:
             if not turn.done():
-                turn.set_exception(_again(error))
+                turn.set_exception(Withheld())
         self._queue.clear()
-
-    def close(self) -> None:
-        """Forget the alarm."""
         if self._alarm is not None:
             self._alarm.cancel()
-
-
-def _again(error: EndpointError) -> EndpointError:
-    return EndpointError(error.what, error.next_step)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import Counter
@@ -10,12 +11,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from data.errors import EndpointError
 from generators.breaker import Breaker
 from generators.completion import parsed_body
 from generators.deadline import Deadline
 from generators.faults import Fault, used_up_seconds
-from generators.gate import Gate
+from generators.gate import Gate, Withheld
 from generators.pace import Pace, Slot
 from generators.settings import InterviewSettings
 from generators.transport import Answer
@@ -33,10 +33,6 @@ class TrafficNow:
     sent: int
     faults: dict[str, int]
     paused: bool
-
-
-class Withheld(Exception):
-    """A request was not sent, as the run may send no more."""
 
 
 class Traffic:
@@ -63,18 +59,15 @@ class Traffic:
             paused=self.breaker.is_open,
         )
 
-    def shut(self, error: EndpointError) -> None:
-        """Start nothing any more, because of `error`."""
-        self._gate.shut(error)
-
-    def close(self) -> None:
-        """Let go of timers."""
-        self._gate.close()
+    def shut(self) -> None:
+        """Start nothing any more: who waits for a turn, or between attempts, meets Withheld."""
+        self._gate.shut()
 
     async def attempt(self, send: Send, number: int) -> tuple[dict[str, Any] | Fault, float]:
         """Send once, as soon as there is a slot; return the body or the fault, and its seconds.
 
-        Raise Withheld where `may_send`, asked last of all, does not let it go.
+        Raise Withheld where `may_send`, asked last of all, does not let it go, or where the run
+        was stopped while it waited.
         """
         slot = await self._gate.enter(number)
         if self.may_send is not None and not self.may_send():
@@ -127,9 +120,11 @@ class Traffic:
         """
         jitter = random.random()
         if fault.retry_after is not None:
-            await asyncio.sleep(fault.retry_after + 0.03 * jitter)
-            return
-        longest = self._settings.max_backoff_seconds
-        doublings = failures - 1 - (fault.cause == "timeout")
-        pause = min(longest, _FIRST_BACKOFF_SECONDS * 2**doublings)
-        await asyncio.sleep(pause * (0.5 + jitter / 2))
+            pause = fault.retry_after + 0.03 * jitter
+        else:
+            longest = self._settings.max_backoff_seconds
+            doublings = failures - 1 - (fault.cause == "timeout")
+            pause = min(longest, _FIRST_BACKOFF_SECONDS * 2**doublings) * (0.5 + jitter / 2)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._gate.shut_down.wait()

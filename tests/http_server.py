@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from http import HTTPStatus
+from http.client import responses
 from typing import Any
 
 _LENGTH = re.compile(rb"\r\ncontent-length:\s*(\d+)", re.IGNORECASE)
@@ -48,7 +48,7 @@ class Response:
     def encoded(self) -> bytes:
         body = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
         lines = [
-            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
+            f"HTTP/1.1 {self.status} {responses.get(self.status, 'Unknown')}",
             f"Content-Type: {self.content_type}",
             f"Content-Length: {len(body)}",
             *(f"{name}: {value}" for name, value in self.headers.items()),
@@ -62,8 +62,9 @@ Handler = Callable[[Request, "Line"], Awaitable[Response | None]]
 class Line(asyncio.Protocol):
     """One connection; a handler that returns None has written, or cut, by itself."""
 
-    def __init__(self, handler: Handler) -> None:
+    def __init__(self, handler: Handler, lines: set[Line]) -> None:
         self._handler = handler
+        self._lines = lines
         self._buffer = bytearray()
         self._task: asyncio.Task[None] | None = None
         self.transport: asyncio.Transport
@@ -71,8 +72,10 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
+        self._lines.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._lines.discard(self)
         if self._task is not None:
             self._task.cancel()
 

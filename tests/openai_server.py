@@ -124,7 +124,7 @@ class OpenAIServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._stop is not None:
+        if self._stop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
 
@@ -141,16 +141,19 @@ class OpenAIServer:
     async def _run(self) -> None:
         self._stop = asyncio.Event()
         loop = asyncio.get_running_loop()
+        lines: set[Line] = set()
         server = await loop.create_server(
-            lambda: Line(self._handle), "127.0.0.1", self.port, backlog=4096
+            lambda: Line(self._handle, lines), "127.0.0.1", self.port, backlog=4096
         )
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()
         server.close()
+        for line in lines:
+            line.transport.abort()
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
 
     async def _handle(self, request: Request, line: Line) -> Response | None:
         """Answer one path of the protocol."""

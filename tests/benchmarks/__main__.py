@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tests.benchmarks import books, bulk, datasets_table, ebooks, odd_pdfs, spine, transcripts
+from tests.benchmarks import (
+    books,
+    bulk,
+    datasets_table,
+    ebooks,
+    interviewer,
+    odd_pdfs,
+    spine,
+    transcripts,
+)
 
 if __name__ == "__main__":
     transcripts.main()
@@ -12,3 +21,4 @@ if __name__ == "__main__":
     odd_pdfs.main()
     datasets_table.main()
     bulk.main()
+    interviewer.main()

@@ -214,8 +214,8 @@ def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["engine"]:
         os.environ.pop("OPENAI_API_KEY", None)
-        told = asyncio.run(_engine(int(sys.argv[2]), sys.argv[3], int(sys.argv[4]),
-                                   None if sys.argv[5] == "60" else float(sys.argv[5])))  # fmt: skip
-        sys.stdout.write(json.dumps(told) + "\n")
+        n, url, in_flight, deadline = sys.argv[2:6]
+        told = _engine(int(n), url, int(in_flight), float(deadline) if deadline != "60" else None)
+        sys.stdout.write(json.dumps(asyncio.run(told)) + "\n")
     else:
         main()
