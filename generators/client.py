@@ -12,8 +12,9 @@ from typing import Any, Literal, Self
 from data.errors import EndpointError
 from generators.completion import Completion, read_completion
 from generators.faults import Fault, next_step
+from generators.gate import Withheld
 from generators.settings import InterviewSettings
-from generators.traffic import Send, Traffic, TrafficNow, Withheld
+from generators.traffic import Send, Traffic, TrafficNow
 from generators.transport import Transport
 
 __all__ = [
