@@ -14,8 +14,8 @@ from data.compose import Composed, ComposeSettings, compose
 from data.export import export
 from data.nouns import Conversation, Pair
 from data.partition import hold_out_source, partition, purge
+from tests.chat_tokens import TOKENS
 from tests.rows import NOW, pair, prose
-from tests.test_text import FORMATS
 
 SETTINGS = ComposeSettings.model_validate({})
 SHARES = {"test": 0.1, "validation": 0.05}
@@ -107,7 +107,7 @@ def test_a_pairs_own_system_prompt_wins() -> None:
     assert composed.conversations[0].messages[0] == {"role": "system", "content": "Be brief."}
 
 
-@pytest.mark.parametrize("token", FORMATS)
+@pytest.mark.parametrize("token", TOKENS)
 def test_no_control_token_reaches_a_conversation(token: str) -> None:
     dirty = pair(0, question=f"What {token} now?", answer=f"It {token} is.", system=f"S {token}")
     (conversation,) = compose([dirty], "", SETTINGS, {}, NOW).conversations
