@@ -26,6 +26,11 @@ class Deadline:
         self._learnt = _FIRST_SECONDS
         self._fresh = 0
 
+    @property
+    def settled(self) -> bool:
+        """Return whether the deadline is told, or learnt from replies by now."""
+        return self._told is not None or len(self._seen) >= _LEAST_REPLIES
+
     def seconds(self, attempt: int) -> float:
         """Return the deadline of the `attempt`-th time that a request is sent."""
         if self._told is not None:

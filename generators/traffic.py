@@ -46,6 +46,7 @@ class Traffic:
         self.breaker = Breaker(settings.circuit_opens_seconds, settings.circuit_stops_seconds)
         self._gate = Gate(self._pace, self.breaker)
         self._deadline = Deadline(settings.request_timeout_seconds)
+        self._early: dict[asyncio.Timeout, float] = {}
         self._sent = 0
         self._faults: Counter[str] = Counter()
 
@@ -77,7 +78,7 @@ class Traffic:
         began = time.monotonic()
         self._sent += 1
         try:
-            got = await send(self._deadline.seconds(number))
+            got = await self._in_time(send, number)
         except BaseException:
             self._pace.ended(slot)
             self._gate.opened()
@@ -96,11 +97,35 @@ class Traffic:
         await asyncio.sleep(0)
         return body, seconds
 
+    async def _in_time(self, send: Send, number: int) -> Answer | Fault:
+        """Send within the deadline; what is sent before it is learnt is held to it afterwards."""
+        seconds = self._deadline.seconds(number)
+        if self._deadline.settled:
+            return await send(seconds)
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                self._early[limit] = asyncio.get_running_loop().time()
+                return await send(seconds)
+        except TimeoutError:
+            told = f"no reply within {self._deadline.seconds(number):g} seconds"
+            return Fault("again", told, cause="timeout")
+        finally:
+            self._early.pop(limit, None)
+
+    def _hold_early_ones(self) -> None:
+        now, seconds = asyncio.get_running_loop().time(), self._deadline.seconds(1)
+        for limit, began in self._early.items():
+            limit.reschedule(max(now, began + seconds))
+        self._early.clear()
+
     def _learn(self, slot: Slot, body: dict[str, Any] | Fault, seconds: float) -> None:
         if not isinstance(body, Fault):
             self._pace.replied(slot, seconds)
             self._deadline.saw(seconds)
             self.breaker.succeeded()
+            if self._early and self._deadline.settled:
+                self._hold_early_ones()
             return
         self._faults[body.cause] += 1
         if body.cause == "busy":

@@ -146,6 +146,14 @@ def test_the_deadline_gives_up_a_hang() -> None:
     assert 0.3 <= completion.seconds < 2
 
 
+def test_a_hang_from_before_the_deadline_was_learnt_is_given_up_too() -> None:
+    with OpenAIServer(Script(faults=["hang"])) as server:
+        began = time.monotonic()
+        completions = complete(server, 30, max_concurrency=8)
+        assert 5 <= time.monotonic() - began < 9
+    assert sorted(one.attempts for one in completions)[-2:] == [1, 2]
+
+
 def test_nothing_succeeding_pauses_and_then_stops_the_run() -> None:
     with OpenAIServer(Script(always="500")) as server:
         with pytest.raises(EndpointError, match="nothing has succeeded for") as caught:
