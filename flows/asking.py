@@ -21,6 +21,7 @@ from flows.batching import Book
 from flows.choosing import choose_questions
 from flows.context import Context, fingerprint
 from flows.desk import Desk, Pace
+from flows.journal import recover
 from flows.kinds import resolved_settings
 from flows.splitting import persona_language
 
@@ -161,6 +162,9 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
     """Ask what is due, at most `most` passages of it, and choose over all that came back."""
     from generators.keys import Queries
 
+    recovered = recover(context.workspace.store, context.workspace.root)
+    if recovered:
+        context.report.note(f"{recovered:,} replies of a run that was killed are kept")
     settings, model = resolved_settings(context), known_model(context)
     passages = eligible(context)
     if not passages:

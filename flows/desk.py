@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from flows.context import Context
+from flows.journal import Journal
 
 if TYPE_CHECKING:
     from generators.interview import Asked, Sitting
@@ -30,6 +31,8 @@ class Desk:
         self.done = self.refused = 0
         self.rules: Counter[str] = Counter()
         self.interrupted = False
+        self.journal = Journal(context.workspace.root)
+        sitting.journal = self.journal.note
         self._writing = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
 
@@ -49,6 +52,7 @@ class Desk:
         finally:
             clock.cancel()
             await asyncio.shield(self.write())
+            self.journal.close()
 
     def _count(self, asked: Asked) -> None:
         self.waiting.append(asked)
@@ -70,7 +74,9 @@ class Desk:
         async with self._writing:
             batch, self.waiting = self.waiting, []
             if batch:
+                self.journal.turn()
                 await asyncio.to_thread(self._write, batch)
+                self.journal.stored(asked.request for asked in batch)
 
     async def _each_interval(self, seconds: float) -> None:
         while True:

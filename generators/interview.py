@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,7 +43,8 @@ class Sitting:
     """One run of the interviewer: who is asked about, by which endpoint, and what it may spend.
 
     `client` is there while the run goes on, for whoever watches it. `book` is where the batches of
-    the workspace are written down; without one every request goes by itself.
+    the workspace are written down; without one every request goes by itself. `journal` hears of
+    every reply at once.
     """
 
     persona: str
@@ -57,6 +58,7 @@ class Sitting:
     reader: Reader = field(init=False)
     client: Client | None = None
     book: BatchBook | None = None
+    journal: Callable[[Request], None] | None = None
 
     def __post_init__(self) -> None:
         """Make what the run's settings decide."""
@@ -173,6 +175,8 @@ async def _work(
             asked = await _Talk(sitting, client, sitting.queries.of(passage)).ask()
             if asked is None:
                 break
+            if sitting.journal is not None:
+                sitting.journal(asked.request)
             await arrived.put(asked)
     except Exception as error:  # noqa: BLE001 - whatever ends a worker must reach the reader
         await arrived.put(error)

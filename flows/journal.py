@@ -1,0 +1,106 @@
+"""The journal of an interview: each reply on disk as it arrives, until the store has it.
+
+The store takes replies by the batch. A process that is killed in between leaves its journal, and
+the next one reads it: what was answered is not asked again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from data.nouns import Request
+from data.store import Store
+
+_NAMES = tuple(field.name for field in fields(Request))
+_PATTERN = "replies-*.jsonl"
+
+
+class Journal:
+    """Files in one workspace's folder; a file goes once the store holds all of its replies."""
+
+    def __init__(self, folder: Path) -> None:
+        """Begin a file when the first reply comes."""
+        self._folder = folder
+        self._number = 0
+        self._open: int | None = None
+        self._home: dict[str, int] = {}
+        self._left: Counter[int] = Counter()
+
+    def note(self, request: Request) -> None:
+        """Write a reply down; it survives the process from here on."""
+        if self._open is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            self._open = os.open(self._path(self._number), flags, 0o600)
+        row = {name: getattr(request, name) for name in _NAMES}
+        line = json.dumps(row, default=_plain) + "\n"
+        os.write(self._open, line.encode())
+        self._home[request.id] = self._number
+        self._left[self._number] += 1
+
+    def turn(self) -> None:
+        """Begin a new file, as the replies so far go to the store."""
+        if self._open is not None:
+            os.close(self._open)
+            self._open = None
+            self._number += 1
+
+    def stored(self, requests: Iterable[Request]) -> None:
+        """Forget what the store holds by now."""
+        for request in requests:
+            number = self._home.pop(request.id, None)
+            if number is None:
+                continue
+            self._left[number] -= 1
+            if not self._left[number] and number != self._number:
+                self._path(number).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """End the last file; it goes where nothing of it is left."""
+        self.turn()
+        for number, left in self._left.items():
+            if not left:
+                self._path(number).unlink(missing_ok=True)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"replies-{os.getpid()}-{number}.jsonl"
+
+
+def recover(store: Store, folder: Path) -> int:
+    """Put into the store what killed processes left behind; return how many replies it was.
+
+    Their questions are judged when they are chosen among. A line that was cut off is left out.
+    """
+    paths = sorted(folder.glob(_PATTERN))
+    if not paths:
+        return 0
+    found = [request for path in paths for request in _read(path)]
+    with store.writing() as tx:
+        known = {key for (key,) in tx.fetch("SELECT id FROM requests")}
+        fresh = [request for request in found if request.id not in known]
+        tx.upsert(fresh)
+    for path in paths:
+        path.unlink(missing_ok=True)
+    return len(fresh)
+
+
+def _read(path: Path) -> Iterator[Request]:
+    for line in path.read_bytes().splitlines():
+        try:
+            row: dict[str, Any] = json.loads(line)
+            row["created_at"] = datetime.fromisoformat(row["created_at"])
+            yield Request(**{**row, "judged": None})
+        except (ValueError, TypeError, KeyError):
+            continue
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{value!r} is no part of a request")
