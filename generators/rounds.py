@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from data.nouns import Request
 from generators.budget import Budget, Spend
 from generators.client import Client, Completion, Endpoint, RequestFailed
+from generators.gate import Withheld
 from generators.prices import estimate_tokens
 from generators.replies import quoted
 from generators.settings import InterviewSettings
@@ -63,6 +64,7 @@ async def ask_all(
     waiting: Iterator[Task] = iter(tasks)
     arrived: asyncio.Queue[Answered[T] | Exception | None] = asyncio.Queue()
     async with Client(settings, endpoint.base_url) as client:
+        client.ask_before_sending(budget.may_send)
         line = _Line(client, endpoint, settings, budget)
         n_workers = min(client.at_once, len(tasks))
 
@@ -115,10 +117,9 @@ class _Line:
             got = await self.client.complete(messages, self.endpoint, schema)
             tokens_in = n_tokens if got.tokens_in is None else got.tokens_in
             tokens_out = estimate_tokens(got.text) if got.tokens_out is None else got.tokens_out
-            actual = self.budget.spend(got.attempts, tokens_in, tokens_out)
-        except RequestFailed as failed:
-            actual = self.budget.spend(failed.attempts, 0, 0)
-            raise
+            actual = self.budget.spend(0, tokens_in, tokens_out)
+        except Withheld:
+            return None
         finally:
             self.budget.settle(worst, actual)
         return got, actual
