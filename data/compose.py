@@ -11,6 +11,7 @@ from itertools import groupby
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data.follow import FollowUp, joined
 from data.nouns import Conversation, Dataset, GroupSplit, Pair, Split, Verdict, content_id
 from data.partition import hold_out_source, partition, purge
 from data.text import count_words, is_cjk, neutralise
@@ -56,17 +57,19 @@ class Composed:
     splits: Sequence[GroupSplit] = ()
 
 
-def compose(
+def compose(  # noqa: PLR0913 - what is composed of what
     pairs: Sequence[Pair],
     system: str,
     settings: ComposeSettings,
     before: Mapping[str, Split],
     now: datetime,
+    follow_ups: Mapping[str, FollowUp] | None = None,
 ) -> Composed:
     """Return the dataset of the kept pairs; its id is the hash of what it holds.
 
     `system` is the persona's prompt, used where a pair has none of its own; `before` tells the
-    split of every group that an earlier dataset has placed.
+    split of every group that an earlier dataset has placed. Pairs with a follow-up go on from the
+    pair before them where that is in the same split.
     """
     shares: dict[Split, float] = {
         "test": settings.test_share,
@@ -92,7 +95,9 @@ def compose(
     drafts = [
         (split, _ids(thread), to_messages(thread, system))
         for split in order
-        for thread in threads(by_split[split], settings)
+        for thread in threads(
+            joined(by_split[split], follow_ups or {}, settings.max_words), settings
+        )
     ]
     kept = {pair.group_id: pair.source_id for pair in pairs}
     groups = [

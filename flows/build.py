@@ -19,6 +19,7 @@ from flows import recipe as recipes  # noqa: E402
 from flows.asking import ask_questions  # noqa: E402
 from flows.context import Context  # noqa: E402
 from flows.curating import compose_dataset, curate_pairs  # noqa: E402
+from flows.following import follow_pairs  # noqa: E402
 from flows.ingest import extract_sources  # noqa: E402
 from flows.judging import judge_pairs  # noqa: E402
 from flows.openings import as_saved, merged_sources, save_recipe  # noqa: E402
@@ -32,6 +33,7 @@ STEPS: Sequence[Callable[[Context], object]] = (
     ask_questions,
     curate_pairs,
     judge_pairs,
+    follow_pairs,
     compose_dataset,
     train_model,
     merge_model,

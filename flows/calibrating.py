@@ -35,6 +35,8 @@ def calibrate_pairs(context: Context, n_pairs: int) -> list[str]:
     values = {"seed": str(context.recipe.compose.seed), "n": n_pairs}
     if not store.path.exists():
         raise NothingToDo("there is no workspace here", "make one with `memoirist build`")
+    with store.writing():
+        pass  # an older version's tables get what this one needs
     pairs = store.rows(_CHOSEN, values)
     if not pairs:
         raise NothingToDo(

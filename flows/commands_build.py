@@ -286,12 +286,14 @@ def curate(
 ) -> None:
     """Pair questions with passages and judge the pairs by rules, and by an LLM if you wish."""
     from flows.curating import curate_pairs
+    from flows.following import follow_pairs
     from flows.judging import judge_pairs
     from flows.openings import save_recipe
 
     def step(context: Context) -> None:
         curate_pairs(context)
         judge_pairs(context)
+        follow_pairs(context)
         if judge is not None:
             save_recipe(context)
 

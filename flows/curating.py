@@ -12,6 +12,7 @@ from data.errors import NothingToDo
 from data.nouns import Dataset, Done, GroupSplit, Pair, Passage, Question, Source, Split, Verdict
 from data.select import Limits
 from flows.context import Context, fingerprint
+from flows.following import follow_ups
 from flows.splitting import persona_language
 
 # Of the passages that are cut: the exchanges of datasets are judged by themselves, in SQL.
@@ -166,6 +167,8 @@ def compose_dataset(context: Context) -> Dataset:
         settings.model_dump_json(),
         sorted(shares.items()),
         system,
+        # Without follow-ups the mark is the one of earlier versions.
+        *sorted(each.question + each.pair_id for each in follow_ups(context).values()),
     )
     latest = latest_dataset(context)
     if latest is not None and context.is_done(latest.id, "compose", mark):
@@ -183,7 +186,7 @@ def compose_dataset(context: Context) -> Dataset:
             "`memoirist look dropped` tells by which rules; the limits stand under [curate]",
         )
     before: dict[str, Split] = {g.group_id: g.split for g in store.nouns(GroupSplit)}
-    step = partial(compose, pairs, system, settings, before, context.now)
+    step = partial(compose, pairs, system, settings, before, context.now, follow_ups(context))
     with context.timed() as seconds:
         composed = context.call("compose", f"{len(pairs)} pairs", step)
         mixed = select.mixed(store, shares, composed.dataset.n_train, settings.seed)

@@ -8,14 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from data.curate import CurateSettings
-from data.nouns import Done, Pair, Request, Verdict
+from data.nouns import Done, Pair, Verdict
 from flows.context import Context, fingerprint
+from flows.rounds import kept_replies, send
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
     from generators.client import Endpoint
     from generators.judge import Bench, Grades
-    from generators.rounds import Answered
     from generators.settings import InterviewSettings
 
 # Pairs with a real question need no judge: they are what people said.
@@ -23,10 +23,6 @@ _DUE = (
     "origin IN ('generated', 'template') AND id NOT IN (SELECT subject_id FROM verdicts"
     " WHERE subject = 'pairs' AND NOT keep AND step = 'curate')"
     " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL) ORDER BY id"
-)
-_KNOWN = (
-    "SELECT id, status, reply, error FROM requests"
-    " WHERE purpose = 'judge' AND status IN ('ok', 'unusable')"
 )
 
 
@@ -68,11 +64,12 @@ async def _judge(context: Context) -> str:
     )
     if not pairs or context.is_done("*", "grade", mark):
         return ""
-    known = _known(context)
+    known = kept_replies(context, "judge")
     due = [pair for pair in pairs if bench.task(pair).key not in known]
     if due:
         endpoint = endpoint or await probe(settings)
-        await _ask(context, due, bench, (settings, endpoint))
+        tasks = [bench.task(pair) for pair in due]
+        await send(context, tasks, bench.round(), (settings, endpoint))
     verdicts = _verdicts(context, pairs, bench)
     finished = not any(v.rule == "not_judged" and v.next_step != "nothing" for v in verdicts)
     with store.writing() as tx:
@@ -98,58 +95,11 @@ def _named(endpoint: Endpoint | None) -> str:
     return endpoint.model if endpoint is not None else ""
 
 
-def _known(context: Context) -> dict[str, dict[str, str | None]]:
-    return {str(row["id"]): row for row in context.workspace.store.rows(_KNOWN)}
-
-
-async def _ask(
-    context: Context,
-    due: Sequence[Pair],
-    bench: Bench,
-    line: tuple[InterviewSettings, Endpoint],
-) -> None:
-    """Send what is due; each reply is written within a batch, however the run ends."""
-    from generators.budget import Budget
-    from generators.prices import price_of
-    from generators.rounds import ask_all
-
-    settings, endpoint = line
-    budget = Budget(settings, price_of(endpoint.model, settings.prices))
-    tasks = [bench.task(pair) for pair in due]
-    waiting: list[Request] = []
-    loop = asyncio.get_running_loop()
-    written = loop.time()
-
-    def write() -> None:
-        with context.workspace.store.writing() as tx:
-            tx.upsert(waiting)
-        waiting.clear()
-
-    with context.report.progress("judge", "pairs") as advance:
-        done = 0
-        try:
-            answered: Answered[Grades]
-            async for answered in ask_all(tasks, bench.round(), settings, endpoint, budget):
-                waiting.append(answered.request)
-                done += 1
-                advance(done, len(tasks), "")
-                flow = context.recipe.flow
-                late = loop.time() - written > flow.batch_seconds / 2
-                if len(waiting) >= flow.batch_rows or late:
-                    write()
-                    written = loop.time()
-        finally:
-            if waiting:
-                write()
-    if budget.stopped:
-        context.report.note(f"judge: {budget.stopped}; run it again to go on")
-
-
 def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Verdict]:
     """Return five verdicts for each judged pair: one for each grade, and one on the whole."""
     from generators.judge import read_grades
 
-    known = _known(context)
+    known = kept_replies(context, "judge")
     found: list[Verdict] = []
     for pair in pairs:
         row = known.get(bench.task(pair).key)

@@ -12,6 +12,7 @@ from data.errors import NothingToDo
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs
+from flows.following import follow_pairs
 from flows.ingest import extract_sources
 from flows.judging import judge_pairs
 from flows.openings import save_recipe
@@ -41,6 +42,7 @@ def refresh(
         ask_questions(context)
         curate_pairs(context)
         judge_pairs(context)
+        follow_pairs(context)
         if worth_training(context):
             compose_dataset(context)
             train_model(context)

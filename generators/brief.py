@@ -212,6 +212,12 @@ def write_brief(passage: Passage, persona: str, lang: str, prompt: Prompt) -> Br
     return Brief(messages=messages, types=types, length_class=length_class)
 
 
+def length_words(lang: str, seed: random.Random) -> str:
+    """Return the words that ask for a length, drawn from the mix of lengths."""
+    tongue = "zh" if lang == "zh" else "en"
+    return seed.choices(_LENGTHS[tongue], weights=_LENGTH_SHARES)[0]
+
+
 def repeats_brief(question: str, brief: Brief) -> bool:
     """Tell whether a question repeats its instructions, as a passage may have ordered it to.
 

@@ -121,6 +121,13 @@ class InterviewSettings(BaseModel):
     prompt: Path | None = Field(
         default=None, description="Your own prompt file in place of the shipped one."
     )
+    follow_up_share: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of neighbouring passages that are joined into one conversation, the"
+        " later asked by a follow-up question.",
+    )
     kind: Kind | Literal["auto"] = Field(
         default="auto",
         description="How sources are asked about: autobiography, essay, fiction (a tale told by"

@@ -1,0 +1,133 @@
+"""Join neighbouring passages of a chapter by a question that leads from one to the next.
+
+What is joined is a draw by seed over the kept pairs; each question is paid for once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from data.follow import FollowUp, neighbours
+from data.nouns import Pair, Verdict
+from flows.asking import known_model
+from flows.context import Context
+from flows.rounds import kept_replies, send
+from flows.splitting import persona_language
+
+if TYPE_CHECKING:
+    from generators.follow import FollowPrompt
+
+_KEPT = (
+    "origin = 'generated' AND id IN (SELECT id FROM kept WHERE origin = 'generated') ORDER BY id"
+)
+
+
+def follow_pairs(context: Context) -> None:
+    """Ask for the follow-ups of `interview.follow_up_share`, and write what `compose` joins."""
+    store, settings = context.workspace.store, context.recipe.interview
+    if not settings.follow_up_share:
+        if store.value("SELECT count(*) FROM follow_ups"):
+            with store.writing() as tx:
+                tx.execute("DELETE FROM follow_ups")
+                tx.execute("DELETE FROM verdicts WHERE step = 'follow'")
+            context.count("follow", 1)
+        return
+    with context.timed() as seconds:
+        told = context.call("follow", "by LLM", lambda: asyncio.run(_follow(context)))
+    if told:
+        context.report.step("follow", told, seconds())
+
+
+async def _follow(context: Context) -> str:
+    from generators.follow import open_follow_prompt
+    from generators.probe import probe
+
+    store, settings = context.workspace.store, context.recipe.interview
+    ords = store.rows("SELECT id, ord FROM cut_passages WHERE source_row IS NULL")
+    places = {str(row["id"]): int(row["ord"]) for row in ords}
+    found = neighbours(
+        store.nouns(Pair, _KEPT, own=True), places, settings.follow_up_share, settings.seed
+    )
+    if not found:
+        return ""
+    model = known_model(context)
+    endpoint = None if model else await probe(settings)
+    named = model or (endpoint.model if endpoint else "")
+    lang = settings.language or persona_language(context)
+    prompt = open_follow_prompt(lang, context.recipe.persona.name, named, settings)
+    known = kept_replies(context, "follow_up")
+    tasks = [prompt.task(before, later) for before, later in found]
+    due = [task for task in tasks if task.key not in known]
+    if due:
+        await send(context, due, prompt.round(), (settings, endpoint or await probe(settings)))
+    return _write(context, found, prompt, len(due))
+
+
+def _write(
+    context: Context, found: list[tuple[Pair, Pair]], prompt: FollowPrompt, n_asked: int
+) -> str:
+    """Write the follow-ups in place of earlier ones, and a verdict where there is none."""
+    known = kept_replies(context, "follow_up")
+    rows: list[tuple[str, str, str, str]] = []
+    verdicts: list[Verdict] = []
+    for before, later in found:
+        task = prompt.task(before, later)
+        question, reason = _question(context, known.get(task.key), prompt, (before, later))
+        if question:
+            rows.append((later.id, before.id, question, task.key))
+        else:
+            verdicts.append(_alone(context, later, reason))
+    store = context.workspace.store
+    earlier = store.rows("SELECT pair_id, before_id, question FROM follow_ups ORDER BY pair_id")
+    same = [tuple(row.values()) for row in earlier] == sorted(row[:3] for row in rows)
+    if same and not n_asked:
+        return ""
+    with store.writing() as tx:
+        tx.execute("DELETE FROM follow_ups")
+        for row in rows:
+            tx.execute("INSERT INTO follow_ups VALUES (?, ?, ?, ?)", list(row))
+        tx.execute("DELETE FROM verdicts WHERE step = 'follow'")
+        tx.upsert(verdicts)
+    context.count("follow", len(rows))
+    return f"{len(rows):,} of {len(found):,} neighbours joined ({n_asked:,} asked now)"
+
+
+def _question(
+    context: Context,
+    row: dict[str, str | None] | None,
+    prompt: FollowPrompt,
+    two: tuple[Pair, Pair],
+) -> tuple[str | None, str]:
+    """Return the follow-up of a kept reply, or None and why there is none."""
+    from generators.replies import parse_reply
+
+    if row is None:
+        return None, "the server gave no reply"
+    reply = parse_reply(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
+    if isinstance(reply, str):
+        return None, f"the reply cannot be used: {reply}"
+    if not reply.is_answer:
+        return None, "the model says that it does not go on from the passage before"
+    question = prompt.best(reply, two[1], prompt.task(*two), context.recipe.curate.rejects)
+    return question, "the rules refuse every question"
+
+
+def _alone(context: Context, pair: Pair, reason: str) -> Verdict:
+    return Verdict(
+        subject_id=pair.id,
+        subject="pairs",
+        rule="stands_alone",
+        keep=True,
+        reason=f"{reason}; it keeps its own question",
+        created_at=context.now,
+        next_step="nothing",
+        step="follow",
+        source_id=pair.source_id,
+    )
+
+
+def follow_ups(context: Context) -> dict[str, FollowUp]:
+    """Return the follow-ups by the pair that they ask for."""
+    rows = context.workspace.store.rows("SELECT pair_id, before_id, question FROM follow_ups")
+    return {str(row["pair_id"]): FollowUp(**row) for row in rows}
