@@ -8,7 +8,6 @@ level, replies that queue) is tried out: fewer in flight for one window, kept on
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,58 +15,16 @@ from itertools import count, takewhile
 from typing import Literal
 
 from generators.levels import Levels
+from generators.windows import Trial, Window
 
 _FIRST_LEVEL = 64
 _CUT = 0.7
 _HIGH_REFUSED_SHARE = 0.3
 _QUEUEING = 3.0
+_BUSY_SHARE = 0.35
 _NO_SLOWER = 0.93
 _LONGEST_HOLD_SECONDS = 60.0
 _LONGEST_PATIENCE_SECONDS = 120.0
-
-
-@dataclass(slots=True)
-class _Window:
-    """What came back since the window began.
-
-    `taken` and `refused` leave out what was sent before the ceiling came down, which says nothing
-    about the new one; `replies` has all.
-    """
-
-    began: float
-    replies: int = 0
-    taken: int = 0
-    refused: int = 0
-    seconds: float = 0.0
-
-    @property
-    def ended(self) -> int:
-        return self.taken + self.refused
-
-    @property
-    def share(self) -> float:
-        return self.refused / max(1, self.ended)
-
-    def refused_less_than(self, other: _Window) -> bool:
-        """Tell whether fewer are refused here, beyond chance (two shares, 2.5 deviations)."""
-        n, m = max(1, self.ended), max(1, other.ended)
-        pooled = (self.refused + other.refused) / (n + m)
-        deviation = math.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m))
-        return other.share - self.share > 2.5 * deviation
-
-    def rate(self, now: float) -> float:
-        return self.replies / max(1e-6, now - self.began)
-
-
-@dataclass(slots=True)
-class _Trial:
-    """A change that is tried out: where it started, and what it has to better."""
-
-    kind: Literal["rise", "refusals", "queueing"]
-    ceiling: int
-    before: _Window | None = None
-    taken: int = 0
-    refused: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,17 +38,26 @@ class Slot:
 class Pace:
     """The number of requests in flight, and the most that there may be now (`limit`)."""
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin at `most`, or at 64 where that is more: higher levels are grown into."""
+    def __init__(
+        self,
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
+        work: Callable[[], float] = time.process_time,
+    ) -> None:
+        """Begin at `most`, or at 64 where that is more: higher levels are grown into.
+
+        `work` tells our own CPU seconds: replies that wait for us are no queue at the server.
+        """
         self.most = most
         self._open: dict[Slot, None] = {}  # in the order in which they were sent
         self._numbers = count()
         self.limit = min(most, _FIRST_LEVEL)
         self.ceiling = most
         self._clock = clock
+        self._work = work
         self._levels = Levels(most)
-        self._window = _Window(clock())
-        self._trial: _Trial | None = None
+        self._window = Window(clock(), work())
+        self._trial: Trial | None = None
         self._hold_until = 0.0
         self._in_a_row = 0
         self._fastest = float("inf")
@@ -179,10 +145,12 @@ class Pace:
             return
         self._trial = None
         self._set_ceiling(cap)
-        self._window = _Window(self._clock())  # what the cap explains is no other overload
+        self._window = Window(
+            self._clock(), self._work()
+        )  # what the cap explains is no other overload
         self._rise_at = self._clock() + self._rise_seconds
 
-    def _judge_rise(self, trial: _Trial) -> None:
+    def _judge_rise(self, trial: Trial) -> None:
         """Take a higher ceiling back when most of the requests above the old one are refused."""
         if trial.refused >= 2 and trial.refused > trial.taken:
             self._trial = None
@@ -213,30 +181,33 @@ class Pace:
         window, now = self._window, self._clock()
         if window.ended < max(20, 2 * self.limit):
             return
-        self._window = _Window(now)
+        self._window = Window(now, self._work())
         if self._trial is None:
             self._try_something(window, now)
         elif self._trial.kind != "rise":
             self._judge_cut(self._trial, window, now)
 
-    def _try_something(self, window: _Window, now: float) -> None:
+    def _try_something(self, window: Window, now: float) -> None:
         latency = window.seconds / max(1, window.replies)
         if now < self._try_at or self.limit < 2:
             pass
         elif window.share > _HIGH_REFUSED_SHARE:
             return self._cut("refusals", window)
-        elif latency > _QUEUEING * self._fastest:
+        elif latency > _QUEUEING * self._fastest and not self._busy(window, now):
             return self._cut("queueing", window)
         if self.ceiling < self.most and now >= self._rise_at and self.in_flight + 1 >= self.ceiling:
-            self._trial = _Trial("rise", self.ceiling)
+            self._trial = Trial("rise", self.ceiling)
             self._set_ceiling(self.ceiling + self._step)
         return None
 
-    def _cut(self, kind: Literal["refusals", "queueing"], before: _Window) -> None:
-        self._trial = _Trial(kind, self.ceiling, before)
+    def _busy(self, window: Window, now: float) -> bool:
+        return self._work() - window.worked > _BUSY_SHARE * (now - window.began)
+
+    def _cut(self, kind: Literal["refusals", "queueing"], before: Window) -> None:
+        self._trial = Trial(kind, self.ceiling, before)
         self._set_ceiling(int(min(self.limit, self.ceiling) * _CUT))
 
-    def _judge_cut(self, trial: _Trial, window: _Window, now: float) -> None:
+    def _judge_cut(self, trial: Trial, window: Window, now: float) -> None:
         """Keep the lower level if fewer are refused, or if as much comes back as before."""
         self._trial = None
         before = trial.before

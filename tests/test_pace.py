@@ -37,6 +37,7 @@ class Server:
     cap_seconds: float = 0.002
     chance_seconds: float = LATENCY
     retry_after: float | None = 1.0
+    our_work: float = 0.1
     seed: int = 0
 
 
@@ -46,7 +47,7 @@ class Simulation:
     def __init__(self, server: Server, most: int, n: int) -> None:
         self.now = 0.0
         self.server, self.n = server, n
-        self.pace = Pace(most, lambda: self.now)
+        self.pace = Pace(most, lambda: self.now, lambda: self.now * server.our_work)
         self.draw = random.Random(server.seed)
         self.events: list[tuple[float, int, str, Slot | None]] = []
         self.order: Iterator[int] = iter(range(10**9))
@@ -170,6 +171,11 @@ def test_a_queue_behind_the_server_is_kept_short_without_losing_speed() -> None:
     run = simulate(Server(latency=lambda n: LATENCY * max(1, n / 8)), n=1000)
     assert run.pace.ceiling < 40
     assert run.seconds < 1.2 * 1000 * LATENCY / 8
+
+
+def test_replies_that_wait_for_our_own_cpu_are_no_queue() -> None:
+    server = Server(latency=lambda n: LATENCY * max(1, n / 8), our_work=0.8)
+    assert simulate(server).pace.ceiling == 64
 
 
 def test_a_server_that_speeds_up_with_more_in_flight_is_not_cut() -> None:
