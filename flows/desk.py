@@ -75,7 +75,11 @@ class Desk:
             batch, self.waiting = self.waiting, []
             if batch:
                 self.journal.turn()
-                await asyncio.to_thread(self._write, batch)
+                try:
+                    await asyncio.to_thread(self._write, batch)
+                except BaseException:
+                    self.waiting = batch + self.waiting  # tried once more at the end
+                    raise
                 self.journal.stored(asked.request for asked in batch)
 
     async def _each_interval(self, seconds: float) -> None:

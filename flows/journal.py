@@ -17,6 +17,7 @@ from typing import Any
 
 from data.nouns import Request
 from data.store import Store
+from generators.replies import Reply, parse_reply
 
 _NAMES = tuple(field.name for field in fields(Request))
 _PATTERN = "replies-*.jsonl"
@@ -62,11 +63,10 @@ class Journal:
                 self._path(number).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """End the last file; it goes where nothing of it is left."""
+        """End the last file, as the store holds everything."""
         self.turn()
-        for number, left in self._left.items():
-            if not left:
-                self._path(number).unlink(missing_ok=True)
+        for number in range(self._number):
+            self._path(number).unlink(missing_ok=True)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"replies-{os.getpid()}-{number}.jsonl"
@@ -83,11 +83,16 @@ def recover(store: Store, folder: Path) -> int:
     found = [request for path in paths for request in _read(path)]
     with store.writing() as tx:
         known = {key for (key,) in tx.fetch("SELECT id FROM requests")}
-        fresh = [request for request in found if request.id not in known]
+        fresh = [each for each in found if each.id not in known and _is_whole(each)]
         tx.upsert(fresh)
     for path in paths:
         path.unlink(missing_ok=True)
     return len(fresh)
+
+
+def _is_whole(request: Request) -> bool:
+    """Tell whether a reply can be used: it was noted before anybody had looked at it."""
+    return request.status != "ok" or isinstance(parse_reply(request.reply or ""), Reply)
 
 
 def _read(path: Path) -> Iterator[Request]:

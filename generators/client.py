@@ -113,6 +113,10 @@ class Client:
         """Ask `may_send` before every attempt; where it says no, `complete` raises Withheld."""
         self._traffic.may_send = may_send
 
+    def tell_of_replies(self, hear: Callable[[dict[str, Any], float], None]) -> None:
+        """Tell `hear` of every reply's body and seconds, in its own task, before all else."""
+        self._traffic.on_reply = hear
+
     def traffic(self) -> TrafficNow:
         """Return what the requests are doing now."""
         return self._traffic.now()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from data.curate import CurateSettings
 from data.nouns import Candidate, Passage, Question, Request, Verdict, content_id
@@ -14,6 +16,7 @@ from generators.batch_book import BatchBook
 from generators.brief import Brief, load_prompt, write_brief
 from generators.budget import Budget, Spend
 from generators.client import Client, Completion, Endpoint, RequestFailed, Withheld
+from generators.completion import read_completion
 from generators.keys import Queries, Query, limits_of, question_id
 from generators.prices import estimate_tokens, price_of
 from generators.probe import probe
@@ -107,6 +110,9 @@ class _Tally:
         return counted_in, counted_out
 
 
+_TALK: ContextVar[_Talk | None] = ContextVar("talk", default=None)
+
+
 async def interview(
     passages: Sequence[Passage],
     persona: str,
@@ -141,6 +147,8 @@ async def sit(passages: Sequence[Passage], sitting: Sitting) -> AsyncGenerator[A
     async with sitting.opened() as client:
         sitting.client = client
         client.ask_before_sending(sitting.budget.may_send)
+        if sitting.journal is not None:
+            client.tell_of_replies(_hear)
         arrived: asyncio.Queue[Asked | Exception | None] = asyncio.Queue(settings.max_concurrency)
         waiting = iter(passages)
         n_workers = min(client.at_once, len(passages))
@@ -172,15 +180,24 @@ async def _work(
     """Take passages off the shared iterator until there is none left, or the run is stopped."""
     try:
         for passage in waiting:
-            asked = await _Talk(sitting, client, sitting.queries.of(passage)).ask()
+            talk = _Talk(sitting, client, sitting.queries.of(passage))
+            _TALK.set(talk)
+            asked = await talk.ask()
             if asked is None:
                 break
-            if sitting.journal is not None:
+            if sitting.journal is not None and not (talk.noted and asked.candidates):
                 sitting.journal(asked.request)
             await arrived.put(asked)
     except Exception as error:  # noqa: BLE001 - whatever ends a worker must reach the reader
         await arrived.put(error)
     await arrived.put(None)
+
+
+def _hear(body: dict[str, Any], seconds: float) -> None:
+    """Note a reply as it comes off the wire; whether it can be used is seen afterwards."""
+    talk = _TALK.get()
+    if talk is not None and talk.sitting.journal is not None:
+        talk.note(read_completion(body, 1, seconds))
 
 
 class _Talk:
@@ -191,6 +208,20 @@ class _Talk:
         self.client = client
         self.query = query
         self.tally = _Tally()
+        self.noted = False
+
+    def note(self, completion: Completion) -> None:
+        """Write a reply to the journal as if it could be used."""
+        journal = self.sitting.journal
+        if journal is None or completion.fault is not None:
+            return
+        heard = replace(self.tally)
+        heard.add(completion, ())
+        before, self.tally = self.tally, heard
+        request = self._request("ok")
+        self.tally = before
+        journal(request)
+        self.noted = True
 
     async def ask(self) -> Asked | None:
         """Return what came of the passage, or None where the run stopped before it."""

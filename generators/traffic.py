@@ -42,6 +42,7 @@ class Traffic:
         """Begin with nothing known of the server."""
         self._settings = settings
         self.may_send: Callable[[], bool] | None = None
+        self.on_reply: Callable[[dict[str, Any], float], None] | None = None
         self._pace = Pace(settings.max_concurrency)
         self.breaker = Breaker(settings.circuit_opens_seconds, settings.circuit_stops_seconds)
         self._gate = Gate(self._pace, self.breaker)
@@ -86,6 +87,8 @@ class Traffic:
         seconds = time.monotonic() - began
         body = got if isinstance(got, Fault) else parsed_body(got)
         self._learn(slot, body, seconds)
+        if self.on_reply is not None and not isinstance(body, Fault):
+            self.on_reply(body, seconds)  # before anything else is sent: nothing may be lost
         if isinstance(got, Answer):
             used_up = used_up_seconds(got.headers)
             if used_up:
