@@ -36,7 +36,9 @@ def _one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
 
 def test_the_commands_are_the_designs() -> None:
     wanted = "build plan extract ask curate compose train merge evaluate refresh serve chat look"
-    assert set(COMMANDS) == {*wanted.split(), "sql", "export", "doctor", "rights", "withdraw"}
+    assert set(COMMANDS) == {
+        *wanted.split(), "sql", "export", "doctor", "rights", "withdraw", "calibrate"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -197,6 +199,8 @@ def test_an_endpoint_that_refuses_stops_the_asking(memoirist: Command, tmp_path:
 
 def test_ctrl_c_is_one_line(memoirist: Command, tmp_path: Path) -> None:
     code = "import os, signal, flows.looking as l; import flows.cli as c\n"
+    # A shell's background job is born deaf to it.
+    code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "def stop(*_): os.kill(os.getpid(), signal.SIGINT)\n"
     code += "l.show = stop; import sys; sys.argv = ['memoirist', 'look']; c.main()"
     root = str(Path(__file__).parent.parent)
