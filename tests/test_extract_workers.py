@@ -25,14 +25,14 @@ def rows_of(path: Path, settings: ExtractSettings) -> Rows:
     return extract(read_source(Found(path=path, format="pdf"), NOW), settings)
 
 
-def hurried(engine: str, workers: int = 1) -> ExtractSettings:
+def hurried(engine: str, workers: int = 1, page_memory_mb: int = 400) -> ExtractSettings:
     return ExtractSettings.model_validate(
         {
             "engine": engine,
             "workers": workers,
             "opening_seconds": 3,
             "page_seconds": 0.5,
-            "page_memory_mb": 100,
+            "page_memory_mb": page_memory_mb,
         }
     )
 
@@ -50,7 +50,7 @@ def test_a_page_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("engine", ["pdfminer", "pdfium", "auto"])
 def test_a_page_that_takes_too_much_memory_is_given_up(tmp_path: Path, engine: str) -> None:
     path = raw_pdf(tmp_path / "bomb.pdf", [GOOD, BOMB, GOOD])
-    rows = rows_of(path, hurried(engine))
+    rows = rows_of(path, hurried(engine, page_memory_mb=100))
     assert sum(block.text.count("without trouble") for block in rows.blocks) == 2
     # PDFium shrugs the bomb off as a page without text; pdfminer has to unpack it.
     for verdict in rows.verdicts:
