@@ -340,7 +340,7 @@ def merge(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Merge the adapter into its base and check that both answer alike."""
-    from flows.training import merge_model
+    from flows.merging import merge_model
 
     _run(o.open_workspace(workspace, recipe, o.overrides(assigned)), merge_model)
 
