@@ -79,9 +79,8 @@ def test_modules_stay_small() -> None:
         for folder in ARROWS
         for path in (ROOT / folder).rglob("*.py")
     }
-    # The training child and the pretraining script read top to bottom on purpose.
+    # The pretraining script reads top to bottom on purpose.
     long = {p for p, n in lengths.items() if n > 400} - {
-        Path("train/qlora.py"),
         Path("train/pretrain.py"),
         Path("data/samples/typeset.py"),
     }

@@ -23,13 +23,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from data.errors import TrainError
 from data.nouns import Conversation, Split
 from tests.conftest import ROOT, environment
+from train.adapter import with_adapter
 from train.base import PreparedBase, prepare_base
 from train.chat import load
+from train.checkpoints import last_whole_checkpoint
 from train.evaluate import evaluate
 from train.launch import Progress, TrainResult, read_result, train
 from train.merge import MergeResult, merge
 from train.models import greedy, load_base, measure, quiet
-from train.qlora import last_whole_checkpoint, with_adapter
 from train.settings import ChatSettings, EvaluateSettings, MergeSettings, TrainSettings
 from train.tokens import IGNORE, prompt_ids, tokenize
 

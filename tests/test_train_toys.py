@@ -10,12 +10,12 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from data.nouns import Conversation
+from train.adapter import trained_tokens, with_adapter
 from train.base import TINY, prepare_base
 from train.chat import load
 from train.launch import train
 from train.merge import merge
 from train.models import load_base, quiet
-from train.qlora import trained_tokens, with_adapter
 from train.settings import ChatSettings, MergeSettings, TrainSettings
 from train.tokens import IGNORE, tokenize
 
