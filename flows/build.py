@@ -19,6 +19,7 @@ from flows import recipe as recipes  # noqa: E402
 from flows.asking import ask_questions  # noqa: E402
 from flows.context import Context  # noqa: E402
 from flows.curating import compose_dataset, curate_pairs  # noqa: E402
+from flows.evaluating import evaluate_model  # noqa: E402
 from flows.following import follow_pairs  # noqa: E402
 from flows.ingest import extract_sources  # noqa: E402
 from flows.judging import judge_pairs  # noqa: E402
@@ -26,7 +27,7 @@ from flows.merging import merge_model  # noqa: E402
 from flows.openings import as_saved, merged_sources, save_recipe  # noqa: E402
 from flows.report import Report  # noqa: E402
 from flows.splitting import split_documents  # noqa: E402
-from flows.training import evaluate_model, train_model  # noqa: E402
+from flows.training import train_model  # noqa: E402
 from flows.workspace import Workspace  # noqa: E402
 
 STEPS: Sequence[Callable[[Context], object]] = (

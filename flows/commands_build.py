@@ -351,6 +351,6 @@ def evaluate(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Measure base and tuned model on held-out conversations."""
-    from flows.training import evaluate_model
+    from flows.evaluating import evaluate_model
 
     _run(o.open_workspace(workspace, recipe, o.overrides(assigned)), evaluate_model)

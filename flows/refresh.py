@@ -12,13 +12,14 @@ from data.errors import NothingToDo
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs
+from flows.evaluating import evaluate_model
 from flows.following import follow_pairs
 from flows.ingest import extract_sources
 from flows.judging import judge_pairs
 from flows.merging import merge_model
 from flows.openings import save_recipe
 from flows.splitting import split_documents
-from flows.training import evaluate_model, train_model
+from flows.training import train_model
 
 
 @flow(name="refresh", flow_run_name="refresh {workspace}", persist_result=False)

@@ -15,10 +15,10 @@ from rich.text import Text
 
 from data.errors import NothingToDo
 from data.text import neutralise
+from flows.champions import champion
 from flows.context import Context
 from flows.recipe import Recipe
 from flows.splitting import persona_language
-from flows.training import champion
 
 if TYPE_CHECKING:
     from train.chat import Talker
