@@ -26,6 +26,7 @@ from data.passages import PassageSettings
 from data.rights import checked
 from extractors.settings import ExtractSettings
 from generators.settings import InterviewSettings
+from train.presets import PRESETS
 from train.settings import EvaluateSettings, MergeSettings, TrainSettings
 
 _SYSTEM = {
@@ -218,6 +219,10 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
 def dump(recipe: Recipe) -> str:
     """Return the recipe as TOML, only what differs from the defaults."""
     values = recipe.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    if recipe.train.preset:
+        # A key that equals its default may have been given to win over the preset's.
+        given = recipe.train.model_fields_set & PRESETS[recipe.train.preset].keys()
+        values["train"] |= recipe.train.model_dump(mode="json", include=given, exclude_none=True)
     return tomli_w.dumps(values)
 
 

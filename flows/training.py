@@ -31,7 +31,7 @@ def train_model(context: Context) -> Run:
     refuse_withdrawn(context, dataset.id)
     from train.launch import train
 
-    settings = context.recipe.train
+    settings = context.recipe.train.resolved()
     run = before[0] if before else _new_run(context, dataset, run_id)
     _write(context, run)
     with context.timed() as seconds:
@@ -70,7 +70,7 @@ def _too_long(context: Context, dropped: Sequence[str]) -> list[Verdict]:
         " WHERE list_contains(?, conversation_id) GROUP BY conversation_id",
         [list(dropped)],
     )
-    longest = context.recipe.train.max_length
+    longest = context.recipe.train.resolved().max_length
     return [
         Verdict(
             subject_id=row["conversation_id"],
@@ -109,7 +109,7 @@ def run_of(context: Context, dataset: Dataset) -> tuple[str, PreparedBase]:
 
     settings = context.recipe.train
     base = prepare_base(settings.base_model, context.workspace.bases)
-    chosen = settings.model_dump_json(exclude={"base_model", "micro_batch"})
+    chosen = json.dumps(settings.lasting(), sort_keys=True)
     return content_id(dataset.id, base.hash, chosen), base
 
 
@@ -136,7 +136,9 @@ def _new_run(context: Context, dataset: Dataset, run_id: str) -> Run:
         id=run_id,
         dataset_id=dataset.id,
         base_model=context.recipe.train.base_model,
-        recipe=context.recipe.model_dump_json(),
+        recipe=context.recipe.model_copy(
+            update={"train": context.recipe.train.resolved()}
+        ).model_dump_json(),
         seed=context.recipe.train.seed,
         status="training",
         started_at=context.now,

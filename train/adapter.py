@@ -48,6 +48,8 @@ def with_adapter(
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=settings.target_modules,
+        use_rslora=settings.rslora,
+        use_dora=settings.dora,
         trainable_token_indices=targets or None,
         task_type="CAUSAL_LM",
     )

@@ -18,6 +18,7 @@ from data.errors import TrainError
 from data.nouns import Conversation, Metric
 from train.base import PreparedBase
 from train.files import write_json, write_text
+from train.ready import refuse_missing
 from train.settings import TrainSettings
 
 
@@ -73,9 +74,10 @@ def train(
     """Train an adapter in `run_folder` in a process of its own and return what came out.
 
     A finished run is returned without training; an interrupted one goes on from its last whole
-    checkpoint. Raises TrainError when the gate refuses the rows, the folder holds another run,
-    or the process ends without a result.
+    checkpoint. Raises TrainError when a library that the settings ask for is missing, the gate
+    refuses the rows, the folder holds another run, or the process ends without a result.
     """
+    refuse_missing(settings)
     run_folder.mkdir(parents=True, exist_ok=True)
     _write_request(run_folder, conversations, base, settings)
     if not (run_folder / "result.json").exists():
@@ -126,7 +128,7 @@ def _write_request(
         raise TrainError("there are 0 conversations to train on", "compose a dataset first")
     text = "\n".join(rows) + "\n"
     request = {
-        "settings": settings.model_dump(),
+        "settings": settings.resolved().model_dump(),
         "base_path": str(base.path.resolve()),
         "base_hash": base.hash,
     }
@@ -134,10 +136,8 @@ def _write_request(
     if request_file.exists() and rows_file.exists():
         before = json.loads(request_file.read_text(encoding="utf-8"))
         # Paths and names are left out: a workspace may be moved, its hash says what the base is.
-        # So is the micro-batch, which a machine's memory decides and the result does not show.
-        same = before["base_hash"] == request["base_hash"] and _lasting(
-            before["settings"]
-        ) == _lasting(settings.model_dump())
+        lasting = TrainSettings.model_validate(before["settings"]).lasting()
+        same = before["base_hash"] == request["base_hash"] and lasting == settings.lasting()
         if not same or rows_file.read_text(encoding="utf-8") != text:
             raise TrainError(
                 f"{str(folder)!r} holds a run with other settings, rows or base",
@@ -145,10 +145,6 @@ def _write_request(
             )
     write_text(rows_file, text)
     write_json(request_file, request)
-
-
-def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in settings.items() if k not in {"base_model", "micro_batch"}}
 
 
 def _follow(folder: Path, on_progress: Callable[[Progress], None] | None) -> None:

@@ -85,14 +85,18 @@ def merge(run_folder: Path, base: PreparedBase, settings: MergeSettings) -> Merg
     tokenizer = AutoTokenizer.from_pretrained(base.path)
     trained = TrainSettings.model_validate(request["settings"])
     probe = _probe(run_folder, base, trained, settings, tokenizer)
+
+    def merged(way: Way) -> PreTrainedModel:
+        return _merged(run_folder, base, way, trained)
+
     ways: list[Way] = (
         ["dequantised", "original"] if settings.method == "best" else [settings.method]
     )
     if trained.quantisation == "none":
         ways = ["original"]
-    found = {way: _compared(_merged(run_folder, base, way), probe, tokenizer) for way in ways}
+    found = {way: _compared(merged(way), probe, tokenizer) for way in ways}
     way = _best(found, settings, run_folder)
-    model = _merged(run_folder, base, way)
+    model = merged(way)
     dtype = _dtype(settings, base)
     result = _save(model.to(dtype), folder, base, tokenizer, probe)
     figures = {**result, **_prefixed(found), "adapter_loss": probe.loss}
@@ -152,7 +156,8 @@ def _probe(
     kept = rows["validation"] or rows["train"]
     prompts = _prompts(conversations, settings.prompts, tokenizer)
     model = PeftModel.from_pretrained(
-        load_base(base.path, trained.quantisation), run_folder / "adapter"
+        load_base(base.path, trained.quantisation, double=trained.double_quantisation),
+        run_folder / "adapter",
     )
     return _Probe(
         rows=kept,
@@ -197,7 +202,9 @@ def _logits(model: Any, rows: Sequence[Rendered]) -> torch.Tensor:
     return torch.cat(kept)
 
 
-def _merged(run_folder: Path, base: PreparedBase, way: Way) -> PreTrainedModel:
+def _merged(
+    run_folder: Path, base: PreparedBase, way: Way, trained: TrainSettings
+) -> PreTrainedModel:
     """Return the base with the adapter added to its weights.
 
     Never into 4-bit weights: adding and rounding again loses most of what was learnt.
@@ -205,7 +212,7 @@ def _merged(run_folder: Path, base: PreparedBase, way: Way) -> PreTrainedModel:
     from peft import PeftModel
 
     if way == "dequantised":
-        model: Any = load_base(base.path, "nf4")
+        model: Any = load_base(base.path, trained.quantisation, double=trained.double_quantisation)
         model = model.dequantize()
         model = model.to(torch.float32 if not torch.cuda.is_available() else model.dtype)
     else:

@@ -8,11 +8,12 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import cross_entropy
 
+from train.presets import Attention, Quantisation
 from train.tokens import IGNORE, Rendered
 
 if TYPE_CHECKING:
@@ -62,9 +63,17 @@ def compute_dtype() -> torch.dtype:
 
 
 def load_base(
-    path: Path, quantisation: Literal["nf4", "none"], device: int | str | None = None
+    path: Path,
+    quantisation: Quantisation,
+    device: int | str | None = None,
+    *,
+    double: bool = True,
+    attention: Attention = "auto",
 ) -> PreTrainedModel:
-    """Load the prepared base for training or as the reference of the merge."""
+    """Load the prepared base for training or as the reference of the merge.
+
+    `double` quantises the scales of a 4-bit base as well.
+    """
     quiet()
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -72,11 +81,15 @@ def load_base(
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
     if torch.cuda.is_available():
         options["device_map"] = {"": 0 if device is None else device}
-    if quantisation == "nf4":
+    if attention != "auto":
+        options["attn_implementation"] = attention
+    if quantisation == "int8":
+        options["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
+    elif quantisation != "none":
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
+            bnb_4bit_quant_type=quantisation,
+            bnb_4bit_use_double_quant=double,
             bnb_4bit_compute_dtype=dtype,
         )
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, **options)

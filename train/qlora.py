@@ -67,7 +67,7 @@ def run(folder: Path) -> int:
     """Do the whole training: rows, gate, model, base loss, steps, adapter, result."""
     started = time.monotonic()
     request = json.loads((folder / "train.json").read_text(encoding="utf-8"))
-    settings = TrainSettings.model_validate(request["settings"])
+    settings = TrainSettings.model_validate(request["settings"]).resolved()
     base = read_base(Path(request["base_path"]))
     if base.hash != request["base_hash"]:
         raise TrainError(
@@ -80,7 +80,13 @@ def run(folder: Path) -> int:
 
     # The seed comes before the model: adapter weights are drawn when it is built.
     set_seed(settings.seed)
-    model = load_base(base.path, settings.quantisation, gpu())
+    model = load_base(
+        base.path,
+        settings.quantisation,
+        gpu(),
+        double=settings.double_quantisation,
+        attention=settings.attention,
+    )
     base_loss = _base_loss(folder, model, corpus)
     model = with_adapter(model, base, settings, tuple(corpus.train.values()))
     # An adapter with its two moments, for the checkpoints that are kept, and room for the last.

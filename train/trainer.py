@@ -15,6 +15,7 @@ from train.follow import Follow
 from train.models import batch_loss, compute_dtype, measure, pad
 from train.order import Order
 from train.plan import Plan
+from train.ready import tracked
 from train.rows import Corpus
 from train.settings import TrainSettings
 from train.tokens import Rendered
@@ -73,7 +74,10 @@ def make_trainer(
         gradient_accumulation_steps=plan.accumulation,
         learning_rate=plan.learning_rate,
         lr_scheduler_type=settings.scheduler,
-        warmup_steps=max(1, round(settings.warmup_share * plan.steps)),
+        lr_scheduler_kwargs={"power": settings.power} if settings.scheduler == "polynomial" else {},
+        warmup_steps=max(1, round(settings.warmup_share * plan.steps))
+        if settings.warmup_share
+        else 0,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         optim=settings.optimizer,
@@ -96,7 +100,8 @@ def make_trainer(
         dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
-        report_to="none",
+        report_to=tracked(settings, folder),
+        run_name=folder.name,
         seed=settings.seed,
         use_cpu=not torch.cuda.is_available(),
     )

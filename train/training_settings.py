@@ -2,12 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import difflib
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from train.presets import (
+    OPTIMIZERS,
+    PRESETS,
+    Attention,
+    Preset,
+    Quantisation,
+    Scheduler,
+    Tracker,
+)
 
 # Parameters below which a base is a toy: it takes a higher rate, and its token rows are trained.
 SMALL = 100_000_000
+# Keys that leave the trained weights as they are: a run goes on when one of them changes. The
+# micro-batch is decided by a machine's memory, and a preset counts by the keys that it sets.
+WITHOUT_EFFECT = frozenset(
+    {
+        "base_model",
+        "preset",
+        "micro_batch",
+        "gradient_checkpointing",
+        "tracker",
+        "prompts",
+        "answers_per_save",
+        "answer_tokens",
+    }
+)
 
 
 class TrainSettings(BaseModel):
@@ -19,6 +44,12 @@ class TrainSettings(BaseModel):
         "tiny",
         min_length=1,
         description="The model to tune: `tiny` (embedded, offline), a folder, or a hub id.",
+    )
+    preset: Preset | None = Field(
+        None,
+        description="Settings for a memory: `8gb`, `12gb`, `24gb`, `80gb` of a GPU, or `cpu`. It "
+        "sets micro_batch, gradient_checkpointing, max_length, optimizer and quantisation where "
+        "they are not given.",
     )
     epochs: float | None = Field(
         None,
@@ -38,20 +69,50 @@ class TrainSettings(BaseModel):
         description="Peak learning rate. Unset: by size of the base, 2e-3 below 100 million "
         "parameters (more below a width of 256), 2e-4 up to 13 billion, 1e-4 above.",
     )
-    scheduler: Literal["cosine", "linear", "constant_with_warmup"] = Field(
-        "cosine", description="How the learning rate falls after the warm-up."
+    scheduler: Scheduler = Field(
+        "cosine",
+        description="How the learning rate goes on after the warm-up: `cosine` and `linear` fall "
+        "to 0, `polynomial` by `power`, `inverse_sqrt` falls slowly and never to 0, "
+        "`constant_with_warmup` stays, `constant` stays and has no warm-up.",
+    )
+    power: float = Field(
+        2.0,
+        gt=0,
+        description="Exponent of the scheduler `polynomial`: 1 is linear, more falls sooner.",
     )
     warmup_share: float = Field(
         0.03, ge=0, lt=1, description="Share of the steps over which the learning rate rises."
     )
-    rank: int = Field(16, ge=1, le=1024, description="Rank of the adapter: its capacity.")
-    alpha: int = Field(32, ge=1, description="Weight of the adapter; rank to twice the rank.")
+    rank: int = Field(
+        16,
+        ge=1,
+        le=1024,
+        description="Rank of the adapter: its capacity, its size on disk and in memory. 8 holds a "
+        "manner of speaking, 64 much more than most datasets have.",
+    )
+    alpha: int = Field(
+        32,
+        ge=1,
+        description="Weight of the adapter: it is scaled by alpha / rank. Rank to twice the rank; "
+        "more is as a higher learning rate.",
+    )
     dropout: float = Field(
         0.0, ge=0, lt=1, description="Share of adapter inputs dropped; .05-.1 on small data."
     )
     target_modules: str | list[str] = Field(
         "all-linear",
-        description="Layers that get an adapter; attention alone is worse at equal size.",
+        description="Layers that get an adapter: `all-linear`, or a list of names such as "
+        "['q_proj', 'v_proj']; attention alone is worse at equal size.",
+    )
+    rslora: bool = Field(
+        default=False,
+        description="Scale the adapter by alpha / sqrt(rank) (arXiv 2312.03732): high ranks learn "
+        "more.",
+    )
+    dora: bool = Field(
+        default=False,
+        description="Train length and direction of the weights apart (arXiv 2402.09353): closer "
+        "to full training, and a third to a half slower.",
     )
     max_length: int = Field(
         1024,
@@ -60,7 +121,10 @@ class TrainSettings(BaseModel):
         "their end. More costs memory.",
     )
     effective_batch: int = Field(
-        8, ge=1, description="Rows per optimizer step, over all accumulation and GPUs; below 32."
+        8,
+        ge=1,
+        description="Rows per optimizer step, over all accumulation and GPUs: accumulation is "
+        "effective_batch / micro_batch / GPUs. 8 to 16; below 32.",
     )
     micro_batch: int | None = Field(
         None,
@@ -68,19 +132,33 @@ class TrainSettings(BaseModel):
         description="Rows per forward pass; smaller saves memory at the same result. Unset: the "
         "largest that fits, probed on a GPU before training.",
     )
-    quantisation: Literal["nf4", "none"] = Field(
-        "nf4", description="4-bit base with double quantisation, or the base as it is."
+    quantisation: Quantisation = Field(
+        "nf4",
+        description="How the frozen base is held: `nf4` or `fp4` in 4 bits (nf4 is closer to the "
+        "original), `int8` in 8, `none` as it is. Fewer bits need less memory and are a little "
+        "slower.",
+    )
+    double_quantisation: bool = Field(
+        default=True,
+        description="Quantise the scales of a 4-bit base as well: 0.4 bits a weight less.",
+    )
+    attention: Attention = Field(
+        "auto",
+        description="Kernel of attention: `sdpa` (what auto takes), `eager` (slow, for debugging), "
+        "`flash_attention_2` (Ampere GPUs or newer, once flash-attn is installed).",
     )
     optimizer: str = Field(
         "adamw_torch",
-        description="A name of transformers' optimizers; `paged_adamw_8bit` saves GPU memory.",
+        description="A name of transformers' optimizers: `adamw_torch`, `paged_adamw_8bit` (less "
+        "GPU memory), `adafactor` (next to none), `lion_8bit`, `sgd`, ...",
     )
     weight_decay: float = Field(0.0, ge=0, description="Decay of the adapter's weights per step.")
     max_grad_norm: float = Field(
         1.0, gt=0, description="Length to which gradients are clipped; lower is calmer."
     )
     gradient_checkpointing: bool = Field(
-        False, description="Recompute activations: about a third less speed, far less memory."
+        default=False,
+        description="Recompute activations: about a third less speed, far less memory.",
     )
     save_every: int | None = Field(
         None,
@@ -100,6 +178,33 @@ class TrainSettings(BaseModel):
         "ends, unless `epochs` is set. Unset: never.",
     )
     seed: int = Field(42, ge=0, description="Seed of adapter weights, shuffling and dropout.")
+    prompts: list[str] = Field(
+        default_factory=list,
+        description="Questions of your own that are answered before the first step and at each "
+        "save, beside some of the held-out ones: table `samples`.",
+    )
+    answers_per_save: int = Field(
+        6,
+        ge=0,
+        le=50,
+        description="Held-out and general questions answered at each save, your own apart; 0: "
+        "none.",
+    )
+    answer_tokens: int = Field(48, ge=1, description="Tokens of each of those answers at most.")
+    tracker: Tracker = Field(
+        "none",
+        description="Where the curves are sent as well: `tensorboard` (RUN/tracker), `wandb`, "
+        "`mlflow` or `trackio`, each once it is installed.",
+    )
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known_optimizer(cls, told: str) -> str:
+        if told not in OPTIMIZERS:
+            near = difflib.get_close_matches(told, OPTIMIZERS, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"{told!r} is no optimizer; {hint}known are {', '.join(OPTIMIZERS)}")
+        return told
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
@@ -108,7 +213,27 @@ class TrainSettings(BaseModel):
                 f"micro_batch {self.micro_batch} is above effective_batch {self.effective_batch}; "
                 "lower micro_batch or raise effective_batch"
             )
+        if self.dora and self.quantisation == "int8":
+            # peft 0.21.2 takes the length of a weight that bitsandbytes no longer holds.
+            raise ValueError("dora does not go with quantisation int8; take nf4 or none")
         return self
+
+    def resolved(self) -> Self:
+        """Return the settings with the preset's keys in place of those that were not given."""
+        if self.preset is None:
+            return self
+        chosen = {
+            key: value
+            for key, value in PRESETS[self.preset].items()
+            if key not in self.model_fields_set
+        }
+        if "micro_batch" in chosen:
+            chosen["micro_batch"] = min(chosen["micro_batch"], self.effective_batch)
+        return self.model_copy(update=chosen)
+
+    def lasting(self) -> dict[str, Any]:
+        """Return the keys on which the trained weights depend, by name."""
+        return self.resolved().model_dump(exclude=set(WITHOUT_EFFECT))
 
     def rate(self, n_parameters: int, width: int) -> float:
         """Return the peak learning rate for a base of `n_parameters` with rows `width` wide.

@@ -1,0 +1,201 @@
+"""Every setting of training works for real, and what contradicts or is missing is told at once."""
+
+from __future__ import annotations
+
+import train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
+
+# isort: split
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+
+from data.errors import TrainError
+from data.nouns import Conversation
+from flows import recipe as recipes
+from tests.test_train_toys import TURNS, random_base
+from train.base import PreparedBase, prepare_base
+from train.launch import train
+from train.merge import merge
+from train.models import load_base
+from train.presets import PRESETS
+from train.qlora import run
+from train.ready import refuse_missing
+from train.settings import MergeSettings, TrainSettings
+
+ROWS = [
+    Conversation(id=name, dataset_id="d", split=split, pair_ids=(), messages=TURNS, n_tokens=0)
+    for name, split in (("one", "train"), ("two", "test"))
+]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> PreparedBase:
+    folder = tmp_path_factory.mktemp("toy")
+    return prepare_base(str(random_base(folder / "random", 64, True)), folder / "bases")
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Put the signal handlers back that a training in this process sets."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def trained(folder: Path, base: PreparedBase, settings: TrainSettings) -> dict[str, Any]:
+    """Train in this process, which spares the imports of a child, and return its result."""
+    folder.mkdir()
+    row = {"id": "one", "split": "train", "messages": TURNS}
+    (folder / "conversations.jsonl").write_text(json.dumps(row) + "\n", "utf-8")
+    request = {
+        "settings": settings.model_dump(),
+        "base_path": str(base.path),
+        "base_hash": base.hash,
+    }
+    (folder / "train.json").write_text(json.dumps(request), "utf-8")
+    assert run(folder) == 0
+    result: dict[str, Any] = json.loads((folder / "result.json").read_text("utf-8"))
+    return result
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"quantisation": "fp4", "scheduler": "polynomial", "optimizer": "adafactor"},
+        {"quantisation": "int8", "scheduler": "inverse_sqrt", "optimizer": "lion_8bit"},
+        {"double_quantisation": False, "scheduler": "constant", "optimizer": "adamw_8bit"},
+        {"quantisation": "none", "dora": True, "scheduler": "linear", "dropout": 0.1},
+        {
+            "rslora": True,
+            "attention": "eager",
+            "gradient_checkpointing": True,
+            "optimizer": "paged_adamw_8bit",
+            "target_modules": ["q_proj", "v_proj"],
+            "warmup_share": 0.0,
+        },
+    ],
+    ids=["fp4", "int8", "single", "plain-dora", "attention-only"],
+)
+@pytest.mark.usefixtures("signals")
+def test_each_setting_trains(chosen: dict[str, Any], base: PreparedBase, tmp_path: Path) -> None:
+    settings = TrainSettings.model_validate(
+        {"epochs": 6, "rank": 4, "alpha": 8, "seed": 3, **chosen}
+    )
+    result = trained(tmp_path / "run", base, settings)
+    losses = [
+        json.loads(line)["loss"]
+        for line in (tmp_path / "run" / "progress.jsonl").read_text("utf-8").splitlines()
+    ]
+    assert result["steps"] == len(losses) == 6
+    assert losses[-1] < losses[0]
+    adapter = tmp_path / "run" / "adapter"
+    told = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    assert (told["use_rslora"], told["use_dora"]) == (settings.rslora, settings.dora)
+    names = {name.split(".")[-3] for name in load_file(adapter / "adapter_model.safetensors")}
+    wanted = settings.target_modules
+    assert wanted == "all-linear" or {n for n in names if n.endswith("_proj")} == set(wanted)
+
+
+@pytest.mark.usefixtures("signals")
+def test_an_8_bit_base_is_merged_as_it_was_trained(base: PreparedBase, tmp_path: Path) -> None:
+    settings = TrainSettings(epochs=20, quantisation="int8")
+    trained(tmp_path / "run", base, settings)
+    small = MergeSettings(method="dequantised", prompts=3, max_new_tokens=8)
+    figures = merge(tmp_path / "run", base, small).figures
+    # The rounding of activations to 8 bits is gone in the merged model, and that is all.
+    assert figures["kl"] < 0.05
+
+
+def test_the_base_is_held_as_the_settings_say(base: PreparedBase) -> None:
+    kinds = {}
+    for quantisation in ("nf4", "fp4", "int8", "none"):
+        layer: Any = load_base(base.path, quantisation).model.layers[0].mlp.up_proj
+        kinds[quantisation] = getattr(layer.weight, "quant_type", layer.weight.dtype)
+    assert kinds == {"nf4": "nf4", "fp4": "fp4", "int8": torch.int8, "none": torch.float32}
+    single: Any = load_base(base.path, "nf4", double=False).model.layers[0].mlp.up_proj
+    assert single.weight.quant_state.state2 is None
+    eager: Any = load_base(base.path, "none", attention="eager")
+    assert eager.config._attn_implementation == "eager"
+
+
+def test_a_preset_sets_what_is_not_given() -> None:
+    told = TrainSettings(preset="8gb", max_length=1024).resolved()
+    assert (told.max_length, told.micro_batch) == (1024, 1)
+    assert told.gradient_checkpointing
+    assert told.optimizer == "paged_adamw_8bit"
+    # Told once, it stays: the run's own settings hold every key.
+    assert TrainSettings.model_validate(told.model_dump()).resolved() == told
+    assert TrainSettings(preset="80gb", effective_batch=2).resolved().micro_batch == 2
+    assert TrainSettings().resolved() == TrainSettings()
+    for name in PRESETS:
+        TrainSettings.model_validate(TrainSettings(preset=name).resolved().model_dump())
+
+
+def test_a_saved_recipe_keeps_what_wins_over_a_preset(tmp_path: Path) -> None:
+    default = TrainSettings().max_length
+    given = recipes.load(None, {"train.preset": "24gb", "train.max_length": default})
+    saved = tmp_path / "recipe.toml"
+    saved.write_text(recipes.dump(given), "utf-8")
+    assert recipes.load(saved).train.resolved().max_length == default
+    # The preset's own keys are not saved, so that another preset sets them anew.
+    other = recipes.load(saved, {"train.preset": "8gb"}).train.resolved()
+    assert other.optimizer == PRESETS["8gb"]["optimizer"]
+
+
+def test_a_run_goes_on_under_another_preset_of_the_same_effect() -> None:
+    plain = TrainSettings(max_length=512)
+    assert TrainSettings(preset="cpu").lasting() == plain.lasting()
+    assert TrainSettings(max_length=512, tracker="wandb", prompts=["Why?"]).lasting() == (
+        plain.lasting()
+    )
+    assert TrainSettings(max_length=512, quantisation="fp4").lasting() != plain.lasting()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"optimizer": "adamw_troch"}, "did you mean 'adamw_torch'"),
+        ({"dora": True, "quantisation": "int8"}, "take nf4 or none"),
+        ({"micro_batch": 9, "effective_batch": 8}, "lower micro_batch"),
+        ({"scheduler": "sine"}, "inverse_sqrt"),
+        ({"preset": "16gb"}, "24gb"),
+    ],
+)
+def test_what_cannot_be_is_refused(chosen: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        TrainSettings.model_validate(chosen)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"tracker": "wandb"}, "'wandb' needs a library .* `pip install wandb`"),
+        ({"tracker": "mlflow"}, "pip install mlflow"),
+        ({"tracker": "trackio"}, "pip install trackio"),
+        ({"attention": "flash_attention_2"}, "pip install flash-attn"),
+    ],
+)
+def test_a_missing_library_is_told_before_the_start(
+    chosen: dict[str, Any], told: str, base: PreparedBase, tmp_path: Path
+) -> None:
+    settings = TrainSettings.model_validate(chosen)
+    with pytest.raises(TrainError, match=told):
+        refuse_missing(settings)
+    with pytest.raises(TrainError, match=told):
+        train(tmp_path / "run", ROWS, base, settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_key_of_training_is_explained() -> None:
+    for name, field in TrainSettings.model_fields.items():
+        assert field.description, name
+    keys = recipes.document_keys()
+    assert all(f"# {name} =" in keys for name in TrainSettings.model_fields)
