@@ -236,7 +236,7 @@ FAMILIES: dict[str, Family] = {
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "max_position_embeddings": 256,
-            "word_embed_proj_dim": 32,
+            "word_embed_proj_dim": 64,
         },
         tied=True,
     ),

@@ -26,7 +26,7 @@ from tests.conftest import ROOT, environment
 from train.adapter import with_adapter
 from train.base import PreparedBase, prepare_base
 from train.chat import load
-from train.checkpoints import last_whole_checkpoint
+from train.checkpoints import last_whole_checkpoint, load_checkpoint, steps_kept
 from train.evaluate import evaluate
 from train.launch import Progress, TrainResult, read_result, train
 from train.merge import MergeResult, merge
@@ -156,6 +156,19 @@ def test_a_run_reports_its_losses_and_keeps_the_best(several: Finished) -> None:
     names = {metric.name for metric in result.metrics}
     assert names >= {"loss", "eval_loss", "base_eval_loss", "seconds", "peak_memory_mb"}
     assert read_result(several.folder) == result
+
+
+def test_each_checkpoint_can_be_tried(several: Finished) -> None:
+    assert steps_kept(several.folder) == [8, 16, 24, 32]
+    tokenizer = AutoTokenizer.from_pretrained(several.base.path)
+    held_out = [row.messages for row in SEVERAL if row.split == "validation"]
+    rows = [row for row in (tokenize(turns, tokenizer, 100) for turns in held_out) if row]
+    told = {line.step: line.eval_loss for line in several.progress if line.eval_loss is not None}
+    for step in (8, 32):
+        model, _ = load_checkpoint(several.folder, step)
+        assert measure(model, rows).mean == pytest.approx(told[step], rel=1e-4)
+    with pytest.raises(TrainError, match=r"no checkpoint of step 9; .* kept: 8, 16, 24, 32"):
+        load_checkpoint(several.folder, 9)
 
 
 def test_a_second_call_trains_nothing(several: Finished) -> None:

@@ -91,9 +91,10 @@ def run(folder: Path) -> int:
     model = with_adapter(model, base, settings, tuple(corpus.train.values()))
     # An adapter with its two moments, for the checkpoints that are kept, and room for the last.
     trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    need_disk(folder, 4 * 12 * trainable)
+    need_disk(folder, (settings.keep_checkpoints + 2) * 12 * trainable)
 
-    width = model.get_input_embeddings().weight.shape[1]
+    # Of the layers: OPT's embedding may be narrower than they are.
+    width = model.config.get_text_config().hidden_size
     plan = make_plan(
         settings,
         settings.rate(base.n_parameters, width),

@@ -91,7 +91,7 @@ def make_trainer(
         prediction_loss_only=True,
         save_strategy="steps",
         save_steps=plan.every,
-        save_total_limit=2,
+        save_total_limit=settings.keep_checkpoints,
         load_best_model_at_end=bool(held_out),
         metric_for_best_model="eval_loss" if held_out else None,
         greater_is_better=False if held_out else None,

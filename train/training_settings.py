@@ -31,6 +31,7 @@ WITHOUT_EFFECT = frozenset(
         "prompts",
         "answers_per_save",
         "answer_tokens",
+        "keep_checkpoints",
     }
 )
 
@@ -164,6 +165,11 @@ class TrainSettings(BaseModel):
         None,
         ge=1,
         description="Steps between two evaluations with their checkpoints. Unset: ten a run.",
+    )
+    keep_checkpoints: int = Field(
+        10,
+        ge=2,
+        description="Checkpoints of a run that are kept to be tried; each takes three adapters.",
     )
     patience: int | None = Field(
         3,
