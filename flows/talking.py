@@ -58,7 +58,7 @@ class Talk:
 
         paths = {"tuned": context.workspace.root / str(model.merged_path)}
         if compare:
-            base = prepare_base(run.base_model, context.workspace.bases)
+            base = prepare_base(run.base_model, context.workspace.bases, recipe.train.template)
             paths = {"base": Path(base.path), **paths}
         talkers = {name: load(path) for name, path in paths.items()}
         return cls(recipe.persona.name, system, talkers, ChatSettings.model_validate(wanted))

@@ -109,7 +109,7 @@ def run_of(context: Context, dataset: Dataset) -> tuple[str, PreparedBase]:
     from train.base import prepare_base
 
     settings = context.recipe.train
-    base = prepare_base(settings.base_model, context.workspace.bases)
+    base = prepare_base(settings.base_model, context.workspace.bases, settings.template)
     chosen = json.dumps(settings.lasting(), sort_keys=True)
     return content_id(dataset.id, base.hash, chosen), base
 

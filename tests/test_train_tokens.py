@@ -17,7 +17,8 @@ from data.chatml import IM_END, TEMPLATE, render
 from data.errors import TrainError
 from train.base import TINY
 from train.control_tokens import assign
-from train.tokens import IGNORE, Rendered, need_disk, preflight, prompt_ids, show, tokenize
+from train.gate import preflight
+from train.tokens import IGNORE, Rendered, need_disk, prompt_ids, show, tokenize
 
 Turns = Sequence[Mapping[str, str]]
 

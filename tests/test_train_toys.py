@@ -15,9 +15,9 @@ from train.base import TINY, prepare_base
 from train.chat import load
 from train.launch import train
 from train.merge import merge
-from train.models import load_base, quiet
+from train.models import greedy, load_base, quiet
 from train.settings import ChatSettings, MergeSettings, TrainSettings
-from train.tokens import IGNORE, tokenize
+from train.tokens import IGNORE, text_prompt_ids, tokenize
 
 TURNS = [
     {"role": "user", "content": "微调测试"},
@@ -89,3 +89,42 @@ def test_the_rate_grows_as_a_small_base_narrows() -> None:
         1e-4,
     ]
     assert TrainSettings(learning_rate=1e-5).rate(4_000_000, 64) == 1e-5
+
+
+GEMMA = (
+    "{{ bos_token }}{% for m in messages %}{{ '<start_of_turn>' +"
+    " ('model' if m['role'] == 'assistant' else m['role']) + '\\n' + m['content'] | trim"
+    " + '<end_of_turn>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}"
+)
+
+
+def test_a_base_learns_one_exchange_in_its_own_template_and_one_as_text(tmp_path: Path) -> None:
+    source = random_base(tmp_path / "random", 64, tied=True)
+    tokenizer = AutoTokenizer.from_pretrained(source)
+    tokenizer.add_special_tokens(
+        {"bos_token": "<s>", "additional_special_tokens": ["<start_of_turn>", "<end_of_turn>"]}
+    )
+    tokenizer.chat_template = GEMMA
+    model: Any = LlamaForCausalLM.from_pretrained(source)
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    model.save_pretrained(source)
+    tokenizer.save_pretrained(source)
+    base = prepare_base(str(source), tmp_path / "bases", "native")
+    rows = [
+        Conversation(id=name, dataset_id="d", split="train", pair_ids=(), messages=m, n_tokens=0)
+        for name, m in (
+            ("chat", TURNS),
+            ("text", [{"role": "assistant", "content": "微调测试我又学会了"}]),
+        )
+    ]
+    train(tmp_path / "run", rows, base, TrainSettings(epochs=60, template="native"))
+    made = merge(tmp_path / "run", base, MergeSettings())
+    assert made.figures["stopped"] >= 1
+    talker = load(made.path)
+    assert talker.tokenizer.chat_template == GEMMA
+    assert "".join(talker.answer(TURNS[:1], ChatSettings())) == "我学会了"
+    prompt = text_prompt_ids("微调测试", talker.tokenizer)
+    told = greedy(talker.model, talker.tokenizer, [prompt], 20)[0]
+    assert talker.tokenizer.decode(told[:-1]) == "我又学会了"
+    assert told[-1] == talker.tokenizer.eos_token_id

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from data.errors import TrainError
 from train.tokens import need_disk
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TINY = Path(__file__).parent / "tiny_base"
 MANIFEST = "prepared.json"
+Template = Literal["chatml", "native"]
 # Bump when preparation changes, so that an older prepared base is not taken for the same one.
 VERSION = 1
 # Hashing 16 GB at every start would take longer than loading them: beyond this, sizes must do.
@@ -46,10 +47,13 @@ class PreparedBase:
     sizes: dict[str, int] = field(default_factory=dict)
 
 
-def prepare_base(base_model: str, bases_folder: Path) -> PreparedBase:
+def prepare_base(
+    base_model: str, bases_folder: Path, template: Template = "chatml"
+) -> PreparedBase:
     """Return the prepared base of `tiny`, a local folder or a hub id, making it when it is new.
 
-    Raises TrainError when the model cannot be found, read or changed, or is damaged.
+    It answers in ChatML, or with `native` in the chat template that its maker gave it. Raises
+    TrainError when the model cannot be found, read or changed, or is damaged.
     """
     source = TINY if base_model == "tiny" else Path(base_model).expanduser()
     # A hub id and a missing folder look alike; a dot, a slash in front or two slashes say folder.
@@ -61,8 +65,10 @@ def prepare_base(base_model: str, bases_folder: Path) -> PreparedBase:
     fingerprint = _fingerprint(source) if local else hashlib.sha256(base_model.encode()).hexdigest()
     name = source.name if local else base_model
     folder = bases_folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', name)}-{fingerprint[:12]}"
+    if template == "native":
+        folder = folder.with_name(f"{folder.name}-native")
     if not (folder / MANIFEST).exists():
-        _prepare(str(source) if local else base_model, folder)
+        _prepare(str(source) if local else base_model, folder, template)
     return read_base(folder)
 
 
@@ -100,7 +106,7 @@ def readable(base_model: str) -> Iterator[None]:
         raise TrainError(what, step) from error
 
 
-def _prepare(source: str, folder: Path) -> None:
+def _prepare(source: str, folder: Path, template: Template) -> None:
     """Make the prepared base of `source` under a temporary name and rename it to `folder`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     if Path(source).is_dir():
@@ -108,7 +114,7 @@ def _prepare(source: str, folder: Path) -> None:
     making = Path(mkdtemp(prefix=".making-", dir=folder.parent))
     try:
         with readable(source):
-            manifest = _make(source, making)
+            manifest = _make(source, making, template)
         (making / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         # A folder without its manifest is the rest of a killed run.
         shutil.rmtree(folder, ignore_errors=True)
@@ -117,11 +123,11 @@ def _prepare(source: str, folder: Path) -> None:
         shutil.rmtree(making, ignore_errors=True)
 
 
-def _make(source: str, making: Path) -> dict[str, Any]:
+def _make(source: str, making: Path, template: Template) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from train.control_tokens import assign, fill_rows, finish
+    from train.control_tokens import assign, fill_rows, finish, keep_native
     from train.models import quiet
 
     quiet()
@@ -139,7 +145,10 @@ def _make(source: str, making: Path) -> dict[str, Any]:
         output_loading_info=True,
     )
     _refuse_holes(source, model, report)
-    tokens = assign(tokenizer, model.get_input_embeddings().weight.shape[0], making)
+    rows = model.get_input_embeddings().weight.shape[0]
+    tokens = (
+        keep_native(tokenizer, rows) if template == "native" else assign(tokenizer, rows, making)
+    )
     fill_rows(model, tokens)
     finish(model, tokens)
     model.save_pretrained(making)

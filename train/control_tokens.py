@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.chatml import IM_END, IM_START, TEMPLATE
-from train.tokens import BOS_PREFIX
+from train.native import end_of_turn
+from train.tokens import BOS_PREFIX, opens_with_bos
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -74,6 +75,30 @@ def assign(tokenizer: PreTrainedTokenizerBase, rows: int, scratch: Path) -> Cont
     )
 
 
+def keep_native(tokenizer: PreTrainedTokenizerBase, rows: int) -> ControlTokens:
+    """Return `tokenizer` with its own chat template, and a token to pad with that ends nothing.
+
+    Raises TrainError when it has no template, or one that ends no answer with a token.
+    """
+    end, original_end, length = end_of_turn(tokenizer), tokenizer.eos_token_id, len(tokenizer)
+    if tokenizer.pad_token_id is None or tokenizer.pad_token_id in (end, original_end):
+        spare = [*_reserved(tokenizer, rows), *filter(None, [tokenizer.unk_token])]
+        if spare:
+            tokenizer.pad_token = spare[0]
+        else:
+            tokenizer.add_special_tokens({"pad_token": PAD})
+    if original_end is None:
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
+    return ControlTokens(
+        tokenizer=tokenizer,
+        start_id=end,
+        end_id=end,
+        new_ids=(),
+        original_end_id=original_end,
+        original_length=length,
+    )
+
+
 def fill_rows(model: PreTrainedModel, tokens: ControlTokens) -> None:
     """Resize `model` if it must be, and start the new rows from rows that mean something.
 
@@ -107,7 +132,7 @@ def finish(model: PreTrainedModel, tokens: ControlTokens) -> None:
     from transformers import GenerationConfig
 
     tokenizer = tokens.tokenizer
-    bos = tokenizer.bos_token_id if str(tokenizer.chat_template).startswith(BOS_PREFIX) else None
+    bos = tokenizer.bos_token_id if opens_with_bos(tokenizer) else None
     config = model.config.get_text_config()
     config.eos_token_id = tokens.end_id
     config.pad_token_id = tokenizer.pad_token_id

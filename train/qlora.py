@@ -39,12 +39,13 @@ from train.base import read_base
 from train.checkpoints import CHECKPOINTS, last_whole_checkpoint
 from train.files import write_json
 from train.follow import Follow, memory_mb
+from train.gate import preflight
 from train.models import load_base, measure
 from train.plan import make_plan
 from train.probe import largest_micro_batch
 from train.rows import Corpus, read_rows
 from train.settings import TrainSettings
-from train.tokens import need_disk, preflight
+from train.tokens import need_disk
 from train.trainer import AnswerTrainer, make_trainer
 
 

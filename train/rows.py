@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train.tokens import Rendered, tokenize
+from train.tokens import Rendered, rows_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +28,13 @@ def read_rows(path: Path, tokenizer: Any, max_length: int) -> Corpus:
         conversation = json.loads(line)
         if conversation["split"] not in rows:
             continue
-        row = tokenize(conversation["messages"], tokenizer, max_length)
-        if row is None:
+        found = rows_of(conversation["messages"], tokenizer, max_length)
+        if not found:
             dropped.append(conversation["id"])
-            continue
-        shortened += row.shortened > 0
-        rows[conversation["split"]][conversation["id"]] = row
+        for number, row in enumerate(found, start=1):
+            name = conversation["id"] if number == 1 else f"{conversation['id']}#{number}"
+            shortened += row.shortened > 0
+            rows[conversation["split"]][name] = row
     return Corpus(
         train=rows["train"],
         validation=rows["validation"],

@@ -6,16 +6,20 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from data.chatml import IM_END, IM_START, segments
 from data.errors import TrainError
+from train.native import is_native, native_prompt, native_segments
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 IGNORE = -100
 BOS_PREFIX = "{{- bos_token -}}"
+# Share of a chunk of raw text that repeats the end of the chunk before it, untrained, so that no
+# word is trained without the words that lead to it.
+OVERLAP = 1 / 8
 
 Messages = Sequence[Mapping[str, str]]
 
@@ -24,12 +28,58 @@ Messages = Sequence[Mapping[str, str]]
 class Rendered:
     """One row for the model; `labels` repeats the id of a trained token and is -100 elsewhere.
 
-    `shortened` counts the messages that had to go so that the row fits.
+    `shortened` counts the messages that had to go so that the row fits; `kind` is `text` for raw
+    text to be continued, of which all tokens are trained.
     """
 
     input_ids: Sequence[int]
     labels: Sequence[int]
     shortened: int = 0
+    kind: Literal["chat", "text"] = "chat"
+
+
+def rows_of(
+    messages: Messages, tokenizer: PreTrainedTokenizerBase, max_length: int
+) -> list[Rendered]:
+    """Return what `messages` train: one row of a chat, all chunks of a raw text, or nothing."""
+    if is_text(messages):
+        words = "\n\n".join(message["content"] for message in messages)
+        return text_rows(words, tokenizer, max_length)
+    row = tokenize(messages, tokenizer, max_length)
+    return [] if row is None else [row]
+
+
+def is_text(messages: Messages) -> bool:
+    """Tell whether `messages` are raw text: words that nobody asked for."""
+    return bool(messages) and all(message["role"] == "assistant" for message in messages)
+
+
+def text_rows(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Rendered]:
+    """Return raw text as rows of at most `max_length` tokens, the last one with the end token.
+
+    Every token is trained exactly once: what a chunk repeats of the one before is only read.
+    """
+    words = _broken(text.strip(), _special(tokenizer))
+    ids = text_prompt_ids(words, tokenizer)
+    first = len(ids) - len(tokenizer(words, add_special_tokens=False)["input_ids"])
+    if len(ids) == first:
+        return []
+    ids.append(int(tokenizer.eos_token_id))
+    overlap, rows, at = int(max_length * OVERLAP), [], 0
+    while True:
+        chunk = ids[at : at + max_length]
+        labels = [IGNORE] * first + chunk[first:]
+        rows.append(Rendered(input_ids=chunk, labels=labels, kind="text"))
+        if at + max_length >= len(ids):
+            return rows
+        at, first = at + max_length - overlap, overlap
+
+
+def text_prompt_ids(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the ids of raw text to be continued, opened as the base opens a text."""
+    opening = [int(tokenizer.bos_token_id)] if opens_with_bos(tokenizer) else []
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return [*opening, *ids]
 
 
 def tokenize(
@@ -39,8 +89,11 @@ def tokenize(
 
     Every assistant turn is trained, its end token included. A row that is too long loses its
     oldest exchanges, never its system message or its last answer; None means that even the last
-    exchange alone is too long, or that there is no answer.
+    exchange alone is too long, or that there is no answer. Of raw text the first chunk is
+    returned; `rows_of` has them all.
     """
+    if is_text(messages):
+        return next(iter(rows_of(messages, tokenizer, max_length)), None)
     for fitted in _ever_shorter(messages):
         row = _encode(fitted, tokenizer)
         if len(row.input_ids) <= max_length:
@@ -56,49 +109,14 @@ def tokenize(
 
 def prompt_ids(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return the ids that ask for the next answer: a prefix of the row that was trained."""
-    text = _bos(tokenizer) + "".join(piece for piece, _ in segments(_harmless(messages, tokenizer)))
-    ids: list[int] = tokenizer(f"{text}{IM_START}assistant\n", add_special_tokens=False)[
-        "input_ids"
-    ]
+    harmless = _harmless(messages, tokenizer)
+    if is_native(tokenizer):
+        text = native_prompt(harmless, tokenizer)
+    else:
+        said = "".join(piece for piece, _ in segments(harmless))
+        text = f"{_bos(tokenizer)}{said}{IM_START}assistant\n"
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
-
-
-def preflight(
-    train: Mapping[str, Rendered],
-    held_out: Mapping[str, Rendered],
-    end_id: int,
-    vocabulary: int,
-) -> None:
-    """Refuse rows that would train to nothing, by the conversation's id.
-
-    Raises TrainError for a row without a trained token, a row whose last trained token is not
-    the end token (the model would never stop), ids beyond the model's `vocabulary`, and rows
-    that are in training and held-out alike.
-    """
-    if not train:
-        raise TrainError(
-            "no conversation to train on is left (0 rows)",
-            "compose a dataset with train rows first, or raise max_length",
-        )
-    for name, row in [*train.items(), *held_out.items()]:
-        trained = [label for label in row.labels if label != IGNORE]
-        if not trained:
-            raise TrainError(
-                f"conversation {name!r} has no trained token", "give it an assistant turn"
-            )
-        if trained[-1] != end_id:
-            raise TrainError(
-                f"conversation {name!r} ends its training at token {trained[-1]}, not at the end "
-                f"token {end_id}",
-                "let its last message be the assistant's and fit it by turns",
-            )
-        if max(row.input_ids) >= vocabulary:
-            raise TrainError(
-                f"conversation {name!r} has token {max(row.input_ids)}, beyond the vocabulary of "
-                f"{vocabulary}",
-                "tokenize it with the tokenizer of the prepared base",
-            )
-    _refuse_overlap(train, held_out)
 
 
 def need_disk(folder: Path, needed_bytes: int) -> None:
@@ -138,9 +156,11 @@ def _ever_shorter(messages: Messages) -> Iterator[list[Mapping[str, str]]]:
 
 def _encode(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> Rendered:
     """Encode the whole text at once, as every server will, and label by character offsets."""
-    text = _bos(tokenizer)
+    native = is_native(tokenizer)
+    text = "" if native else _bos(tokenizer)
+    harmless = _harmless(messages, tokenizer)
     spans: list[tuple[int, int]] = []
-    for piece, trained in segments(_harmless(messages, tokenizer)):
+    for piece, trained in native_segments(harmless, tokenizer) if native else segments(harmless):
         if trained:
             spans.append((len(text), len(text) + len(piece)))
         text += piece
@@ -163,29 +183,35 @@ def _bos(tokenizer: PreTrainedTokenizerBase) -> str:
     return str(tokenizer.bos_token) if opens else ""
 
 
+def opens_with_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Tell whether the tokenizer's chat template begins a text with the BOS."""
+    if not is_native(tokenizer):
+        return bool(_bos(tokenizer))
+    text = native_prompt([{"role": "user", "content": "x"}], tokenizer)
+    return tokenizer.bos_token is not None and text.startswith(str(tokenizer.bos_token))
+
+
 def _harmless(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, str]]:
     """Break every special token of this very base inside the words, as `<s>` in a page."""
+    special = _special(tokenizer)
+    if not is_native(tokenizer):
+        # In ChatML these two lose their bars, on servers as well: the template sees to it.
+        special = [token for token in special if token not in (IM_START, IM_END)]
+    return [
+        {"role": message["role"], "content": _broken(message["content"], special)}
+        for message in messages
+    ]
+
+
+def _special(tokenizer: PreTrainedTokenizerBase) -> list[str]:
     # All added ones, not `all_special_tokens`: that leaves out the base's own end token, which
     # stops answers still, and the headers of its own chat format.
     added = tokenizer.added_tokens_decoder.values()
-    names = {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
-    special = sorted(names - {IM_START, IM_END})
-    harmless = []
-    for message in messages:
-        words = message["content"]
-        for token in special:
-            if len(token) > 1 and token in words:
-                words = words.replace(token, f"{token[0]} {token[1:]}")
-        harmless.append({"role": message["role"], "content": words})
-    return harmless
+    return sorted({*tokenizer.all_special_tokens, *(t.content for t in added if t.special)})
 
 
-def _refuse_overlap(train: Mapping[str, Rendered], held_out: Mapping[str, Rendered]) -> None:
-    seen = {tuple(row.input_ids): name for name, row in train.items()}
-    for name, row in held_out.items():
-        twin = seen.get(tuple(row.input_ids))
-        if twin is not None:
-            raise TrainError(
-                f"held-out conversation {name!r} is also trained on, as {twin!r}",
-                "split the dataset again: its held-out loss would mean nothing",
-            )
+def _broken(words: str, special: Sequence[str]) -> str:
+    for token in special:
+        if len(token) > 1 and token in words:
+            words = words.replace(token, f"{token[0]} {token[1:]}")
+    return words

@@ -32,6 +32,7 @@ WITHOUT_EFFECT = frozenset(
         "answers_per_save",
         "answer_tokens",
         "keep_checkpoints",
+        "packing",
     }
 )
 
@@ -51,6 +52,12 @@ class TrainSettings(BaseModel):
         description="Settings for a memory: `8gb`, `12gb`, `24gb`, `80gb` of a GPU, or `cpu`. It "
         "sets micro_batch, gradient_checkpointing, max_length, optimizer and quantisation where "
         "they are not given.",
+    )
+    template: Literal["chatml", "native"] = Field(
+        "chatml",
+        description="How a conversation is written for the model: in ChatML, or in the chat "
+        "template that came with the base (Gemma, Llama 3, Mistral, Qwen). The model is saved, "
+        "served and talked to with the same one.",
     )
     epochs: float | None = Field(
         None,
@@ -126,6 +133,11 @@ class TrainSettings(BaseModel):
         ge=1,
         description="Rows per optimizer step, over all accumulation and GPUs: accumulation is "
         "effective_batch / micro_batch / GPUs. 8 to 16; below 32.",
+    )
+    packing: bool = Field(
+        default=True,
+        description="Lay short rows end to end instead of padding them, where this model keeps "
+        "them apart: tested on it before the first step. Rows per step stay the same.",
     )
     micro_batch: int | None = Field(
         None,
