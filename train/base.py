@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from data.errors import TrainError
+from train.presets import Template
 from train.tokens import need_disk
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 TINY = Path(__file__).parent / "tiny_base"
 MANIFEST = "prepared.json"
-Template = Literal["chatml", "native"]
 # Bump when preparation changes, so that an older prepared base is not taken for the same one.
 VERSION = 1
 # Hashing 16 GB at every start would take longer than loading them: beyond this, sizes must do.

@@ -10,6 +10,7 @@ Quantisation = Literal["nf4", "fp4", "int8", "none"]
 Scheduler = Literal[
     "linear", "constant", "constant_with_warmup", "cosine", "inverse_sqrt", "polynomial"
 ]
+Template = Literal["chatml", "native"]
 Attention = Literal["auto", "sdpa", "eager", "flash_attention_2"]
 Tracker = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
 

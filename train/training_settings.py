@@ -14,6 +14,7 @@ from train.presets import (
     Preset,
     Quantisation,
     Scheduler,
+    Template,
     Tracker,
 )
 
@@ -53,7 +54,7 @@ class TrainSettings(BaseModel):
         "sets micro_batch, gradient_checkpointing, max_length, optimizer and quantisation where "
         "they are not given.",
     )
-    template: Literal[chatml, native] = Field(
+    template: Template = Field(
         "chatml",
         description="How a conversation is written for the model: in ChatML, or in the chat "
         "template that came with the base (Gemma, Llama 3, Mistral, Qwen). The model is saved, "
