@@ -1,0 +1,77 @@
+"""What a base is made of, from its configuration alone: no weight of it is loaded or fetched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.errors import TrainError
+from train.base import TINY, readable
+from train.models import quiet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """Sizes of a base; `linears` lists (name, inputs, outputs) of every layer that LoRA can take.
+
+    `n_parameters` counts tied weights once, `n_linear` those of `linears`, which are quantised.
+    """
+
+    n_parameters: int
+    n_linear: int
+    layers: int
+    width: int
+    vocabulary: int
+    linears: tuple[tuple[str, int, int], ...]
+
+    def adapted(self, target_modules: str | Iterable[str]) -> list[tuple[str, int, int]]:
+        """Return the linear layers that get an adapter."""
+        if target_modules == "all-linear":
+            return list(self.linears)
+        names = {target_modules} if isinstance(target_modules, str) else set(target_modules)
+        return [each for each in self.linears if each[0].rsplit(".", 1)[-1] in names]
+
+
+def shape_of(base_model: str) -> Shape:
+    """Return the shape of `tiny`, a local folder or a hub id, of which config.json is fetched.
+
+    Raises TrainError when there is no such configuration, or no network to fetch it.
+    """
+    quiet()
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    source = str(TINY) if base_model == "tiny" else str(Path(base_model).expanduser())
+    with readable(base_model):
+        config = AutoConfig.from_pretrained(
+            source if Path(source).is_dir() else base_model, trust_remote_code=False
+        )
+        # The module tree without its numbers: exact for every family, and no formula to keep up.
+        with torch.device("meta"):
+            model: Any = AutoModelForCausalLM.from_config(config)
+    head = model.get_output_embeddings()
+    linears = [
+        (name, part.in_features, part.out_features)
+        for name, part in model.named_modules()
+        if isinstance(part, torch.nn.Linear) and part is not head
+    ]
+    text = config.get_text_config()
+    return Shape(
+        n_parameters=sum(weight.numel() for weight in model.parameters()),
+        n_linear=sum(inputs * outputs for _, inputs, outputs in linears),
+        layers=int(text.num_hidden_layers),
+        width=int(text.hidden_size),
+        vocabulary=int(text.vocab_size),
+        linears=tuple(linears),
+    )
+
+
+def known_shape(folder: Path) -> Shape:
+    """Return the shape of a prepared base, whose vocabulary may have grown."""
+    if not (folder / "config.json").exists():
+        raise TrainError(f"no model lies at {str(folder)!r}", "give a folder with config.json")
+    json.loads((folder / "config.json").read_text("utf-8"))
+    return shape_of(str(folder))
