@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import duckdb
 
-from data import nouns
+from data import nouns, training_nouns
 from data.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
 
 FILE = "memoirist.duckdb"
@@ -46,6 +46,7 @@ KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
     nouns.Model: ("models", ("run_id",)),
     nouns.GroupSplit: ("splits", ("group_id",)),
     nouns.Done: ("done", ("subject_id", "step")),
+    training_nouns.Sample: ("samples", ("run_id", "step", "prompt")),
 }
 # The views that show these rows beside the exchanges of datasets, which are read where nothing else
 # is asked for.

@@ -16,6 +16,7 @@ from prefect.artifacts import create_table_artifact  # noqa: E402
 from data.errors import RecipeError  # noqa: E402
 from data.samples import PERSONA, SOURCES  # noqa: E402
 from flows import recipe as recipes  # noqa: E402
+from flows.artifacts import PrefectArtifacts  # noqa: E402
 from flows.asking import ask_questions  # noqa: E402
 from flows.context import Context  # noqa: E402
 from flows.curating import compose_dataset, curate_pairs  # noqa: E402
@@ -90,7 +91,8 @@ def open_context(
     resolved = recipes.load(path, wanted)
     if not resolved.persona.name:
         raise RecipeError("nobody is named as the persona", "add --persona 'FULL NAME'")
-    return Context(place, resolved, report, as_tasks(resolved.flow))
+    shown = PrefectArtifacts(report.warn)
+    return Context(place, resolved, report, as_tasks(resolved.flow), shown)
 
 
 def publish(context: Context) -> None:

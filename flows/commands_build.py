@@ -12,6 +12,7 @@ import typer
 from data.errors import RecipeError
 from flows import options as o
 from flows.options import WORKSPACE
+from flows.staying import let_go, staying
 
 if TYPE_CHECKING:
     from flows.context import Context
@@ -79,7 +80,7 @@ def build(
     from flows.build import build as flow
     from flows.prefect_server import running
 
-    with running():
+    with staying(), running():
         changed = flow(
             sources=sources,
             persona=persona,
@@ -149,9 +150,12 @@ def _close(changed: dict[str, int], workspace: Path) -> None:
         ("  --base-url URL --model LLM \\", "  a real interviewer,"),
         ("  --base-model PATH_OR_HUB_ID -w FOLDER", "  and a real base"),
     )
-    typer.echo("\nWhat next:")
-    for command, told in lines:
-        typer.echo(f"  {command:<46} {told}")
+    try:
+        typer.echo("\nWhat next:")
+        for command, told in lines:
+            typer.echo(f"  {command:<46} {told}")
+    except OSError:
+        let_go()  # the build is done, and its terminal is gone
 
 
 def refresh(
@@ -164,7 +168,7 @@ def refresh(
     from flows.prefect_server import running
     from flows.refresh import refresh as flow
 
-    with running():
+    with staying(), running():
         changed = flow(
             workspace=str(workspace),
             recipe=str(recipe) if recipe else None,
@@ -176,7 +180,7 @@ def refresh(
 
 def _run(context: Context, step: Callable[[Context], object]) -> None:
     """Run one step alone, under the workspace's lock, and say when nothing was due."""
-    with context.workspace.held():
+    with staying(), context.workspace.held():
         step(context)
     if not context.changed:
         context.report.note("nothing to do: this step is up to date")

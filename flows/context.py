@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 from data.nouns import Verdict
 from data.store import Transaction
+from flows.artifacts import Artifacts, Unseen
 from flows.recipe import Recipe
 from flows.report import Report
 from flows.workspace import Workspace
@@ -39,6 +40,7 @@ class Context:
     recipe: Recipe
     report: Report
     call: Call = directly
+    artifacts: Artifacts = field(default_factory=Unseen)
     changed: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import IO, cast
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from flows.staying import Lasting
 
 Advance = Callable[[int, int, str], None]
 
@@ -21,7 +24,9 @@ class Report:
     """Writes to stderr, so that piped output stays clean; `log` hears every line as well."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet, highlight=False, soft_wrap=True)
+        self.console = Console(
+            file=cast("IO[str]", Lasting()), quiet=quiet, highlight=False, soft_wrap=True
+        )
         self.log: Callable[[str], None] = _unheard
 
     def step(self, verb: str, told: str, seconds: float | None = None) -> None:
@@ -41,18 +46,21 @@ class Report:
         self.console.print(f"[yellow]{'warning':>9}[/]  {escape(told)}")
 
     @contextmanager
-    def progress(self, verb: str, unit: str) -> Iterator[Advance]:
-        """Yield `advance(done, total, told)`: a bar on a terminal, a line each 10 s elsewhere."""
+    def progress(self, verb: str, unit: str, *, timed: bool = True) -> Iterator[Advance]:
+        """Yield `advance(done, total, told)`: a bar on a terminal, a line each 10 s elsewhere.
+
+        Without `timed`, rate and time left are left to what is told: after a resume they are not
+        those of the steps that this process has seen.
+        """
         if not self.console.is_terminal:
-            yield self._lines(verb, unit)
+            yield self._lines(verb, unit, timed=timed)
             return
         columns = (
             TextColumn("[bold cyan]{task.description:>9}[/] "),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn(unit),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
+            *((TextColumn("{task.fields[rate]}"), TimeRemainingColumn()) if timed else ()),
             TextColumn("[dim]{task.fields[told]}[/dim]"),
         )
         with Progress(*columns, console=self.console, transient=True) as bar:
@@ -67,7 +75,7 @@ class Report:
 
             yield advance
 
-    def _lines(self, verb: str, unit: str) -> Advance:
+    def _lines(self, verb: str, unit: str, *, timed: bool) -> Advance:
         began = said = time.monotonic()
 
         def advance(done: int, total: int, told: str = "") -> None:
@@ -78,6 +86,7 @@ class Report:
             said = now
             rate = done / (now - began)
             left = f", {round((total - done) / rate)} s left" if rate > 0 and total else ""
-            self.note(f"{verb}: {done} of {total} {unit}, {rate:.1f}/s{left}  {told}".rstrip())
+            speed = f", {rate:.1f}/s{left}" if timed else ""
+            self.note(f"{verb}: {done} of {total} {unit}{speed}  {told}".rstrip())
 
         return advance

@@ -14,10 +14,11 @@ from data.nouns import Conversation, Dataset, Model, Run, Verdict, content_id
 from flows.champions import champion
 from flows.context import Context
 from flows.curating import latest_dataset, refuse_withdrawn
+from flows.watching import Watch
 
 if TYPE_CHECKING:
     from train.base import PreparedBase
-    from train.launch import Progress, TrainResult
+    from train.launch import TrainResult
 
 __all__ = ["champion", "current_run", "run_of", "train_model"]
 
@@ -37,16 +38,12 @@ def train_model(context: Context) -> Run:
     _write(context, run)
     with context.timed() as seconds:
         rows = _conversations(context, dataset)
-        with context.report.progress("train", "steps") as advance:
-            step = partial(
-                train,
-                context.workspace.run_folder(run_id),
-                rows,
-                base,
-                settings,
-                lambda progress: advance(progress.step, progress.total_steps, _told(progress)),
-            )
+        with context.report.progress("train", "steps", timed=False) as advance:
+            watch = Watch(context, run_id, advance)
+            folder = context.workspace.run_folder(run_id)
+            step = partial(train, folder, rows, base, settings, watch)
             result: TrainResult = context.call("train", f"{run_id} on {settings.base_model}", step)
+            watch.save()
         metrics = [replace(metric, run_id=run_id) for metric in result.metrics]
         run = replace(run, status="trained")
         left_out = _too_long(context, result.dropped)
@@ -150,17 +147,6 @@ def _conversations(context: Context, dataset: Dataset) -> list[Conversation]:
     return context.workspace.store.nouns(
         Conversation, "dataset_id = ? ORDER BY split, id", dataset.id
     )
-
-
-def _told(progress: Progress) -> str:
-    parts = []
-    if progress.loss is not None:
-        parts.append(f"loss {progress.loss:.3f}")
-    if progress.eval_loss is not None:
-        parts.append(f"held out {progress.eval_loss:.3f}")
-    if progress.tokens_per_second:
-        parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
-    return ", ".join(parts)
 
 
 def _weights(context: Context, run_id: str) -> Path:

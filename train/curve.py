@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from train.launch import Progress
+    from train.course import Progress
 
 
 def draw(
-    path: Path, lines: Sequence[Progress], best_step: int, base_eval_loss: float | None
+    path: Path, lines: Sequence[Progress], best_step: int | None, base_eval_loss: float | None
 ) -> None:
-    """Draw training and held-out loss over the steps, with a mark at the checkpoint kept."""
+    """Draw training and held-out loss over the steps, with a mark at the best checkpoint."""
     # The figure class alone, without pyplot: no window system, no global state.
     from matplotlib.figure import Figure
 
@@ -27,10 +27,12 @@ def draw(
         axes.plot(*zip(*train, strict=True), color="0.6", linewidth=1, label="training")
     if held_out:
         axes.plot(*zip(*held_out, strict=True), "o-", color="C0", label="held out")
-    axes.axvline(best_step, color="C3", linestyle="--", linewidth=1, label=f"kept: {best_step}")
+    if best_step is not None:
+        axes.axvline(best_step, color="C3", linestyle="--", linewidth=1, label=f"best: {best_step}")
     axes.set(xlabel="optimizer step", ylabel="nats per answer token", title="Loss")
     axes.set_ylim(bottom=0)
-    axes.legend()
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
     making = path.with_name(f".{path.name}")
     figure.savefig(making, dpi=120, format="png")
     making.replace(path)

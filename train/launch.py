@@ -17,22 +17,12 @@ from typing import Any
 from data.errors import TrainError
 from data.nouns import Conversation, Metric
 from train.base import PreparedBase
+from train.course import Progress, read_progress
 from train.files import write_json, write_text
 from train.ready import refuse_missing
 from train.settings import TrainSettings
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """Where a training stands; `loss` or `eval_loss` is None when the line is about the other."""
-
-    step: int
-    total_steps: int
-    loss: float | None
-    eval_loss: float | None
-    tokens_per_second: float
-    seconds_left: float | None
-    memory_mb: float
+__all__ = ["Progress", "TrainResult", "read_result", "train"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +85,9 @@ def read_result(run_folder: Path) -> TrainResult:
             f"the run in {str(run_folder)!r} is not finished", "start its training again"
         ) from error
     curve = run_folder / "loss.png"
-    lines = _progress(run_folder)
-    if not curve.exists():
+    lines = read_progress(run_folder)
+    # One that was drawn at a save in between shows less than all.
+    if not curve.exists() or curve.stat().st_mtime < (run_folder / "result.json").stat().st_mtime:
         from train.curve import draw
 
         draw(curve, lines, found["best_step"], found["base_eval_loss"])
@@ -228,19 +219,6 @@ def _new_lines(progress: Any) -> Iterator[dict[str, Any]]:
             progress.seek(at)
             return
         yield json.loads(line)
-
-
-def _progress(folder: Path) -> list[Progress]:
-    """Return all lines of progress; after a resume the later line of a step counts."""
-    latest: dict[tuple[int, bool], Progress] = {}
-    for line in (folder / "progress.jsonl").read_text(encoding="utf-8").splitlines():
-        try:
-            progress = Progress(**json.loads(line))
-        except (ValueError, TypeError):
-            # The child was killed in the middle of this line.
-            continue
-        latest[progress.step, progress.loss is None] = progress
-    return [latest[key] for key in sorted(latest)]
 
 
 def _metrics(run_id: str, lines: Iterable[Progress], found: dict[str, Any]) -> Iterator[Metric]:

@@ -35,6 +35,7 @@ from transformers import AutoTokenizer, set_seed
 from data.errors import TrainError
 from train.adapter import with_adapter
 from train.alone import end_with_parent, gpu, take
+from train.answers import Answers, choose
 from train.base import read_base
 from train.checkpoints import CHECKPOINTS, last_whole_checkpoint
 from train.files import write_json
@@ -105,6 +106,8 @@ def run(folder: Path) -> int:
     checkpoint = last_whole_checkpoint(folder / CHECKPOINTS)
     follow = Follow(folder, plan, settings)
     trainer = make_trainer(model, corpus, (folder, plan, settings), follow)
+    prompts = choose(folder / "conversations.jsonl", settings)
+    trainer.add_callback(Answers(prompts, tokenizer, settings.answer_tokens, follow))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if follow.interrupted:
         return 130
