@@ -316,13 +316,29 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """The adapter and the merged weights of one run; paths are relative to the workspace."""
+    """The adapter and the merged weights of one run; paths are relative to the workspace.
+
+    The rest compares the merged model with base + adapter: of `prompts` greedy answers `equal` are
+    the same and `ties` part at a draw, `stops` ended by themselves; losses and `kl` are nats a
+    token. `step` names the checkpoint that was merged, None the adapter that training kept.
+    """
 
     run_id: str
     adapter_path: str
     merged_path: str | None
     dtype: str
     champion: bool
+    way: str | None = None
+    alike: bool | None = None
+    prompts: int | None = None
+    equal: int | None = None
+    ties: int | None = None
+    stops: int | None = None
+    kl: float | None = None
+    loss_base: float | None = None
+    loss_adapter: float | None = None
+    loss_merged: float | None = None
+    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

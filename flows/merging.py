@@ -4,40 +4,88 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from data.nouns import Metric, Model
+from data.nouns import Metric, Model, Run
 from flows.context import Context
 from flows.training import current_run
+
+if TYPE_CHECKING:
+    from train.base import PreparedBase
+    from train.merge import MergeResult
 
 
 def merge_model(context: Context) -> Model:
     """Merge the newest run's adapter into its base and check that both answer alike."""
     run, base = current_run(context)
+    return merge_run(context, run, base)
+
+
+def merge_run(context: Context, run: Run, base: PreparedBase, step: int | None = None) -> Model:
+    """Merge a run's adapter, or its checkpoint `step`, unless that is the model it has."""
     store = context.workspace.store
-    before = store.nouns(Model, "run_id = ?", run.id)
-    folder = context.workspace.run_folder(run.id)
-    if before and (context.workspace.root / str(before[0].merged_path)).exists():
-        return before[0]
+    found = store.nouns(Model, "run_id = ?", run.id)
+    before = found[0] if found else None
+    if before and before.step == step and _folder(context, before).exists():
+        return before
     from train.merge import merge
 
+    folder = context.workspace.run_folder(run.id)
     with context.timed() as seconds, context.report.progress("merge", "steps"):
-        result = context.call("merge", run.id, partial(merge, folder, base, context.recipe.merge))
-    model = Model(
-        run_id=run.id,
-        adapter_path=context.workspace.relative(folder / "adapter"),
-        merged_path=context.workspace.relative(result.path),
-        dtype=result.dtype,
-        champion=bool(before and before[0].champion),
-    )
+        work = partial(
+            merge, folder, base, context.recipe.merge, step=step, tell=context.report.note
+        )
+        result = context.call("merge", run.id, work)
+    model = _model(context, run, result, step)
+    model = replace(model, champion=bool(before and before.champion))
     metrics = [
-        Metric(run_id=run.id, step=0, name=f"merge_{name}", value=float(value))
+        Metric(run_id=run.id, step=step or 0, name=f"merge_{name}", value=float(value))
         for name, value in result.figures.items()
     ]
     with store.writing() as tx:
         tx.upsert([model])
         tx.upsert(metrics)
-        if run.status != "evaluated":
+        if run.status not in {"merged", "evaluated"}:
             tx.upsert([replace(run, status="merged")])
     context.count("merge", 1)
     context.report.step("merge", result.summary, seconds())
+    if not result.alike:
+        context.report.warn(
+            "the merged model is not the trained one by every measure: read"
+            f" {str(_report(folder, step))!r}; --set merge.dtype=float32 keeps more of it"
+        )
     return model
+
+
+def _model(context: Context, run: Run, result: MergeResult, step: int | None) -> Model:
+    """Return the row of a merged model, with what was compared."""
+    folder = context.workspace.run_folder(run.id)
+    adapter = folder / ("adapter" if step is None else f"checkpoints/checkpoint-{step}")
+    figures = result.figures
+    return Model(
+        run_id=run.id,
+        adapter_path=context.workspace.relative(adapter),
+        merged_path=context.workspace.relative(result.path),
+        dtype=result.dtype,
+        champion=False,
+        way=result.way,
+        alike=result.alike,
+        prompts=int(figures["prompts"]),
+        equal=int(figures["equal"]),
+        ties=int(figures["ties"]),
+        stops=int(figures["stopped"]),
+        kl=figures["kl"],
+        loss_base=figures["base_loss"],
+        loss_adapter=figures["adapter_loss"],
+        loss_merged=figures["loss"],
+        step=step,
+    )
+
+
+def _folder(context: Context, model: Model) -> Path:
+    return context.workspace.root / str(model.merged_path)
+
+
+def _report(folder: Path, step: int | None) -> Path:
+    return folder / ("parity.md" if step is None else f"parity-{step}.md")

@@ -1,110 +1,165 @@
-"""Merge an adapter into its base, by two ways, and keep the better one that answers alike."""
+"""Merge an adapter into its base, by two ways, and keep the better one that answers alike.
+
+The base is walked weight by weight (train/shards.py, train/deltas.py): what is held is one weight
+and the adapter. Each way is written, loaded as anyone will load it, and compared with base +
+adapter (train/parity.py); nothing is judged that does not lie on the disk.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from data.errors import TrainError
 from train.base import PreparedBase
-from train.files import write_json
-from train.models import end_ids, greedy, load_base, measure, pad, quiet
+from train.checkpoints import checkpoint_folder
+from train.deltas import Deltas, Way, changed, deltas_of, names_in_files
+from train.files import write_json, write_text
+from train.memory import free_memory, free_model_memory, need_memory
+from train.models import compute_dtype, load_base, quiet
+from train.parity import Parity, Reference, compare, observe
+from train.parity_report import report
+from train.questions import merge_rows
 from train.settings import MergeSettings, TrainSettings
-from train.tokens import IGNORE, Rendered, need_disk, prompt_ids, tokenize
+from train.shards import rewrite, weights_in
+from train.tokens import need_disk
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Way = Literal["dequantised", "original"]
-# Asked beside the run's own questions where it has fewer than the check wants.
-_PLAIN = (
-    "Who are you?",
-    "What is your first memory?",
-    "Are you really a person?",
-    "What would you do differently?",
-    "Tell me about your father.",
-    "What makes you laugh?",
-    "Where did you grow up?",
-    "What do you think of money?",
-    "Whom do you miss?",
-    "What should a young person learn first?",
-)
+# Above this a merge has gone wrong: even into 4-bit weights the KL is 4e-3 to 1e-2.
+_BROKEN = 1e-2
+# Activations, logits and the libraries themselves.
+_OVERHEAD = 2**29
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeResult:
-    """The merged model on disk and what was compared, by name; losses are nats a token."""
+    """The merged model on disk and what was compared, by name; losses are nats a token.
+
+    `alike` is false where the model that was kept is not the trained model by every measure;
+    `checked_in` is the type in which it was loaded for the comparison.
+    """
 
     path: Path
     dtype: str
     way: str
+    alike: bool
+    checked_in: str
     figures: Mapping[str, float]
 
     @property
     def summary(self) -> str:
         """Tell the figures that a person asks for first."""
         f = self.figures
+        draws = f" and {f['ties']:.0f} part at a draw" if f["ties"] else ""
         return (
             f"{self.way} base, {self.dtype}: {f['equal']:.0f} of {f['prompts']:.0f} greedy answers"
-            f" equal those of base + adapter, KL {f['kl']:.1e}, loss {f['loss']:.3f}"
-            f" (adapter {f['adapter_loss']:.3f})"
+            f" equal those of base + adapter{draws}, KL {f['kl']:.1e}, loss {f['loss']:.3f}"
+            f" (adapter {f['adapter_loss']:.3f}, base {f['base_loss']:.3f})"
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Probe:
-    """What both models are asked, and what base + adapter answered."""
+class _Work:
+    """One merge: where it happens, with what, and what it is compared with."""
 
-    rows: Sequence[Rendered]
-    prompts: Sequence[Sequence[int]]
-    answers: Sequence[Sequence[int]]
-    loss: float
-    logits: torch.Tensor
-    max_new_tokens: int
+    run_folder: Path
+    adapter: Path
+    base: PreparedBase
+    trained: TrainSettings
+    settings: MergeSettings
+    tokenizer: PreTrainedTokenizerBase
 
 
-def merge(run_folder: Path, base: PreparedBase, settings: MergeSettings) -> MergeResult:
-    """Merge the adapter of a finished run and return the model, new or as it was made before.
+def merge(
+    run_folder: Path,
+    base: PreparedBase,
+    settings: MergeSettings,
+    step: int | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> MergeResult:
+    """Merge the adapter of a finished run, or of its checkpoint `step`; return it if it is there.
 
-    Raises TrainError when the run is not finished, another base is given, or neither way gives
-    the answers of base + adapter.
+    `tell` hears beforehand what memory and disk it takes. Raises TrainError when the run is not
+    finished, another base is given, memory or disk is too small, or neither way comes near the
+    answers of base + adapter.
     """
-    request, folder = _request(run_folder, base), run_folder / "merged"
+    request = _request(run_folder, base)
+    folder = run_folder / ("merged" if step is None else f"merged-{step}")
     if (folder / "merge.json").exists():
         return _read(folder)
     quiet()
     from transformers import AutoTokenizer
 
-    need_disk(run_folder, 6 * base.n_parameters)
-    tokenizer = AutoTokenizer.from_pretrained(base.path)
-    trained = TrainSettings.model_validate(request["settings"])
-    probe = _probe(run_folder, base, trained, settings, tokenizer)
-
-    def merged(way: Way) -> PreTrainedModel:
-        return _merged(run_folder, base, way, trained)
-
-    ways: list[Way] = (
-        ["dequantised", "original"] if settings.method == "best" else [settings.method]
+    work = _Work(
+        run_folder=run_folder,
+        adapter=run_folder / "adapter" if step is None else checkpoint_folder(run_folder, step),
+        base=base,
+        trained=TrainSettings.model_validate(request["settings"]).resolved(),
+        settings=settings,
+        tokenizer=AutoTokenizer.from_pretrained(base.path),
     )
-    if trained.quantisation == "none":
-        ways = ["original"]
-    found = {way: _compared(merged(way), probe, tokenizer) for way in ways}
-    way = _best(found, settings, run_folder)
-    model = merged(way)
-    dtype = _dtype(settings, base)
-    result = _save(model.to(dtype), folder, base, tokenizer, probe)
-    figures = {**result, **_prefixed(found), "adapter_loss": probe.loss}
-    told = {"way": way, "dtype": str(dtype).removeprefix("torch."), "figures": figures}
-    write_json(folder.with_name("merged.making") / "merge.json", told)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.with_name("merged.making").rename(folder)
+    checked_in = _refuse_too_little(work, tell)
+    reference, deltas = _observed(work)
+    try:
+        told, best = _kept(work, folder, checked_in, reference, deltas)
+        write_json(best / "merge.json", told)
+        shutil.rmtree(folder, ignore_errors=True)
+        best.rename(folder)
+    finally:
+        for rest in run_folder.glob(f"{folder.name}.making*"):
+            shutil.rmtree(rest, ignore_errors=True)
     return _read(folder)
+
+
+def _kept(
+    work: _Work, folder: Path, checked_in: str, reference: Reference, deltas: Deltas
+) -> tuple[dict[str, Any], Path]:
+    """Write the ways, in a wider type when the narrow one answers otherwise; return the better."""
+    for dtype in _dtypes(work):
+        made: dict[Way, Path] = {}
+        found: dict[Way, Parity] = {}
+        for way in _ways(work):
+            made[way] = folder.with_name(f"{folder.name}.making-{way}")
+            _write(work, made[way], way, deltas, dtype)
+            model = _loaded(made[way], checked_in)
+            found[way] = compare(model, work.tokenizer, reference, work.settings)
+            del model
+            gc.collect()
+        best = _best(found, work.settings)
+        if found[best].alike(work.settings.max_kl):
+            break
+    if found[best].kl > _BROKEN and work.settings.method == "best" and checked_in != "nf4":
+        raise TrainError(
+            f"no merge of {str(work.run_folder)!r} answers as its adapter does (KL"
+            f" {found[best].kl:.1e})",
+            "use the adapter as it is, or force one with --set merge.method=dequantised",
+        )
+    figures = {
+        **found[best].figures,
+        **{f"{way}_{name}": value for way in found for name, value in found[way].figures.items()},
+        "adapter_loss": reference.loss,
+        "base_loss": reference.base_loss,
+        "adapter_stopped": float(reference.stopped),
+    }
+    name = folder.name.replace("merged", "parity")
+    write_text(work.run_folder / f"{name}.md", report(reference, found, best, work.tokenizer))
+    told = {
+        "way": best,
+        "dtype": str(dtype).removeprefix("torch."),
+        "alike": found[best].alike(work.settings.max_kl),
+        "checked_in": checked_in,
+        "figures": figures,
+    }
+    return told, made[best]
 
 
 def _request(run_folder: Path, base: PreparedBase) -> dict[str, Any]:
@@ -125,164 +180,141 @@ def _read(folder: Path) -> MergeResult:
     return MergeResult(path=folder, **told)
 
 
-def _dtype(settings: MergeSettings, base: PreparedBase) -> torch.dtype:
-    # bfloat16 rounds away part of what an adapter has learnt; where the file stays small anyway
-    # there is nothing to gain by that.
-    if settings.dtype != "auto":
-        return torch.float32 if settings.dtype == "float32" else torch.bfloat16
-    return torch.float32 if base.n_parameters < 1_000_000_000 else torch.bfloat16
+def _ways(work: _Work) -> Sequence[Way]:
+    if work.trained.quantisation == "none":
+        return ["original"]
+    method = work.settings.method
+    return ["dequantised", "original"] if method == "best" else [method]
 
 
-def _probe(
-    run_folder: Path,
-    base: PreparedBase,
-    trained: TrainSettings,
-    settings: MergeSettings,
-    tokenizer: PreTrainedTokenizerBase,
-) -> _Probe:
-    """Ask base + adapter, as it was trained, what the merged model will be asked."""
+def _dtypes(work: _Work) -> Sequence[torch.dtype]:
+    """Return the types to try: bfloat16 rounds away part of what an adapter has learnt.
+
+    Where the file stays small anyway there is nothing to gain by it, and float32 follows where
+    the model answers otherwise for it.
+    """
+    if work.settings.dtype != "auto":
+        return [getattr(torch, work.settings.dtype)]
+    if work.base.n_parameters < 1_000_000_000:
+        return [torch.float32]
+    return [torch.bfloat16, torch.float32]
+
+
+def _refuse_too_little(work: _Work, tell: Callable[[str], None] | None) -> str:
+    """Say what the merge needs, refuse what cannot be had, and return the type to compare in."""
+    held = weights_in(work.base.path)
+    numbers = sum(each.numbers for each in held)
+    largest = max(each.numbers for each in held)
+    adapter = sum(path.stat().st_size for path in work.adapter.glob("*.safetensors"))
+    # One weight as it is, in float32, made full again, and with the change added to it.
+    writing = 16 * largest + 2 * adapter + _OVERHEAD
+    few_bits = {"none": 4.0, "int8": 1.2}.get(work.trained.quantisation, 0.7)
+    asking = round(few_bits * numbers) + 8 * largest + 2 * adapter + _OVERHEAD
+    free, room = free_memory(), free_model_memory()
+    sizes = {"float32": 4.0, "bfloat16": 2.0, "nf4": 0.7}
+    if torch.cuda.is_available():
+        del sizes["float32"]
+    loads = {name: round(size * numbers) + 4 * largest + _OVERHEAD for name, size in sizes.items()}
+    checked_in = next((name for name, size in loads.items() if size <= room), "nf4")
+    needed = max(asking, loads[checked_in])
+    disk = len(_ways(work)) * numbers * _dtypes(work)[-1].itemsize
+    if tell is not None:
+        tell(
+            f"writing takes {writing / 2**20:,.0f} MB of memory, comparing {needed / 2**20:,.0f} MB"
+            f" ({checked_in}; {room / 2**20:,.0f} MB are free), and {disk / 2**20:,.0f} MB of disk"
+        )
+    step = "close other programs, or use the adapter as it is"
+    need_memory(writing, free, "merging weight by weight", step)
+    need_memory(needed, room, "comparing the merged model", step)
+    need_disk(work.run_folder, disk)
+    return checked_in
+
+
+def _observed(work: _Work) -> tuple[Reference, Deltas]:
+    """Load base + adapter once, ask it, take its changes, and let it go."""
     from peft import PeftModel
 
-    lines = (run_folder / "conversations.jsonl").read_text("utf-8").splitlines()
-    conversations = [json.loads(line) for line in lines]
-    # Held-out rows decide where there are any; the test rows stay for the evaluation.
-    rows: dict[str, list[Rendered]] = {"validation": [], "train": []}
-    for conversation in conversations:
-        chosen = rows.get(conversation["split"])
-        if chosen is None or len(chosen) >= settings.max_conversations:
-            continue
-        row = tokenize(conversation["messages"], tokenizer, trained.max_length)
-        chosen += [row] if row is not None else []
-    kept = rows["validation"] or rows["train"]
-    prompts = _prompts(conversations, settings.prompts, tokenizer)
+    trained = work.trained
+    rows, prompts = merge_rows(work.run_folder, work.tokenizer, trained, work.settings)
     model = PeftModel.from_pretrained(
-        load_base(base.path, trained.quantisation, double=trained.double_quantisation),
-        run_folder / "adapter",
+        load_base(work.base.path, trained.quantisation, double=trained.double_quantisation),
+        work.adapter,
     )
-    return _Probe(
-        rows=kept,
-        prompts=prompts,
-        answers=greedy(model, tokenizer, prompts, settings.max_new_tokens),
-        loss=measure(model, kept).mean,
-        logits=_logits(model, kept),
-        max_new_tokens=settings.max_new_tokens,
-    )
+    reference = observe(model, work.tokenizer, rows, prompts, work.settings)
+    deltas = deltas_of(model)
+    del model
+    gc.collect()
+    return reference, deltas
 
 
-def _prompts(
-    conversations: Sequence[Mapping[str, Any]], wanted: int, tokenizer: PreTrainedTokenizerBase
-) -> list[list[int]]:
-    """Return prompts up to the first answer of the run's own conversations, then plain ones."""
-    found: list[list[Mapping[str, str]]] = []
-    for conversation in conversations:
-        opening = []
-        for message in conversation["messages"]:
-            if message["role"] == "assistant":
-                break
-            opening.append(message)
-        if opening and opening not in found:
-            found.append(opening)
-    every = max(1, len(found) // wanted)
-    spread = found[::every][:wanted]
-    system = [m for m in (spread[0] if spread else []) if m["role"] == "system"]
-    for text in _PLAIN[: wanted - len(spread)]:
-        spread.append([*system, {"role": "user", "content": text}])
-    return [prompt_ids(messages, tokenizer) for messages in spread]
+def _write(work: _Work, folder: Path, way: Way, deltas: Deltas, dtype: torch.dtype) -> None:
+    """Write the base with the adapter in it, and what belongs to a model beside its weights."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    base, tokenizer = work.base.path, work.tokenizer
+    names = {key: name for name, key in names_in_files(base).items()}
+    in_files = {names.get(each.key) for each in weights_in(base)}
+    if deltas.touched <= in_files:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+
+        def change(key: str, weight: torch.Tensor) -> torch.Tensor:
+            name = names.get(key, "")
+            if name not in deltas.touched:
+                return weight
+            return changed(name, weight.to(device), deltas, way, work.trained)
+
+        rewrite(base, folder, change, dtype)
+        for name in ("config.json", "generation_config.json"):
+            shutil.copy(base / name, folder / name)
+    else:
+        _write_whole(work, folder, way, dtype)
+    for name in ("config.json", "generation_config.json"):
+        told = json.loads((folder / name).read_text("utf-8"))
+        told["pad_token_id"] = tokenizer.pad_token_id
+        if name == "config.json":
+            told.pop("quantization_config", None)
+            told["eos_token_id"] = work.base.end_id
+            told["dtype"] = str(dtype).removeprefix("torch.")
+        write_json(folder / name, told)
+    tokenizer.save_pretrained(folder)
 
 
-def _logits(model: Any, rows: Sequence[Rendered]) -> torch.Tensor:
-    """Return log-probabilities at the trained positions of up to four rows, at most 512 of them."""
-    kept: list[torch.Tensor] = []
-    model.eval()
-    with torch.inference_mode():
-        for row in rows[:4]:
-            ids, labels = pad([row], model.device)
-            logits = model(input_ids=ids, use_cache=False).logits[0, :-1]
-            kept.append(logits[labels[0, 1:] != IGNORE][:128].float().log_softmax(-1).cpu())
-    return torch.cat(kept)
-
-
-def _merged(
-    run_folder: Path, base: PreparedBase, way: Way, trained: TrainSettings
-) -> PreTrainedModel:
-    """Return the base with the adapter added to its weights.
-
-    Never into 4-bit weights: adding and rounding again loses most of what was learnt.
-    """
+def _write_whole(work: _Work, folder: Path, way: Way, dtype: torch.dtype) -> None:
+    """Merge by peft, in memory: for layers that the files hold turned round or fused."""
     from peft import PeftModel
 
     if way == "dequantised":
-        model: Any = load_base(base.path, trained.quantisation, double=trained.double_quantisation)
-        model = model.dequantize()
-        model = model.to(torch.float32 if not torch.cuda.is_available() else model.dtype)
+        trained = work.trained
+        model: Any = load_base(
+            work.base.path, trained.quantisation, double=trained.double_quantisation
+        ).dequantize()
+        model = model.to(compute_dtype())
     else:
-        model = load_base(base.path, "none")
-    merged: PreTrainedModel = PeftModel.from_pretrained(
-        model, run_folder / "adapter"
-    ).merge_and_unload()
-    return merged
+        model = load_base(work.base.path, "none")
+    merged = PeftModel.from_pretrained(model, work.adapter).merge_and_unload()
+    merged.to(dtype).save_pretrained(folder)
 
 
-def _compared(
-    model: PreTrainedModel, probe: _Probe, tokenizer: PreTrainedTokenizerBase
-) -> dict[str, float]:
-    """Return how a merged model compares with base + adapter on the probe."""
-    answers = greedy(model, tokenizer, probe.prompts, probe.max_new_tokens)
-    ends = end_ids(model, tokenizer)
-    own = _logits(model, probe.rows)
-    kl = (probe.logits.exp() * (probe.logits - own)).sum(-1).mean()
-    return {
-        "prompts": float(len(probe.prompts)),
-        "equal": float(sum(a == b for a, b in zip(answers, probe.answers, strict=True))),
-        "stopped": float(sum(answer[-1] in ends for answer in answers if answer)),
-        "kl": float(kl),
-        "loss": measure(model, probe.rows).mean,
-    }
-
-
-def _best(
-    found: Mapping[Way, Mapping[str, float]], settings: MergeSettings, run_folder: Path
-) -> Way:
-    """Return the way with the lower loss among those that answer as base + adapter does."""
-    alike = [way for way in found if found[way]["equal"] == found[way]["prompts"]]
-    if not alike and settings.method == "best":
-        # A tie between two likeliest tokens can fall either way in another order of sums; the
-        # model then differs by what rounding does, which the KL shows.
-        alike = [way for way in found if found[way]["kl"] < 1e-4]
-    if not alike and settings.method != "best":
-        alike = list(found)
-    if not alike:
-        raise TrainError(
-            f"no merge of {str(run_folder)!r} answers as its adapter does",
-            "use the adapter as it is, or force one with --set merge.method=dequantised",
-        )
-    return min(alike, key=lambda way: found[way]["loss"])
-
-
-def _prefixed(found: Mapping[Way, Mapping[str, float]]) -> dict[str, float]:
-    return {
-        f"{way}_{name}": value
-        for way, figures in found.items()
-        for name, value in figures.items()
-        if name in {"equal", "kl", "loss"}
-    }
-
-
-def _save(
-    model: PreTrainedModel,
-    folder: Path,
-    base: PreparedBase,
-    tokenizer: PreTrainedTokenizerBase,
-    probe: _Probe,
-) -> dict[str, float]:
-    """Write the model under a temporary name, load it again, and compare what was loaded."""
+def _loaded(folder: Path, checked_in: str) -> PreTrainedModel:
+    """Load a merged model for the comparison, in as many bits as memory allows."""
+    if checked_in == "nf4":
+        return load_base(folder, "nf4")
     from transformers import AutoModelForCausalLM
 
-    making = folder.with_name("merged.making")
-    shutil.rmtree(making, ignore_errors=True)
-    for config in (model.config, model.generation_config):
-        config.eos_token_id, config.pad_token_id = base.end_id, tokenizer.pad_token_id
-    model.save_pretrained(making, safe_serialization=True)
-    tokenizer.save_pretrained(making)
-    loaded = AutoModelForCausalLM.from_pretrained(making, dtype="auto", use_safetensors=True)
-    return _compared(loaded, probe, tokenizer)
+    options: dict[str, Any] = {"device_map": {"": 0}} if torch.cuda.is_available() else {}
+    dtype = compute_dtype() if torch.cuda.is_available() else getattr(torch, checked_in)
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, use_safetensors=True, **options
+    )
+    return model
+
+
+def _best(found: Mapping[Way, Parity], settings: MergeSettings) -> Way:
+    """Return the way with the lower loss among those that answer as base + adapter does.
+
+    Where none does, the one that is nearest to it.
+    """
+    alike = [way for way in found if found[way].alike(settings.max_kl)]
+    if alike:
+        return min(alike, key=lambda way: found[way].loss)
+    return min(found, key=lambda way: found[way].kl)

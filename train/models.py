@@ -166,6 +166,29 @@ def greedy(
 ) -> list[list[int]]:
     """Return the greedy continuation of each prompt, cut after its end token."""
     model.eval()
+    ends = end_ids(model, tokenizer)
+    answers: list[list[int]] = []
+    start = 0
+    while start < len(prompts):
+        # As many at once as stay within the budget; in order, so that batches repeat themselves.
+        stop = start + 1
+        while stop < len(prompts) and (
+            (stop + 1 - start) * (max(map(len, prompts[start : stop + 1])) + max_new_tokens)
+            <= 2 * TOKEN_BUDGET
+        ):
+            stop += 1
+        found = _continued(model, tokenizer, prompts[start:stop], max_new_tokens)
+        answers += [_cut(answer, ends) for answer in found]
+        start = stop
+    return answers
+
+
+def _continued(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Sequence[int]],
+    max_new_tokens: int,
+) -> list[list[int]]:
     longest = max(len(prompt) for prompt in prompts)
     fill = tokenizer.pad_token_id
     # Padded left, so that all answers start at the same column; masked by position, not by id.
@@ -177,9 +200,8 @@ def greedy(
             attention_mask=torch.tensor(mask, device=model.device),
             max_new_tokens=max_new_tokens,
             do_sample=False,
-        )[:, longest:].tolist()
-    ends = end_ids(model, tokenizer)
-    return [_cut(answer, ends) for answer in answers]
+        )
+    return [answer[longest:] for answer in answers.tolist()]
 
 
 def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

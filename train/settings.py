@@ -22,16 +22,24 @@ class MergeSettings(BaseModel):
         "both and keep the one with the lower held-out loss.",
     )
     dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="Type of the saved weights. Auto: float32 below 1 billion parameters."
+        "auto",
+        description="Type of the saved weights. Auto: float32 below 1 billion parameters, else "
+        "bfloat16 unless it answers otherwise than base + adapter.",
     )
     prompts: int = Field(
-        10, ge=1, le=100, description="Prompts on which merged model and adapter must agree."
+        50, ge=1, le=500, description="Prompts on which merged model and adapter must agree."
     )
     max_new_tokens: int = Field(
         48, ge=1, description="Tokens of each answer that are compared in that check."
     )
     max_conversations: int = Field(
         64, ge=1, description="Held-out conversations on which both merges are evaluated."
+    )
+    max_kl: float = Field(
+        1e-4,
+        gt=0,
+        description="Divergence from base + adapter, in nats a token, up to which a merged model "
+        "counts as the trained one.",
     )
 
 

@@ -1,0 +1,211 @@
+"""Merging weight by weight: equal to a merge in memory, and refused where it fails."""
+
+from __future__ import annotations
+
+import train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
+
+# isort: split
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from data.errors import TrainError
+from tests.families import make_family
+from train.adapter import with_adapter
+from train.base import PreparedBase, prepare_base
+from train.deltas import Deltas, Way, changed, deltas_of, names_in_files
+from train.memory import free_memory, need_memory
+from train.models import load_base, quiet
+from train.parity import Parity, compare, observe
+from train.settings import MergeSettings, TrainSettings
+from train.shards import rewrite, weights_in
+from train.tokens import Rendered, prompt_ids, tokenize
+
+TURNS = [
+    {"role": "user", "content": "Who are you?"},
+    {"role": "assistant", "content": "Your father's miller."},
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """A tiny base and an adapter with random changes, on the disk."""
+
+    base: PreparedBase
+    adapter: Path
+    trained: TrainSettings
+    row: Rendered
+
+    def load(self, quantisation: Any = None) -> Any:
+        held = quantisation or self.trained.quantisation
+        double = self.trained.double_quantisation
+        return PeftModel.from_pretrained(
+            load_base(self.base.path, held, double=double), self.adapter
+        )
+
+
+def tune(folder: Path, family: str, *, tied: bool, **settings: Any) -> Tuned:
+    """Return an adapter as a training would leave it, with every weight of it drawn at random."""
+    quiet()
+    base = prepare_base(str(make_family(folder / "model", family, tied=tied)), folder / "bases")
+    trained = TrainSettings(rank=4, **settings)
+    row = tokenize(TURNS, AutoTokenizer.from_pretrained(base.path), 200)
+    assert row is not None
+    held = load_base(base.path, trained.quantisation, double=trained.double_quantisation)
+    model = with_adapter(held, base, trained, [row])
+    torch.manual_seed(3)
+    for name, weight in model.named_parameters():
+        if weight.requires_grad and "magnitude" not in name:
+            weight.data += 0.05 * torch.randn_like(weight)
+    model.save_pretrained(folder / "adapter", save_embedding_layers=False)
+    return Tuned(base=base, adapter=folder / "adapter", trained=trained, row=row)
+
+
+def merged_by_hand(tuned: Tuned, way: Way) -> Any:
+    """Return what peft makes of base and adapter in memory."""
+    model: Any = load_base(tuned.base.path, "none")
+    if way == "dequantised":
+        trained = tuned.trained
+        held: Any = load_base(
+            tuned.base.path, trained.quantisation, double=trained.double_quantisation
+        )
+        model = held.dequantize().float()
+    return PeftModel.from_pretrained(model, tuned.adapter).merge_and_unload()
+
+
+def write(tuned: Tuned, target: Path, way: Way, deltas: Deltas) -> Any:
+    """Merge weight by weight into `target` and return the model as anyone loads it."""
+    names = {key: name for name, key in names_in_files(tuned.base.path).items()}
+    assert deltas.touched <= {names.get(each.key) for each in weights_in(tuned.base.path)}
+    target.mkdir()
+    (target / "config.json").write_text((tuned.base.path / "config.json").read_text())
+
+    def change(key: str, weight: torch.Tensor) -> torch.Tensor:
+        name = names.get(key, "")
+        if name not in deltas.touched:
+            return weight
+        return changed(name, weight, deltas, way, tuned.trained)
+
+    size = rewrite(tuned.base.path, target, change, torch.float32)
+    assert size < sum(path.stat().st_size for path in target.glob("*.safetensors"))
+    return AutoModelForCausalLM.from_pretrained(target, dtype=torch.float32, use_safetensors=True)
+
+
+CASES: list[tuple[str, bool, dict[str, Any]]] = [
+    ("Llama 3", False, {}),
+    ("Gemma 2", True, {"quantisation": "fp4", "double_quantisation": False}),
+    ("Phi 3", False, {"rslora": True}),
+    ("GPT-NeoX", False, {}),
+    ("OPT", True, {}),
+    ("Qwen3", True, {"dora": True}),
+    ("Llama 2", False, {"quantisation": "int8"}),
+]
+
+
+@pytest.mark.parametrize(("family", "tied", "settings"), CASES)
+def test_weight_by_weight_equals_a_merge_in_memory(
+    family: str, tied: bool, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    tuned = tune(tmp_path, family, tied=tied, **settings)
+    deltas = deltas_of(tuned.load())
+    assert deltas.loras
+    assert len(deltas.rows) == (1 if tied else 2)
+    ways: tuple[Way, ...] = ("dequantised", "original")
+    for way in ways:
+        ours = write(tuned, tmp_path / way, way, deltas)
+        wanted = merged_by_hand(tuned, way)
+        for name, weight in wanted.named_parameters():
+            found = ours.get_parameter(name)
+            assert torch.allclose(found, weight.float(), atol=1e-6), (way, name)
+
+
+def test_one_weight_is_held_and_the_files_keep_their_keys(tmp_path: Path) -> None:
+    quiet()
+    source = tmp_path / "sharded"
+    folder = make_family(tmp_path / "model", "Qwen2", tied=False)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    model.save_pretrained(source, max_shard_size="40KB")
+    assert len(list(source.glob("*.safetensors"))) > 2
+    target = tmp_path / "target"
+    target.mkdir()
+    seen: list[str] = []
+
+    def change(key: str, weight: torch.Tensor) -> torch.Tensor:
+        seen.append(key)
+        return weight + 1 if key.endswith("q_proj.weight") else weight
+
+    rewrite(source, target, change, torch.bfloat16)
+    assert sorted(seen) == sorted(each.key for each in weights_in(source))
+    assert {p.name for p in target.iterdir()} == {p.name for p in source.glob("model*")}
+    told = json.loads((target / "model.safetensors.index.json").read_text())
+    assert set(told["weight_map"]) == set(seen)
+    for each in weights_in(target):
+        assert each.dtype == "BF16"
+        with safe_open(target / each.file, framework="pt") as file:
+            assert file.metadata() == {"format": "pt"}
+            weight = file.get_tensor(each.key)
+        before = model.get_parameter(each.key).to(torch.bfloat16)
+        moved = 1 if each.key.endswith("q_proj.weight") else 0
+        assert torch.equal(weight, before + moved)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    return tune(tmp_path_factory.mktemp("tuned"), "Llama 2", tied=False)
+
+
+def compared(tuned: Tuned, model: Any, prompts: int = 6) -> Parity:
+    tokenizer = AutoTokenizer.from_pretrained(tuned.base.path)
+    settings = MergeSettings(max_new_tokens=8)
+    asked = [
+        prompt_ids([{"role": "user", "content": f"Number {n}?"}], tokenizer) for n in range(prompts)
+    ]
+    reference = observe(tuned.load(), tokenizer, [tuned.row], asked, settings)
+    return compare(model, tokenizer, reference, settings)
+
+
+def test_the_trained_model_is_told_from_another(tuned: Tuned) -> None:
+    same = compared(tuned, merged_by_hand(tuned, "dequantised"))
+    assert same.alike(1e-4)
+    assert (same.equal + same.ties, same.differs) == (6, ())
+    other = merged_by_hand(tuned, "dequantised")
+    with torch.no_grad():
+        other.get_output_embeddings().weight.mul_(-1)
+    different = compared(tuned, other)
+    assert not different.alike(1e-4)
+    assert different.differs
+    assert different.kl > 1e-2
+
+
+@pytest.mark.parametrize(("lead", "ties"), [(2e-5, 1), (2e-2, 0)])
+def test_a_draw_is_no_difference_and_a_lead_is(tuned: Tuned, lead: float, ties: int) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tuned.base.path)
+    prompt = prompt_ids(TURNS[:1], tokenizer)
+    models = {sign: tuned.load() for sign in (-1, 1)}
+    with torch.inference_mode():
+        inner = models[1].get_base_model().model
+        last = inner(torch.tensor([prompt])).last_hidden_state[0, -1]
+    for sign, model in models.items():
+        # One token leads another by `lead` in the first model and follows it in the second.
+        rows = model.get_base_model().lm_head.token_adapter.trainable_tokens_delta["default"]
+        rows.data[0] = 30 * last / last.dot(last)
+        rows.data[1] = (30 + sign * lead) * last / last.dot(last)
+    settings = MergeSettings(max_new_tokens=1)
+    reference = observe(models[-1], tokenizer, [tuned.row], [prompt], settings)
+    found = compare(models[1], tokenizer, reference, settings)
+    assert found.answers != reference.answers
+    assert (found.equal, found.ties, len(found.differs)) == (0, ties, 1 - ties)
+
+
+def test_too_little_memory_is_told_before(tmp_path: Path) -> None:
+    assert 2**20 < free_memory() < 2**50
+    with pytest.raises(TrainError, match="merging needs 2 MB of memory and 1 MB are free; close"):
+        need_memory(2 * 2**20, 2**20, "merging", "close other programs")
+    need_memory(2**20, 2**20, "merging", "close other programs")
