@@ -17,8 +17,14 @@ if TYPE_CHECKING:
 
 
 def merge_model(context: Context) -> Model:
-    """Merge the newest run's adapter into its base and check that both answer alike."""
+    """Merge the newest run's adapter into its base and check that both answer alike.
+
+    A checkpoint that was picked by hand stays the model of its run.
+    """
     run, base = current_run(context)
+    found = context.workspace.store.nouns(Model, "run_id = ?", run.id)
+    if found and _folder(context, found[0]).exists():
+        return found[0]
     return merge_run(context, run, base)
 
 

@@ -18,6 +18,36 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from train.models import quiet
 
 CHATML = ("<|im_start|>", "<|im_end|>")
+
+
+def _template(opens: str, head: str, end: str, ask: str) -> str:
+    """Return a chat template of the shape that most families publish."""
+    return (
+        f"{opens}{{% for message in messages %}}{head}{{{{ message['content'] | trim }}}}{end}"
+        f"{{% endfor %}}{{% if add_generation_prompt %}}{ask}{{% endif %}}"
+    )
+
+
+_GEMMA_ROLE = "{{ 'model' if message['role'] == 'assistant' else 'user' }}"
+# What the published chat models of a family carry; families that have none are left out.
+NATIVE = {
+    "Llama 3": _template(
+        "{{ bos_token }}",
+        "<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n",
+        "<|eot_id|>",
+        "<|start_header_id|>assistant<|end_header_id|>\n\n",
+    ),
+    "Mistral": "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "[INST] {{ message['content'] }} [/INST]{% else %}{{ message['content'] }}{{ eos_token }}"
+    "{% endif %}{% endfor %}",
+    "Gemma 2": _template(
+        "{{ bos_token }}",
+        f"<start_of_turn>{_GEMMA_ROLE}\n",
+        "<end_of_turn>\n",
+        "<start_of_turn>model\n",
+    ),
+    "Phi 3": _template("", "<|{{ message['role'] }}|>\n", "<|end|>\n", "<|assistant|>\n"),
+}
 _WORDS = (
     "The river rose above the old mill, and my father stood at the door with a lantern.",
     "Who are you? What would you do differently? I was born in the year of the great frost.",
@@ -249,6 +279,7 @@ def make_family(folder: Path, name: str, *, chatml: bool = False, tied: bool | N
     family = FAMILIES[name]
     special = [*family.special, *(CHATML if chatml else ())]
     tokenizer = family.tokens(special, family.names)
+    tokenizer.chat_template = NATIVE.get(name)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config_name = "Gemma3TextConfig" if family.model == "Gemma3" else f"{family.model}Config"

@@ -7,6 +7,7 @@ from tests.benchmarks import (
     bulk,
     datasets_table,
     ebooks,
+    families,
     interviewer,
     odd_pdfs,
     spine,
@@ -22,3 +23,4 @@ if __name__ == "__main__":
     datasets_table.main()
     bulk.main()
     interviewer.main()
+    families.main()
