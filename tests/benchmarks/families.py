@@ -21,7 +21,7 @@ from tests.one_sentence import LEARNT, Kind, try_family
 from train.settings import TrainSettings
 
 # Enough for the 50 rows to be learnt by heart, so that every answer has an end to reach.
-_SETTINGS = TrainSettings(epochs=16, save_every=200, answers_per_save=0)
+_SETTINGS = TrainSettings(epochs=30, save_every=300, answers_per_save=0)
 
 
 def main() -> None:
