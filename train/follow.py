@@ -7,12 +7,12 @@ import resource
 import signal
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from train.budget import Budget
 from train.checkpoints import CHECKPOINTS, mark_whole
 from train.plan import Plan
 from train.settings import TrainSettings
@@ -21,12 +21,13 @@ from train.settings import TrainSettings
 class Follow(TrainerCallback):  # type: ignore[misc]
     """Write progress, mark whole checkpoints, and end the run when there is nothing to gain."""
 
-    def __init__(self, folder: Path, plan: Plan, settings: TrainSettings) -> None:
-        """Follow the run in `folder`; SIGINT and SIGTERM from here on save and stop."""
-        self.folder, self.plan, self.settings = folder, plan, settings
+    def __init__(self, budget: Budget, plan: Plan, settings: TrainSettings) -> None:
+        """Follow the run of `budget`; SIGINT and SIGTERM from here on save and stop."""
+        self.folder, self.plan, self.settings = budget.folder, plan, settings
+        self.budget = budget
         self.interrupted = False
         self.stopped_by = "steps"
-        self.tokens = 0
+        self.tokens = self.trained = 0
         self.started = time.monotonic()
         self.first_step = 0
         for number in (signal.SIGINT, signal.SIGTERM):

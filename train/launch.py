@@ -30,6 +30,7 @@ class TrainResult:
     """What a finished training left; losses are nats per trained token, on held-out rows if any.
 
     `dropped` names the conversations that did not fit `max_length`, for a Verdict each.
+    `notes` tells what was changed on the way for want of memory.
     `stopped_by` is `steps`, `patience` or `loss`; `best_step` is the checkpoint that was kept.
     """
 
@@ -44,12 +45,14 @@ class TrainResult:
     eval_loss: float | None
     seconds: float
     tokens: int
+    trained_tokens: int
     tokens_per_second: float
     peak_memory_mb: float
     n_train: int
     n_validation: int
     shortened: int
     dropped: tuple[str, ...]
+    notes: tuple[str, ...]
     plan: dict[str, float]
     metrics: tuple[Metric, ...]
 
@@ -91,7 +94,7 @@ def read_result(run_folder: Path) -> TrainResult:
         from train.curve import draw
 
         draw(curve, lines, found["best_step"], found["base_eval_loss"])
-    found["dropped"] = tuple(found["dropped"])
+    found["dropped"], found["notes"] = tuple(found["dropped"]), tuple(found["notes"])
     return TrainResult(
         adapter=run_folder / "adapter",
         loss_curve=curve,

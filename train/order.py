@@ -1,41 +1,61 @@
-"""The order in which a run reads its rows: by seed and epoch alone."""
+"""Which rows each optimizer step learns from: by seed and step alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
+from train.packing import trained_count
+from train.tokens import Rendered
 
-class Order(torch.utils.data.Sampler[int]):
-    """Shuffle rows anew every epoch, then sort by length within a few batches to pad little.
 
-    transformers' group_by_length sorts 50 batches at once: a small dataset would be read from
-    long to short in every epoch. The order depends on seed and epoch alone, so a resumed run
-    reads exactly the rows that it had left.
+@dataclass(frozen=True, slots=True)
+class StepRows:
+    """The rows of one optimizer step, with their tokens: all, and those that are trained."""
+
+    rows: Sequence[Rendered]
+    tokens: int
+    trained: int
+
+
+class Steps(torch.utils.data.Dataset[StepRows]):
+    """The steps of a run in their order; every epoch shuffles the rows anew.
+
+    A step is a function of the seed and its number. So a resumed run learns from exactly the rows
+    that it had left, however many GPUs or passes share them.
     """
 
-    def __init__(self, lengths: list[int], batch: int, seed: int) -> None:
-        """Take the rows' lengths in tokens and the rows per forward pass."""
-        self.lengths, self.batch, self.seed, self.epoch = lengths, batch, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order is next; the Trainer calls it."""
-        self.epoch = epoch
+    def __init__(self, rows: Sequence[Rendered], per_step: int, steps: int, seed: int) -> None:
+        """Take the rows of the run and how many of them a step learns from."""
+        self.rows, self.per_step, self.steps, self.seed = rows, per_step, steps, seed
+        self.per_epoch = -(-len(rows) // per_step)
+        self._epoch, self._order = -1, list[int]()
 
     def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.lengths)
+        """Return the number of steps."""
+        return self.steps
 
-    def __iter__(self) -> Iterator[int]:
-        """Yield the row numbers of one epoch."""
-        chance = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        order = torch.randperm(len(self.lengths), generator=chance).tolist()
-        window = 4 * self.batch
-        whole, batches = len(order) - len(order) % self.batch, []
-        for start in range(0, whole, window):
-            near = sorted(order[start : min(start + window, whole)], key=self.lengths.__getitem__)
-            batches += [near[at : at + self.batch] for at in range(0, len(near), self.batch)]
-        for at in torch.randperm(len(batches), generator=chance).tolist():
-            yield from batches[at]
-        yield from order[whole:]
+    def __getitem__(self, step: int) -> StepRows:
+        """Return the rows of one step; the last step of an epoch may have fewer."""
+        if step >= self.steps:
+            raise IndexError(step)
+        epoch, at = divmod(step, self.per_epoch)
+        if epoch != self._epoch:
+            chance = torch.Generator().manual_seed(self.seed * 100_003 + epoch)
+            self._order = torch.randperm(len(self.rows), generator=chance).tolist()
+            self._epoch = epoch
+        chosen = self._order[at * self.per_step : (at + 1) * self.per_step]
+        rows = [self.rows[number] for number in chosen]
+        return StepRows(rows, sum(len(row.input_ids) for row in rows), trained_count(rows))
+
+
+def share(rows: Sequence[Rendered], rank: int, world: int) -> list[Rendered]:
+    """Return the rows of one process: longest first, dealt out there and back."""
+    ordered = sorted(rows, key=lambda row: -len(row.input_ids))
+    return [
+        row
+        for at, row in enumerate(ordered)
+        if (at % world if at // world % 2 == 0 else world - 1 - at % world) == rank
+    ]

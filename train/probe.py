@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
-from peft import PeftModel
 
-from train.models import batch_loss, compute_dtype, pad
-from train.rows import Corpus
+from train.budget import is_out_of_memory
+from train.passes import Passes
 from train.settings import TrainSettings
+from train.tokens import Rendered
 
 
-def largest_micro_batch(model: PeftModel, corpus: Corpus, settings: TrainSettings) -> int:
+def largest_micro_batch(passes: Passes, rows: Sequence[Rendered], settings: TrainSettings) -> int:
     """Return how many of the longest rows fit through a forward and a backward pass.
 
-    Probed before training, on a GPU: finding out in the middle of a run changes its batches.
-    On a CPU more rows at once are no faster, and 8 rows of 1024 tokens stay within bounds.
+    Probed before training, on a GPU, beside what the optimizer will hold: finding out in the
+    middle of a run costs the step that it happens in. On a CPU more rows at once are no faster,
+    and 8 rows of 1024 tokens stay within bounds.
     """
     if settings.micro_batch is not None or not torch.cuda.is_available():
         return settings.micro_batch or 8
-    longest = sorted(corpus.train.values(), key=lambda row: -len(row.input_ids))
+    longest = sorted(rows, key=lambda row: -len(row.input_ids))
     micro = min(settings.effective_batch, len(longest))
-    model.train()
+    weights = [weight for weight in passes.tuned.parameters() if weight.requires_grad]
+    passes.tuned.train()
     while micro > 1:
+        moments: list[torch.Tensor] = []
         try:
-            ids, labels = pad(longest[:micro], model.device)
-            with torch.autocast("cuda", dtype=compute_dtype()):
-                torch.autograd.backward(batch_loss(model, ids, labels))
+            moments = [torch.empty_like(weight) for weight in [*weights, *weights]]
+            passes.run(longest[:micro], torch.autograd.backward)
             break
-        except torch.cuda.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             micro //= 2
         finally:
-            model.zero_grad(set_to_none=True)
+            del moments
+            passes.tuned.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
     return micro

@@ -30,6 +30,7 @@ warnings.filterwarnings("ignore")
 # user sees when this process dies.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
+import torch
 from transformers import AutoTokenizer, set_seed
 
 from data.errors import TrainError
@@ -37,17 +38,25 @@ from train.adapter import with_adapter
 from train.alone import end_with_parent, gpu, take
 from train.answers import Answers, choose
 from train.base import read_base
+from train.budget import Budget, is_out_of_memory
 from train.checkpoints import CHECKPOINTS, last_whole_checkpoint
 from train.files import write_json
 from train.follow import Follow, memory_mb
+from train.fused import fuse
 from train.gate import preflight
-from train.models import load_base, measure
+from train.memory import free_memory
+from train.models import load_base
+from train.passes import Passes
 from train.plan import make_plan
 from train.probe import largest_micro_batch
 from train.rows import Corpus, read_rows
 from train.settings import TrainSettings
+from train.token_rows import lighten
 from train.tokens import need_disk
 from train.trainer import AnswerTrainer, make_trainer
+
+# Exit code of a process that wants to be started again, with less in memory at once.
+AGAIN = 75
 
 
 def main(folder: Path) -> int:
@@ -89,10 +98,10 @@ def run(folder: Path) -> int:
         double=settings.double_quantisation,
         attention=settings.attention,
     )
-    base_loss = _base_loss(folder, model, corpus)
-    model = with_adapter(model, base, settings, tuple(corpus.train.values()))
+    rows = tuple(corpus.train.values())
+    passes = make_passes(with_adapter(model, base, settings, rows), settings)
     # An adapter with its two moments, for the checkpoints that are kept, and room for the last.
-    trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    trainable = sum(weight.numel() for weight in passes.tuned.parameters() if weight.requires_grad)
     need_disk(folder, (settings.keep_checkpoints + 2) * 12 * trainable)
 
     # Of the layers: OPT's embedding may be narrower than they are.
@@ -101,14 +110,26 @@ def run(folder: Path) -> int:
         settings,
         settings.rate(base.n_parameters, width),
         corpus,
-        largest_micro_batch(model, corpus, settings),
+        largest_micro_batch(passes, rows, settings),
     )
+    longest = max(len(row.input_ids) for row in [*rows, *corpus.validation.values()])
+    budget = Budget.of_run(folder, plan.micro_batch, longest)
     checkpoint = last_whole_checkpoint(folder / CHECKPOINTS)
-    follow = Follow(folder, plan, settings)
-    trainer = make_trainer(model, corpus, (folder, plan, settings), follow)
+    follow = Follow(budget, plan, settings)
+    trainer = make_trainer(passes, corpus, (folder, plan, settings), follow)
     prompts = choose(folder / "conversations.jsonl", settings)
     trainer.add_callback(Answers(prompts, tokenizer, settings.answer_tokens, follow))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    base_loss = _base_loss(folder, trainer)
+    # Once more: what was tried out on the model has drawn numbers.
+    set_seed(settings.seed)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        # Outside of a step's passes: the optimizer may have moved half of the weights.
+        budget.halve(budget.micro_batch, "between two steps")
+        return start_again(folder)
     if follow.interrupted:
         return 130
     if trainer.is_world_process_zero():
@@ -116,12 +137,42 @@ def run(folder: Path) -> int:
     return 0
 
 
-def _base_loss(folder: Path, model: Any, corpus: Corpus) -> float | None:
-    """Return the held-out loss of the base, measured once for all starts of the run."""
+def start_again(folder: Path) -> int:
+    """Go on from the last whole checkpoint in a process whose memory is empty.
+
+    One process becomes the new one, and its parent notices nothing; several end, and whoever
+    launched them starts them again.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return AGAIN
+    sys.stderr.flush()
+    return os.execv(  # noqa: S606 - this very program
+        sys.executable, [sys.executable, "-m", "train.qlora", str(folder)]
+    )
+
+
+def make_passes(tuned: Any, settings: TrainSettings) -> Passes:
+    """Return how rows go through the model with its adapter, and say what it does not allow."""
+    lighten(tuned)
+    if not torch.cuda.is_available():
+        fuse(tuned, free_memory() // 4)
+    passes = Passes(tuned, settings.packing)
+    if settings.packing and not passes.packed:
+        sys.stderr.write("this model does not keep packed rows apart: rows are padded instead\n")
+    return passes
+
+
+def _base_loss(folder: Path, trainer: AnswerTrainer) -> float | None:
+    """Return the held-out loss of the base, measured once for all starts of the run.
+
+    A fresh adapter changes nothing, so the base needs no passes of its own.
+    """
     known = folder / "base_loss.json"
     if not known.exists():
-        held_out = corpus.validation.values()
-        write_json(known, {"eval_loss": measure(model, held_out).mean if held_out else None})
+        found = trainer.held_out_loss() if trainer.eval_dataset else None
+        if not trainer.is_world_process_zero():
+            return found
+        write_json(known, {"eval_loss": found})
     loss: float | None = json.loads(known.read_text(encoding="utf-8"))["eval_loss"]
     return loss
 
@@ -139,7 +190,8 @@ def _finish(
     making.rename(adapter)
     history = trainer.state.log_history
     # Measured again, on what is saved: a wrongly restored checkpoint would show here.
-    held_out = measure(model, corpus.validation.values()).mean if corpus.validation else None
+    kept = list(corpus.validation.values())
+    held_out = trainer.passes.measure(kept, trainer.budget.tokens).mean if kept else None
     spent = max(time.monotonic() - follow.started, 1e-9)
     write_json(
         folder / "result.json",
@@ -152,12 +204,14 @@ def _finish(
             "eval_loss": held_out,
             "seconds": round(seconds, 2),
             "tokens": follow.tokens,
+            "trained_tokens": follow.trained,
             "tokens_per_second": round(follow.tokens / spent, 1),
             "peak_memory_mb": memory_mb(),
             "n_train": len(corpus.train),
             "n_validation": len(corpus.validation),
             "shortened": corpus.shortened,
             "dropped": list(corpus.dropped),
+            "notes": follow.budget.notes,
             "plan": asdict(follow.plan),
         },
     )

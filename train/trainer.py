@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerControl, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from train.budget import Budget, is_out_of_memory
 from train.checkpoints import CHECKPOINTS
 from train.follow import Follow
-from train.models import batch_loss, compute_dtype, measure, pad
-from train.order import Order
-from train.plan import Plan
+from train.models import compute_dtype
+from train.order import StepRows, Steps, share
+from train.passes import Passes
+from train.plan import Plan, effective_batch
 from train.ready import tracked
 from train.rows import Corpus
 from train.settings import TrainSettings
@@ -22,45 +26,106 @@ from train.tokens import Rendered
 
 
 class AnswerTrainer(Trainer):  # type: ignore[misc]
-    """transformers' Trainer with the loss of train.models: on answers, per token, padded right."""
+    """transformers' Trainer, to which a batch is a whole optimizer step.
+
+    The passes of a step are made here: packed, of as many tokens as fit, divided among the
+    processes. So the accumulation may change from step to step, and a step that runs out of memory
+    is done again in smaller passes before the optimizer has seen any of it.
+    """
 
     follow: Follow
-    order: Order
+    passes: Passes
+    budget: Budget
     control: TrainerControl
-    # The loss is divided by the tokens of the whole accumulated batch: every trained token of a
-    # step weighs the same, however the batch was cut.
-    loss_is_scaled_for_ga = True
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> Order:
-        return self.order
+    def get_train_dataloader(self) -> DataLoader[StepRows]:
+        """Return the steps in their order; every process sees all of each and takes its share."""
+        # A generator of its own: the loader would draw from the one that dropout uses.
+        return DataLoader(
+            self.train_dataset,
+            batch_size=1,
+            collate_fn=_only,
+            generator=torch.Generator(),
+        )
 
-    def compute_loss(
-        self,
-        model: Any,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
+    def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
+        """Return the next step; its tokens are counted already."""
+        return list(islice(epoch_iterator, num_batches)), None
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Return 0: nobody asks for the count."""
+        return 0
+
+    def training_step(
+        self, model: Any, inputs: StepRows, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """Return the loss of one forward pass, as its part of the step's mean per token."""
-        self.follow.tokens += int(inputs["lengths"].sum()) * self.accelerator.num_processes
-        loss = batch_loss(model, inputs["input_ids"], inputs["labels"])
-        # The count is over all processes and the gradients are averaged over them.
-        scaled: torch.Tensor = loss / num_items_in_batch * self.accelerator.num_processes
-        return scaled
+        """Return the mean loss per trained token of a step, whose gradients lie in the weights."""
+        model.train()
+        world = self.accelerator.num_processes
+        rows = share(inputs.rows, self.accelerator.process_index, world)
+        chance = _chance()
+        while True:
+            total, failed = self._learn(rows, inputs.trained)
+            told = torch.stack([total, total.new_tensor(float(failed))])
+            if world > 1:
+                torch.distributed.all_reduce(told)
+                failed = int(told[1])
+            if not failed:
+                break
+            model.zero_grad(set_to_none=True)
+            self.budget.halve(failed, f"at step {self.state.global_step + 1}")
+            _restore(chance)
+        if world > 1:
+            self._exchange()
+        self.follow.tokens += inputs.tokens
+        self.follow.trained += inputs.trained
+        return told[0] / inputs.trained
+
+    def _learn(self, rows: Sequence[Rendered], trained: int) -> tuple[torch.Tensor, int]:
+        """Go through `rows`; return their summed loss and the rows of a pass without memory."""
+        total = torch.zeros((), device=self.passes.model.device)
+        for chosen in self.passes.bins(rows, self.budget.tokens):
+            try:
+                total += self.passes.run(
+                    chosen, lambda loss: self.accelerator.backward(loss / trained)
+                )
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                return total, len(chosen)
+        return total, 0
+
+    def _exchange(self) -> None:
+        """Add up the gradients of all processes: each loss is a part of the same mean."""
+        weights = [weight for weight in self.passes.tuned.parameters() if weight.requires_grad]
+        parts = [w.grad if w.grad is not None else torch.zeros_like(w) for w in weights]
+        whole = torch.cat([part.flatten() for part in parts])
+        torch.distributed.all_reduce(whole)
+        sizes = [part.numel() for part in parts]
+        for weight, part in zip(weights, torch.split(whole, sizes), strict=True):
+            weight.grad = part.view_as(weight)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measure held-out loss per token; the stock one averages batches of unequal size."""
-        loss = measure(self.accelerator.unwrap_model(self.model), self.eval_dataset)
-        metrics = {"eval_loss": loss.mean}
+        metrics = {"eval_loss": self.held_out_loss()}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(
             self.args, self.state, self.control, metrics
         )
         return metrics
 
+    def held_out_loss(self) -> float:
+        """Return nats per trained token of the held-out rows, shared among all processes."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        loss = self.passes.measure(self.eval_dataset[rank::world], self.budget.tokens)
+        told = torch.tensor([loss.total, float(loss.tokens)], device=self.args.device)
+        if world > 1:
+            torch.distributed.all_reduce(told)
+        return float(told[0] / told[1])
+
 
 def make_trainer(
-    model: PeftModel, corpus: Corpus, run: tuple[Path, Plan, TrainSettings], follow: Follow
+    passes: Passes, corpus: Corpus, run: tuple[Path, Plan, TrainSettings], follow: Follow
 ) -> AnswerTrainer:
     """Return the Trainer of the run in a folder, with its plan and settings."""
     folder, plan, settings = run
@@ -70,8 +135,8 @@ def make_trainer(
     arguments = TrainingArguments(
         output_dir=str(folder / CHECKPOINTS),
         max_steps=plan.steps,
-        per_device_train_batch_size=plan.micro_batch,
-        gradient_accumulation_steps=plan.accumulation,
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=1,
         learning_rate=plan.learning_rate,
         lr_scheduler_type=settings.scheduler,
         lr_scheduler_kwargs={"power": settings.power} if settings.scheduler == "polynomial" else {},
@@ -106,22 +171,28 @@ def make_trainer(
         use_cpu=not torch.cuda.is_available(),
     )
     trainer = AnswerTrainer(
-        model=model,
+        model=passes.tuned,
         args=arguments,
-        data_collator=_collate,
-        train_dataset=rows,
+        train_dataset=Steps(rows, effective_batch(settings, corpus), plan.steps, settings.seed),
         eval_dataset=held_out,
         callbacks=[follow],
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.follow = follow
-    trainer.order = Order([len(row.input_ids) for row in rows], plan.micro_batch, settings.seed)
-    # Asks the Trainer for the token count of the accumulated batch, see `compute_loss`.
-    trainer.model_accepts_loss_kwargs = True
+    trainer.follow, trainer.passes, trainer.budget = follow, passes, follow.budget
+    passes.autocast = trainer.accelerator.autocast
     return trainer
 
 
-def _collate(rows: list[Rendered]) -> dict[str, torch.Tensor]:
-    ids, labels = pad(rows, torch.device("cpu"))
-    lengths = torch.tensor([len(row.input_ids) for row in rows])
-    return {"input_ids": ids, "labels": labels, "lengths": lengths}
+def _only(steps: list[StepRows]) -> StepRows:
+    return steps[0]
+
+
+def _chance() -> list[torch.Tensor]:
+    gpu = [torch.cuda.get_rng_state()] if torch.cuda.is_available() else []
+    return [torch.get_rng_state(), *gpu]
+
+
+def _restore(chance: list[torch.Tensor]) -> None:
+    torch.set_rng_state(chance[0])
+    if chance[1:]:
+        torch.cuda.set_rng_state(chance[1])
