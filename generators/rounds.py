@@ -30,12 +30,23 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round(Generic[T]):
-    """What is alike for all of them: `read` returns a value, or what is wrong with a reply."""
+    """What is alike for all of them: `read` returns a value, or what is wrong with a reply.
+
+    `refuse` tells what is wrong with a value that could be read, as an answer to its task.
+    """
 
     purpose: str
     schema: Mapping[str, Any]
     read: Callable[[str], T | str]
     repair: Callable[[str], str]
+    refuse: Callable[[Task, T], str | None] | None = None
+
+    def value(self, text: str, task: Task) -> T | str:
+        """Return what a reply to a task says, or what is wrong with it."""
+        value = self.read(text)
+        if isinstance(value, str) or self.refuse is None:
+            return value
+        return self.refuse(task, value) or value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +162,7 @@ async def _ask(task: Task, kind: Round[T], line: _Line) -> Answered[T] | None:
             return Answered(task=task, request=stopped, value=None) if request.attempts else None
         got, spent = sent
         request = _with(request, got, spent, priced=line.budget.price is not None)
-        value = got.fault or kind.read(got.text)
+        value = got.fault or kind.value(got.text, task)
         if not isinstance(value, str):
             return Answered(task=task, request=replace(request, status="ok"), value=value)
         request = replace(request, error=value)
