@@ -6,7 +6,6 @@ repeats at most what was in flight, and nothing that was answered is asked again
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -15,14 +14,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from data.choose import Chosen
-from data.errors import RecipeError
 from data.nouns import Done, Passage, Rows
-from flows.batching import Book
 from flows.choosing import choose_questions
 from flows.context import Context, fingerprint
-from flows.desk import Desk, Pace
-from flows.journal import recover
+from flows.desk import Desk, Pace, to_the_end
 from flows.kinds import resolved_settings
+from flows.rounds import closed_keys, open_line, recover_replies
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
@@ -148,13 +145,7 @@ def due_queries(
 
     A failure under other limits than today's, and one that may pass, is due again.
     """
-    from generators.keys import limits_of
-
-    closed = context.workspace.store.fetch(
-        "SELECT key FROM requests WHERE purpose = 'interview' AND (status = 'ok' OR limits = ?)",
-        [limits_of(settings)],
-    )
-    kept = {key for (key,) in closed.rows}
+    kept = closed_keys(context, "interview", settings)
     return list({query.key: query for query in queries if query.key not in kept}.values())
 
 
@@ -162,9 +153,7 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
     """Ask what is due, at most `most` passages of it, and choose over all that came back."""
     from generators.keys import Queries
 
-    recovered = recover(context.workspace.store, context.workspace.root)
-    if recovered:
-        context.report.note(f"{recovered:,} replies of a run that was killed are kept")
+    recover_replies(context)
     settings, model = resolved_settings(context), known_model(context)
     passages = eligible(context)
     if not passages:
@@ -176,15 +165,13 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
     desk: Desk | None = None
     # A finished interview needs no server.
     if not queries or due_queries(context, queries, settings):
-        sitting = asyncio.run(_open_sitting(context, settings))
+        sitting = to_the_end(_open_sitting(context, settings))
         queries = [sitting.queries.of(passage) for passage in passages]
         due = due_queries(context, queries, settings)
         chosen_due = due if most is None else _spread(due, most, settings.seed)
-        desk = Desk(context, sitting, len(chosen_due))
+        desk = Desk(context, sitting.line, len(chosen_due))
         try:
-            asyncio.run(_receive(desk, [query.passage for query in chosen_due]))
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+            to_the_end(_receive(desk, sitting, [query.passage for query in chosen_due]))
         finally:
             chosen = choose_questions(context, queries, settings)
     else:
@@ -204,31 +191,17 @@ def ask_pilot(context: Context, most: int) -> None:
 
 async def _open_sitting(context: Context, settings: InterviewSettings) -> Sitting:
     from generators.interview import Sitting
-    from generators.probe import probe
 
-    endpoint = await probe(settings)
-    sitting = Sitting(
-        context.recipe.persona.name, settings, context.now, endpoint, context.recipe.curate
-    )
-    sitting.book = Book(context.workspace.store)
-    priced = sitting.budget.priced
-    if priced is None and settings.budget_usd is not None:
-        raise RecipeError(
-            f"interview.budget_usd is set, but the price of {endpoint.model!r} is unknown",
-            f"give it: --set 'interview.prices.\"{endpoint.model}\"={{input=0.1, output=0.4}}',"
-            " US dollars for a million tokens",
-        )
-    if priced is None:
-        context.report.note(f"no price is known of {endpoint.model!r}: tokens are counted alone")
-    return sitting
+    line = await open_line(context, settings)
+    return Sitting(context.recipe.persona.name, line, context.recipe.curate)
 
 
-async def _receive(desk: Desk, passages: Sequence[Passage]) -> None:
+async def _receive(desk: Desk, sitting: Sitting, passages: Sequence[Passage]) -> None:
     from generators.interview import sit
 
     with desk.context.report.progress("ask", "passages") as advance:
         pace = Pace(lambda done: advance(done, len(passages), desk.told_now()))
-        async with aclosing(sit(passages, desk.sitting)) as arrivals:
+        async with aclosing(sit(passages, sitting)) as arrivals:
             await desk.receive(arrivals, pace)
 
 
@@ -243,7 +216,7 @@ def _conclude(context: Context, desk: Desk | None, chosen: Chosen | None) -> str
     told += f" ({chosen.seconds:,} second ones)" if chosen and chosen.seconds else ""
     if desk is None:
         return f"{told}, chosen anew among what came back; nothing was sent"
-    endpoint, budget = desk.sitting.endpoint, desk.sitting.budget
+    endpoint, budget = desk.line.endpoint, desk.line.budget
     left = desk.n_due - desk.done
     if desk.interrupted:
         raise KeyboardInterrupt

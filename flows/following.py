@@ -5,14 +5,14 @@ What is joined is a draw by seed over the kept pairs; each question is paid for 
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from data.follow import FollowUp, neighbours
 from data.nouns import Pair, Verdict
 from flows.asking import known_model
 from flows.context import Context
-from flows.rounds import kept_replies, send
+from flows.desk import to_the_end
+from flows.rounds import Kept, kept_replies, missing, send
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def follow_pairs(context: Context) -> None:
             context.count("follow", 1)
         return
     with context.timed() as seconds:
-        told = context.call("follow", "by LLM", lambda: asyncio.run(_follow(context)))
+        told = context.call("follow", "by LLM", lambda: to_the_end(_follow(context)))
     if told:
         context.report.step("follow", told, seconds())
 
@@ -56,11 +56,11 @@ async def _follow(context: Context) -> str:
     named = model or (endpoint.model if endpoint else "")
     lang = settings.language or persona_language(context)
     prompt = open_follow_prompt(lang, context.recipe.persona.name, named, settings)
-    known = kept_replies(context, "follow_up")
+    known = kept_replies(context, "follow_up", context.recipe.interview)
     tasks = [prompt.task(before, later) for before, later in found]
     due = [task for task in tasks if task.key not in known]
     if due:
-        await send(context, due, prompt.round(), (settings, endpoint or await probe(settings)))
+        await send(context, due, prompt.round(), (settings, endpoint))
     return _write(context, found, prompt, len(due))
 
 
@@ -68,12 +68,13 @@ def _write(
     context: Context, found: list[tuple[Pair, Pair]], prompt: FollowPrompt, n_asked: int
 ) -> str:
     """Write the follow-ups in place of earlier ones, and a verdict where there is none."""
-    known = kept_replies(context, "follow_up")
+    known = kept_replies(context, "follow_up", context.recipe.interview)
     rows: list[tuple[str, str, str, str]] = []
     verdicts: list[Verdict] = []
     for before, later in found:
         task = prompt.task(before, later)
-        question, reason = _question(context, known.get(task.key), prompt, (before, later))
+        kept = known.get(task.key) or missing(context, "curate")
+        question, reason = _question(context, kept, prompt, (before, later))
         if question:
             rows.append((later.id, before.id, question, task.key))
         else:
@@ -95,18 +96,16 @@ def _write(
 
 def _question(
     context: Context,
-    row: dict[str, str | None] | None,
+    row: Kept,
     prompt: FollowPrompt,
     two: tuple[Pair, Pair],
 ) -> tuple[str | None, str]:
     """Return the follow-up of a kept reply, or None and why there is none."""
     from generators.replies import parse_reply
 
-    if row is None:
-        return None, "the server gave no reply"
     reply = parse_reply(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
     if isinstance(reply, str):
-        return None, f"the reply cannot be used: {reply}"
+        return None, f"there is no reply to use: {reply}"
     if not reply.is_answer:
         return None, "the model says that it does not go on from the passage before"
     question = prompt.best(reply, two[1], prompt.task(*two), context.recipe.curate.rejects)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from data.curate import CurateSettings
 from data.nouns import Done, Pair, Verdict
 from flows.context import Context, fingerprint
-from flows.rounds import kept_replies, send
+from flows.desk import to_the_end
+from flows.rounds import Kept, kept_replies, missing, send
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def judge_pairs(context: Context) -> None:
             context.count("judge", 1)
         return
     with context.timed() as seconds:
-        told = context.call("judge", "by LLM", lambda: asyncio.run(_judge(context)))
+        told = context.call("judge", "by LLM", lambda: to_the_end(_judge(context)))
     if told:
         context.report.step("judge", told, seconds())
 
@@ -64,14 +64,14 @@ async def _judge(context: Context) -> str:
     )
     if not pairs or context.is_done("*", "grade", mark):
         return ""
-    known = kept_replies(context, "judge")
-    due = [pair for pair in pairs if bench.task(pair).key not in known]
+    known = kept_replies(context, "judge", settings)
+    tasks = [bench.task(pair) for pair in pairs]
+    due = [task for task in tasks if task.key not in known]
     if due:
-        endpoint = endpoint or await probe(settings)
-        tasks = [bench.task(pair) for pair in due]
-        await send(context, tasks, bench.round(), (settings, endpoint))
-    verdicts = _verdicts(context, pairs, bench)
-    finished = not any(v.rule == "not_judged" and v.next_step != "nothing" for v in verdicts)
+        await send(context, due, bench.round(), (settings, endpoint))
+        known = kept_replies(context, "judge", settings)
+    verdicts = _verdicts(context, pairs, bench, known)
+    finished = all(task.key in known for task in tasks)
     with store.writing() as tx:
         tx.execute("DELETE FROM verdicts WHERE step = 'grade'")
         tx.upsert(verdicts)
@@ -95,20 +95,19 @@ def _named(endpoint: Endpoint | None) -> str:
     return endpoint.model if endpoint is not None else ""
 
 
-def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Verdict]:
+def _verdicts(
+    context: Context, pairs: Sequence[Pair], bench: Bench, known: Mapping[str, Kept]
+) -> list[Verdict]:
     """Return five verdicts for each judged pair: one for each grade, and one on the whole."""
     from generators.judge import read_grades
 
-    known = kept_replies(context, "judge")
     found: list[Verdict] = []
     for pair in pairs:
-        row = known.get(bench.task(pair).key)
-        grades = read_grades(str(row["reply"] or "")) if row else "no reply"
+        row = known.get(bench.task(pair).key) or missing(context, "curate")
+        grades = read_grades(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
         if isinstance(grades, str):
-            reason = str(row["error"] or grades) if row else "the server gave no reply"
-            step = "nothing" if row else "run `memoirist curate` again"
-            base = _verdict(context, pair, "not_judged", reason, keep=True)
-            found.append(replace(base, next_step=step))
+            base = _verdict(context, pair, "not_judged", grades, keep=True)
+            found.append(replace(base, next_step=row["next_step"]))
         else:
             found += _graded(context, pair, grades, context.recipe.curate)
     return found
