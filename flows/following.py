@@ -12,7 +12,7 @@ from data.nouns import Pair, Verdict
 from flows.asking import known_model
 from flows.context import Context
 from flows.desk import to_the_end
-from flows.rounds import Kept, kept_replies, missing, send
+from flows.rounds import Kept, kept_replies, send, what_came
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
@@ -68,13 +68,12 @@ def _write(
     context: Context, found: list[tuple[Pair, Pair]], prompt: FollowPrompt, n_asked: int
 ) -> str:
     """Write the follow-ups in place of earlier ones, and a verdict where there is none."""
-    known = kept_replies(context, "follow_up", context.recipe.interview)
+    came = what_came(context, "follow_up", "curate")
     rows: list[tuple[str, str, str, str]] = []
     verdicts: list[Verdict] = []
     for before, later in found:
         task = prompt.task(before, later)
-        kept = known.get(task.key) or missing(context, "curate")
-        question, reason = _question(context, kept, prompt, (before, later))
+        question, reason = _question(context, came(task.key), prompt, (before, later))
         if question:
             rows.append((later.id, before.id, question, task.key))
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from data.curate import CurateSettings
 from data.nouns import Done, Pair, Verdict
 from flows.context import Context, fingerprint
 from flows.desk import to_the_end
-from flows.rounds import Kept, kept_replies, missing, send
+from flows.rounds import kept_replies, send, what_came
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def judge_pairs(context: Context) -> None:
 
 async def _judge(context: Context) -> str:
     from generators.judge import open_bench
+    from generators.keys import limits_of
     from generators.probe import probe
 
     store, curate = context.workspace.store, context.recipe.curate
@@ -59,8 +60,9 @@ async def _judge(context: Context) -> str:
     )
     endpoint = None if model else await probe(settings)
     bench = open_bench(lang, model or _named(endpoint), settings)
+    rules = curate.model_dump_json()
     mark = fingerprint(
-        *(pair.id for pair in pairs), bench.version, bench.model, curate.model_dump_json()
+        *(pair.id for pair in pairs), bench.version, bench.model, rules, limits_of(settings)
     )
     if not pairs or context.is_done("*", "grade", mark):
         return ""
@@ -70,7 +72,7 @@ async def _judge(context: Context) -> str:
     if due:
         await send(context, due, bench.round(), (settings, endpoint))
         known = kept_replies(context, "judge", settings)
-    verdicts = _verdicts(context, pairs, bench, known)
+    verdicts = _verdicts(context, pairs, bench)
     finished = all(task.key in known for task in tasks)
     with store.writing() as tx:
         tx.execute("DELETE FROM verdicts WHERE step = 'grade'")
@@ -95,15 +97,14 @@ def _named(endpoint: Endpoint | None) -> str:
     return endpoint.model if endpoint is not None else ""
 
 
-def _verdicts(
-    context: Context, pairs: Sequence[Pair], bench: Bench, known: Mapping[str, Kept]
-) -> list[Verdict]:
+def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Verdict]:
     """Return five verdicts for each judged pair: one for each grade, and one on the whole."""
     from generators.judge import read_grades
 
+    came = what_came(context, "judge", "curate")
     found: list[Verdict] = []
     for pair in pairs:
-        row = known.get(bench.task(pair).key) or missing(context, "curate")
+        row = came(bench.task(pair).key)
         grades = read_grades(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
         if isinstance(grades, str):
             base = _verdict(context, pair, "not_judged", grades, keep=True)

@@ -6,7 +6,7 @@ transactions, Ctrl-C finishes what is in flight, and nothing that was answered i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -61,12 +61,22 @@ def kept_replies(context: Context, purpose: str, settings: InterviewSettings) ->
     return {str(row["key"]): row for row in rows}
 
 
-def missing(context: Context, command: str) -> Kept:
-    """Return what stands for a reply that has not come, in the form of a kept one."""
+def what_came(context: Context, purpose: str, command: str) -> Callable[[str], Kept]:
+    """Return what tells of a key what came last, a passing failure too, or why nothing has."""
+    rows = context.workspace.store.rows(
+        "SELECT key, status, reply, error, next_step FROM requests WHERE purpose = ?"
+        " ORDER BY status = 'ok', created_at",
+        [purpose],
+    )
+    found: dict[str, Kept] = {str(row["key"]): row for row in rows}
     why = context.budget.stopped
-    error = f"the run was stopped: {why}" if why else "the server gave no reply"
-    step = f"run `memoirist {command}` again"
-    return {"status": "failed", "reply": None, "error": error, "next_step": step}
+    nothing: Kept = {
+        "status": "failed",
+        "reply": None,
+        "error": f"the run was stopped: {why}" if why else "the server gave no reply",
+        "next_step": f"run `memoirist {command}` again",
+    }
+    return lambda key: found.get(key, nothing)
 
 
 async def open_line(
