@@ -18,7 +18,7 @@ from flows.splitting import persona_language
 if TYPE_CHECKING:
     from generators.follow import FollowPrompt
 
-_KEPT = (
+KEPT_PAIRS = (
     "origin = 'generated' AND id IN (SELECT id FROM kept WHERE origin = 'generated') ORDER BY id"
 )
 
@@ -44,10 +44,9 @@ async def _follow(context: Context) -> str:
     from generators.probe import probe
 
     store, settings = context.workspace.store, context.recipe.interview
-    ords = store.rows("SELECT id, ord FROM cut_passages WHERE source_row IS NULL")
-    places = {str(row["id"]): int(row["ord"]) for row in ords}
+    places = follow_places(context)
     found = neighbours(
-        store.nouns(Pair, _KEPT, own=True), places, settings.follow_up_share, settings.seed
+        store.nouns(Pair, KEPT_PAIRS, own=True), places, settings.follow_up_share, settings.seed
     )
     if not found:
         return ""
@@ -62,6 +61,12 @@ async def _follow(context: Context) -> str:
     if due:
         await send(context, due, prompt.round(), (settings, endpoint))
     return _write(context, found, prompt, len(due))
+
+
+def follow_places(context: Context) -> dict[str, int]:
+    """Return the place of each passage in its document."""
+    rows = context.workspace.store.rows("SELECT id, ord FROM cut_passages WHERE source_row IS NULL")
+    return {str(row["id"]): int(row["ord"]) for row in rows}
 
 
 def _write(

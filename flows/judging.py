@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from generators.settings import InterviewSettings
 
 # Pairs with a real question need no judge: they are what people said.
-_DUE = (
+JUDGED_PAIRS = (
     "origin IN ('generated', 'template') AND id NOT IN (SELECT subject_id FROM verdicts"
     " WHERE subject = 'pairs' AND NOT keep AND step = 'curate')"
     " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL) ORDER BY id"
@@ -52,8 +52,8 @@ async def _judge(context: Context) -> str:
     from generators.probe import probe
 
     store, curate = context.workspace.store, context.recipe.curate
-    settings = _settings(context)
-    pairs = store.nouns(Pair, _DUE, own=True)
+    settings = judge_settings(context)
+    pairs = store.nouns(Pair, JUDGED_PAIRS, own=True)
     lang = persona_language(context)
     model = settings.model or store.value(
         "SELECT model FROM requests WHERE purpose = 'judge' ORDER BY rowid DESC LIMIT 1"
@@ -82,7 +82,7 @@ async def _judge(context: Context) -> str:
     return _told(context, verdicts, len(due), bench.model)
 
 
-def _settings(context: Context) -> InterviewSettings:
+def judge_settings(context: Context) -> InterviewSettings:
     """Return the interview's settings with the judge's model, and no chance in its grades."""
     settings = context.recipe.interview
     return settings.model_copy(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from data.errors import EndpointError
 from data.store import Store
 from flows.asking import ask_questions
 from flows.context import Context
+from flows.costs import tell_costs
 from flows.curating import curate_pairs
 from flows.following import follow_pairs
 from flows.judging import judge_pairs
@@ -221,3 +223,39 @@ def test_judge_and_follow_ups_go_by_batch_at_its_price(tmp_path: Path, store: St
         " FROM requests GROUP BY purpose"
     ):
         assert row["usd"] == pytest.approx((row["i"] * 1.0 + row["o"] * 10.0) * 0.5 / 1e6)
+
+
+def test_the_plan_counts_all_that_the_recipe_turns_on(tmp_path: Path, store: Store) -> None:
+    wanted = {"interview__prices": PRICES, "interview__follow_up_share": 1.0, **JUDGED}
+    with OpenAIServer(Script(latency_seconds=0.02)) as server:
+        before = tell_costs(context_for(tmp_path, server, **wanted))
+        heads = [line.split()[0] for line in before if line[0] != " "]
+        assert heads == ["ask", "judge", "follow", "total"]
+        assert server.seen.requests == server.seen.probes == 0
+        (total,) = [line for line in before if line.startswith("total")]
+        n_calls, low, high = (float(n) for n in re.findall(r"[\d.]+\d", total))
+        run(tmp_path, server, **wanted)
+        came = store.rows("SELECT count(*) AS n, sum(cost_usd) AS usd FROM requests")[0]
+        assert 0.75 * n_calls <= came["n"] <= n_calls
+        assert low - 0.005 <= came["usd"] <= high + 0.005
+        # What is answered costs nothing; a higher share costs what it adds, as measured so far.
+        after = "\n".join(tell_costs(context_for(tmp_path, server, **wanted)))
+        assert re.findall(r"(\w+) +0 calls", after) == ["ask", "judge", "follow"]
+        assert "total" not in after
+        n_pairs = store.value("SELECT count(*) FROM pairs")
+        anew = {**wanted, "curate__judge_model": "other", "interview__max_requests": n_pairs - 1}
+        told = "\n".join(tell_costs(context_for(tmp_path, server, **anew)))
+        assert f"judge     {n_pairs} calls by 'other'" in told
+        assert "price: unknown for 'other'" in told
+        assert f"max_requests = {n_pairs - 1} may stop the run earlier" in told
+
+
+def test_a_plan_by_batch_tells_the_lower_price_and_no_seconds(tmp_path: Path, store: Store) -> None:
+    usd = []
+    with OpenAIServer() as server:
+        for mode in ("live", "batch"):
+            wanted = {"interview__prices": PRICES, "interview__mode": mode, **JUDGED}
+            told = "\n".join(tell_costs(context_for(tmp_path, server, **wanted)))
+            usd.append([float(n) for n in re.findall(r"total.*\$([\d.]+) to \$([\d.]+)", told)[0]])
+    assert usd[1] == pytest.approx([each / 2 for each in usd[0]], abs=0.006)
+    assert told.count("within a day") == 2
