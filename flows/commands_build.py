@@ -43,6 +43,7 @@ def build(
     budget_usd: o.BudgetOption = None,
     max_requests: o.MaxRequestsOption = None,
     max_tokens: o.MaxTokensOption = None,
+    answers: o.AnswersOption = None,
     base_model: o.BaseModelOption = None,
     epochs: o.EpochsOption = None,
     seed: o.SeedOption = None,
@@ -70,6 +71,7 @@ def build(
         interview__budget_usd=budget_usd,
         interview__max_requests=max_requests,
         interview__max_tokens=max_tokens,
+        interview__answers=answers,
         train__base_model=base_model,
         train__epochs=epochs,
         train__seed=seed,
@@ -280,6 +282,7 @@ def curate(
         bool | None,
         typer.Option("--judge/--no-judge", help="Have an LLM grade the pairs: curate.judge."),
     ] = None,
+    answers: o.AnswersOption = None,
     assigned: o.SetOption = None,
     recipe: o.RecipeOption = None,
     workspace: o.WorkspaceOption = WORKSPACE,
@@ -289,15 +292,18 @@ def curate(
     from flows.following import follow_pairs
     from flows.judging import judge_pairs
     from flows.openings import save_recipe
+    from flows.polishing import polish_answers
 
     def step(context: Context) -> None:
+        polish_answers(context)
         curate_pairs(context)
         judge_pairs(context)
         follow_pairs(context)
-        if judge is not None:
+        if judge is not None or answers is not None:
             save_recipe(context)
 
-    _run(o.open_workspace(workspace, recipe, o.overrides(assigned, curate__judge=judge)), step)
+    wanted = o.overrides(assigned, curate__judge=judge, interview__answers=answers)
+    _run(o.open_workspace(workspace, recipe, wanted), step)
 
 
 def compose(

@@ -121,6 +121,20 @@ class InterviewSettings(BaseModel):
     prompt: Path | None = Field(
         default=None, description="Your own prompt file in place of the shipped one."
     )
+    answers: Literal["verbatim", "polished"] = Field(
+        default="verbatim",
+        description="polished: an LLM mends dangling openings, fillers, misheard words and broken"
+        " sentences of each answer; what goes beyond that is refused, and both texts are kept.",
+    )
+    polish_max_change: float = Field(
+        default=0.15,
+        gt=0,
+        le=0.5,
+        description="Share of an answer's words, at most, that polishing changes.",
+    )
+    polish_prompt: Path | None = Field(
+        default=None, description="Your own prompt file for polishing in place of the shipped one."
+    )
     follow_up_share: float = Field(
         default=0.0,
         ge=0,
@@ -169,6 +183,7 @@ class InterviewSettings(BaseModel):
     @model_validator(mode="after")
     def _check_prompt(self) -> Self:
         """Refuse a prompt file that is not there."""
-        if self.prompt is not None and not self.prompt.is_file():
-            raise ValueError(f"no prompt file at {str(self.prompt)!r}; check the path")
+        for path in (self.prompt, self.polish_prompt):
+            if path is not None and not path.is_file():
+                raise ValueError(f"no prompt file at {str(path)!r}; check the path")
         return self
