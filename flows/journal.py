@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -102,9 +102,11 @@ def _is_whole(request: Request) -> bool:
 def _read_reply(purpose: str, text: str) -> object:
     """Read a reply as whoever asked for it does: a text says what is wrong with it."""
     from generators.judge import read_grades
+    from generators.polish import read_mended
     from generators.replies import parse_reply
 
-    return read_grades(text) if purpose == "judge" else parse_reply(text)
+    readers: dict[str, Callable[[str], object]] = {"judge": read_grades, "polish": read_mended}
+    return readers.get(purpose, parse_reply)(text)
 
 
 def _read(path: Path) -> Iterator[Request]:

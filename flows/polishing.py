@@ -6,16 +6,15 @@ answers again, asks for nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from data.nouns import Done, Passage, Verdict
 from flows.asking import known_model
 from flows.context import Context, fingerprint
-from flows.rounds import kept_replies, send
-from flows.splitting import persona_language
+from flows.desk import to_the_end
+from flows.rounds import Kept, closed_keys, kept_replies, missing, send
 
 if TYPE_CHECKING:
     from generators.polish import Outcome, Polisher
@@ -47,7 +46,7 @@ def polish_answers(context: Context) -> None:
             context.count("polish", 1)
         return
     with context.timed() as seconds:
-        told = context.call("polish", "by LLM", lambda: asyncio.run(_polish(context)))
+        told = context.call("polish", "by LLM", lambda: to_the_end(_polish(context)))
     if told:
         context.report.step("polish", told, seconds())
 
@@ -66,10 +65,10 @@ def count_polish(context: Context) -> int:
 
     if context.recipe.interview.answers == "verbatim":
         return 0
-    polisher = Polisher(polish_settings(context), known_model(context) or "")
-    tasks = [polisher.task(each) for each in _passages(context)]
-    known = kept_replies(context, "polish")
-    return len({task.key for task in tasks} - known.keys())
+    settings = polish_settings(context)
+    polisher = Polisher(settings, known_model(context) or "")
+    keys = {polisher.task(each).key for each in _passages(context)}
+    return len(keys - closed_keys(context, "polish", settings))
 
 
 def polish_settings(context: Context) -> InterviewSettings:
@@ -100,14 +99,15 @@ async def _polish(context: Context) -> str:
     mark = fingerprint(*told, settings.polish_max_change, BOUNDS_VERSION)
     if context.is_done("*", "polish", mark):
         return ""
-    known = kept_replies(context, "polish")
+    known = kept_replies(context, "polish", settings)
     due = list({task.key: task for task in tasks if task.key not in known}.values())
     if due:
-        kind = polisher.round({each.id: each for each in passages}, persona_language(context))
-        await send(context, due, kind, (settings, endpoint or await probe(settings)))
-        known = kept_replies(context, "polish")
+        kind = polisher.round({each.id: each for each in passages})
+        await send(context, due, kind, (settings, endpoint))
+        known = kept_replies(context, "polish", settings)
+    absent = missing(context, "curate")
     found = [
-        (each, task, _outcome(known.get(task.key), polisher, each, task))
+        (each, task, _outcome(known.get(task.key, absent), polisher, each, task))
         for each, task in zip(passages, tasks, strict=True)
     ]
     rows = [
@@ -122,14 +122,10 @@ async def _polish(context: Context) -> str:
     return _told([outcome for _, _, outcome in found], len(due), polisher.model)
 
 
-def _outcome(
-    row: Mapping[str, str | None] | None, polisher: Polisher, passage: Passage, task: Task
-) -> Outcome:
+def _outcome(row: Kept, polisher: Polisher, passage: Passage, task: Task) -> Outcome:
     """Hold a kept reply against today's bounds, a refused one too: they may be wider now."""
     from generators.polish import Outcome, read_mended
 
-    if row is None:
-        return Outcome(fault="no reply has come yet")
     mended = read_mended(row["reply"] or "")
     if isinstance(mended, str):
         return Outcome(fault=row["error"] or mended)

@@ -95,14 +95,18 @@ class Polisher:
             for role in ("system", "user")
         ]
         key = content_id("polish", passage.text, version, self.model, self.settings.temperature)
-        return Task(key=key, subject_id=passage.id, messages=messages)
+        again = Template(sections["repair"])
+        return Task(
+            key=key,
+            subject_id=passage.id,
+            messages=messages,
+            source_id=passage.source_id,
+            prompt_version=version,
+            repair=lambda fault: again.safe_substitute(fault=fault),
+        )
 
-    def round(self, passages: Mapping[str, Passage], lang: str) -> Round[Mended]:
-        """Return how replies are read, refused and asked for again in a language.
-
-        `passages` are those that are asked about, by id.
-        """
-        again = Template(self._prompt("zh" if lang == "zh" else "en")[0]["repair"])
+    def round(self, passages: Mapping[str, Passage]) -> Round[Mended]:
+        """Return how replies are read and refused; `passages` are those asked about, by id."""
 
         def refuse(task: Task, mended: Mended) -> str | None:
             return self.outcome(mended, passages[task.subject_id], task).fault
@@ -111,7 +115,6 @@ class Polisher:
             purpose="polish",
             schema=SCHEMA,
             read=read_mended,
-            repair=lambda fault: again.safe_substitute(fault=fault),
             refuse=refuse,
         )
 
