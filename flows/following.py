@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 KEPT_PAIRS = (
     "origin = 'generated' AND id IN (SELECT id FROM kept WHERE origin = 'generated') ORDER BY id"
 )
+_INSERT = "INSERT INTO follow_ups SELECT $1, $2, $3, $4, thread_id, 1 FROM made_pairs WHERE id = $2"
 
 
 def follow_pairs(context: Context) -> None:
@@ -91,7 +92,7 @@ def _write(
     with store.writing() as tx:
         tx.execute("DELETE FROM follow_ups")
         for row in rows:
-            tx.execute("INSERT INTO follow_ups VALUES (?, ?, ?, ?)", list(row))
+            tx.execute(_INSERT, list(row))
         tx.execute("DELETE FROM verdicts WHERE step = 'follow'")
         tx.upsert(verdicts)
     context.count("follow", len(rows))

@@ -14,7 +14,7 @@ from data.nouns import Done, Passage, Verdict
 from flows.asking import known_model
 from flows.context import Context, fingerprint
 from flows.desk import to_the_end
-from flows.rounds import Kept, closed_keys, kept_replies, missing, send
+from flows.rounds import Kept, closed_keys, kept_replies, send, what_came
 
 if TYPE_CHECKING:
     from generators.polish import Outcome, Polisher
@@ -105,9 +105,9 @@ async def _polish(context: Context) -> str:
         kind = polisher.round({each.id: each for each in passages})
         await send(context, due, kind, (settings, endpoint))
         known = kept_replies(context, "polish", settings)
-    absent = missing(context, "curate")
+    came = what_came(context, "polish", "curate")
     found = [
-        (each, task, _outcome(known.get(task.key, absent), polisher, each, task))
+        (each, task, _outcome(came(task.key), polisher, each, task))
         for each, task in zip(passages, tasks, strict=True)
     ]
     rows = [
