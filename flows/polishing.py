@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from data.nouns import Done, Passage, Verdict
-from flows.asking import known_model
+from flows.asking import eligible, known_model
 from flows.context import Context, fingerprint
 from flows.desk import to_the_end
-from flows.rounds import Kept, closed_keys, kept_replies, send, what_came
+from flows.rounds import Kept, kept_replies, send, what_came
 
 if TYPE_CHECKING:
     from generators.polish import Outcome, Polisher
@@ -59,16 +59,13 @@ def polished_answers(context: Context) -> dict[str, str]:
     return {str(row["passage_id"]): str(row["text"]) for row in rows}
 
 
-def count_polish(context: Context) -> int:
-    """Return how many calls polishing still takes, for the plan; 0 where answers are verbatim."""
+def planned_polish(context: Context) -> list[Task]:
+    """Return what polishing asks for: about the passages with a question, and with one to come."""
     from generators.polish import Polisher
 
-    if context.recipe.interview.answers == "verbatim":
-        return 0
-    settings = polish_settings(context)
-    polisher = Polisher(settings, known_model(context) or "")
-    keys = {polisher.task(each).key for each in _passages(context)}
-    return len(keys - closed_keys(context, "polish", settings))
+    polisher = Polisher(polish_settings(context), known_model(context) or "")
+    passages = {each.id: each for each in (*_passages(context), *eligible(context))}
+    return [polisher.task(each) for each in passages.values()]
 
 
 def polish_settings(context: Context) -> InterviewSettings:

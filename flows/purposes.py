@@ -16,6 +16,7 @@ from flows.context import Context
 from flows.following import KEPT_PAIRS, follow_places
 from flows.judging import JUDGED_PAIRS, judge_settings
 from flows.kinds import resolved_settings
+from flows.polishing import planned_polish, polish_settings
 from flows.rounds import closed_keys
 from flows.splitting import persona_language
 from generators.brief import write_brief
@@ -28,7 +29,13 @@ from generators.settings import InterviewSettings
 
 # Three questions as JSON take 60 to 150 tokens, four grades with reasons 80 to 200, more with a
 # model that thinks aloud.
-_REPLY = {"interview": (60.0, 250.0), "follow_up": (60.0, 250.0), "judge": (80.0, 300.0)}
+_REPLY = {
+    "interview": (60.0, 250.0),
+    # Most passages need nothing mended; a reply that mends holds the whole of one.
+    "polish": (20.0, 350.0),
+    "follow_up": (60.0, 250.0),
+    "judge": (80.0, 300.0),
+}
 _USUAL_QUESTION = "What do you remember best of that time, and why has it stayed with you?"
 
 
@@ -56,7 +63,12 @@ class Planned:
 def planned(context: Context) -> list[Planned]:
     """Return what the recipe turns on, in the order in which a build asks."""
     questions = _questions(context)
-    found: list[Planned | None] = [questions, _judge(context), _follow_ups(context)]
+    found: list[Planned | None] = [
+        questions,
+        _polish(context),
+        _judge(context),
+        _follow_ups(context),
+    ]
     return [each for each in found if each is not None]
 
 
@@ -85,6 +97,12 @@ def _questions(context: Context) -> Planned:
         estimate=estimate,
         reply=_REPLY["interview"],
     )
+
+
+def _polish(context: Context) -> Planned | None:
+    if context.recipe.interview.answers == "verbatim":
+        return None
+    return _of_tasks(context, "polish", planned_polish(context), polish_settings(context))
 
 
 def _judge(context: Context) -> Planned | None:
