@@ -48,6 +48,16 @@ def test_a_known_model_has_a_price_with_a_date(name: str) -> None:
     assert re.search(r"\d{4}-\d{2}", priced.basis)
 
 
+def test_every_bundled_price_is_of_a_dated_list() -> None:
+    for name in ("claude-sonnet-5-5", "gpt-5-mini", "gemini-2.5-flash", "deepseek-flash"):
+        priced = price_of(name, {})
+        assert priced is not None
+        assert 0 < priced.price.input < priced.price.output
+        assert re.search(r"list of 2026-\d\d", priced.basis)
+    assert price_of("claude-haiku-4-5-20251001", {}) == price_of("claude-haiku-4-5", {})
+    assert price_of("deepseek/deepseek-flash", {}) == price_of("deepseek-flash", {})
+
+
 def test_the_recipe_has_the_last_word_on_prices() -> None:
     own = {"gpt-4o": Price(input=1, output=2), "mine": Price(input=3, output=4)}
     assert price_of("gpt-4o", own) is not None
