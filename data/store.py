@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import duckdb
 
 from data import nouns
+from data.columns import MOST_ROWS, are_plain, dictionaries, unnested
 from data.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
 
 FILE = "memoirist.duckdb"
@@ -81,28 +82,48 @@ class Transaction:
         """Write the nouns of one kind, replacing the rows of the same key; return their count."""
         if not rows:
             return 0
-        import pyarrow as pa
-
         table, key = KEYS[type(rows[0])]
         # The last row of a key wins within a batch, as a later batch would win over it.
         unique = list({tuple(getattr(row, k) for k in key): row for row in rows}.values())
-        empty: pa.Table = self.connection.sql(f"FROM {table} LIMIT 0").to_arrow_table()
         names = [field.name for field in fields(unique[0])]
-        columns = {
-            name: pa.array(
-                [_plain(getattr(row, name)) for row in unique], type=empty.schema.field(name).type
-            )
-            for name in names
-        }
-        self.connection.register("incoming", pa.table(columns))
+        columns = {name: [_plain(getattr(row, name)) for row in unique] for name in names}
         match = " AND ".join(f"{table}.{k} = incoming.{k}" for k in key)
-        self.connection.execute(f"DELETE FROM {table} USING incoming WHERE {match}")
-        self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
-        self.connection.unregister("incoming")
+        with self._incoming(table, columns):
+            self.connection.execute(f"DELETE FROM {table} USING incoming WHERE {match}")
+            self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
         return len(unique)
 
+    @contextmanager
+    def _incoming(self, table: str, columns: Mapping[str, list[object]]) -> Iterator[None]:
+        """Hold columns as the table `incoming`, with the types of `table`."""
+        empty = self.connection.sql(f"FROM {table} LIMIT 0")
+        kinds = dict(zip(empty.columns, empty.types, strict=True))
+        n_rows = len(next(iter(columns.values())))
+        if n_rows <= MOST_ROWS and are_plain([kinds[name] for name in columns]):
+            wanted = unnested({name: str(kinds[name]) for name in columns})
+            self.connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE incoming AS {wanted}", list(columns.values())
+            )
+            yield
+            self.connection.execute("DROP TABLE incoming")
+            return
+        import pyarrow as pa
+
+        schema = empty.to_arrow_table().schema
+        arrays = {
+            name: pa.array(values, type=schema.field(name).type) for name, values in columns.items()
+        }
+        self.connection.register("incoming", pa.table(arrays))
+        yield
+        self.connection.unregister("incoming")
+
     def temporary(self, name: str, columns: Mapping[str, Sequence[object]]) -> None:
-        """Make a table of these columns that goes with the connection."""
+        """Make a table of these columns of texts, that goes with the connection."""
+        if all(len(values) <= MOST_ROWS for values in columns.values()):
+            wanted = unnested(dict.fromkeys(columns, "VARCHAR"))
+            lists = [list(values) for values in columns.values()]
+            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {wanted}", lists)
+            return
         import pyarrow as pa
 
         self.connection.register("incoming", pa.table(dict(columns)))
@@ -257,7 +278,15 @@ class Store:
 
     def rows(self, sql: str, parameters: Parameters = None) -> list[dict[str, Any]]:
         """Return the rows of one reading statement as dictionaries."""
-        return self.query(sql, parameters).to_pylist()  # type: ignore[no-any-return]
+
+        def take(found: duckdb.DuckDBPyRelation | None) -> list[dict[str, Any]]:
+            if found is None:
+                return []
+            if are_plain(found.types):
+                return dictionaries(found)
+            return found.to_arrow_table().to_pylist()  # type: ignore[no-any-return]
+
+        return self._read(sql, parameters, take)
 
     def nouns(
         self, noun: type[T], where: str = "true", *parameters: object, own: bool = False
@@ -274,8 +303,8 @@ class Store:
 
     def value(self, sql: str, *parameters: object) -> Any:  # noqa: ANN401 - whatever the column is
         """Return the first column of the first row, or None."""
-        found = self.query(sql, parameters)
-        return found.column(0)[0].as_py() if found.num_rows else None
+        first = next(iter(self.rows(sql, parameters)), {})
+        return next(iter(first.values()), None)
 
     def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         start = time.monotonic()

@@ -18,36 +18,33 @@ from data.nouns import Done, Passage, Rows
 from flows.choosing import choose_questions
 from flows.context import Context, fingerprint
 from flows.desk import Desk, Pace, to_the_end
+from flows.early import ELIGIBLE, REAL, Probing
 from flows.kinds import resolved_settings
+from flows.language import persona_language
 from flows.rounds import closed_keys, open_line, recover_replies
-from flows.splitting import persona_language
 
 if TYPE_CHECKING:
+    from generators.client import Endpoint
     from generators.interview import Sitting
     from generators.keys import Query
     from generators.settings import InterviewSettings
 
-# A source row is an exchange that an earlier dataset holds; it has its question.
-_ELIGIBLE = (
-    "source_row IS NULL AND id NOT IN"
-    " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
-    " AND step IN ('gate', 'dedupe'))"
-    " AND id NOT IN (SELECT passage_id FROM asked_questions WHERE origin IN {origins})"
-)
 _NOT_DONE = " AND id NOT IN (SELECT subject_id FROM done WHERE step = 'ask' AND fingerprint = ?)"
 _ORDER = "ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
-_REAL = "('spoken', 'given', 'curated')"
 _REAL_OR_GENERATED = "('spoken', 'given', 'curated', 'generated')"
 
 
-def ask_questions(context: Context) -> None:
-    """Ask what is not asked yet, with the endpoint where one is set and offline where none is."""
+def ask_questions(context: Context, probing: Probing | None = None) -> None:
+    """Ask what is not asked yet, with the endpoint where one is set and offline where none is.
+
+    `probing` is a probe of the endpoint that is already under way.
+    """
     from generators.client import endpoint_configured
 
     with context.timed() as seconds:
         if endpoint_configured(context.recipe.interview):
             # The replies are written while they arrive, so this task runs in the flow's process.
-            told = context.call("ask", "by LLM", lambda: _ask_llm(context))
+            told = context.call("ask", "by LLM", lambda: _ask_llm(context, probing=probing))
         else:
             told = _ask_offline(context)
     if told:
@@ -69,7 +66,7 @@ def _tell_spoken(context: Context) -> None:
 
 def due_offline(context: Context) -> list[Passage]:
     """Return the passages that the offline interviewer has still to ask about."""
-    where = f"{_ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}"
+    where = f"{ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}"
     mark = _offline_mark(persona_language(context))
     return context.workspace.store.nouns(Passage, where, mark, own=True)
 
@@ -126,7 +123,7 @@ def _write(
 def eligible(context: Context) -> list[Passage]:
     """Return the passages that need a generated question, asked or not, in reading order."""
     return context.workspace.store.nouns(
-        Passage, f"{_ELIGIBLE.format(origins=_REAL)} {_ORDER}", own=True
+        Passage, f"{ELIGIBLE.format(origins=REAL)} {_ORDER}", own=True
     )
 
 
@@ -149,7 +146,7 @@ def due_queries(
     return list({query.key: query for query in queries if query.key not in kept}.values())
 
 
-def _ask_llm(context: Context, most: int | None = None) -> str:
+def _ask_llm(context: Context, most: int | None = None, probing: Probing | None = None) -> str:
     """Ask what is due, at most `most` passages of it, and choose over all that came back."""
     from generators.keys import Queries
 
@@ -165,7 +162,8 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
     desk: Desk | None = None
     # A finished interview needs no server.
     if not queries or due_queries(context, queries, settings):
-        sitting = to_the_end(_open_sitting(context, settings))
+        endpoint = probing.result() if probing else None
+        sitting = to_the_end(_open_sitting(context, settings, endpoint))
         queries = [sitting.queries.of(passage) for passage in passages]
         due = due_queries(context, queries, settings)
         chosen_due = due if most is None else _spread(due, most, settings.seed)
@@ -189,10 +187,12 @@ def ask_pilot(context: Context, most: int) -> None:
     context.report.step("pilot", told or "everything is asked already; nothing was sent", seconds())
 
 
-async def _open_sitting(context: Context, settings: InterviewSettings) -> Sitting:
+async def _open_sitting(
+    context: Context, settings: InterviewSettings, endpoint: Endpoint | None
+) -> Sitting:
     from generators.interview import Sitting
 
-    line = await open_line(context, settings)
+    line = await open_line(context, settings, endpoint)
     return Sitting(context.recipe.persona.name, line, context.recipe.curate)
 
 

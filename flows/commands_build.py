@@ -256,9 +256,6 @@ def ask(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Write the question to which each passage is the answer; asked ones are not asked again."""
-    from flows.asking import ask_questions
-    from flows.openings import save_recipe
-
     wanted = o.overrides(
         assigned,
         interview__base_url=base_url,
@@ -271,7 +268,13 @@ def ask(
     )
 
     def step(context: Context) -> None:
-        ask_questions(context)
+        from flows.early import begin_probe
+
+        probing = begin_probe(context)
+        from flows.asking import ask_questions
+        from flows.openings import save_recipe
+
+        ask_questions(context, probing)
         save_recipe(context)
 
     _run(o.open_workspace(workspace, recipe, wanted), step)
