@@ -207,11 +207,32 @@ class Store:
         self.wait_seconds = wait_seconds
         self.on_wait = on_wait
         self._migrated = False
+        self._keeping = False
+        self._kept: duckdb.DuckDBPyConnection | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep the file open between the reads of a block: opening it takes longer than most.
+
+        A writer in between closes it. To be used by one thread, which holds the workspace.
+        """
+        self._keeping = True
+        try:
+            yield
+        finally:
+            self._keeping = False
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
         """Open the file, run one transaction, close it; nothing is written if the body raises."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._let_go()
         connection = self._open(read_only=False)
         try:
             with _translated(self.path):
@@ -264,7 +285,9 @@ class Store:
                 f"there is no workspace at {str(self.path.parent)!r}",
                 "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
             )
-        connection = self._open(read_only=True)
+        connection = self._kept or self._open(read_only=True)
+        if self._keeping:
+            self._kept = connection
         try:
             return take(connection.sql(sql, params=parameters or None))
         except duckdb.Error as error:
@@ -274,7 +297,8 @@ class Store:
                 "`memoirist look` lists the tables, and a query can only read them",
             ) from error
         finally:
-            connection.close()
+            if connection is not self._kept:
+                connection.close()
 
     def rows(self, sql: str, parameters: Parameters = None) -> list[dict[str, Any]]:
         """Return the rows of one reading statement as dictionaries."""

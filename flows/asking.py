@@ -151,8 +151,9 @@ def _ask_llm(context: Context, most: int | None = None, probing: Probing | None 
     from generators.keys import Queries
 
     recover_replies(context)
-    settings, model = resolved_settings(context), known_model(context)
-    passages = eligible(context)
+    with context.workspace.store.reading():
+        settings, model = resolved_settings(context), known_model(context)
+        passages = eligible(context)
     if not passages:
         return ""
     queries: list[Query] = []

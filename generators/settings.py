@@ -43,6 +43,14 @@ class InterviewSettings(BaseModel):
         description="Deadline of one request, from sending to the last byte; unset: 120 at first,"
         " then learnt from the replies, four times the slow ones and at least 5.",
     )
+    hedged_share: float = Field(
+        default=0.01,
+        ge=0,
+        le=0.1,
+        description="Share of the requests, at most, that are sent a second time when nothing else"
+        " is left to send and they are out for twice as long as nearly all; the first reply counts."
+        " 0: never. Never either under budget_usd, max_tokens or max_requests.",
+    )
     mode: Literal["live", "batch"] = Field(
         default="live",
         description="batch: requests go as files to the provider's Batch API, at half the price"
