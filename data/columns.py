@@ -5,7 +5,8 @@ Arrow brings pandas with it, a third of a second, which a command of a second fe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     import duckdb
 
 # A list costs about a microsecond a value, four times Arrow's price, and its memory.
-MOST_ROWS = 2_000
+_MOST_ROWS = 2_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOMENT = "TIMESTAMP WITH TIME ZONE"
 _ALIKE = {"VARCHAR", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DOUBLE", "FLOAT", "BOOLEAN"} | {
@@ -22,17 +23,38 @@ _ALIKE = {"VARCHAR", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "DOUBLE", "FLOA
 }
 
 
-def are_plain(types: Sequence[object]) -> bool:
+def are_plain(types: Iterable[object]) -> bool:
     """Tell whether Python and Arrow give the same values for columns of these types."""
     return all(str(kind) == _MOMENT or str(kind) in _ALIKE for kind in types)
 
 
-def unnested(columns: Mapping[str, str]) -> str:
-    """Return a SELECT of columns, by name and type, each from a list that is its parameter."""
-    return "SELECT " + ", ".join(
-        f'unnest(${place}::{kind}[]) AS "{name}"'
-        for place, (name, kind) in enumerate(columns.items(), start=1)
-    )
+@contextmanager
+def incoming(
+    connection: duckdb.DuckDBPyConnection,
+    kinds: Mapping[str, str],
+    columns: Mapping[str, Sequence[object]],
+) -> Iterator[None]:
+    """Hold columns of these types as the table `incoming` of a connection."""
+    if are_plain(kinds.values()) and all(len(each) <= _MOST_ROWS for each in columns.values()):
+        wanted = ", ".join(
+            f'unnest(${place}::{kinds[name]}[]) AS "{name}"'
+            for place, name in enumerate(columns, start=1)
+        )
+        lists = [list(each) for each in columns.values()]
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE incoming AS SELECT {wanted}", lists)
+        yield
+        connection.execute("DROP TABLE incoming")
+        return
+    import pyarrow as pa
+
+    empty = ", ".join(f'NULL::{kind} AS "{name}"' for name, kind in kinds.items())
+    schema = connection.sql(f"SELECT {empty} LIMIT 0").to_arrow_table().schema
+    arrays = {
+        name: pa.array(values, type=schema.field(name).type) for name, values in columns.items()
+    }
+    connection.register("incoming", pa.table(arrays))
+    yield
+    connection.unregister("incoming")
 
 
 def dictionaries(found: duckdb.DuckDBPyRelation) -> list[dict[str, Any]]:

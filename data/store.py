@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import duckdb
 
 from data import nouns
-from data.columns import MOST_ROWS, are_plain, dictionaries, unnested
+from data.columns import are_plain, dictionaries, incoming
 from data.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
 
 FILE = "memoirist.duckdb"
@@ -88,47 +88,17 @@ class Transaction:
         names = [field.name for field in fields(unique[0])]
         columns = {name: [_plain(getattr(row, name)) for row in unique] for name in names}
         match = " AND ".join(f"{table}.{k} = incoming.{k}" for k in key)
-        with self._incoming(table, columns):
+        empty = self.connection.sql(f"FROM {table} LIMIT 0")
+        kinds = dict(zip(empty.columns, map(str, empty.types), strict=True))
+        with incoming(self.connection, {name: kinds[name] for name in names}, columns):
             self.connection.execute(f"DELETE FROM {table} USING incoming WHERE {match}")
             self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
         return len(unique)
 
-    @contextmanager
-    def _incoming(self, table: str, columns: Mapping[str, list[object]]) -> Iterator[None]:
-        """Hold columns as the table `incoming`, with the types of `table`."""
-        empty = self.connection.sql(f"FROM {table} LIMIT 0")
-        kinds = dict(zip(empty.columns, empty.types, strict=True))
-        n_rows = len(next(iter(columns.values())))
-        if n_rows <= MOST_ROWS and are_plain([kinds[name] for name in columns]):
-            wanted = unnested({name: str(kinds[name]) for name in columns})
-            self.connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE incoming AS {wanted}", list(columns.values())
-            )
-            yield
-            self.connection.execute("DROP TABLE incoming")
-            return
-        import pyarrow as pa
-
-        schema = empty.to_arrow_table().schema
-        arrays = {
-            name: pa.array(values, type=schema.field(name).type) for name, values in columns.items()
-        }
-        self.connection.register("incoming", pa.table(arrays))
-        yield
-        self.connection.unregister("incoming")
-
     def temporary(self, name: str, columns: Mapping[str, Sequence[object]]) -> None:
         """Make a table of these columns of texts, that goes with the connection."""
-        if all(len(values) <= MOST_ROWS for values in columns.values()):
-            wanted = unnested(dict.fromkeys(columns, "VARCHAR"))
-            lists = [list(values) for values in columns.values()]
-            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {wanted}", lists)
-            return
-        import pyarrow as pa
-
-        self.connection.register("incoming", pa.table(dict(columns)))
-        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM incoming")
-        self.connection.unregister("incoming")
+        with incoming(self.connection, dict.fromkeys(columns, "VARCHAR"), columns):
+            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM incoming")
 
     def execute(self, sql: str, parameters: Parameters = None) -> None:
         """Run one statement of ours inside the transaction."""
