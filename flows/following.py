@@ -5,6 +5,7 @@ What is joined is a draw by seed over the kept pairs; each question is paid for 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from data.follow import FollowUp, neighbours
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 KEPT_PAIRS = (
     "origin = 'generated' AND id IN (SELECT id FROM kept WHERE origin = 'generated') ORDER BY id"
 )
-_INSERT = "INSERT INTO follow_ups SELECT $1, $2, $3, $4, thread_id, 1 FROM made_pairs WHERE id = $2"
 
 
 def follow_pairs(context: Context) -> None:
@@ -29,9 +29,7 @@ def follow_pairs(context: Context) -> None:
     store, settings = context.workspace.store, context.recipe.interview
     if not settings.follow_up_share:
         if store.value("SELECT count(*) FROM follow_ups"):
-            with store.writing() as tx:
-                tx.execute("DELETE FROM follow_ups")
-                tx.execute("DELETE FROM verdicts WHERE step = 'follow'")
+            _rewrite(context, [], [])
             context.count("follow", 1)
         return
     with context.timed() as seconds:
@@ -44,12 +42,11 @@ async def _follow(context: Context) -> str:
     from generators.follow import open_follow_prompt
     from generators.probe import probe
 
-    store, settings = context.workspace.store, context.recipe.interview
-    places = follow_places(context)
-    found = neighbours(
-        store.nouns(Pair, KEPT_PAIRS, own=True), places, settings.follow_up_share, settings.seed
-    )
+    settings = context.recipe.interview
+    pairs = context.workspace.store.nouns(Pair, KEPT_PAIRS, own=True)
+    found = follow_neighbours(context, pairs)
     if not found:
+        _rewrite(context, [], [])
         return ""
     model = known_model(context)
     endpoint = None if model else await probe(settings)
@@ -64,10 +61,13 @@ async def _follow(context: Context) -> str:
     return _write(context, found, prompt, len(due))
 
 
-def follow_places(context: Context) -> dict[str, int]:
-    """Return the place of each passage in its document."""
+def follow_neighbours(context: Context, pairs: list[Pair]) -> list[tuple[Pair, Pair]]:
+    """Return those among the pairs that may be joined, as far as `compose` lets them."""
     rows = context.workspace.store.rows("SELECT id, ord FROM cut_passages WHERE source_row IS NULL")
-    return {str(row["id"]): int(row["ord"]) for row in rows}
+    places = {str(row["id"]): int(row["ord"]) for row in rows}
+    settings = context.recipe.interview
+    reach = context.recipe.compose.reach(settings.follow_up_turns)
+    return neighbours(pairs, places, settings.follow_up_share, settings.seed, reach)
 
 
 def _write(
@@ -75,28 +75,40 @@ def _write(
 ) -> str:
     """Write the follow-ups in place of earlier ones, and a verdict where there is none."""
     came = what_came(context, "follow_up", "curate")
-    rows: list[tuple[str, str, str, str]] = []
+    rows: list[tuple[str, str, str, str, str, int]] = []
+    threads: dict[str, tuple[str, int]] = {}
     verdicts: list[Verdict] = []
     for before, later in found:
         task = prompt.task(before, later)
         question, reason = _question(context, came(task.key), prompt, (before, later))
         if question:
-            rows.append((later.id, before.id, question, task.key))
+            thread, place = threads.get(before.id, (before.thread_id, before.ord))
+            threads[later.id] = thread, place + 1
+            rows.append((later.id, before.id, question, task.key, thread, place + 1))
         else:
             verdicts.append(_alone(context, later, reason))
-    store = context.workspace.store
-    earlier = store.rows("SELECT pair_id, before_id, question FROM follow_ups ORDER BY pair_id")
-    same = [tuple(row.values()) for row in earlier] == sorted(row[:3] for row in rows)
-    if same and not n_asked:
+    earlier = context.workspace.store.rows("SELECT * FROM follow_ups ORDER BY pair_id")
+    if [tuple(row.values()) for row in earlier] == sorted(rows) and not n_asked:
         return ""
-    with store.writing() as tx:
+    _rewrite(context, rows, verdicts)
+    context.count("follow", len(rows))
+    n = len({thread for thread, _ in threads.values()})
+    return (
+        f"{len(rows):,} of {len(found):,} neighbours joined into {n:,} conversations"
+        f" ({n_asked:,} asked now)"
+    )
+
+
+def _rewrite(
+    context: Context, rows: Sequence[Sequence[object]], verdicts: Sequence[Verdict]
+) -> None:
+    """Write the follow-ups and their verdicts in place of earlier ones."""
+    with context.workspace.store.writing() as tx:
         tx.execute("DELETE FROM follow_ups")
         for row in rows:
-            tx.execute(_INSERT, list(row))
+            tx.execute("INSERT INTO follow_ups VALUES (?, ?, ?, ?, ?, ?)", list(row))
         tx.execute("DELETE FROM verdicts WHERE step = 'follow'")
         tx.upsert(verdicts)
-    context.count("follow", len(rows))
-    return f"{len(rows):,} of {len(found):,} neighbours joined ({n_asked:,} asked now)"
 
 
 def _question(

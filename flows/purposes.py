@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from data.follow import neighbours
 from data.nouns import Pair
 from flows.asking import due_queries, eligible, known_model
 from flows.context import Context
-from flows.following import KEPT_PAIRS, follow_places
+from flows.following import KEPT_PAIRS, follow_neighbours
 from flows.judging import JUDGED_PAIRS, judge_settings
 from flows.kinds import resolved_settings
 from flows.polishing import planned_polish, polish_settings
@@ -128,8 +127,7 @@ def _follow_ups(context: Context) -> Planned | None:
         lang, context.recipe.persona.name, known_model(context) or "", settings
     )
     pairs = [*store.nouns(Pair, KEPT_PAIRS, own=True), *_to_come(context)]
-    found = neighbours(pairs, follow_places(context), settings.follow_up_share, settings.seed)
-    tasks = [prompt.task(before, later) for before, later in found]
+    tasks = [prompt.task(before, later) for before, later in follow_neighbours(context, pairs)]
     return _of_tasks(context, "follow_up", tasks, settings)
 
 

@@ -150,6 +150,13 @@ class InterviewSettings(BaseModel):
         description="Share of neighbouring passages that are joined into one conversation, the"
         " later asked by a follow-up question.",
     )
+    follow_up_turns: int = Field(
+        default=3,
+        ge=2,
+        le=5,
+        description="Exchanges, at most, of a conversation that is joined so; compose.max_exchanges"
+        " and compose.max_words hold too.",
+    )
     kind: Kind | Literal["auto"] = Field(
         default="auto",
         description="How sources are asked about: autobiography, essay, fiction (a tale told by"
