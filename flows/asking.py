@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from data.choose import Chosen
 from data.nouns import Done, Passage, Rows
-from flows.choosing import choose_questions
+from flows.choosing import choose_questions, told_lengths
 from flows.context import Context, fingerprint
 from flows.desk import Desk, Pace, to_the_end
 from flows.early import ELIGIBLE, REAL, Probing
@@ -215,6 +215,7 @@ def _conclude(context: Context, desk: Desk | None, chosen: Chosen | None) -> str
         )
     told = f"{chosen.questions:,} questions" if chosen else "no new question"
     told += f" ({chosen.seconds:,} second ones)" if chosen and chosen.seconds else ""
+    told += f", {told_lengths(chosen)}" if chosen and chosen.questions else ""
     if desk is None:
         return f"{told}, chosen anew among what came back; nothing was sent"
     endpoint, budget = desk.line.endpoint, desk.line.budget
