@@ -21,6 +21,7 @@ from data.text import (
     word_spans,
     words,
 )
+from generators.bound_words import COUNTED, NEGATIONS, SURNAMES
 
 # Changes with these rules: the kept replies are then held against them anew.
 BOUNDS_VERSION = 1
@@ -28,39 +29,18 @@ _MOST_LENGTH = 0.2
 # Words of content that stand nowhere in the passage: misheard words set right, not told facts.
 _MOST_NEW = 0.04
 _LEAST_NEW = 2
+# Words in a row that come or go; a character carries less than a word.
+_LONGEST_ADDED = 6
+_LONGEST_LEFT_OUT = 15
 _NEGATED_AGAIN = 4
 _MARKS = frozenset(".,?!'\"“”‘’-")
 _CJK_MARKS = frozenset("。，、？！“”‘’「」『』《》…—·")
 _LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}[ \t]|[-*+•][ \t]|\d{1,2}[.)][ \t]|>|\|)", re.MULTILINE)
 _SPAN_MARKS = re.compile(r"\*\*|__|`|~~|\]\(")
 _LETTERS = re.compile(r"[^\W\d_]+")
-_CAPITALS = re.compile(r"\b[^\W\d_a-z]{2,}\b")
 _LATIN = re.compile(r"[A-Za-z]+")
 _DIGITS = re.compile(r"\d+(?:[.,:/]\d+)*")
 _NUMERALS = re.compile(r"[〇零二三四五六七八九十百千万萬亿億两兩]+")
-_COUNTED = {
-    "en": "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
-    " sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
-    " hundred hundreds thousand thousands million millions billion dozen dozens half twice",
-    "de": "zwei drei vier fünf sechs sieben acht neun zehn elf zwölf zwanzig dreißig vierzig"
-    " fünfzig sechzig siebzig achtzig neunzig hundert tausend million millionen",
-    "fr": "deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize"
-    " vingt trente quarante cinquante soixante cent cents mille million millions",
-    "es": "dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince veinte"
-    " treinta cuarenta cincuenta sesenta setenta ochenta noventa cien ciento mil millón millones",
-}
-_NEGATIONS = {
-    "en": "not no never none nothing nobody nowhere neither nor cannot without hardly",
-    "de": "nicht nie niemals nichts niemand kein keine keinen keinem keiner ohne weder",
-    "fr": "pas jamais rien personne aucun aucune sans ni",
-    "es": "no nunca nada nadie ningún ninguna sin ni jamás",
-    "zh": "不 没 沒 无 無 非 未 勿",
-}
-# The commonest surnames that are seldom another word: 2.5 of 10 Chinese bear the first five.
-_SURNAMES = frozenset(
-    "李王张張刘劉陈陳杨楊赵趙吴吳徐孙孫朱胡郭林罗羅郑鄭梁谢謝宋唐许許韩韓冯馮邓鄧曹彭曾萧蕭"
-    "蔡潘袁董余苏蘇叶葉吕呂魏蒋蔣卢盧沈姚崔陆陸汪姜廖贾賈韦韋付邹鄒熊孟秦薛侯雷龙龍"
-)
 
 
 def change_of(verbatim: str, polished: str) -> float:
@@ -69,10 +49,14 @@ def change_of(verbatim: str, polished: str) -> float:
     Words that went, came or were replaced count, over the words of the verbatim text; marks and
     capitals do not. A character of Chinese, Japanese and Korean is a word.
     """
-    before, after = words(verbatim), words(polished)
-    steps = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
-    changed = sum(max(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in steps if tag != "equal")
-    return changed / max(1, len(before))
+    changed = sum(max(gone, come) for gone, come in _changes(verbatim, polished))
+    return changed / max(1, len(words(verbatim)))
+
+
+def _changes(verbatim: str, polished: str) -> list[tuple[int, int]]:
+    """Return, for each place that differs, how many words in a row went and came there."""
+    steps = SequenceMatcher(None, words(verbatim), words(polished), autojunk=False).get_opcodes()
+    return [(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in steps if tag != "equal"]
 
 
 def tidied(polished: str, verbatim: str) -> str:
@@ -96,7 +80,8 @@ def fault_of(verbatim: str, polished: str, most_change: float) -> str | None:
         return fault
     lang = detect_language(verbatim)
     return (
-        _form(verbatim, polished)
+        _runs(verbatim, polished)
+        or _form(verbatim, polished)
         or _numbers(verbatim, polished, lang)
         or _names(verbatim, polished, lang)
         or _negations(verbatim, polished, lang)
@@ -118,11 +103,15 @@ def _form(verbatim: str, polished: str) -> str | None:
         return f"the text has marks that the passage has not: {' '.join(sorted(new))}"
     if _n_lines(polished) != _n_lines(verbatim):
         return f"the text has {_n_lines(polished)} paragraphs, the passage {_n_lines(verbatim)}"
-    if len(_CAPITALS.findall(polished)) > len(_CAPITALS.findall(verbatim)):
+    if _n_capitals(polished) > _n_capitals(verbatim):
         return "the text has more words in capitals than the passage"
     if ends_sentence(verbatim) and not ends_sentence(polished):
         return "the text breaks off"
     return None
+
+
+def _n_capitals(text: str) -> int:
+    return sum(len(word) > 1 and word.isupper() for word in _LETTERS.findall(text))
 
 
 def _n_lines(text: str) -> int:
@@ -143,6 +132,19 @@ def _length(verbatim: str, polished: str) -> str | None:
     return f"the text has {after} words, the passage {before}: more than {_MOST_LENGTH:.0%} apart"
 
 
+def _runs(verbatim: str, polished: str) -> str | None:
+    """Refuse what comes or goes in one piece: a repair touches words, not sentences."""
+    scale = 2 if is_cjk(verbatim) else 1
+    for gone, come in _changes(verbatim, polished):
+        if come - gone > _LONGEST_ADDED * scale:
+            return f"{come - gone} words in a row were added, more than {_LONGEST_ADDED * scale}"
+        if gone - come > _LONGEST_LEFT_OUT * scale:
+            return (
+                f"{gone - come} words in a row are missing, more than {_LONGEST_LEFT_OUT * scale}"
+            )
+    return None
+
+
 def _numbers(verbatim: str, polished: str, lang: str) -> str | None:
     """Refuse a number that is new, changed, or out of its order; one may go."""
     left = iter(_numbers_in(verbatim, lang))
@@ -156,7 +158,7 @@ def _numbers_in(text: str, lang: str) -> list[str]:
     if is_cjk(text):
         found = [*_DIGITS.finditer(text), *_NUMERALS.finditer(text)]
         return [match.group() for match in sorted(found, key=lambda match: match.start())]
-    counted = frozenset(_COUNTED.get(lang, "").split())
+    counted = frozenset(COUNTED.get(lang, "").split())
     digits = [(match.start(), match.group()) for match in _DIGITS.finditer(text)]
     told = [
         (start, part)
@@ -175,7 +177,7 @@ def _names(verbatim: str, polished: str, lang: str) -> str | None:
     known = {told.lower() for told in _LETTERS.findall(verbatim)}
     if is_cjk(verbatim):
         new = _new_characters(verbatim, polished)
-        named = next((run for run in new if len(run) > 1 or run in _SURNAMES), None)
+        named = next((run for run in new if len(run) > 1 or run in SURNAMES), None)
         latin = next((w for w in _LATIN.findall(polished) if w not in verbatim), None)
         found = named or latin
         return f"{found!r} is new, as a name would be" if found else None
@@ -200,7 +202,7 @@ def _new_characters(verbatim: str, polished: str) -> list[str]:
 
 def _negations(verbatim: str, polished: str, lang: str) -> str | None:
     """Refuse more or fewer negations; what a false start says again may go."""
-    denied = frozenset(_NEGATIONS.get("zh" if is_cjk(verbatim) else lang, "").split())
+    denied = frozenset(NEGATIONS.get("zh" if is_cjk(verbatim) else lang, "").split())
     least = most = 0
     last: dict[tuple[str, str], int] = {}
     before = ""
