@@ -8,7 +8,6 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Advance = Callable[[int, int, str], None]
 
@@ -46,6 +45,14 @@ class Report:
         if not self.console.is_terminal:
             yield self._lines(verb, unit)
             return
+        from rich.progress import (  # a terminal alone pays for its loading
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
         columns = (
             TextColumn("[bold cyan]{task.description:>9}[/] "),
             BarColumn(bar_width=24),
