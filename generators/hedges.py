@@ -70,6 +70,7 @@ class Race:
     second: Sending
     may_hedge: Callable[[], bool]
     late_seconds: float
+    _first_is_out: bool = True
     _hedge: asyncio.Task[Answer | Fault] | None = None
     _alarm: asyncio.TimerHandle | None = None
 
@@ -81,6 +82,7 @@ class Race:
                 async with limit:
                     self._look_in(self.late_seconds, limit)
                     got = await self.first()
+                    self._first_is_out = False
             except TimeoutError:
                 if self._hedge is None:
                     raise
@@ -108,7 +110,7 @@ class Race:
 
     async def _send_second(self, limit: asyncio.Timeout) -> Answer | Fault:
         got = await self.second()
-        if _is_good(got):
+        if _is_good(got) and self._first_is_out and not limit.expired():
             limit.reschedule(asyncio.get_running_loop().time())  # the first one is let go
         return got
 

@@ -16,9 +16,10 @@ import pytest
 from data.errors import EndpointError
 from generators.client import Client, Completion, Endpoint, RequestFailed, Withheld
 from generators.faults import connection_fault, scrub, status_fault, used_up_seconds
+from generators.hedges import Race
 from generators.replies import SCHEMA
 from generators.settings import InterviewSettings
-from generators.transport import Transport, proxy_of
+from generators.transport import Answer, Transport, proxy_of
 from tests.openai_server import OpenAIServer, Script
 
 KEY = "sk-test-0123456789abcdef"
@@ -156,6 +157,19 @@ def test_a_reply_that_is_late_at_the_end_is_asked_for_twice() -> None:
         assert time.monotonic() - began < 4  # the deadline is 5 s
         assert server.seen.requests == 121
     assert sorted(one.attempts for one in completions) == [1] * 119 + [2]
+
+
+def test_a_second_request_counts_where_the_first_one_fails_after_all() -> None:
+    async def first() -> Answer:
+        await asyncio.sleep(0.1)
+        return Answer(500, {}, b"")
+
+    async def second() -> Answer:
+        await asyncio.sleep(0.3)
+        return Answer(200, {}, b"{}")
+
+    race = Race(first, second, lambda: True, 0.05)
+    assert asyncio.run(race.run()) == (Answer(200, {}, b"{}"), 2)
 
 
 def test_nothing_is_asked_for_twice_under_a_limit_or_where_it_is_not_wished() -> None:
