@@ -98,7 +98,7 @@ def _price(
     if plan.settings.mode == "batch":
         priced = priced.times(plan.settings.batch_price)
     low, high = (priced.price.of(*pair) for pair in zip(tokens_in, tokens_out, strict=True))
-    return f"          price: ${low:,.2f} to ${high:,.2f} ({priced.basis})", (low, high)
+    return f"          price: {_usd(low)} to {_usd(high)} ({priced.basis})", (low, high)
 
 
 def _time(calls: int, measured: Measured, plan: Planned) -> tuple[list[str], float | None]:
@@ -121,7 +121,7 @@ def _total(costs: Sequence[Cost]) -> list[str]:
     priced = [cost.usd for cost in costs if cost.usd is not None]
     if len(priced) == len(costs):
         low, high = (sum(usd[n] for usd in priced) for n in (0, 1))
-        told.append(f"${low:,.2f} to ${high:,.2f}")
+        told.append(f"{_usd(low)} to {_usd(high)}")
     timed = [cost.seconds for cost in costs if cost.seconds is not None]
     if len(timed) == len(costs):
         told.append(f"about {_shown(sum(timed))}")
@@ -177,6 +177,11 @@ def _bounds(values: Sequence[float]) -> tuple[float, float]:
 
 def _range(ends: Sequence[float]) -> str:
     return f"{ends[0]:,.0f} to {ends[1]:,.0f}"
+
+
+def _usd(price: float) -> str:
+    """Return dollars; where they are few, to a tenth of a cent."""
+    return f"${price:,.2f}" if price >= 1 else f"${price:.3f}"
 
 
 def _shown(seconds: float) -> str:

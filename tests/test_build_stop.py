@@ -39,7 +39,7 @@ def interrupted(folder: Path, server: OpenAIServer, n_asked: int, times: int) ->
 def test_ctrl_c_in_a_build(tmp_path: Path) -> None:
     (tmp_path / "book.md").write_text(book(), "utf-8")
     store = Store(tmp_path / "ws" / "memoirist.duckdb")
-    with OpenAIServer(Script(latency_seconds=0.5)) as server:
+    with OpenAIServer(Script(latency_seconds=2.0)) as server:
         code, told = interrupted(tmp_path, server, 4, times=1)
         first = server.seen.requests
         assert code == 130

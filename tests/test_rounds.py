@@ -1,4 +1,4 @@
-"""What holds for the interview holds for the judge and the follow-ups too."""
+"""What holds for the interview holds for polish, judge and follow-ups too."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from flows.costs import tell_costs
 from flows.curating import curate_pairs
 from flows.following import follow_pairs
 from flows.judging import judge_pairs
+from flows.polishing import polish_answers
 from tests.conftest import ROOT, environment
 from tests.openai_server import OpenAIServer, Script
 from tests.test_ask_costs import PRICES
@@ -39,7 +40,7 @@ def store(tmp_path: Path) -> Store:
 def run(folder: Path, server: OpenAIServer, **changes: Any) -> Context:
     """Ask, curate, judge and follow in one run, as a build does."""
     context = context_for(folder, server, **changes)
-    for step in (ask_questions, curate_pairs, judge_pairs, follow_pairs):
+    for step in (ask_questions, polish_answers, curate_pairs, judge_pairs, follow_pairs):
         step(context)
     return context
 
@@ -73,25 +74,25 @@ def judging(folder: Path, server: OpenAIServer, n: int, *more: str) -> subproces
 
 def test_one_run_has_one_budget_for_all_it_asks(tmp_path: Path, store: Store) -> None:
     with OpenAIServer(Script(latency_seconds=0.01)) as server:
-        most = {"interview__max_requests": N + 20, **JUDGED}
-        context = run(tmp_path, server, **most, interview__follow_up_share=1.0)
-        assert server.seen.requests == N + 20
-        assert f"max_requests = {N + 20} is reached" in context.budget.stopped
-        assert (count(store, "interview"), count(store, "judge")) == (N, 20)
+        more = {"interview__follow_up_share": 1.0, "interview__answers": "polished", **JUDGED}
+        context = run(tmp_path, server, **more, interview__max_requests=2 * N + 20)
+        assert server.seen.requests == 2 * N + 20
+        assert f"max_requests = {2 * N + 20} is reached" in context.budget.stopped
+        assert [count(store, purpose) for purpose in ("interview", "polish", "judge")] == [N, N, 20]
         assert count(store, "follow_up") == 0
         run_id = store.rows("SELECT DISTINCT run_id FROM requests")
         assert [row["run_id"] for row in run_id] == [context.run_id]
         spent = {row["purpose"]: row["requests"] for row in store.rows("FROM spent")}
-        assert spent == {"interview": N, "judge": 20}
+        assert spent == {"interview": N, "polish": N, "judge": 20}
         left = "SELECT count(*) FROM verdicts WHERE rule = 'not_judged' AND reason LIKE '%stopped%'"
         assert store.value(left) == store.value("SELECT count(*) FROM pairs") - 20
         # The next run goes on where the first one stopped, and pays for nothing twice.
-        again = run(tmp_path, server, **JUDGED, interview__follow_up_share=1.0)
+        again = run(tmp_path, server, **more)
         assert not again.budget.stopped
         n_pairs = store.value("SELECT count(*) FROM pairs")
         assert count(store, "judge") == n_pairs
         assert store.value("SELECT count(*) FROM verdicts WHERE rule = 'not_judged'") == 0
-        assert server.seen.requests == N + n_pairs + count(store, "follow_up")
+        assert server.seen.requests == 2 * N + n_pairs + count(store, "follow_up")
         assert count(store, "follow_up") > 5
 
 
@@ -202,18 +203,20 @@ def test_a_failure_of_the_judge_is_told_and_asked_again(tmp_path: Path, store: S
     assert store.rows(told) == []
 
 
-def test_judge_and_follow_ups_go_by_batch_at_its_price(tmp_path: Path, store: Store) -> None:
+def test_all_purposes_go_by_batch_at_its_price(tmp_path: Path, store: Store) -> None:
     batch = {
         "interview__mode": "batch",
         "interview__batch_poll_seconds": 0.02,
         "interview__prices": PRICES,
         "interview__follow_up_share": 1.0,
+        "interview__answers": "polished",
         **JUDGED,
     }
+    purposes = ("interview", "polish", "judge", "follow_up")
     with OpenAIServer() as server:
         run(tmp_path, server, **batch)
         assert server.seen.requests == 0
-        n = [count(store, purpose) for purpose in ("interview", "judge", "follow_up")]
+        n = [count(store, purpose) for purpose in purposes]
         assert min(n) > 5
         assert len(server.batches.asked) == sum(n)
         run(tmp_path, server, **batch)
@@ -227,10 +230,11 @@ def test_judge_and_follow_ups_go_by_batch_at_its_price(tmp_path: Path, store: St
 
 def test_the_plan_counts_all_that_the_recipe_turns_on(tmp_path: Path, store: Store) -> None:
     wanted = {"interview__prices": PRICES, "interview__follow_up_share": 1.0, **JUDGED}
+    wanted["interview__answers"] = "polished"
     with OpenAIServer(Script(latency_seconds=0.02)) as server:
         before = tell_costs(context_for(tmp_path, server, **wanted))
         heads = [line.split()[0] for line in before if line[0] != " "]
-        assert heads == ["ask", "judge", "follow", "total"]
+        assert heads == ["ask", "polish", "judge", "follow", "total"]
         assert server.seen.requests == server.seen.probes == 0
         (total,) = [line for line in before if line.startswith("total")]
         n_calls, low, high = (float(n) for n in re.findall(r"[\d.]+\d", total))
@@ -240,7 +244,7 @@ def test_the_plan_counts_all_that_the_recipe_turns_on(tmp_path: Path, store: Sto
         assert low - 0.005 <= came["usd"] <= high + 0.005
         # What is answered costs nothing; a higher share costs what it adds, as measured so far.
         after = "\n".join(tell_costs(context_for(tmp_path, server, **wanted)))
-        assert re.findall(r"(\w+) +0 calls", after) == ["ask", "judge", "follow"]
+        assert re.findall(r"(\w+) +0 calls", after) == ["ask", "polish", "judge", "follow"]
         assert "total" not in after
         n_pairs = store.value("SELECT count(*) FROM pairs")
         anew = {**wanted, "curate__judge_model": "other", "interview__max_requests": n_pairs - 1}
