@@ -27,12 +27,15 @@ def interrupted(folder: Path, server: OpenAIServer, n_asked: int, times: int) ->
         ],
         cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    probes = server.seen.probes
     while server.seen.requests < n_asked and child.poll() is None:
+        if times > 1 and server.seen.probes > probes:
+            server.script.latency_seconds = 300.0  # who waited would miss the deadline below
         time.sleep(0.02)
     for _ in range(times):
         child.send_signal(signal.SIGINT)
         time.sleep(0.2)
-    _, told = child.communicate(timeout=60)
+    _, told = child.communicate(timeout=90)
     return child.returncode, told
 
 
@@ -47,10 +50,7 @@ def test_ctrl_c_in_a_build(tmp_path: Path) -> None:
         assert told.strip().splitlines()[-1] == STOPPED
         assert "Traceback" not in told
         assert store.value(KEPT) == first < 9
-        server.script.latency_seconds = 20.0
-        began = time.monotonic()
         code, told = interrupted(tmp_path, server, first + 2, times=2)
-        assert time.monotonic() - began < 40
         assert code == 130
         assert told.strip().splitlines()[-1] == STOPPED
         assert "Traceback" not in told
