@@ -11,7 +11,7 @@ from itertools import groupby
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data.follow import FollowUp, joined
+from data.follow import FollowUp, Reach, joined
 from data.nouns import Conversation, Dataset, GroupSplit, Pair, Split, Verdict, content_id
 from data.partition import hold_out_source, partition, purge
 from data.text import count_words, is_cjk, neutralise
@@ -45,6 +45,11 @@ class ComposeSettings(BaseModel):
     max_exchanges: int = Field(4, ge=1, description="Exchanges of one thread in a conversation.")
     max_words: int = Field(700, ge=50, description="Words in a conversation of several exchanges.")
     seed: int = Field(42, description="Seed of every choice made here.")
+
+    def reach(self, turns: int | None = None) -> Reach:
+        """Return how far a conversation goes, in `turns` exchanges at most where that is fewer."""
+        most = self.max_exchanges if turns is None else min(turns, self.max_exchanges)
+        return Reach(turns=most, max_words=self.max_words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,9 +100,7 @@ def compose(  # noqa: PLR0913 - what is composed of what
     drafts = [
         (split, _ids(thread), to_messages(thread, system))
         for split in order
-        for thread in threads(
-            joined(by_split[split], follow_ups or {}, settings.max_words), settings
-        )
+        for thread in threads(joined(by_split[split], follow_ups or {}, settings.reach()), settings)
     ]
     kept = {pair.group_id: pair.source_id for pair in pairs}
     groups = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -43,13 +43,20 @@ class CurateSettings(BaseModel):
     judge_min_mean: float = Field(4.0, ge=1, le=5, description="The least mean of the four grades.")
 
 
-def pair(passages: Sequence[Passage], questions: Sequence[Question]) -> list[Pair]:
+def pair(
+    passages: Sequence[Passage],
+    questions: Sequence[Question],
+    polished: Mapping[str, str] | None = None,
+) -> list[Pair]:
     """Return the pairs of each passage that has a question, from the best origin it has.
+
+    `polished` has the answers by passage that take the place of the passages' own texts.
 
     Passages come in reading order; the order within a thread is theirs. Questions come oldest
     first: of one origin the newest is taken, as it is by the model and prompt chosen last. A
     second question that was chosen makes a pair, and a conversation, of its own.
     """
+    texts = polished or {}
     asked: dict[str, list[Question]] = defaultdict(list)
     for question in questions:
         asked[question.passage_id].append(question)
@@ -60,17 +67,20 @@ def pair(passages: Sequence[Passage], questions: Sequence[Question]) -> list[Pai
         if not firsts:
             continue
         first = min(reversed(firsts), key=lambda q: _RANK[q.origin])
-        pairs.append(_pair(passage, first))
+        text = texts.get(passage.id)
+        pairs.append(_pair(passage, first, text))
         if first.origin == "generated":
-            pairs += [_pair(passage, question) for question in mine if question.nth == 2]
+            pairs += [_pair(passage, each, text) for each in mine if each.nth == 2]
     return pairs
 
 
-def _pair(passage: Passage, question: Question) -> Pair:
+def _pair(passage: Passage, question: Question, polished: str | None) -> Pair:
     second = question.nth == 2
     joined = passage.thread_id is not None and not second
+    # With another answer it is another pair: a dataset may hold the one before.
+    ids = (passage.id, question.id) if polished is None else (passage.id, question.id, polished)
     return Pair(
-        id=content_id(passage.id, question.id),
+        id=content_id(*ids),
         source_id=passage.source_id,
         passage_id=passage.id,
         question_id=question.id,
@@ -78,9 +88,10 @@ def _pair(passage: Passage, question: Question) -> Pair:
         thread_id=question.id if second else passage.thread_id or passage.id,
         ord=passage.ord if joined else 0,
         question=question.text,
-        answer=passage.text,
+        answer=passage.text if polished is None else polished,
         origin=question.origin,
         system=passage.system,
+        verbatim=None if polished is None else passage.text,
     )
 
 

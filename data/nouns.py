@@ -177,7 +177,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One exchange; the pairs of one thread in order make a conversation of several turns."""
+    """One exchange; the pairs of one thread in order make a conversation of several turns.
+
+    `verbatim` is the passage word for word where `answer` is a polished one.
+    """
 
     id: str
     source_id: str
@@ -191,6 +194,7 @@ class Pair:
     origin: Origin
     system: str | None = None
     score: float | None = None
+    verbatim: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import duckdb
 
 from data import nouns, training_nouns
+from data.columns import are_plain, dictionaries, incoming
 from data.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
 
 FILE = "memoirist.duckdb"
@@ -82,33 +83,23 @@ class Transaction:
         """Write the nouns of one kind, replacing the rows of the same key; return their count."""
         if not rows:
             return 0
-        import pyarrow as pa
-
         table, key = KEYS[type(rows[0])]
         # The last row of a key wins within a batch, as a later batch would win over it.
         unique = list({tuple(getattr(row, k) for k in key): row for row in rows}.values())
-        empty: pa.Table = self.connection.sql(f"FROM {table} LIMIT 0").to_arrow_table()
         names = [field.name for field in fields(unique[0])]
-        columns = {
-            name: pa.array(
-                [_plain(getattr(row, name)) for row in unique], type=empty.schema.field(name).type
-            )
-            for name in names
-        }
-        self.connection.register("incoming", pa.table(columns))
+        columns = {name: [_plain(getattr(row, name)) for row in unique] for name in names}
         match = " AND ".join(f"{table}.{k} = incoming.{k}" for k in key)
-        self.connection.execute(f"DELETE FROM {table} USING incoming WHERE {match}")
-        self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
-        self.connection.unregister("incoming")
+        empty = self.connection.sql(f"FROM {table} LIMIT 0")
+        kinds = dict(zip(empty.columns, map(str, empty.types), strict=True))
+        with incoming(self.connection, {name: kinds[name] for name in names}, columns):
+            self.connection.execute(f"DELETE FROM {table} USING incoming WHERE {match}")
+            self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
         return len(unique)
 
     def temporary(self, name: str, columns: Mapping[str, Sequence[object]]) -> None:
-        """Make a table of these columns that goes with the connection."""
-        import pyarrow as pa
-
-        self.connection.register("incoming", pa.table(dict(columns)))
-        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM incoming")
-        self.connection.unregister("incoming")
+        """Make a table of these columns of texts, that goes with the connection."""
+        with incoming(self.connection, dict.fromkeys(columns, "VARCHAR"), columns):
+            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM incoming")
 
     def execute(self, sql: str, parameters: Parameters = None) -> None:
         """Run one statement of ours inside the transaction."""
@@ -187,11 +178,32 @@ class Store:
         self.wait_seconds = wait_seconds
         self.on_wait = on_wait
         self._migrated = False
+        self._keeping = False
+        self._kept: duckdb.DuckDBPyConnection | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep the file open between the reads of a block: opening it takes longer than most.
+
+        A writer in between closes it. To be used by one thread, which holds the workspace.
+        """
+        self._keeping = True
+        try:
+            yield
+        finally:
+            self._keeping = False
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
         """Open the file, run one transaction, close it; nothing is written if the body raises."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._let_go()
         connection = self._open(read_only=False)
         try:
             with _translated(self.path):
@@ -244,7 +256,9 @@ class Store:
                 f"there is no workspace at {str(self.path.parent)!r}",
                 "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
             )
-        connection = self._open(read_only=True)
+        connection = self._kept or self._open(read_only=True)
+        if self._keeping:
+            self._kept = connection
         try:
             return take(connection.sql(sql, params=parameters or None))
         except duckdb.Error as error:
@@ -254,11 +268,20 @@ class Store:
                 "`memoirist look` lists the tables, and a query can only read them",
             ) from error
         finally:
-            connection.close()
+            if connection is not self._kept:
+                connection.close()
 
     def rows(self, sql: str, parameters: Parameters = None) -> list[dict[str, Any]]:
         """Return the rows of one reading statement as dictionaries."""
-        return self.query(sql, parameters).to_pylist()  # type: ignore[no-any-return]
+
+        def take(found: duckdb.DuckDBPyRelation | None) -> list[dict[str, Any]]:
+            if found is None:
+                return []
+            if are_plain(found.types):
+                return dictionaries(found)
+            return found.to_arrow_table().to_pylist()  # type: ignore[no-any-return]
+
+        return self._read(sql, parameters, take)
 
     def nouns(
         self, noun: type[T], where: str = "true", *parameters: object, own: bool = False
@@ -275,8 +298,8 @@ class Store:
 
     def value(self, sql: str, *parameters: object) -> Any:  # noqa: ANN401 - whatever the column is
         """Return the first column of the first row, or None."""
-        found = self.query(sql, parameters)
-        return found.column(0)[0].as_py() if found.num_rows else None
+        first = next(iter(self.rows(sql, parameters)), {})
+        return next(iter(first.values()), None)
 
     def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         start = time.monotonic()

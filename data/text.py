@@ -23,6 +23,7 @@ _CLOSERS = r"(?:[\"'”’“»«›‹)\]]|[ \u00a0\u202f]»)*"
 _SENTENCE_END = re.compile(rf"[.!?…]+{_CLOSERS}(?=\s|$)|[。！？…]+[”’」』）》】]*")
 _TERMINAL = re.compile(rf"[.!?…。！？]{_CLOSERS}[」』）》】”’]*$")
 _LONGEST_END_CHARS = 40
+_SHORT_CHARS = 400
 _TOKEN = re.compile(r"[^\s\"'“”„‚‘’«»‹›()\[\]—–]+$")
 _NUMERAL = re.compile(r"\d{1,3}|[IVXLC]{1,6}")
 # Every chat format seen in the wild, with the bars and brackets that a tokenizer may fold into the
@@ -66,6 +67,16 @@ _LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pt")
 
 def words(text: str) -> list[str]:
     """Return the lower-cased words in order; each Han, kana or Hangul character is a word."""
+    # A question is judged by a dozen rules, one after the other, and each wants its words.
+    return list(_few_words(text)) if len(text) <= _SHORT_CHARS else _words_of(text)
+
+
+@lru_cache(maxsize=64)
+def _few_words(text: str) -> tuple[str, ...]:
+    return tuple(_words_of(text))
+
+
+def _words_of(text: str) -> list[str]:
     lowered = text.replace("’", "'").lower()
     if len(lowered) != len(text):  # a Turkish İ becomes two characters, and the second is no letter
         return [word.replace("’", "'").lower() for word in _WORD.findall(text)]
@@ -74,6 +85,8 @@ def words(text: str) -> list[str]:
 
 def count_words(text: str) -> int:
     """Count the words as `words` cuts them."""
+    if len(text) <= _SHORT_CHARS:
+        return len(_few_words(text))
     return len(_WORD.findall(text))
 
 

@@ -6,7 +6,6 @@ repeats at most what was in flight, and nothing that was answered is asked again
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -15,42 +14,37 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from data.choose import Chosen
-from data.errors import RecipeError
 from data.nouns import Done, Passage, Rows
-from flows.batching import Book
-from flows.choosing import choose_questions
+from flows.choosing import choose_questions, told_lengths
 from flows.context import Context, fingerprint
-from flows.desk import Desk, Pace
-from flows.journal import recover
+from flows.desk import Desk, Pace, to_the_end
+from flows.early import ELIGIBLE, REAL, Probing
 from flows.kinds import resolved_settings
-from flows.splitting import persona_language
+from flows.language import persona_language
+from flows.rounds import closed_keys, open_line, recover_replies
 
 if TYPE_CHECKING:
+    from generators.client import Endpoint
     from generators.interview import Sitting
     from generators.keys import Query
     from generators.settings import InterviewSettings
 
-# A source row is an exchange that an earlier dataset holds; it has its question.
-_ELIGIBLE = (
-    "source_row IS NULL AND id NOT IN"
-    " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
-    " AND step IN ('gate', 'dedupe'))"
-    " AND id NOT IN (SELECT passage_id FROM asked_questions WHERE origin IN {origins})"
-)
 _NOT_DONE = " AND id NOT IN (SELECT subject_id FROM done WHERE step = 'ask' AND fingerprint = ?)"
 _ORDER = "ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
-_REAL = "('spoken', 'given', 'curated')"
 _REAL_OR_GENERATED = "('spoken', 'given', 'curated', 'generated')"
 
 
-def ask_questions(context: Context) -> None:
-    """Ask what is not asked yet, with the endpoint where one is set and offline where none is."""
+def ask_questions(context: Context, probing: Probing | None = None) -> None:
+    """Ask what is not asked yet, with the endpoint where one is set and offline where none is.
+
+    `probing` is a probe of the endpoint that is already under way.
+    """
     from generators.client import endpoint_configured
 
     with context.timed() as seconds:
         if endpoint_configured(context.recipe.interview):
             # The replies are written while they arrive, so this task runs in the flow's process.
-            told = context.call("ask", "by LLM", lambda: _ask_llm(context))
+            told = context.call("ask", "by LLM", lambda: _ask_llm(context, probing=probing))
         else:
             told = _ask_offline(context)
     if told:
@@ -72,7 +66,7 @@ def _tell_spoken(context: Context) -> None:
 
 def due_offline(context: Context) -> list[Passage]:
     """Return the passages that the offline interviewer has still to ask about."""
-    where = f"{_ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}"
+    where = f"{ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}"
     mark = _offline_mark(persona_language(context))
     return context.workspace.store.nouns(Passage, where, mark, own=True)
 
@@ -129,7 +123,7 @@ def _write(
 def eligible(context: Context) -> list[Passage]:
     """Return the passages that need a generated question, asked or not, in reading order."""
     return context.workspace.store.nouns(
-        Passage, f"{_ELIGIBLE.format(origins=_REAL)} {_ORDER}", own=True
+        Passage, f"{ELIGIBLE.format(origins=REAL)} {_ORDER}", own=True
     )
 
 
@@ -148,25 +142,18 @@ def due_queries(
 
     A failure under other limits than today's, and one that may pass, is due again.
     """
-    from generators.keys import limits_of
-
-    closed = context.workspace.store.fetch(
-        "SELECT key FROM requests WHERE purpose = 'interview' AND (status = 'ok' OR limits = ?)",
-        [limits_of(settings)],
-    )
-    kept = {key for (key,) in closed.rows}
+    kept = closed_keys(context, "interview", settings)
     return list({query.key: query for query in queries if query.key not in kept}.values())
 
 
-def _ask_llm(context: Context, most: int | None = None) -> str:
+def _ask_llm(context: Context, most: int | None = None, probing: Probing | None = None) -> str:
     """Ask what is due, at most `most` passages of it, and choose over all that came back."""
     from generators.keys import Queries
 
-    recovered = recover(context.workspace.store, context.workspace.root)
-    if recovered:
-        context.report.note(f"{recovered:,} replies of a run that was killed are kept")
-    settings, model = resolved_settings(context), known_model(context)
-    passages = eligible(context)
+    recover_replies(context)
+    with context.workspace.store.reading():
+        settings, model = resolved_settings(context), known_model(context)
+        passages = eligible(context)
     if not passages:
         return ""
     queries: list[Query] = []
@@ -176,15 +163,14 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
     desk: Desk | None = None
     # A finished interview needs no server.
     if not queries or due_queries(context, queries, settings):
-        sitting = asyncio.run(_open_sitting(context, settings))
+        endpoint = probing.result() if probing else None
+        sitting = to_the_end(_open_sitting(context, settings, endpoint))
         queries = [sitting.queries.of(passage) for passage in passages]
         due = due_queries(context, queries, settings)
         chosen_due = due if most is None else _spread(due, most, settings.seed)
-        desk = Desk(context, sitting, len(chosen_due))
+        desk = Desk(context, sitting.line, len(chosen_due))
         try:
-            asyncio.run(_receive(desk, [query.passage for query in chosen_due]))
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+            to_the_end(_receive(desk, sitting, [query.passage for query in chosen_due]))
         finally:
             chosen = choose_questions(context, queries, settings)
     else:
@@ -202,33 +188,21 @@ def ask_pilot(context: Context, most: int) -> None:
     context.report.step("pilot", told or "everything is asked already; nothing was sent", seconds())
 
 
-async def _open_sitting(context: Context, settings: InterviewSettings) -> Sitting:
+async def _open_sitting(
+    context: Context, settings: InterviewSettings, endpoint: Endpoint | None
+) -> Sitting:
     from generators.interview import Sitting
-    from generators.probe import probe
 
-    endpoint = await probe(settings)
-    sitting = Sitting(
-        context.recipe.persona.name, settings, context.now, endpoint, context.recipe.curate
-    )
-    sitting.book = Book(context.workspace.store)
-    priced = sitting.budget.priced
-    if priced is None and settings.budget_usd is not None:
-        raise RecipeError(
-            f"interview.budget_usd is set, but the price of {endpoint.model!r} is unknown",
-            f"give it: --set 'interview.prices.\"{endpoint.model}\"={{input=0.1, output=0.4}}',"
-            " US dollars for a million tokens",
-        )
-    if priced is None:
-        context.report.note(f"no price is known of {endpoint.model!r}: tokens are counted alone")
-    return sitting
+    line = await open_line(context, settings, endpoint)
+    return Sitting(context.recipe.persona.name, line, context.recipe.curate)
 
 
-async def _receive(desk: Desk, passages: Sequence[Passage]) -> None:
+async def _receive(desk: Desk, sitting: Sitting, passages: Sequence[Passage]) -> None:
     from generators.interview import sit
 
     with desk.context.report.progress("ask", "passages") as advance:
         pace = Pace(lambda done: advance(done, len(passages), desk.told_now()))
-        async with aclosing(sit(passages, desk.sitting)) as arrivals:
+        async with aclosing(sit(passages, sitting)) as arrivals:
             await desk.receive(arrivals, pace)
 
 
@@ -241,9 +215,10 @@ def _conclude(context: Context, desk: Desk | None, chosen: Chosen | None) -> str
         )
     told = f"{chosen.questions:,} questions" if chosen else "no new question"
     told += f" ({chosen.seconds:,} second ones)" if chosen and chosen.seconds else ""
+    told += f", {told_lengths(chosen)}" if chosen and chosen.questions else ""
     if desk is None:
         return f"{told}, chosen anew among what came back; nothing was sent"
-    endpoint, budget = desk.sitting.endpoint, desk.sitting.budget
+    endpoint, budget = desk.line.endpoint, desk.line.budget
     left = desk.n_due - desk.done
     if desk.interrupted:
         raise KeyboardInterrupt

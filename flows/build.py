@@ -26,6 +26,7 @@ from flows.ingest import extract_sources  # noqa: E402
 from flows.judging import judge_pairs  # noqa: E402
 from flows.merging import merge_model  # noqa: E402
 from flows.openings import as_saved, merged_sources, save_recipe  # noqa: E402
+from flows.polishing import polish_answers  # noqa: E402
 from flows.report import Report  # noqa: E402
 from flows.splitting import split_documents  # noqa: E402
 from flows.training import train_model  # noqa: E402
@@ -34,6 +35,7 @@ from flows.workspace import Workspace  # noqa: E402
 STEPS: Sequence[Callable[[Context], object]] = (
     split_documents,
     ask_questions,
+    polish_answers,
     curate_pairs,
     judge_pairs,
     follow_pairs,

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from data.choose import Choice, Chosen, choose
 from data.nouns import Candidate, Done, Request
 from flows.context import Context, fingerprint
+from generators.brief import LENGTH_SHARES
 from generators.keys import Query, judging_mark
 from generators.readings import Reader
 from generators.settings import InterviewSettings
 
+_FAR_OFF = 0.1
 _KEPT = (
     "SELECT (count(*), bit_xor(md5_number_lower(id || coalesce(judged, ''))))::VARCHAR"
     " FROM requests WHERE purpose = 'interview'"
@@ -29,12 +31,14 @@ def choose_questions(
         seed=settings.seed,
         second_share=settings.second_share,
         opener_share=settings.opener_share,
+        length_shares=LENGTH_SHARES,
     )
     asked = [f"{query.passage.id} {query.key}" for query in queries]
     rules = judging_mark(context.recipe.curate)
-    if context.is_done("*", "choose", fingerprint(*asked, rules, choice, store.value(_KEPT))):
-        return None
-    again = _read_again(context, queries, rules)
+    with store.reading():
+        if context.is_done("*", "choose", fingerprint(*asked, rules, choice, store.value(_KEPT))):
+            return None
+        again = _read_again(context, queries, rules)
     with store.writing() as tx:
         tx.upsert([request for request, _ in again])
         tx.upsert([each for _, candidates in again for each in candidates])
@@ -67,3 +71,13 @@ def _columns(queries: Sequence[Query]) -> dict[str, list[object]]:
         "passage_hash": [query.passage_hash for query in queries],
         "source_id": [query.passage.source_id for query in queries],
     }
+
+
+def told_lengths(chosen: Chosen) -> str:
+    """Return the mix of the questions' lengths, with what is wanted where it is far off."""
+    shares = [n / max(1, chosen.questions) for n in chosen.lengths]
+    told = "/".join(f"{share:.0%}"[:-1] for share in shares)
+    wanted = "/".join(f"{share:.0%}"[:-1] for share in LENGTH_SHARES)
+    far = max(abs(a - b) for a, b in zip(shares, LENGTH_SHARES, strict=True)) > _FAR_OFF
+    more = f", where {wanted} are wanted and no better ones came back" if far else ""
+    return f"{told} % short/middle/long{more}"

@@ -44,6 +44,7 @@ def build(
     budget_usd: o.BudgetOption = None,
     max_requests: o.MaxRequestsOption = None,
     max_tokens: o.MaxTokensOption = None,
+    answers: o.AnswersOption = None,
     base_model: o.BaseModelOption = None,
     epochs: o.EpochsOption = None,
     seed: o.SeedOption = None,
@@ -71,6 +72,7 @@ def build(
         interview__budget_usd=budget_usd,
         interview__max_requests=max_requests,
         interview__max_tokens=max_tokens,
+        interview__answers=answers,
         train__base_model=base_model,
         train__epochs=epochs,
         train__seed=seed,
@@ -258,9 +260,6 @@ def ask(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Write the question to which each passage is the answer; asked ones are not asked again."""
-    from flows.asking import ask_questions
-    from flows.openings import save_recipe
-
     wanted = o.overrides(
         assigned,
         interview__base_url=base_url,
@@ -273,7 +272,13 @@ def ask(
     )
 
     def step(context: Context) -> None:
-        ask_questions(context)
+        from flows.early import begin_probe
+
+        probing = begin_probe(context)
+        from flows.asking import ask_questions
+        from flows.openings import save_recipe
+
+        ask_questions(context, probing)
         save_recipe(context)
 
     _run(o.open_workspace(workspace, recipe, wanted), step)
@@ -284,6 +289,7 @@ def curate(
         bool | None,
         typer.Option("--judge/--no-judge", help="Have an LLM grade the pairs: curate.judge."),
     ] = None,
+    answers: o.AnswersOption = None,
     assigned: o.SetOption = None,
     recipe: o.RecipeOption = None,
     workspace: o.WorkspaceOption = WORKSPACE,
@@ -293,15 +299,18 @@ def curate(
     from flows.following import follow_pairs
     from flows.judging import judge_pairs
     from flows.openings import save_recipe
+    from flows.polishing import polish_answers
 
     def step(context: Context) -> None:
+        polish_answers(context)
         curate_pairs(context)
         judge_pairs(context)
         follow_pairs(context)
-        if judge is not None:
+        if judge is not None or answers is not None:
             save_recipe(context)
 
-    _run(o.open_workspace(workspace, recipe, o.overrides(assigned, curate__judge=judge)), step)
+    wanted = o.overrides(assigned, curate__judge=judge, interview__answers=answers)
+    _run(o.open_workspace(workspace, recipe, wanted), step)
 
 
 def compose(

@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from data.nouns import Verdict
+from data.nouns import Verdict, content_id
 from data.store import Transaction
 from flows.artifacts import Artifacts, Unseen
 from flows.recipe import Recipe
 from flows.report import Report
 from flows.workspace import Workspace
+
+if TYPE_CHECKING:
+    from generators.budget import Budget
 
 R = TypeVar("R")
 
@@ -34,7 +37,7 @@ def directly(verb: str, label: str, step: Callable[[], R]) -> R:
 
 @dataclass(slots=True)
 class Context:
-    """One build's surroundings; `changed` counts the rows each verb has made or dropped."""
+    """One run's surroundings; `changed` counts the rows each verb has made or dropped."""
 
     workspace: Workspace
     recipe: Recipe
@@ -42,6 +45,22 @@ class Context:
     call: Call = directly
     artifacts: Artifacts = field(default_factory=Unseen)
     changed: dict[str, int] = field(default_factory=dict)
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
+    _budget: Budget | None = None
+
+    @property
+    def run_id(self) -> str:
+        """Return the run under which `requests` keeps what is asked."""
+        return content_id("run", self.began.isoformat())
+
+    @property
+    def budget(self) -> Budget:
+        """Return what the run may spend, in all its steps together."""
+        if self._budget is None:
+            from generators.budget import Budget
+
+            self._budget = Budget(self.recipe.interview)
+        return self._budget
 
     @property
     def now(self) -> datetime:

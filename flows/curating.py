@@ -13,6 +13,7 @@ from data.nouns import Dataset, Done, GroupSplit, Pair, Passage, Question, Sourc
 from data.select import Limits
 from flows.context import Context, fingerprint
 from flows.following import follow_ups
+from flows.polishing import polished_answers
 from flows.splitting import persona_language
 
 # Of the passages that are cut: the exchanges of datasets are judged by themselves, in SQL.
@@ -55,7 +56,7 @@ _ORDER = "(SELECT (added_at, id) FROM sources s WHERE s.id = source_id), documen
 def curate_pairs(context: Context) -> None:
     """Pair every live passage with its best question and judge the pairs."""
     store = context.workspace.store
-    lang = persona_language(context)
+    lang, polished = persona_language(context), polished_answers(context)
     mark = fingerprint(
         store.value(f"SELECT {_CONTENT.format('cut_passages')} FROM cut_passages WHERE {_LIVE}"),
         store.value(
@@ -65,6 +66,8 @@ def curate_pairs(context: Context) -> None:
         store.value(_EXCHANGES),
         context.recipe.curate.model_dump_json(),
         lang,
+        # Without polished answers the mark is the one of earlier versions.
+        *sorted(polished.items()),
     )
     if context.is_done("*", "curate", mark) and not store.value(_UNJUDGED):
         return
@@ -74,7 +77,8 @@ def curate_pairs(context: Context) -> None:
         questions = store.nouns(
             Question, "origin <> 'generated' OR nth IS NOT NULL ORDER BY rowid", own=True
         )
-        step = partial(_curate, context, passages, questions, lang)
+        made = curate.pair(passages, questions, polished)
+        step = partial(_curate, context, made, questions, lang)
         pairs, verdicts = context.call("curate", f"{len(passages)} passages", step)
         with store.writing() as tx:
             # What a dataset holds stays, or the way back from it would be lost.
@@ -106,9 +110,8 @@ def curate_pairs(context: Context) -> None:
 
 
 def _curate(
-    context: Context, passages: list[Passage], questions: list[Question], lang: str
+    context: Context, pairs: list[Pair], questions: list[Question], lang: str
 ) -> tuple[list[Pair], list[Verdict]]:
-    pairs = curate.pair(passages, questions)
     scored, verdicts = curate.judge(pairs, lang, context.recipe.curate, context.now)
     source_of = {pair.id: pair.source_id for pair in scored}
     verdicts = [replace(v, step="curate", source_id=source_of[v.subject_id]) for v in verdicts]

@@ -1,4 +1,4 @@
-"""The desk of an interview: writes replies as they arrive, counts them, and heeds Ctrl-C."""
+"""The desk of a run: writes replies as they arrive, counts them, and heeds Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,43 +7,63 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from data.nouns import Request
 from flows.context import Context
 from flows.journal import Journal
 
 if TYPE_CHECKING:
-    from generators.interview import Asked, Sitting
+    from generators.line import Line
 
+T = TypeVar("T")
 _BACKLOG = 10  # batches that may wait for a slow disk, or a reader, before replies have to wait
+
+
+class Arrival(Protocol):
+    """What came back about one subject."""
+
+    @property
+    def request(self) -> Request:
+        """Return the request, answered or not."""
+
+    @property
+    def answered(self) -> bool:
+        """Tell whether it gave what was asked for."""
+
+    @property
+    def rows(self) -> Sequence[object]:
+        """Return what is to be kept, the request among it."""
 
 
 class Desk:
     """Writes replies a batch at a time, each within `flow.batch_seconds` of its arrival."""
 
-    def __init__(self, context: Context, sitting: Sitting, n_due: int) -> None:
+    def __init__(self, context: Context, line: Line, n_due: int) -> None:
         self.context = context
-        self.sitting = sitting
+        self.line = line
         self.n_due = n_due
-        self.waiting: list[Asked] = []
+        self.waiting: list[Arrival] = []
         self.done = self.refused = 0
         self.rules: Counter[str] = Counter()
         self.interrupted = False
         self.journal = Journal(context.workspace.root)
-        sitting.journal = self.journal.note
+        line.journal = self.journal.note
         self._writing = asyncio.Lock()
         self._writer: asyncio.Task[None] | None = None
 
-    async def receive(self, arrivals: AsyncIterator[Asked], advance: Callable[[int], None]) -> None:
+    async def receive(
+        self, arrivals: AsyncIterator[Arrival], advance: Callable[[int], None]
+    ) -> None:
         """Take every reply; what has arrived is written however this ends."""
         flow = self.context.recipe.flow
         clock = asyncio.create_task(self._each_interval(flow.batch_seconds / 2))
         try:
             with self._heeding_interrupts():
-                async for asked in arrivals:
-                    self._count(asked)
+                async for arrival in arrivals:
+                    self._count(arrival)
                     advance(self.done)
                     if len(self.waiting) >= flow.batch_rows * _BACKLOG:
                         await self.write()
@@ -54,12 +74,12 @@ class Desk:
             await asyncio.shield(self.write())
             self.journal.close()
 
-    def _count(self, asked: Asked) -> None:
-        self.waiting.append(asked)
+    def _count(self, arrival: Arrival) -> None:
+        self.waiting.append(arrival)
         self.done += 1
-        self.refused += not asked.questions
-        if asked.request.rule is not None:
-            self.rules[asked.request.rule] += 1
+        self.refused += not arrival.answered
+        if arrival.request.rule is not None:
+            self.rules[arrival.request.rule] += 1
 
     def _write_soon(self) -> None:
         """Write in the background, so that replies go on arriving."""
@@ -80,19 +100,20 @@ class Desk:
                 except BaseException:
                     self.waiting = batch + self.waiting  # tried once more at the end
                     raise
-                self.journal.stored(asked.request for asked in batch)
+                self.journal.stored(arrival.request for arrival in batch)
 
     async def _each_interval(self, seconds: float) -> None:
         while True:
             await asyncio.sleep(seconds)
             self._write_soon()
 
-    def _write(self, batch: Sequence[Asked]) -> None:
+    def _write(self, batch: Sequence[Arrival]) -> None:
+        by_kind: dict[type, list[object]] = {}
+        for row in (row for arrival in batch for row in arrival.rows):
+            by_kind.setdefault(type(row), []).append(row)
         with self.context.workspace.store.writing() as tx:
-            tx.upsert([asked.request for asked in batch])
-            tx.upsert([each for asked in batch for each in asked.candidates])
-            # The best by itself, for whoever looks meanwhile; the choice over all comes last.
-            tx.upsert([each for asked in batch for each in asked.questions])
+            for rows in by_kind.values():
+                tx.upsert(rows)
 
     @contextmanager
     def _heeding_interrupts(self) -> Iterator[None]:
@@ -103,20 +124,20 @@ class Desk:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def heed() -> None:
-            client = self.sitting.client
+            client = self.line.client
             n = client.traffic().in_flight if client else 0
-            if self.sitting.settings.mode == "batch" and not self.interrupted:
+            if self.line.settings.mode == "batch" and not self.interrupted:
                 self.context.report.note(
-                    f"Ctrl-C: {n:,} requests stay with the provider; `memoirist ask` fetches them"
+                    f"Ctrl-C: {n:,} requests stay with the provider; the same command fetches them"
                 )
                 self.interrupted = True
             if self.interrupted and task is not None:
                 task.cancel()
                 return
             self.interrupted = True
-            self.sitting.budget.interrupt()
-            if self.sitting.client is not None:
-                self.sitting.client.halt()  # who waits for Retry-After is not waited for
+            self.line.budget.interrupt()
+            if client is not None:
+                client.halt()  # who waits for Retry-After is not waited for
             self.context.report.note(
                 f"Ctrl-C: waiting for {n:,} requests in flight; once more stops at once"
             )
@@ -129,18 +150,18 @@ class Desk:
 
     def told(self) -> str:
         """Describe what has come back: answers, failures by kind, tokens and cost."""
-        spent = self.sitting.budget.spent
+        spent = self.line.spent
         failed = ", ".join(f"{n:,} {rule}" for rule, n in self.rules.most_common(3))
-        cost = f", ${spent.usd:.4f}" if self.sitting.budget.price else ""
+        cost = f", ${spent.usd:.4f}" if self.line.priced else ""
         return f"{self.done - self.refused:,} answered{', ' + failed if failed else ''}," + (
             f" {spent.tokens:,} tokens{cost}"
         )
 
     def told_now(self) -> str:
         """Describe how it goes: what is in flight, and what the server refused, too."""
-        if self.sitting.client is None:
+        if self.line.client is None:
             return self.told()
-        now = self.sitting.client.traffic()
+        now = self.line.client.traffic()
         faults = "".join(f", {n:,} {cause}" for cause, n in sorted(now.faults.items()))
         paused = ", paused: nothing succeeds" if now.paused else ""
         return f"{self.told()}, {now.in_flight:,} of {now.limit:,} in flight{faults}{paused}"
@@ -160,3 +181,11 @@ class Pace:
         if now - self._last >= self._seconds:
             self._last = now
             self._tell(done)
+
+
+def to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine; raise KeyboardInterrupt where a second Ctrl-C ended it."""
+    try:
+        return asyncio.run(work)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None

@@ -5,20 +5,21 @@ What is joined is a draw by seed over the kept pairs; each question is paid for 
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from data.follow import FollowUp, neighbours
 from data.nouns import Pair, Verdict
 from flows.asking import known_model
 from flows.context import Context
-from flows.rounds import kept_replies, send
+from flows.desk import to_the_end
+from flows.rounds import Kept, kept_replies, send, what_came
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
     from generators.follow import FollowPrompt
 
-_KEPT = (
+KEPT_PAIRS = (
     "origin = 'generated' AND id IN (SELECT id FROM kept WHERE origin = 'generated') ORDER BY id"
 )
 
@@ -28,13 +29,11 @@ def follow_pairs(context: Context) -> None:
     store, settings = context.workspace.store, context.recipe.interview
     if not settings.follow_up_share:
         if store.value("SELECT count(*) FROM follow_ups"):
-            with store.writing() as tx:
-                tx.execute("DELETE FROM follow_ups")
-                tx.execute("DELETE FROM verdicts WHERE step = 'follow'")
+            _rewrite(context, [], [])
             context.count("follow", 1)
         return
     with context.timed() as seconds:
-        told = context.call("follow", "by LLM", lambda: asyncio.run(_follow(context)))
+        told = context.call("follow", "by LLM", lambda: to_the_end(_follow(context)))
     if told:
         context.report.step("follow", told, seconds())
 
@@ -43,70 +42,87 @@ async def _follow(context: Context) -> str:
     from generators.follow import open_follow_prompt
     from generators.probe import probe
 
-    store, settings = context.workspace.store, context.recipe.interview
-    ords = store.rows("SELECT id, ord FROM cut_passages WHERE source_row IS NULL")
-    places = {str(row["id"]): int(row["ord"]) for row in ords}
-    found = neighbours(
-        store.nouns(Pair, _KEPT, own=True), places, settings.follow_up_share, settings.seed
-    )
+    settings = context.recipe.interview
+    pairs = context.workspace.store.nouns(Pair, KEPT_PAIRS, own=True)
+    found = follow_neighbours(context, pairs)
     if not found:
+        _rewrite(context, [], [])
         return ""
     model = known_model(context)
     endpoint = None if model else await probe(settings)
     named = model or (endpoint.model if endpoint else "")
     lang = settings.language or persona_language(context)
     prompt = open_follow_prompt(lang, context.recipe.persona.name, named, settings)
-    known = kept_replies(context, "follow_up")
+    known = kept_replies(context, "follow_up", context.recipe.interview)
     tasks = [prompt.task(before, later) for before, later in found]
     due = [task for task in tasks if task.key not in known]
     if due:
-        await send(context, due, prompt.round(), (settings, endpoint or await probe(settings)))
+        await send(context, due, prompt.round(), (settings, endpoint))
     return _write(context, found, prompt, len(due))
+
+
+def follow_neighbours(context: Context, pairs: list[Pair]) -> list[tuple[Pair, Pair]]:
+    """Return those among the pairs that may be joined, as far as `compose` lets them."""
+    rows = context.workspace.store.rows("SELECT id, ord FROM cut_passages WHERE source_row IS NULL")
+    places = {str(row["id"]): int(row["ord"]) for row in rows}
+    settings = context.recipe.interview
+    reach = context.recipe.compose.reach(settings.follow_up_turns)
+    return neighbours(pairs, places, settings.follow_up_share, settings.seed, reach)
 
 
 def _write(
     context: Context, found: list[tuple[Pair, Pair]], prompt: FollowPrompt, n_asked: int
 ) -> str:
     """Write the follow-ups in place of earlier ones, and a verdict where there is none."""
-    known = kept_replies(context, "follow_up")
-    rows: list[tuple[str, str, str, str]] = []
+    came = what_came(context, "follow_up", "curate")
+    rows: list[tuple[str, str, str, str, str, int]] = []
+    threads: dict[str, tuple[str, int]] = {}
     verdicts: list[Verdict] = []
     for before, later in found:
         task = prompt.task(before, later)
-        question, reason = _question(context, known.get(task.key), prompt, (before, later))
+        question, reason = _question(context, came(task.key), prompt, (before, later))
         if question:
-            rows.append((later.id, before.id, question, task.key))
+            thread, place = threads.get(before.id, (before.thread_id, before.ord))
+            threads[later.id] = thread, place + 1
+            rows.append((later.id, before.id, question, task.key, thread, place + 1))
         else:
             verdicts.append(_alone(context, later, reason))
-    store = context.workspace.store
-    earlier = store.rows("SELECT pair_id, before_id, question FROM follow_ups ORDER BY pair_id")
-    same = [tuple(row.values()) for row in earlier] == sorted(row[:3] for row in rows)
-    if same and not n_asked:
+    earlier = context.workspace.store.rows("SELECT * FROM follow_ups ORDER BY pair_id")
+    if [tuple(row.values()) for row in earlier] == sorted(rows) and not n_asked:
         return ""
-    with store.writing() as tx:
+    _rewrite(context, rows, verdicts)
+    context.count("follow", len(rows))
+    n = len({thread for thread, _ in threads.values()})
+    return (
+        f"{len(rows):,} of {len(found):,} neighbours joined into {n:,} conversations"
+        f" ({n_asked:,} asked now)"
+    )
+
+
+def _rewrite(
+    context: Context, rows: Sequence[Sequence[object]], verdicts: Sequence[Verdict]
+) -> None:
+    """Write the follow-ups and their verdicts in place of earlier ones."""
+    with context.workspace.store.writing() as tx:
         tx.execute("DELETE FROM follow_ups")
         for row in rows:
-            tx.execute("INSERT INTO follow_ups VALUES (?, ?, ?, ?)", list(row))
+            tx.execute("INSERT INTO follow_ups VALUES (?, ?, ?, ?, ?, ?)", list(row))
         tx.execute("DELETE FROM verdicts WHERE step = 'follow'")
         tx.upsert(verdicts)
-    context.count("follow", len(rows))
-    return f"{len(rows):,} of {len(found):,} neighbours joined ({n_asked:,} asked now)"
 
 
 def _question(
     context: Context,
-    row: dict[str, str | None] | None,
+    row: Kept,
     prompt: FollowPrompt,
     two: tuple[Pair, Pair],
 ) -> tuple[str | None, str]:
     """Return the follow-up of a kept reply, or None and why there is none."""
     from generators.replies import parse_reply
 
-    if row is None:
-        return None, "the server gave no reply"
     reply = parse_reply(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
     if isinstance(reply, str):
-        return None, f"the reply cannot be used: {reply}"
+        return None, f"there is no reply to use: {reply}"
     if not reply.is_answer:
         return None, "the model says that it does not go on from the passage before"
     question = prompt.best(reply, two[1], prompt.task(*two), context.recipe.curate.rejects)

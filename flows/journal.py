@@ -1,4 +1,4 @@
-"""The journal of an interview: each reply on disk as it arrives, until the store has it.
+"""The journal of a run: each reply on disk as it arrives, until the store has it.
 
 The store takes replies by the batch. A process that is killed in between leaves its journal, and
 the next one reads it: what was answered is not asked again.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import Any
 
 from data.nouns import Request
 from data.store import Store
-from generators.replies import Reply, parse_reply
 
 _NAMES = tuple(field.name for field in fields(Request))
 _PATTERN = "replies-*.jsonl"
@@ -42,8 +41,11 @@ class Journal:
         row = {name: getattr(request, name) for name in _NAMES}
         line = json.dumps(row, default=_plain) + "\n"
         os.write(self._open, line.encode())
+        before = self._home.get(request.id)
         self._home[request.id] = self._number
         self._left[self._number] += 1
+        if before is not None:
+            self._left[before] -= 1  # a reply before a repair, noted as if it could be used
 
     def turn(self) -> None:
         """Begin a new file, as the replies so far go to the store."""
@@ -92,7 +94,19 @@ def recover(store: Store, folder: Path) -> int:
 
 def _is_whole(request: Request) -> bool:
     """Tell whether a reply can be used: it was noted before anybody had looked at it."""
-    return request.status != "ok" or isinstance(parse_reply(request.reply or ""), Reply)
+    if request.status != "ok":
+        return True
+    return not isinstance(_read_reply(request.purpose, request.reply or ""), str)
+
+
+def _read_reply(purpose: str, text: str) -> object:
+    """Read a reply as whoever asked for it does: a text says what is wrong with it."""
+    from generators.judge import read_grades
+    from generators.polish import read_mended
+    from generators.replies import parse_reply
+
+    readers: dict[str, Callable[[str], object]] = {"judge": read_grades, "polish": read_mended}
+    return readers.get(purpose, parse_reply)(text)
 
 
 def _read(path: Path) -> Iterator[Request]:

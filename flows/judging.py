@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 from data.curate import CurateSettings
 from data.nouns import Done, Pair, Verdict
 from flows.context import Context, fingerprint
-from flows.rounds import kept_replies, send
+from flows.desk import to_the_end
+from flows.rounds import kept_replies, send, what_came
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from generators.settings import InterviewSettings
 
 # Pairs with a real question need no judge: they are what people said.
-_DUE = (
+JUDGED_PAIRS = (
     "origin IN ('generated', 'template') AND id NOT IN (SELECT subject_id FROM verdicts"
     " WHERE subject = 'pairs' AND NOT keep AND step = 'curate')"
     " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL) ORDER BY id"
@@ -41,37 +41,39 @@ def judge_pairs(context: Context) -> None:
             context.count("judge", 1)
         return
     with context.timed() as seconds:
-        told = context.call("judge", "by LLM", lambda: asyncio.run(_judge(context)))
+        told = context.call("judge", "by LLM", lambda: to_the_end(_judge(context)))
     if told:
         context.report.step("judge", told, seconds())
 
 
 async def _judge(context: Context) -> str:
     from generators.judge import open_bench
+    from generators.keys import limits_of
     from generators.probe import probe
 
     store, curate = context.workspace.store, context.recipe.curate
-    settings = _settings(context)
-    pairs = store.nouns(Pair, _DUE, own=True)
+    settings = judge_settings(context)
+    pairs = store.nouns(Pair, JUDGED_PAIRS, own=True)
     lang = persona_language(context)
     model = settings.model or store.value(
         "SELECT model FROM requests WHERE purpose = 'judge' ORDER BY rowid DESC LIMIT 1"
     )
     endpoint = None if model else await probe(settings)
     bench = open_bench(lang, model or _named(endpoint), settings)
+    rules = curate.model_dump_json()
     mark = fingerprint(
-        *(pair.id for pair in pairs), bench.version, bench.model, curate.model_dump_json()
+        *(pair.id for pair in pairs), bench.version, bench.model, rules, limits_of(settings)
     )
     if not pairs or context.is_done("*", "grade", mark):
         return ""
-    known = kept_replies(context, "judge")
-    due = [pair for pair in pairs if bench.task(pair).key not in known]
+    known = kept_replies(context, "judge", settings)
+    tasks = [bench.task(pair) for pair in pairs]
+    due = [task for task in tasks if task.key not in known]
     if due:
-        endpoint = endpoint or await probe(settings)
-        tasks = [bench.task(pair) for pair in due]
-        await send(context, tasks, bench.round(), (settings, endpoint))
+        await send(context, due, bench.round(), (settings, endpoint))
+        known = kept_replies(context, "judge", settings)
     verdicts = _verdicts(context, pairs, bench)
-    finished = not any(v.rule == "not_judged" and v.next_step != "nothing" for v in verdicts)
+    finished = all(task.key in known for task in tasks)
     with store.writing() as tx:
         tx.execute("DELETE FROM verdicts WHERE step = 'grade'")
         tx.upsert(verdicts)
@@ -80,7 +82,7 @@ async def _judge(context: Context) -> str:
     return _told(context, verdicts, len(due), bench.model)
 
 
-def _settings(context: Context) -> InterviewSettings:
+def judge_settings(context: Context) -> InterviewSettings:
     """Return the interview's settings with the judge's model, and no chance in its grades."""
     settings = context.recipe.interview
     return settings.model_copy(
@@ -99,16 +101,14 @@ def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Ver
     """Return five verdicts for each judged pair: one for each grade, and one on the whole."""
     from generators.judge import read_grades
 
-    known = kept_replies(context, "judge")
+    came = what_came(context, "judge", "curate")
     found: list[Verdict] = []
     for pair in pairs:
-        row = known.get(bench.task(pair).key)
-        grades = read_grades(str(row["reply"] or "")) if row else "no reply"
+        row = came(bench.task(pair).key)
+        grades = read_grades(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
         if isinstance(grades, str):
-            reason = str(row["error"] or grades) if row else "the server gave no reply"
-            step = "nothing" if row else "run `memoirist curate` again"
-            base = _verdict(context, pair, "not_judged", reason, keep=True)
-            found.append(replace(base, next_step=step))
+            base = _verdict(context, pair, "not_judged", grades, keep=True)
+            found.append(replace(base, next_step=row["next_step"]))
         else:
             found += _graded(context, pair, grades, context.recipe.curate)
     return found

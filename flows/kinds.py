@@ -12,7 +12,7 @@ from pathlib import Path
 from data.errors import RecipeError
 from data.nouns import Source, Verdict
 from flows.context import Context
-from flows.splitting import persona_language
+from flows.language import persona_language
 from generators.kinds import KINDS, Kind, guess_kind
 from generators.settings import InterviewSettings
 

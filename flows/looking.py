@@ -28,7 +28,8 @@ _ORDER = {
     "dropped": "SELECT subject, rule, count(*) AS n, any_value(reason) AS reason,"
     " any_value(next_step) AS next_step FROM dropped GROUP BY subject, rule ORDER BY n DESC",
     "coverage": "SELECT source, subject, found, kept, dropped, by_rule, flags FROM coverage",
-    "kept": "SELECT id, source, origin, score, page_first AS page, question, answer FROM kept",
+    "kept": "SELECT id, source, origin, score, page_first AS page, thread_id AS thread,"
+    " ord AS turn, question, answer FROM kept",
 }
 
 

@@ -100,6 +100,10 @@ MaxTokensOption = Annotated[
     int | None,
     typer.Option("--max-tokens", min=0, help="Most tokens of this run, sent and replied."),
 ]
+AnswersOption = Annotated[
+    str | None,
+    typer.Option("--answers", help="verbatim, or polished: mended by an LLM within strict bounds."),
+]
 BaseModelOption = Annotated[
     str | None,
     typer.Option("--base-model", help="The model to tune: tiny, a folder or a hub id."),

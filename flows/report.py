@@ -9,7 +9,6 @@ from typing import IO, cast
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from flows.staying import Lasting
 
@@ -55,6 +54,14 @@ class Report:
         if not self.console.is_terminal:
             yield self._lines(verb, unit, timed=timed)
             return
+        from rich.progress import (  # a terminal alone pays for its loading
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
         columns = (
             TextColumn("[bold cyan]{task.description:>9}[/] "),
             BarColumn(bar_width=24),

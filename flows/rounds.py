@@ -1,66 +1,144 @@
-"""Send the tasks of a judge or a follow-up, and keep every reply that arrives."""
+"""Send the tasks of one purpose, and keep every reply that arrives.
+
+What holds for the interview holds for each: replies are noted as they arrive and written in small
+transactions, Ctrl-C finishes what is in flight, and nothing that was answered is asked again.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from data.nouns import Request
+from data.errors import RecipeError
+from flows.batching import Book
 from flows.context import Context
+from flows.desk import Desk, Pace
+from flows.journal import recover
 
 if TYPE_CHECKING:
     from generators.client import Endpoint
+    from generators.line import Line
     from generators.rounds import Round, Task
     from generators.settings import InterviewSettings
 
+Kept = dict[str, str | None]
+# An answer is kept for good; a failure as long as it would fail under the same settings again.
+_CLOSED = "purpose = ? AND (status = 'ok' OR limits = ?)"
 
-def kept_replies(context: Context, purpose: str) -> dict[str, dict[str, str | None]]:
-    """Return what was answered for a purpose, by the request's id: status, reply and error."""
+
+def recover_replies(context: Context) -> None:
+    """Take up what a run that was killed has left in its journal."""
+    recovered = recover(context.workspace.store, context.workspace.root)
+    if recovered:
+        context.report.note(f"{recovered:,} replies of a run that was killed are kept")
+
+
+def closed_keys(context: Context, purpose: str, settings: InterviewSettings) -> set[str]:
+    """Return the keys under which nothing is to be asked again, under these settings."""
+    from generators.keys import limits_of
+
+    closed = context.workspace.store.fetch(
+        f"SELECT key FROM requests WHERE {_CLOSED}", [purpose, limits_of(settings)]
+    )
+    return {key for (key,) in closed.rows}
+
+
+def kept_replies(context: Context, purpose: str, settings: InterviewSettings) -> dict[str, Kept]:
+    """Return what has come for a purpose, by the key: status, reply, error and next_step.
+
+    A key that is not among it is still to be asked.
+    """
+    from generators.keys import limits_of
+
+    recover_replies(context)
+    # An answer comes last, over a failure under the same key.
     rows = context.workspace.store.rows(
-        "SELECT id, status, reply, error FROM requests"
-        " WHERE purpose = ? AND status IN ('ok', 'unusable')",
+        f"SELECT key, status, reply, error, next_step FROM requests WHERE {_CLOSED}"
+        " ORDER BY status = 'ok', created_at",
+        [purpose, limits_of(settings)],
+    )
+    return {str(row["key"]): row for row in rows}
+
+
+def what_came(context: Context, purpose: str, command: str) -> Callable[[str], Kept]:
+    """Return what tells of a key what came last, a passing failure too, or why nothing has."""
+    rows = context.workspace.store.rows(
+        "SELECT key, status, reply, error, next_step FROM requests WHERE purpose = ?"
+        " ORDER BY status = 'ok', created_at",
         [purpose],
     )
-    return {str(row["id"]): row for row in rows}
+    found: dict[str, Kept] = {str(row["key"]): row for row in rows}
+    why = context.budget.stopped
+    nothing: Kept = {
+        "status": "failed",
+        "reply": None,
+        "error": f"the run was stopped: {why}" if why else "the server gave no reply",
+        "next_step": f"run `memoirist {command}` again",
+    }
+    return lambda key: found.get(key, nothing)
+
+
+async def open_line(
+    context: Context, settings: InterviewSettings, endpoint: Endpoint | None = None
+) -> Line:
+    """Return the line over which a purpose is asked within the run's budget.
+
+    The server is probed unless its endpoint is known already. Raise RecipeError where dollars are
+    limited and the model's price is unknown.
+    """
+    from generators.line import Line
+    from generators.probe import probe
+
+    line = Line(
+        settings=settings,
+        endpoint=endpoint or await probe(settings),
+        budget=context.budget,
+        now=context.now,
+        run_id=context.run_id,
+        book=Book(context.workspace.store),
+    )
+    model = line.endpoint.model
+    if line.priced is None and settings.budget_usd is not None:
+        raise RecipeError(
+            f"interview.budget_usd is set, but the price of {model!r} is unknown",
+            f"give it: --set 'interview.prices.\"{model}\"={{input=0.1, output=0.4}}',"
+            " US dollars for a million tokens",
+        )
+    if line.priced is None:
+        context.report.note(f"no price is known of {model!r}: tokens are counted alone")
+    return line
 
 
 async def send(
     context: Context,
     tasks: Sequence[Task],
     kind: Round[Any],
-    line: tuple[InterviewSettings, Endpoint],
+    line: tuple[InterviewSettings, Endpoint | None],
 ) -> None:
-    """Send the tasks within the run's limits; each reply is written, however the run ends."""
-    from generators.budget import Budget
-    from generators.prices import price_of
+    """Send the tasks within the run's limits; each reply is kept, however the run ends.
+
+    Raise KeyboardInterrupt after a Ctrl-C, once what was in flight is kept.
+    """
     from generators.rounds import ask_all
 
-    settings, endpoint = line
-    budget = Budget(settings, price_of(endpoint.model, settings.prices))
-    flow = context.recipe.flow
-    waiting: list[Request] = []
-    loop = asyncio.get_running_loop()
-    written = loop.time()
-
-    def write() -> None:
-        with context.workspace.store.writing() as tx:
-            tx.upsert(waiting)
-        waiting.clear()
-
+    if context.budget.stopped:
+        _tell_stop(context, kind.purpose, len(tasks))
+        return
+    opened = await open_line(context, *line)
+    desk = Desk(context, opened, len(tasks))
     with context.report.progress(kind.purpose, "pairs") as advance:
-        done = 0
-        try:
-            async for answered in ask_all(tasks, kind, settings, endpoint, budget):
-                waiting.append(answered.request)
-                done += 1
-                advance(done, len(tasks), "")
-                late = loop.time() - written > flow.batch_seconds / 2
-                if len(waiting) >= flow.batch_rows or late:
-                    write()
-                    written = loop.time()
-        finally:
-            if waiting:
-                write()
-    if budget.stopped:
-        context.report.note(f"{kind.purpose}: {budget.stopped}; run it again to go on")
+        pace = Pace(lambda done: advance(done, len(tasks), desk.told_now()))
+        async with aclosing(ask_all(tasks, kind, opened)) as arrivals:
+            await desk.receive(arrivals, pace)
+    if desk.interrupted:
+        raise KeyboardInterrupt
+    if opened.budget.stopped:
+        _tell_stop(context, kind.purpose, len(tasks) - desk.done)
+
+
+def _tell_stop(context: Context, purpose: str, left: int) -> None:
+    context.report.warn(
+        f"{context.budget.stopped}; {left:,} pairs are still without their {purpose}: raise the"
+        " limit and run the same command again"
+    )

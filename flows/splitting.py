@@ -15,6 +15,7 @@ from flows.chapters import warn_unmatched
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.cutting import find_cuts
 from flows.episodes import casting, split_episode, tell_absent
+from flows.language import persona_language as persona_language
 
 
 def split_documents(context: Context) -> None:
@@ -46,24 +47,6 @@ def split_documents(context: Context) -> None:
             "the sources hold no passage that could be an answer",
             "`memoirist look dropped` tells why; for a transcript, check --persona and --alias",
         )
-
-
-def persona_language(context: Context) -> str:
-    """Return the recipe's language, or the one that most of the passages are in.
-
-    Talks in which the persona does not speak have no passage, and so no vote.
-    """
-    if context.recipe.persona.lang != "auto":
-        return context.recipe.persona.lang
-    found = context.workspace.store.value(
-        "SELECT d.lang FROM documents d JOIN sources s ON s.id = d.source_id JOIN ("
-        " SELECT document_id, sum(n_words) AS size FROM cut_passages GROUP BY document_id"
-        # To count the words of a million rows takes longer than all else here.
-        " UNION ALL SELECT document_id, 80 * count(*) FROM exchanges GROUP BY document_id"
-        ") t ON t.document_id = d.id WHERE d.lang <> 'und' AND s.mix_share IS NULL"
-        " AND s.withdrawn_at IS NULL GROUP BY d.lang ORDER BY sum(t.size) DESC, d.lang LIMIT 1"
-    )
-    return str(found or "en")
 
 
 def _split_source(context: Context, source: Source) -> None:

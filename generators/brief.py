@@ -25,7 +25,8 @@ _LENGTHS = {
     "en": ("at most 8 words", "between 9 and 20 words", "between 21 and 45 words"),
     "zh": ("不超过 12 个字", "13 到 30 个字", "31 到 65 个字"),
 }
-_LENGTH_SHARES = (30, 50, 20)
+# QUALITY.md: up to 8 words, 9 to 20, 21 to 45.
+LENGTH_SHARES = (0.3, 0.5, 0.2)
 _COPIED_RUN = 7
 _LANGUAGES = {
     "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian",
@@ -184,7 +185,7 @@ def write_brief(passage: Passage, persona: str, lang: str, prompt: Prompt) -> Br
     The same text gets the same messages on every run, so that a reply can be kept by them.
     """
     seed = random.Random(f"brief {passage.text}")
-    length_class = seed.choices((1, 2, 3), weights=_LENGTH_SHARES)[0]
+    length_class = seed.choices((1, 2, 3), weights=LENGTH_SHARES)[0]
     types = _shuffled(prompt.types, seed)
     text, context = neutralise(passage.text), neutralise(passage.context or "")
     nonce = delimiter(text, context)
@@ -215,7 +216,7 @@ def write_brief(passage: Passage, persona: str, lang: str, prompt: Prompt) -> Br
 def length_words(lang: str, seed: random.Random) -> str:
     """Return the words that ask for a length, drawn from the mix of lengths."""
     tongue = "zh" if lang == "zh" else "en"
-    return seed.choices(_LENGTHS[tongue], weights=_LENGTH_SHARES)[0]
+    return seed.choices(_LENGTHS[tongue], weights=LENGTH_SHARES)[0]
 
 
 def repeats_brief(question: str, brief: Brief) -> bool:

@@ -1,5 +1,6 @@
 """The limits of one run: requests, tokens and dollars, never passed and told when they are met.
 
+One budget holds for everything that a run asks: questions, repairs, follow-ups, the judge.
 Whatever is in flight is counted at its worst, with the longest reply that is allowed, so a limit
 holds however many requests are under way; near a limit fewer of them are.
 """
@@ -9,12 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from generators.prices import Price, Priced
 from generators.settings import InterviewSettings
-
-# Tokenizers differ: what a prompt may be above its estimate before the server has counted one.
-_PROMPT_MARGIN = 1.5
-_CHAT_FRAME_TOKENS = 16
 
 
 @dataclass(slots=True)
@@ -41,41 +37,32 @@ class Spend:
 
 @dataclass(slots=True)
 class Budget:
-    """What one run may spend and has spent; `stopped` says in words why nothing more is sent."""
+    """What one run may spend and has spent; `stopped` says in words why nothing more is sent.
+
+    It outlives the event loops of the run's steps, which come one after the other.
+    """
 
     settings: InterviewSettings
-    priced: Priced | None = None
     spent: Spend = field(default_factory=Spend)
     reserved: Spend = field(default_factory=Spend)
     stopped: str = ""
     interrupted: bool = False
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @property
-    def price(self) -> Price | None:
-        """Return the model's price where it is known."""
-        return self.priced.price if self.priced else None
-
-    async def reserve(self, prompt_tokens: int) -> Spend | None:
-        """Return what one request may cost at most once there is room for it, None if never."""
-        tokens_in = int(prompt_tokens * _PROMPT_MARGIN) + _CHAT_FRAME_TOKENS
-        worst = self.spend(1, tokens_in, self.settings.max_reply_tokens)
+    async def reserve(self, worst: Spend) -> bool:
+        """Wait until there is room for `worst`; return False where there never will be."""
         while not self.stopped:
             met = self._met(worst)
             if met is None:
                 self.reserved.add(worst)
-                return worst
+                return True
             if not self.reserved.requests:
                 self.stop(met)
                 break
-            self._settled.clear()
+            if self._settled.is_set():
+                self._settled = asyncio.Event()  # an event belongs to the loop that awaits it
             await self._settled.wait()
-        return None
-
-    def spend(self, requests: int, tokens_in: int, tokens_out: int) -> Spend:
-        """Return so many requests and tokens with their price."""
-        usd = self.price.of(tokens_in, tokens_out) if self.price else 0.0
-        return Spend(requests=requests, tokens_in=tokens_in, tokens_out=tokens_out, usd=usd)
+        return False
 
     def may_send(self) -> bool:
         """Tell whether one more attempt may be sent, and count it."""

@@ -201,8 +201,8 @@ class Client:
         attempts, tries, failures, total = 0, 0, 0, 0.0
         while True:
             tries += 1
-            got, seconds = await self._traffic.attempt(send, tries)
-            attempts += 1
+            got, seconds, n_requests = await self._traffic.attempt(send, tries)
+            attempts += n_requests
             total += seconds
             if not isinstance(got, Fault):
                 return got, attempts, total

@@ -60,7 +60,13 @@ class FollowPrompt:
             {"role": role, "content": Template(self.sections[role]).safe_substitute(filled)}
             for role in ("system", "user")
         ]
-        return Task(key=key, subject_id=later.id, messages=messages)
+        return Task(
+            key=key,
+            subject_id=later.id,
+            messages=messages,
+            source_id=later.source_id,
+            prompt_version=self.version,
+        )
 
     def round(self) -> Round[Reply]:
         """Return how replies are read and asked for again."""

@@ -45,6 +45,10 @@ class Gate:
                 self.opened()
             raise
 
+    def is_idle(self) -> bool:
+        """Tell whether a request could start, and none waits for that."""
+        return not self._queue and not self.shut_down.is_set() and self._wait_seconds() == 0
+
     def opened(self) -> None:
         """Let in whoever may start now; call again by itself when time alone has to pass."""
         while self._queue:

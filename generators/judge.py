@@ -107,7 +107,13 @@ class Bench:
             {"role": role, "content": Template(self.sections[role]).safe_substitute(filled)}
             for role in ("system", "user")
         ]
-        return Task(key=key, subject_id=pair.id, messages=messages)
+        return Task(
+            key=key,
+            subject_id=pair.id,
+            messages=messages,
+            source_id=pair.source_id,
+            prompt_version=self.version,
+        )
 
     def round(self) -> Round[Grades]:
         """Return how replies are read and asked for again."""

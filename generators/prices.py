@@ -52,12 +52,8 @@ def price_of(model: str, own: Mapping[str, Price]) -> Priced | None:
     for name in _names(model):
         if name in own:
             return Priced(price=own[name], basis="interview.prices")
-    table = _bundled()
-    for name in _names(model):
-        if name in table["models"]:
-            price = Price.model_validate(table["models"][name])
-            return Priced(price=price, basis=f"list of {table['checked']}: check your provider")
-    return None
+    bundled = _bundled()
+    return next((bundled[name] for name in _names(model) if name in bundled), None)
 
 
 def estimate_tokens(*texts: str) -> int:
@@ -74,5 +70,13 @@ def _names(model: str) -> list[str]:
 
 
 @cache
-def _bundled() -> dict[str, Any]:
-    return tomllib.loads(_LIST.read_text("utf-8"))
+def _bundled() -> dict[str, Priced]:
+    lists: list[dict[str, Any]] = tomllib.loads(_LIST.read_text("utf-8"))["lists"]
+    return {
+        name: Priced(
+            price=Price.model_validate(price),
+            basis=f"list of {each['checked']}: check your provider",
+        )
+        for each in lists
+        for name, price in each["models"].items()
+    }

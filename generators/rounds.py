@@ -1,77 +1,47 @@
-"""Ask an LLM the same kind of thing about many subjects: the judge, the polisher, follow-ups."""
+"""Ask an LLM the same kind of thing about many subjects: questions, follow-ups, grades."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from collections.abc import AsyncGenerator, Iterable
+from itertools import chain, islice
+from typing import TypeVar
 
-from data.nouns import Request
-from generators.budget import Budget, Spend
-from generators.client import Client, Completion, Endpoint, RequestFailed
-from generators.gate import Withheld
-from generators.prices import estimate_tokens
-from generators.replies import quoted
-from generators.settings import InterviewSettings
+from generators.exchange import UNDER_WAY, Answered, Exchange, Round, Task, hear
+from generators.line import Line
+
+__all__ = ["Answered", "Round", "Task", "ask_all"]
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """One thing to ask: `key` is the request's id, by which a reply is found again."""
-
-    key: str
-    subject_id: str
-    messages: Sequence[Mapping[str, str]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Round(Generic[T]):
-    """What is alike for all of them: `read` returns a value, or what is wrong with a reply."""
-
-    purpose: str
-    schema: Mapping[str, Any]
-    read: Callable[[str], T | str]
-    repair: Callable[[str], str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answered(Generic[T]):
-    """What came back: a value, or None where `request.error` tells why not."""
-
-    task: Task
-    request: Request
-    value: T | None
-
-
 async def ask_all(
-    tasks: Sequence[Task],
-    kind: Round[T],
-    settings: InterviewSettings,
-    endpoint: Endpoint,
-    budget: Budget,
-) -> AsyncIterator[Answered[T]]:
-    """Yield what came of each task as it arrives, `max_concurrency` of them in flight at most.
+    tasks: Iterable[Task], kind: Round[T], line: Line
+) -> AsyncGenerator[Answered[T], None]:
+    """Yield what came of each task as it arrives, in no promised order.
 
-    An unusable reply is asked again `max_repairs` times with what was wrong. The limits of
-    `settings` hold for the round: where one is met, the tasks left yield nothing and
-    `budget.stopped` says so. Raise EndpointError, after what had arrived, when the server refuses
-    to go on.
+    At most `max_concurrency` requests are in flight, and no more answers wait than that, so a slow
+    reader slows the requests; more tasks are begun, as a refused request waits without a slot. A
+    task is taken off `tasks` when its turn comes. An unusable reply is asked again `max_repairs`
+    times with what was wrong. `line.budget.stop` lets what is in flight finish and sends nothing
+    more: the tasks left yield nothing. Raise EndpointError, after what had arrived, when the
+    server refuses to go on. Closing the iterator cancels the requests in flight.
     """
-    waiting: Iterator[Task] = iter(tasks)
-    arrived: asyncio.Queue[Answered[T] | Exception | None] = asyncio.Queue()
-    async with Client(settings, endpoint.base_url) as client:
-        client.ask_before_sending(budget.may_send)
-        line = _Line(client, endpoint, settings, budget)
-        n_workers = min(client.at_once, len(tasks))
+    async with line.opened() as client:
+        line.client = client
+        client.ask_before_sending(line.budget.may_send)
+        if line.journal is not None:
+            client.tell_of_replies(hear)
+        waiting = iter(tasks)
+        arrived: asyncio.Queue[Answered[T] | Exception | None]
+        arrived = asyncio.Queue(line.settings.max_concurrency)
 
-        async def work() -> None:
+        async def work(first: Task) -> None:
             try:
-                for task in waiting:
-                    answered = await _ask(task, kind, line)
+                for task in chain((first,), waiting):
+                    exchange = Exchange(task, kind, line, client)
+                    UNDER_WAY.set(exchange)
+                    answered = await exchange.ask()
                     if answered is None:
                         break
                     await arrived.put(answered)
@@ -79,7 +49,8 @@ async def ask_all(
                 await arrived.put(error)
             await arrived.put(None)
 
-        workers = [asyncio.create_task(work()) for _ in range(n_workers)]
+        workers = [asyncio.create_task(work(task)) for task in islice(waiting, client.at_once)]
+        n_workers = len(workers)
         try:
             while n_workers:
                 got = await arrived.get()
@@ -93,83 +64,4 @@ async def ask_all(
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """The way to the server, and what it may cost."""
-
-    client: Client
-    endpoint: Endpoint
-    settings: InterviewSettings
-    budget: Budget
-
-    async def complete(
-        self, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]
-    ) -> tuple[Completion, Spend] | None:
-        """Send one request within the budget; return None where no room is left for it."""
-        n_tokens = estimate_tokens(*(message["content"] for message in messages))
-        worst = await self.budget.reserve(n_tokens)
-        if worst is None:
-            return None
-        actual = Spend()
-        try:
-            got = await self.client.complete(messages, self.endpoint, schema)
-            tokens_in = n_tokens if got.tokens_in is None else got.tokens_in
-            tokens_out = estimate_tokens(got.text) if got.tokens_out is None else got.tokens_out
-            actual = self.budget.spend(0, tokens_in, tokens_out)
-        except Withheld:
-            return None
-        finally:
-            self.budget.settle(worst, actual)
-        return got, actual
-
-
-async def _ask(task: Task, kind: Round[T], line: _Line) -> Answered[T] | None:
-    """Ask until a reply can be read, at most `max_repairs` times more."""
-    messages: list[Mapping[str, str]] = list(task.messages)
-    request = Request(
-        id=task.key,
-        key=task.key,
-        purpose=kind.purpose,
-        model=line.endpoint.model,
-        status="unusable",
-        attempts=0,
-        subject_id=task.subject_id,
-        seconds=0.0,
-        created_at=datetime.now(UTC),
-    )
-    for _ in range(line.settings.max_repairs + 1):
-        try:
-            sent = await line.complete(messages, kind.schema)
-        except RequestFailed as failed:
-            attempts = request.attempts + failed.attempts
-            failure = replace(request, status="failed", attempts=attempts, error=str(failed))
-            return Answered(task=task, request=failure, value=None)
-        if sent is None:
-            stopped = replace(request, status="failed", error=f"stopped: {line.budget.stopped}")
-            return Answered(task=task, request=stopped, value=None) if request.attempts else None
-        got, spent = sent
-        request = _with(request, got, spent, priced=line.budget.price is not None)
-        value = got.fault or kind.read(got.text)
-        if not isinstance(value, str):
-            return Answered(task=task, request=replace(request, status="ok"), value=value)
-        request = replace(request, error=value)
-        messages = list(task.messages)
-        if got.text.strip():
-            messages.append({"role": "assistant", "content": quoted(got.text)})
-        messages.append({"role": "user", "content": kind.repair(value)})
-    return Answered(task=task, request=request, value=None)
-
-
-def _with(request: Request, got: Completion, spent: Spend, *, priced: bool) -> Request:
-    """Return the request with another reply and its price."""
-    return replace(
-        request,
-        attempts=request.attempts + got.attempts,
-        seconds=round((request.seconds or 0.0) + got.seconds, 3),
-        tokens_in=(request.tokens_in or 0) + spent.tokens_in,
-        tokens_out=(request.tokens_out or 0) + spent.tokens_out,
-        cost_usd=(request.cost_usd or 0.0) + spent.usd if priced else None,
-        reply=got.text,
-    )
+            line.client = None

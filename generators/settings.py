@@ -43,6 +43,14 @@ class InterviewSettings(BaseModel):
         description="Deadline of one request, from sending to the last byte; unset: 120 at first,"
         " then learnt from the replies, four times the slow ones and at least 5.",
     )
+    hedged_share: float = Field(
+        default=0.01,
+        ge=0,
+        le=0.1,
+        description="Share of the requests, at most, that are sent a second time when nothing else"
+        " is left to send and they are out for twice as long as nearly all; the first reply counts."
+        " 0: never. Never either under budget_usd, max_tokens or max_requests.",
+    )
     mode: Literal["live", "batch"] = Field(
         default="live",
         description="batch: requests go as files to the provider's Batch API, at half the price"
@@ -121,12 +129,33 @@ class InterviewSettings(BaseModel):
     prompt: Path | None = Field(
         default=None, description="Your own prompt file in place of the shipped one."
     )
+    answers: Literal["verbatim", "polished"] = Field(
+        default="verbatim",
+        description="polished: an LLM mends dangling openings, fillers, misheard words and broken"
+        " sentences of each answer; what goes beyond that is refused, and both texts are kept.",
+    )
+    polish_max_change: float = Field(
+        default=0.15,
+        gt=0,
+        le=0.5,
+        description="Share of an answer's words, at most, that polishing changes.",
+    )
+    polish_prompt: Path | None = Field(
+        default=None, description="Your own prompt file for polishing in place of the shipped one."
+    )
     follow_up_share: float = Field(
         default=0.0,
         ge=0,
         le=1,
         description="Share of neighbouring passages that are joined into one conversation, the"
         " later asked by a follow-up question.",
+    )
+    follow_up_turns: int = Field(
+        default=3,
+        ge=2,
+        le=5,
+        description="Exchanges, at most, of a conversation that is joined so; compose.max_exchanges"
+        " and compose.max_words hold too.",
     )
     kind: Kind | Literal["auto"] = Field(
         default="auto",
@@ -169,6 +198,7 @@ class InterviewSettings(BaseModel):
     @model_validator(mode="after")
     def _check_prompt(self) -> Self:
         """Refuse a prompt file that is not there."""
-        if self.prompt is not None and not self.prompt.is_file():
-            raise ValueError(f"no prompt file at {str(self.prompt)!r}; check the path")
+        for path in (self.prompt, self.polish_prompt):
+            if path is not None and not path.is_file():
+                raise ValueError(f"no prompt file at {str(path)!r}; check the path")
         return self

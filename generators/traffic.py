@@ -16,12 +16,17 @@ from generators.completion import parsed_body
 from generators.deadline import Deadline
 from generators.faults import Fault, used_up_seconds
 from generators.gate import Gate, Withheld
+from generators.hedges import Hedges, Race
 from generators.pace import Pace, Slot
 from generators.settings import InterviewSettings
 from generators.transport import Answer
 
 Send = Callable[[float], Awaitable[Answer | Fault]]
 _FIRST_BACKOFF_SECONDS = 0.2
+# While nearly all others succeed, a failure is bad luck, and to wait for better times is vain.
+_BAD_LUCK_BACKOFF_SECONDS = 0.02
+_FADING = 0.95
+_HEALTHY_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,9 @@ class Traffic:
         self.breaker = Breaker(settings.circuit_opens_seconds, settings.circuit_stops_seconds)
         self._gate = Gate(self._pace, self.breaker)
         self._deadline = Deadline(settings.request_timeout_seconds)
+        self._hedges = Hedges(settings)
         self._early: dict[asyncio.Timeout, float] = {}
+        self._failing = 1.0  # the share of failures, of which older ones fade
         self._sent = 0
         self._faults: Counter[str] = Counter()
 
@@ -65,11 +72,11 @@ class Traffic:
         """Start nothing any more: who waits for a turn, or between attempts, meets Withheld."""
         self._gate.shut()
 
-    async def attempt(self, send: Send, number: int) -> tuple[dict[str, Any] | Fault, float]:
-        """Send once, as soon as there is a slot; return the body or the fault, and its seconds.
+    async def attempt(self, send: Send, number: int) -> tuple[dict[str, Any] | Fault, float, int]:
+        """Send as soon as there is a slot; return the body or the fault, its seconds and requests.
 
-        Raise Withheld where `may_send`, asked last of all, does not let it go, or where the run
-        was stopped while it waited.
+        They are 2 where the first one was late. Raise Withheld where `may_send`, asked last of
+        all, does not let it go, or where the run was stopped while it waited.
         """
         slot = await self._gate.enter(number)
         if self.may_send is not None and not self.may_send():
@@ -79,7 +86,7 @@ class Traffic:
         began = time.monotonic()
         self._sent += 1
         try:
-            got = await self._in_time(send, number)
+            got, n_requests = await self._hedged(send, number)
         except BaseException:
             self._pace.ended(slot)
             self._gate.opened()
@@ -98,7 +105,29 @@ class Traffic:
         # Replies come in waves: the next requests go out before these replies are worked on.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        return body, seconds
+        return body, seconds, n_requests
+
+    async def _hedged(self, send: Send, number: int) -> tuple[Answer | Fault, int]:
+        """Send, and once more where the reply is late and nothing else is left to send."""
+        late = self._hedges.seconds
+        if late is None:
+            return await self._in_time(send, number), 1
+
+        async def second() -> Answer | Fault:
+            slot = self._pace.start()
+            self._sent += 1
+            try:
+                return await send(self._deadline.seconds(number))
+            finally:
+                self._pace.ended(slot)
+                self._gate.opened()
+
+        race = Race(lambda: self._in_time(send, number), second, self._may_hedge, late)
+        return await race.run()
+
+    def _may_hedge(self) -> bool:
+        allowed = self._gate.is_idle() and self._hedges.take(self._sent)
+        return allowed and (self.may_send is None or self.may_send())
 
     async def _in_time(self, send: Send, number: int) -> Answer | Fault:
         """Send within the deadline; what is sent before it is learnt is held to it afterwards."""
@@ -126,6 +155,8 @@ class Traffic:
         if not isinstance(body, Fault):
             self._pace.replied(slot, seconds)
             self._deadline.saw(seconds)
+            self._hedges.saw(seconds)
+            self._failing *= _FADING
             self.breaker.succeeded()
             if self._early and self._deadline.settled:
                 self._hold_early_ones()
@@ -135,6 +166,7 @@ class Traffic:
             self._pace.refused(slot, body.retry_after)
         else:
             self._pace.ended(slot, slow=body.cause == "timeout")
+            self._failing = _FADING * self._failing + 1 - _FADING
         if body.cause == "timeout":
             self._deadline.saw(seconds)
         if body.kind == "again":
@@ -144,7 +176,8 @@ class Traffic:
         """Wait before the next attempt, without a slot: as the server asks, else with jitter.
 
         A refusal with Retry-After is taken at its word. A deadline that passed was wait enough the
-        first time; every other pause doubles from 0.2 s with this request's own `failures`.
+        first time; every other pause doubles with this request's own `failures`, from 0.2 s, or
+        from 0.02 s while hardly any other request fails.
         """
         jitter = random.random()
         if fault.retry_after is not None:
@@ -152,7 +185,9 @@ class Traffic:
         else:
             longest = self._settings.max_backoff_seconds
             doublings = failures - 1 - (fault.cause == "timeout")
-            pause = min(longest, _FIRST_BACKOFF_SECONDS * 2**doublings) * (0.5 + jitter / 2)
+            lucky = fault.cause != "busy" and self._failing < _HEALTHY_SHARE
+            shortest = _BAD_LUCK_BACKOFF_SECONDS if lucky else _FIRST_BACKOFF_SECONDS
+            pause = min(longest, shortest * 2**doublings) * (0.5 + jitter / 2)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause):
                 await self._gate.shut_down.wait()

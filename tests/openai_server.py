@@ -402,7 +402,13 @@ def _questions(material: str) -> list[dict[str, str]]:
     ]
 
 
-def _good(material: str, _body: Mapping[str, Any]) -> str:
+def _good(material: str, body: Mapping[str, Any]) -> str:
+    """Return questions about a passage, or what else the request asks for."""
+    if "needs_repair" in body["messages"][0]["content"]:
+        return json.dumps({"needs_repair": False, "text": ""})
+    if "no_spoiler" in body["messages"][0]["content"]:
+        criteria = ("answers", "standalone", "natural", "no_spoiler")
+        return json.dumps({name: {"reason": "as it should be", "grade": 4} for name in criteria})
     reply = {"is_answer": True, "confidence": 0.9, "questions": _questions(material)}
     return json.dumps(reply, ensure_ascii=False)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from data.store import Store
 from flows.costs import tell_costs
 from flows.planning import send_pilot
 from generators.budget import Budget
+from generators.client import Endpoint
 from generators.completion import Completion
-from generators.interview import _Tally
+from generators.line import Line
 from generators.prices import Price, estimate_tokens, price_of
 from generators.settings import InterviewSettings
 from tests.conftest import ROOT, environment
@@ -46,6 +48,16 @@ def test_a_known_model_has_a_price_with_a_date(name: str) -> None:
     assert re.search(r"\d{4}-\d{2}", priced.basis)
 
 
+def test_every_bundled_price_is_of_a_dated_list() -> None:
+    for name in ("claude-sonnet-5-5", "gpt-5-mini", "gemini-2.5-flash", "deepseek-flash"):
+        priced = price_of(name, {})
+        assert priced is not None
+        assert 0 < priced.price.input < priced.price.output
+        assert re.search(r"list of 2026-\d\d", priced.basis)
+    assert price_of("claude-haiku-4-5-20251001", {}) == price_of("claude-haiku-4-5", {})
+    assert price_of("deepseek/deepseek-flash", {}) == price_of("deepseek-flash", {})
+
+
 def test_the_recipe_has_the_last_word_on_prices() -> None:
     own = {"gpt-4o": Price(input=1, output=2), "mine": Price(input=3, output=4)}
     assert price_of("gpt-4o", own) is not None
@@ -54,16 +66,31 @@ def test_the_recipe_has_the_last_word_on_prices() -> None:
     assert price_of("mine", {}) is None
 
 
-def test_tokens_that_nobody_counted_are_estimated_and_marked() -> None:
-    tally = _Tally()
+def line_for(model: str = "gpt-4o", **limits: Any) -> Line:
+    settings = InterviewSettings(**limits)
+    endpoint = Endpoint(base_url="http://127.0.0.1:9/v1", model=model, structured="text")
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    return Line(settings=settings, endpoint=endpoint, budget=Budget(settings), now=now)
+
+
+def test_tokens_that_nobody_counted_are_estimated() -> None:
     uncounted = Completion(
         text="word " * 40, fault=None, attempts=1, seconds=1, tokens_in=None, tokens_out=None
     )
-    tally.add(uncounted, [{"role": "user", "content": "x" * 4000}])
-    assert tally.estimated
-    assert tally.tokens_in == pytest.approx(1000, abs=5)
-    assert tally.tokens_out == pytest.approx(50, abs=2)
+    spent = line_for().counted(uncounted, estimate_tokens("x" * 4000))
+    assert spent.tokens_in == pytest.approx(1000, abs=5)
+    assert spent.tokens_out == pytest.approx(50, abs=2)
+    assert spent.usd == pytest.approx((spent.tokens_in * 2.5 + spent.tokens_out * 10) / 1e6)
     assert estimate_tokens("我" * 100) == pytest.approx(75, abs=2)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_what_nobody_counted_is_marked(tmp_path: Path, store: Store, *, counted: bool) -> None:
+    put(store, [passage(n) for n in range(4)])
+    with OpenAIServer(Script(no_usage=not counted)) as server:
+        ask(tmp_path, server)
+    assert store.value("SELECT bool_and(estimated) FROM requests") is not counted
+    assert store.value("SELECT min(tokens_in) FROM requests") > 100
 
 
 def test_what_was_paid_stands_in_the_tables(tmp_path: Path, store: Store) -> None:
@@ -131,17 +158,17 @@ def test_tokens_and_dollars_stay_within_their_limit(
 
 
 def test_a_limit_below_one_request_sends_nothing() -> None:
-    async def reserve(**limits: Any) -> tuple[Any, str]:
-        budget = Budget(InterviewSettings(**limits), price_of("gpt-4o", {}))
-        return await budget.reserve(1000), budget.stopped
+    def reserve(**limits: Any) -> tuple[bool, str]:
+        line = line_for(**limits)
+        return asyncio.run(line.budget.reserve(line.worst(1000))), line.budget.stopped
 
-    worst, stopped = asyncio.run(reserve(max_tokens=1500))
-    assert worst is None
+    room, stopped = reserve(max_tokens=1500)
+    assert not room
     assert stopped == "interview.max_tokens = 1,500 is reached with 0 tokens in this run"
-    worst, stopped = asyncio.run(reserve(budget_usd=0.001))
-    assert worst is None
+    room, stopped = reserve(budget_usd=0.001)
+    assert not room
     assert "budget_usd = 0.001" in stopped
-    assert asyncio.run(reserve(max_tokens=100_000))[0] is not None
+    assert reserve(max_tokens=100_000)[0]
 
 
 def test_a_limit_is_told_in_one_line(tmp_path: Path, store: Store) -> None:

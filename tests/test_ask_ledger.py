@@ -204,11 +204,16 @@ def test_the_choice_hangs_on_no_order(tmp_path: Path) -> None:
     assert chosen[0] == chosen[1]
 
 
-def _chosen_by(store: Store, seed: int, opener_of: Callable[[int, int], str]) -> set[str]:
-    """Choose among three questions each of 100 passages, all of one worth."""
+def _chosen_by(
+    store: Store,
+    seed: int,
+    opener_of: Callable[[int, int], str],
+    shape_of: Callable[[int, int], tuple[int, float]] = lambda n, k: (1, 0.8),
+) -> set[str]:
+    """Choose among three questions each of 100 passages, by opening, and length and score."""
     rows = [
         Candidate(id=f"c{n}-{k}", key=f"k{n}", ord=k, text=f"{n} {k}?", type=f"type {k}",
-                  length_class=1, opener=opener_of(n, k), score=0.8)
+                  length_class=shape_of(n, k)[0], opener=opener_of(n, k), score=shape_of(n, k)[1])
         for n in range(100) for k in range(3)
     ]  # fmt: skip
     requests = [
@@ -225,7 +230,9 @@ def _chosen_by(store: Store, seed: int, opener_of: Callable[[int, int], str]) ->
     with store.writing() as tx:
         tx.upsert(rows)
         tx.upsert(requests)
-        choose(tx, wanted, Choice(seed=seed, second_share=0.2, opener_share=0.08), NOW)
+        mix = (0.3, 0.5, 0.2)
+        choice = Choice(seed=seed, second_share=0.2, opener_share=0.08, length_shares=mix)
+        choose(tx, wanted, choice, NOW)
         return {text for (text,) in tx.fetch("SELECT text FROM asked_questions")}
 
 
@@ -237,6 +244,29 @@ def test_ties_fall_by_the_seed(store: Store) -> None:
     assert _chosen_by(store, 2, opener_of) != first
     assert _chosen_by(store, 1, opener_of) == first
     assert len(first) == 120
+
+
+@pytest.mark.parametrize(
+    ("shape_of", "mix"),
+    [
+        # Each passage has one of each length, of one worth, then the short ones a little better.
+        (lambda n, k: (k + 1, 0.8), [30, 50, 20]),
+        (lambda n, k: (k + 1, 0.8 - 0.15 * k), [30, 50, 20]),
+        # The longer ones are far worse, or nobody has any: the others stay as they are.
+        (lambda n, k: (k + 1, 0.5 if k else 0.9), [100, 0, 0]),
+        (lambda n, k: (1, 0.8), [100, 0, 0]),
+    ],
+)
+def test_lengths_come_near_their_shares_over_all(
+    store: Store, shape_of: Callable[[int, int], tuple[int, float]], mix: list[int]
+) -> None:
+    _chosen_by(store, 1, lambda n, k: f"opening {n} {k}", shape_of)
+    counts = store.rows(
+        "SELECT length_class, count(*) AS n FROM asked_questions q JOIN candidates c USING (text)"
+        " WHERE nth = 1 GROUP BY length_class"
+    )
+    found = {row["length_class"]: row["n"] for row in counts}
+    assert [found.get(length, 0) for length in (1, 2, 3)] == mix
 
 
 def test_a_worn_opening_stays_where_there_is_no_other(store: Store) -> None:

@@ -16,9 +16,10 @@ import pytest
 from data.errors import EndpointError
 from generators.client import Client, Completion, Endpoint, RequestFailed, Withheld
 from generators.faults import connection_fault, scrub, status_fault, used_up_seconds
+from generators.hedges import Race
 from generators.replies import SCHEMA
 from generators.settings import InterviewSettings
-from generators.transport import Transport, proxy_of
+from generators.transport import Answer, Transport, proxy_of
 from tests.openai_server import OpenAIServer, Script
 
 KEY = "sk-test-0123456789abcdef"
@@ -144,6 +145,40 @@ def test_the_deadline_gives_up_a_hang() -> None:
         (completion,) = complete(server, request_timeout_seconds=0.3)
     assert completion.attempts == 2
     assert 0.3 <= completion.seconds < 2
+
+
+HANGS_AT_THE_END = [""] * 116 + ["hang"]
+
+
+def test_a_reply_that_is_late_at_the_end_is_asked_for_twice() -> None:
+    with OpenAIServer(Script(latency_seconds=0.02, faults=HANGS_AT_THE_END)) as server:
+        began = time.monotonic()
+        completions = complete(server, 120, max_concurrency=8, hedged_share=0.1)
+        assert time.monotonic() - began < 4  # the deadline is 5 s
+        assert server.seen.requests == 121
+    assert sorted(one.attempts for one in completions) == [1] * 119 + [2]
+
+
+def test_a_second_request_counts_where_the_first_one_fails_after_all() -> None:
+    async def first() -> Answer:
+        await asyncio.sleep(0.1)
+        return Answer(500, {}, b"")
+
+    async def second() -> Answer:
+        await asyncio.sleep(0.3)
+        return Answer(200, {}, b"{}")
+
+    race = Race(first, second, lambda: True, 0.05)
+    assert asyncio.run(race.run()) == (Answer(200, {}, b"{}"), 2)
+
+
+def test_nothing_is_asked_for_twice_under_a_limit_or_where_it_is_not_wished() -> None:
+    for changes in ({"hedged_share": 0.0}, {"hedged_share": 0.1, "budget_usd": 100.0}):
+        with OpenAIServer(Script(latency_seconds=0.02, faults=HANGS_AT_THE_END)) as server:
+            began = time.monotonic()
+            complete(server, 120, max_concurrency=8, request_timeout_seconds=1.0, **changes)
+            assert time.monotonic() - began >= 1.0
+            assert server.seen.requests == 121
 
 
 def test_a_hang_from_before_the_deadline_was_learnt_is_given_up_too() -> None:

@@ -9,11 +9,11 @@ GROUP BY w.passage_id, w.source_id;
 
 -- What may be chosen: `place` settles ties by the seed, in an order that is nobody's.
 CREATE OR REPLACE TEMP TABLE pool AS
-SELECT a.passage_id, c.id, c.opener, c.type, c.score, md5($seed || c.id) AS place
+SELECT a.passage_id, c.id, c.opener, c.type, c.length_class, c.score, md5($seed || c.id) AS place
 FROM answered a JOIN candidates c ON c.key = a.key
 WHERE c.rule IS NULL;
 
 CREATE OR REPLACE TEMP TABLE chosen AS
 SELECT passage_id, arg_max(id, (score, place)) AS id, arg_max(opener, (score, place)) AS opener,
-       max(score) AS score
+       arg_max(length_class, (score, place)) AS length_class, max(score) AS score
 FROM pool GROUP BY passage_id;

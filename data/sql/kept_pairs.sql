@@ -2,7 +2,7 @@
 WITH kept AS (
     SELECT a.id, a.source_id, a.group_id, a.thread_id, a.ord, a.score,
            s.mix_share IS NOT NULL AS mixed
-    FROM pairs a JOIN sources s ON s.id = a.source_id
+    FROM own_pairs a JOIN sources s ON s.id = a.source_id
     WHERE s.withdrawn_at IS NULL
       -- The exchanges of a source count once they have been judged.
       AND (a.origin <> 'given' OR a.source_id IN (SELECT subject_id FROM done WHERE step = 'pair'))

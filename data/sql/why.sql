@@ -18,13 +18,21 @@ WITH chosen AS (
     SELECT n, 2, 'pair', a.id || coalesce(', score ' || a.score, '')
     FROM shown s JOIN pairs a ON a.id = s.pair_id
     UNION ALL
-    SELECT n, 3, 'question', q.text FROM shown s JOIN questions q ON q.id = s.question_id
+    SELECT n, 3, 'question', coalesce(a.question, q.text)
+    FROM shown s JOIN questions q ON q.id = s.question_id LEFT JOIN pairs a ON a.id = s.pair_id
+    UNION ALL
+    SELECT n, 3, 'by itself', 'it is asked: ' || a.own_question
+    FROM shown s JOIN pairs a ON a.id = s.pair_id WHERE a.own_question IS NOT NULL
     UNION ALL
     SELECT n, 4, 'asked by', q.origin || ', type ' || q.type || coalesce(', model ' || q.model, '')
            || coalesce(', prompt ' || q.prompt_version, '')
     FROM shown s JOIN questions q ON q.id = s.question_id
     UNION ALL
-    SELECT n, 5, 'answer', p.text FROM shown s JOIN passages p ON p.id = s.passage_id
+    SELECT n, 5, 'answer', coalesce(a.answer, p.text)
+    FROM shown s JOIN passages p ON p.id = s.passage_id LEFT JOIN pairs a ON a.id = s.pair_id
+    UNION ALL
+    SELECT n, 5, 'verbatim', a.verbatim
+    FROM shown s JOIN pairs a ON a.id = s.pair_id WHERE a.verbatim <> a.answer
     UNION ALL
     SELECT n, 6, 'passage', p.id || ', ' || p.n_words || ' words'
            || coalesce(', said by ' || p.speaker, '')
