@@ -11,7 +11,7 @@ import traceback
 import typer
 
 from data.errors import DiskFull, MemoiristError
-from flows import commands_build, commands_look, commands_sources, commands_talk
+from flows import commands_build, commands_look, commands_models, commands_sources, commands_talk
 
 _STOPPED = "stopped; run the same command again to go on"
 app = typer.Typer(
@@ -41,9 +41,11 @@ for _command in (
     commands_look.sql,
     commands_look.export,
     commands_look.calibrate,
+    commands_models.push,
     commands_talk.doctor,
 ):
     app.command()(_command)
+app.add_typer(commands_models.models, name="models")
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.nouns import Metric, Model, Run
+from flows.cards import lay_beside
 from flows.context import Context
 from flows.training import current_run
 
@@ -54,6 +55,7 @@ def merge_run(context: Context, run: Run, base: PreparedBase, step: int | None =
         tx.upsert(metrics)
         if run.status not in {"merged", "evaluated"}:
             tx.upsert([replace(run, status="merged")])
+    lay_beside(context, run, model)
     context.count("merge", 1)
     context.report.step("merge", result.summary, seconds())
     if not result.alike:

@@ -28,6 +28,10 @@ def _template(opens: str, head: str, end: str, ask: str) -> str:
     )
 
 
+# The first Gemma and Mistral chats have no place for a system prompt, and say so.
+_NO_SYSTEM = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+)
 _GEMMA_ROLE = "{{ 'model' if message['role'] == 'assistant' else 'user' }}"
 # What the published chat models of a family carry; families that have none are left out.
 NATIVE = {
@@ -37,11 +41,12 @@ NATIVE = {
         "<|eot_id|>",
         "<|start_header_id|>assistant<|end_header_id|>\n\n",
     ),
-    "Mistral": "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
+    "Mistral": _NO_SYSTEM
+    + "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}"
     "[INST] {{ message['content'] }} [/INST]{% else %}{{ message['content'] }}{{ eos_token }}"
     "{% endif %}{% endfor %}",
     "Gemma 2": _template(
-        "{{ bos_token }}",
+        f"{_NO_SYSTEM}{{{{ bos_token }}}}",
         f"<start_of_turn>{_GEMMA_ROLE}\n",
         "<end_of_turn>\n",
         "<start_of_turn>model\n",

@@ -29,6 +29,8 @@ ONLY = {
     "charset_normalizer": {"extractors"},
     "httpx": {"extractors"},
     "aiohttp": {"generators"},
+    "huggingface_hub": {"extractors", "train"},
+    "psutil": {"train"},
     "torch": {"train", "flows"},  # flows: `doctor` alone looks at the device
     "transformers": {"train"},
     "peft": {"train"},

@@ -35,7 +35,8 @@ def report(
         )
     lines += [f"| base | | | | | | {reference.base_loss:.4f} |", ""]
     lines.append(
-        f"Loss on {len(reference.rows)} rows, in nats a trained token. A draw is an answer that"
+        "Answers were cut at `merge.max_new_tokens`; those that ended before did so by themselves."
+        f" Loss on {len(reference.rows)} rows, in nats a trained token. A draw is an answer that"
         " parts only where base + adapter holds both tokens for equally likely."
     )
     for number in found[best].differs:

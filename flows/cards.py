@@ -1,0 +1,145 @@
+"""Gather from the store what a model card tells, and lay card and Modelfile beside the weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from data.card import CardFacts, card
+from data.nouns import Model, Run
+from flows.context import Context
+from flows.recipe import Recipe
+from flows.splitting import persona_language
+
+_SOURCES = """
+SELECT s.id, s.title, s.author, s.kind, s.rights, s.rights_basis, s.withdrawn_at,
+       count(DISTINCT a.id) AS pairs
+FROM pairs a JOIN sources s ON s.id = a.source_id
+WHERE a.id IN (SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?)
+GROUP BY ALL ORDER BY pairs DESC, s.id
+"""
+_ORIGINS = """
+SELECT origin, count(*) AS n FROM pairs
+WHERE id IN (SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?)
+GROUP BY origin ORDER BY n DESC, origin
+"""
+_DROPS = """
+SELECT subject, rule, count(DISTINCT subject_id) AS n FROM verdicts
+WHERE NOT keep AND rule <> 'withdrawn' AND list_contains(?, source_id)
+GROUP BY subject, rule ORDER BY n DESC, subject, rule LIMIT 30
+"""
+# Of the settings, those that say how the weights came about.
+_SETTINGS = (
+    "quantisation", "rank", "alpha", "dropout", "target_modules", "learning_rate", "scheduler",
+    "epochs", "max_length", "effective_batch", "optimizer", "template", "packing", "seed",
+)  # fmt: skip
+
+
+def lay_beside(context: Context, run: Run, model: Model) -> None:
+    """Write the card beside merged model and adapter, and the Modelfile beside the first.
+
+    The adapter is made a folder that other tools load by itself. Written anew at every call: the
+    figures grow with the evaluation, and rights may have been mended since.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    from train.checkpoints import base_of
+    from train.ollama import modelfile
+    from train.settings import ChatSettings
+    from train.standalone import complete
+
+    root = context.workspace.root
+    merged, adapter = root / str(model.merged_path), root / model.adapter_path
+    complete(adapter, base_of(context.workspace.run_folder(run.id)))
+    facts = card_facts(context, run, model)
+    _write(adapter / "README.md", card(_noted(facts, adapter), adapter=True))
+    if not merged.is_dir():
+        return
+    _write(merged / "README.md", card(facts, adapter=False))
+    tokenizer = AutoTokenizer.from_pretrained(merged)
+    config = AutoConfig.from_pretrained(merged).get_text_config()
+    room = int(getattr(config, "max_position_embeddings", None) or 4096)
+    _write(
+        merged / "Modelfile",
+        modelfile(".", tokenizer, facts.system, ChatSettings(), min(room, 8192)),
+    )
+
+
+def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
+    """Return what the store knows of a run and its model."""
+    store = context.workspace.store
+    recipe = Recipe.model_validate_json(run.recipe)
+    sources = store.rows(_SOURCES, [run.dataset_id])
+    language = persona_language(context)
+    trained = recipe.train.model_dump()
+    return CardFacts(
+        name=f"{recipe.persona.name or 'A persona'} ({run.id[:8]})",
+        persona=recipe.persona.name or "the person of its sources",
+        languages=[language],
+        base_model=run.base_model,
+        run_id=run.id,
+        dataset=store.rows("SELECT * FROM datasets WHERE id = ?", [run.dataset_id])[0],
+        sources=sources,
+        origins={row["origin"]: row["n"] for row in store.rows(_ORIGINS, [run.dataset_id])},
+        drops=store.rows(_DROPS, [[row["id"] for row in sources]]),
+        settings={key: trained[key] for key in _SETTINGS if trained.get(key) is not None},
+        figures=_figures(run),
+        merge=_merge_figures(model, recipe.merge.max_new_tokens),
+        system=recipe.persona.system_prompt(language),
+        notes=(
+            "`transformers`: `AutoModelForCausalLM.from_pretrained(FOLDER)`; the chat template is"
+            " saved with it",
+            "Ollama: `ollama create NAME -f Modelfile` in this folder",
+        ),
+    )
+
+
+def _figures(run: Run) -> dict[str, float]:
+    told: dict[str, Any] = json.loads(run.metrics or "{}")
+    return {name: float(v) for name, v in told.items() if isinstance(v, int | float)}
+
+
+def _merge_figures(model: Model, limit: int) -> dict[str, Any]:
+    if model.prompts is None:
+        return {}
+    return {
+        "merged into": f"{model.way} base, saved as {model.dtype}",
+        "greedy answers equal": f"{model.equal} of {model.prompts} ({model.ties} part at a draw)",
+        "ended by themselves": f"{model.stops} of {model.prompts} within {limit} tokens",
+        "KL, nats a token": f"{model.kl:.1e}",
+        "loss of base": f"{model.loss_base:.4f}",
+        "loss of base + adapter": f"{model.loss_adapter:.4f}",
+        "loss of merged model": f"{model.loss_merged:.4f}",
+    }
+
+
+def _noted(facts: CardFacts, adapter: Path) -> CardFacts:
+    """Return the facts with the word of warning that the adapter alone needs."""
+    from dataclasses import replace
+
+    from train.standalone import trains_tokens
+
+    base = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
+    notes = [f"`peft`: `PeftModel.from_pretrained(BASE, FOLDER)` on `{facts.base_model}`"]
+    if trains_tokens(adapter):
+        notes.append(
+            "it trains rows of single tokens on a prepared base: vLLM loads no such adapter, serve"
+            " the merged model there"
+        )
+        notes.append(
+            "text-generation-webui: load the prepared base"
+            f" `{Path(base['base_model_name_or_path']).name}` with its transformers loader first"
+        )
+    else:
+        notes.append(
+            "vLLM: `--enable-lora --max-lora-rank RANK`; text-generation-webui: load the base with"
+            " its transformers loader, then this folder under LoRA"
+        )
+    return replace(facts, notes=tuple(notes))
+
+
+def _write(path: Path, text: str) -> None:
+    making = path.with_name(f".{path.name}.making")
+    making.write_text(text, encoding="utf-8")
+    making.replace(path)

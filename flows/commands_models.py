@@ -1,0 +1,105 @@
+"""The commands on finished models: `models` with `list`, `pick` and `export`, and `push`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from data.errors import NothingToDo
+from flows import options as o
+from flows.options import WORKSPACE
+
+models = typer.Typer(
+    help="List the trained models, pick the one in use, export it, push it to a hub.",
+    invoke_without_command=True,
+)
+Named = Annotated[
+    str, typer.Argument(metavar="RUN[:STEP]", help="A run's id or its beginning, and a checkpoint.")
+]
+
+
+@models.callback()
+def _models(context: typer.Context, workspace: o.WorkspaceOption = WORKSPACE) -> None:
+    if context.invoked_subcommand is None:
+        list_(workspace=workspace)
+
+
+@models.command("list")
+def list_(
+    form: Annotated[
+        Literal["table", "json", "csv"], typer.Option("--format", help="How to print it.")
+    ] = "table",
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Show every run: its figures, the model in use, the checkpoints that can be tried."""
+    from flows.looking import print_rows
+    from flows.publishing import list_models
+
+    context = o.open_workspace(workspace)
+    if not context.workspace.store.path.exists():
+        raise NothingToDo(
+            f"there is no workspace at {str(context.workspace.root)!r}",
+            "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
+        )
+    print_rows(list_models(context), form)
+
+
+@models.command()
+def pick(
+    run: Named,
+    assigned: o.SetOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Make a run, or one of its checkpoints, the model in use; it is merged if it is not yet."""
+    from flows import publishing
+
+    context = o.open_workspace(workspace, None, o.overrides(assigned))
+    with context.workspace.held():
+        publishing.pick(context, run)
+
+
+@models.command()
+def export(
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="[RUN[:STEP]]", help="Without it the model in use."),
+    ] = None,
+    to: Annotated[
+        Literal["gguf", "ollama"],
+        typer.Option("--to", help="GGUF by llama.cpp's converter, or a Modelfile for Ollama."),
+    ] = "gguf",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where; else in the workspace's exports.")
+    ] = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Write a merged model for other programs; the merged folder itself loads in transformers."""
+    from flows.publishing import export_model
+
+    context = o.open_workspace(workspace)
+    with context.workspace.held():
+        typer.echo(export_model(context, run, to, output))
+
+
+def push(
+    run: Named,
+    repository: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on the hub.")],
+    adapter: Annotated[
+        bool, typer.Option("--adapter", help="The adapter alone instead of the merged model.")
+    ] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="Let everyone read it; else it is private.")
+    ] = False,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Save a model with its card to a hub repository, if the rights of its sources permit."""
+    from flows.publishing import push_model
+
+    context = o.open_workspace(workspace)
+    with context.workspace.held():
+        typer.echo(push_model(context, run, repository, adapter=adapter, public=public))
+
+
+models.command("push")(push)

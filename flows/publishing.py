@@ -1,0 +1,163 @@
+"""What is done with finished models: list them, pick one by hand, export it, push it to a hub."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from data.errors import MemoiristError, NothingToDo
+from data.nouns import Model, Run, Source
+from data.rights import obstacles
+from data.store import Fetched
+from flows.cards import lay_beside
+from flows.context import Context
+from flows.curating import refuse_withdrawn
+from flows.merging import merge_run
+
+_LIST = """
+SELECT r.id AS run, r.status, r.base_model, r.dataset_id, m.champion, m.step, m.way, m.dtype,
+       m.alike, m.equal, m.prompts, m.kl, m.loss_base, m.loss_adapter, m.loss_merged, r.started_at
+FROM runs r LEFT JOIN models m ON m.run_id = r.id ORDER BY r.started_at, r.id
+"""
+
+
+def list_models(context: Context) -> Fetched:
+    """Return a row for each run with its model, and the steps whose checkpoints can be tried."""
+    from train.checkpoints import steps_kept
+
+    found = context.workspace.store.fetch(_LIST)
+    kept = [steps_kept(context.workspace.run_folder(str(row[0]))) for row in found.rows]
+    return Fetched(
+        columns=[*found.columns, "checkpoints"],
+        numeric=[*found.numeric, False],
+        rows=[
+            (*row, " ".join(map(str, steps))) for row, steps in zip(found.rows, kept, strict=True)
+        ],
+    )
+
+
+def named_run(context: Context, told: str | None) -> tuple[Run, int | None]:
+    """Return the run, and the step of its checkpoint if one is named, of `RUN` or `RUN:STEP`.
+
+    The beginning of an id will do; None means the model in use.
+    """
+    store = context.workspace.store
+    if not store.path.exists():
+        raise NothingToDo("there is no model yet", "make one with `memoirist build`")
+    if told is None:
+        found = store.nouns(Run, "id IN (SELECT run_id FROM models WHERE champion)")
+        if not found:
+            raise NothingToDo("no model is in use yet", "name a run: `memoirist models`")
+        return found[0], None
+    name, _, step = told.partition(":")
+    found = store.nouns(Run, "starts_with(id, ?) ORDER BY id", name) if name else []
+    if len(found) != 1 or (step and not step.isdigit()):
+        ids = ", ".join(str(row["id"]) for row in store.rows("SELECT id FROM runs ORDER BY id"))
+        what = "names several runs" if len(found) > 1 else "names no run"
+        raise MemoiristError(
+            f"{told!r} {what}", f"give RUN or RUN:STEP; the runs are {ids or 'none yet'}"
+        )
+    if found[0].status == "training":
+        raise NothingToDo(f"the run {found[0].id} is not finished", "finish it: `memoirist train`")
+    return found[0], int(step) if step else None
+
+
+def pick(context: Context, told: str) -> Model:
+    """Make a run's model, or one of its checkpoints, the model in use, merging it if need be."""
+    run, step = named_run(context, told)
+    model = _merged(context, run, step)
+    with context.workspace.store.writing() as tx:
+        tx.execute("UPDATE models SET champion = (run_id = ?)", [run.id])
+    context.count("pick", 1)
+    which = run.id if step is None else f"{run.id} at step {step}"
+    context.report.step("pick", f"{which} is the model in use")
+    return replace(model, champion=True)
+
+
+def export_model(
+    context: Context, told: str | None, form: Literal["gguf", "ollama"], target: Path | None
+) -> Path:
+    """Write a model as GGUF, or all that Ollama needs beside it; return what was written."""
+    from train.gguf import to_gguf
+
+    run, step = named_run(context, told)
+    model = _merged(context, run, step) if told else _model(context, run)
+    merged = context.workspace.root / str(model.merged_path)
+    folder = context.workspace.exports / run.id
+    if form == "gguf":
+        made = to_gguf(merged, target or folder / "model.gguf", context.report.note)
+        context.report.step("export", f"{made} ({made.stat().st_size / 2**20:,.0f} MB)")
+        return made
+    lay_beside(context, run, model)
+    text = (merged / "Modelfile").read_text("utf-8")
+    gguf = folder / "model.gguf"
+    weights = gguf if gguf.exists() else merged
+    made = target or folder / "Modelfile"
+    made.parent.mkdir(parents=True, exist_ok=True)
+    made.write_text(text.replace("FROM .", f"FROM {weights.resolve()}", 1), encoding="utf-8")
+    found = "" if shutil.which("ollama") else " once Ollama is installed"
+    context.report.step("export", f"{made}; next{found}: ollama create NAME -f {made}")
+    return made
+
+
+def push_model(context: Context, told: str, repository: str, *, adapter: bool, public: bool) -> str:
+    """Save a run's merged model or its adapter to a hub repository, with its card."""
+    from train.hub import push
+
+    run, step = named_run(context, told)
+    refuse_without_rights(context, run)
+    model = _merged(context, run, step)
+    lay_beside(context, run, model)
+    root = context.workspace.root
+    folder = root / (model.adapter_path if adapter else str(model.merged_path))
+    step_of = partial(push, folder, repository, public=public, message=f"Memoirist run {run.id}")
+    address = context.call("push", repository, step_of)
+    seen = "public" if public else "private"
+    context.report.step("push", f"{folder.name} of run {run.id} -> {address} ({seen})")
+    return address
+
+
+def refuse_without_rights(context: Context, run: Run) -> None:
+    """Raise for a run that learnt from a source which must not be handed on."""
+    store = context.workspace.store
+    refuse_withdrawn(context, run.dataset_id)
+    used = "SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?"
+    gone = store.value(
+        f"SELECT count(*) FROM ({used}) u(id) WHERE id NOT IN (SELECT id FROM pairs)",
+        run.dataset_id,
+    )
+    if gone:
+        raise MemoiristError(
+            f"{gone} exchanges that run {run.id} was trained on are no longer in the store, so"
+            " nobody can say whose they are",
+            "train again: `memoirist build`",
+        )
+    sources = store.nouns(
+        Source,
+        f"id IN (SELECT source_id FROM pairs WHERE id IN ({used})) ORDER BY added_at, id",
+        run.dataset_id,
+    )
+    found = obstacles(sources)
+    if found:
+        told = "; ".join(f"{each.title}: {each.reason}" for each in found)
+        raise MemoiristError(f"run {run.id} must not be pushed: {told}", found[0].next_step)
+
+
+def _merged(context: Context, run: Run, step: int | None) -> Model:
+    """Return the model of a run at its kept step or at `step`, made if it is not there."""
+    from train.checkpoints import base_of
+
+    if step is None:
+        found = context.workspace.store.nouns(Model, "run_id = ? AND step IS NULL", run.id)
+        if found and (context.workspace.root / str(found[0].merged_path)).exists():
+            return found[0]
+    model = merge_run(context, run, base_of(context.workspace.run_folder(run.id)), step)
+    lay_beside(context, run, model)
+    return model
+
+
+def _model(context: Context, run: Run) -> Model:
+    return context.workspace.store.nouns(Model, "run_id = ?", run.id)[0]

@@ -1,0 +1,63 @@
+"""Turn a merged model into one GGUF file, by llama.cpp's own converter where it is installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from data.errors import TrainError
+
+SCRIPT = "convert_hf_to_gguf.py"
+
+
+def converter() -> list[str]:
+    """Return the command of the converter, from PATH or from the folder LLAMA_CPP.
+
+    Raises TrainError, with the way to get it, when it is in neither.
+    """
+    folder = os.environ.get("LLAMA_CPP")
+    if folder and (Path(folder) / SCRIPT).is_file():
+        return [sys.executable, str(Path(folder) / SCRIPT)]
+    found = shutil.which(SCRIPT)
+    if found:
+        return [found]
+    where = f"PATH, nor in LLAMA_CPP={folder!r}" if folder else "PATH"
+    raise TrainError(
+        f"{SCRIPT} is not in {where}",
+        "fetch llama.cpp (github.com/ggml-org/llama.cpp), pip install its"
+        " requirements/requirements-convert_hf_to_gguf.txt, and set LLAMA_CPP to its folder",
+    )
+
+
+def to_gguf(merged: Path, target: Path, tell: Callable[[str], None] | None = None) -> Path:
+    """Convert the merged model to `target`, whole or not at all; TrainError tells what failed."""
+    command = converter()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    making = target.with_name(f".{target.stem}.making.gguf")
+    making.unlink(missing_ok=True)
+    arguments = [*command, str(merged), "--outfile", str(making), "--outtype", "auto"]
+    if tell is not None:
+        tell(" ".join(arguments))
+    done = subprocess.run(
+        arguments, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    try:
+        if done.returncode or not making.exists() or _begins(making) != b"GGUF":
+            lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["it said nothing"]
+            raise TrainError(
+                f"llama.cpp's converter made no GGUF of {str(merged)!r} ({lines[-1][:300]})",
+                "serve the merged folder itself, or update llama.cpp if the family is new to it",
+            )
+        making.replace(target)
+    finally:
+        making.unlink(missing_ok=True)
+    return target
+
+
+def _begins(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)

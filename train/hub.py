@@ -1,0 +1,66 @@
+"""Save a folder to a hub repository: private unless it is said otherwise, in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from data.errors import TrainError
+
+# What belongs to a model or an adapter; logs, checkpoints and reports stay at home.
+_KEPT = (".safetensors", ".json", ".jinja", ".md", ".model", ".txt")
+
+
+def push(folder: Path, repository: str, *, public: bool, message: str) -> str:
+    """Upload a model's folder and return the address of its commit.
+
+    The address of the hub is HF_ENDPOINT's and the token that of `hf auth login` or HF_TOKEN.
+    Raises TrainError when the hub refuses, cannot be reached, or holds the repository in public
+    although nobody asked for that.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,
+        LocalTokenNotFoundError,
+    )
+
+    api = HfApi()
+    try:
+        api.create_repo(repository, private=not public, exist_ok=True)
+        if not public and not api.model_info(repository).private:
+            raise TrainError(
+                f"the repository {repository!r} is public",
+                "give another name, or say --public if everyone may read it",
+            )
+        operations = [
+            CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=path)
+            for path in _files(folder)
+        ]
+        made = api.create_commit(repository, operations, commit_message=message)
+    except HFValidationError as error:
+        raise TrainError(
+            f"{repository!r} is no name of a repository ({_line(error)})", "give OWNER/NAME"
+        ) from error
+    except LocalTokenNotFoundError as error:
+        raise TrainError("no token for the hub is known", "log in: `hf auth login`") from error
+    # RuntimeError: what the library raises when a large file's upload breaks off.
+    except (HfHubHTTPError, HTTPError, OSError, ValueError, RuntimeError) as error:
+        raise TrainError(
+            f"the hub did not take {repository!r} ({_line(error)})",
+            "check the name, your token's rights (`hf auth whoami`) and the network; nothing is"
+            " half there, the files are one commit",
+        ) from error
+    return str(made.commit_url)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and (path.suffix in _KEPT or path.name == "Modelfile"):
+            yield path
+
+
+def _line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return " ".join(lines)[:300] if lines else type(error).__name__
