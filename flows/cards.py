@@ -42,11 +42,8 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     The adapter is made a folder that other tools load by itself. Written anew at every call: the
     figures grow with the evaluation, and rights may have been mended since.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
     from train.checkpoints import base_of
-    from train.ollama import modelfile
-    from train.settings import ChatSettings
+    from train.ollama import of_folder
     from train.standalone import complete
 
     root = context.workspace.root
@@ -57,13 +54,7 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     if not merged.is_dir():
         return
     _write(merged / "README.md", card(facts, adapter=False))
-    tokenizer = AutoTokenizer.from_pretrained(merged)
-    config = AutoConfig.from_pretrained(merged).get_text_config()
-    room = int(getattr(config, "max_position_embeddings", None) or 4096)
-    _write(
-        merged / "Modelfile",
-        modelfile(".", tokenizer, facts.system, ChatSettings(), min(room, 8192)),
-    )
+    _write(merged / "Modelfile", of_folder(merged, facts.system))
 
 
 def card_facts(context: Context, run: Run, model: Model) -> CardFacts:

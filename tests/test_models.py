@@ -52,7 +52,7 @@ def context(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Context:
     """Open a copy of the built workspace."""
     folder = tmp_path_factory.mktemp("models") / "workspace"
     shutil.copytree(built / "workspace", folder)
-    return options.open_workspace(folder)
+    return options.open_workspace(folder, None, options.overrides(["merge.prompts=4"]))
 
 
 @pytest.fixture

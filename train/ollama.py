@@ -6,6 +6,7 @@ Ollama recognises the templates of well-known models only; a tuned model needs i
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.chatml import IM_END
@@ -21,6 +22,20 @@ CHATML = (
 )
 # Stand-ins for words, of the private use area: no template has them.
 _SYSTEM, _USER, _ANSWER = "\ue010", "\ue011", "\ue012"
+
+
+# Ollama reserves memory for the whole of it; many models name far more than they need.
+_CONTEXT_TOKENS = 8192
+
+
+def of_folder(merged: Path, system: str) -> str:
+    """Return the Modelfile that lies beside a merged model's weights."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(merged).get_text_config()
+    room = int(getattr(config, "max_position_embeddings", None) or _CONTEXT_TOKENS)
+    tokenizer = AutoTokenizer.from_pretrained(merged)
+    return modelfile(".", tokenizer, system, ChatSettings(), min(room, _CONTEXT_TOKENS))
 
 
 def modelfile(
