@@ -15,8 +15,9 @@ from train.tokens import IGNORE, Rendered
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-# Two logits as close as this are a draw in float32: over the layers of a model the order of sums
-# alone moves a logit by 1e-6 to 3e-5 (measured on the embedded base, merged against adapter).
+# Two logits as close as this are a draw in float32: W x + s B (A x) and (W + s B A) x are the same
+# sum in another order, which alone moved the logits of the embedded base by 7e-7 in the middle and
+# 1.3e-5 at most (2,755 places of the bundled samples, merged against adapter).
 TIE = 1e-4
 # Likeliest tokens of base + adapter that are remembered at each place of its answers.
 _NEAREST = 8
