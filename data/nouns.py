@@ -1,4 +1,4 @@
-"""The nouns of Memoirist: one frozen record for each table, importing nothing of ours."""
+"""The nouns of Memoirist: one frozen record for each table, those of a training's course apart."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, Protocol
+
+from data.training_nouns import Metric as Metric
 
 SourceKind = Literal["book", "podcast", "dataset", "text"]
 BlockKind = Literal[
@@ -306,16 +308,6 @@ class Run:
     started_at: datetime
     ended_at: datetime | None = None
     metrics: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
-    """One figure of one run at one optimizer step."""
-
-    run_id: str
-    step: int
-    name: str
-    value: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

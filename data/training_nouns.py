@@ -22,3 +22,13 @@ class Sample:
     kind: SampleKind
     answer: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One figure of one run at one optimizer step."""
+
+    run_id: str
+    step: int
+    name: str
+    value: float
