@@ -27,13 +27,13 @@ def partition(
     out would leave too little to learn from.
     """
     sizes = Counter(pair.group_id for pair in pairs)
-    by_source: dict[str, list[str]] = defaultdict(list)
+    # As keys: a dataset has as many groups as rows, and no list is searched as fast.
+    by_source: dict[str, dict[str, None]] = defaultdict(dict)
     for pair in pairs:
-        if pair.group_id not in by_source[pair.source_id]:
-            by_source[pair.source_id].append(pair.group_id)
+        by_source[pair.source_id][pair.group_id] = None
     chosen: dict[str, Split] = {g: before[g] for g in sizes if g in before}
     for groups in by_source.values():
-        _assign(groups, sizes, shares, chosen, seed)
+        _assign(list(groups), sizes, shares, chosen, seed)
     return chosen
 
 

@@ -11,9 +11,18 @@ import traceback
 import typer
 
 from data.errors import DiskFull, MemoiristError
-from flows import commands_build, commands_look, commands_models, commands_sources, commands_talk
+from flows import (
+    commands_build,
+    commands_look,
+    commands_models,
+    commands_sources,
+    commands_talk,
+    commands_train,
+)
 
 _STOPPED = "stopped; run the same command again to go on"
+# Rows that `train --show` prints unless told.
+_SHOWN = "3"
 app = typer.Typer(
     name="memoirist",
     help="Turn what a person wrote and said into a chatbot that answers in that person's voice.",
@@ -29,7 +38,7 @@ for _command in (
     commands_build.ask,
     commands_build.curate,
     commands_build.compose,
-    commands_build.train,
+    commands_train.train,
     commands_build.merge,
     commands_build.evaluate,
     commands_build.refresh,
@@ -54,10 +63,20 @@ def main() -> None:
     # every 700 new ones takes a twentieth of the start.
     gc.set_threshold(20_000, 20, 20)
     debug = "--debug" in sys.argv
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    arguments = with_number([argument for argument in sys.argv[1:] if argument != "--debug"])
     # The exit lies outside of every `except`: an exception still held while the interpreter goes
     # down keeps a database connection alive, and DuckDB's bindings then print what leaked.
     sys.exit(_run(arguments, debug=debug))
+
+
+def with_number(arguments: list[str]) -> list[str]:
+    """Return the arguments with a number after `--show`, which may be given without one."""
+    found: list[str] = []
+    for at, argument in enumerate(arguments):
+        found.append(argument)
+        if argument == "--show" and not "".join(arguments[at + 1 : at + 2]).isdigit():
+            found.append(_SHOWN)
+    return found
 
 
 def _run(arguments: list[str], *, debug: bool) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 from data.errors import RecipeError
 from flows import options as o
 from flows.options import WORKSPACE
+from flows.running import run
 from flows.staying import let_go, staying
 
 if TYPE_CHECKING:
@@ -180,14 +180,6 @@ def refresh(
         typer.echo("Nothing to do: the sources hold nothing new.")
 
 
-def _run(context: Context, step: Callable[[Context], object]) -> None:
-    """Run one step alone, under the workspace's lock, and say when nothing was due."""
-    with staying(), context.workspace.held():
-        step(context)
-    if not context.changed:
-        context.report.note("nothing to do: this step is up to date")
-
-
 def extract(
     sources: Sources = None,
     persona: o.PersonaOption = None,
@@ -244,7 +236,7 @@ def extract(
         save_recipe(context)
         split_documents(context)
 
-    _run(context, step)
+    run(context, step)
 
 
 def ask(
@@ -281,7 +273,7 @@ def ask(
         ask_questions(context, probing)
         save_recipe(context)
 
-    _run(o.open_workspace(workspace, recipe, wanted), step)
+    run(o.open_workspace(workspace, recipe, wanted), step)
 
 
 def curate(
@@ -310,7 +302,7 @@ def curate(
             save_recipe(context)
 
     wanted = o.overrides(assigned, curate__judge=judge, interview__answers=answers)
-    _run(o.open_workspace(workspace, recipe, wanted), step)
+    run(o.open_workspace(workspace, recipe, wanted), step)
 
 
 def compose(
@@ -321,30 +313,7 @@ def compose(
     """Compose the kept pairs into conversations: a dataset version, split by whole groups."""
     from flows.curating import compose_dataset
 
-    _run(o.open_workspace(workspace, recipe, o.overrides(assigned)), compose_dataset)
-
-
-def train(
-    base_model: o.BaseModelOption = None,
-    epochs: o.EpochsOption = None,
-    seed: o.SeedOption = None,
-    assigned: o.SetOption = None,
-    recipe: o.RecipeOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
-) -> None:
-    """Train a 4-bit LoRA adapter on the newest dataset; a killed training goes on."""
-    from flows.openings import save_recipe
-    from flows.training import train_model
-
-    wanted = o.overrides(
-        assigned, train__base_model=base_model, train__epochs=epochs, train__seed=seed
-    )
-
-    def step(context: Context) -> None:
-        train_model(context)
-        save_recipe(context)  # after it, so that a base that cannot be loaded is not kept
-
-    _run(o.open_workspace(workspace, recipe, wanted), step)
+    run(o.open_workspace(workspace, recipe, o.overrides(assigned)), compose_dataset)
 
 
 def merge(
@@ -355,7 +324,7 @@ def merge(
     """Merge the adapter into its base and check that both answer alike."""
     from flows.merging import merge_model
 
-    _run(o.open_workspace(workspace, recipe, o.overrides(assigned)), merge_model)
+    run(o.open_workspace(workspace, recipe, o.overrides(assigned)), merge_model)
 
 
 def evaluate(
@@ -366,4 +335,4 @@ def evaluate(
     """Measure base and tuned model on held-out conversations."""
     from flows.evaluating import evaluate_model
 
-    _run(o.open_workspace(workspace, recipe, o.overrides(assigned)), evaluate_model)
+    run(o.open_workspace(workspace, recipe, o.overrides(assigned)), evaluate_model)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data.errors import NothingToDo
-from data.nouns import Source
+from data.nouns import Conversation, Source
 from extractors import discover
 from extractors.discover import is_url
 from flows.context import Context
+from flows.curating import latest_dataset
+from flows.forecast import tell_training
 
 PILOT_CALLS = 20
 
@@ -66,5 +68,12 @@ def _questions(context: Context) -> list[str]:
 
 
 def _training(context: Context) -> list[str]:
-    settings = context.recipe.train
-    return [f"train     base {settings.base_model!r}, rank {settings.rank}, seed {settings.seed}"]
+    settings = context.recipe.train.resolved()
+    preset = f", preset {settings.preset}" if settings.preset else ""
+    first = f"train     base {settings.base_model!r}, rank {settings.rank}, seed {settings.seed}"
+    store = context.workspace.store
+    dataset = latest_dataset(context) if store.path.exists() else None
+    if dataset is None:
+        return [f"{first}{preset}; its tokens are counted once a dataset is composed"]
+    rows = store.nouns(Conversation, "dataset_id = ?", dataset.id)
+    return [f"{first}{preset}", *(f"          {line}" for line in tell_training(context, rows))]

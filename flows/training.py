@@ -14,11 +14,13 @@ from data.nouns import Conversation, Dataset, Model, Run, Verdict, content_id
 from flows.champions import champion
 from flows.context import Context
 from flows.curating import latest_dataset, refuse_withdrawn
+from flows.forecast import tell_estimate, tell_tokens
 from flows.watching import Watch
 
 if TYPE_CHECKING:
     from train.base import PreparedBase
     from train.launch import TrainResult
+    from train.preview import Preview
 
 __all__ = ["champion", "current_run", "run_of", "train_model"]
 
@@ -34,10 +36,11 @@ def train_model(context: Context) -> Run:
     from train.launch import train
 
     settings = context.recipe.train.resolved()
+    rows = _conversations(context, dataset)
+    tell_before(context, rows, base)
     run = before[0] if before else _new_run(context, dataset, run_id)
     _write(context, run)
     with context.timed() as seconds:
-        rows = _conversations(context, dataset)
         with context.report.progress("train", "steps", timed=False) as advance:
             watch = Watch(context, run_id, advance)
             folder = context.workspace.run_folder(run_id)
@@ -54,6 +57,28 @@ def train_model(context: Context) -> Run:
     context.count("train", 1)
     context.report.step("train", _summary(result), seconds())
     return run
+
+
+def tell_before(context: Context, rows: Sequence[Conversation], base: PreparedBase) -> Preview:
+    """Tell what the training will learn from, and what it will take of this machine."""
+    from train.preview import preview
+    from train.shape import shape_of
+
+    settings = context.recipe.train
+    found = preview(rows, base, settings)
+    first, *more = tell_tokens(found.plan)
+    context.report.step("plan", first)
+    for line in [*more, *tell_estimate(context, shape_of(str(base.path)), found.plan, settings)]:
+        context.report.note(line)
+    return found
+
+
+def show_rows(context: Context, n: int, *, colour: bool) -> list[str]:
+    """Return `n` rows of the newest dataset as the model sees them, trained tokens marked."""
+    dataset = _dataset(context)
+    _, base = run_of(context, dataset)
+    found = tell_before(context, _conversations(context, dataset), base)
+    return found.shown(n, colour=colour)
 
 
 def _too_long(context: Context, dropped: Sequence[str]) -> list[Verdict]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,17 @@ class Corpus:
 
 def read_rows(path: Path, tokenizer: Any, max_length: int) -> Corpus:
     """Tokenize the train and validation conversations of a run; test rows stay untouched."""
+    with path.open(encoding="utf-8") as lines:
+        return corpus_of(map(json.loads, lines), tokenizer, max_length)
+
+
+def corpus_of(
+    conversations: Iterable[Mapping[str, Any]], tokenizer: Any, max_length: int
+) -> Corpus:
+    """Tokenize conversations given by `id`, `split` and `messages`, but for the test rows."""
     rows: dict[str, dict[str, Rendered]] = {"train": {}, "validation": {}}
     dropped, shortened = [], 0
-    for line in path.read_text(encoding="utf-8").splitlines():
-        conversation = json.loads(line)
+    for conversation in conversations:
         if conversation["split"] not in rows:
             continue
         found = rows_of(conversation["messages"], tokenizer, max_length)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.errors import TrainError
 from train.base import TINY, readable
 from train.models import quiet
 
@@ -36,28 +34,30 @@ class Shape:
 
 
 def shape_of(base_model: str) -> Shape:
-    """Return the shape of `tiny`, a local folder or a hub id, of which config.json is fetched.
+    """Return the shape of `tiny`, a folder or a hub id, of which config.json alone is fetched.
 
     Raises TrainError when there is no such configuration, or no network to fetch it.
     """
     quiet()
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.pytorch_utils import Conv1D
 
-    source = str(TINY) if base_model == "tiny" else str(Path(base_model).expanduser())
+    folder = TINY if base_model == "tiny" else Path(base_model).expanduser()
     with readable(base_model):
         config = AutoConfig.from_pretrained(
-            source if Path(source).is_dir() else base_model, trust_remote_code=False
+            str(folder) if folder.is_dir() else base_model, trust_remote_code=False
         )
         # The module tree without its numbers: exact for every family, and no formula to keep up.
         with torch.device("meta"):
             model: Any = AutoModelForCausalLM.from_config(config)
     head = model.get_output_embeddings()
-    linears = [
-        (name, part.in_features, part.out_features)
-        for name, part in model.named_modules()
-        if isinstance(part, torch.nn.Linear) and part is not head
-    ]
+    linears = []
+    for name, part in model.named_modules():
+        if part is not head and isinstance(part, torch.nn.Linear):
+            linears.append((name, part.in_features, part.out_features))
+        elif isinstance(part, Conv1D):  # GPT-2's linear layers, the other way round
+            linears.append((name, int(part.nx), int(part.nf)))
     text = config.get_text_config()
     return Shape(
         n_parameters=sum(weight.numel() for weight in model.parameters()),
@@ -67,11 +67,3 @@ def shape_of(base_model: str) -> Shape:
         vocabulary=int(text.vocab_size),
         linears=tuple(linears),
     )
-
-
-def known_shape(folder: Path) -> Shape:
-    """Return the shape of a prepared base, whose vocabulary may have grown."""
-    if not (folder / "config.json").exists():
-        raise TrainError(f"no model lies at {str(folder)!r}", "give a folder with config.json")
-    json.loads((folder / "config.json").read_text("utf-8"))
-    return shape_of(str(folder))

@@ -130,16 +130,17 @@ def need_disk(folder: Path, needed_bytes: int) -> None:
         )
 
 
-def show(rendered: Rendered, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return the row as text for a terminal, trained tokens green and the others grey."""
+def show(rendered: Rendered, tokenizer: PreTrainedTokenizerBase, *, colour: bool = True) -> str:
+    """Return the row as text: trained tokens green, else in double brackets, others grey."""
     runs: list[tuple[bool, list[int]]] = []
     for token, label in zip(rendered.input_ids, rendered.labels, strict=True):
         if not runs or runs[-1][0] != (label != IGNORE):
             runs.append((label != IGNORE, []))
         runs[-1][1].append(token)
-    return "".join(
-        f"\x1b[{'32' if trained else '90'}m{tokenizer.decode(ids)}\x1b[0m" for trained, ids in runs
-    )
+    marks = {True: ("\x1b[32m", "\x1b[0m"), False: ("\x1b[90m", "\x1b[0m")}
+    if not colour:
+        marks = {True: ("\u27e6", "\u27e7"), False: ("", "")}
+    return "".join(tokenizer.decode(ids).join(marks[trained]) for trained, ids in runs)
 
 
 def _ever_shorter(messages: Messages) -> Iterator[list[Mapping[str, str]]]:

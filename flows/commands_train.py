@@ -1,0 +1,112 @@
+"""The command `train`: on the workspace's newest dataset, or by itself on any dataset."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from data.errors import RecipeError
+from flows import options as o
+from flows.options import WORKSPACE
+from flows.running import run
+
+if TYPE_CHECKING:
+    from flows.context import Context
+
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="FILE_OR_HF_ID",
+        help="Train by itself on a dataset of conversations: a file or hf://org/name.",
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--output", help="With --data: the folder of the run, its merge, its chat (as -w)."
+    ),
+]
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", help="Settings for a memory: cpu, 8gb, 12gb, 24gb or 80gb."),
+]
+TrackerOption = Annotated[
+    str | None,
+    typer.Option("--tracker", help="Send the curves to tensorboard, wandb, mlflow or trackio."),
+]
+# The number may be left out: flows/cli.py fills it in.
+ShowOption = Annotated[
+    int | None,
+    typer.Option(
+        "--show",
+        metavar="[N]",
+        min=1,
+        help="Print N rows (3) as the model sees them, trained tokens marked, and train nothing.",
+    ),
+]
+
+
+def train(
+    data: DataOption = None,
+    output: OutputOption = None,
+    columns: o.MapOption = None,
+    persona: o.PersonaOption = None,
+    base_model: o.BaseModelOption = None,
+    preset: PresetOption = None,
+    epochs: o.EpochsOption = None,
+    seed: o.SeedOption = None,
+    tracker: TrackerOption = None,
+    show: ShowOption = None,
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Train a 4-bit LoRA adapter on the newest dataset; a killed training goes on."""
+    if output is not None and not data:
+        raise RecipeError("-o names the folder of a training with --data", "give --data as well")
+    wanted = o.overrides(
+        assigned,
+        sources__map=o.mapped(columns),
+        persona__name=persona,
+        train__base_model=base_model,
+        train__preset=preset,
+        train__epochs=epochs,
+        train__seed=seed,
+        train__tracker=tracker,
+    )
+    if data:
+        from flows.from_data import settings_for
+
+        wanted = {**settings_for(data, persona), **wanted}
+
+    def step(context: Context) -> None:
+        _train(context, from_data=bool(data), show=show)
+
+    context = o.open_workspace(output or workspace, recipe, wanted)
+    run(context, step)
+    if data and show is None:
+        where = output or workspace
+        context.report.note(f"next: memoirist merge -w {where}, evaluate -w, chat -w {where}")
+
+
+def _train(context: Context, *, from_data: bool, show: int | None) -> None:
+    from flows.openings import save_recipe
+    from flows.training import show_rows, train_model
+
+    if from_data:
+        from flows.from_data import dataset_of
+
+        dataset_of(context)
+    if show is not None:
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        for told in show_rows(context, show, colour=colour):
+            typer.echo(told, color=True)
+        context.count("show", 1)
+        return
+    train_model(context)
+    save_recipe(context)  # after it, so that a base that cannot be loaded is not kept
