@@ -36,6 +36,12 @@ class ComposeSettings(BaseModel):
         0.5, gt=0, le=1, description="Train pairs that share more with a test answer are dropped."
     )
     max_shared_run: int = Field(13, ge=5, description="So many shared words in a row drop as well.")
+    max_question_overlap: float = Field(
+        0.7,
+        gt=0,
+        description="Train questions as close to a test question (Jaccard of character 5-grams)"
+        " drop too; above 1: none.",
+    )
     max_pairs: int = Field(
         5_000, ge=1, description="Above so many kept pairs the best by score are taken."
     )
@@ -92,7 +98,12 @@ def compose(  # noqa: PLR0913 - what is composed of what
             splits[pair.group_id] = "test"
         by_split[splits[pair.group_id]].append(pair)
     verdicts = purge(
-        by_split["train"], by_split["test"], settings.max_containment, settings.max_shared_run, now
+        by_split["train"],
+        by_split["test"],
+        settings.max_containment,
+        settings.max_shared_run,
+        now,
+        settings.max_question_overlap,
     )
     dropped = {verdict.subject_id for verdict in verdicts}
     by_split["train"] = [pair for pair in by_split["train"] if pair.id not in dropped]
@@ -129,6 +140,7 @@ def with_mixed(
         settings.max_containment,
         settings.max_shared_run,
         now,
+        settings.max_question_overlap,
     )
     dropped = {verdict.subject_id for verdict in verdicts}
     rest = [pair for pair in mixed if pair.id not in dropped]

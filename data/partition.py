@@ -90,14 +90,20 @@ def hold_out_source(
     return min(small, key=lambda source: _order(seed, source))
 
 
-def purge(
-    train: Sequence[Pair], test: Sequence[Pair], max_containment: float, run: int, now: datetime
+def purge(  # noqa: PLR0913 - what is compared with what, by which limits
+    train: Sequence[Pair],
+    test: Sequence[Pair],
+    max_containment: float,
+    run: int,
+    now: datetime,
+    max_question_overlap: float = 0.7,
 ) -> list[Verdict]:
     """Return a drop for each train pair that shares too much with one held out.
 
     Containment is the share of the answer's word 5-grams that stand in one test answer; a single
     shared run of `run` words is enough as well (13, the length used by GPT-3 for contamination),
-    and so is a question that is nearly the same.
+    and so is a question that is nearly the same: its character 5-grams overlap (Jaccard) by
+    `max_question_overlap`, above 1 by none.
     """
     fives: dict[int, dict[str, None]] = defaultdict(dict)  # ordered, so that ties are too
     runs: dict[int, str] = {}
@@ -107,12 +113,13 @@ def purge(
             fives[gram][pair.id] = None
         for gram in grams(found, run):
             runs.setdefault(gram, pair.id)
-    asked = [(pair.id, _shingles(pair.question)) for pair in test]
+    compared = test if max_question_overlap <= 1 else ()
+    asked = [(pair.id, _shingles(pair.question)) for pair in compared]
     verdicts: list[Verdict] = []
     for pair in train:
         found = words(pair.answer)
         culprit = next((runs[g] for g in grams(found, run) if g in runs), None)
-        culprit = culprit or _same_question(pair.question, asked)
+        culprit = culprit or _same_question(pair.question, asked, max_question_overlap)
         own = list(grams(found, 5))
         counts = Counter(other for gram in own for other in fives.get(gram, ()))
         closest, hits = counts.most_common(1)[0] if counts else (None, 0)
@@ -134,9 +141,11 @@ def _shingles(question: str, n: int = 5) -> frozenset[str]:
 
 
 def _same_question(
-    question: str, asked: Sequence[tuple[str, frozenset[str]]], least: float = 0.7
+    question: str, asked: Sequence[tuple[str, frozenset[str]]], least: float
 ) -> str | None:
-    """Return the held-out pair whose question is nearly this one (Jaccard, QUALITY's .7)."""
+    """Return the held-out pair whose question is nearly this one."""
+    if not asked:
+        return None
     own = _shingles(question)
     if not own:
         return None

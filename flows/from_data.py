@@ -34,6 +34,7 @@ def settings_for(data: Sequence[str], persona: str | None) -> dict[str, Any]:
         "compose.max_group_pairs": _EVERY_PAIR,
         "compose.max_containment": _CONTAINMENT,
         "compose.max_shared_run": _SHARED_RUN,
+        "compose.max_question_overlap": 2.0,
     }
 
 
