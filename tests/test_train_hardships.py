@@ -183,3 +183,35 @@ def test_two_processes_train_what_one_does(
     )
     assert launched.returncode == 0, launched.stderr[-3000:]
     assert_same(done(folder), undisturbed)
+
+
+def test_several_gpus_are_launched_together_and_one_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,3")
+    assert launch.gpu_count() == 3
+    several = launch.command(tmp_path, 3)
+    assert several[several.index("--num_processes") + 1] == "3"
+    assert several[-3:] == ["-m", "train.qlora", str(tmp_path)]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert launch.gpu_count() == 0
+    assert launch.command(tmp_path, 0) == [sys.executable, "-m", "train.qlora", str(tmp_path)]
+
+
+def test_processes_that_ran_out_of_memory_are_started_again(
+    base: PreparedBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, started = prepared(tmp_path / "run", base), []
+
+    def start(run: Path, output: int) -> subprocess.Popen[bytes]:
+        started.append(run)
+        code = "raise SystemExit(75)"
+        if len(started) == 1:
+            (run / "memory.json").write_text('{"tokens": 40}')
+        return subprocess.Popen([sys.executable, "-c", code])
+
+    monkeypatch.setattr(launch, "_start", start)
+    # The second one ends without having come down any further.
+    with pytest.raises(TrainError, match="ended without a result"):
+        launch.train(folder, ROWS, base, SETTINGS)
+    assert len(started) == 2

@@ -37,11 +37,23 @@ def take(lock: int, folder: Path) -> None:
 def end_with_parent() -> None:
     """Leave when the process that started this one is gone; checkpoints make that harmless."""
     parent = int(os.environ.get("MEMOIRIST_PARENT", "0"))
+    # Of several processes the launcher is the parent, and it does not watch.
+    direct = os.getppid() == parent
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent if direct else _lives(parent):
             time.sleep(0.5)
         os._exit(3)
 
     if parent:
         threading.Thread(target=watch, daemon=True).start()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -26,6 +26,8 @@ class Follow(TrainerCallback):  # type: ignore[misc]
         self.folder, self.plan, self.settings = budget.folder, plan, settings
         self.budget = budget
         self.interrupted = False
+        # Of several processes: what they have agreed upon in the last step.
+        self.stopping: bool | None = None
         self.stopped_by = "steps"
         self.tokens = self.trained = 0
         self.started = time.monotonic()
@@ -48,7 +50,8 @@ class Follow(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Save and stop when someone interrupted."""
-        if self.interrupted:
+        if self.interrupted if self.stopping is None else self.stopping:
+            self.interrupted = True
             control.should_save = control.should_training_stop = True
 
     def on_log(

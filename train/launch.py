@@ -143,6 +143,7 @@ def _write_request(
 
 def _follow(folder: Path, on_progress: Callable[[Progress], None] | None) -> None:
     """Run the child to its end, handing on every new line of its progress."""
+    room = _memory(folder)
     lines = folder / "progress.jsonl"
     lines.touch()
     log = folder / "train.log"
@@ -164,15 +165,56 @@ def _follow(folder: Path, on_progress: Callable[[Progress], None] | None) -> Non
             raise
         finally:
             _wait(child, seconds=0)
-    if child.returncode or not (folder / "result.json").exists():
+    if child.returncode and _memory(folder) < room:
+        # Several processes that ran out of memory end, to be started with less at once.
+        _follow(folder, on_progress)
+    elif child.returncode or not (folder / "result.json").exists():
         raise _failure(folder, child.returncode)
+
+
+def _memory(folder: Path) -> float:
+    """Return the tokens at once that a run has come down to, infinity before any such step."""
+    try:
+        return float(json.loads((folder / "memory.json").read_text(encoding="utf-8"))["tokens"])
+    except (OSError, ValueError):
+        return math.inf
+
+
+def gpu_count() -> int:
+    """Return the number of GPUs that a training would see, without loading torch."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return len([name for name in chosen.split(",") if name.strip() not in ("", "-1")])
+    listed = Path("/proc/driver/nvidia/gpus")
+    return len(list(listed.iterdir())) if listed.is_dir() else 0
+
+
+def command(folder: Path, gpus: int) -> list[str]:
+    """Return the command that trains in `folder`: of several GPUs each has a process and a base."""
+    program = ["-m", "train.qlora", str(folder.resolve())]
+    if gpus < 2:
+        return [sys.executable, *program]
+    options = {
+        "--num_processes": str(gpus),
+        "--num_machines": "1",
+        "--mixed_precision": "no",
+        "--dynamo_backend": "no",
+        "--main_process_port": "0",
+    }
+    named = [part for pair in options.items() for part in pair]
+    return [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", *named, *program]
+
+
+def _wanted_gpus(folder: Path) -> int:
+    asked = json.loads((folder / "train.json").read_text(encoding="utf-8"))
+    return int(asked["settings"].get("gpus") or 2**16)
 
 
 def _start(folder: Path, output: int) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).resolve().parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
-        [sys.executable, "-m", "train.qlora", str(folder.resolve())],
+        command(folder, min(gpu_count(), _wanted_gpus(folder))),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,

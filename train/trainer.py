@@ -66,10 +66,13 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
         chance = _chance()
         while True:
             total, failed = self._learn(rows, inputs.trained)
-            told = torch.stack([total, total.new_tensor(float(failed))])
+            told = torch.stack(
+                [total, *total.new_tensor([float(failed), float(self.follow.interrupted)])]
+            )
             if world > 1:
                 torch.distributed.all_reduce(told)
-                failed = int(told[1])
+                # Agreed upon: a process that stops alone would leave the others waiting.
+                failed, self.follow.stopping = int(told[1]), bool(told[2])
             if not failed:
                 break
             model.zero_grad(set_to_none=True)

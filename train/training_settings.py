@@ -34,6 +34,7 @@ WITHOUT_EFFECT = frozenset(
         "answer_tokens",
         "keep_checkpoints",
         "packing",
+        "gpus",
     }
 )
 
@@ -145,6 +146,12 @@ class TrainSettings(BaseModel):
         ge=1,
         description="Rows per forward pass; smaller saves memory at the same result. Unset: the "
         "largest that fits, probed on a GPU before training.",
+    )
+    gpus: int | None = Field(
+        None,
+        ge=1,
+        description="GPUs to train on; each holds a whole quantised base and takes its share of "
+        "every step. Unset: all that this machine shows.",
     )
     quantisation: Quantisation = Field(
         "nf4",
