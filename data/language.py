@@ -93,3 +93,13 @@ def gate_values(code: str) -> dict[str, float]:
     path = _FOLDER / f"{'zh' if code in {'ja', 'ko'} else code}.toml"
     table = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
     return dict(table.get("gates", {}))
+
+
+@cache
+def adverbs(code: str) -> re.Pattern[str] | None:
+    """Return what matches an adverb of a language; None for a language that is not known."""
+    path = _FOLDER / f"{code}.toml"
+    if not path.exists():
+        return None
+    pattern: str = tomllib.loads(path.read_text("utf-8"))["style"]["adverb"]
+    return re.compile(pattern, re.IGNORECASE)

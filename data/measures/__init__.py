@@ -1,0 +1,1 @@
+"""What the evaluation measures on plain texts: no model, no torch, no download."""

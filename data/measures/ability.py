@@ -1,0 +1,103 @@
+"""General ability: what a training has made a model forget, by plain instructions with one answer."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from data.measures.intervals import Estimate, from_resamples, weights, wilson
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plain:
+    """One plain instruction: its right answer, wrong ones of the same kind, and what is accepted."""
+
+    lang: str
+    ask: str
+    right: str
+    wrong: tuple[str, ...]
+    accept: str
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Return all answers, the right one first."""
+        return (self.right, *self.wrong)
+
+    def accepts(self, answer: str) -> bool:
+        """Tell whether a freely written answer is right."""
+        return re.search(self.accept, answer.strip(), re.IGNORECASE) is not None
+
+
+@cache
+def instructions() -> tuple[Plain, ...]:
+    """Return the bundled instructions."""
+    text = (Path(__file__).parent / "ability.toml").read_text("utf-8")
+    return tuple(
+        Plain(**{**row, "wrong": tuple(row["wrong"])}) for row in tomllib.loads(text)["task"]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What a model made of one instruction: nats per token of each choice, and its free answer."""
+
+    losses: Sequence[float]
+    answer: str
+
+    @property
+    def chosen(self) -> bool:
+        """Tell whether the right answer, the first, is the likeliest."""
+        return min(range(len(self.losses)), key=lambda place: self.losses[place]) == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ability:
+    """Shares of instructions answered rightly, freely and by choice, beside blind choice.
+
+    `loss` is nats per token of the right answers: it shows forgetting before an answer is wrong.
+    """
+
+    written: Estimate | None
+    chosen: Estimate | None
+    loss: Estimate | None
+    blind: float
+
+
+def measure(tasks: Sequence[Plain], attempts: Sequence[Attempt], seed: int) -> Ability:
+    """Judge a model's attempts at the tasks."""
+    told = list(zip(tasks, attempts, strict=True))
+    n = len(told)
+    losses = np.array([attempt.losses[0] for attempt in attempts])
+    again = weights(n, seed) @ losses / n if n else np.zeros(0)
+    return Ability(
+        written=wilson(sum(task.accepts(attempt.answer) for task, attempt in told), n),
+        chosen=wilson(sum(attempt.chosen for attempt in attempts), n),
+        loss=from_resamples(float(losses.mean()), again, n) if n else None,
+        blind=sum(1 / len(task.choices) for task in tasks) / n if n else 0.0,
+    )
+
+
+def change(
+    tasks: Sequence[Plain], before: Sequence[Attempt], after: Sequence[Attempt], seed: int
+) -> Estimate | None:
+    """Return by how much the share of right answers has changed, task by task.
+
+    An answer counts half for being chosen and half for being written, so that a weak model, which
+    writes nothing right, can still be seen to forget. An interval below 0 is forgetting.
+    """
+    if not tasks:
+        return None
+    moved = np.array(
+        [
+            (new.chosen - old.chosen + task.accepts(new.answer) - task.accepts(old.answer)) / 2
+            for task, old, new in zip(tasks, before, after, strict=True)
+        ]
+    )
+    again = weights(len(moved), seed) @ moved / len(moved)
+    return from_resamples(float(moved.mean()), again, len(moved))

@@ -1,0 +1,138 @@
+"""Two answers side by side: verdicts in both orders, and a sheet for a person to fill in."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from data.errors import SourceUnreadable
+from data.measures.intervals import Estimate, wilson
+from data.nouns import content_id
+
+_COLUMNS = ("id", "question", "answer_1", "answer_2", "better")
+_CHOICES = {"1": 1, "a": 1, "2": 2, "b": 2, "0": 0, "=": 0, "same": 0, "": None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duel:
+    """One question with the answers of two sides; `id` names the duel in one of its two orders."""
+
+    run_id: str
+    first: str
+    second: str
+    question: str
+    answers: tuple[str, str]
+
+    @property
+    def id(self) -> str:
+        """Return an id that tells nothing of the sides to a reader."""
+        return content_id(self.run_id, self.first, self.second, self.question)
+
+    @property
+    def turned(self) -> Duel:
+        """Return the same duel in the other order."""
+        one, other = self.answers
+        return Duel(
+            run_id=self.run_id,
+            first=self.second,
+            second=self.first,
+            question=self.question,
+            answers=(other, one),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The share of duels that one side has won among those judged alike in both orders.
+
+    `undecided` are the duels with two different verdicts, or with none that prefers a side.
+    """
+
+    wins: Estimate | None
+    undecided: int
+
+    @property
+    def is_win(self) -> bool:
+        """Tell whether the whole interval is above one half (QUALITY: only then it is a win)."""
+        return self.wins is not None and self.wins.above(0.5)
+
+
+def score(duels: Sequence[Duel], verdicts: Mapping[str, int]) -> Score:
+    """Count the wins of the first side over the second; verdicts are 1, 2 or 0 by a duel's id."""
+    won, decided, undecided = 0, 0, 0
+    for duel in duels:
+        there, back = verdicts.get(duel.id), verdicts.get(duel.turned.id)
+        if there is None and back is None:
+            continue
+        if {there, back} == {1, 2}:
+            decided += 1
+            won += there == 1
+        else:
+            undecided += 1
+    return Score(wins=wilson(won, decided), undecided=undecided)
+
+
+def sheet(duels: Sequence[Duel], seed: int, *, markdown: bool) -> str:
+    """Return a sheet with every duel in both orders, shuffled: CSV, or Markdown to read and mark."""
+    rows = [each for duel in duels for each in (duel, duel.turned)]
+    random.Random(seed).shuffle(rows)
+    if markdown:
+        return _markdown(rows)
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(_COLUMNS)
+    for row in rows:
+        writer.writerow([row.id, row.question, *row.answers, ""])
+    return out.getvalue()
+
+
+def _markdown(rows: Iterable[Duel]) -> str:
+    lines = [
+        "# Which answer is more like the person?",
+        "",
+        "Write 1, 2 or = behind each `better:`. Every pair comes twice, in both orders.",
+    ]
+    for row in rows:
+        quoted = ["> " + answer.replace("\n", "\n> ") for answer in row.answers]
+        lines += ["", f"## {row.id}", "", f"**{row.question}**", "", "Answer 1", "", quoted[0]]
+        lines += ["", "Answer 2", "", quoted[1], "", "better: "]
+    return "\n".join(lines) + "\n"
+
+
+def read_sheet(text: str, name: str) -> dict[str, int]:
+    """Return the verdicts of a filled-in sheet by duel id; a row left empty gives none.
+
+    Raises SourceUnreadable where a choice is none of 1, 2 and =, or no row has an id.
+    """
+    told = _marked(text) if text.lstrip().startswith("#") else _columns(text)
+    found: dict[str, int] = {}
+    for duel_id, written in told:
+        key = written.strip().lower()
+        if key not in _CHOICES:
+            raise SourceUnreadable(
+                f"the sheet {name!r} says {written.strip()!r} for {duel_id}", "write 1, 2 or ="
+            )
+        choice = _CHOICES[key]
+        if choice is not None:
+            found[duel_id] = choice
+    if not told:
+        raise SourceUnreadable(
+            f"the sheet {name!r} has no row with an id", "fill in the one that `--sheet` wrote"
+        )
+    return found
+
+
+def _columns(text: str) -> list[tuple[str, str]]:
+    # Spreadsheets write semicolons where the comma is the decimal mark.
+    separator = ";" if text.splitlines()[:1] and text.splitlines()[0].count(";") >= 4 else ","
+    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), delimiter=separator)
+    return [(str(row["id"]), str(row.get("better") or "")) for row in rows if row.get("id")]
+
+
+def _marked(text: str) -> list[tuple[str, str]]:
+    found = re.findall(r"^## ([0-9a-f]{16})$(.*?)^better:([^\n]*)$", text, re.DOTALL | re.MULTILINE)
+    return [(duel_id, choice) for duel_id, _, choice in found]
