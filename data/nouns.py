@@ -338,6 +338,47 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One figure of one side of an evaluation, with its 95 % interval.
+
+    `model` is the side: base, few_shot, previous, tuned, or human for the held-out text.
+    """
+
+    run_id: str
+    model: str
+    metric: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenAnswer:
+    """What one side of an evaluation answered; `finished` is None for human text."""
+
+    run_id: str
+    model: str
+    kind: str
+    question: str
+    answer: str
+    finished: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """Which of two answers a judge took for the person's: 1, 2 or 0 for neither."""
+
+    id: str
+    run_id: str
+    judge: str
+    first: str
+    second: str
+    question: str
+    better: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSplit:
     """The split that a group was given once, which every later dataset keeps."""
 

@@ -1,6 +1,15 @@
-"""Find the model in use."""
+"""Find the model in use, and choose it.
+
+A new model takes the place of the one in use when none of these speaks against it: its loss on
+held-out text is above that of its own base; it recited a run of 25 words and more of the training
+text; its held-out loss is surely above that of the model in use (the whole interval of the
+difference). Where nothing is held out there is nothing to compare, and the newest model is meant.
+The first model of a workspace is kept in any case, for want of another.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from data.errors import MemoiristError, NothingToDo
 from data.nouns import Model, Run
@@ -20,3 +29,44 @@ def champion(context: Context) -> tuple[Model, Run]:
             f"the merged model {str(path)!r} is gone", "build again: `memoirist build`"
         )
     return found[0], run
+
+
+def model_before(context: Context, run: Run) -> Model | None:
+    """Return the model in use before a run's own, or the newest evaluated one that is there."""
+    others = context.workspace.store.nouns(
+        Model,
+        "run_id <> ? AND run_id IN (SELECT id FROM runs WHERE status = 'evaluated')"
+        " ORDER BY champion DESC, (SELECT max(ended_at) FROM runs WHERE id = run_id) DESC",
+        run.id,
+    )
+    there = (m for m in others if (context.workspace.root / str(m.merged_path)).exists())
+    return next(there, None)
+
+
+def against(figures: Mapping[str, float]) -> str | None:
+    """Return what speaks against using a model, in words; None where nothing does."""
+    if figures.get("nll_tuned", 0.0) > figures.get("nll_base", 0.0):
+        return "the tuned model is no better than its base on held-out text"
+    if figures.get("regurgitates"):
+        run = figures.get("longest_run", 0.0)
+        return f"the tuned model recites its training text, {run:.0f} words in a row"
+    if figures.get("gain_over_previous_high", 0.0) < 0:
+        return "the tuned model is worse than the one before it on held-out text"
+    return None
+
+
+def crown(context: Context, run: Run, figures: Mapping[str, float]) -> bool:
+    """Put the run's model in use, unless something speaks against it; tell if it changed."""
+    store = context.workspace.store
+    used = store.value("SELECT run_id FROM models WHERE champion")
+    reason = against(figures)
+    if reason is not None and used != run.id:
+        context.report.warn(
+            f"{reason}; "
+            + ("the model before stays in use" if used else "it is kept for want of another")
+        )
+    if used == run.id or (reason is not None and used is not None):
+        return False
+    with store.writing() as tx:
+        tx.execute("UPDATE models SET champion = (run_id = ?)", [run.id])
+    return True

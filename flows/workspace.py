@@ -24,6 +24,7 @@ class Workspace:
         self.feeds = root / "feeds"
         self.runs = root / "runs"
         self.exports = root / "exports"
+        self.reports = root / "reports"
 
     def run_folder(self, run_id: str) -> Path:
         """Return the folder of one training run."""

@@ -21,13 +21,14 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from data.errors import TrainError
+from data.measures.ability import instructions
 from data.nouns import Conversation, Split
 from tests.conftest import ROOT, environment
 from train.adapter import with_adapter
 from train.base import PreparedBase, prepare_base
 from train.chat import load
 from train.checkpoints import last_whole_checkpoint, load_checkpoint, steps_kept
-from train.evaluate import evaluate
+from train.exam import Paper, sit
 from train.launch import Progress, TrainResult, read_result, train
 from train.merge import MergeResult, merge
 from train.models import greedy, load_base, measure, quiet
@@ -381,28 +382,65 @@ def test_an_adapter_is_not_merged_into_another_base(several: Finished, tmp_path:
 def test_held_out_loss_is_the_mean_over_answer_tokens(
     several: Finished, merged: MergeResult
 ) -> None:
-    paths = {"base": several.base.path, "tuned": merged.path}
-    figures = dict(evaluate(paths, SEVERAL, EvaluateSettings()))
-    assert (figures["on_test"], figures["conversations"]) == (1, 1)
-    assert figures["nll_tuned"] < figures["nll_base"]
     held_out = next(row for row in SEVERAL if row.split == "test")
-    for name, path in paths.items():
-        row = tokenize(held_out.messages, AutoTokenizer.from_pretrained(path), 1000)
-        assert row is not None
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
-        with torch.inference_mode():
-            likely = model(torch.tensor([row.input_ids])).logits[0].log_softmax(-1)
-        by_hand = [
-            -float(likely[at - 1, label]) for at, label in enumerate(row.labels) if label != IGNORE
-        ]
-        assert figures["answer_tokens"] == len(by_hand)
-        assert figures[f"nll_{name}"] == pytest.approx(sum(by_hand) / len(by_hand), rel=1e-4)
+    examples = SEVERAL[0].messages
+    losses = {}
+    for name, path in {"base": several.base.path, "tuned": merged.path}.items():
+        papers = {
+            "alone": Paper(held_out=[held_out], prompts=()),
+            "shown": Paper(held_out=[held_out], prompts=(), examples=examples),
+        }
+        sat = sit(path, papers, EvaluateSettings())
+        for paper, before in (("alone", []), ("shown", examples)):
+            messages = [*before, *held_out.messages]
+            row = tokenize(messages, AutoTokenizer.from_pretrained(path), 1000)
+            assert row is not None
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+            with torch.inference_mode():
+                likely = model(torch.tensor([row.input_ids])).logits[0].log_softmax(-1)
+            labelled = [(at, label) for at, label in enumerate(row.labels) if label != IGNORE]
+            # Of the examples' answers nothing counts: the last one alone is the held-out one.
+            first = max(at for at, _ in labelled if row.labels[at - 1] == IGNORE)
+            by_hand = [-float(likely[at - 1, label]) for at, label in labelled if at >= first]
+            loss = sat[paper].losses[held_out.id]
+            assert loss.tokens == len(by_hand)
+            assert loss.mean == pytest.approx(sum(by_hand) / len(by_hand), rel=1e-4)
+            losses[name, paper] = loss.mean
+    assert losses["tuned", "alone"] < losses["base", "alone"]
+    assert losses["base", "shown"] != losses["base", "alone"]
 
 
-def test_without_held_out_rows_nothing_is_measured(base: PreparedBase) -> None:
-    assert evaluate({"base": base.path}, ONE, EvaluateSettings()) == []
-    validation = [row for row in SEVERAL if row.split != "test"]
-    figures = dict(evaluate({"base": base.path}, validation, EvaluateSettings()))
-    assert (figures["on_test"], figures["conversations"]) == (0, 2)
-    limited = evaluate({"base": base.path}, validation, EvaluateSettings(max_conversations=1))
-    assert dict(limited)["conversations"] == 1
+def test_answers_are_those_of_one_prompt_alone(merged: MergeResult) -> None:
+    prompts = [row.messages[:1] for row in SEVERAL[:5]]
+    likeliest = EvaluateSettings(temperature=0, max_new_tokens=40, batch=2)
+    paper = Paper(held_out=(), prompts=prompts, honest=prompts[:1], plain=instructions()[:3])
+    sat = sit(merged.path, {"tuned": paper}, likeliest)["tuned"]
+    model, tokenizer = load_base(merged.path, "none"), AutoTokenizer.from_pretrained(merged.path)
+    ids = [prompt_ids(prompt, tokenizer) for prompt in prompts]
+    alone = [greedy(model, tokenizer, [each], 40)[0] for each in ids]
+    said = [tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in alone]
+    assert [answer.text for answer in sat.answers] == said
+    assert all(answer.finished for answer in sat.answers)
+    assert [answer.text for answer in sat.honest] == said[:1]
+    assert [len(attempt.losses) for attempt in sat.attempts] == [4, 4, 4]
+    cut = sit(
+        merged.path,
+        {"tuned": Paper(held_out=(), prompts=prompts[:1])},
+        likeliest.model_copy(update={"max_new_tokens": 8}),
+    )["tuned"]
+    assert not cut.answers[0].finished
+
+
+def test_a_seed_repeats_the_drawn_answers(base: PreparedBase) -> None:
+    paper = {"base": Paper(held_out=(), prompts=[row.messages[:1] for row in SEVERAL[:3]])}
+    settings = EvaluateSettings(max_new_tokens=12)
+    first, again = (sit(base.path, paper, settings)["base"].answers for _ in range(2))
+    other = sit(base.path, paper, settings.model_copy(update={"seed": 7}))["base"].answers
+    assert first == again
+    assert first != other
+
+
+def test_a_row_that_does_not_fit_is_left_out(base: PreparedBase) -> None:
+    paper = {"base": Paper(held_out=SEVERAL[-2:], prompts=())}
+    found = sit(base.path, paper, EvaluateSettings(max_length=64))["base"].losses
+    assert set(found) == {"field"}

@@ -122,7 +122,7 @@ def batch_loss(
     targets = labels[:, 1:]
     columns = (targets != IGNORE).any(dim=0).nonzero().flatten()
     last = int(columns[-1]) + 1
-    if _keeps_logits(model):
+    if keeps_logits(model):
         output = model(input_ids=input_ids[:, :last], logits_to_keep=columns, use_cache=False)
         logits = output.logits
     else:
@@ -150,7 +150,7 @@ def measure(model: PreTrainedModel, rows: Iterable[Rendered]) -> Loss:
     total, tokens = 0.0, 0
     budget = min(TOKEN_BUDGET, LOGIT_BUDGET // model.get_input_embeddings().weight.shape[0])
     with torch.inference_mode():
-        for batch in _batches(sorted(rows, key=lambda row: len(row.input_ids)), budget):
+        for batch in batches_of(sorted(rows, key=lambda row: len(row.input_ids)), budget):
             ids, labels = pad(batch, model.device)
             total += float(batch_loss(model, ids, labels))
             tokens += int((labels[:, 1:] != IGNORE).sum())
@@ -217,7 +217,7 @@ def _cut(answer: list[int], ends: set[int]) -> list[int]:
     return answer[: at + 1]
 
 
-def _batches(rows: Sequence[Rendered], budget: int) -> Iterable[list[Rendered]]:
+def batches_of(rows: Sequence[Rendered], budget: int) -> Iterable[list[Rendered]]:
     """Yield runs of `rows`, sorted by length, whose padded size stays within `budget` tokens."""
     batch: list[Rendered] = []
     for row in rows:
@@ -229,7 +229,8 @@ def _batches(rows: Sequence[Rendered], budget: int) -> Iterable[list[Rendered]]:
         yield batch
 
 
-def _keeps_logits(model: torch.nn.Module) -> bool:
+def keeps_logits(model: torch.nn.Module) -> bool:
+    """Tell whether the model can make logits of chosen columns alone."""
     inner: Any = getattr(model, "module", model)
     inner = inner.get_base_model() if hasattr(inner, "get_base_model") else inner
     return "logits_to_keep" in inspect.signature(inner.forward).parameters

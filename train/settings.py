@@ -44,14 +44,35 @@ class MergeSettings(BaseModel):
 
 
 class EvaluateSettings(BaseModel):
-    """Say how held-out loss is measured."""
+    """Say what the tuned model is asked, beside its base, and how its answers are drawn."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_length: int = Field(1024, ge=16, description="Tokens a conversation may have.")
     max_conversations: int | None = Field(
-        None, ge=1, description="Conversations to evaluate at most. Unset: all."
+        None, ge=1, description="Conversations to measure the loss of at most. Unset: all."
     )
+    questions: int = Field(
+        24, ge=0, description="Held-out questions that each model answers; 0 measures loss alone."
+    )
+    max_new_tokens: int = Field(256, ge=8, description="Tokens each of these answers may have.")
+    temperature: float = Field(
+        0.7, ge=0, le=2, description="As in `chat`; 0 always takes the likeliest token."
+    )
+    top_p: float = Field(0.8, gt=0, le=1, description="As in `chat`.")
+    seed: int = Field(42, ge=0, description="Seed of the draws and of the intervals.")
+    batch: int = Field(16, ge=1, description="Answers that are made at once; less saves memory.")
+    few_shot: int = Field(
+        5, ge=0, description="Exchanges shown to the base for comparison; 0 leaves that side out."
+    )
+    few_shot_words: int = Field(600, ge=50, description="Words that these exchanges may have.")
+    abilities: bool = Field(
+        True, description="Ask plain instructions too, to see what training made it forget."
+    )
+    judge: bool = Field(
+        False, description="Have an LLM choose between answers; the endpoint of [interview]."
+    )
+    judge_model: str | None = Field(None, description="The judge's model. Unset: interview.model.")
 
 
 class ChatSettings(BaseModel):

@@ -1,4 +1,4 @@
-"""General ability: what a training has made a model forget, by plain instructions with one answer."""
+"""General ability: what a training has made a model forget, by plain instructions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from data.measures.intervals import Estimate, from_resamples, weights, wilson
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plain:
-    """One plain instruction: its right answer, wrong ones of the same kind, and what is accepted."""
+    """One plain instruction: its right answer, wrong ones of its kind, and what is accepted."""
 
     lang: str
     ask: str

@@ -77,7 +77,7 @@ def score(duels: Sequence[Duel], verdicts: Mapping[str, int]) -> Score:
 
 
 def sheet(duels: Sequence[Duel], seed: int, *, markdown: bool) -> str:
-    """Return a sheet with every duel in both orders, shuffled: CSV, or Markdown to read and mark."""
+    """Return a sheet with every duel in both orders, shuffled: as CSV, or as Markdown."""
     rows = [each for duel in duels for each in (duel, duel.turned)]
     random.Random(seed).shuffle(rows)
     if markdown:

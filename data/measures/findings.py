@@ -1,0 +1,210 @@
+"""All figures of one evaluation: the sides beside one another, metric by metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from data.measures import ability, delta, form, honesty, rates
+from data.measures.ability import Ability, Attempt, Plain
+from data.measures.delta import Distances, Verification
+from data.measures.form import Form
+from data.measures.honesty import Asked, Honesty
+from data.measures.intervals import Estimate, from_resamples, weights
+from data.measures.norms import norm_of, tokens
+from data.measures.overlap import Level, Library, Overlap
+from data.measures.rates import Habit
+from data.measures.versus import Score
+
+# In the order in which they are shown; `human` is the held-out text itself.
+SIDES: Mapping[str, str] = {
+    "base": "base",
+    "few_shot": "base with examples",
+    "previous": "model before",
+    "tuned": "tuned",
+    "human": "the person, held out",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """What one side said and how likely it found what the person said.
+
+    `answers` follow the questions; `losses` are nats and tokens by conversation. For `human`,
+    `finished` is None and there are neither losses nor attempts.
+    """
+
+    answers: Sequence[str]
+    finished: Sequence[bool] | None = None
+    honest: Sequence[str] = ()
+    losses: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    attempts: Sequence[Attempt] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matter:
+    """What the sides are held against: the person's text trained on, and all text trained on."""
+
+    lang: str
+    author: Sequence[str]
+    trained: Sequence[str]
+    honest: Sequence[Asked] = ()
+    plain: Sequence[Plain] = ()
+    seed: int = 42
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """Every figure by side; a metric that could not be measured is empty or None."""
+
+    losses: Mapping[str, Estimate]
+    gains: Mapping[str, Estimate]
+    distances: Distances | None
+    verification: Verification | None
+    habits: Mapping[str, Habit]
+    overlaps: Mapping[str, Overlap]
+    levels: Mapping[str, Level]
+    forms: Mapping[str, Form]
+    honesty: Mapping[str, Honesty]
+    abilities: Mapping[str, Ability]
+    forgotten: Mapping[str, Estimate]
+    duels: Mapping[str, Score] = field(default_factory=dict)
+
+
+def find(sides: Mapping[str, Side], matter: Matter) -> Findings:
+    """Compute all metrics of QUALITY but the judge's from what the sides said."""
+    spoken = {name: side for name, side in sides.items() if any(side.answers)}
+    asked = {name: side for name, side in sides.items() if side.honest}
+    tried = {name: side.attempts for name, side in sides.items() if side.attempts}
+    library = Library(matter.trained, matter.lang)
+    overlaps = {
+        name: found
+        for name, side in spoken.items()
+        if (found := library.look_up(side.answers, matter.seed)) is not None
+    }
+    own = overlaps.get("human")
+    distances, verification = _style(spoken, matter)
+    tallies = {name: rates.tally(side.answers, matter.lang) for name, side in spoken.items()}
+    return Findings(
+        losses=_losses(sides, matter.seed),
+        gains=_gains(sides, matter.seed),
+        distances=distances,
+        verification=verification,
+        habits=rates.compare(tallies, matter.seed) if tallies else {},
+        overlaps=overlaps,
+        levels={name: library.level(found, own) for name, found in overlaps.items()},
+        forms=_forms(spoken, matter),
+        honesty={
+            name: honesty.measure(matter.honest, side.honest, side.answers, matter.lang)
+            for name, side in asked.items()
+        },
+        abilities={
+            name: ability.measure(matter.plain, done, matter.seed) for name, done in tried.items()
+        },
+        forgotten={
+            name: change
+            for name, done in tried.items()
+            if name != "base"
+            and "base" in tried
+            and (change := ability.change(matter.plain, tried["base"], done, matter.seed))
+        },
+    )
+
+
+def _style(
+    sides: Mapping[str, Side], matter: Matter
+) -> tuple[Distances | None, Verification | None]:
+    author = [tokens(text, matter.lang) for text in matter.author]
+    if not sides or not any(author):
+        return None, None
+    norm = norm_of(matter.lang, author)
+    said = {n: [tokens(text, matter.lang) for text in s.answers] for n, s in sides.items()}
+    counted = {n: delta.count(texts, norm) for n, texts in delta.evened(said).items()}
+    counted = {n: each for n, each in counted.items() if each.total}
+    if not counted:
+        return None, None
+    whole = delta.count(author, norm)
+    return (
+        delta.compare(whole, counted, norm, matter.seed),
+        delta.verify(author, said, norm),
+    )
+
+
+def _forms(sides: Mapping[str, Side], matter: Matter) -> dict[str, Form]:
+    said = {n: [tokens(text, matter.lang) for text in s.answers] for n, s in sides.items()}
+    cut = delta.evened(said)
+    return {
+        name: form.measure(said[name], cut[name], side.finished, matter.seed)
+        for name, side in sides.items()
+    }
+
+
+def _losses(sides: Mapping[str, Side], seed: int) -> dict[str, Estimate]:
+    """Return nats per answer token of each side, over the conversations that all of them took."""
+    taken = [set(side.losses) for side in sides.values() if side.losses]
+    common = sorted(set.intersection(*taken)) if taken else []
+    found: dict[str, Estimate] = {}
+    for name, side in sides.items():
+        if not side.losses or not common:
+            continue
+        rows = np.array([side.losses[each] for each in common])
+        drawn = weights(len(common), seed) @ rows
+        value = rows[:, 0].sum() / rows[:, 1].sum()
+        found[name] = from_resamples(float(value), drawn[:, 0] / drawn[:, 1], len(common))
+    return found
+
+
+def _gains(sides: Mapping[str, Side], seed: int) -> dict[str, Estimate]:
+    """Return by how many nats a token the tuned model is better than each other side.
+
+    Conversation by conversation, over the tuned model's tokens: the other side may cut its words
+    into other tokens, and still the nats of a whole conversation compare.
+    """
+    tuned = sides["tuned"].losses if "tuned" in sides else {}
+    found: dict[str, Estimate] = {}
+    for name, side in sides.items():
+        common = sorted(set(tuned) & set(side.losses))
+        if name == "tuned" or not common:
+            continue
+        rows = np.array([(side.losses[i][0] - tuned[i][0], tuned[i][1]) for i in common])
+        drawn = weights(len(common), seed) @ rows
+        value = rows[:, 0].sum() / rows[:, 1].sum()
+        found[name] = from_resamples(float(value), drawn[:, 0] / drawn[:, 1], len(common))
+    return found
+
+
+def figures(found: Findings) -> list[tuple[str, str, Estimate]]:
+    """Return every figure as a row: side, metric, estimate."""
+    rows = [(name, "nll", each) for name, each in found.losses.items()]
+    rows += [(name, "nll_gain", each) for name, each in found.gains.items()]
+    if found.distances:
+        rows += [(name, "delta", each) for name, each in found.distances.delta.items()]
+        rows += [(name, "style_closed", each) for name, each in found.distances.closed.items()]
+    if found.verification:
+        told = found.verification.percentile.items()
+        rows += [(name, "author_percentile", each) for name, each in told]
+    for rate, habit in found.habits.items():
+        rows += [(name, rate, each) for name, each in habit.rates.items()]
+        rows += [(name, f"{rate}_gone", each) for name, each in habit.gone.items()]
+    for name, overlap in found.overlaps.items():
+        rows.append(
+            (name, "longest_run", Estimate(value=float(overlap.longest), n=overlap.short.n))
+        )
+        rows += [(name, "runs_short", overlap.short), (name, "runs_long", overlap.long)]
+    rows += [(name, "ability_change", each) for name, each in found.forgotten.items()]
+    rows += [
+        (f"tuned_over_{name}", "wins", each.wins) for name, each in found.duels.items() if each.wins
+    ]
+    for metrics in (found.forms, found.honesty, found.abilities):
+        for name, each in metrics.items():
+            rows += [(name, metric, value) for metric, value in _estimates(each)]
+    return rows
+
+
+def _estimates(metrics: Form | Honesty | Ability) -> list[tuple[str, Estimate]]:
+    prefix = {"Form": "form", "Honesty": "honest", "Ability": "ability"}[type(metrics).__name__]
+    names = metrics.__dataclass_fields__
+    values = [(name, getattr(metrics, name)) for name in names]
+    return [(f"{prefix}_{name}", each) for name, each in values if isinstance(each, Estimate)]
