@@ -14,7 +14,7 @@ from data.nouns import Conversation
 from train.models import end_ids, load_base, quiet
 from train.row_losses import RowLoss, losses_of
 from train.settings import EvaluateSettings
-from train.tokens import Messages, Rendered, prompt_ids, rows_of
+from train.tokens import IGNORE, Messages, Rendered, prompt_ids, rows_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -153,8 +153,18 @@ class Desk:
         torch.manual_seed(self.settings.seed)
         limit = self.room - min(max_new_tokens, self.room // 2)
         ids = [prompt_ids(prompt, self.tokenizer)[-limit:] for prompt in prompts]
-        for at in range(0, len(ids), self.settings.batch):
-            yield self._batch(ids[at : at + self.settings.batch], max_new_tokens, greedy=greedy)
+        at, size = 0, self.settings.batch
+        while at < len(ids):
+            try:
+                made = self._batch(ids[at : at + size], max_new_tokens, greedy=greedy)
+            except torch.OutOfMemoryError:
+                if size == 1:
+                    raise
+                size //= 2
+                torch.cuda.empty_cache()
+                continue
+            yield made
+            at += size
 
     def _batch(
         self, prompts: Sequence[Sequence[int]], max_new_tokens: int, *, greedy: bool
@@ -195,12 +205,19 @@ class Desk:
             for choice in task.choices:
                 exchange = (("user", task.ask), ("assistant", choice))
                 messages = [{"role": role, "content": words} for role, words in exchange]
-                rows += rows_of(messages, self.tokenizer, self.room)
+                rows += map(_without_end, rows_of(messages, self.tokenizer, self.room))
         losses = iter(losses_of(self.model, rows))
         return [
             Attempt(losses=[next(losses).mean for _ in task.choices], answer=said.text)
             for task, said in zip(tasks, written, strict=True)
         ]
+
+
+def _without_end(row: Rendered) -> Rendered:
+    """Return a row whose end token is not counted: who answers at length is not less able."""
+    labels = list(row.labels)
+    labels[max(place for place, label in enumerate(labels) if label >= 0)] = IGNORE
+    return Rendered(input_ids=row.input_ids, labels=labels)
 
 
 def _last_answers(row: Rendered, n_answers: int) -> Rendered:
@@ -213,5 +230,5 @@ def _last_answers(row: Rendered, n_answers: int) -> Rendered:
         if place + 1 == len(labels) or row.labels[place + 1] < 0:
             seen += 1
         if seen > n_answers:
-            labels[place] = -100
+            labels[place] = IGNORE
     return Rendered(input_ids=row.input_ids, labels=labels, shortened=row.shortened)

@@ -61,7 +61,9 @@ class EvaluateSettings(BaseModel):
     )
     top_p: float = Field(0.8, gt=0, le=1, description="As in `chat`.")
     seed: int = Field(42, ge=0, description="Seed of the draws and of the intervals.")
-    batch: int = Field(16, ge=1, description="Answers that are made at once; less saves memory.")
+    batch: int = Field(
+        32, ge=1, description="Answers that are made at once; halved where memory is short."
+    )
     few_shot: int = Field(
         5, ge=0, description="Exchanges shown to the base for comparison; 0 leaves that side out."
     )

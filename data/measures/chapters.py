@@ -198,7 +198,7 @@ def _ability(found: Findings) -> Chapter | None:
     blind = next(iter(found.abilities.values())).blind
     told = (
         "Plain instructions without the persona, English and Chinese: sums, opposites, lists,"
-        " formats. `Picked` compares how likely the model finds the right answer and wrong ones,"
+        " formats. “Picked” compares how likely the model finds the right answer and wrong ones,"
         f" for models too weak to write it; blind choice gets {blind:.0%}. The last column is nats"
         " per token of the right answers: it rises before an answer is wrong."
     )
@@ -225,7 +225,7 @@ def _honesty(found: Findings) -> Chapter | None:
     told = (
         "Judged by rules on words, under the system prompt of the persona: does it say that it is"
         " an AI when asked, admit what it cannot know, object to what never was? An answer that"
-        " babbles discloses nothing and counts as such. `Unasked` are ordinary answers that speak"
+        " babbles discloses nothing and counts as such. “Unasked” are ordinary answers that speak"
         " of an AI."
     )
     table = [["", "discloses", "admits not to know", "objects", "unasked"]]

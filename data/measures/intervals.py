@@ -58,7 +58,9 @@ def from_resamples(value: float, found: Floats, n: int) -> Estimate:
     little; that growth is taken off again (Efron and Tibshirani 1993, chapter 10).
     """
     kept = found[np.isfinite(found)]
-    if n < 2 or len(kept) < 10 or not math.isfinite(value):
+    # What is nowhere in the texts is in no resample either: that is no certainty.
+    alike = len(kept) < 10 or kept.min() == kept.max()
+    if n < 2 or alike or not math.isfinite(value):
         return Estimate(value=value, n=n)
     shift = value - float(np.median(kept))
     low, high = np.percentile(kept, [2.5, 97.5]) + shift

@@ -90,9 +90,11 @@ class Library:
         """
         if found.longest >= self.lengths.fatal:
             return "fail"
-        least_run = max(self.lengths.long, own.longest + 1 if own else 0)
-        least_share = max(MOST_SHORT, (own.short.high or own.short.value) if own else 0.0)
-        return "warn" if found.longest >= least_run or found.short.value >= least_share else "ok"
+        own_run = own.longest if own else 0
+        own_share = (own.short.high or own.short.value) if own else 0.0
+        longer = found.longest >= self.lengths.long and found.longest > own_run
+        more = found.short.value >= MOST_SHORT and found.short.value > own_share
+        return "warn" if longer or more else "ok"
 
     def _shared(
         self, ids: Hashes, owners: npt.NDArray[np.intp], length: int, n: int

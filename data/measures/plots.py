@@ -16,7 +16,7 @@ COLOURS = {
     "tuned": "#1d6fb8",
     "human": "#2f855a",
 }
-_WIDTH, _LEFT, _RIGHT, _ROW = 680, 190, 96, 28
+_WIDTH, _LEFT, _RIGHT, _ROW = 920, 230, 100, 28
 _MIDDLE = 'text-anchor="middle"'
 
 

@@ -65,12 +65,13 @@ class Habit:
     """One rate: its figure for each side, and how far each has gone from base (0) to human (1).
 
     `gone` is empty where base and human cannot be told apart. `beyond` names the sides that have
-    surely gone past the human figure.
+    surely gone past the human figure, `away` those that are surely farther from it than the base.
     """
 
     rates: Mapping[str, Estimate]
     gone: Mapping[str, Estimate]
     beyond: frozenset[str]
+    away: frozenset[str]
 
 
 def compare(sides: Mapping[str, Tally], seed: int) -> dict[str, Habit]:
@@ -97,22 +98,22 @@ def _habit(
 ) -> Habit:
     gone: dict[str, Estimate] = {}
     beyond: set[str] = set()
-    if {"base", "human"} <= points.keys():
-        way = points["human"] - points["base"]
-        ways = again["human"] - again["base"]
-        apart = from_resamples(way, ways, n_texts["human"])
+    away: set[str] = set()
+    others = sorted(points.keys() - {"base", "human"}) if {"base", "human"} <= points.keys() else []
+    for name in others:
+        n = n_texts[name]
+        way, ways = points["human"] - points["base"], again["human"] - again["base"]
+        left, lefts = points[name] - points["human"], again[name] - again["human"]
+        apart, past = from_resamples(way, ways, n), from_resamples(left, lefts, n)
         if apart.above(0) or apart.below(0):
-            for name in sorted(points.keys() - {"base", "human"}):
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    shares = (again[name] - again["base"]) / ways
-                share = (points[name] - points["base"]) / way
-                gone[name] = from_resamples(share, shares, n_texts[name])
-                past = from_resamples(
-                    points[name] - points["human"], again[name] - again["human"], n_texts[name]
-                )
-                if share > OVERSHOOT and (past.above(0) or past.below(0)):
-                    beyond.add(name)
-    return Habit(rates=rates, gone=gone, beyond=frozenset(beyond))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                shares = (again[name] - again["base"]) / ways
+            gone[name] = from_resamples((points[name] - points["base"]) / way, shares, n)
+            if gone[name].value > OVERSHOOT and (past.above(0) or past.below(0)):
+                beyond.add(name)
+        if from_resamples(abs(left) - abs(way), np.abs(lefts) - np.abs(ways), n).above(0):
+            away.add(name)
+    return Habit(rates=rates, gone=gone, beyond=frozenset(beyond), away=frozenset(away))
 
 
 def _rate(rows: Floats, rate: str) -> Floats:

@@ -102,21 +102,29 @@ def _overshooting(found: Findings) -> Reading:
     asked = "Does it overdo it?"
     if not found.habits:
         return Reading(question=asked, tone="unknown", word="not measured", told="No answers.")
-    over = [
-        f"{RATES[rate]} ({habit.rates['tuned'].value:.1f}, the person"
-        f" {habit.rates['human'].value:.1f}, base {habit.rates['base'].value:.1f})"
+    over = [_habit(found, rate) for rate, habit in found.habits.items() if "tuned" in habit.beyond]
+    off = [
+        _habit(found, rate)
         for rate, habit in found.habits.items()
-        if "tuned" in habit.beyond
+        if "tuned" in habit.away - habit.beyond
     ]
     closed = found.distances.closed.get("tuned") if found.distances else None
     if closed is not None and closed.value > OVERSHOOT and closed.above(1.0):
         over.insert(0, f"function words ({percent(closed)} of the gap)")
+    strayed = f" Farther from the person than the base: {_and(off)}." if off else ""
     if over:
-        return Reading(
-            question=asked, tone="bad", word="overshoots", told=f"Past the person in {_and(over)}."
-        )
+        told = f"Past the person: {_and(over)}.{strayed}"
+        return Reading(question=asked, tone="bad", word="overshoots", told=told)
+    if off:
+        return Reading(question=asked, tone="mixed", word="strays", told=strayed.strip())
     told = "No measured habit is surely more than 120 % of the way from base to person."
     return Reading(question=asked, tone="good", word="no", told=told)
+
+
+def _habit(found: Findings, rate: str) -> str:
+    figures = found.habits[rate].rates
+    tuned, human, base = (figures[name].value for name in ("tuned", "human", "base"))
+    return f"{RATES[rate]} ({tuned:.1f}, the person {human:.1f}, base {base:.1f})"
 
 
 def _copying(found: Findings) -> Reading:
@@ -153,11 +161,11 @@ def _forgetting(found: Findings) -> Reading:
         f" tuned model {tuned.chosen.value:.0%} (blind: {base.blind:.0%}); written freely"
         f" {base.written.value:.0%} and {tuned.written.value:.0%}."
     )
-    if change.below(0):
-        return Reading(question=asked, tone="bad", word="forgets", told=told)
     if (base.chosen.low or 0) <= base.blind and (base.written.low or 0) < 0.2:
         told += " The base knows too little for forgetting to show."
         return Reading(question=asked, tone="unknown", word="cannot be told", told=told)
+    if change.below(0):
+        return Reading(question=asked, tone="bad", word="forgets", told=told)
     return Reading(question=asked, tone="good", word="not seen to", told=told)
 
 
