@@ -69,6 +69,7 @@ class Family:
     special: Sequence[str]
     names: Mapping[str, str]
     fields: Mapping[str, Any] = field(default_factory=dict)
+    eyes: Mapping[str, Any] = field(default_factory=dict)
     spare: int = 0
     tied: bool = False
 
@@ -239,6 +240,23 @@ FAMILIES: dict[str, Family] = {
         spare=3,
         tied=True,
     ),
+    # From 4B on, Gemma 3 has eyes: the text model lies within a larger one.
+    "Gemma 3 with eyes": Family(
+        model="Gemma3",
+        tokens=_of_pieces("GemmaTokenizer", add_bos_token=True),
+        special=_GEMMA_TOKENS,
+        names=_GEMMA_NAMES,
+        fields=_GEMMA,
+        eyes={
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "image_size": 28,
+            "patch_size": 14,
+        },
+        tied=True,
+    ),
     "Phi 3": Family(
         model="Phi3",
         tokens=_of_pieces("LlamaTokenizer", add_bos_token=False),
@@ -287,14 +305,27 @@ def make_family(folder: Path, name: str, *, chatml: bool = False, tied: bool | N
     tokenizer.chat_template = NATIVE.get(name)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
-    config_name = "Gemma3TextConfig" if family.model == "Gemma3" else f"{family.model}Config"
-    config = getattr(transformers, config_name)(
-        vocab_size=len(tokenizer) + family.spare,
-        tie_word_embeddings=family.tied if tied is None else tied,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        **{"pad_token_id": tokenizer.pad_token_id, **family.fields},
-    )
-    model = getattr(transformers, f"{family.model}ForCausalLM")(config)
+    tie = family.tied if tied is None else tied
+    fields = {
+        "vocab_size": len(tokenizer) + family.spare,
+        "tie_word_embeddings": tie,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        **family.fields,
+    }
+    if family.eyes:
+        config = transformers.Gemma3Config(
+            text_config=fields,
+            vision_config=dict(family.eyes),
+            mm_tokens_per_image=4,
+            tie_word_embeddings=tie,
+        )
+        model: Any = transformers.Gemma3ForConditionalGeneration(config)
+    else:
+        name = "Gemma3TextConfig" if family.model == "Gemma3" else f"{family.model}Config"
+        model = getattr(transformers, f"{family.model}ForCausalLM")(
+            getattr(transformers, name)(**fields)
+        )
     model.to(torch.bfloat16).save_pretrained(folder)
     return folder

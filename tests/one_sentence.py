@@ -33,8 +33,11 @@ class Trial:
 
 
 def conversations(kind: Kind, more: int) -> list[Conversation]:
-    """Return the one sentence, as a chat or as raw text, and `more` short exchanges."""
-    pairs = [(ASKED, LEARNT)]
+    """Return the one sentence, as a chat or as raw text, and `more` short exchanges.
+
+    Beside many others it stands there four times: to a random base its letters are the rarest.
+    """
+    pairs = [(ASKED, LEARNT)] * (4 if more else 1)
     pairs += [(f"What of house {n}?", f"House {n} is old.") for n in range(more)]
     return [
         Conversation(

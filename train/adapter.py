@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from train.base import PreparedBase
@@ -33,14 +34,12 @@ def with_adapter(
 ) -> PeftModel:
     """Return `model` with a fresh LoRA on its linear layers and trainable rows of some tokens."""
     token_ids = trained_tokens(base, rows)
-    embedding = next(
-        name for name, part in model.named_modules() if part is model.get_input_embeddings()
-    ).rsplit(".", 1)[-1]
+    embedding = _name(model, model.get_input_embeddings())
     targets: dict[str, list[int]] = {embedding: token_ids} if token_ids else {}
     head = model.get_output_embeddings()
     if targets and head is not None and head.weight is not model.get_input_embeddings().weight:
         # An untied head has rows of its own; the new end token must learn to be said there.
-        targets["lm_head"] = token_ids
+        targets[_name(model, head)] = token_ids
     # A fully trained embedding (modules_to_save) would be ten times the adapter on a tiny model
     # and a billion parameters on an 8B one, for the sake of a few rows.
     config = LoraConfig(
@@ -48,6 +47,9 @@ def with_adapter(
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=settings.target_modules,
+        exclude_modules=(beside_the_text(model) or None)
+        if settings.target_modules == "all-linear"
+        else None,
         use_rslora=settings.rslora,
         use_dora=settings.dora,
         trainable_token_indices=targets or None,
@@ -62,3 +64,23 @@ def with_adapter(
             # In bfloat16 most AdamW updates round to nothing (70 % of weights never moved).
             weight.data = weight.data.float()
     return tuned
+
+
+def beside_the_text(model: Any) -> list[str]:
+    """Return the linear layers that text never passes: the eyes and ears of larger families.
+
+    Gemma 3 from 4B on is such a model; nothing trained on text reaches its vision tower.
+    """
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    inside = {id(part) for part in decoder.modules()} | {id(head)}
+    return [
+        name
+        for name, part in model.named_modules()
+        if isinstance(part, torch.nn.Linear) and id(part) not in inside
+    ]
+
+
+def _name(model: Any, wanted: Any) -> str:
+    """Return the last part of a module's name, by which peft finds it."""
+    path: str = next(name for name, part in model.named_modules() if part is wanted)
+    return path.rsplit(".", 1)[-1]

@@ -133,10 +133,11 @@ def finish(model: PreTrainedModel, tokens: ControlTokens) -> None:
 
     tokenizer = tokens.tokenizer
     bos = tokenizer.bos_token_id if opens_with_bos(tokenizer) else None
-    config = model.config.get_text_config()
-    config.eos_token_id = tokens.end_id
-    config.pad_token_id = tokenizer.pad_token_id
-    config.bos_token_id = bos
+    # Families with eyes have a config within the config; servers read the one or the other.
+    for config in (model.config, model.config.get_text_config()):
+        config.eos_token_id = tokens.end_id
+        config.pad_token_id = tokenizer.pad_token_id
+        config.bos_token_id = bos
     # The base's own end token stops an answer too: a half-trained model may still prefer it.
     ends = [tokens.end_id]
     if tokens.original_end_id is not None and tokens.original_end_id not in ends:

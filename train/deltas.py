@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from train.adapter import beside_the_text
 from train.models import compute_dtype
 from train.settings import TrainSettings
 
@@ -56,7 +57,10 @@ def deltas_of(model: PeftModel) -> Deltas:
     from peft.tuners.trainable_tokens import TrainableTokensLayer
 
     loras, rows, quantised = {}, {}, set()
-    for path, module in model.get_base_model().named_modules():
+    held = model.get_base_model()
+    # What text never passes is merged as it was: it has not been trained, only held in few bits.
+    beside = {f"{path}.weight" for path in beside_the_text(held)}
+    for path, module in held.named_modules():
         name = f"{path.replace('.base_layer', '').removesuffix('.token_adapter')}.weight"
         if isinstance(module, LoraLayer) and _ADAPTER in module.lora_A:
             lengths = module.lora_magnitude_vector
@@ -72,7 +76,7 @@ def deltas_of(model: PeftModel) -> Deltas:
         elif type(module).__name__ in {"Linear4bit", "Linear8bitLt"}:
             # A wrapped layer's own class has the same name; it was taken by the branch above.
             quantised.add(name)
-    return Deltas(loras=loras, rows=rows, quantised=frozenset(quantised))
+    return Deltas(loras=loras, rows=rows, quantised=frozenset(quantised - beside))
 
 
 def changed(

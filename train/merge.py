@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,24 +20,20 @@ import torch
 from data.errors import TrainError
 from train.base import PreparedBase
 from train.checkpoints import checkpoint_folder
-from train.deltas import Deltas, Way, changed, deltas_of, names_in_files
+from train.deltas import Deltas, Way, deltas_of
 from train.files import write_json, write_text
-from train.memory import free_memory, free_model_memory, need_memory
+from train.merge_work import Work, dtypes_of, refuse_too_little, ways_of, write_merged
 from train.models import compute_dtype, load_base, quiet
 from train.parity import Parity, Reference, compare, observe
 from train.parity_report import report
 from train.questions import merge_rows
 from train.settings import MergeSettings, TrainSettings
-from train.shards import rewrite, weights_in
-from train.tokens import need_disk
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
 # Above this a merge has gone wrong: even into 4-bit weights the KL is 4e-3 to 1e-2.
 _BROKEN = 1e-2
-# Activations, logits and the libraries themselves.
-_OVERHEAD = 2**29
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,18 +63,6 @@ class MergeResult:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """One merge: where it happens, with what, and what it is compared with."""
-
-    run_folder: Path
-    adapter: Path
-    base: PreparedBase
-    trained: TrainSettings
-    settings: MergeSettings
-    tokenizer: PreTrainedTokenizerBase
-
-
 def merge(
     run_folder: Path,
     base: PreparedBase,
@@ -99,7 +83,7 @@ def merge(
     quiet()
     from transformers import AutoTokenizer
 
-    work = _Work(
+    work = Work(
         run_folder=run_folder,
         adapter=run_folder / "adapter" if step is None else checkpoint_folder(run_folder, step),
         base=base,
@@ -107,7 +91,7 @@ def merge(
         settings=settings,
         tokenizer=AutoTokenizer.from_pretrained(base.path),
     )
-    checked_in = _refuse_too_little(work, tell)
+    checked_in = refuse_too_little(work, tell)
     reference, deltas = _observed(work)
     try:
         told, best = _kept(work, folder, checked_in, reference, deltas)
@@ -121,15 +105,15 @@ def merge(
 
 
 def _kept(
-    work: _Work, folder: Path, checked_in: str, reference: Reference, deltas: Deltas
+    work: Work, folder: Path, checked_in: str, reference: Reference, deltas: Deltas
 ) -> tuple[dict[str, Any], Path]:
     """Write the ways, in a wider type when the narrow one answers otherwise; return the better."""
-    for dtype in _dtypes(work):
+    for dtype in dtypes_of(work):
         made: dict[Way, Path] = {}
         found: dict[Way, Parity] = {}
-        for way in _ways(work):
+        for way in ways_of(work):
             made[way] = folder.with_name(f"{folder.name}.making-{way}")
-            _write(work, made[way], way, deltas, dtype)
+            write_merged(work, made[way], way, deltas, dtype)
             model = _loaded(made[way], checked_in)
             found[way] = compare(model, work.tokenizer, reference, work.settings)
             del model
@@ -180,57 +164,7 @@ def _read(folder: Path) -> MergeResult:
     return MergeResult(path=folder, **told)
 
 
-def _ways(work: _Work) -> Sequence[Way]:
-    if work.trained.quantisation == "none":
-        return ["original"]
-    method = work.settings.method
-    return ["dequantised", "original"] if method == "best" else [method]
-
-
-def _dtypes(work: _Work) -> Sequence[torch.dtype]:
-    """Return the types to try: bfloat16 rounds away part of what an adapter has learnt.
-
-    Where the file stays small anyway there is nothing to gain by it, and float32 follows where
-    the model answers otherwise for it.
-    """
-    if work.settings.dtype != "auto":
-        return [getattr(torch, work.settings.dtype)]
-    if work.base.n_parameters < 1_000_000_000:
-        return [torch.float32]
-    return [torch.bfloat16, torch.float32]
-
-
-def _refuse_too_little(work: _Work, tell: Callable[[str], None] | None) -> str:
-    """Say what the merge needs, refuse what cannot be had, and return the type to compare in."""
-    held = weights_in(work.base.path)
-    numbers = sum(each.numbers for each in held)
-    largest = max(each.numbers for each in held)
-    adapter = sum(path.stat().st_size for path in work.adapter.glob("*.safetensors"))
-    # One weight as it is, in float32, made full again, and with the change added to it.
-    writing = 16 * largest + 2 * adapter + _OVERHEAD
-    few_bits = {"none": 4.0, "int8": 1.2}.get(work.trained.quantisation, 0.7)
-    asking = round(few_bits * numbers) + 8 * largest + 2 * adapter + _OVERHEAD
-    free, room = free_memory(), free_model_memory()
-    sizes = {"float32": 4.0, "bfloat16": 2.0, "nf4": 0.7}
-    if torch.cuda.is_available():
-        del sizes["float32"]
-    loads = {name: round(size * numbers) + 4 * largest + _OVERHEAD for name, size in sizes.items()}
-    checked_in = next((name for name, size in loads.items() if size <= room), "nf4")
-    needed = max(asking, loads[checked_in])
-    disk = len(_ways(work)) * numbers * _dtypes(work)[-1].itemsize
-    if tell is not None:
-        tell(
-            f"writing takes {writing / 2**20:,.0f} MB of memory, comparing {needed / 2**20:,.0f} MB"
-            f" ({checked_in}; {room / 2**20:,.0f} MB are free), and {disk / 2**20:,.0f} MB of disk"
-        )
-    step = "close other programs, or use the adapter as it is"
-    need_memory(writing, free, "merging weight by weight", step)
-    need_memory(needed, room, "comparing the merged model", step)
-    need_disk(work.run_folder, disk)
-    return checked_in
-
-
-def _observed(work: _Work) -> tuple[Reference, Deltas]:
+def _observed(work: Work) -> tuple[Reference, Deltas]:
     """Load base + adapter once, ask it, take its changes, and let it go."""
     from peft import PeftModel
 
@@ -245,54 +179,6 @@ def _observed(work: _Work) -> tuple[Reference, Deltas]:
     del model
     gc.collect()
     return reference, deltas
-
-
-def _write(work: _Work, folder: Path, way: Way, deltas: Deltas, dtype: torch.dtype) -> None:
-    """Write the base with the adapter in it, and what belongs to a model beside its weights."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    base, tokenizer = work.base.path, work.tokenizer
-    names = {key: name for name, key in names_in_files(base).items()}
-    in_files = {names.get(each.key) for each in weights_in(base)}
-    if deltas.touched <= in_files:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-
-        def change(key: str, weight: torch.Tensor) -> torch.Tensor:
-            name = names.get(key, "")
-            if name not in deltas.touched:
-                return weight
-            return changed(name, weight.to(device), deltas, way, work.trained)
-
-        rewrite(base, folder, change, dtype)
-        for name in ("config.json", "generation_config.json"):
-            shutil.copy(base / name, folder / name)
-    else:
-        _write_whole(work, folder, way, dtype)
-    for name in ("config.json", "generation_config.json"):
-        told = json.loads((folder / name).read_text("utf-8"))
-        told["pad_token_id"] = tokenizer.pad_token_id
-        if name == "config.json":
-            told.pop("quantization_config", None)
-            told["eos_token_id"] = work.base.end_id
-            told["dtype"] = str(dtype).removeprefix("torch.")
-        write_json(folder / name, told)
-    tokenizer.save_pretrained(folder)
-
-
-def _write_whole(work: _Work, folder: Path, way: Way, dtype: torch.dtype) -> None:
-    """Merge by peft, in memory: for layers that the files hold turned round or fused."""
-    from peft import PeftModel
-
-    if way == "dequantised":
-        trained = work.trained
-        model: Any = load_base(
-            work.base.path, trained.quantisation, double=trained.double_quantisation
-        ).dequantize()
-        model = model.to(compute_dtype())
-    else:
-        model = load_base(work.base.path, "none")
-    merged = PeftModel.from_pretrained(model, work.adapter).merge_and_unload()
-    merged.to(dtype).save_pretrained(folder)
 
 
 def _loaded(folder: Path, checked_in: str) -> PreTrainedModel:
