@@ -100,10 +100,12 @@ def work_of(plan: TokenPlan, settings: TrainSettings) -> Work:
     saves = plan.steps // max(1, plan.every) + 1
     n_answers = (settings.answers_per_save + len(settings.prompts)) * saves
     rows = min(plan.micro_batch or 1, plan.effective_batch or 1)
+    # Packed, a pass holds no more than the rows of its step.
+    of_step = 1.2 * plan.effective_batch * plan.tokens / max(1, plan.rows)
     return Work(
         train_tokens=plan.tokens * plan.epochs,
         held_out_tokens=plan.held_out_tokens * (saves + 1),
-        pass_tokens=rows * plan.longest,
+        pass_tokens=max(plan.longest, min(rows * plan.longest, round(of_step))),
         trained_share=plan.trained / max(1, plan.tokens),
         answer_tokens=n_answers * settings.answer_tokens,
     )

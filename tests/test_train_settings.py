@@ -194,6 +194,30 @@ def test_a_missing_library_is_told_before_the_start(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("signals")
+def test_the_curves_go_to_tensorboard(
+    base: PreparedBase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = pytest.importorskip("tensorboardX")
+    # Set by the training for its own process, which is this one here.
+    for name in ("TENSORBOARD_LOGGING_DIR", "WANDB_DIR", "TRACKIO_DIR", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    settings = TrainSettings(epochs=4, tracker="tensorboard", answers_per_save=0)
+    refuse_missing(settings)
+    trained(tmp_path / "run", base, settings)
+    (written,) = (tmp_path / "run" / "tracker").glob("events.out.tfevents.*")
+    tags, at = set(), 0
+    data = written.read_bytes()
+    while at < len(data):
+        # Each event: its length in 8 bytes, their checksum in 4, the event, its checksum in 4.
+        length = int.from_bytes(data[at : at + 8], "little")
+        event = board.proto.event_pb2.Event.FromString(data[at + 12 : at + 12 + length])
+        tags |= {(value.tag, event.step) for value in event.summary.value}
+        at += 16 + length
+    assert {("train/loss", step) for step in (1, 2, 3, 4)} <= tags
+
+
 def test_every_key_of_training_is_explained() -> None:
     for name, field in TrainSettings.model_fields.items():
         assert field.description, name

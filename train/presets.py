@@ -14,12 +14,13 @@ Template = Literal["chatml", "native"]
 Attention = Literal["auto", "sdpa", "eager", "flash_attention_2"]
 Tracker = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
 
-# Sized by train/estimate.py for a base of 7 to 8 billion parameters in NF4 (of 1 to 2 billion under
-# `cpu`), with room for the largest vocabularies. Explicit keys win.
+# Sized by train/estimate.py for a base of 8 billion parameters in NF4 with a vocabulary of 128,000:
+# 7 GB under `8gb`, 9 under `12gb`, 13 under `24gb` (14 billion: 19), 29 under `80gb` (14 billion:
+# 41); a base of 0.6 billion takes 4 GB under `cpu`. Explicit keys win.
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "cpu": {
         "quantisation": "nf4",
-        "micro_batch": 4,
+        "micro_batch": 1,  # more rows at once are no faster there
         "max_length": 512,
         "gradient_checkpointing": False,
         "optimizer": "adamw_torch",
@@ -80,3 +81,21 @@ OPTIMIZERS: Mapping[str, float] = {
     "rmsprop_bnb_32bit": 4,
     "sgd": 0,
 }
+
+# Keys that leave the trained weights as they are: a run goes on when one of them changes. The
+# micro-batch is decided by a machine's memory, and a preset counts by the keys that it sets.
+WITHOUT_EFFECT = frozenset(
+    {
+        "base_model",
+        "preset",
+        "micro_batch",
+        "gradient_checkpointing",
+        "tracker",
+        "prompts",
+        "answers_per_save",
+        "answer_tokens",
+        "keep_checkpoints",
+        "packing",
+        "gpus",
+    }
+)

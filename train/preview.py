@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from data.nouns import Conversation
 from train.base import PreparedBase
 from train.models import quiet
+from train.order import Steps
+from train.packing import best_fit, padded_bins
 from train.plan import make_plan
 from train.rows import Corpus, corpus_of
 from train.settings import TrainSettings
@@ -99,17 +101,22 @@ def _counted(corpus: Corpus, settings: TrainSettings, rate: float) -> TokenPlan:
         epochs=plan.steps / plan.steps_per_epoch if plan else 0.0,
         effective_batch=effective,
         micro_batch=min(micro, effective) if micro else None,
-        passes=_passes(rows, micro, longest, settings) if micro else None,
+        passes=_passes(rows, plan.steps_per_epoch, micro * longest, settings)
+        if plan and micro
+        else None,
         every=plan.every if plan else 1,
         learning_rate=rate,
     )
 
 
-def _passes(
-    rows: Sequence[Rendered], micro: int, longest: int, settings: TrainSettings
-) -> int | None:
-    """Return the passes of an epoch: rows of one step share them, packed or padded."""
-    return -(-len(rows) // micro)
+def _passes(rows: Sequence[Rendered], steps: int, capacity: int, settings: TrainSettings) -> int:
+    """Return how often rows go through the model in the first epoch: packed, or padded."""
+    order = Steps(rows, min(settings.effective_batch, len(rows)), steps, settings.seed)
+    cut = best_fit if settings.packing else padded_bins
+    return sum(
+        len(cut([len(row.input_ids) for row in order[step].rows], capacity))
+        for step in range(steps)
+    )
 
 
 def _tokens(rows: Iterable[Rendered]) -> int:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from train.presets import (
     OPTIMIZERS,
     PRESETS,
+    WITHOUT_EFFECT,
     Attention,
     Preset,
     Quantisation,
@@ -20,23 +21,6 @@ from train.presets import (
 
 # Parameters below which a base is a toy: it takes a higher rate, and its token rows are trained.
 SMALL = 100_000_000
-# Keys that leave the trained weights as they are: a run goes on when one of them changes. The
-# micro-batch is decided by a machine's memory, and a preset counts by the keys that it sets.
-WITHOUT_EFFECT = frozenset(
-    {
-        "base_model",
-        "preset",
-        "micro_batch",
-        "gradient_checkpointing",
-        "tracker",
-        "prompts",
-        "answers_per_save",
-        "answer_tokens",
-        "keep_checkpoints",
-        "packing",
-        "gpus",
-    }
-)
 
 
 class TrainSettings(BaseModel):
