@@ -50,6 +50,13 @@ class ComposeSettings(BaseModel):
     )
     max_exchanges: int = Field(4, ge=1, description="Exchanges of one thread in a conversation.")
     max_words: int = Field(700, ge=50, description="Words in a conversation of several exchanges.")
+    disclosure_share: float = Field(
+        0.03,
+        ge=0,
+        le=0.2,
+        description="Share of the train conversations that teach the persona to say that it is an"
+        " AI when it is asked, which tuning forgets otherwise; 0 for none.",
+    )
     seed: int = Field(42, description="Seed of every choice made here.")
 
     def reach(self, turns: int | None = None) -> Reach:
@@ -121,16 +128,18 @@ def compose(  # noqa: PLR0913 - what is composed of what
     return replace(_version(drafts, now), verdicts=verdicts, splits=groups)
 
 
-def with_mixed(
+def with_mixed(  # noqa: PLR0913 - what is added to what
     composed: Composed,
     mixed: Sequence[Pair],
     own: Sequence[Pair],
     settings: ComposeSettings,
     now: datetime,
+    system: str = "",
 ) -> Composed:
-    """Return the dataset with pairs mixed in that are not the persona's: to be trained on alone.
+    """Return the dataset with pairs mixed in that are trained on alone and never held out.
 
-    They keep their own system prompts and get none of the persona's; what is too close to a
+    They keep their own system prompts; `system`, the persona's, is for pairs in the persona's
+    voice that have none, and stays empty for those that are another's. What is too close to a
     held-out pair among `own` is dropped.
     """
     held = {i for c in composed.conversations if c.split == "test" for i in c.pair_ids}
@@ -146,7 +155,7 @@ def with_mixed(
     rest = [pair for pair in mixed if pair.id not in dropped]
     before = [(c.split, c.pair_ids, list(c.messages)) for c in composed.conversations]
     added: list[tuple[Split, Sequence[str], list[dict[str, str]]]] = [
-        ("train", _ids(thread), to_messages(thread, "")) for thread in threads(rest, settings)
+        ("train", _ids(thread), to_messages(thread, system)) for thread in threads(rest, settings)
     ]
     return replace(
         _version([*before, *added], now),

@@ -10,13 +10,20 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from data.gates import GateSettings
-from data.nouns import Origin, Pair, Passage, Question, Verdict, content_id
+from data.nouns import TRAIN_ONLY, Origin, Pair, Passage, Question, Verdict, content_id
 from data.rejects import RejectSettings, reject_question, reject_spoken
 from data.score import score
 from data.text import normalise
 
 # A real question is better than a generated one, and that is better than a template.
-_RANK: dict[Origin, int] = {"curated": 0, "spoken": 1, "given": 1, "generated": 2, "template": 3}
+_RANK: dict[Origin, int] = {
+    "curated": 0,
+    "disclosure": 0,
+    "spoken": 1,
+    "given": 1,
+    "generated": 2,
+    "template": 3,
+}
 
 
 class CurateSettings(BaseModel):
@@ -121,6 +128,9 @@ def _is_made(each: Pair) -> bool:
 
 
 def _reject(each: Pair, lang: str, settings: CurateSettings) -> tuple[str, str] | None:
+    # The user has read every word of what was saved in a talk; every prompt is neutralised anyway.
+    if each.origin in TRAIN_ONLY:
+        return None
     # A host's or a user's own words are what the model will meet: only safety counts there.
     if not _is_made(each):
         return reject_spoken(each.question)

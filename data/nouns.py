@@ -24,7 +24,10 @@ BlockKind = Literal[
     "running_head",
     "folio",
 ]
-Origin = Literal["spoken", "given", "generated", "template", "curated"]
+Origin = Literal["spoken", "given", "generated", "template", "curated", "disclosure"]
+# What the user saved in a talk, and what teaches the disclosure: to be trained on alone, since what
+# is held out must be the person's own words.
+TRAIN_ONLY: tuple[Origin, ...] = ("curated", "disclosure")
 Split = Literal["train", "validation", "test"]
 
 

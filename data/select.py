@@ -14,6 +14,7 @@ from data.text import words
 _SPARE = 1.5
 # The containment at which QUALITY.md calls two passages near duplicates.
 _TOO_CLOSE = 0.8
+_OWN = "NOT mixed AND NOT train_only"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class Limits:
 
 def count_kept(store: Store) -> int:
     """Return the number of kept pairs that are the persona's own."""
-    return int(store.value(f"{statement('kept_pairs')} SELECT count(*) FROM kept WHERE NOT mixed"))
+    return int(store.value(f"{statement('kept_pairs')} SELECT count(*) FROM kept WHERE {_OWN}"))
 
 
 def best(store: Store, limits: Limits) -> list[Pair]:
@@ -37,7 +38,7 @@ def best(store: Store, limits: Limits) -> list[Pair]:
     one group than its limit, and none that holds nearly the words of one that is taken.
     """
     if count_kept(store) <= limits.pairs:
-        return _pairs(store, "NOT mixed", [])
+        return _pairs(store, _OWN, [])
     sql = (
         f"{statement('kept_pairs')}, {statement('select_best')}"
         " SELECT thread_id, n FROM chosen ORDER BY score DESC, place"
@@ -46,7 +47,7 @@ def best(store: Store, limits: Limits) -> list[Pair]:
     ranked = store.rows(sql, {"seed": str(limits.seed), "of_group": limits.of_group, "most": spare})
     ids = [row["thread_id"] for row in ranked]
     threads: dict[str, list[Pair]] = {name: [] for name in ids}
-    for pair in _pairs(store, "NOT mixed AND list_contains($ids, thread_id)", ids):
+    for pair in _pairs(store, f"{_OWN} AND list_contains($ids, thread_id)", ids):
         threads[pair.thread_id].append(pair)
     taken = _apart(threads, limits.pairs)
     return [pair for name in sorted(taken) for pair in threads[name]]
@@ -87,6 +88,11 @@ def mixed(store: Store, shares: Mapping[str, float], own: int, seed: int) -> lis
         chosen = [row["thread_id"] for row in ids]
         found += _pairs(store, "mixed AND list_contains($ids, thread_id)", chosen)
     return found
+
+
+def saved(store: Store) -> list[Pair]:
+    """Return the pairs that the user saved in talks."""
+    return [p for p in _pairs(store, "train_only", []) if p.origin == "curated"]
 
 
 def _pairs(store: Store, where: str, ids: Sequence[str]) -> list[Pair]:

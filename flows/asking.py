@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _NOT_DONE = " AND id NOT IN (SELECT subject_id FROM done WHERE step = 'ask' AND fingerprint = ?)"
 _ORDER = "ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
-_REAL_OR_GENERATED = "('spoken', 'given', 'curated', 'generated')"
+_REAL_OR_GENERATED = "('spoken', 'given', 'curated', 'disclosure', 'generated')"
 
 
 def ask_questions(context: Context, probing: Probing | None = None) -> None:

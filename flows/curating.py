@@ -15,13 +15,16 @@ from flows.context import Context, fingerprint
 from flows.following import follow_ups
 from flows.polishing import polished_answers
 from flows.splitting import persona_language
+from flows.train_only import TrainOnly, disclosure_mark, train_only
 
 # Of the passages that are cut: the exchanges of datasets are judged by themselves, in SQL.
 _LIVE = (
     "source_row IS NULL AND id NOT IN"
     " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
     " AND step IN ('gate', 'dedupe'))"
-    " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
+    # What teaches the disclosure is made whole when a dataset is composed.
+    " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL AND"
+    " format <> 'disclosure')"
 )
 # Whatever of a row decides what is made of it: a renamed chapter keeps its passages' ids.
 _CONTENT = "md5(string_agg({0}::VARCHAR, ',' ORDER BY id))"
@@ -30,7 +33,7 @@ _SUPERSEDE = (
     " 'superseded' AS rule, false AS keep,"
     " 'an earlier dataset holds it; today its passage has another or none' AS reason,"
     " ?::TIMESTAMPTZ AS created_at, 'nothing' AS next_step, 'curate' AS step, source_id"
-    " FROM made_pairs WHERE NOT list_contains(?, id)"
+    " FROM made_pairs WHERE origin <> 'disclosure' AND NOT list_contains(?, id)"
 )
 # Ids of exchanges hang on their content; the sum of their hashes needs no order.
 # Those of conversations on what was read before masking: the mark of the extraction tells it.
@@ -61,7 +64,7 @@ def curate_pairs(context: Context) -> None:
         store.value(f"SELECT {_CONTENT.format('cut_passages')} FROM cut_passages WHERE {_LIVE}"),
         store.value(
             "SELECT md5(string_agg(id || coalesce(nth, 0), ',' ORDER BY rowid))"
-            " FROM asked_questions"
+            " FROM asked_questions WHERE origin <> 'disclosure'"
         ),
         store.value(_EXCHANGES),
         context.recipe.curate.model_dump_json(),
@@ -75,7 +78,9 @@ def curate_pairs(context: Context) -> None:
         passages = store.nouns(Passage, f"{_LIVE} ORDER BY {_ORDER}", own=True)
         # The newest last; a generated one without a place has given way to others.
         questions = store.nouns(
-            Question, "origin <> 'generated' OR nth IS NOT NULL ORDER BY rowid", own=True
+            Question,
+            "origin <> 'disclosure' AND (origin <> 'generated' OR nth IS NOT NULL) ORDER BY rowid",
+            own=True,
         )
         made = curate.pair(passages, questions, polished)
         step = partial(_curate, context, made, questions, lang)
@@ -161,15 +166,20 @@ def refuse_withdrawn(context: Context, dataset_id: str) -> None:
 def compose_dataset(context: Context) -> Dataset:
     """Compose the kept pairs into a dataset version and return it, new or as it was."""
     store = context.workspace.store
-    system = context.recipe.persona.system_prompt(persona_language(context))
+    lang = persona_language(context)
+    system = context.recipe.persona.system_prompt(lang)
     settings = context.recipe.compose
     shares = _shares(context)
     mark = fingerprint(
-        store.value(f"SELECT {_CONTENT.format('made_pairs')} FROM made_pairs WHERE {_KEPT}"),
+        store.value(
+            f"SELECT {_CONTENT.format('made_pairs')} FROM made_pairs WHERE {_KEPT}"
+            " AND origin <> 'disclosure'"
+        ),
         store.value(f"{_EXCHANGES} WHERE {_KEPT} AND {_JUDGED}"),
         settings.model_dump_json(),
         sorted(shares.items()),
         system,
+        disclosure_mark(context, lang),
         # Without follow-ups the mark is the one of earlier versions.
         *sorted(each.question + each.pair_id for each in follow_ups(context).values()),
     )
@@ -195,12 +205,16 @@ def compose_dataset(context: Context) -> Dataset:
         mixed = select.mixed(store, shares, composed.dataset.n_train, settings.seed)
         if mixed:
             composed = with_mixed(composed, mixed, pairs, settings, context.now)
-        dataset = _store(context, composed, latest, [*pairs, *mixed], mark)
+        added = train_only(context, lang, composed.conversations)
+        if added.pairs:
+            composed = with_mixed(composed, added.pairs, pairs, settings, context.now, system)
+        dataset = _store(context, composed, latest, added, [*pairs, *mixed], mark)
     context.count("compose", len(composed.conversations))
     purged = f"; {len(composed.verdicts)} too close to test" if composed.verdicts else ""
     if mixed:
         n_mixed = sum(set(c.pair_ids) <= {p.id for p in mixed} for c in composed.conversations)
         purged = f", {n_mixed:,} of them mixed in{purged}"
+    purged = f"{added.told}{purged}"
     context.report.step(
         "compose",
         f"dataset {dataset.id}: {dataset.n_train:,} train, {dataset.n_validation:,} validation,"
@@ -215,10 +229,15 @@ def compose_dataset(context: Context) -> Dataset:
     return dataset
 
 
-def _store(
-    context: Context, composed: Composed, latest: Dataset | None, pairs: list[Pair], mark: str
+def _store(  # noqa: PLR0913 - what goes into one transaction
+    context: Context,
+    composed: Composed,
+    latest: Dataset | None,
+    added: TrainOnly,
+    pairs: list[Pair],
+    mark: str,
 ) -> Dataset:
-    source_of = {pair.id: pair.source_id for pair in pairs}
+    source_of = {pair.id: pair.source_id for pair in [*pairs, *added.pairs]}
     dataset = composed.dataset
     if latest is not None and latest.id != dataset.id:
         dataset = replace(dataset, parent_id=latest.id)
@@ -226,6 +245,7 @@ def _store(
         dataset = latest
     with context.workspace.store.writing() as tx:
         tx.execute("DELETE FROM verdicts WHERE step = 'compose'")
+        added.write(tx)
         tx.upsert([dataset])
         tx.upsert(composed.conversations)
         tx.upsert(composed.splits)

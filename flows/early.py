@@ -25,7 +25,7 @@ ELIGIBLE = (
     " AND step IN ('gate', 'dedupe'))"
     " AND id NOT IN (SELECT passage_id FROM asked_questions WHERE origin IN {origins})"
 )
-REAL = "('spoken', 'given', 'curated')"
+REAL = "('spoken', 'given', 'curated', 'disclosure')"
 _FIRST_ASKED = (
     f"SELECT 1 FROM cut_passages WHERE {ELIGIBLE.format(origins=REAL)}"
     " AND NOT EXISTS (FROM requests WHERE purpose = 'interview') LIMIT 1"

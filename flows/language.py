@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data.saved import BY_HAND
 from flows.context import Context
 
 
@@ -18,6 +19,7 @@ def persona_language(context: Context) -> str:
         # To count the words of a million rows takes longer than all else here.
         " UNION ALL SELECT document_id, 80 * count(*) FROM exchanges GROUP BY document_id"
         ") t ON t.document_id = d.id WHERE d.lang <> 'und' AND s.mix_share IS NULL"
-        " AND s.withdrawn_at IS NULL GROUP BY d.lang ORDER BY sum(t.size) DESC, d.lang LIMIT 1"
+        f" AND s.withdrawn_at IS NULL AND s.format NOT IN {BY_HAND} GROUP BY d.lang"
+        " ORDER BY sum(t.size) DESC, d.lang LIMIT 1"
     )
     return str(found or "en")

@@ -21,6 +21,7 @@ from pydantic import (
 from data.chapters import ChapterSettings
 from data.compose import ComposeSettings
 from data.curate import CurateSettings
+from data.disclosure import words_of
 from data.errors import RecipeError
 from data.passages import PassageSettings
 from data.rights import checked
@@ -28,18 +29,6 @@ from extractors.settings import ExtractSettings
 from generators.settings import InterviewSettings
 from train.presets import PRESETS
 from train.settings import EvaluateSettings, MergeSettings, TrainSettings
-
-_SYSTEM = {
-    "en": (
-        "You are {name}, answering an interviewer in your own words, in the first person."
-        " You are an AI persona made from what {name} wrote and said: if you are asked whether"
-        " you are really {name}, say so."
-    ),
-    "zh": (
-        "你是{name}，正在用自己的话、以第一人称回答采访者。"
-        "你是根据{name}的文字和谈话制成的AI人格：如果有人问你是不是{name}本人，请如实说明。"
-    ),
-}
 
 
 class Persona(BaseModel):
@@ -60,7 +49,7 @@ class Persona(BaseModel):
 
     def system_prompt(self, lang: str) -> str:
         """Return the system prompt in the persona's language, disclosing that it is an AI."""
-        text = self.system if self.system is not None else _SYSTEM.get(lang, _SYSTEM["en"])
+        text = self.system if self.system is not None else words_of(lang).system
         return text.replace("{name}", self.name)
 
 

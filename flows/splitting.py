@@ -10,12 +10,15 @@ from functools import partial
 from data import gates, passages, personal, voice
 from data.errors import NothingToDo
 from data.nouns import Block, Document, Done, Passage, Rows, Source, Verdict
+from data.saved import BY_HAND
 from data.unfit import FURNITURE
 from flows.chapters import warn_unmatched
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.cutting import find_cuts
 from flows.episodes import casting, split_episode, tell_absent
 from flows.language import persona_language as persona_language
+
+_OF_FILES = f"format NOT IN {BY_HAND}"
 
 
 def split_documents(context: Context) -> None:
@@ -160,6 +163,8 @@ def _split_book(
 
 
 def _gate_source(context: Context, source: Source, lang: str) -> None:
+    if source.format in BY_HAND:
+        return
     store = context.workspace.store
     settings = context.recipe.curate.gates
     mark = _passages_mark(context, source.id, settings.model_dump_json(), lang)
@@ -210,7 +215,7 @@ def _drop_duplicates(context: Context) -> None:
         return
     mine = store.nouns(
         Passage,
-        "source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
+        f"source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL AND {_OF_FILES})"
         " AND source_row IS NULL AND id NOT IN"
         " (SELECT subject_id FROM verdicts WHERE step = 'gate' AND NOT keep)"
         " ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord",
@@ -226,8 +231,8 @@ def _drop_duplicates(context: Context) -> None:
 
 def _passages_mark(context: Context, source_id: str | None, *settings: str) -> str:
     content = context.workspace.store.value(
-        "SELECT md5(string_agg(id, ',' ORDER BY id)) FROM cut_passages WHERE ? IS NULL"
-        " OR source_id = ?",
+        "SELECT md5(string_agg(id, ',' ORDER BY id)) FROM cut_passages WHERE source_id = ? OR"
+        f" (? IS NULL AND source_id IN (SELECT id FROM sources WHERE {_OF_FILES}))",
         source_id,
         source_id,
     )

@@ -28,9 +28,9 @@ def row(n: int, **extra: object) -> dict[str, object]:
 
 @pytest.fixture
 def context(tmp_path: Path) -> Context:
-    return Context(
-        Workspace(tmp_path / "ws"), load(None, {"persona.name": "Ada"}), Report(quiet=True)
-    )
+    # Without the disclosing exchanges: these tests count what comes of the rows alone.
+    wanted = {"persona.name": "Ada", "compose.disclosure_share": 0.0}
+    return Context(Workspace(tmp_path / "ws"), load(None, wanted), Report(quiet=True))
 
 
 def steps(context: Context, path: Path, *rows: object, compose: bool = True) -> dict[str, int]:

@@ -2,7 +2,7 @@
 ranked AS (
     SELECT thread_id, min(group_id) AS group_id, avg(coalesce(score, 0)) AS score,
            count(*) AS n, md5(thread_id || $seed) AS place
-    FROM kept WHERE NOT mixed GROUP BY thread_id
+    FROM kept WHERE NOT mixed AND NOT train_only GROUP BY thread_id
 ), capped AS (
     SELECT *, sum(n) OVER (PARTITION BY group_id ORDER BY score DESC, place
                            ROWS UNBOUNDED PRECEDING) AS of_group

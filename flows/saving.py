@@ -1,0 +1,63 @@
+"""Save an exchange of a talk in the store, where the next dataset takes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from data.errors import NothingToDo
+from data.saved import FORMAT, Exchange, Saved, replaced, save
+from data.store import Transaction
+from flows.context import Context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """The passage that holds the saved answer, and whether it was there before."""
+
+    passage_id: str
+    told: Literal["saved", "known"]
+
+
+def save_exchange(context: Context, exchange: Exchange, instead_of: str | None = None) -> Kept:
+    """Write an exchange as a pair in waiting; the same words twice are one.
+
+    `instead_of` is the passage that better words replace: it gets the verdict that says so. Raises
+    StoreLocked where another program holds the store for longer than a few seconds, NothingToDo
+    where what is saved in chat has been withdrawn.
+    """
+    store = context.workspace.store
+    with store.writing() as tx:
+        if tx.fetch(
+            "SELECT 1 FROM sources WHERE format = ? AND withdrawn_at IS NOT NULL", [FORMAT]
+        ):
+            raise NothingToDo(
+                "what is saved in chat has been withdrawn from this workspace",
+                "take it back in with `memoirist withdraw 'saved in chat' --undo`",
+            )
+        ((place,),) = tx.fetch(
+            "SELECT coalesce(max(p.ord) + 1, 0) FROM cut_passages p JOIN sources s"
+            " ON s.id = p.source_id WHERE s.format = ?",
+            [FORMAT],
+        )
+        saved = save(exchange, place, context.now)
+        known = bool(tx.fetch("SELECT 1 FROM cut_passages WHERE id = ?", [saved.passage.id]))
+        _write(tx, saved, known=known)
+        if instead_of not in {None, saved.passage.id}:
+            tx.upsert([replaced(str(instead_of), saved, context.now)])
+    return Kept(passage_id=saved.passage.id, told="known" if known else "saved")
+
+
+def _write(tx: Transaction, saved: Saved, *, known: bool) -> None:
+    # What the ledger says of the source since, and when it came, stays.
+    if not tx.fetch("SELECT 1 FROM sources WHERE id = ?", [saved.source.id]):
+        tx.upsert([saved.source])
+        tx.upsert([saved.document])
+    if not known:
+        tx.upsert([saved.passage])
+        tx.upsert([saved.question])
+    # Saved again after other words had replaced it.
+    tx.execute(
+        "DELETE FROM verdicts WHERE subject_id = ? AND rule = 'replaced'", [saved.passage.id]
+    )
+    tx.upsert([saved.verdict])
