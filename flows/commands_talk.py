@@ -9,6 +9,17 @@ import typer
 from flows import options as o
 from flows.options import WORKSPACE
 
+RunOption = Annotated[
+    str | None, typer.Option("--run", help="The run meant, by the beginning of its id.")
+]
+CheckpointOption = Annotated[
+    int | None,
+    typer.Option("--checkpoint", metavar="STEP", help="Base + adapter as they were at this step."),
+]
+SystemOption = Annotated[
+    str | None, typer.Option("--system", help="Another system prompt; '' for none.")
+]
+
 
 def chat(
     message: Annotated[
@@ -16,11 +27,12 @@ def chat(
         typer.Option("-m", "--message", help="Print one answer to this and nothing else."),
     ] = None,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Show the base model's answer beside the tuned one's.")
+        bool,
+        typer.Option("--compare", help="Show base, base with examples, and tuned side by side."),
     ] = False,
-    system: Annotated[
-        str | None, typer.Option("--system", help="Another system prompt; '' for none.")
-    ] = None,
+    run: RunOption = None,
+    checkpoint: CheckpointOption = None,
+    system: SystemOption = None,
     temperature: Annotated[
         float | None,
         typer.Option(
@@ -30,20 +42,41 @@ def chat(
             help="0 is the likeliest answer, and --message's default; else .7.",
         ),
     ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option("--top-p", max=1, help="Draw from the likeliest tokens up to this chance."),
+    ] = None,
+    repetition_penalty: Annotated[
+        float | None,
+        typer.Option("--repetition-penalty", min=1, max=2, help="Above 1: fewer words twice."),
+    ] = None,
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", min=1, help="Tokens an answer may have.")
     ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the draws.")] = None,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Talk to the persona; /reset forgets the conversation, /quit ends it."""
-    from flows.talking import Talk, converse, say_once
+    """Talk to the persona; /save keeps a good exchange for training, /help lists the rest."""
+    from data.errors import RecipeError
+    from flows.talking import Talk
+    from flows.terminal import converse, say_once
+    from flows.voices import Choice
 
+    if top_p is not None and top_p <= 0:
+        raise RecipeError(f"--top-p {top_p} leaves nothing to draw from", "give 0.01 to 1")
     if temperature is None and message is not None and not compare:
         # One answer to one question is asked for by scripts and checks: the likeliest it is.
         temperature = 0.0
-    wanted = {"temperature": temperature, "max_new_tokens": max_tokens}
-    chosen = {key: value for key, value in wanted.items() if value is not None}
-    talk = Talk.open(o.open_workspace(workspace), system, chosen, compare=compare)
+    wanted = {
+        "temperature": temperature,
+        "top_p": top_p,
+        "repetition_penalty": repetition_penalty,
+        "max_new_tokens": max_tokens,
+        "seed": seed,
+    }
+    given = {key: value for key, value in wanted.items() if value is not None}
+    choice = Choice(run=run, checkpoint=checkpoint)
+    talk = Talk.open(o.open_workspace(workspace), choice, system, given, compare=compare)
     if message is not None:
         say_once(talk, message)
     else:

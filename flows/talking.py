@@ -1,136 +1,155 @@
-"""The conversation in the terminal: streamed answers, history, base and tuned side by side."""
+"""A talk: who was asked what, what each voice answered, and what of it is worth keeping."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.columns import Columns
-from rich.console import Console
-from rich.panel import Panel
-from rich.text import Text
-
 from data.errors import NothingToDo
+from data.saved import Exchange
 from data.text import neutralise
-from flows.champions import champion
 from flows.context import Context
-from flows.recipe import Recipe
-from flows.splitting import persona_language
+from flows.saving import save_exchange
+from flows.voices import (
+    FEW_SHOT,
+    TUNED,
+    Choice,
+    Voice,
+    chosen,
+    few_shot_of,
+    open_voices,
+    shipped_prompt,
+)
 
 if TYPE_CHECKING:
-    from train.chat import Talker
+    from flows.voices import Chosen
     from train.settings import ChatSettings
 
-_HELP = "/reset forgets the conversation, /quit ends it"
+
+@dataclass(slots=True, kw_only=True)
+class Answered:
+    """The last exchange: `whole` tells that the tuned answer came to its end by itself."""
+
+    question: str
+    answers: Mapping[str, str]
+    whole: bool
+    saved: str | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Talk:
-    """One conversation with one model, or with two side by side."""
+    """One conversation with one model, or with three side by side."""
 
-    name: str
+    context: Context
+    meant: Chosen
     system: str
-    talkers: Mapping[str, Talker]
+    voices: dict[str, Voice]
     settings: ChatSettings
     histories: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    last: Answered | None = None
 
     @classmethod
     def open(
-        cls, context: Context, system: str | None, wanted: Mapping[str, object], *, compare: bool
+        cls,
+        context: Context,
+        choice: Choice,
+        system: str | None,
+        wanted: Mapping[str, object],
+        *,
+        compare: bool,
     ) -> Talk:
-        """Load the champion, and its base for `compare`; NothingToDo before the first build."""
-        store = context.workspace.store
-        if not store.path.exists():
-            raise NothingToDo(
-                f"there is no workspace at {str(context.workspace.root)!r}",
-                "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
-            )
-        model, run = champion(context)
-        recipe = Recipe.model_validate_json(run.recipe)
-        if system is None:
-            system = recipe.persona.system_prompt(persona_language(context))
-        from train.base import prepare_base
-        from train.chat import load
+        """Load the models; NothingToDo before the first build, TrainError for a missing step."""
         from train.settings import ChatSettings
 
-        paths = {"tuned": context.workspace.root / str(model.merged_path)}
-        if compare:
-            base = prepare_base(run.base_model, context.workspace.bases, recipe.train.template)
-            paths = {"base": Path(base.path), **paths}
-        talkers = {name: load(path) for name, path in paths.items()}
-        return cls(recipe.persona.name, system, talkers, ChatSettings.model_validate(wanted))
+        meant = chosen(context, choice)
+        prompt = neutralise(shipped_prompt(context, meant) if system is None else system)
+        return cls(
+            context=context,
+            meant=meant,
+            system=prompt,
+            voices=open_voices(context, meant, choice, prompt, compare=compare),
+            settings=ChatSettings.model_validate(wanted),
+        )
+
+    @property
+    def name(self) -> str:
+        """Return the persona's name."""
+        return self.meant.recipe.persona.name
 
     def messages(self, which: str, said: str) -> list[dict[str, str]]:
-        """Return the messages that lead to the next answer."""
-        opening = [{"role": "system", "content": self.system}] if self.system else []
+        """Return the messages that lead to a voice's next answer, control tokens defused."""
+        system = self.voices[which].system
+        opening = [{"role": "system", "content": system}] if system else []
         asked = {"role": "user", "content": neutralise(said)}
         return [*opening, *self.histories.get(which, []), asked]
 
-    def remember(self, which: str, said: str, answer: str) -> None:
-        """Add an exchange to the history."""
-        history = self.histories.setdefault(which, [])
-        history.append({"role": "user", "content": neutralise(said)})
-        history.append({"role": "assistant", "content": answer})
+    def answer(self, which: str, said: str) -> Iterator[str]:
+        """Yield a voice's answer in pieces; what does not fit its context is left out in front."""
+        voice = self.voices[which]
+        return voice.talker.answer(self.messages(which, said), self.settings)
 
+    def remember(self, said: str, answers: Mapping[str, str], *, whole: bool = True) -> None:
+        """Add an exchange to the histories and make it the last one."""
+        for which, answer in answers.items():
+            history = self.histories.setdefault(which, [])
+            history.append({"role": "user", "content": neutralise(said)})
+            # A model may have learnt to write such tokens out; its own words open no turn either.
+            history.append({"role": "assistant", "content": neutralise(answer)})
+        self.last = Answered(question=said, answers=dict(answers), whole=whole)
 
-def say_once(talk: Talk, said: str) -> None:
-    """Print one answer to stdout as it is made, and nothing else; two under --compare."""
-    if len(talk.talkers) > 1:
-        _side_by_side(talk, said, Console())
-        return
-    talker = talk.talkers["tuned"]
-    for piece in talker.answer(talk.messages("tuned", said), talk.settings):
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+    def take_back(self) -> str:
+        """Forget the last exchange and return its question, to be answered by another draw."""
+        if self.last is None:
+            raise NothingToDo("nothing has been asked yet", "ask something first")
+        for history in self.histories.values():
+            del history[-2:]
+        question, self.last = self.last.question, None
+        self.settings = self.settings.model_copy(update={"seed": self.settings.seed + 1})
+        return question
 
+    def forget(self) -> None:
+        """Begin anew."""
+        self.histories.clear()
+        self.last = None
 
-def converse(talk: Talk) -> None:
-    """Talk until /quit, the end of the input or Ctrl-C."""
-    console = Console()
-    console.print(f"Talking with the AI persona of {talk.name}; {_HELP}.", style="dim")
-    while True:
-        try:
-            said = console.input("[bold green]you[/] > ").strip()
-        except (EOFError, KeyboardInterrupt):
-            console.print()
-            return
-        if said in {"/quit", "/exit", "/q"}:
-            return
-        if said == "/reset":
-            talk.histories.clear()
-            console.print("forgotten", style="dim")
-        elif said.startswith("/"):
-            console.print(_HELP, style="dim")
-        elif said:
-            _answer(talk, said, console)
+    def tell(self, system: str) -> None:
+        """Set the system prompt of all voices; the examples of the prompted base stay."""
+        self.system = neutralise(system)
+        for voice in self.voices.values():
+            voice.system = self.system
+            if voice.name == FEW_SHOT:
+                room = voice.talker.room
+                voice.system = few_shot_of(self.context, self.meant, self.system, room)
 
+    def save(self, words: str = "") -> str:
+        """Keep the last exchange for the next dataset, with better words where some are given.
 
-def _answer(talk: Talk, said: str, console: Console) -> None:
-    if len(talk.talkers) > 1:
-        _side_by_side(talk, said, console)
-        return
-    console.print(f"[bold magenta]{talk.name}[/] > ", end="")
-    answer = ""
-    try:
-        for piece in talk.talkers["tuned"].answer(talk.messages("tuned", said), talk.settings):
-            answer += piece
-            console.print(piece, end="", markup=False, highlight=False, soft_wrap=True)
-    except KeyboardInterrupt:
-        # Ctrl-C ends this answer, not the conversation; what was said stays in its history.
-        console.print(" [stopped]", style="dim", markup=False, end="")
-    console.print()
-    talk.remember("tuned", said, answer)
-
-
-def _side_by_side(talk: Talk, said: str, console: Console) -> None:
-    panels = []
-    width = max(30, console.width // len(talk.talkers) - 2)
-    for name, talker in talk.talkers.items():
-        answer = "".join(talker.answer(talk.messages(name, said), talk.settings))
-        talk.remember(name, said, answer)
-        panels.append(Panel(Text(answer), title=name, width=width))
-    console.print(Columns(panels))
+        Returns what was done, in one line. Raises NothingToDo where there is nothing to save and
+        StoreLocked where the store is held for longer than a few seconds.
+        """
+        last = self.last
+        if last is None:
+            raise NothingToDo("nothing has been answered yet", "ask something first")
+        said = last.answers[TUNED].strip()
+        if not words and not (said and last.whole):
+            fault = "was stopped" if said else "is empty"
+            raise NothingToDo(
+                f"the last answer {fault}", "give the words: /save What it should say"
+            )
+        exchange = Exchange(
+            question=last.question,
+            answer=words or said,
+            persona=self.name,
+            answered_by=self.meant.run.id,
+            edited=bool(words) and words != said,
+        )
+        kept = save_exchange(self.context, exchange, last.saved)
+        if kept.told == "known" and last.saved in {None, kept.passage_id}:
+            told = "it is saved already"
+        elif last.saved not in {None, kept.passage_id}:
+            told = "saved in place of the words before"
+        else:
+            told = "saved; the next `memoirist build` or `compose` trains on it"
+        last.saved = kept.passage_id
+        return told

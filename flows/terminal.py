@@ -1,0 +1,174 @@
+"""The talk in the terminal: streamed answers, side by side under --compare, and its commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from rich.columns import Columns
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.text import Text
+
+from data.errors import MemoiristError
+from flows.talking import Talk
+from flows.voices import TUNED
+
+HELP = """\
+/save           keep the last exchange for the next training
+/save WORDS     keep the last question with these better words as its answer
+/regen          have the last question answered by another draw
+/reset          forget the conversation
+/system         show the system prompt; /system WORDS sets another, /system - none
+/quit           end the talk (Ctrl-D does so as well); Ctrl-C ends an answer"""
+
+
+def say_once(talk: Talk, said: str) -> None:
+    """Print one answer to stdout as it is made, and nothing else; all voices' under --compare."""
+    console = Console()
+    if len(talk.voices) > 1:
+        _side_by_side(talk, said, console)
+    else:
+        _stream(talk, said)
+
+
+def converse(talk: Talk) -> None:
+    """Talk until /quit or the end of the input; a pipe gets the answers and nothing else."""
+    if not sys.stdin.isatty():
+        for line in sys.stdin:
+            _heed(talk, line.strip(), Console(), Console(stderr=True))
+        return
+    console = Console()
+    _prepare_editing()
+    console.print(
+        f"This is an AI persona of {talk.name}, and not {talk.name}. /help lists what else you"
+        " can type.",
+        style="dim",
+        markup=False,
+    )
+    warned = False
+    while True:
+        try:
+            said = console.input("[bold green]you[/] > ").strip()
+        except EOFError:
+            console.print()
+            return
+        except KeyboardInterrupt:
+            console.print()
+            if warned:
+                return
+            warned = True
+            console.print("Ctrl-C again, Ctrl-D or /quit ends the talk", style="dim")
+            continue
+        warned = False
+        if said in {"/quit", "/exit", "/q"}:
+            return
+        _heed(talk, said, console, console)
+
+
+def _prepare_editing() -> None:
+    """Let arrow keys edit and recall lines, where this Python has readline."""
+    try:
+        import readline  # noqa: F401 - input() uses it once it is there
+    except ImportError:
+        return
+
+
+def _heed(talk: Talk, said: str, console: Console, aside: Console) -> None:
+    """Do what a line asks for; a fault is told in one line and ends nothing."""
+    command, _, words = said.partition(" ")
+    try:
+        if command == "/regen":
+            _answer(talk, talk.take_back(), console)
+        elif said.startswith("/"):
+            aside.print(_obey(talk, command, words.strip()), style="dim", markup=False)
+        elif said:
+            _answer(talk, said, console)
+    except MemoiristError as error:
+        aside.print(str(error), style="dim", markup=False)
+
+
+def _obey(talk: Talk, command: str, words: str) -> str:
+    """Return what a command has to say."""
+    if command == "/save":
+        return talk.save(words)
+    if command == "/reset":
+        talk.forget()
+        return "forgotten"
+    if command == "/system":
+        if words:
+            talk.tell("" if words == "-" else words)
+        return talk.system or "(no system prompt)"
+    return HELP
+
+
+def _answer(talk: Talk, said: str, console: Console) -> None:
+    if len(talk.voices) > 1:
+        _side_by_side(talk, said, console)
+    elif sys.stdin.isatty():
+        console.print(f"[bold magenta]{talk.name}[/] > ", end="")
+        _stream(talk, said)
+    else:
+        _stream(talk, said)
+
+
+def _stream(talk: Talk, said: str) -> None:
+    """Write the tuned voice's answer piece by piece; Ctrl-C ends it and not the talk."""
+    answer, whole = "", True
+    try:
+        for piece in talk.answer(TUNED, said):
+            answer += piece
+            sys.stdout.write(_printable(piece))
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        if not sys.stdin.isatty():
+            raise
+        whole = False
+        sys.stdout.write(" [stopped]")
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+    talk.remember(said, {TUNED: answer}, whole=whole)
+
+
+def _printable(text: str) -> str:
+    """Return text that moves no cursor: a model may have learnt escape sequences."""
+    return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160))
+
+
+def _side_by_side(talk: Talk, said: str, console: Console) -> None:
+    """Show every voice's answer as it grows; one after the other where no terminal is."""
+    answers = dict.fromkeys(talk.voices, "")
+    whole = True
+    try:
+        if console.is_terminal:
+            with Live(_panels(answers, console), console=console, refresh_per_second=8) as live:
+                for name in talk.voices:
+                    for piece in talk.answer(name, said):
+                        answers[name] += piece
+                        live.update(_panels(answers, console))
+        else:
+            for name in talk.voices:
+                answers[name] = "".join(talk.answer(name, said))
+                sys.stdout.write(f"{name}: {_printable(answers[name])}\n")
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        if not sys.stdin.isatty():
+            raise
+        whole = False
+        console.print("[stopped]", style="dim", markup=False)
+    talk.remember(said, answers, whole=whole)
+
+
+def _panels(answers: Mapping[str, str], console: Console) -> RenderableType:
+    width = max(24, console.width // len(answers) - 1)
+    return Columns(
+        [
+            Panel(Text(_printable(answer)), title=name, width=width, border_style=_colour(name))
+            for name, answer in answers.items()
+        ]
+    )
+
+
+def _colour(name: str) -> str:
+    return "magenta" if name == TUNED else "dim"

@@ -1,0 +1,146 @@
+"""Who answers in a talk: the tuned model, a checkpoint of it, its base, the base with examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.errors import MemoiristError, NothingToDo
+from data.few_shot import few_shot_prompt, training_exchanges
+from data.nouns import Model, Run
+from flows.champions import champion
+from flows.context import Context
+from flows.recipe import Recipe
+from flows.splitting import persona_language
+
+if TYPE_CHECKING:
+    from train.chat import Talker
+
+BASE, FEW_SHOT, TUNED = "base", "few-shot base", "tuned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which model is meant: the one in use, or that of a run, or a run's checkpoint."""
+
+    run: str | None = None
+    checkpoint: int | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Voice:
+    """One model with what it is told before the talk."""
+
+    name: str
+    talker: Talker
+    system: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """A run with its recipe, and where its merged model lies, if it has one."""
+
+    run: Run
+    recipe: Recipe
+    merged: Path | None
+
+
+def chosen(context: Context, choice: Choice) -> Chosen:
+    """Return the run that is meant; NothingToDo before the first one or where none has that id."""
+    store = context.workspace.store
+    if not store.path.exists():
+        raise NothingToDo(
+            f"there is no workspace at {str(context.workspace.root)!r}",
+            "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
+        )
+    if choice.run is None and choice.checkpoint is None:
+        model, run = champion(context)
+        return _of(context, run, model)
+    run = _run(context, choice.run)
+    models = store.nouns(Model, "run_id = ?", run.id)
+    return _of(context, run, models[0] if models else None)
+
+
+def _of(context: Context, run: Run, model: Model | None) -> Chosen:
+    merged = model.merged_path if model is not None else None
+    return Chosen(
+        run=run,
+        recipe=Recipe.model_validate_json(run.recipe),
+        merged=context.workspace.root / merged if merged else None,
+    )
+
+
+def _run(context: Context, wanted: str | None) -> Run:
+    """Return the run whose id begins with `wanted`, the newest one where nothing is wanted."""
+    runs = context.workspace.store.nouns(Run, "true ORDER BY started_at DESC")
+    found = [run for run in runs if run.id.startswith(wanted or "")]
+    if not found:
+        told = ", ".join(run.id for run in runs[:5]) or "none"
+        named = f"the run {wanted!r}" if wanted else "a run"
+        raise NothingToDo(f"{named} is not in this workspace", f"the newest runs are: {told}")
+    if wanted and len(found) > 1 and found[0].id != wanted:
+        told = ", ".join(run.id for run in found[:5])
+        raise NothingToDo(f"{wanted!r} begins the ids of several runs", f"name one of: {told}")
+    return found[0]
+
+
+def merged_of(context: Context, meant: Chosen) -> Path:
+    """Return the folder of the merged model; says what to do where it is missing."""
+    if meant.merged is None:
+        raise NothingToDo(
+            f"the run {meant.run.id!r} is not merged yet",
+            "run `memoirist merge`, or try a checkpoint with --checkpoint STEP",
+        )
+    if not meant.merged.exists():
+        raise MemoiristError(
+            f"the merged model {str(meant.merged)!r} is gone", "build again: `memoirist build`"
+        )
+    return meant.merged
+
+
+def base_folder(context: Context, meant: Chosen) -> Path:
+    """Return the folder of the prepared base that the run was trained on."""
+    from train.base import prepare_base
+
+    base = prepare_base(meant.run.base_model, context.workspace.bases, meant.recipe.train.template)
+    return Path(base.path)
+
+
+def shipped_prompt(context: Context, meant: Chosen) -> str:
+    """Return the system prompt that the run was trained under, which discloses an AI."""
+    return meant.recipe.persona.system_prompt(persona_language(context))
+
+
+def few_shot_of(context: Context, meant: Chosen, system: str, room: int) -> str:
+    """Return the base's persona prompt with real exchanges, in a third of its context at most."""
+    # Two tokens a word at worst: the embedded tiny base has a small vocabulary.
+    exchanges = training_exchanges(
+        context.workspace.store, meant.run.dataset_id, min(600, room // 6)
+    )
+    name = meant.recipe.persona.name
+    return few_shot_prompt(system, name, persona_language(context), exchanges)
+
+
+def open_voices(
+    context: Context, meant: Chosen, choice: Choice, system: str, *, compare: bool
+) -> dict[str, Voice]:
+    """Load who answers: the tuned model, and before it its base and that base with examples."""
+    from train.chat import Talker, load
+    from train.checkpoints import load_checkpoint
+
+    if choice.checkpoint is not None:
+        folder = context.workspace.run_folder(meant.run.id)
+        tuned = Talker(*load_checkpoint(folder, choice.checkpoint))
+    else:
+        tuned = load(merged_of(context, meant))
+    voices = [Voice(name=TUNED, talker=tuned, system=system)]
+    if compare:
+        base = load(base_folder(context, meant))
+        prompt = few_shot_of(context, meant, system, base.room)
+        voices = [
+            Voice(name=BASE, talker=base, system=system),
+            Voice(name=FEW_SHOT, talker=base, system=prompt),
+            *voices,
+        ]
+    return {voice.name: voice for voice in voices}
