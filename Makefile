@@ -13,7 +13,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  { echo "Python 3.11 or newer is needed: name one with make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[train,dev]'
+	  --constraint constraints.txt --editable '.[train,web,dev]'
 	@touch $(STAMP)
 
 quickstart: $(STAMP)

@@ -9,6 +9,8 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
 
 from flows.context import Context
 
@@ -26,6 +28,7 @@ def examine(context: Context) -> Iterator[str]:
     yield _line(True, "python", f"{platform.python_version()} on {platform.machine()}")
     yield from _torch()
     yield from _endpoints(context)
+    yield from _talking()
     yield _hub()
     yield _memory()
     yield _disk(context)
@@ -74,6 +77,22 @@ def _four_bit() -> str:
             False, "4-bit", f"does not work: {error_}", "train with --set train.quantisation=none"
         )
     return _line(True, "4-bit", f"NF4 works on {device} (mean error {error:.3f})")
+
+
+def _talking() -> Iterator[str]:
+    """Tell what of serving and of the page is installed; `chat` needs nothing more than torch."""
+    missing = [name for name in ("openai", "uvicorn", "fastapi") if find_spec(name) is None]
+    if find_spec("vllm") is not None:
+        yield _line(True, "serving", "by vLLM, and by transformers serve", "memoirist serve-model")
+    elif missing:
+        told = f"{', '.join(missing)} not installed"
+        yield _line(False, "serving", told, "pip install 'memoirist[serve]'")
+    else:
+        yield _line(True, "serving", "by transformers serve", "memoirist serve-model")
+    if find_spec("gradio") is None:
+        yield _line(False, "web page", "gradio not installed", "pip install 'memoirist[web]'")
+    elif not missing:
+        yield _line(True, "web page", f"Gradio {version('gradio')}", "memoirist web")
 
 
 def _endpoints(context: Context) -> Iterator[str]:

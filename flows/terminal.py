@@ -23,6 +23,8 @@ HELP = """\
 /system         show the system prompt; /system WORDS sets another, /system - none
 /quit           end the talk (Ctrl-D does so as well); Ctrl-C ends an answer"""
 
+_QUIT = {"/quit", "/exit", "/q"}
+
 
 def say_once(talk: Talk, said: str) -> None:
     """Print one answer to stdout as it is made, and nothing else; all voices' under --compare."""
@@ -37,6 +39,8 @@ def converse(talk: Talk) -> None:
     """Talk until /quit or the end of the input; a pipe gets the answers and nothing else."""
     if not sys.stdin.isatty():
         for line in sys.stdin:
+            if line.strip() in _QUIT:
+                return
             _heed(talk, line.strip(), Console(), Console(stderr=True))
         return
     console = Console()
@@ -62,7 +66,7 @@ def converse(talk: Talk) -> None:
             console.print("Ctrl-C again, Ctrl-D or /quit ends the talk", style="dim")
             continue
         warned = False
-        if said in {"/quit", "/exit", "/q"}:
+        if said in _QUIT:
             return
         _heed(talk, said, console, console)
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from data.samples import PERSONA, SOURCES
+from data.samples import SOURCES
 from data.store import Store
 from tests.conftest import EDITH, ROOT, environment, run
 from tests.openai_server import OpenAIServer, Script
@@ -110,8 +110,10 @@ def test_a_conversation_in_the_terminal(built: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert PERSONA in done.stdout
-    assert "forgotten" in done.stdout
+    # A pipe gets the answer alone; what the commands say goes beside it.
+    assert len(done.stdout.splitlines()) >= 1
+    assert "forgotten" not in done.stdout
+    assert "forgotten" in done.stderr
 
 
 def test_refresh_waits_for_enough_and_then_takes_in_only_what_is_new(

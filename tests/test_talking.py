@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import NothingToDo, TrainError
+from data.errors import NothingToDo
 from data.few_shot import few_shot_prompt, training_exchanges
 from data.nouns import Conversation, Question
 from flows.context import Context
@@ -184,30 +184,6 @@ def test_a_run_is_found_by_the_beginning_of_its_id(context: Context) -> None:
     assert talk.meant.run.id == RUN
     with pytest.raises(NothingToDo, match=RUN):
         Talk.open(context, Choice(run="fff"), None, SHORT, compare=False)
-
-
-def test_a_checkpoint_answers_as_its_adapter_does(context: Context) -> None:
-    from train.checkpoints import steps_kept
-    from train.launch import train
-    from train.settings import TrainSettings
-
-    turns = [
-        {"role": "user", "content": "What is the word?"},
-        {"role": "assistant", "content": "Honest weight"},
-    ]
-    row = Conversation(
-        id="one", dataset_id="d", split="train", pair_ids=(), messages=turns, n_tokens=0
-    )
-    folder = context.workspace.run_folder(RUN)
-    from train.base import prepare_base
-
-    base = prepare_base("tiny", context.workspace.bases)
-    train(folder, [row], base, TrainSettings(epochs=30, max_length=64))
-    steps = steps_kept(folder)
-    last = Talk.open(context, Choice(checkpoint=steps[-1]), "", {"temperature": 0}, compare=False)
-    assert "".join(last.answer(TUNED, "What is the word?")) == "Honest weight"
-    with pytest.raises(TrainError, match=str(steps[-1])):
-        Talk.open(context, Choice(checkpoint=99_999), None, SHORT, compare=False)
 
 
 def test_no_cursor_is_moved_by_an_answer() -> None:

@@ -1,0 +1,55 @@
+"""The commands that open the persona to other programs: `serve-model` and `web`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows import options as o
+from flows.commands_talk import CheckpointOption, RunOption
+from flows.options import WORKSPACE
+
+
+def serve_model(
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Where it listens; 0: any free port.")
+    ] = 8000,
+    engine: Annotated[
+        str, typer.Option("--engine", help="auto (vLLM if it is installed), transformers or vllm.")
+    ] = "auto",
+    run: RunOption = None,
+    checkpoint: CheckpointOption = None,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            "--system", help="For clients that send no system message: another; '' for none."
+        ),
+    ] = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Serve the model to OpenAI clients on 127.0.0.1 until Ctrl-C."""
+    from flows.serve_model import serve_model as serve_it
+    from flows.voices import Choice
+
+    choice = Choice(run=run, checkpoint=checkpoint)
+    serve_it(o.open_workspace(workspace), choice, system, port, engine)
+
+
+def web(
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Where the page is; 0: any free port.")
+    ] = 7860,
+    compare: Annotated[
+        bool, typer.Option("--compare/--no-compare", help="Show the base beside the tuned model.")
+    ] = True,
+    run: RunOption = None,
+    checkpoint: CheckpointOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Open a chat page on 127.0.0.1, base and tuned side by side, until Ctrl-C."""
+    from flows.voices import Choice
+    from flows.web import serve_page
+
+    choice = Choice(run=run, checkpoint=checkpoint)
+    serve_page(o.open_workspace(workspace), choice, port, compare=compare)

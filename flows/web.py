@@ -1,0 +1,76 @@
+"""`web`: the model server, and the chat page in front of it, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from data.errors import EndpointError
+from flows.context import Context
+from flows.model_server import HOST, ServerSettings, free_port, serving
+from flows.serve_model import ended_by_signal
+from flows.voices import Choice, Chosen, base_folder, chosen, merged_of, shipped_prompt
+from flows.web_talk import Page
+
+if TYPE_CHECKING:
+    from uvicorn import Server
+
+
+def serve_page(context: Context, choice: Choice, port: int, *, compare: bool) -> None:
+    """Serve the page on 127.0.0.1; the models answer on a free port beside it."""
+    if importlib.util.find_spec("gradio") is None:
+        raise EndpointError("the web page needs Gradio", "pip install 'memoirist[web]'")
+    meant = chosen(context, choice)
+    system = shipped_prompt(context, meant)
+    place = free_port(port)
+    # vLLM holds one model a process: base and tuned come from the other engine.
+    settings = ServerSettings(system=system, engine="transformers", with_base=compare)
+    with ended_by_signal(), serving(context, meant, choice, settings) as served:
+        page = Page(
+            context=context,
+            persona=meant.recipe.persona.name,
+            run_id=meant.run.id,
+            url=served.url,
+            # The base stands left of what was made of it.
+            names=dict(sorted(served.names.items())),
+            system=system,
+            room=_room(context, meant, choice),
+        )
+        context.report.step("web", f"open http://{HOST}:{place}/ in a browser; Ctrl-C ends it")
+        asyncio.run(run_page(page, place))
+
+
+async def run_page(
+    page: Page, port: int, on_server: Callable[[Server], None] | None = None
+) -> None:
+    """Serve the page until its server is told to end; `on_server` gets hold of that server.
+
+    The page is made where a loop runs: outside of one, Gradio leaves loops open.
+    """
+    import uvicorn
+
+    from flows.web_page import application
+
+    config = uvicorn.Config(
+        application(page),
+        host=HOST,
+        port=port,
+        log_level="error",
+        # The page keeps a connection open as long as a browser shows it.
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    if on_server is not None:
+        on_server(server)
+    await server.serve()
+
+
+def _room(context: Context, meant: Chosen, choice: Choice) -> int:
+    """Return the tokens that the model's context holds, 4096 where its config does not say."""
+    folder = base_folder(context, meant) if choice.checkpoint else merged_of(context, meant)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config = config.get("text_config", config)
+    return int(config.get("max_position_embeddings") or 4096)

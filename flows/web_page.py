@@ -1,0 +1,199 @@
+"""The chat page: base and tuned side by side, with nothing fetched from anywhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from data.errors import MemoiristError
+from flows.voices import BASE, TUNED
+from flows.web_talk import Controls, Histories, Page, answers, save_last
+
+# Read when gradio is imported: no count of visits, no question for a newer version.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import gradio as gr
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+# Whatever a library's page may ask of other hosts, the browser refuses. Gradio's own scripts
+# are inline and make functions of strings.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:;"
+    " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:;"
+    " connect-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'self'"
+)
+_CSS = """
+.gradio-container { max-width: 1100px !important; margin: 0 auto !important; }
+#head h1 { margin: 0; font-size: 1.5rem; }
+#disclosure { border-left: 4px solid var(--color-accent); padding: .4rem .8rem; margin-top: .4rem;
+  background: var(--background-fill-secondary); border-radius: 4px; }
+#voices { gap: 12px; }
+/* It would empty what is shown and not what the model is told: "New talk" does both. */
+#voices .icon-button-wrapper.top-panel, #voices button[title="Clear"] { display: none; }
+#status p { margin: 0; color: var(--body-text-color-subdued); }
+@media (max-width: 640px) {
+  #voices { flex-direction: column; }
+  #keys { flex-wrap: wrap; }
+  #voices .block { max-height: 340px; }
+}
+"""
+_LABELS = {BASE: "Base model, before the training", TUNED: "Tuned on the persona's words"}
+Next = Callable[..., Awaitable[Any]]
+
+
+def application(page: Page) -> FastAPI:
+    """Return the page as an ASGI application for this machine's own address alone."""
+    from fastapi import FastAPI, Request, Response
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    # Another site may point a name of its own at 127.0.0.1: it is not served.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+
+    @app.middleware("http")
+    async def guarded(request: Request, call_next: Next) -> Response:
+        response: Response = await call_next(request)
+        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+    mounted: FastAPI = gr.mount_gradio_app(
+        app,
+        blocks(page),
+        path="/",
+        server_name="127.0.0.1",
+        theme=gr.themes.Soft(
+            font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+        ),
+        css=_CSS,
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        pwa=False,
+    )
+    return mounted
+
+
+def blocks(page: Page) -> gr.Blocks:
+    """Return the page's parts and what they do."""
+    name = escape(page.persona)
+    with gr.Blocks(title=f"{page.persona} (AI persona)", analytics_enabled=False) as made:
+        histories = gr.State(Histories())
+        gr.HTML(
+            f"<h1>{name}</h1><div id='disclosure' role='note'><b>This is an AI persona.</b> It was"
+            f" made from what {name} wrote and said. You are not talking with {name}, and what it"
+            " says can be wrong.</div>",
+            elem_id="head",
+        )
+        with gr.Row(elem_id="voices"):
+            chats = [_chat(page, voice) for voice in page.names]
+        said = gr.Textbox(
+            placeholder=f"Ask {page.persona} something", show_label=False, elem_id="said",
+            autofocus=True, lines=1, max_lines=6,
+        )  # fmt: skip
+        with gr.Row(elem_id="keys"):
+            send = gr.Button("Send", min_width=120, variant="primary", elem_id="send")
+            stop = gr.Button("Stop", min_width=120, elem_id="stop")
+            again = gr.Button("Another answer", min_width=120, elem_id="again")
+            clear = gr.Button("New talk", min_width=120, elem_id="clear")
+        with gr.Row(equal_height=True):
+            words = gr.Textbox(
+                label="Better words for the tuned answer (optional)", lines=1, max_lines=6,
+                scale=4, elem_id="words",
+            )  # fmt: skip
+            save = gr.Button("Save for training", scale=1, elem_id="save")
+        status = gr.Markdown("", elem_id="status")
+        controls = _controls(page)
+        shown: list[Any] = [histories, *chats, said, status]
+        reply, redo = _replies(page)
+        asked = [histories, said, *controls]
+        events = [
+            said.submit(reply, asked, shown, show_progress="hidden"),
+            send.click(reply, asked, shown, show_progress="hidden"),
+            again.click(redo, [histories, *controls], shown, show_progress="hidden"),
+        ]
+        stop.click(None, None, None, cancels=events, show_progress="hidden")
+        clear.click(lambda: _shown(page, Histories(), ""), None, shown, cancels=events)
+        save.click(
+            lambda held, better: (held, save_last(page, held, better), ""),
+            [histories, words],
+            [histories, status, words],
+        )
+    return made
+
+
+def _chat(page: Page, voice: str) -> gr.Chatbot:
+    return gr.Chatbot(
+        label=_LABELS[voice],
+        elem_id=voice,
+        height=420,
+        # Shown as it stands: a model's words are no markup.
+        render_markdown=False,
+        latex_delimiters=[],
+        buttons=["copy"],
+        feedback_options=None,
+        watermark=f"(said by an AI persona of {page.persona})",
+        placeholder=f"{_LABELS[voice]} answers here.",
+    )
+
+
+def _controls(page: Page) -> list[Any]:
+    from train.settings import ChatSettings
+
+    usual = ChatSettings()
+    with gr.Accordion("Settings", open=False, elem_id="settings"):
+        return [
+            gr.Textbox(
+                page.system, label="System prompt", lines=3, elem_id="system",
+                info="The shipped one has the persona say that it is an AI when it is asked.",
+            ),
+            gr.Slider(0, 2, usual.temperature, step=0.05, label="Temperature"),
+            gr.Slider(0.05, 1, usual.top_p, step=0.05, label="Top-p"),
+            gr.Slider(16, min(2048, page.room // 2), min(512, page.room // 2), step=16,
+                      label="Tokens an answer may have", elem_id="max-tokens"),
+        ]  # fmt: skip
+
+
+def _replies(page: Page) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return what answers a question, and what answers the last one again."""
+
+    async def reply(
+        held: Histories, said: str, system: str, temperature: float, top_p: float, most: float
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        if not said.strip():
+            yield _shown(page, held, "")
+            return
+        controls = Controls(
+            system=system, temperature=temperature, top_p=top_p, max_tokens=int(most)
+        )
+        try:
+            async with aclosing(answers(page, held, said, controls)) as growing:  # type: ignore[type-var]
+                async for histories in growing:
+                    # What a save has told in the meantime stays.
+                    yield *_shown(page, histories, "")[:-1], gr.skip()
+        except MemoiristError as error:
+            yield _shown(page, held, str(error))
+
+    async def redo(held: Histories, *controls: Any) -> AsyncIterator[tuple[Any, ...]]:
+        said = held.take_back()
+        async for shown in reply(held, said or "", *controls):
+            yield shown
+
+    return reply, redo
+
+
+def _shown(page: Page, histories: Histories, status: str) -> tuple[Any, ...]:
+    # Without Markdown, HTML is still taken as such: words in angle brackets stay words.
+    chats = [
+        [{**turn, "content": escape(turn["content"], quote=False)} for turn in turns]
+        for turns in (histories.turns.get(voice, []) for voice in page.names)
+    ]
+    return histories, *chats, "", status

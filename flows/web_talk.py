@@ -1,0 +1,173 @@
+"""A talk on the web page: both voices streamed at once, and what of it is saved."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from data.compose import estimate_tokens
+from data.errors import MemoiristError
+from data.saved import Exchange
+from data.text import neutralise
+from flows.context import Context
+from flows.saving import save_exchange
+from flows.voices import TUNED
+from generators.stream import stream_chat
+
+Message = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """What the page shows and asks: the models' names by voice, and who the persona is.
+
+    `room` is the context of the models in tokens.
+    """
+
+    context: Context
+    persona: str
+    run_id: str
+    url: str
+    names: Mapping[str, str]
+    system: str
+    room: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controls:
+    """How an answer is asked for."""
+
+    system: str
+    temperature: float
+    top_p: float
+    max_tokens: int
+
+
+class Histories:
+    """One visitor's talk: the turns with each voice, and what was saved of the last exchange.
+
+    No dataclass, since Gradio would turn one into a dictionary.
+    """
+
+    def __init__(self) -> None:
+        self.turns: dict[str, list[Message]] = {}
+        self.saved: str | None = None
+        self.whole = True
+
+    def last(self, voice: str) -> tuple[str, str] | None:
+        """Return the last question and its answer, None before the first."""
+        turns = self.turns.get(voice, [])
+        return (turns[-2]["content"], turns[-1]["content"]) if len(turns) > 1 else None
+
+    def take_back(self) -> str | None:
+        """Forget the last exchange and return its question."""
+        question = next((last[0] for v in self.turns if (last := self.last(v))), None)
+        for turns in self.turns.values():
+            del turns[-2:]
+        self.saved = None
+        return question
+
+
+async def answers(
+    page: Page, histories: Histories, said: str, controls: Controls
+) -> AsyncIterator[Histories]:
+    """Yield the histories as the answers of all voices grow in them, side by side.
+
+    Raises EndpointError where the server fails; what has come until then stays.
+    """
+    asked = neutralise(said.strip())
+    prompts = {}
+    for voice in page.names:
+        turns = histories.turns.setdefault(voice, [])
+        prompts[voice] = fitted([*turns, {"role": "user", "content": asked}], page, controls)
+        turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": ""}]
+    histories.saved, histories.whole = None, False
+    pieces: asyncio.Queue[tuple[str, str] | MemoiristError | None] = asyncio.Queue()
+    tasks = [asyncio.create_task(_ask(page, v, prompts[v], controls, pieces)) for v in prompts]
+    try:
+        left = len(tasks)
+        while left:
+            piece = await pieces.get()
+            if piece is None:
+                left -= 1
+                continue
+            if isinstance(piece, MemoiristError):
+                raise piece
+            voice, words = piece
+            histories.turns[voice][-1]["content"] += words
+            yield histories
+        histories.whole = True
+        yield histories
+    finally:
+        # The visitor has pressed Stop or gone: the server ends what nobody reads.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _ask(
+    page: Page,
+    voice: str,
+    messages: Sequence[Message],
+    controls: Controls,
+    pieces: asyncio.Queue[tuple[str, str] | MemoiristError | None],
+) -> None:
+    options = {
+        "temperature": controls.temperature,
+        "top_p": controls.top_p,
+        "max_tokens": controls.max_tokens,
+    }
+    try:
+        stream = stream_chat(page.url, page.names[voice], messages, options)
+        async with aclosing(stream) as words:  # type: ignore[type-var]
+            async for each in words:
+                await pieces.put((voice, each))
+    except MemoiristError as error:
+        await pieces.put(error)
+    else:
+        await pieces.put(None)
+
+
+def fitted(turns: Sequence[Message], page: Page, controls: Controls) -> list[Message]:
+    """Return the system prompt and as many of the latest exchanges as the context has room for.
+
+    Tokens are estimated, with half as many again for vocabularies smaller than usual.
+    """
+    system = neutralise(controls.system.strip())
+    opening = [{"role": "system", "content": system}] if system else []
+    limit = page.room - min(controls.max_tokens, page.room // 2)
+    kept = list(turns)
+    while len(kept) > 2 and 1.5 * estimate_tokens([*opening, *kept]) > limit:
+        del kept[:2]
+    return [*opening, *kept]
+
+
+def save_last(page: Page, histories: Histories, words: str) -> str:
+    """Save the tuned voice's last answer, or better words for it; tells what was done."""
+    last = histories.last(TUNED)
+    if last is None:
+        return "Nothing has been answered yet."
+    question, answer = last[0], last[1].strip()
+    words = words.strip()
+    if not words and not (answer and histories.whole):
+        return "The last answer was stopped or is empty: write better words to save."
+    exchange = Exchange(
+        question=question,
+        answer=words or answer,
+        persona=page.persona,
+        answered_by=page.run_id,
+        edited=bool(words) and words != answer,
+    )
+    before = histories.saved
+    try:
+        kept = save_exchange(page.context, exchange, before)
+    except MemoiristError as error:
+        return f"Not saved: {error}"
+    histories.saved = kept.passage_id
+    if before not in {None, kept.passage_id}:
+        return "Saved in place of the words before."
+    if kept.told == "known":
+        return "It is saved already."
+    return "Saved: the next build trains on it."
