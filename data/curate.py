@@ -10,8 +10,9 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from data.gates import GateSettings
-from data.nouns import TRAIN_ONLY, Origin, Pair, Passage, Question, Verdict, content_id
+from data.nouns import Origin, Pair, Passage, Question, Verdict, content_id
 from data.rejects import RejectSettings, reject_question, reject_spoken
+from data.saved import TRAIN_ONLY
 from data.score import score
 from data.text import normalise
 

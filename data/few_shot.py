@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data.disclosure import words_of
-from data.nouns import TRAIN_ONLY
+from data.saved import TRAIN_ONLY
 from data.store import Store
 from data.text import count_words
 

@@ -25,9 +25,6 @@ BlockKind = Literal[
     "folio",
 ]
 Origin = Literal["spoken", "given", "generated", "template", "curated", "disclosure"]
-# What the user saved in a talk, and what teaches the disclosure: to be trained on alone, since what
-# is held out must be the person's own words.
-TRAIN_ONLY: tuple[Origin, ...] = ("curated", "disclosure")
 Split = Literal["train", "validation", "test"]
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from data.nouns import Document, Passage, Question, Source, Verdict, content_id
+from data.nouns import Document, Origin, Passage, Question, Source, Verdict, content_id
 from data.text import count_words, detect_language
 
 FORMAT = "chat"
 # Sources that no file holds and no gate judges: somebody has read every word of them.
 BY_HAND = (FORMAT, "disclosure")
+# What the user saved in a talk, and what teaches the disclosure: to be trained on alone, since what
+# is held out must be the person's own words.
+TRAIN_ONLY: tuple[Origin, ...] = ("curated", "disclosure")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
