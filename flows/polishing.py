@@ -27,8 +27,10 @@ _ASKED = (
     " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
     " AND step IN ('gate', 'dedupe'))"
     " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
-    " AND id IN (SELECT passage_id FROM asked_questions"
-    " WHERE origin <> 'generated' OR nth IS NOT NULL) ORDER BY id"
+    # What the user saved in a talk, and what discloses the AI, stays as it is.
+    " AND id IN (SELECT passage_id FROM asked_questions WHERE"
+    " origin NOT IN ('curated', 'disclosure') AND (origin <> 'generated' OR nth IS NOT NULL))"
+    " ORDER BY id"
 )
 _DONE = (
     "SELECT (SELECT count(*) FROM done WHERE step = 'polish')"
