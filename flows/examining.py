@@ -11,6 +11,7 @@ from data.measures.ability import Plain, instructions
 from data.measures.findings import Matter
 from data.measures.honesty import Asked, questions
 from data.nouns import Conversation, Run
+from data.saved import BY_HAND
 from data.text import count_words
 from flows.context import Context
 from flows.recipe import Recipe
@@ -86,13 +87,17 @@ def setting_of(context: Context, run: Run) -> Setting | None:
 
 
 def _own(context: Context, rows: Sequence[Conversation]) -> list[Conversation]:
-    """Return the conversations trained on that are the persona's, not mixed in from elsewhere."""
+    """Return the conversations trained on that are the persona's own words.
+
+    What is mixed in from elsewhere, saved in a talk, or there to disclose the AI is not.
+    """
     store = context.workspace.store
     mixed: set[str] = set()
-    if store.value("SELECT count(*) FROM sources WHERE mix_share IS NOT NULL"):
+    others = f"mix_share IS NOT NULL OR format IN {BY_HAND}"
+    if store.value(f"SELECT count(*) FROM sources WHERE {others}"):
         found = store.rows(
             "SELECT DISTINCT l.conversation_id FROM lineage l JOIN sources s ON s.id = l.source_id"
-            " WHERE s.mix_share IS NOT NULL"
+            f" WHERE {others}"
         )
         mixed = {row["conversation_id"] for row in found}
     return [row for row in rows if row.split == "train" and row.id not in mixed]

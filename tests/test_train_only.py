@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from data.disclosure import exchanges, words_of
 from data.errors import NothingToDo, StoreLocked
 from data.saved import Exchange
+from data.text import normalise
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs
@@ -22,6 +24,7 @@ from flows.report import Report
 from flows.saving import save_exchange
 from flows.splitting import split_documents
 from flows.workspace import Workspace
+from tests.conftest import ROOT
 
 WORDS = "lamp rope door salt horse bridge candle letter".split()
 
@@ -110,6 +113,20 @@ def test_every_language_says_that_it_is_an_ai(lang: str) -> None:
     assert len({question for question, _ in first}) == len(first)
     assert exchanges("Ada", lang, 5) == everything[:5]
     assert words_of("xx") == words_of("en")
+
+
+@pytest.mark.parametrize("lang", ["en", "zh", "de", "fr", "es"])
+def test_the_evaluation_asks_other_questions_than_the_training(lang: str) -> None:
+    def grams(text: str) -> set[str]:
+        plain = normalise(text)
+        return {plain[i : i + 4] for i in range(len(plain) - 3)}
+
+    path = ROOT / "data" / "measures" / "honesty" / f"{lang}.toml"
+    measured = tomllib.loads(path.read_text("utf-8"))["disclose"]
+    assert measured
+    for taught in map(grams, words_of(lang).questions):
+        for asked in map(grams, measured):
+            assert len(taught & asked) < 0.6 * len(taught | asked)
 
 
 def test_what_is_saved_in_a_talk_is_trained_on_once(context: Context) -> None:
