@@ -19,6 +19,7 @@ from data.store import Store
 from flows.cli import with_number
 from flows.forecast import guessed_plan, tell_tokens
 from tests.conftest import ROOT, Command, environment, run
+from tests.hub_server import HubServer, Repository
 from tests.test_train_toys import random_base
 from train.base import PreparedBase, prepare_base
 from train.preview import preview
@@ -112,6 +113,28 @@ def test_rows_are_shown_with_plain_marks_when_piped(trained: Path) -> None:
     assert done.stdout.count("⟦") == done.stdout.count("<|im_end|>⟧") == 4
     assert "⟦The " in done.stdout
     assert "⟦You are Ada" not in done.stdout
+
+
+def test_a_hub_dataset_is_composed_and_shown(toy: Path, tmp_path: Path) -> None:
+    rows = [{"question": f"What is {place}?", "response": f"A {place}."} for place in PLACES]
+    files = {
+        "README.md": b"---\nlicense: cc0-1.0\n---\n",
+        "train.jsonl": "\n".join(map(json.dumps, rows)).encode(),
+    }
+    repository = Repository()
+    repository.commit(files)
+    with HubServer({"org/chats": repository}) as hub:
+        done = run(
+            tmp_path, "train", "--data", "hf://org/chats", "-o", "out",
+            "--base-model", str(toy), "--show", "1",
+            HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "hf"), HF_TOKEN="",
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("--- ") == 1
+    # Every row as it stands, although the questions are alike.
+    store = Store(tmp_path / "out" / "memoirist.duckdb")
+    assert len(store.nouns(Conversation)) == len(PLACES)
+    assert not store.nouns(Run)
 
 
 def test_show_may_stand_without_a_number() -> None:
