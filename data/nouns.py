@@ -9,6 +9,8 @@ from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
 from data.training_nouns import Metric as Metric
+from data.training_nouns import Model as Model
+from data.training_nouns import Run as Run
 
 SourceKind = Literal["book", "podcast", "dataset", "text"]
 BlockKind = Literal[
@@ -293,48 +295,6 @@ class Batch:
     custom_ids: Sequence[str]
     created_at: datetime
     id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One training; `recipe` holds the resolved settings as JSON."""
-
-    id: str
-    dataset_id: str
-    base_model: str
-    recipe: str
-    seed: int
-    status: str
-    started_at: datetime
-    ended_at: datetime | None = None
-    metrics: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """The adapter and the merged weights of one run; paths are relative to the workspace.
-
-    The rest compares the merged model with base + adapter: of `prompts` greedy answers `equal` are
-    the same and `ties` part at a draw, `stops` ended by themselves; losses and `kl` are nats a
-    token. `step` names the checkpoint that was merged, None the adapter that training kept.
-    """
-
-    run_id: str
-    adapter_path: str
-    merged_path: str | None
-    dtype: str
-    champion: bool
-    way: str | None = None
-    alike: bool | None = None
-    prompts: int | None = None
-    equal: int | None = None
-    ties: int | None = None
-    stops: int | None = None
-    kl: float | None = None
-    loss_base: float | None = None
-    loss_adapter: float | None = None
-    loss_merged: float | None = None
-    step: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
