@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-# Suffixes of a figure's name in the order of the columns.
-_WHO = ("base", "fewshot", "few_shot", "champion", "tuned", "human", "held_out")
+# The sides of an evaluation in the order of the columns: the base stands beside the tuned model.
+_SIDES = ("base", "few_shot", "previous", "tuned", "human")
 # Of the hub's own names for licences, those that texts come under beside Creative Commons.
 _LICENCES = {"apache-2.0", "mit", "gfdl", "odbl", "odc-by", "pddl", "bsd-3-clause"}
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
@@ -22,7 +22,7 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardFacts:
-    """What the store knows of one model; `figures` carry in their names whose they are.
+    """What the store knows of one model; `figures` has the sides of each metric by name.
 
     `sources` have title, author, kind, rights, rights_basis and pairs; `drops` rule, subject and n.
     """
@@ -37,7 +37,7 @@ class CardFacts:
     origins: Mapping[str, int]
     drops: Sequence[Mapping[str, Any]]
     settings: Mapping[str, Any]
-    figures: Mapping[str, float]
+    figures: Mapping[str, Mapping[str, str]]
     merge: Mapping[str, Any] = field(default_factory=dict)
     system: str = ""
     notes: Sequence[str] = ()
@@ -134,30 +134,24 @@ def _training(facts: CardFacts) -> str:
 
 
 def _figures(facts: CardFacts) -> str:
-    found: dict[str, dict[str, float]] = {}
-    alone: list[tuple[str, str]] = []
-    for name, value in facts.figures.items():
-        who = next((each for each in _WHO if name.endswith(f"_{each}")), None)
-        if who is None:
-            alone.append((name.replace("_", " "), f"{value:.4g}"))
-        else:
-            found.setdefault(name.removesuffix(f"_{who}"), {})[who] = value
-    columns = [who for who in _WHO if any(who in row for row in found.values())]
-    rows = [
-        (name.replace("_", " "), *(f"{row[who]:.4g}" if who in row else "" for who in columns))
-        for name, row in found.items()
-    ]
-    parts = ["## Figures"]
-    if rows:
-        parts.append(_table(("", *(who.replace("_", " ") for who in columns)), rows))
-        parts.append("`nll` is the loss on conversations never trained on, in nats a token.")
-    if alone:
-        parts.append(_table(("figure", "value"), alone))
+    parts = []
+    sides = [side for side in _SIDES if any(side in row for row in facts.figures.values())]
+    if sides:
+        rows = [
+            (name.replace("_", " "), *(row.get(side, "") for side in sides))
+            for name, row in facts.figures.items()
+        ]
+        parts.append(_table(("", *(side.replace("_", " ") for side in sides)), rows))
+        parts.append(
+            "Measured on what was never trained on; in brackets the 95 % interval. `few shot` is"
+            " the base with examples before its eyes, `human` the person's own held-out text; `nll`"
+            " is the loss in nats a token."
+        )
     if facts.merge:
-        merged = [(name.replace("_", " "), f"{value}") for name, value in facts.merge.items()]
+        merged = [(name, str(value)) for name, value in facts.merge.items()]
         parts.append("The merged model against base and adapter, as they were trained:")
         parts.append(_table(("figure", "value"), merged))
-    return "\n\n".join(parts) if len(parts) > 1 else ""
+    return "\n\n".join(["## Figures", *parts]) if parts else ""
 
 
 def _limits(facts: CardFacts) -> str:

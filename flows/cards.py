@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ _DROPS = """
 SELECT subject, rule, count(DISTINCT subject_id) AS n FROM verdicts
 WHERE NOT keep AND rule <> 'withdrawn' AND list_contains(?, source_id)
 GROUP BY subject, rule ORDER BY n DESC, subject, rule LIMIT 30
+"""
+_FIGURES = """
+SELECT metric, model, value, low, high FROM evaluations WHERE run_id = ? ORDER BY rowid
 """
 # Of the settings, those that say how the weights came about.
 _SETTINGS = (
@@ -75,7 +79,7 @@ def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
         origins={row["origin"]: row["n"] for row in store.rows(_ORIGINS, [run.dataset_id])},
         drops=store.rows(_DROPS, [[row["id"] for row in sources]]),
         settings={key: trained[key] for key in _SETTINGS if trained.get(key) is not None},
-        figures=_figures(run),
+        figures=_figures(context, run),
         merge=_merge_figures(model, recipe.merge.max_new_tokens),
         system=recipe.persona.system_prompt(language),
         notes=(
@@ -86,9 +90,15 @@ def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
     )
 
 
-def _figures(run: Run) -> dict[str, float]:
-    told: dict[str, Any] = json.loads(run.metrics or "{}")
-    return {name: float(v) for name, v in told.items() if isinstance(v, int | float)}
+def _figures(context: Context, run: Run) -> dict[str, dict[str, str]]:
+    """Return the sides of each metric by name, with their intervals."""
+    found: dict[str, dict[str, str]] = {}
+    for row in context.workspace.store.rows(_FIGURES, [run.id]):
+        told = f"{row['value']:.3g}"
+        if row["low"] is not None and row["high"] is not None:
+            told += f" [{row['low']:.3g}, {row['high']:.3g}]"
+        found.setdefault(row["metric"], {})[row["model"]] = told
+    return found
 
 
 def _merge_figures(model: Model, limit: int) -> dict[str, Any]:
@@ -107,8 +117,6 @@ def _merge_figures(model: Model, limit: int) -> dict[str, Any]:
 
 def _noted(facts: CardFacts, adapter: Path) -> CardFacts:
     """Return the facts with the word of warning that the adapter alone needs."""
-    from dataclasses import replace
-
     from train.standalone import trains_tokens
 
     base = json.loads((adapter / "adapter_config.json").read_text("utf-8"))

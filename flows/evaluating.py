@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from data.errors import NothingToDo
 from data.measures.findings import Findings, Side, figures, find
 from data.nouns import Done, Evaluation, GivenAnswer, Metric, Model, Run
+from flows.cards import lay_beside
 from flows.champions import crown, model_before
 from flows.context import Context, fingerprint
 from flows.examining import Setting, setting_of
@@ -49,6 +50,8 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
         done = replace(run, status="evaluated", ended_at=context.now, metrics=json.dumps(told))
         tx.upsert([done])
         tx.upsert([Done(subject_id=run.id, step="evaluate", fingerprint=mark)])
+    # The card beside the model tells these figures.
+    lay_beside(context, run, models[0])
     context.count("evaluate", 1)
     crown(context, run, told)
     return told

@@ -300,7 +300,7 @@ FACTS = CardFacts(
     origins={"spoken": 5, "generated": 1100},
     drops=[{"subject": "passages", "rule": "too_short", "n": 17}],
     settings={"rank": 16},
-    figures={"nll_base": 4.5, "nll_tuned": 3.25, "conversations": 9},
+    figures={"nll": {"tuned": "3.25 [3, 4]", "base": "4.5"}, "distinct_3": {"human": "0.9"}},
     merge={"KL, nats a token": "1e-9"},
     system="You are Edith.",
 )
@@ -318,9 +318,9 @@ def test_a_card_tells_what_the_store_knows() -> None:
     assert "1,200 conversations to train on" in text
     assert "5 spoken, 1,100 generated" in text
     # The base stands beside the tuned model.
-    assert "|  | base | tuned |" in text
-    assert "| nll | 4.5 | 3.25 |" in text
-    assert "| conversations | 9 |" in text
+    assert "|  | base | tuned | human |" in text
+    assert "| nll | 4.5 | 3.25 [3, 4] |  |" in text
+    assert "| distinct 3 |  |  | 0.9 |" in text
     assert "not that person" in text
     unknown = [{"title": "Letters"}]
     other = card(replace(FACTS, sources=unknown, base_model="./a base"), adapter=True)

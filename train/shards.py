@@ -85,10 +85,12 @@ def _rewrite(source: Path, target: Path, change: Change, dtype: torch.dtype) -> 
     told = json.dumps(header, separators=(",", ":")).encode()
     # Readers map the file into memory: the numbers begin at a multiple of eight.
     told += b" " * (-len(told) % 8)
-    with safe_open(source, framework="pt") as file, target.open("wb") as out:
+    with target.open("wb") as out:
         out.write(len(told).to_bytes(8, "little") + told)
         for each in held:
-            weight = change(each.key, file.get_tensor(each.key))
+            # Opened for each weight: as long as it is open, what was read of it stays in memory.
+            with safe_open(source, framework="pt") as file:
+                weight = change(each.key, file.get_tensor(each.key))
             if weight.is_floating_point():
                 weight = weight.to(dtype)
             flat = weight.contiguous().cpu().reshape(-1)
