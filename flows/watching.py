@@ -49,7 +49,7 @@ class Watch:
 
         samples = read_samples(self.folder)
         with self.context.workspace.store.writing() as tx:
-            tx.upsert(self.pending)
+            tx.upsert([*self.pending, *standing(self.run_id, self.lines[-1:])])
             tx.upsert(samples)
         self.pending.clear()
         self.n_samples, self.wrote = self._size(), time.monotonic()
@@ -92,6 +92,19 @@ def metrics_of(run_id: str, progress: Progress) -> Iterator[Metric]:
     for name, value in figures.items():
         if value is not None:
             yield Metric(run_id=run_id, step=progress.step, name=name, value=value)
+
+
+def standing(run_id: str, last: Sequence[Progress]) -> Iterator[Metric]:
+    """Yield where a run stands, for the view `trainings`; step 0, so that the next replaces it."""
+    for progress in last:
+        figures = {
+            "total_steps": progress.total_steps,
+            "memory_mb": progress.memory_mb,
+            "seconds_left": progress.seconds_left,
+        }
+        for name, value in figures.items():
+            if value is not None:
+                yield Metric(run_id=run_id, step=0, name=name, value=float(value))
 
 
 def before_and_now(samples: Sequence[Sample]) -> list[dict[str, Any]]:

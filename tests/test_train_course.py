@@ -8,11 +8,12 @@ import train as _early  # noqa: F401 - before torch is loaded: it says how OpenM
 import json
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from data.nouns import Metric
+from data.nouns import Metric, Run
 from data.training_nouns import Sample
 from flows import recipe as recipes
 from flows.artifacts import PrefectArtifacts
@@ -120,6 +121,17 @@ def test_the_store_and_the_plot_follow_the_run(folder: Path) -> None:
             steps = context.workspace.store.nouns(Metric, "name = 'loss'")
             assert max(metric.step for metric in steps) == line.step
     assert context.workspace.store.nouns(Sample) == read_samples(folder)
+    with context.workspace.store.writing() as tx:
+        tx.upsert([Run(
+            id="toy", dataset_id="d", base_model="tiny", recipe="{}", seed=1, status="training",
+            started_at=datetime.now(UTC),
+        )])  # fmt: skip
+    (seen,) = context.workspace.store.rows("SELECT * FROM trainings")
+    assert (seen["step"], seen["total_steps"], seen["seconds_left"]) == (4, 4, 0)
+    assert seen["held_out_loss"] == next(
+        line.eval_loss for line in reversed(lines) if line.eval_loss is not None
+    )
+    assert seen["memory_mb"] > 0
     assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert len(shown) == len(lines) == 6
     assert {"loss", "tokens/s", "MB", "left"} <= set(shown[0][2].replace(",", "").split())

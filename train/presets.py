@@ -16,11 +16,11 @@ Tracker = Literal["none", "tensorboard", "wandb", "mlflow", "trackio"]
 
 # Sized by train/estimate.py for a base of 8 billion parameters in NF4 with a vocabulary of 128,000:
 # 7 GB under `8gb`, 9 under `12gb`, 13 under `24gb` (14 billion: 19), 29 under `80gb` (14 billion:
-# 41); a base of 0.6 billion takes 4 GB under `cpu`. Explicit keys win.
+# 41); a base of 0.6 billion takes 7 GB under `cpu`. Explicit keys win.
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {
     "cpu": {
         "quantisation": "nf4",
-        "micro_batch": 1,  # more rows at once are no faster there
+        "micro_batch": 2,  # many rows at once are no faster there
         "max_length": 512,
         "gradient_checkpointing": False,
         "optimizer": "adamw_torch",
