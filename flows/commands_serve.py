@@ -33,7 +33,7 @@ def serve_model(
     from flows.voices import Choice
 
     choice = Choice(run=run, checkpoint=checkpoint)
-    serve_it(o.open_workspace(workspace), choice, system, port, engine)
+    serve_it(o.patient_workspace(workspace), choice, system, port, engine)
 
 
 def web(
@@ -52,4 +52,4 @@ def web(
     from flows.web import serve_page
 
     choice = Choice(run=run, checkpoint=checkpoint)
-    serve_page(o.open_workspace(workspace), choice, port, compare=compare)
+    serve_page(o.patient_workspace(workspace), choice, port, compare=compare)

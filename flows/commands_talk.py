@@ -76,7 +76,7 @@ def chat(
     }
     given = {key: value for key, value in wanted.items() if value is not None}
     choice = Choice(run=run, checkpoint=checkpoint)
-    talk = Talk.open(o.open_workspace(workspace), choice, system, given, compare=compare)
+    talk = Talk.open(o.patient_workspace(workspace), choice, system, given, compare=compare)
     if message is not None:
         say_once(talk, message)
     else:

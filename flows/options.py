@@ -189,6 +189,13 @@ def open_workspace(
     return Context(place, recipes.load(path, wanted), report)
 
 
+def patient_workspace(workspace: Path) -> Context:
+    """Return the surroundings of a talk, which goes on beside a build and waits for its writes."""
+    context = open_workspace(workspace)
+    context.workspace.store.wait_seconds = 20.0
+    return context
+
+
 def open_store(workspace: Path) -> Store:
     """Return the tables of a workspace for reading; no recipe is needed for that."""
     from data.store import FILE, Store

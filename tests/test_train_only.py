@@ -12,6 +12,7 @@ import pytest
 
 from data.disclosure import exchanges, words_of
 from data.errors import NothingToDo, StoreLocked
+from data.measures.honesty import discloses
 from data.saved import Exchange
 from data.text import normalise
 from flows.asking import ask_questions
@@ -105,6 +106,8 @@ def test_every_language_says_that_it_is_an_ai(lang: str) -> None:
     word = {"en": "AI", "zh": "AI", "de": "KI", "fr": "IA", "es": "IA"}[lang]
     assert word in told.system
     assert all(word in answer for answer in told.answers)
+    # By the evaluation's own rules as well.
+    assert all(discloses(answer.replace("{name}", "Ada Marrow"), lang) for answer in told.answers)
     assert len(set(told.questions)) == len(told.questions) >= 18
     everything = exchanges("Ada", lang, 1000)
     assert len(set(everything)) == len(everything) == len(told.questions) * len(told.answers)

@@ -6,6 +6,7 @@ import train as _early  # noqa: F401 - before torch is loaded: it says how OpenM
 
 # isort: split
 import asyncio
+import importlib.util
 import json
 import os
 import shutil
@@ -20,10 +21,12 @@ from typing import Any
 import pytest
 import uvicorn
 
-from data.errors import EndpointError, TrainError
+from data.errors import EndpointError, RecipeError, TrainError
 from data.nouns import Conversation, Question
 from flows.context import Context
-from flows.model_server import Served, ServerSettings, free_port, model_name, serving
+from flows.model_server import Served, ServerSettings, free_port, model_name, pick_engine, serving
+from flows.model_server import _command as command_of
+from flows.serve_model import engine_named
 from flows.talking import Talk
 from flows.voices import BASE, TUNED, Choice, chosen, shipped_prompt
 from flows.web import run_page
@@ -189,6 +192,24 @@ def test_names_suit_any_client() -> None:
     assert model_name("Ada  O'Marrow, Jr.") == "memoirist/ada-o-marrow-jr"
     assert model_name("鲁迅", BASE) == "memoirist/鲁迅-base"
     assert model_name("...") == "memoirist/persona"
+
+
+def test_vllm_is_called_with_the_same_folder_and_name(tmp_path: Path) -> None:
+    shelved = {TUNED: ("memoirist/ada", tmp_path)}
+    command = command_of("vllm", shelved, 8001)
+    assert command[:3] == ["vllm", "serve", str(tmp_path)]
+    assert command[command.index("--served-model-name") + 1] == "memoirist/ada"
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    pinned = command_of("transformers", shelved, 8001)
+    both = command_of("transformers", {**shelved, BASE: ("memoirist/ada-base", tmp_path)}, 8001)
+    assert "memoirist/ada" in pinned
+    assert "memoirist/ada" not in both
+    if importlib.util.find_spec("vllm") is None:
+        assert pick_engine("auto") == "transformers"
+        with pytest.raises(EndpointError, match="vLLM is not installed"):
+            pick_engine("vllm")
+    with pytest.raises(RecipeError, match="'llama'.*transformers"):
+        engine_named("llama")
 
 
 def test_the_history_that_is_sent_fits(page: Page) -> None:
