@@ -208,7 +208,7 @@ def test_vllm_is_called_with_the_same_folder_and_name(tmp_path: Path) -> None:
         assert pick_engine("auto") == "transformers"
         with pytest.raises(EndpointError, match="vLLM is not installed"):
             pick_engine("vllm")
-    with pytest.raises(RecipeError, match="'llama'.*transformers"):
+    with pytest.raises(RecipeError, match=r"'llama'.*transformers"):
         engine_named("llama")
 
 
