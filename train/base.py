@@ -131,7 +131,7 @@ def _make(source: str, making: Path, template: Template) -> dict[str, Any]:
     from train.models import quiet
 
     quiet()
-    cached = not Path(source).is_dir() and _unreachable(source)
+    cached = not Path(source).is_dir() and unreachable(source)
     tokenizer = AutoTokenizer.from_pretrained(
         source, trust_remote_code=False, local_files_only=cached
     )
@@ -169,7 +169,7 @@ def _make(source: str, making: Path, template: Template) -> dict[str, Any]:
     return manifest
 
 
-def _unreachable(model_id: str) -> bool:
+def unreachable(model_id: str) -> bool:
     """Ask the hub once: loading would ask for each file, six times, for a minute without a net."""
     from huggingface_hub import HfApi
 

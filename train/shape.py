@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train.base import TINY, readable
+from train.base import TINY, readable, unreachable
 from train.models import quiet
 
 
@@ -45,8 +45,11 @@ def shape_of(base_model: str) -> Shape:
 
     folder = TINY if base_model == "tiny" else Path(base_model).expanduser()
     with readable(base_model):
+        # Asked once whether the hub answers: its own way to find out takes a minute.
         config = AutoConfig.from_pretrained(
-            str(folder) if folder.is_dir() else base_model, trust_remote_code=False
+            str(folder) if folder.is_dir() else base_model,
+            trust_remote_code=False,
+            local_files_only=not folder.is_dir() and unreachable(base_model),
         )
         # The module tree without its numbers: exact for every family, and no formula to keep up.
         with torch.device("meta"):
