@@ -6,7 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from train.estimate import Machine, Work, adapter_parameters, estimate, step_flops, this_machine
+from train.estimate import (
+    Machine,
+    Work,
+    adapter_parameters,
+    estimate,
+    measured_apart,
+    step_flops,
+    this_machine,
+)
 from train.settings import TrainSettings
 from train.shape import Shape
 
@@ -87,6 +95,8 @@ def test_a_cpu_pays_for_python_and_for_loading() -> None:
     machine = this_machine(256)
     assert machine.flops > 1e8
     assert machine.memory_bytes > 1e9
+    # As a GPU is measured, so that this process does not hold it.
+    assert measured_apart(256).memory_bytes == machine.memory_bytes
     small = replace(machine, kind="cpu", memory_bytes=1e12)
     found = estimate(LLAMA, PLAIN, WORK, small)
     assert found.parts["full weights"] == 4 * LLAMA.n_linear

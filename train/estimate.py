@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from data.errors import TrainError
 from train.presets import OPTIMIZERS
 from train.settings import TrainSettings
 from train.shape import Shape
@@ -138,15 +143,45 @@ def step_flops(shape: Shape, settings: TrainSettings, trained_share: float) -> f
 
 
 def this_machine(width: int = 1024) -> Machine:
-    """Measure this machine: its memory, and the speed of a matrix product in half a second."""
+    """Measure this machine: its memory, and the speed of a matrix product in half a second.
+
+    A GPU is measured by a process of its own: what opens one holds half a gigabyte of it until it
+    ends, and the training needs that.
+    """
+    import torch
+
+    return measured_apart(width) if torch.cuda.is_available() else measured(width)
+
+
+def measured_apart(width: int) -> Machine:
+    """Return what another process measures; raises TrainError where it cannot."""
+    root = str(Path(__file__).resolve().parents[1])
+    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-m", "train.estimate", str(width)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]
+        raise TrainError(
+            f"this machine's GPU cannot be used ({last})", "see what `memoirist doctor` finds"
+        )
+    return Machine(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def measured(width: int) -> Machine:
+    """Measure this machine in this process."""
     import torch
 
     if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
+        free, _ = torch.cuda.mem_get_info()
         half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
         flops = _product_flops(torch.device("cuda"), half, 4096)
         name = torch.cuda.get_device_name()
-        return Machine(kind="cuda", name=name, memory_bytes=float(min(free, total)), flops=flops)
+        return Machine(kind="cuda", name=name, memory_bytes=float(free), flops=flops)
     flops = _product_flops(torch.device("cpu"), torch.float32, max(256, min(width, 2048)))
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     return Machine(kind="cpu", name="CPU", memory_bytes=memory, flops=flops)
@@ -184,3 +219,7 @@ def _seconds(
     middle = (train + held_out) / speed + answers
     low, high = TIME_RANGE
     return STARTING_SECONDS * low + middle * low, STARTING_SECONDS * high + middle * high
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asdict(measured(int(sys.argv[1])))) + "\n")
