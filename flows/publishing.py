@@ -81,6 +81,7 @@ def export_model(
     context: Context, told: str | None, form: Literal["gguf", "ollama"], target: Path | None
 ) -> Path:
     """Write a model as GGUF, or all that Ollama needs beside it; return what was written."""
+    from train.checkpoints import base_of
     from train.gguf import to_gguf
 
     run, step = named_run(context, told)
@@ -88,7 +89,8 @@ def export_model(
     merged = context.workspace.root / str(model.merged_path)
     folder = context.workspace.exports / run.id
     if form == "gguf":
-        made = to_gguf(merged, target or folder / "model.gguf", context.report.note)
+        base = base_of(context.workspace.run_folder(run.id))
+        made = to_gguf(merged, base, target or folder / "model.gguf", context.report.note)
         context.report.step("export", f"{made} ({made.stat().st_size / 2**20:,.0f} MB)")
         return made
     lay_beside(context, run, model)

@@ -28,6 +28,7 @@ from transformers import (
 from data.errors import TrainError
 from tests.conftest import ROOT, environment
 from train.base import MANIFEST, PreparedBase, prepare_base, read_base
+from train.gguf import SCRIPT, to_gguf
 from train.models import quiet
 from train.tokens import tokenize
 
@@ -242,6 +243,27 @@ def test_a_damaged_base_is_refused(damage: str, tmp_path: Path) -> None:
         (base.path / MANIFEST).write_text(json.dumps({"hash": base.hash}))
     with pytest.raises(TrainError, match="damaged or was changed; remove that folder"):
         prepare_base(str(folder), tmp_path / "bases")
+
+
+def test_sentencepiece_is_kept_for_llama_cpp_and_read_by_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path / "model", KINDS["reserved tokens"])
+    (folder / "tokenizer.model").write_bytes(b"pieces")
+    base = prepare_base(str(folder), tmp_path / "bases")
+    assert AutoTokenizer.from_pretrained(base.path)("<|im_end|>")["input_ids"][1] == base.end_id
+    # What the converter finds: the pieces under their own name, and the tokens renamed since.
+    (tmp_path / SCRIPT).write_text(
+        "import pathlib, sys\n"
+        "model = pathlib.Path(sys.argv[1])\n"
+        "told = [(model / n).read_text() for n in ('tokenizer.model', 'added_tokens.json')]\n"
+        "pathlib.Path(sys.argv[3]).write_text('GGUF' + ''.join(told))\n"
+    )
+    monkeypatch.setenv("LLAMA_CPP", str(tmp_path))
+    made = to_gguf(base.path, base, tmp_path / "model.gguf").read_text()
+    assert made.startswith("GGUFpieces")
+    added = json.loads(made.removeprefix("GGUFpieces"))
+    assert added == {"<|im_start|>": base.start_id, "<|im_end|>": base.end_id}
 
 
 def test_the_rest_of_a_killed_preparation_is_replaced(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TINY = Path(__file__).parent / "tiny_base"
 MANIFEST = "prepared.json"
+PIECES = "sentencepiece.model"
 # Bump when preparation changes, so that an older prepared base is not taken for the same one.
 VERSION = 1
 # Hashing 16 GB at every start would take longer than loading them: beyond this, sizes must do.
@@ -153,6 +154,7 @@ def _make(source: str, making: Path, template: Template) -> dict[str, Any]:
     finish(model, tokens)
     model.save_pretrained(making)
     tokens.tokenizer.save_pretrained(making)
+    _keep_pieces(source, making, cached=cached)
     base = PreparedBase(
         path=making,
         hash=_hash(making),
@@ -167,6 +169,25 @@ def _make(source: str, making: Path, template: Template) -> dict[str, Any]:
     manifest = asdict(base)
     del manifest["path"]
     return manifest
+
+
+def _keep_pieces(source: str, making: Path, *, cached: bool) -> None:
+    """Copy the sentencepiece model of families that have one, under a name that nothing loads.
+
+    llama.cpp converts Gemma and Phi by it alone; its own name would have tokenizers read it, and
+    with it the vocabulary without the tokens that were renamed.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    found = Path(source) / "tokenizer.model"
+    if not Path(source).is_dir():
+        try:
+            found = Path(hf_hub_download(source, "tokenizer.model", local_files_only=cached))
+        except (EntryNotFoundError, LocalEntryNotFoundError):
+            return
+    if found.is_file():
+        shutil.copyfile(found, making / PIECES)
 
 
 def unreachable(model_id: str) -> bool:
