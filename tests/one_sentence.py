@@ -70,7 +70,9 @@ def try_family(
     template: Any = "native" if kind == "native" else "chatml"
     source = make_family(folder / "model", name, **variant)
     base = prepare_base(str(source), folder / "bases", template)
-    chosen = settings or TrainSettings(epochs=60, save_every=60, answers_per_save=0)
+    # Raw text is trained from its first token on, of which a random base knows nothing.
+    steps = 120 if kind == "text" else 60
+    chosen = settings or TrainSettings(epochs=steps, save_every=steps, answers_per_save=0)
     chosen = chosen.model_copy(update={"template": template})
     result = train(folder / "run", conversations(kind, more), base, chosen)
     merged = merge(folder / "run", base, MergeSettings())
