@@ -192,7 +192,12 @@ def open_workspace(
 def patient_workspace(workspace: Path) -> Context:
     """Return the surroundings of a talk, which goes on beside a build and waits for its writes."""
     context = open_workspace(workspace)
-    context.workspace.store.wait_seconds = 20.0
+    store = context.workspace.store
+    store.wait_seconds = 20.0
+    if store.path.exists():
+        # An older version's tables get their new columns before anything reads them.
+        with store.writing():
+            pass
     return context
 
 

@@ -14,12 +14,15 @@ import sys
 import time
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from data.errors import NothingToDo
 from data.few_shot import few_shot_prompt, training_exchanges
 from data.nouns import Conversation, Question
+from data.store import FILE, SQL
 from flows.context import Context
+from flows.options import patient_workspace
 from flows.talking import Talk
 from flows.terminal import _printable, converse, say_once
 from flows.voices import BASE, FEW_SHOT, TUNED, Choice
@@ -227,3 +230,17 @@ def test_ctrl_c_ends_an_answer_and_not_the_talk(context: Context) -> None:
             assert child.wait(30) == 0
         finally:
             child.kill()
+
+
+def test_a_talk_brings_an_older_versions_tables_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    steps = sorted(SQL.glob("[0-9]*.sql"))
+    connection = duckdb.connect(str(path))
+    connection.execute("CREATE TABLE migrations (name VARCHAR, applied_at TIMESTAMPTZ)")
+    for step in steps[:-1]:
+        connection.execute(step.read_text("utf-8"))
+        connection.execute("INSERT INTO migrations VALUES (?, now())", [step.name])
+    connection.close()
+    store = patient_workspace(tmp_path).workspace.store
+    assert store.value("SELECT count(*) FROM migrations") == len(steps)
+    assert not patient_workspace(tmp_path / "none").workspace.root.exists()
