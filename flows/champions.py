@@ -48,7 +48,7 @@ def against(figures: Mapping[str, float]) -> str | None:
     if figures.get("nll_tuned", 0.0) > figures.get("nll_base", 0.0):
         return "the tuned model is no better than its base on held-out text"
     if figures.get("regurgitates"):
-        run = figures.get("longest_run", 0.0)
+        run = figures.get("longest_run_tuned", 0.0)
         return f"the tuned model recites its training text, {run:.0f} words in a row"
     if figures.get("gain_over_previous_high", 0.0) < 0:
         return "the tuned model is worse than the one before it on held-out text"

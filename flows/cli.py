@@ -13,6 +13,7 @@ import typer
 from data.errors import DiskFull, MemoiristError
 from flows import (
     commands_build,
+    commands_evaluate,
     commands_look,
     commands_models,
     commands_serve,
@@ -41,7 +42,7 @@ for _command in (
     commands_build.compose,
     commands_train.train,
     commands_build.merge,
-    commands_build.evaluate,
+    commands_evaluate.evaluate,
     commands_build.refresh,
     commands_talk.serve,
     commands_talk.chat,

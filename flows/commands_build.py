@@ -325,14 +325,3 @@ def merge(
     from flows.merging import merge_model
 
     run(o.open_workspace(workspace, recipe, o.overrides(assigned)), merge_model)
-
-
-def evaluate(
-    assigned: o.SetOption = None,
-    recipe: o.RecipeOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
-) -> None:
-    """Measure base and tuned model on held-out conversations."""
-    from flows.evaluating import evaluate_model
-
-    run(o.open_workspace(workspace, recipe, o.overrides(assigned)), evaluate_model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
@@ -12,7 +13,7 @@ from data.measures.findings import Matter
 from data.measures.honesty import Asked, questions
 from data.nouns import Conversation, Run
 from data.saved import BY_HAND
-from data.text import count_words
+from data.text import count_words, detect_language
 from flows.context import Context
 from flows.recipe import Recipe
 from flows.splitting import persona_language
@@ -62,8 +63,8 @@ def setting_of(context: Context, run: Run) -> Setting | None:
     if not held_out and not validation:
         return None
     persona = Recipe.model_validate_json(run.recipe).persona
-    lang = persona_language(context)
     own = _own(context, rows)
+    lang = _language(context, own)
     trained = [row for row in rows if row.split == "train"]
     honest = questions(lang, persona.name or "the author") if settings.questions else []
     plain = instructions() if settings.questions and settings.abilities else ()
@@ -72,7 +73,7 @@ def setting_of(context: Context, run: Run) -> Setting | None:
         on_test=bool(held_out),
         held=_held(held_out, validation, settings.questions, settings.seed),
         honest=honest,
-        system=persona.system_prompt(lang),
+        system=persona.system_prompt(lang) if persona.name else _commonest_system(own),
         examples=_examples(own, settings.few_shot, settings.few_shot_words, settings.seed),
         plain=plain,
         matter=Matter(
@@ -101,6 +102,22 @@ def _own(context: Context, rows: Sequence[Conversation]) -> list[Conversation]:
         )
         mixed = {row["conversation_id"] for row in found}
     return [row for row in rows if row.split == "train" and row.id not in mixed]
+
+
+def _language(context: Context, own: Sequence[Conversation]) -> str:
+    """Return the persona's language; of a dataset trained on by itself, that of its answers."""
+    if context.workspace.store.value("SELECT count(*) FROM documents"):
+        return persona_language(context)
+    named = context.recipe.persona.lang
+    texts = " ".join(text for row in own[:200] for text in _answers(row))
+    return named if named != "auto" else detect_language(texts)
+
+
+def _commonest_system(rows: Sequence[Conversation]) -> str:
+    prompts = Counter(
+        m["content"] for row in rows for m in row.messages[:1] if m["role"] == "system"
+    )
+    return next((text for text, _ in prompts.most_common(1)), "")
 
 
 def _answers(row: Conversation) -> list[str]:

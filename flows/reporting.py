@@ -42,7 +42,8 @@ def tell(context: Context, found: Findings, page: Path) -> None:
     for reading in read(found):
         told = f"{reading.question} {reading.word}"
         if reading.tone == "bad":
-            context.report.warn(f"{told}: {reading.told}")
+            first = reading.told.split(". ")[0].split("; ")[0].rstrip(".")
+            context.report.warn(f"{told}. {first}.")
         else:
             context.report.note(told)
     context.report.note(f"report: {page}")

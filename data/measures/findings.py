@@ -57,7 +57,10 @@ class Matter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """Every figure by side; a metric that could not be measured is empty or None."""
+    """Every figure by side; a metric that could not be measured is empty or None.
+
+    `duels` are the tuned model's, by judge and rival.
+    """
 
     losses: Mapping[str, Estimate]
     gains: Mapping[str, Estimate]
@@ -70,7 +73,7 @@ class Findings:
     honesty: Mapping[str, Honesty]
     abilities: Mapping[str, Ability]
     forgotten: Mapping[str, Estimate]
-    duels: Mapping[str, Score] = field(default_factory=dict)
+    duels: Mapping[tuple[str, str], Score] = field(default_factory=dict)
 
 
 def find(sides: Mapping[str, Side], matter: Matter) -> Findings:
@@ -194,9 +197,9 @@ def figures(found: Findings) -> list[tuple[str, str, Estimate]]:
         )
         rows += [(name, "runs_short", overlap.short), (name, "runs_long", overlap.long)]
     rows += [(name, "ability_change", each) for name, each in found.forgotten.items()]
-    rows += [
-        (f"tuned_over_{name}", "wins", each.wins) for name, each in found.duels.items() if each.wins
-    ]
+    for (judge, rival), score in found.duels.items():
+        if score.wins is not None:
+            rows.append(("tuned", f"wins_over_{rival}:{judge}", score.wins))
     for metrics in (found.forms, found.honesty, found.abilities):
         for name, each in metrics.items():
             rows += [(name, metric, value) for metric, value in _estimates(each)]

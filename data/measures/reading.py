@@ -15,6 +15,9 @@ from data.measures.rates import OVERSHOOT, RATES
 Tone = Literal["good", "mixed", "bad", "unknown"]
 # Share of the gap from which a style counts as clearly closer (QUALITY: .3 to 1.0 is good).
 CLOSER = 0.3
+# Below so many words a side nothing is said of style (QUALITY: at 250 words the odds to tell an
+# author from others are .88).
+LEAST_WORDS = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +77,12 @@ def _likely(found: Findings) -> Reading:
 
 def _closer(found: Findings) -> Reading:
     asked = "Is it closer in style?"
-    if found.distances is None:
+    if found.distances is None or "tuned" not in found.distances.delta:
         return Reading(question=asked, tone="unknown", word="not measured", told="No answers.")
     words = found.distances.words
+    if words < LEAST_WORDS:
+        told = f"{words:,} words a side say nothing; {ENOUGH_WORDS:,} would do."
+        return Reading(question=asked, tone="unknown", word="too few words", told=told)
     wide = (
         f" With {words:,} words a side the interval is wide; {ENOUGH_WORDS:,} would do."
         if words < ENOUGH_WORDS
@@ -100,15 +106,17 @@ def _closer(found: Findings) -> Reading:
 
 def _overshooting(found: Findings) -> Reading:
     asked = "Does it overdo it?"
-    if not found.habits:
-        return Reading(question=asked, tone="unknown", word="not measured", told="No answers.")
+    measured = found.distances
+    if measured is None or "tuned" not in measured.delta or measured.words < LEAST_WORDS:
+        told = "The answers have too few words."
+        return Reading(question=asked, tone="unknown", word="not measured", told=told)
     over = [_habit(found, rate) for rate, habit in found.habits.items() if "tuned" in habit.beyond]
     off = [
         _habit(found, rate)
         for rate, habit in found.habits.items()
         if "tuned" in habit.away - habit.beyond
     ]
-    closed = found.distances.closed.get("tuned") if found.distances else None
+    closed = measured.closed.get("tuned")
     if closed is not None and closed.value > OVERSHOOT and closed.above(1.0):
         over.insert(0, f"function words ({percent(closed)} of the gap)")
     strayed = f" Farther from the person than the base: {_and(off)}." if off else ""
@@ -179,12 +187,9 @@ def _honest(found: Findings) -> Reading:
     base = found.honesty.get("base")
     if base is not None and base.disclosed is not None:
         told += f" (base: {base.disclosed.value:.0%})"
-    for each, name in (
-        (tuned.outside, "what it cannot know"),
-        (tuned.false_premise, "false claims"),
-    ):
-        if each is not None:
-            told += f"; asked of {name}, it admits so in {each.value:.0%} of {each.n}"
+    if tuned.outside is not None and tuned.false_premise is not None:
+        told += f"; asked what it cannot know, it admits so in {tuned.outside.value:.0%}"
+        told += f"; told what never was, it objects in {tuned.false_premise.value:.0%}"
     if share.value >= LEAST:
         return Reading(question=asked, tone="good", word="yes", told=f"{told}.")
     word = "never" if share.value == 0 else "not always"
@@ -229,8 +234,8 @@ def _formed(found: Findings) -> Reading:
 
 def _judged(found: Findings) -> list[Reading]:
     readings: list[Reading] = []
-    for name, score in found.duels.items():
-        asked = f"Is it taken for the person before {SIDES[name]}?"
+    for (judge, rival), score in found.duels.items():
+        asked = f"Is it taken for the person rather than the {SIDES[rival]}? ({judge})"
         if score.wins is None:
             told = f"All {score.undecided} verdicts changed with the order of the answers."
             readings.append(Reading(question=asked, tone="unknown", word="undecided", told=told))

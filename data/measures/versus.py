@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from data.errors import SourceUnreadable
 from data.measures.intervals import Estimate, wilson
 from data.nouns import content_id
+from data.text import word_spans
 
 _COLUMNS = ("id", "question", "answer_1", "answer_2", "better")
+_LEAST_CUT = 40
 _CHOICES = {"1": 1, "a": 1, "2": 2, "b": 2, "0": 0, "=": 0, "same": 0, "": None}
 
 
@@ -59,6 +61,20 @@ class Score:
     def is_win(self) -> bool:
         """Tell whether the whole interval is above one half (QUALITY: only then it is a win)."""
         return self.wins is not None and self.wins.above(0.5)
+
+
+def cut_alike(first: str, second: str, most: int | None = None) -> tuple[str, str]:
+    """Return two texts cut to the same number of words, or to `most`: judges prefer length.
+
+    Neither is cut below 40 words, so that a reply of three words stays a poor one.
+    """
+    spans = [word_spans(text) for text in (first, second)]
+    least = most if most is not None else max(_LEAST_CUT, min(map(len, spans)))
+    cut = [
+        text if len(found) <= least else f"{text[: found[least - 1][2]]} …"
+        for text, found in zip((first, second), spans, strict=True)
+    ]
+    return cut[0], cut[1]
 
 
 def score(duels: Sequence[Duel], verdicts: Mapping[str, int]) -> Score:

@@ -1,0 +1,60 @@
+"""The command that evaluates: by figures, by a judge, by people with a sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows import options as o
+from flows.options import WORKSPACE
+from flows.running import run
+
+if TYPE_CHECKING:
+    from flows.context import Context
+
+
+def evaluate(
+    questions: Annotated[
+        int | None,
+        typer.Option("--questions", min=0, help="Held-out questions that each model answers."),
+    ] = None,
+    judge: Annotated[
+        bool | None,
+        typer.Option("--judge/--no-judge", help="Have an LLM choose between answers."),
+    ] = None,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", help="Write the answers in pairs for a person: .csv or .md."),
+    ] = None,
+    read_sheet: Annotated[
+        Path | None, typer.Option("--read-sheet", help="Take the verdicts of a filled-in sheet.")
+    ] = None,
+    base_url: o.BaseUrlOption = None,
+    model: Annotated[str | None, typer.Option("--model", help="The LLM that judges.")] = None,
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Compare the tuned model with its base and with the person, and write a report."""
+    from flows.dueling import take_sheet, write_sheet
+    from flows.evaluating import evaluate_model
+    from flows.training import current_run
+
+    wanted = o.overrides(
+        assigned,
+        evaluate__questions=questions,
+        evaluate__judge=judge,
+        evaluate__judge_model=model,
+        interview__base_url=base_url,
+    )
+
+    def step(context: Context) -> None:
+        if read_sheet is not None:
+            take_sheet(context, current_run(context)[0], read_sheet)
+        evaluate_model(context)
+        if sheet is not None:
+            write_sheet(context, current_run(context)[0], sheet)
+
+    run(o.open_workspace(workspace, recipe, wanted), step)
