@@ -6,7 +6,8 @@ import train as _early  # noqa: F401 - before torch is loaded: it says how OpenM
 
 # isort: split
 import json
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from train.models import load_base, quiet
 from train.parity import Parity, compare, observe
 from train.settings import MergeSettings, TrainSettings
 from train.shards import rewrite, weights_in
+from train.standalone import complete, trains_tokens
 from train.tokens import Rendered, prompt_ids, tokenize
 
 TURNS = [
@@ -213,3 +215,19 @@ def test_too_little_memory_is_told_before(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match="merging needs 2 MB of memory and 1 MB are free; close"):
         need_memory(2 * 2**20, 2**20, "merging", "close other programs")
     need_memory(2**20, 2**20, "merging", "close other programs")
+
+
+def test_an_adapter_names_the_base_that_others_can_load(tuned: Tuned, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    shutil.copytree(tuned.adapter, adapter)
+    config = adapter / "adapter_config.json"
+    complete(adapter, tuned.base)
+    # Its token rows belong to the prepared base and to no other.
+    assert json.loads(config.read_text())["base_model_name_or_path"] == str(tuned.base.path)
+    assert trains_tokens(adapter)
+    assert AutoTokenizer.from_pretrained(adapter).eos_token_id == tuned.base.end_id
+    plain = {**json.loads(config.read_text()), "trainable_token_indices": None}
+    config.write_text(json.dumps(plain))
+    complete(adapter, replace(tuned.base, name="someone/base", new_ids=()))
+    assert json.loads(config.read_text())["base_model_name_or_path"] == "someone/base"
+    assert not trains_tokens(adapter)

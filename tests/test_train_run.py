@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -363,6 +363,15 @@ def test_a_killed_merge_is_repeated(several: Finished, tmp_path: Path) -> None:
     assert not (folder / "merged.making").exists()
     quiet()
     assert AutoModelForCausalLM.from_pretrained(made.path).dtype == torch.bfloat16
+    # A large base is saved in bfloat16 only as long as that answers like base + adapter.
+    shutil.rmtree(made.path)
+    told: list[str] = []
+    large = replace(several.base, n_parameters=2_000_000_000)
+    auto = small.model_copy(update={"dtype": "auto"})
+    again = merge(folder, large, auto, tell=told.append)
+    assert again.dtype == ("bfloat16" if made.alike else "float32")
+    assert again.alike
+    assert "MB of memory" in told[0]
 
 
 def test_an_adapter_is_not_merged_into_another_base(several: Finished, tmp_path: Path) -> None:

@@ -57,6 +57,9 @@ def dtypes_of(work: Work) -> Sequence[torch.dtype]:
         return [getattr(torch, work.settings.dtype)]
     if work.base.n_parameters < 1_000_000_000:
         return [torch.float32]
+    if torch.cuda.is_available():
+        # A GPU compares in half precision, where float32 weights would be rounded alike.
+        return [torch.bfloat16]
     return [torch.bfloat16, torch.float32]
 
 
