@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import TrainError
 from train.presets import Template
+from train.source import keep_pieces, unreachable
 from train.tokens import need_disk
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 TINY = Path(__file__).parent / "tiny_base"
 MANIFEST = "prepared.json"
-PIECES = "sentencepiece.model"
 # Bump when preparation changes, so that an older prepared base is not taken for the same one.
 VERSION = 1
 # Hashing 16 GB at every start would take longer than loading them: beyond this, sizes must do.
@@ -154,7 +154,7 @@ def _make(source: str, making: Path, template: Template) -> dict[str, Any]:
     finish(model, tokens)
     model.save_pretrained(making)
     tokens.tokenizer.save_pretrained(making)
-    _keep_pieces(source, making, cached=cached)
+    keep_pieces(source, making, cached=cached)
     base = PreparedBase(
         path=making,
         hash=_hash(making),
@@ -169,42 +169,6 @@ def _make(source: str, making: Path, template: Template) -> dict[str, Any]:
     manifest = asdict(base)
     del manifest["path"]
     return manifest
-
-
-def _keep_pieces(source: str, making: Path, *, cached: bool) -> None:
-    """Copy the sentencepiece model of families that have one, under a name that nothing loads.
-
-    llama.cpp converts Gemma and Phi by it alone; its own name would have tokenizers read it, and
-    with it the vocabulary without the tokens that were renamed.
-    """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    found = Path(source) / "tokenizer.model"
-    if not Path(source).is_dir():
-        try:
-            found = Path(hf_hub_download(source, "tokenizer.model", local_files_only=cached))
-        except (EntryNotFoundError, LocalEntryNotFoundError):
-            return
-    if found.is_file():
-        shutil.copyfile(found, making / PIECES)
-
-
-def unreachable(model_id: str) -> bool:
-    """Ask the hub once: loading would ask for each file, six times, for a minute without a net."""
-    from huggingface_hub import HfApi
-
-    # Of httpx or httpx2, whichever this hub client was built on.
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
-
-    try:
-        HfApi().model_info(model_id, timeout=10)
-    except HfHubHTTPError:
-        # It answered, if only that there is no such model; loading says so in its own words.
-        return False
-    except (HTTPError, OSError):
-        return True
-    return False
 
 
 def _refuse_holes(source: str, model: PreTrainedModel, report: dict[str, Any]) -> None:

@@ -13,8 +13,9 @@ from tempfile import TemporaryDirectory
 
 from data.chatml import IM_END, IM_START
 from data.errors import TrainError
-from train.base import PIECES, PreparedBase
+from train.base import PreparedBase
 from train.files import write_json
+from train.source import PIECES
 
 SCRIPT = "convert_hf_to_gguf.py"
 
