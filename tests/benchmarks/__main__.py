@@ -9,8 +9,10 @@ from tests.benchmarks import (
     ebooks,
     families,
     interviewer,
+    kills,
     odd_pdfs,
     spine,
+    training,
     transcripts,
 )
 
@@ -24,3 +26,5 @@ if __name__ == "__main__":
     bulk.main()
     interviewer.main()
     families.main()
+    kills.main()
+    training.main()

@@ -35,15 +35,17 @@ class Case:
     rate: float
 
 
-def main() -> None:
-    """Print one line for each way and base."""
+def main(only: str = "") -> None:
+    """Print one line for each way and base, or for the bases whose name holds `only`."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cases = [
-            Case("embedded base, 4 M", "tiny", 4, 2e-3),
+            Case("embedded base, 4 M", "tiny", 2, 2e-3),
             Case("random Llama, 43 M", str(_random_llama(folder / "random")), 1, 1e-3),
         ]
         for case in cases:
+            if only not in case.name:
+                continue
             _compare(case, folder / case.name.replace(" ", "-"))
 
 
@@ -56,7 +58,7 @@ def _compare(case: Case, folder: Path) -> None:
 
     base = prepare_base(case.base, folder / "bases")
     tokenizer = AutoTokenizer.from_pretrained(base.path)
-    rows = list(_rows())
+    rows = list(pairs())
     held, train = rows[:8], rows[8:]
     made = [tokenize(row, tokenizer, 2048) for row in train]
     kept = [row for row in made if row is not None]
@@ -68,7 +70,6 @@ def _compare(case: Case, folder: Path) -> None:
         f" {max(len(r.input_ids) for r in kept)} tokens, {per_epoch} trained an epoch,"
         f" {steps} steps of {BATCH} rows"
     )
-    ids = sorted({t for row in kept for t in row.labels if t >= 0} | set(base.new_ids))
     asked = {
         "base": str(base.path),
         "rows": train,
@@ -80,7 +81,6 @@ def _compare(case: Case, folder: Path) -> None:
         "rank": 16,
         "alpha": 32,
         "seed": SEED,
-        "token_ids": ids if base.n_parameters < 10**8 else list(base.new_ids),
         "pack": sum(len(r.input_ids) for r in kept) // len(kept) * BATCH,
     }
     ways = ["memoirist", *(way for way in WAYS if way == "plain" or PEERS.exists())]
@@ -108,7 +108,7 @@ def _run(way: str, folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
     python = sys.executable if way in ("memoirist", "plain") else str(PEERS)
     command = [python, str(script), way, str(folder)]
     if way == "memoirist":
-        command = [python, "-m", "tests.benchmarks.training", str(folder)]
+        command = [python, "-m", "tests.benchmarks.training", "ours", str(folder)]
     done = subprocess.run(
         command,
         cwd=ROOT,
@@ -189,7 +189,7 @@ def _held_out(base: Path, adapter: Path, rows: list[list[dict[str, str]]]) -> fl
     return measure(model, [row for row in made if row is not None]).mean
 
 
-def _rows() -> Iterator[list[dict[str, str]]]:
+def pairs() -> Iterator[list[dict[str, str]]]:
     """Yield pairs of the bundled memoir: its paragraphs in order, joined to uneven lengths."""
     text = (ROOT / "data" / "samples" / "memoir.md").read_text("utf-8")
     paragraphs = [p for p in text.split("\n\n") if len(p.split()) > 12 and p[0] not in "#[>"]
@@ -243,7 +243,7 @@ def _tell(line: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        ours(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        ours(Path(sys.argv[2]))
     else:
-        main()
+        main(*sys.argv[1:])
