@@ -20,7 +20,7 @@ import torch
 from data.errors import TrainError
 from data.nouns import Conversation
 from tests.conftest import ROOT, environment
-from train import launch, qlora
+from train import gpus, launch, qlora
 from train.base import PreparedBase, prepare_base
 from train.budget import Budget, is_out_of_memory
 from train.launch import TrainResult, read_result
@@ -189,13 +189,13 @@ def test_several_gpus_are_launched_together_and_one_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,3")
-    assert launch.gpu_count() == 3
-    several = launch.command(tmp_path, 3)
+    assert gpus.gpu_count() == 3
+    several = gpus.command(tmp_path, 3)
     assert several[several.index("--num_processes") + 1] == "3"
     assert several[-3:] == ["-m", "train.qlora", str(tmp_path)]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert launch.gpu_count() == 0
-    assert launch.command(tmp_path, 0) == [sys.executable, "-m", "train.qlora", str(tmp_path)]
+    assert gpus.gpu_count() == 0
+    assert gpus.command(tmp_path, 0) == [sys.executable, "-m", "train.qlora", str(tmp_path)]
 
 
 def test_processes_that_ran_out_of_memory_are_started_again(

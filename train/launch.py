@@ -7,7 +7,6 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from data.nouns import Conversation, Metric
 from train.base import PreparedBase
 from train.course import Progress, read_progress
 from train.files import write_json, write_text
+from train.gpus import command, gpu_count, wanted_gpus
 from train.ready import refuse_missing
 from train.settings import TrainSettings
 
@@ -180,41 +180,11 @@ def _memory(folder: Path) -> float:
         return math.inf
 
 
-def gpu_count() -> int:
-    """Return the number of GPUs that a training would see, without loading torch."""
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None:
-        return len([name for name in chosen.split(",") if name.strip() not in ("", "-1")])
-    listed = Path("/proc/driver/nvidia/gpus")
-    return len(list(listed.iterdir())) if listed.is_dir() else 0
-
-
-def command(folder: Path, gpus: int) -> list[str]:
-    """Return the command that trains in `folder`: of several GPUs each has a process and a base."""
-    program = ["-m", "train.qlora", str(folder.resolve())]
-    if gpus < 2:
-        return [sys.executable, *program]
-    options = {
-        "--num_processes": str(gpus),
-        "--num_machines": "1",
-        "--mixed_precision": "no",
-        "--dynamo_backend": "no",
-        "--main_process_port": "0",
-    }
-    named = [part for pair in options.items() for part in pair]
-    return [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", *named, *program]
-
-
-def _wanted_gpus(folder: Path) -> int:
-    asked = json.loads((folder / "train.json").read_text(encoding="utf-8"))
-    return int(asked["settings"].get("gpus") or 2**16)
-
-
 def _start(folder: Path, output: int) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).resolve().parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
-        command(folder, min(gpu_count(), _wanted_gpus(folder))),
+        command(folder, min(gpu_count(), wanted_gpus(folder))),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
