@@ -72,7 +72,9 @@ def run(
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the bundled samples once, for real, and return the folder with the workspace."""
     folder = tmp_path_factory.mktemp("built")
-    done = run(folder, "build", *map(str, SOURCES), *EDITH)
+    # Shorter answers and examples than a user gets: the evaluation would take most of the time.
+    shorter = ("evaluate.max_new_tokens=96", "evaluate.few_shot_words=150")
+    done = run(folder, "build", *map(str, SOURCES), *EDITH, *(f"--set={each}" for each in shorter))
     assert done.returncode == 0, done.stderr
     (folder / "stderr.txt").write_text(done.stderr, "utf-8")
     (folder / "stdout.txt").write_text(done.stdout, "utf-8")

@@ -67,7 +67,7 @@ class EvaluateSettings(BaseModel):
     few_shot: int = Field(
         5, ge=0, description="Exchanges shown to the base for comparison; 0 leaves that side out."
     )
-    few_shot_words: int = Field(600, ge=50, description="Words that these exchanges may have.")
+    few_shot_words: int = Field(400, ge=50, description="Words that these exchanges may have.")
     abilities: bool = Field(
         True, description="Ask plain instructions too, to see what training made it forget."
     )

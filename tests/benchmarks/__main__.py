@@ -8,6 +8,7 @@ from tests.benchmarks import (
     datasets_table,
     ebooks,
     families,
+    instrument,
     interviewer,
     kills,
     odd_pdfs,
@@ -15,6 +16,7 @@ from tests.benchmarks import (
     training,
     transcripts,
 )
+from tests.conftest import CORPORA
 
 if __name__ == "__main__":
     transcripts.main()
@@ -24,6 +26,7 @@ if __name__ == "__main__":
     odd_pdfs.main()
     datasets_table.main()
     bulk.main()
+    instrument.main(CORPORA)
     interviewer.main()
     families.main()
     kills.main()

@@ -91,6 +91,9 @@ def runs(texts: dict[str, list[str]]) -> None:
 def main(folder: Path) -> None:
     """Print the areas at each size, then the shared runs."""
     texts = books(folder)
+    if not texts:
+        _tell(f"no books at {folder} (MEMOIRIST_CORPORA)")
+        return
     norm = norm_of("en", [])
     rows = np.array([count([words], norm).words[0] / len(words) for words in texts.values()])
     pooled = replace(norm, means=1000 * rows.mean(axis=0), spreads=taylor(1000 * rows.mean(axis=0)))
