@@ -7,6 +7,7 @@ from tests.benchmarks import (
     bulk,
     datasets_table,
     ebooks,
+    estimates,
     families,
     instrument,
     interviewer,
@@ -31,3 +32,4 @@ if __name__ == "__main__":
     families.main()
     kills.main()
     training.main()
+    estimates.main([])
