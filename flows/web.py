@@ -39,14 +39,12 @@ def serve_page(context: Context, choice: Choice, port: int, *, compare: bool) ->
             system=system,
             room=_room(context, meant, choice),
         )
-        context.report.step("web", f"open http://{HOST}:{place}/ in a browser; Ctrl-C ends it")
-        asyncio.run(run_page(page, place))
+        told = f"open http://{HOST}:{place}/ in a browser; Ctrl-C ends it"
+        asyncio.run(run_page(page, place, lambda _: context.report.step("web", told)))
 
 
-async def run_page(
-    page: Page, port: int, on_server: Callable[[Server], None] | None = None
-) -> None:
-    """Serve the page until its server is told to end; `on_server` gets hold of that server.
+async def run_page(page: Page, port: int, on_started: Callable[[Server], None]) -> None:
+    """Serve the page until its server is told to end; `on_started` gets it once it listens.
 
     The page is made where a loop runs: outside of one, Gradio leaves loops open.
     """
@@ -63,9 +61,12 @@ async def run_page(
         timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)
-    if on_server is not None:
-        on_server(server)
-    await server.serve()
+    served = asyncio.create_task(server.serve())
+    while not (server.started or served.done()):
+        await asyncio.sleep(0.05)
+    if server.started:
+        on_started(server)
+    await served
 
 
 def _room(context: Context, meant: Chosen, choice: Choice) -> int:

@@ -97,7 +97,7 @@ def address(page: Page) -> Iterator[str]:
     servers: list[uvicorn.Server] = []
     thread = threading.Thread(target=lambda: asyncio.run(run_page(page, port, servers.append)))
     thread.start()
-    while not (servers and servers[0].started):
+    while not servers:
         assert thread.is_alive()
         time.sleep(0.05)
     yield f"http://127.0.0.1:{port}"
