@@ -40,7 +40,6 @@ _CSS = """
 @media (max-width: 640px) {
   #voices { flex-direction: column; }
   #keys { flex-wrap: wrap; }
-  #voices .block { max-height: 340px; }
 }
 """
 _LABELS = {BASE: "Base model, before the training", TUNED: "Tuned on the persona's words"}
@@ -102,7 +101,7 @@ def blocks(page: Page) -> gr.Blocks:
         with gr.Row(elem_id="keys"):
             send = gr.Button("Send", min_width=120, variant="primary", elem_id="send")
             stop = gr.Button("Stop", min_width=120, elem_id="stop")
-            again = gr.Button("Another answer", min_width=120, elem_id="again")
+            again = gr.Button("Answer again", min_width=120, elem_id="again")
             clear = gr.Button("New talk", min_width=120, elem_id="clear")
         with gr.Row(equal_height=True):
             words = gr.Textbox(
