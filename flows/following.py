@@ -19,8 +19,11 @@ from flows.splitting import persona_language
 if TYPE_CHECKING:
     from generators.follow import FollowPrompt
 
+# What `compose` leaves out of a dataset is joined all the same: its draw must not depend on that.
 KEPT_PAIRS = (
-    "origin = 'generated' AND id IN (SELECT id FROM kept WHERE origin = 'generated') ORDER BY id"
+    "origin = 'generated' AND id NOT IN (SELECT subject_id FROM verdicts"
+    " WHERE subject = 'pairs' AND NOT keep AND step IN ('curate', 'judge', 'grade'))"
+    " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL) ORDER BY id"
 )
 
 
