@@ -31,7 +31,7 @@ def recover_replies(context: Context) -> None:
     """Take up what a run that was killed has left in its journal."""
     recovered = recover(context.workspace.store, context.workspace.root)
     if recovered:
-        context.report.note(f"{recovered:,} replies of a run that was killed are kept")
+        context.report.note(f"{recovered:,} replies of a run that was stopped are kept")
 
 
 def closed_keys(context: Context, purpose: str, settings: InterviewSettings) -> set[str]:
