@@ -46,7 +46,7 @@ class Desk:
         self.line = line
         self.n_due = n_due
         self.waiting: list[Arrival] = []
-        self.done = self.refused = 0
+        self.done = self.refused = self.due_again = 0
         self.rules: Counter[str] = Counter()
         self.interrupted = False
         self.journal = Journal(context.workspace.root)
@@ -78,6 +78,7 @@ class Desk:
         self.waiting.append(arrival)
         self.done += 1
         self.refused += not arrival.answered
+        self.due_again += not arrival.answered and arrival.request.limits is None
         if arrival.request.rule is not None:
             self.rules[arrival.request.rule] += 1
 
