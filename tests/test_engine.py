@@ -16,7 +16,7 @@ import pytest
 
 from data.errors import EndpointError
 from generators.client import Client, Completion, Endpoint, RequestFailed, Withheld
-from generators.completion import parsed_body
+from generators.completion import parsed_body, read_completion
 from generators.faults import Fault, connection_fault, scrub, status_fault, used_up_seconds
 from generators.hedges import Race
 from generators.probe import probe
@@ -126,6 +126,13 @@ def test_a_server_that_takes_the_connection_and_never_answers_it(
 
 def test_one_passage_that_is_too_large_does_not_stop_the_run() -> None:
     assert status_fault(413, {}, b"<html>Request Entity Too Large</html>").kind == "this"
+
+
+def test_a_count_of_tokens_below_none_is_not_believed() -> None:
+    """It would let a run go beyond its budget."""
+    usage = {"prompt_tokens": 12, "completion_tokens": -500}
+    got = read_completion({"choices": [], "usage": usage}, 1, 0.1)
+    assert (got.tokens_in, got.tokens_out) == (12, None)
 
 
 def test_missing_usage_is_no_fault() -> None:
