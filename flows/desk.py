@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from data.errors import EndpointError
 from data.nouns import Request
 from flows.context import Context
+from flows.endpoints import forget
 from flows.journal import Journal
 
 if TYPE_CHECKING:
@@ -69,6 +71,10 @@ class Desk:
                         await self.write()
                     elif len(self.waiting) >= flow.batch_rows:
                         self._write_soon()
+        except EndpointError:
+            await asyncio.shield(self.write())
+            forget(self.context, self.line.endpoint)
+            raise
         finally:
             clock.cancel()
             await asyncio.shield(self.write())

@@ -13,6 +13,7 @@ from data.nouns import Pair, Verdict
 from flows.asking import known_model
 from flows.context import Context
 from flows.desk import to_the_end
+from flows.endpoints import remembered
 from flows.rounds import Kept, kept_replies, send, what_came
 from flows.splitting import persona_language
 
@@ -52,7 +53,7 @@ async def _follow(context: Context) -> str:
         _rewrite(context, [], [])
         return ""
     model = known_model(context)
-    endpoint = None if model else await probe(settings)
+    endpoint = None if model else await probe(settings, remembered(context, settings))
     named = model or (endpoint.model if endpoint else "")
     lang = settings.language or persona_language(context)
     prompt = open_follow_prompt(lang, context.recipe.persona.name, named, settings)
