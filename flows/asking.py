@@ -175,7 +175,7 @@ def _ask_llm(context: Context, most: int | None = None, probing: Probing | None 
             chosen = choose_questions(context, queries, settings)
     else:
         chosen = choose_questions(context, queries, settings)
-    if chosen is None and (desk is None or not desk.done):
+    if chosen is None and (desk is None or not desk.n_due):
         return ""
     context.count("ask", chosen.questions if chosen else 0)
     return _conclude(context, desk, chosen)
@@ -227,10 +227,10 @@ def _conclude(context: Context, desk: Desk | None, chosen: Chosen | None) -> str
             f"{budget.stopped}; {left:,} passages are still to be asked: raise the limit and run"
             " `memoirist ask` again"
         )
-    if desk.rules["request_failed"]:
+    if desk.due_again:
         context.report.warn(
-            f"{desk.rules['request_failed']:,} passages got no reply: `memoirist ask` asks them"
-            " again, and only them"
+            f"{desk.due_again:,} passages got no reply: `memoirist ask` asks them again, and only"
+            " them"
         )
     return f"{told}; {desk.told()} by {endpoint.model} at {endpoint.base_url}"
 

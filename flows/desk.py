@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from data.errors import EndpointError
 from data.nouns import Request
 from flows.context import Context
+from flows.endpoints import forget
 from flows.journal import Journal
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ class Desk:
         self.line = line
         self.n_due = n_due
         self.waiting: list[Arrival] = []
-        self.done = self.refused = 0
+        self.done = self.refused = self.due_again = 0
         self.rules: Counter[str] = Counter()
         self.interrupted = False
         self.journal = Journal(context.workspace.root)
@@ -69,6 +71,10 @@ class Desk:
                         await self.write()
                     elif len(self.waiting) >= flow.batch_rows:
                         self._write_soon()
+        except EndpointError:
+            await asyncio.shield(self.write())
+            forget(self.context, self.line.endpoint)
+            raise
         finally:
             clock.cancel()
             await asyncio.shield(self.write())
@@ -78,6 +84,7 @@ class Desk:
         self.waiting.append(arrival)
         self.done += 1
         self.refused += not arrival.answered
+        self.due_again += not arrival.answered and arrival.request.limits is None
         if arrival.request.rule is not None:
             self.rules[arrival.request.rule] += 1
 

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeAlias
 
 from flows.context import Context
+from flows.endpoints import remembered
 
 if TYPE_CHECKING:
     from generators.client import Endpoint
@@ -46,17 +47,18 @@ def begin_probe(context: Context) -> Probing | None:
     if not store.value(_FIRST_ASKED):
         return None
     future: Probing = Future()
+    known = remembered(context, settings)
     # A daemon: who presses Ctrl-C does not wait for the server.
-    threading.Thread(target=_probe, args=(settings, future), daemon=True).start()
+    threading.Thread(target=_probe, args=(settings, known, future), daemon=True).start()
     return future
 
 
-def _probe(settings: InterviewSettings, future: Probing) -> None:
+def _probe(settings: InterviewSettings, known: list[Endpoint], future: Probing) -> None:
     import asyncio
 
     try:
         from generators.probe import probe
 
-        future.set_result(asyncio.run(probe(settings)))
+        future.set_result(asyncio.run(probe(settings, known)))
     except BaseException as error:  # noqa: BLE001 - whoever waits for the future raises it
         future.set_exception(error)

@@ -13,14 +13,18 @@ from data.nouns import Pair, Verdict
 from flows.asking import known_model
 from flows.context import Context
 from flows.desk import to_the_end
+from flows.endpoints import remembered
 from flows.rounds import Kept, kept_replies, send, what_came
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
     from generators.follow import FollowPrompt
 
+# What `compose` leaves out of a dataset is joined all the same: its draw must not depend on that.
 KEPT_PAIRS = (
-    "origin = 'generated' AND id IN (SELECT id FROM kept WHERE origin = 'generated') ORDER BY id"
+    "origin = 'generated' AND id NOT IN (SELECT subject_id FROM verdicts"
+    " WHERE subject = 'pairs' AND NOT keep AND step IN ('curate', 'judge', 'grade'))"
+    " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL) ORDER BY id"
 )
 
 
@@ -49,7 +53,7 @@ async def _follow(context: Context) -> str:
         _rewrite(context, [], [])
         return ""
     model = known_model(context)
-    endpoint = None if model else await probe(settings)
+    endpoint = None if model else await probe(settings, remembered(context, settings))
     named = model or (endpoint.model if endpoint else "")
     lang = settings.language or persona_language(context)
     prompt = open_follow_prompt(lang, context.recipe.persona.name, named, settings)

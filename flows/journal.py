@@ -30,7 +30,7 @@ class Journal:
         self._folder = folder
         self._number = 0
         self._open: int | None = None
-        self._home: dict[str, int] = {}
+        self._home: dict[str | None, int] = {}  # by key
         self._left: Counter[int] = Counter()
 
     def note(self, request: Request) -> None:
@@ -41,8 +41,8 @@ class Journal:
         row = {name: getattr(request, name) for name in _NAMES}
         line = json.dumps(row, default=_plain) + "\n"
         os.write(self._open, line.encode())
-        before = self._home.get(request.id)
-        self._home[request.id] = self._number
+        before = self._home.get(request.key)
+        self._home[request.key] = self._number
         self._left[self._number] += 1
         if before is not None:
             self._left[before] -= 1  # a reply before a repair, noted as if it could be used
@@ -57,7 +57,7 @@ class Journal:
     def stored(self, requests: Iterable[Request]) -> None:
         """Forget what the store holds by now."""
         for request in requests:
-            number = self._home.pop(request.id, None)
+            number = self._home.pop(request.key, None)
             if number is None:
                 continue
             self._left[number] -= 1
@@ -65,10 +65,11 @@ class Journal:
                 self._path(number).unlink(missing_ok=True)
 
     def close(self) -> None:
-        """End the last file, as the store holds everything."""
+        """End the last file; one stays that holds a reply which never got as far as the store."""
         self.turn()
         for number in range(self._number):
-            self._path(number).unlink(missing_ok=True)
+            if not self._left[number]:
+                self._path(number).unlink(missing_ok=True)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"replies-{os.getpid()}-{number}.jsonl"

@@ -10,6 +10,7 @@ from data.curate import CurateSettings
 from data.nouns import Done, Pair, Verdict
 from flows.context import Context, fingerprint
 from flows.desk import to_the_end
+from flows.endpoints import remembered
 from flows.rounds import kept_replies, send, what_came
 from flows.splitting import persona_language
 
@@ -58,7 +59,7 @@ async def _judge(context: Context) -> str:
     model = settings.model or store.value(
         "SELECT model FROM requests WHERE purpose = 'judge' ORDER BY rowid DESC LIMIT 1"
     )
-    endpoint = None if model else await probe(settings)
+    endpoint = None if model else await probe(settings, remembered(context, settings))
     bench = open_bench(lang, model or _named(endpoint), settings)
     rules = curate.model_dump_json()
     mark = fingerprint(

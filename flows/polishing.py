@@ -14,6 +14,7 @@ from data.nouns import Done, Passage, Verdict
 from flows.asking import eligible, known_model
 from flows.context import Context, fingerprint
 from flows.desk import to_the_end
+from flows.endpoints import remembered
 from flows.rounds import Kept, kept_replies, send, what_came
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ async def _polish(context: Context) -> str:
     if not passages:
         return ""
     settings, model = polish_settings(context), known_model(context)
-    endpoint = None if model else await probe(settings)
+    endpoint = None if model else await probe(settings, remembered(context, settings))
     polisher = Polisher(settings, model or (endpoint.model if endpoint else ""))
     tasks = [polisher.task(passage) for passage in passages]
     told = [f"{task.subject_id} {task.key}" for task in tasks]

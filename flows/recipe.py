@@ -194,15 +194,31 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
             if isinstance(each, dict) and isinstance(each.get("source"), str):
                 each["source"] = _anchored(each["source"], path.parent)
     for key, value in (overrides or {}).items():
-        *tables, last = key.split(".")
+        *tables, last = _parts(key)
         place = values
         for table in tables:
-            place = place.setdefault(table, {})
+            if not isinstance(place.get(table), dict):
+                place[table] = {}
+            place = place[table]
         place[last] = value
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise _refusal(error, path) from error
+
+
+def _parts(key: str) -> list[str]:
+    """Return the parts of a dotted key as TOML reads it: a quoted part may hold dots."""
+    try:
+        place: Any = tomllib.loads(f"{key} = 0")
+    except tomllib.TOMLDecodeError:
+        return key.split(".")
+    parts: list[str] = []
+    while isinstance(place, dict):
+        (part,) = place
+        parts.append(part)
+        place = place[part]
+    return parts
 
 
 def dump(recipe: Recipe) -> str:

@@ -14,6 +14,7 @@ from data.errors import RecipeError
 from flows.batching import Book
 from flows.context import Context
 from flows.desk import Desk, Pace
+from flows.endpoints import remember, remembered
 from flows.journal import recover
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def recover_replies(context: Context) -> None:
     """Take up what a run that was killed has left in its journal."""
     recovered = recover(context.workspace.store, context.workspace.root)
     if recovered:
-        context.report.note(f"{recovered:,} replies of a run that was killed are kept")
+        context.report.note(f"{recovered:,} replies of a run that was stopped are kept")
 
 
 def closed_keys(context: Context, purpose: str, settings: InterviewSettings) -> set[str]:
@@ -84,15 +85,20 @@ async def open_line(
 ) -> Line:
     """Return the line over which a purpose is asked within the run's budget.
 
-    The server is probed unless its endpoint is known already. Raise RecipeError where dollars are
-    limited and the model's price is unknown.
+    The server is probed unless its endpoint is known already, by an earlier run too. Raise
+    RecipeError where dollars are limited and the model's price is unknown.
     """
     from generators.line import Line
     from generators.probe import probe
 
+    known = remembered(context, settings)
+    if endpoint is None:
+        endpoint = await probe(settings, known)
+    if endpoint not in known:
+        remember(context, endpoint)
     line = Line(
         settings=settings,
-        endpoint=endpoint or await probe(settings),
+        endpoint=endpoint,
         budget=context.budget,
         now=context.now,
         run_id=context.run_id,

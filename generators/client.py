@@ -129,7 +129,8 @@ class Client:
             )
         except RequestFailed as failed:
             raise self._stop(str(failed)) from None
-        rows = body.get("data") or body.get("models") or ()
+        listed = body.get("data") or body.get("models")
+        rows = listed if isinstance(listed, list) else ()
         named = [row.get("id") or row.get("name") for row in rows if isinstance(row, dict)]
         return [str(name) for name in named if name]
 

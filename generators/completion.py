@@ -31,7 +31,7 @@ def parsed_body(answer: Answer) -> dict[str, Any] | Fault:
     if answer.status != 200:
         return status_fault(answer.status, answer.headers, answer.body)
     if "event-stream" in answer.headers.get("content-type", ""):
-        return _whole_stream(answer.body)
+        return _whole_stream(answer)
     try:
         body = json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -52,18 +52,24 @@ def _error_in_200(error: object, answer: Answer) -> Fault:
     return status_fault(status, answer.headers, answer.body)
 
 
-def _whole_stream(body: bytes) -> dict[str, Any] | Fault:
+def _whole_stream(answer: Answer) -> dict[str, Any] | Fault:
     """Join the pieces of a reply from a server that streams even when it is not asked to."""
     text: list[str] = []
     whole: dict[str, Any] = {}
     finish, done = None, False
-    for piece in _events(body):
+    for piece in _events(answer.body):
         if piece is None:
             done = True
             continue
+        if piece.get("error"):
+            return _error_in_200(piece["error"], answer)
         whole["usage"] = piece.get("usage") or whole.get("usage")
-        for choice in piece.get("choices") or ():
-            text.append((choice.get("delta") or {}).get("content") or "")
+        choices = piece.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if not isinstance(choice, dict):
+                continue
+            delta = choice.get("delta")
+            text.append(_joined(delta.get("content")) if isinstance(delta, dict) else "")
             finish = choice.get("finish_reason") or finish
     if not done and finish is None:
         return Fault("again", "a stream that broke off", cause="broken")
@@ -130,4 +136,6 @@ def _joined(content: object) -> str:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if value >= 0 else None

@@ -16,7 +16,7 @@ _KEY_SHAPED = re.compile(r"\bsk-[\w*\-]{6,}")
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
-# A 400 about the length or the content of one passage does not concern the next one.
+# A 413, or a 400 about the length or the content of one passage does not concern the next one.
 _ABOUT_ONE = ("context_length", "context length", "context size", "context window",
               "content_filter", "content_policy", "content management policy", "too long",
               "maximum number of tokens")  # fmt: skip
@@ -59,7 +59,7 @@ def status_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
     if status in {408, 409, 425, 429, 529} or status >= 500:
         cause: Cause = "busy" if status in {429, 503, 529} else "server"
         return Fault("again", message, _retry_after(headers), cause)
-    if any(mark in about for mark in _ABOUT_ONE):
+    if status == 413 or any(mark in about for mark in _ABOUT_ONE):
         return Fault("this", message)
     return Fault("schema" if status in {400, 422} else "stop", message)
 

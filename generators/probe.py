@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from data.errors import EndpointError
@@ -12,16 +13,22 @@ from generators.settings import InterviewSettings
 _FORMS: tuple[Structured, ...] = ("json_schema", "json_object", "text")
 
 
-async def probe(settings: InterviewSettings) -> Endpoint:
+async def probe(settings: InterviewSettings, known: Sequence[Endpoint] = ()) -> Endpoint:
     """Return the endpoint after one small real call; raise EndpointError when it refuses.
 
+    What is `known` of the model is not found out again.
     Newer models of OpenAI refuse `max_tokens` and `temperature`; older servers refuse a schema.
     Each refusal is met by dropping just what the server names.
     """
     base_url = base_url_of(settings)
+    before = {endpoint.model: endpoint for endpoint in known}
+    if settings.model in before:
+        return before[settings.model]
     one = settings.model_copy(update={"max_attempts": min(3, settings.max_attempts)})
     async with Client(one, base_url) as client:
         model = settings.model or _only_model(await client.models(), base_url)
+        if model in before:
+            return before[model]
         endpoint = Endpoint(base_url=base_url, model=model, structured="json_schema")
         for _ in range(len(_FORMS) + 2):
             refused = await client.accepts(endpoint, SCHEMA)

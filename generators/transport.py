@@ -15,6 +15,8 @@ from generators.faults import Fault, connection_fault
 if TYPE_CHECKING:
     import aiohttp
 
+_CONNECT_SECONDS = 30.0
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -49,7 +51,7 @@ class Transport:
             # The gate counts the requests in flight; a limit here would be a second one.
             connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=300),
             headers=headers,
-            timeout=aiohttp.ClientTimeout(total=None, connect=30),
+            timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             proxy=proxy_of(self._base_url),
         )
@@ -84,6 +86,9 @@ class Transport:
                     received = await response.read()
                     headers = {name.lower(): value for name, value in response.headers.items()}
                     return Answer(response.status, headers, received)
+        except aiohttp.ConnectionTimeoutError:
+            said = f"nothing answers: no connection within {_CONNECT_SECONDS:g} seconds"
+            return Fault("again", said, cause="gone")
         except TimeoutError:
             return Fault("again", f"no reply within {seconds:g} seconds", cause="timeout")
         except (aiohttp.ClientError, OSError) as error:

@@ -178,9 +178,28 @@ def test_a_limit_is_told_in_one_line(tmp_path: Path, store: Store) -> None:
             [*_command(tmp_path, server), "--max-requests", "10"],
             cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
         )  # fmt: skip
-    (line,) = [line for line in done.stderr.splitlines() if "max_requests" in line]
-    assert "20 passages are still to be asked" in line
-    assert "no price is known of 'interviewer'" in done.stderr
+        (line,) = [line for line in done.stderr.splitlines() if "max_requests" in line]
+        assert "20 passages are still to be asked" in line
+        assert "no price is known of 'interviewer'" in done.stderr
+        # A limit that lets nothing through leaves work undone, and says so.
+        done = subprocess.run(
+            [*_command(tmp_path, server), "--max-requests", "0", "--max-tokens", "10"],
+            cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    assert "20 passages are still to be asked" in done.stderr
+    assert "nothing to do" not in done.stderr
+
+
+def test_what_is_not_asked_again_is_not_told_to_be(tmp_path: Path, store: Store) -> None:
+    put(store, [passage(n) for n in range(6)])
+    with OpenAIServer(Script(faults=["context", "context"])) as server:
+        done = subprocess.run(
+            _command(tmp_path, server), cwd=ROOT, env=environment(), capture_output=True,
+            text=True, check=True,
+        )  # fmt: skip
+        assert store.value("SELECT count(*) FROM requests WHERE rule = 'request_failed'") == 2
+        assert "2 request_failed" in done.stderr
+        assert "again" not in done.stderr
 
 
 def _command(folder: Path, server: OpenAIServer) -> list[str]:

@@ -22,7 +22,7 @@ from data.text import words
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import curate_pairs
-from flows.journal import Journal
+from flows.journal import Journal, recover
 from flows.recipe import load
 from flows.report import Report
 from flows.workspace import Workspace
@@ -371,3 +371,26 @@ def test_a_journal_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: Path, st
                 tx.execute(f"DELETE FROM {table}")
         assert ask(tmp_path, server) == 1
     assert rows_are_right(store) == 6
+
+
+def test_a_reply_that_never_got_to_the_store_stays_in_the_journal(
+    tmp_path: Path, store: Store
+) -> None:
+    put(store, [passage(n) for n in range(3)])
+    with OpenAIServer() as server:
+        ask(tmp_path, server)
+    first, second, third = store.nouns(Request, "true ORDER BY id")
+    journal = Journal(tmp_path)
+    for each in (first, second, third):
+        journal.note(each)
+    # What failed after all is stored under another id than the reply that was heard.
+    journal.stored([first, replace(third, id="failed", status="unusable")])
+    journal.close()
+    other = Store(tmp_path / "other" / "memoirist.duckdb")
+    assert recover(other, tmp_path) == 3
+    assert recover(other, tmp_path) == 0
+    journal = Journal(tmp_path)
+    journal.note(first)
+    journal.stored([first])
+    journal.close()
+    assert not list(tmp_path.glob("replies-*.jsonl"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import subprocess
@@ -15,8 +16,10 @@ import pytest
 
 from data.errors import EndpointError
 from generators.client import Client, Completion, Endpoint, RequestFailed, Withheld
-from generators.faults import connection_fault, scrub, status_fault, used_up_seconds
+from generators.completion import parsed_body, read_completion
+from generators.faults import Fault, connection_fault, scrub, status_fault, used_up_seconds
 from generators.hedges import Race
+from generators.probe import probe
 from generators.replies import SCHEMA
 from generators.settings import InterviewSettings
 from generators.transport import Answer, Transport, proxy_of
@@ -88,6 +91,48 @@ def test_a_server_that_always_streams_is_read_whole() -> None:
     assert "mark-7" in completion.text.lower()
     assert (completion.tokens_out or 0) > 0
     assert completion.seconds >= 0.2
+
+
+def _streamed(*pieces: object) -> Answer:
+    body = "".join(f"data: {json.dumps(piece)}\n\n" for piece in pieces) + "data: [DONE]\n\n"
+    return Answer(200, {"content-type": "text/event-stream"}, body.encode())
+
+
+def test_an_error_within_a_stream_is_a_fault() -> None:
+    begun = {"choices": [{"delta": {"content": '{"questions": ['}}]}
+    fault = parsed_body(_streamed(begun, {"error": {"message": "out of memory", "code": 503}}))
+    assert isinstance(fault, Fault)
+    assert (fault.kind, fault.cause) == ("again", "busy")
+    assert "out of memory" in fault.message
+
+
+def test_a_stream_of_odd_pieces_is_read() -> None:
+    parts = {"delta": {"content": [{"type": "text", "text": "b"}]}, "finish_reason": "stop"}
+    odd = ({"choices": 7}, {"choices": [None, {"delta": "x"}, {"delta": {"content": "a"}}]})
+    whole = parsed_body(_streamed(*odd, {"choices": [parts]}))
+    assert isinstance(whole, dict)
+    assert whole["choices"][0]["message"]["content"] == "ab"
+
+
+def test_a_server_that_takes_the_connection_and_never_answers_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("generators.transport._CONNECT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        settings = InterviewSettings(base_url=f"https://127.0.0.1:{mute.getsockname()[1]}/v1")
+        with pytest.raises(EndpointError, match=r"no connection within 0\.3 seconds"):
+            asyncio.run(probe(settings))
+
+
+def test_one_passage_that_is_too_large_does_not_stop_the_run() -> None:
+    assert status_fault(413, {}, b"<html>Request Entity Too Large</html>").kind == "this"
+
+
+def test_a_count_of_tokens_below_none_is_not_believed() -> None:
+    """It would let a run go beyond its budget."""
+    usage = {"prompt_tokens": 12, "completion_tokens": -500}
+    got = read_completion({"choices": [], "usage": usage}, 1, 0.1)
+    assert (got.tokens_in, got.tokens_out) == (12, None)
 
 
 def test_missing_usage_is_no_fault() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from data.follow import FollowUp, Reach, joined, neighbours
-from data.nouns import Pair
+from data.nouns import Pair, Verdict
 from data.rejects import RejectSettings
+from data.store import Store
 from generators.follow import open_follow_prompt
 from generators.replies import Reply, Suggestion
 from generators.settings import InterviewSettings
@@ -138,16 +140,38 @@ def test_neighbours_become_a_conversation_and_are_asked_once(
             assert row["own_question"].endswith("mean to you as a child?")
         assert len(followed) == n
     assert memoirist("compose").returncode == 0
+    _leave_out_one(tmp_path)
+    assert "nothing to do" in memoirist("curate").stderr
     assert memoirist("export", "-o", "out.jsonl").returncode == 0
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
     talks = [row["messages"] for row in rows if len(row["messages"]) == 7]
     assert talks
     _talks_go_on(talks)
-    # Without the share they stand alone again.
+    _they_stand_alone_again(memoirist, tmp_path)
+
+
+def _they_stand_alone_again(memoirist: Command, folder: Path) -> None:
+    """Compose without the share."""
     assert memoirist("curate", "--set", "interview.follow_up_share=0.0").returncode == 0
     assert memoirist("compose").returncode == 0
     assert memoirist("export", "-o", "alone.jsonl").returncode == 0
-    assert "Then the " not in (tmp_path / "alone.jsonl").read_text("utf-8")
+    assert "Then the " not in (folder / "alone.jsonl").read_text("utf-8")
+
+
+def _leave_out_one(folder: Path) -> None:
+    """Leave a joined pair out of the dataset, as `compose` does with what is too close to test."""
+    store = Store(folder / "workspace" / "memoirist.duckdb")
+    left_out = Verdict(
+        subject_id=str(store.value("SELECT before_id FROM follow_ups ORDER BY 1 LIMIT 1")),
+        subject="pairs",
+        rule="too_close_to_test",
+        keep=False,
+        reason="",
+        created_at=datetime(2026, 11, 21, tzinfo=UTC),
+        step="compose",
+    )
+    with store.writing() as tx:
+        tx.upsert([left_out])
 
 
 def _talks_go_on(talks: list[Any]) -> None:

@@ -75,6 +75,15 @@ def test_flags_win_over_the_file_and_relative_sources_start_at_it(tmp_path: Path
     assert recipe.sources.include == [str(tmp_path / "books")]
 
 
+def test_a_quoted_part_of_a_key_may_hold_dots() -> None:
+    told = ['interview.prices."gpt-9.1:mini"={input=0.1, output=0.4}', "persona.name=Ada"]
+    recipe = load(None, overrides(told))
+    assert recipe.interview.prices["gpt-9.1:mini"].output == 0.4
+    assert recipe.persona.name == "Ada"
+    with pytest.raises(RecipeError, match="persona"):
+        load(None, overrides(["persona=3", "persona.name.first=Ada"]))
+
+
 def test_what_is_saved_is_what_was_resolved(tmp_path: Path) -> None:
     recipe = load(None, {"persona.name": "微调 O'Hara", "train.rank": 8, "curate.min_score": 0.5})
     assert load(_write(tmp_path, dump(recipe))) == recipe

@@ -263,3 +263,22 @@ def test_a_plan_by_batch_tells_the_lower_price_and_no_seconds(tmp_path: Path, st
             usd.append([float(n) for n in re.findall(r"total.*\$([\d.]+) to \$([\d.]+)", told)[0]])
     assert usd[1] == pytest.approx([each / 2 for each in usd[0]], abs=0.006)
     assert told.count("within a day") == 2
+
+
+def test_an_endpoint_is_probed_once_and_again_after_it_refused(
+    tmp_path: Path, store: Store
+) -> None:
+    with OpenAIServer(Script()) as server:
+        run(tmp_path, server, **JUDGED)
+        assert server.seen.probes == 1
+        put(store, [passage(n) for n in range(N, N + 3)])
+        run(tmp_path, server, **JUDGED)
+        assert server.seen.probes == 1
+        put(store, [passage(n) for n in range(N + 3, N + 6)])
+        server.script.always = "401"
+        with pytest.raises(EndpointError):
+            run(tmp_path, server, **JUDGED)
+        server.script.always = None
+        run(tmp_path, server, **JUDGED)
+        assert server.seen.probes == 2
+    assert store.value("SELECT count(DISTINCT passage_id) FROM questions") == N + 6
