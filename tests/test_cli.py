@@ -17,7 +17,11 @@ from data.store import Store
 from flows.cli import app
 from tests.conftest import Command, run
 
-COMMANDS = [command.callback.__name__ for command in app.registered_commands if command.callback]
+COMMANDS = [
+    command.callback.__name__.replace("_", "-")
+    for command in app.registered_commands
+    if command.callback
+]
 MEMOIR, INTERVIEW, EXCHANGES = (str(path) for path in SOURCES)
 EDITH = ("--persona", PERSONA)
 
@@ -37,7 +41,8 @@ def _one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
 def test_the_commands_are_the_designs() -> None:
     wanted = "build plan extract ask curate compose train merge evaluate refresh serve chat look"
     assert set(COMMANDS) == {
-        *wanted.split(), "sql", "export", "doctor", "rights", "withdraw", "calibrate"
+        *wanted.split(), "sql", "export", "doctor", "rights", "withdraw", "calibrate", "push",
+        "web", "serve-model",
     }  # fmt: skip
 
 
