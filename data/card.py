@@ -86,7 +86,7 @@ def _opening(facts: CardFacts, *, adapter: bool) -> str:
     return (
         f"# {facts.name}\n\n{what} that answers in the voice of {facts.persona}, made with"
         f" Memoirist.\n\n**This is an AI.** It imitates how {facts.persona} wrote and spoke; it is"
-        f" not that person, does not speak for them, and says so when it is asked.{system}"
+        f" not that person and does not speak for them.{system}"
         + (f"\n\nHow to load it:\n{notes}" if notes else "")
     )
 

@@ -46,7 +46,7 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     The adapter is made a folder that other tools load by itself. Written anew at every call: the
     figures grow with the evaluation, and rights may have been mended since.
     """
-    from train.checkpoints import base_of
+    from train.checkpoints import WHOLE, base_of, mark_whole
     from train.ollama import of_folder
     from train.standalone import complete
 
@@ -55,6 +55,8 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     complete(adapter, base_of(context.workspace.run_folder(run.id)))
     facts = card_facts(context, run, model)
     _write(adapter / "README.md", card(_noted(facts, adapter), adapter=True))
+    if (adapter / WHOLE).exists():
+        mark_whole(adapter)  # a picked checkpoint can still be tried, and merged again
     if not merged.is_dir():
         return
     _write(merged / "README.md", card(facts, adapter=False))
@@ -79,7 +81,8 @@ def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
         origins={row["origin"]: row["n"] for row in store.rows(_ORIGINS, [run.dataset_id])},
         drops=store.rows(_DROPS, [[row["id"] for row in sources]]),
         settings={key: trained[key] for key in _SETTINGS if trained.get(key) is not None},
-        figures=_figures(context, run),
+        # What was measured is the adapter that training kept, not another step of it.
+        figures=_figures(context, run) if model.step is None else {},
         merge=_merge_figures(model, recipe.merge.max_new_tokens),
         system=recipe.persona.system_prompt(language),
         notes=(

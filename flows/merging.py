@@ -29,8 +29,18 @@ def merge_model(context: Context) -> Model:
     return merge_run(context, run, base)
 
 
-def merge_run(context: Context, run: Run, base: PreparedBase, step: int | None = None) -> Model:
-    """Merge a run's adapter, or its checkpoint `step`, unless that is the model it has."""
+def merge_run(
+    context: Context,
+    run: Run,
+    base: PreparedBase,
+    step: int | None = None,
+    *,
+    for_use: bool = True,
+) -> Model:
+    """Merge a run's adapter, or its checkpoint `step`, unless that is the model it has.
+
+    Without `for_use` a model that the run has already stays the one it is known by.
+    """
     store = context.workspace.store
     found = store.nouns(Model, "run_id = ?", run.id)
     before = found[0] if found else None
@@ -51,8 +61,9 @@ def merge_run(context: Context, run: Run, base: PreparedBase, step: int | None =
         for name, value in result.figures.items()
     ]
     with store.writing() as tx:
-        tx.upsert([model])
-        tx.upsert(metrics)
+        if for_use or before is None:
+            tx.upsert([model])
+            tx.upsert(metrics)
         if run.status not in {"merged", "evaluated"}:
             tx.upsert([replace(run, status="merged")])
     lay_beside(context, run, model)

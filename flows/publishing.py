@@ -68,7 +68,7 @@ def named_run(context: Context, told: str | None) -> tuple[Run, int | None]:
 def pick(context: Context, told: str) -> Model:
     """Make a run's model, or one of its checkpoints, the model in use, merging it if need be."""
     run, step = named_run(context, told)
-    model = _merged(context, run, step)
+    model = _merged(context, run, step, for_use=True)
     with context.workspace.store.writing() as tx:
         tx.execute("UPDATE models SET champion = (run_id = ?)", [run.id])
     context.count("pick", 1)
@@ -90,13 +90,13 @@ def export_model(
     folder = context.workspace.exports / run.id
     if form == "gguf":
         base = base_of(context.workspace.run_folder(run.id))
-        made = to_gguf(merged, base, target or folder / "model.gguf", context.report.note)
+        made = to_gguf(merged, base, target or folder / _gguf_name(model), context.report.note)
         context.report.step("export", f"{made} ({made.stat().st_size / 2**20:,.0f} MB)")
         return made
     lay_beside(context, run, model)
     text = (merged / "Modelfile").read_text("utf-8")
-    gguf = folder / "model.gguf"
-    weights = gguf if gguf.exists() else merged
+    gguf = folder / _gguf_name(model)
+    weights = gguf if _is_newer(gguf, merged / "merge.json") else merged
     made = target or folder / "Modelfile"
     made.parent.mkdir(parents=True, exist_ok=True)
     made.write_text(text.replace("FROM .", f"FROM {weights.resolve()}", 1), encoding="utf-8")
@@ -148,7 +148,15 @@ def refuse_without_rights(context: Context, run: Run) -> None:
         raise MemoiristError(f"run {run.id} must not be pushed: {told}", found[0].next_step)
 
 
-def _merged(context: Context, run: Run, step: int | None) -> Model:
+def _gguf_name(model: Model) -> str:
+    return "model.gguf" if model.step is None else f"model-{model.step}.gguf"
+
+
+def _is_newer(made: Path, source: Path) -> bool:
+    return made.exists() and made.stat().st_mtime >= source.stat().st_mtime
+
+
+def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = False) -> Model:
     """Return the model of a run at its kept step or at `step`, made if it is not there."""
     from train.checkpoints import base_of
 
@@ -156,7 +164,8 @@ def _merged(context: Context, run: Run, step: int | None) -> Model:
         found = context.workspace.store.nouns(Model, "run_id = ? AND step IS NULL", run.id)
         if found and (context.workspace.root / str(found[0].merged_path)).exists():
             return found[0]
-    model = merge_run(context, run, base_of(context.workspace.run_folder(run.id)), step)
+    base = base_of(context.workspace.run_folder(run.id))
+    model = merge_run(context, run, base, step, for_use=for_use)
     lay_beside(context, run, model)
     return model
 

@@ -9,6 +9,7 @@ import pytest
 
 from data.errors import SourceError
 from data.nouns import Run
+from data.training_nouns import Model
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs
@@ -191,7 +192,9 @@ def test_a_dataset_that_was_composed_and_not_trained_is_still_new(
     )
     with store.writing() as tx:
         tx.upsert([run])
-        tx.execute("INSERT INTO models VALUES ('r', 'a', 'm', 'float32', true)")
+        tx.upsert(
+            [Model(run_id="r", adapter_path="a", merged_path="m", dtype="float32", champion=True)]
+        )
     context.recipe.refresh.min_new_pairs = 2
     assert not worth_training(context)
     (tmp_path / "books" / "two.md").write_text(book(first=40), "utf-8")

@@ -101,7 +101,10 @@ def test_a_checkpoint_is_picked_by_hand_and_the_kept_one_again(context: Context)
     assert folder.name == f"merged-{steps[0]}"
     assert model.loss_merged != before.loss_merged
     assert (folder / "README.md").exists()
+    assert steps_kept(context.workspace.run_folder(before.run_id)) == steps
     assert pick(context, before.run_id) == before
+    export_model(context, f"{before.run_id}:{steps[0]}", "ollama", None)
+    assert store.nouns(Model, "champion") == [before]
     assert not list_models(context).rows[0][5]
     for told, why in (("zz", "names no run"), (f"{before.run_id}:x", "names no run")):
         with pytest.raises(MemoiristError, match=f"{why}; give RUN or RUN:STEP; .*{before.run_id}"):

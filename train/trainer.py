@@ -143,7 +143,8 @@ def make_trainer(
         learning_rate=plan.learning_rate,
         lr_scheduler_type=settings.scheduler,
         lr_scheduler_kwargs={"power": settings.power} if settings.scheduler == "polynomial" else {},
-        warmup_steps=max(1, round(settings.warmup_share * plan.steps))
+        # The rate of the first warm-up step is 0: a run of one step would learn nothing by it.
+        warmup_steps=min(max(1, round(settings.warmup_share * plan.steps)), plan.steps - 1)
         if settings.warmup_share
         else 0,
         weight_decay=settings.weight_decay,
