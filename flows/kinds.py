@@ -11,6 +11,7 @@ from pathlib import Path
 
 from data.errors import RecipeError
 from data.nouns import Source, Verdict
+from data.saved import BY_HAND
 from flows.context import Context
 from flows.language import persona_language
 from generators.kinds import KINDS, Kind, guess_kind
@@ -41,8 +42,8 @@ def resolved_settings(context: Context, *, keep: bool = True) -> InterviewSettin
         }
         fresh: list[Verdict] = []
         for source in sources:
-            if source.id in told or source.kind == "dataset":
-                continue
+            if source.id in told or source.kind == "dataset" or source.format in BY_HAND:
+                continue  # these bring their own questions
             if before.get(source.id) in KINDS:
                 found[source.id] = before[source.id]
             elif texts := [str(row["text"]) for row in store.rows(_TEXTS, [source.id])]:
