@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from data.nouns import Document, Origin, Passage, Question, Source, Verdict, content_id
 from data.text import count_words, detect_language
@@ -14,6 +15,16 @@ BY_HAND = (FORMAT, "disclosure")
 # What the user saved in a talk, and what teaches the disclosure: to be trained on alone, since what
 # is held out must be the person's own words.
 TRAIN_ONLY: tuple[Origin, ...] = ("curated", "disclosure")
+
+# How an answer ended: by the model's end token, at the limit of its tokens or of the context, by
+# the guard against circles, or by somebody who stopped it.
+Ended = Literal["end", "limit", "context", "circles", "stopped"]
+_CUT: dict[Ended, str] = {
+    "limit": "was cut at the limit of {n} tokens",
+    "context": "was cut where the model's context was full",
+    "circles": "went in circles and was ended",
+    "stopped": "was stopped",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +50,14 @@ class Saved:
     passage: Passage
     question: Question
     verdict: Verdict
+
+
+def cut(ended: Ended, n_tokens: int) -> str | None:
+    """Return what kept an answer from coming to its end, as a verb, or None where nothing did.
+
+    `n_tokens` is the most that an answer could have.
+    """
+    return _CUT[ended].format(n=n_tokens) if ended in _CUT else None
 
 
 def save(exchange: Exchange, place: int, now: datetime) -> Saved:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from data.errors import NothingToDo
-from data.saved import Exchange
+from data.saved import Ended, Exchange, cut
 from data.text import neutralise
 from flows.context import Context
 from flows.saving import save_exchange
@@ -24,16 +24,23 @@ from flows.voices import (
 
 if TYPE_CHECKING:
     from flows.voices import Chosen
+    from train.chat import Answer
     from train.settings import ChatSettings
+
+# What else there is to do about an answer that is not saved.
+_MORE_ROOM: dict[Ended, str] = {
+    "limit": "/tokens {more}, then /regen, or ",
+    "context": "/reset and ask again, or ",
+}
 
 
 @dataclass(slots=True, kw_only=True)
 class Answered:
-    """The last exchange: `whole` tells that the tuned answer came to its end by itself."""
+    """The last exchange; `ended` tells how the tuned answer came to its end."""
 
     question: str
     answers: Mapping[str, str]
-    whole: bool
+    ended: Ended
     saved: str | None = None
 
 
@@ -84,19 +91,19 @@ class Talk:
         asked = {"role": "user", "content": neutralise(said)}
         return [*opening, *self.histories.get(which, []), asked]
 
-    def answer(self, which: str, said: str) -> Iterator[str]:
-        """Yield a voice's answer in pieces; what does not fit its context is left out in front."""
+    def answer(self, which: str, said: str) -> Answer:
+        """Return a voice's answer in pieces; what does not fit its context is left out in front."""
         voice = self.voices[which]
         return voice.talker.answer(self.messages(which, said), self.settings)
 
-    def remember(self, said: str, answers: Mapping[str, str], *, whole: bool = True) -> None:
+    def remember(self, said: str, answers: Mapping[str, str], ended: Ended = "end") -> None:
         """Add an exchange to the histories and make it the last one."""
         for which, answer in answers.items():
             history = self.histories.setdefault(which, [])
             history.append({"role": "user", "content": neutralise(said)})
             # A model may have learnt to write such tokens out; its own words open no turn either.
             history.append({"role": "assistant", "content": neutralise(answer)})
-        self.last = Answered(question=said, answers=dict(answers), whole=whole)
+        self.last = Answered(question=said, answers=dict(answers), ended=ended)
 
     def take_back(self) -> str:
         """Forget the last exchange and return its question, to be answered by another draw."""
@@ -112,6 +119,10 @@ class Talk:
         """Begin anew."""
         self.histories.clear()
         self.last = None
+
+    def allow(self, n_tokens: int) -> None:
+        """Let the next answers have so many tokens."""
+        self.settings = self.settings.model_copy(update={"max_new_tokens": n_tokens})
 
     def tell(self, system: str) -> None:
         """Set the system prompt of all voices; the examples of the prompted base stay."""
@@ -132,10 +143,12 @@ class Talk:
         if last is None:
             raise NothingToDo("nothing has been answered yet", "ask something first")
         said = last.answers[TUNED].strip()
-        if not words and not (said and last.whole):
-            fault = "was stopped" if said else "is empty"
+        fault = cut(last.ended, self.settings.max_new_tokens) if said else "is empty"
+        if not words and fault:
+            more = _MORE_ROOM.get(last.ended, "") if said else ""
+            more = more.format(more=2 * self.settings.max_new_tokens)
             raise NothingToDo(
-                f"the last answer {fault}", "give the words: /save What it should say"
+                f"the last answer {fault}", f"{more}give the words: /save What it should say"
             )
         exchange = Exchange(
             question=last.question,

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from rich.columns import Columns
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text
 
-from data.errors import MemoiristError
+from data.errors import MemoiristError, RecipeError
+from data.saved import Ended, cut
 from flows.talking import Talk
 from flows.voices import TUNED
 
@@ -19,6 +21,7 @@ HELP = """\
 /save           keep the last exchange for the next training
 /save WORDS     keep the last question with these better words as its answer
 /regen          have the last question answered by another draw
+/tokens N       let an answer have N tokens
 /reset          forget the conversation
 /system         show the system prompt; /system WORDS sets another, /system - none
 /quit           end the talk (Ctrl-D does so as well); Ctrl-C ends an answer"""
@@ -27,12 +30,15 @@ _QUIT = {"/quit", "/exit", "/q"}
 
 
 def say_once(talk: Talk, said: str) -> None:
-    """Print one answer to stdout as it is made, and nothing else; all voices' under --compare."""
-    console = Console()
+    """Print one answer to stdout as it is made, and nothing else; all voices' under --compare.
+
+    That an answer was cut is told on stderr.
+    """
+    console, aside = Console(highlight=False), Console(stderr=True, highlight=False)
     if len(talk.voices) > 1:
-        _side_by_side(talk, said, console)
+        _side_by_side(talk, said, console, aside)
     else:
-        _stream(talk, said)
+        _stream(talk, said, aside)
 
 
 def converse(talk: Talk) -> None:
@@ -41,9 +47,11 @@ def converse(talk: Talk) -> None:
         for line in sys.stdin:
             if line.strip() in _QUIT:
                 return
-            _heed(talk, line.strip(), Console(), Console(stderr=True))
+            _heed(
+                talk, line.strip(), Console(highlight=False), Console(stderr=True, highlight=False)
+            )
         return
-    console = Console()
+    console = Console(highlight=False)
     _prepare_editing()
     console.print(
         f"This is an AI persona of {talk.name}, and not {talk.name}. /help lists what else you"
@@ -84,11 +92,11 @@ def _heed(talk: Talk, said: str, console: Console, aside: Console) -> None:
     command, _, words = said.partition(" ")
     try:
         if command == "/regen":
-            _answer(talk, talk.take_back(), console)
+            _answer(talk, talk.take_back(), console, aside)
         elif said.startswith("/"):
             aside.print(_obey(talk, command, words.strip()), style="dim", markup=False)
         elif said:
-            _answer(talk, said, console)
+            _answer(talk, said, console, aside)
     except MemoiristError as error:
         aside.print(str(error), style="dim", markup=False)
 
@@ -104,35 +112,53 @@ def _obey(talk: Talk, command: str, words: str) -> str:
         if words:
             talk.tell("" if words == "-" else words)
         return talk.system or "(no system prompt)"
-    return HELP
+    if command == "/tokens":
+        if words:
+            talk.allow(_number(words))
+        return f"an answer may have {talk.settings.max_new_tokens:,} tokens"
+    return HELP if command == "/help" else f"there is no {command!r}\n{HELP}"
 
 
-def _answer(talk: Talk, said: str, console: Console) -> None:
+def _number(words: str) -> int:
+    if not words.isdecimal() or not int(words):
+        raise RecipeError(f"/tokens {words!r} is no number of tokens", "write /tokens 1024")
+    return int(words)
+
+
+def _answer(talk: Talk, said: str, console: Console, aside: Console) -> None:
     if len(talk.voices) > 1:
-        _side_by_side(talk, said, console)
-    elif sys.stdin.isatty():
-        console.print(f"[bold magenta]{talk.name}[/] > ", end="")
-        _stream(talk, said)
-    else:
-        _stream(talk, said)
+        _side_by_side(talk, said, console, aside)
+        return
+    if sys.stdin.isatty():
+        console.print(f"[bold magenta]{escape(talk.name)}[/] > ", end="")
+    _stream(talk, said, aside)
 
 
-def _stream(talk: Talk, said: str) -> None:
+def _stream(talk: Talk, said: str, aside: Console) -> None:
     """Write the tuned voice's answer piece by piece; Ctrl-C ends it and not the talk."""
-    answer, whole = "", True
+    answer = ""
+    coming = talk.answer(TUNED, said)
     try:
-        for piece in talk.answer(TUNED, said):
+        for piece in coming:
             answer += piece
             sys.stdout.write(_printable(piece))
             sys.stdout.flush()
     except KeyboardInterrupt:
         if not sys.stdin.isatty():
             raise
-        whole = False
-        sys.stdout.write(" [stopped]")
     sys.stdout.write("\n")
     sys.stdout.flush()
-    talk.remember(said, {TUNED: answer}, whole=whole)
+    _tell_ends(talk, {TUNED: coming.ended}, aside)
+    talk.remember(said, {TUNED: answer}, coming.ended)
+
+
+def _tell_ends(talk: Talk, ends: Mapping[str, Ended], aside: Console) -> None:
+    """Say which answers did not come to their end, and why."""
+    for name, ended in ends.items():
+        fault = cut(ended, talk.settings.max_new_tokens)
+        if fault:
+            who = "the answer" if len(talk.voices) == 1 else f"the answer of {name!r}"
+            aside.print(f"[{who} {fault}]", style="dim", markup=False)
 
 
 def _printable(text: str) -> str:
@@ -140,28 +166,31 @@ def _printable(text: str) -> str:
     return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160))
 
 
-def _side_by_side(talk: Talk, said: str, console: Console) -> None:
+def _side_by_side(talk: Talk, said: str, console: Console, aside: Console) -> None:
     """Show every voice's answer as it grows; one after the other where no terminal is."""
     answers = dict.fromkeys(talk.voices, "")
-    whole = True
+    ends: dict[str, Ended] = dict.fromkeys(talk.voices, "stopped")
     try:
         if console.is_terminal:
             with Live(_panels(answers, console), console=console, refresh_per_second=8) as live:
                 for name in talk.voices:
-                    for piece in talk.answer(name, said):
+                    coming = talk.answer(name, said)
+                    for piece in coming:
                         answers[name] += piece
                         live.update(_panels(answers, console))
+                    ends[name] = coming.ended
         else:
             for name in talk.voices:
-                answers[name] = "".join(talk.answer(name, said))
+                coming = talk.answer(name, said)
+                answers[name] = "".join(coming)
+                ends[name] = coming.ended
                 sys.stdout.write(f"{name}: {_printable(answers[name])}\n")
                 sys.stdout.flush()
     except KeyboardInterrupt:
         if not sys.stdin.isatty():
             raise
-        whole = False
-        console.print("[stopped]", style="dim", markup=False)
-    talk.remember(said, answers, whole=whole)
+    _tell_ends(talk, ends, aside)
+    talk.remember(said, answers, ends[TUNED])
 
 
 def _panels(answers: Mapping[str, str], console: Console) -> RenderableType:

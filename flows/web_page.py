@@ -177,7 +177,7 @@ def _replies(page: Page) -> tuple[Callable[..., Any], Callable[..., Any]]:
             async with aclosing(answers(page, held, said, controls)) as growing:  # type: ignore[type-var]
                 async for histories in growing:
                     # What a save has told in the meantime stays.
-                    yield *_shown(page, histories, "")[:-1], gr.skip()
+                    yield *_shown(page, histories, "")[:-1], histories.told() or gr.skip()
         except MemoiristError as error:
             yield _shown(page, held, str(error))
 

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 from data.compose import estimate_tokens
 from data.errors import MemoiristError
-from data.saved import Exchange
+from data.saved import Ended, Exchange, cut
 from data.text import neutralise
 from flows.context import Context
 from flows.saving import save_exchange
 from flows.voices import TUNED
-from generators.stream import stream_chat
+from generators.stream import Piece, stream_chat
 
 Message = dict[str, str]
+Pieces = asyncio.Queue[tuple[str, Piece] | MemoiristError]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class Controls:
 
 
 class Histories:
-    """One visitor's talk: the turns with each voice, and what was saved of the last exchange.
+    """One visitor's talk: the turns with each voice, how the last answers ended, what was saved.
 
     No dataclass, since Gradio would turn one into a dictionary.
     """
@@ -54,7 +55,9 @@ class Histories:
     def __init__(self) -> None:
         self.turns: dict[str, list[Message]] = {}
         self.saved: str | None = None
-        self.whole = True
+        self.ends: dict[str, Ended] = {}
+        # The most that an answer could have.
+        self.n_tokens = 0
 
     def last(self, voice: str) -> tuple[str, str] | None:
         """Return the last question and its answer, None before the first."""
@@ -68,6 +71,12 @@ class Histories:
             del turns[-2:]
         self.saved = None
         return question
+
+    def told(self) -> str:
+        """Return which answers were cut, or nothing; who has pressed Stop knows it."""
+        fault = cut("limit", self.n_tokens)
+        voices = [voice for voice, ended in self.ends.items() if ended == "limit"]
+        return " ".join(f"The answer of {voice} {fault}." for voice in voices)
 
 
 async def answers(
@@ -83,23 +92,22 @@ async def answers(
         turns = histories.turns.setdefault(voice, [])
         prompts[voice] = fitted([*turns, {"role": "user", "content": asked}], page, controls)
         turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": ""}]
-    histories.saved, histories.whole = None, False
-    pieces: asyncio.Queue[tuple[str, str] | MemoiristError | None] = asyncio.Queue()
+    histories.saved, histories.n_tokens = None, controls.max_tokens
+    histories.ends = dict.fromkeys(page.names, "stopped")
+    pieces: Pieces = asyncio.Queue()
     tasks = [asyncio.create_task(_ask(page, v, prompts[v], controls, pieces)) for v in prompts]
     try:
         left = len(tasks)
         while left:
             piece = await pieces.get()
-            if piece is None:
-                left -= 1
-                continue
             if isinstance(piece, MemoiristError):
                 raise piece
-            voice, words = piece
-            histories.turns[voice][-1]["content"] += words
+            voice, said_now = piece
+            histories.turns[voice][-1]["content"] += said_now.words
+            if said_now.finish:
+                histories.ends[voice] = "limit" if said_now.finish == "length" else "end"
+                left -= 1
             yield histories
-        histories.whole = True
-        yield histories
     finally:
         # The visitor has pressed Stop or gone: the server ends what nobody reads.
         for task in tasks:
@@ -112,7 +120,7 @@ async def _ask(
     voice: str,
     messages: Sequence[Message],
     controls: Controls,
-    pieces: asyncio.Queue[tuple[str, str] | MemoiristError | None],
+    pieces: Pieces,
 ) -> None:
     options = {
         "temperature": controls.temperature,
@@ -121,13 +129,11 @@ async def _ask(
     }
     try:
         stream = stream_chat(page.url, page.names[voice], messages, options)
-        async with aclosing(stream) as words:  # type: ignore[type-var]
-            async for each in words:
-                await pieces.put((voice, each))
+        async with aclosing(stream) as coming:  # type: ignore[type-var]
+            async for piece in coming:
+                await pieces.put((voice, piece))
     except MemoiristError as error:
         await pieces.put(error)
-    else:
-        await pieces.put(None)
 
 
 def fitted(turns: Sequence[Message], page: Page, controls: Controls) -> list[Message]:
@@ -151,8 +157,12 @@ def save_last(page: Page, histories: Histories, words: str) -> str:
         return "Nothing has been answered yet."
     question, answer = last[0], last[1].strip()
     words = words.strip()
-    if not words and not (answer and histories.whole):
-        return "The last answer was stopped or is empty: write better words to save."
+    ended = histories.ends.get(TUNED, "stopped")
+    fault = cut(ended, histories.n_tokens) if answer else "is empty"
+    if not words and fault:
+        more = "give it more tokens in the settings and Answer again, or "
+        way = f"{more if ended == 'limit' else ''}write better words"
+        return f"Not saved: the last answer {fault}; {way}."
     exchange = Exchange(
         question=question,
         answer=words or answer,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from data.errors import EndpointError
@@ -11,16 +12,24 @@ from data.errors import EndpointError
 _CHECK = "look into the server's log, or ask again"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """Some words of an answer; `finish` is the server's reason to end it, on the last piece."""
+
+    words: str
+    finish: str | None = None
+
+
 async def stream_chat(
     base_url: str,
     model: str,
     messages: Sequence[Mapping[str, str]],
     options: Mapping[str, object],
-) -> AsyncIterator[str]:
-    """Yield the words of an answer as they come; ends with the answer or with the server's word.
+) -> AsyncIterator[Piece]:
+    """Yield an answer as it comes; the last piece tells why it ended: stop, length, ...
 
     `options` are further keys of the request, such as temperature. Raises EndpointError where the
-    server refuses, cannot be reached, or breaks off.
+    server refuses, cannot be reached, or breaks off before it has told why.
     """
     import aiohttp
 
@@ -37,27 +46,29 @@ async def stream_chat(
                 raise EndpointError(f"the server answers {response.status}: {told}", _CHECK)
             async for line in response.content:
                 piece = _piece(line)
-                if piece is None:
-                    return
-                if piece:
+                if piece.words or piece.finish:
                     yield piece
+                if piece.finish:
+                    return
+            raise EndpointError("the answer broke off: the server ended in the midst", _CHECK)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         told = str(error) or type(error).__name__
         raise EndpointError(f"the answer broke off: {told}", _CHECK) from error
 
 
-def _piece(line: bytes) -> str | None:
-    """Return the words of one line of server-sent events, None at the end of the stream."""
+def _piece(line: bytes) -> Piece:
+    """Return what one line of server-sent events says; a stream may end without a reason."""
     if not line.startswith(b"data:"):
-        return ""
+        return Piece(words="")
     payload = line.removeprefix(b"data:").strip()
     if payload == b"[DONE]":
-        return None
+        return Piece(words="", finish="stop")
     try:
         event: Any = json.loads(payload)
     except ValueError as error:
         raise EndpointError(f"the server sent no JSON: {payload[:100]!r}", _CHECK) from error
     if "error" in event:
         raise EndpointError(f"the server failed: {event['error']}", _CHECK)
-    choices = event.get("choices") or [{}]
-    return str(choices[0].get("delta", {}).get("content") or "")
+    choice = (event.get("choices") or [{}])[0]
+    words = str((choice.get("delta") or {}).get("content") or "")
+    return Piece(words=words, finish=choice.get("finish_reason"))

@@ -8,6 +8,7 @@ import train as _early  # noqa: F401 - before torch is loaded: it says how OpenM
 import io
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -42,9 +43,10 @@ def opened(context: Context, system: str | None = None, *, compare: bool = False
 
 
 def said(talk: Talk, words: str) -> str:
-    answer = "".join(talk.answer(TUNED, words))
-    talk.remember(words, {TUNED: answer})
-    return answer
+    answer = talk.answer(TUNED, words)
+    told = "".join(answer)
+    talk.remember(words, {TUNED: told}, answer.ended)
+    return told
 
 
 def curated(context: Context) -> list[tuple[str, str]]:
@@ -111,7 +113,8 @@ def test_one_answer_is_printed_and_nothing_else(
     say_once(talk, "Tell me of the mill.")
     out, err = capsys.readouterr()
     assert out == _printable(talk.last.answers[TUNED] if talk.last else "") + "\n"
-    assert err == ""
+    # The tiny base never ends by itself.
+    assert err == "[the answer was cut at the limit of 12 tokens]\n"
     say_once(opened(context, compare=True), "Hm?")
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if ":" in line][
         :1
@@ -128,6 +131,7 @@ def test_a_pipe_gets_the_answers_alone(
     assert len(answers) == 2
     assert out == "".join(f"{_printable(answer)}\n" for answer in answers)
     assert "AI persona" in err
+    assert "there is no '/nonsense'" in err
     assert "/regen" in err
 
 
@@ -137,7 +141,8 @@ def test_what_is_good_is_saved_once_and_better_words_replace_it(
     talk = opened(context)
     piped(talk, "/save\n", monkeypatch)
     assert "nothing has been answered yet" in capsys.readouterr().err
-    piped(talk, "What of salt?\n/save\n/save\n", monkeypatch)
+    talk.remember("What of salt?", {TUNED: "It was dear."})
+    piped(talk, "/save\n/save\n", monkeypatch)
     err = capsys.readouterr().err
     assert "trains on it" in err
     assert "saved already" in err
@@ -154,11 +159,21 @@ def test_what_is_good_is_saved_once_and_better_words_replace_it(
     assert live == [{"text": "Salt is for bread."}]
 
 
-def test_an_answer_that_was_stopped_is_saved_only_with_words(context: Context) -> None:
+def test_an_answer_that_was_stopped_or_cut_is_saved_only_with_words(
+    context: Context, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     talk = opened(context)
-    talk.remember("And then?", {TUNED: "It was a"}, whole=False)
+    talk.remember("And then?", {TUNED: "It was a"}, "stopped")
     with pytest.raises(NothingToDo, match="was stopped"):
         talk.save()
+    # Here nobody stopped it: the model ran into the limit by itself.
+    said(talk, "And then?")
+    with pytest.raises(NothingToDo, match=r"cut at the limit of 12 tokens; /tokens 24.*/save What"):
+        talk.save()
+    piped(talk, "/tokens 9\n/tokens\n/tokens many\n/regen\n/save\n", monkeypatch)
+    err = capsys.readouterr().err
+    assert "no number of tokens" in err
+    assert err.count("cut at the limit of 9 tokens") == 2
     assert "trains on it" in talk.save("It was a fine day.")
     talk.remember("And now?", {TUNED: "  "})
     with pytest.raises(NothingToDo, match="is empty"):
@@ -198,7 +213,8 @@ def _until(screen: int, wanted: str, seconds: float = 60) -> str:
     end = time.monotonic() + seconds
     while wanted not in seen:
         assert time.monotonic() < end, seen
-        seen += os.read(screen, 4096).decode(errors="replace")
+        if select.select([screen], [], [], 0.2)[0]:
+            seen += os.read(screen, 4096).decode(errors="replace")
     return seen
 
 
@@ -223,7 +239,7 @@ def test_ctrl_c_ends_an_answer_and_not_the_talk(context: Context) -> None:
             _until(screen, f"{PERSONA} > ".split()[-2])
             time.sleep(0.5)
             child.send_signal(signal.SIGINT)
-            _until(screen, "[stopped]")
+            _until(screen, "[the answer was stopped]")
             os.write(screen, b"/save\n")
             _until(screen, "was stopped")
             os.write(screen, b"/quit\n")

@@ -57,8 +57,11 @@ def speaker(tmp_path_factory: pytest.TempPathFactory) -> Talker:
 
 def test_pieces_are_whole_characters_and_make_up_the_answer(speaker: Talker) -> None:
     settings = ChatSettings()
-    pieces = list(speaker.answer(ASK, settings))
-    said = list(speaker._tokens(prompt_ids(ASK, speaker.tokenizer), settings))
+    answer = speaker.answer(ASK, settings)
+    pieces = list(answer)
+    assert answer.ended == "end"
+    *said, last = speaker._tokens(prompt_ids(ASK, speaker.tokenizer), settings)
+    assert last in speaker.ends
     assert "".join(pieces) == speaker.tokenizer.decode(said) == CHINESE
     # Several tokens a character, and yet no half of one is ever shown.
     assert len(said) > len(pieces) > 5
@@ -68,7 +71,9 @@ def test_pieces_are_whole_characters_and_make_up_the_answer(speaker: Talker) -> 
 
 def test_an_answer_that_ends_within_a_character_shows_no_half(speaker: Talker) -> None:
     for limit in range(1, 20):
-        shown = "".join(speaker.answer(ASK, ChatSettings(max_new_tokens=limit)))
+        answer = speaker.answer(ASK, ChatSettings(max_new_tokens=limit))
+        shown = "".join(answer)
+        assert answer.ended == "limit"
         assert "\ufffd" not in shown
         assert CHINESE.startswith(shown)
 
@@ -134,7 +139,9 @@ def test_a_model_that_goes_in_circles_is_ended(tmp_path: Path) -> None:
     whole = "".join(talker.answer(ASK, endless))
     assert whole.count(line) >= 5
     guarded = endless.model_copy(update={"max_repeats": 3})
-    ended = "".join(talker.answer(ASK, guarded))
+    answer = talker.answer(ASK, guarded)
+    ended = "".join(answer)
+    assert answer.ended == "circles"
     assert whole.startswith(ended)
     assert ended.count(line) == 3
 
@@ -185,7 +192,11 @@ def test_an_answer_stays_within_the_context(talker: Talker) -> None:
     prompt = prompt_ids(ASK, talker.tokenizer)
     talker.room, before = len(prompt) + 5, talker.room
     try:
+        answer = talker.answer(ASK, GREEDY)
+        assert answer.ended == "stopped"
         assert len(list(talker._tokens(prompt, GREEDY))) <= 5
+        list(answer)
+        assert answer.ended == "context"
     finally:
         talker.room = before
 

@@ -31,7 +31,7 @@ from flows.talking import Talk
 from flows.voices import BASE, TUNED, Choice, chosen, shipped_prompt
 from flows.web import run_page
 from flows.web_talk import Controls, Histories, Page, fitted
-from generators.stream import stream_chat
+from generators.stream import Piece, stream_chat
 from tests.talk_workspace import PERSONA, RUN, workspace
 
 ASKED = "What is the word?"
@@ -169,13 +169,17 @@ def test_the_server_lists_its_models_and_draws_by_temperature(served: Served) ->
 
 
 def test_answers_are_streamed_and_faults_are_told(served: Served) -> None:
-    async def pieces(url: str, model: str) -> list[str]:
+    async def pieces(url: str, model: str) -> list[Piece]:
         messages = [{"role": "user", "content": ASKED}]
-        return [piece async for piece in stream_chat(url, model, messages, {"temperature": 0})]
+        return [piece async for piece in stream_chat(url, model, messages, options)]
 
+    options = {"temperature": 0}
     found = asyncio.run(pieces(served.url, served.names[TUNED]))
-    assert "".join(found) == ANSWER
-    assert len(found) > 1
+    assert "".join(each.words for each in found) == ANSWER
+    assert len(found) > 2
+    assert [each.finish for each in found if each.finish] == ["stop"]
+    options["max_tokens"] = 1
+    assert asyncio.run(pieces(served.url, served.names[TUNED]))[-1].finish == "length"
     with pytest.raises(EndpointError, match="answers 5"):
         asyncio.run(pieces(served.url, "memoirist/nobody"))
     with pytest.raises(EndpointError, match="broke off"):

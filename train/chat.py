@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from data.saved import Ended
 from train.models import end_ids, load_base, quiet
 from train.settings import ChatSettings
 from train.tokens import prompt_ids
@@ -24,6 +25,22 @@ def load(model_path: Path) -> Talker:
     return Talker(load_base(model_path, "none"), AutoTokenizer.from_pretrained(model_path))
 
 
+class Answer:
+    """An answer while it is made: its pieces, and once they have all come, how it ended.
+
+    Until then, and where nobody takes the rest, it counts as stopped.
+    """
+
+    def __init__(self, pieces: Generator[str, None, Ended]) -> None:
+        """Take what makes the pieces; nothing is computed before the first is taken."""
+        self.pieces = pieces
+        self.ended: Ended = "stopped"
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the pieces as they come."""
+        self.ended = yield from self.pieces
+
+
 class Talker:
     """A model and its tokenizer."""
 
@@ -35,16 +52,19 @@ class Talker:
         config = model.config.get_text_config()
         self.room = int(getattr(config, "max_position_embeddings", None) or 4096)
 
-    def answer(
-        self, messages: Sequence[Mapping[str, str]], settings: ChatSettings
-    ) -> Iterator[str]:
-        """Yield the next answer in pieces of whole characters, without its end token.
+    def answer(self, messages: Sequence[Mapping[str, str]], settings: ChatSettings) -> Answer:
+        """Return the next answer in pieces of whole characters, without its end token.
 
         The oldest exchanges are left out when the conversation outgrows the model's context.
         """
+        return Answer(self._pieces(self._prompt(messages, settings), settings))
+
+    def _pieces(self, prompt: Sequence[int], settings: ChatSettings) -> Generator[str, None, Ended]:
         said: list[int] = []
         shown = ""
-        for token in self._tokens(self._prompt(messages, settings), settings):
+        for token in self._tokens(prompt, settings):
+            if token in self.ends:
+                return "end"
             said.append(token)
             text = self.tokenizer.decode(said, skip_special_tokens=True)
             # Half a character decodes to U+FFFD; it is shown once its other bytes have come.
@@ -52,7 +72,8 @@ class Talker:
                 yield text[len(shown) :]
                 shown = text
             if _goes_round(said, settings.max_repeats):
-                return
+                return "circles"
+        return "limit" if len(said) >= settings.max_new_tokens else "context"
 
     def _prompt(self, messages: Sequence[Mapping[str, str]], settings: ChatSettings) -> list[int]:
         """Return ids that leave room for the answer: at the cost of old exchanges, then of words.
@@ -73,7 +94,7 @@ class Talker:
         return ids[-limit:]
 
     def _tokens(self, prompt: Sequence[int], settings: ChatSettings) -> Iterator[int]:
-        """Yield token after token until an end token or the limit."""
+        """Yield token after token, up to an end token or the limit."""
         chance = torch.Generator(device="cpu").manual_seed(settings.seed)
         ids = torch.tensor([list(prompt)], device=self.model.device)
         cache = None
@@ -84,10 +105,10 @@ class Talker:
                 cache = output.past_key_values
                 logits = output.logits[0, -1].float().cpu()
                 token = _draw(_penalised(logits, seen, settings), settings, chance)
+                yield token
                 if token in self.ends:
                     return
                 seen.append(token)
-                yield token
                 ids = torch.tensor([[token]], device=self.model.device)
 
 
