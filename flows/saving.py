@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from data import curate
 from data.errors import NothingToDo
+from data.nouns import Verdict
 from data.saved import FORMAT, Exchange, Saved, replaced, save
 from data.store import Transaction
 from flows.context import Context
+from flows.language import persona_language
+
+_ALIKE = (
+    "SELECT id FROM pairs WHERE question = ? AND answer = ? AND source_id <> ? ORDER BY id LIMIT 1"
+)
+_HELD = "id IN (SELECT unnest(pair_ids) FROM conversations)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +28,14 @@ class Kept:
 
 
 def save_exchange(context: Context, exchange: Exchange, instead_of: str | None = None) -> Kept:
-    """Write an exchange as a pair in waiting; the same words twice are one.
+    """Write an exchange as a pair that the next dataset takes; the same words twice are one.
 
     `instead_of` is the passage that better words replace: it gets the verdict that says so. Raises
     StoreLocked where another program holds the store for longer than a few seconds, NothingToDo
     where what is saved in chat has been withdrawn.
     """
     store = context.workspace.store
+    lang = persona_language(context)
     with store.writing() as tx:
         if tx.fetch(
             "SELECT 1 FROM sources WHERE format = ? AND withdrawn_at IS NOT NULL", [FORMAT]
@@ -43,8 +52,10 @@ def save_exchange(context: Context, exchange: Exchange, instead_of: str | None =
         saved = save(exchange, place, context.now)
         known = bool(tx.fetch("SELECT 1 FROM cut_passages WHERE id = ?", [saved.passage.id]))
         _write(tx, saved, known=known)
+        _pair(tx, saved, context, lang)
         if instead_of not in {None, saved.passage.id}:
             tx.upsert([replaced(str(instead_of), saved, context.now)])
+            _unpair(tx, str(instead_of), saved, context)
     return Kept(passage_id=saved.passage.id, told="known" if known else "saved")
 
 
@@ -61,3 +72,35 @@ def _write(tx: Transaction, saved: Saved, *, known: bool) -> None:
         "DELETE FROM verdicts WHERE subject_id = ? AND rule = 'replaced'", [saved.passage.id]
     )
     tx.upsert([saved.verdict])
+
+
+def _pair(tx: Transaction, saved: Saved, context: Context, lang: str) -> None:
+    """Write the pair as `curate` would, so that what is composed before that takes it as well."""
+    (made,) = curate.pair([saved.passage], [saved.question])
+    told = [saved.question.text, saved.passage.text, saved.source.id]
+    alike = [replace(made, id=name) for (name,) in tx.fetch(_ALIKE, told)]
+    scored, verdicts = curate.judge([*alike, made], lang, context.recipe.curate, context.now)
+    tx.execute("DELETE FROM verdicts WHERE subject_id = ? AND step = 'curate'", [made.id])
+    tx.upsert(scored[-1:])
+    tx.upsert([replace(v, step="curate", source_id=saved.source.id) for v in verdicts])
+
+
+def _unpair(tx: Transaction, passage_id: str, better: Saved, context: Context) -> None:
+    """Take out the pair of replaced words; one that a dataset holds stays for the way back."""
+    tx.execute(f"DELETE FROM made_pairs WHERE passage_id = ? AND NOT {_HELD}", [passage_id])
+    tx.upsert(
+        [
+            Verdict(
+                subject_id=name,
+                subject="pairs",
+                rule="superseded",
+                keep=False,
+                reason="an earlier dataset holds it; you have saved better words since",
+                created_at=context.now,
+                next_step="nothing",
+                step="curate",
+                source_id=better.source.id,
+            )
+            for (name,) in tx.fetch("SELECT id FROM made_pairs WHERE passage_id = ?", [passage_id])
+        ]
+    )

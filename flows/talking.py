@@ -163,6 +163,6 @@ class Talk:
         elif last.saved not in {None, kept.passage_id}:
             told = "saved in place of the words before"
         else:
-            told = "saved; the next `memoirist build` or `compose` trains on it"
+            told = "saved: the next `memoirist build` trains on it"
         last.saved = kept.passage_id
         return told

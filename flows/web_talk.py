@@ -180,4 +180,4 @@ def save_last(page: Page, histories: Histories, words: str) -> str:
         return "Saved in place of the words before."
     if kept.told == "known":
         return "It is saved already."
-    return "Saved: the next build trains on it."
+    return "Saved: the next `memoirist build` trains on it."

@@ -139,10 +139,18 @@ def test_what_is_saved_in_a_talk_is_trained_on_once(context: Context) -> None:
     assert kept.told == "saved"
     assert save_exchange(context, said("Salt. Always salt.")).told == "known"
     steps(context)
-    assert taken(context, "curated") == [("train", "Hm?", "Salt. Always salt.")]
+    expected = [("train", "Hm?", "Salt. Always salt.")]
+    assert taken(context, "curated") == expected
     row = context.workspace.store.rows("SELECT model, source FROM lineage WHERE origin = 'curated'")
     assert row[0] == {"model": "run7", "source": "saved in chat"}
     assert steps(context) == {}
+    # A dataset that is composed without curating takes it as well.
+    save_exchange(context, said("Pepper."))
+    compose_dataset(context)
+    assert set(taken(context, "curated")) == {*expected, ("train", "Hm?", "Pepper.")}
+    before = context.workspace.store.rows("FROM pairs WHERE origin = 'curated' ORDER BY id")
+    steps(context)
+    assert before == context.workspace.store.rows("FROM pairs WHERE origin = 'curated' ORDER BY id")
 
 
 def test_better_words_take_the_place_of_the_models(context: Context) -> None:
@@ -151,12 +159,17 @@ def test_better_words_take_the_place_of_the_models(context: Context) -> None:
     steps(context)
     better = said("I do not know.", edited=True)
     second = save_exchange(context, better, instead_of=first.passage_id)
+    # Before any curating, and after it.
+    compose_dataset(context)
+    assert taken(context, "curated") == [("train", "Hm?", "I do not know.")]
     steps(context)
     assert taken(context, "curated") == [("train", "Hm?", "I do not know.")]
     dropped = context.workspace.store.rows("FROM dropped WHERE rule = 'replaced'")
     assert [each["beaten_by"] for each in dropped] == [second.passage_id]
     # Back to the model's own words: they count again, and the others do not.
     save_exchange(context, said("I do not no."), instead_of=second.passage_id)
+    compose_dataset(context)
+    assert taken(context, "curated") == [("train", "Hm?", "I do not no.")]
     steps(context)
     assert taken(context, "curated") == [("train", "Hm?", "I do not no.")]
 
