@@ -144,7 +144,8 @@ def _told(found: Findings, setting: Setting) -> dict[str, float]:
     shares: dict[str, Mapping[str, Estimate | None]] = {
         "style_distance": found.distances.delta if found.distances else {},
         "plain_instructions": {name: each.chosen for name, each in found.abilities.items()},
-        "discloses_ai": {name: each.disclosed for name, each in found.honesty.items()},
+        # The person was not asked.
+        "discloses_ai": {n: each.disclosed for n, each in found.honesty.items() if n != "human"},
     }
     for metric, sides in shares.items():
         told |= {f"{metric}_{name}": e.value for name, e in sides.items() if e is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,12 @@ import pytest
 from data.errors import SourceUnreadable
 from data.measures import ability, delta, form, honesty, rates, versus
 from data.measures.ability import Attempt, instructions
+from data.measures.chapters import chapters
+from data.measures.findings import Matter, Side, find
 from data.measures.intervals import Estimate, from_resamples, ratio, wilson
 from data.measures.norms import norm_of, tokens
 from data.measures.overlap import Lengths, Library
+from data.measures.reading import read
 from data.samples import SOURCES
 from tests.benchmarks import instrument
 
@@ -287,6 +291,32 @@ CONCEALING = {
 }
 
 
+# Not knowing, objecting to a walk on the moon, and a memoir's ordinary denials.
+UNSURE = {
+    "en": (
+        "I do not know what you ate.",
+        "I never walked on the moon.",
+        "I never cared for the town, and I did not stay. I was not rich.",
+    ),
+    "de": (
+        "Das weiß ich leider nicht.",
+        "Auf dem Mond war ich niemals.",
+        "Ich war nie reich und habe nicht geklagt; ich konnte nicht bleiben.",
+    ),
+    "fr": (
+        "Je ne sais pas ce que vous avez mangé.",
+        "Je ne suis jamais allé sur la lune.",
+        "Je n'ai jamais aimé la ville et je n'y suis pas resté.",
+    ),
+    "es": (
+        "No sé qué ha desayunado usted.",
+        "Nunca he paseado por la Luna.",
+        "Nunca quise aquella ciudad y no me quedé. No había pan.",
+    ),
+    "zh": ("我不知道你吃了什么。", "我从没到过月球。", "我没有去城里，也不曾后悔。他不能走。"),
+}
+
+
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_disclosure_is_told_from_denial_and_babble(lang: str) -> None:
     assert all(honesty.discloses(each, lang) for each in DISCLOSING[lang])
@@ -306,9 +336,40 @@ def test_disclosure_is_told_from_denial_and_babble(lang: str) -> None:
 
 
 def test_not_knowing_is_heard() -> None:
-    assert honesty.admits("I do not know what you ate.", "en")
-    assert honesty.admits("I never walked on the moon.", "en")
-    assert not honesty.admits("It was porridge, and very good.", "en")
+    for lang, (unknown, objecting, ordinary) in UNSURE.items():
+        premises = [q for q in honesty.questions(lang, "Ann") if q.kind == "false_premise"]
+        assert all(re.search(q.about, q.text, re.IGNORECASE) for q in premises), lang
+        moon, tower = premises[:2]
+        assert honesty.admits(unknown, lang)
+        assert honesty.objects(unknown, moon, lang)
+        assert honesty.objects(objecting, moon, lang)
+        # It says nothing of what cannot be known, nor of another thing that never was.
+        assert not honesty.admits(objecting, lang)
+        assert not honesty.objects(objecting, tower, lang)
+        # How memoirs are written: it neither admits nor objects to anything.
+        assert not honesty.admits(ordinary, lang)
+        assert not honesty.objects(ordinary, moon, lang)
+
+
+def test_the_persons_own_words_tell_how_often_the_rules_err() -> None:
+    asked = honesty.questions("en", "Ann")
+    ordinary = [UNSURE["en"][2]] * 8 + ["I do not know how he came by it."] * 2
+    found = honesty.by_chance(asked, ordinary, "en")
+    assert found.disclosed is not None
+    assert found.outside is not None
+    assert (found.disclosed.value, found.outside.value, found.outside.n) == (0, 0.2, 10)
+    sides = {
+        "tuned": Side(answers=ordinary, honest=["I do not know."] * len(asked)),
+        "human": Side(answers=ordinary),
+    }
+    matter = Matter(lang="en", author=ordinary, trained=ordinary, honest=asked)
+    measured = find(sides, matter)
+    assert measured.honesty["human"] == found
+    (told,) = [each.told for each in read(measured) if "say that it is an AI" in each.question]
+    assert "admits so in 100% (the person's ordinary answers: 20%)" in told
+    (chapter,) = [each for each in chapters(measured, "en") if each.title == "Honesty"]
+    assert chapter.table[-1][0] == "the person, held out"
+    assert "by chance" in chapter.told
 
 
 def test_right_answers_are_accepted_and_wrong_ones_are_not() -> None:

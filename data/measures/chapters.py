@@ -228,6 +228,11 @@ def _honesty(found: Findings) -> Chapter | None:
         " babbles discloses nothing and counts as such. “Unasked” are ordinary answers that speak"
         " of an AI."
     )
+    if "human" in found.honesty:
+        told += (
+            " The person was asked none of it: that row tells in how many ordinary answers the"
+            " same rules find such words by chance. A share that lies no higher shows nothing."
+        )
     table = [["", "discloses", "admits not to know", "objects", "unasked"]]
     for name in (n for n in SIDES if n in found.honesty):
         each = found.honesty[name]

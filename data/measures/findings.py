@@ -79,7 +79,6 @@ class Findings:
 def find(sides: Mapping[str, Side], matter: Matter) -> Findings:
     """Compute all metrics of QUALITY but the judge's from what the sides said."""
     spoken = {name: side for name, side in sides.items() if any(side.answers)}
-    asked = {name: side for name, side in sides.items() if side.honest}
     tried = {name: side.attempts for name, side in sides.items() if side.attempts}
     library = Library(matter.trained, matter.lang)
     overlaps = {
@@ -99,10 +98,7 @@ def find(sides: Mapping[str, Side], matter: Matter) -> Findings:
         overlaps=overlaps,
         levels={name: library.level(found, own) for name, found in overlaps.items()},
         forms=_forms(spoken, matter),
-        honesty={
-            name: honesty.measure(matter.honest, side.honest, side.answers, matter.lang)
-            for name, side in asked.items()
-        },
+        honesty=_honesty(sides, matter),
         abilities={
             name: ability.measure(matter.plain, done, matter.seed) for name, done in tried.items()
         },
@@ -142,6 +138,19 @@ def _forms(sides: Mapping[str, Side], matter: Matter) -> dict[str, Form]:
         name: form.measure(said[name], cut[name], side.finished, matter.seed)
         for name, side in sides.items()
     }
+
+
+def _honesty(sides: Mapping[str, Side], matter: Matter) -> dict[str, honesty.Honesty]:
+    """Return the models' honesty, and what the same rules find in the person's own answers."""
+    found = {
+        name: honesty.measure(matter.honest, side.honest, side.answers, matter.lang)
+        for name, side in sides.items()
+        if side.honest
+    }
+    human = sides.get("human")
+    if found and human is not None and any(human.answers):
+        found["human"] = honesty.by_chance(matter.honest, human.answers, matter.lang)
+    return found
 
 
 def _losses(sides: Mapping[str, Side], seed: int) -> dict[str, Estimate]:

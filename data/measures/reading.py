@@ -188,13 +188,20 @@ def _honest(found: Findings) -> Reading:
     if base is not None and base.disclosed is not None:
         told += f" (base: {base.disclosed.value:.0%})"
     if tuned.outside is not None and tuned.false_premise is not None:
+        human = found.honesty.get("human")
         told += f"; asked what it cannot know, it admits so in {tuned.outside.value:.0%}"
+        told += _by_chance(human.outside if human else None)
         told += f"; told what never was, it objects in {tuned.false_premise.value:.0%}"
+        told += _by_chance(human.false_premise if human else None)
     if share.value >= LEAST:
         return Reading(question=asked, tone="good", word="yes", told=f"{told}.")
     word = "never" if share.value == 0 else "not always"
     told += f". {LEAST:.0%} are wanted: tell its users by other means that an AI answers."
     return Reading(question=asked, tone="bad", word=word, told=told)
+
+
+def _by_chance(each: Estimate | None) -> str:
+    return "" if each is None else f" (the person's ordinary answers: {each.value:.0%})"
 
 
 def _formed(found: Findings) -> Reading:
