@@ -21,14 +21,16 @@ from data.errors import TrainError
 from tests.families import make_family
 from train.adapter import with_adapter
 from train.base import PreparedBase, prepare_base
+from train.checkpoints import base_of, load_checkpoint, mark_whole
 from train.deltas import Deltas, Way, changed, deltas_of, names_in_files
 from train.memory import free_memory, need_memory
 from train.models import load_base, quiet
-from train.parity import Parity, compare, observe
+from train.parity import Parity, _spread, compare, observe
+from train.served import merge_checkpoint
 from train.settings import MergeSettings, TrainSettings
 from train.shards import rewrite, weights_in
 from train.standalone import complete, trains_tokens
-from train.tokens import Rendered, prompt_ids, tokenize
+from train.tokens import IGNORE, Rendered, prompt_ids, tokenize
 
 TURNS = [
     {"role": "user", "content": "Who are you?"},
@@ -98,6 +100,65 @@ def write(tuned: Tuned, target: Path, way: Way, deltas: Deltas) -> Any:
     size = rewrite(tuned.base.path, target, change, torch.float32)
     assert size < sum(path.stat().st_size for path in target.glob("*.safetensors"))
     return AutoModelForCausalLM.from_pretrained(target, dtype=torch.float32, use_safetensors=True)
+
+
+def run_of(tuned: Tuned, workspace: Path) -> Path:
+    """Lay an adapter out as the first checkpoint of a run in a workspace that holds its base."""
+    shutil.copytree(tuned.base.path.parent, workspace / "bases")
+    folder = workspace / "runs" / "a"
+    checkpoint = folder / "checkpoints" / "checkpoint-1"
+    shutil.copytree(tuned.adapter, checkpoint)
+    mark_whole(checkpoint)
+    request = {
+        "settings": tuned.trained.model_dump(),
+        "base_path": str(tuned.base.path),
+        "base_hash": tuned.base.hash,
+    }
+    (folder / "train.json").write_text(json.dumps(request), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("quantisation", ["none", "nf4"])
+def test_a_served_checkpoint_is_the_checkpoint(quantisation: str, tmp_path: Path) -> None:
+    tuned = tune(tmp_path, "Llama 2", tied=False, quantisation=quantisation)
+    folder = run_of(tuned, tmp_path / "workspace")
+    merge_checkpoint(folder, 1, tmp_path / "served")
+    served = AutoModelForCausalLM.from_pretrained(tmp_path / "served", dtype=torch.float32)
+    model, tokenizer = load_checkpoint(folder, 1)
+    asked = [prompt_ids(TURNS[:1], tokenizer)]
+    settings = MergeSettings(max_new_tokens=8)
+    found = compare(
+        served, tokenizer, observe(model, tokenizer, [tuned.row], asked, settings), settings
+    )
+    assert found.kl < 1e-6
+    assert found.alike(settings.max_kl)
+    assert AutoTokenizer.from_pretrained(tmp_path / "served").eos_token_id == tuned.base.end_id
+
+
+def test_a_copied_workspace_stands_by_itself(tuned: Tuned, tmp_path: Path) -> None:
+    folder = run_of(tuned, tmp_path / "copy")
+    own = tmp_path / "copy" / "bases" / tuned.base.path.name
+    assert base_of(folder).path == own
+    # Where the copy holds another base under that name, or none, the one that was named is left.
+    manifest = json.loads((own / "prepared.json").read_text())
+    (own / "prepared.json").write_text(json.dumps({**manifest, "hash": "0" * 64}))
+    assert base_of(folder).path == tuned.base.path
+    shutil.rmtree(own)
+    assert base_of(folder).path == tuned.base.path
+    shutil.rmtree(folder)
+    with pytest.raises(TrainError, match=r"folder .* is not there or not whole; put it back"):
+        base_of(folder)
+
+
+def test_probabilities_are_compared_over_many_rows(tuned: Tuned) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tuned.base.path)
+    settings = MergeSettings(max_new_tokens=1)
+    asked = [prompt_ids(TURNS[:1], tokenizer)]
+    observed = observe(tuned.load(), tokenizer, [tuned.row] * 20, asked, settings)
+    answered = sum(label != IGNORE for label in tuned.row.labels[1:])
+    assert len(observed.logits) == 16 * answered
+    assert _spread([1, 2, 3, 4, 5, 6, 7], 3) == [1, 3, 5]
+    assert _spread([1, 2], 3) == [1, 2]
 
 
 CASES: list[tuple[str, bool, dict[str, Any]]] = [

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from train.base import PreparedBase
+    from train.training_settings import TrainSettings
 
 CHECKPOINTS, WHOLE = "checkpoints", "whole.json"
 
@@ -56,25 +57,33 @@ def load_checkpoint(run_folder: Path, step: int) -> tuple[Any, PreTrainedTokeniz
     from transformers import AutoTokenizer
 
     from train.models import load_base
-    from train.training_settings import TrainSettings
 
     adapter = checkpoint_folder(run_folder, step)
-    request = json.loads((run_folder / "train.json").read_text(encoding="utf-8"))
-    base = base_of(run_folder)
-    trained = TrainSettings.model_validate(request["settings"])
+    base, trained = base_of(run_folder), trained_with(run_folder)
     held = load_base(base.path, trained.quantisation, double=trained.double_quantisation)
     model = PeftModel.from_pretrained(held, adapter)
     return model, AutoTokenizer.from_pretrained(base.path)
 
 
-def base_of(run_folder: Path) -> PreparedBase:
-    """Return the prepared base that a run was started on, found again in a moved workspace."""
-    from train.base import read_base
+def trained_with(run_folder: Path) -> TrainSettings:
+    """Return the settings that a run was started with, presets resolved."""
+    from train.training_settings import TrainSettings
 
-    request = json.loads((run_folder / "train.json").read_text(encoding="utf-8"))
-    path = Path(request["base_path"])
-    if not path.is_dir():
-        path = run_folder.parent.parent / "bases" / path.name
+    return TrainSettings.model_validate(_request(run_folder)["settings"]).resolved()
+
+
+def base_of(run_folder: Path) -> PreparedBase:
+    """Return the prepared base that a run was started on: its own workspace's, if that has it.
+
+    So a workspace that was moved or copied stands by itself. Raises TrainError where neither that
+    folder nor the one that the run names is the base by its hash.
+    """
+    from train.base import MANIFEST, read_base
+
+    request = _request(run_folder)
+    named = Path(request["base_path"])
+    own = run_folder.resolve().parent.parent / "bases" / named.name
+    path = named if named.is_dir() and not _names(own / MANIFEST, request["base_hash"]) else own
     base = read_base(path)
     if base.hash != request["base_hash"]:
         raise TrainError(
@@ -82,6 +91,26 @@ def base_of(run_folder: Path) -> PreparedBase:
             "train again on this base, or put the former one back",
         )
     return base
+
+
+def _request(run_folder: Path) -> dict[str, Any]:
+    try:
+        told = (run_folder / "train.json").read_text(encoding="utf-8")
+    except OSError as error:
+        raise TrainError(
+            f"the run's folder {str(run_folder)!r} is not there or not whole",
+            "put it back, or train again: `memoirist build`",
+        ) from error
+    request: dict[str, Any] = json.loads(told)
+    return request
+
+
+def _names(manifest: Path, wanted: str) -> bool:
+    """Tell whether a prepared base says of itself that it is the one of a hash."""
+    try:
+        return bool(json.loads(manifest.read_text(encoding="utf-8"))["hash"] == wanted)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def mark_whole(checkpoint: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -39,8 +38,6 @@ class Loss:
 
 def quiet() -> None:
     """Silence the libraries: what matters reaches the user as progress or as an error."""
-    # bitsandbytes warns on import that an optional kernel package is absent.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     # Of calls that the libraries make of one another; ours are held by the tests.
     for library in ("transformers", "peft", "bitsandbytes", "accelerate", "torch"):
         warnings.filterwarnings("ignore", module=rf"{library}(\.|$)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -15,12 +15,18 @@ from train.tokens import IGNORE, Rendered
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+T = TypeVar("T")
+
 # Two logits as close as this are a draw in float32: W x + s B (A x) and (W + s B A) x are the same
 # sum in another order, which alone moved the logits of the embedded base by 7e-7 in the middle and
 # 1.3e-5 at most (2,755 places of the bundled samples, merged against adapter).
 TIE = 1e-4
 # Likeliest tokens of base + adapter that are remembered at each place of its answers.
 _NEAREST = 8
+# Rows, and trained places of each, at which the probabilities of all tokens are compared. With a
+# large vocabulary fewer places, so that both models' numbers stay within 0.25 GB each, and never
+# fewer than 32 of a row.
+_ROWS, _PLACES, _NUMBERS, _LEAST = 16, 256, 2**26, 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,12 +173,21 @@ def _nearest(
 
 
 def _log_chances(model: Any, rows: Sequence[Rendered]) -> torch.Tensor:
-    """Return log-probabilities at the trained positions of up to four rows, at most 512 of them."""
+    """Return log-probabilities at trained places of some rows, both spread over all there are."""
     kept: list[torch.Tensor] = []
     model.eval()
     with torch.inference_mode():
-        for row in rows[:4]:
+        for row in _spread(rows, _ROWS):
             ids, labels = pad([row], model.device)
+            trained = (labels[0, 1:] != IGNORE).nonzero().flatten().tolist()
             logits = model(input_ids=ids, use_cache=False).logits[0, :-1]
-            kept.append(logits[labels[0, 1:] != IGNORE][:128].float().log_softmax(-1).cpu())
+            places = max(_LEAST, min(_PLACES, _NUMBERS // (_ROWS * logits.shape[-1])))
+            chosen = logits[_spread(trained, places)]
+            kept.append(chosen.float().log_softmax(-1).cpu())
     return torch.cat(kept)
+
+
+def _spread(found: Sequence[T], n: int) -> Sequence[T]:
+    """Return up to `n` of what was found, at even distances."""
+    n = min(n, len(found))
+    return [found[at * len(found) // n] for at in range(n)]

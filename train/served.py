@@ -91,19 +91,27 @@ def _generation(model_folder: Path) -> dict[str, Any]:
 def merge_checkpoint(run_folder: Path, step: int, folder: Path) -> None:
     """Write base + adapter of a checkpoint as one model, for servers that take no adapter.
 
-    Into the dequantised base: never into 4-bit weights, which lose most of what was learnt.
+    Into the weights that it was trained on, as `merge` does: a base held in few bits made full
+    again, a base held as it is left so.
     """
     import torch
-    from peft import PeftModel
-    from transformers import AutoTokenizer
 
-    from train.checkpoints import base_of, checkpoint_folder
-    from train.models import load_base
+    from train.checkpoints import base_of, checkpoint_folder, load_checkpoint, trained_with
+    from train.deltas import deltas_of
+    from train.merge_work import Work, ways_of, write_merged
+    from train.models import compute_dtype
+    from train.settings import MergeSettings
 
-    adapter = checkpoint_folder(run_folder, step)
-    base = base_of(run_folder)
-    model: Any = load_base(base.path, "nf4").dequantize()
-    if not torch.cuda.is_available():
-        model = model.to(torch.float32)
-    PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(folder)
-    AutoTokenizer.from_pretrained(base.path).save_pretrained(folder)
+    model, tokenizer = load_checkpoint(run_folder, step)
+    deltas = deltas_of(model)
+    del model
+    work = Work(
+        run_folder=run_folder,
+        adapter=checkpoint_folder(run_folder, step),
+        base=base_of(run_folder),
+        trained=trained_with(run_folder),
+        settings=MergeSettings(method="dequantised"),
+        tokenizer=tokenizer,
+    )
+    dtype = compute_dtype() if torch.cuda.is_available() else torch.float32
+    write_merged(work, folder, ways_of(work)[0], deltas, dtype)
