@@ -8,10 +8,17 @@ from typing import Literal
 
 SampleKind = Literal["held_out", "trained", "general", "own"]
 
+# A run whose adapter is not there yet: at work (or killed), stopped by Ctrl-C, ended by an error.
+# All three go on where they were when they are started again.
+UNFINISHED = ("training", "interrupted", "failed")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One training; `recipe` holds the resolved settings as JSON."""
+    """One training; `recipe` holds the resolved settings as JSON.
+
+    `status` is one of UNFINISHED, then `trained`, `merged` and `evaluated`.
+    """
 
     id: str
     dataset_id: str
@@ -23,6 +30,11 @@ class Run:
     ended_at: datetime | None = None
     metrics: str | None = None
 
+    @property
+    def finished(self) -> bool:
+        """Tell whether the run has an adapter."""
+        return self.status not in UNFINISHED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
@@ -30,7 +42,8 @@ class Model:
 
     The rest compares the merged model with base + adapter: of `prompts` greedy answers `equal` are
     the same and `ties` part at a draw, `stops` ended by themselves; losses and `kl` are nats a
-    token. `step` names the checkpoint that was merged, None the adapter that training kept.
+    token. `step` names the checkpoint that was merged, None the adapter that training kept;
+    `picked_at` is when a person made it the model in use.
     """
 
     run_id: str
@@ -49,6 +62,7 @@ class Model:
     loss_adapter: float | None = None
     loss_merged: float | None = None
     step: int | None = None
+    picked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

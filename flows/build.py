@@ -22,6 +22,7 @@ from flows.context import Context  # noqa: E402
 from flows.curating import compose_dataset, curate_pairs  # noqa: E402
 from flows.evaluating import evaluate_model  # noqa: E402
 from flows.following import follow_pairs  # noqa: E402
+from flows.forecast import refuse_early  # noqa: E402
 from flows.ingest import extract_sources  # noqa: E402
 from flows.judging import judge_pairs  # noqa: E402
 from flows.merging import merge_model  # noqa: E402
@@ -94,7 +95,9 @@ def open_context(
     if not resolved.persona.name:
         raise RecipeError("nobody is named as the persona", "add --persona 'FULL NAME'")
     shown = PrefectArtifacts(report.warn)
-    return Context(place, resolved, report, as_tasks(resolved.flow), shown)
+    context = Context(place, resolved, report, as_tasks(resolved.flow), shown)
+    refuse_early(context)
+    return context
 
 
 def publish(context: Context) -> None:

@@ -69,6 +69,11 @@ def train(
     """Train a 4-bit LoRA adapter on the newest dataset; a killed training goes on."""
     if output is not None and not data:
         raise RecipeError("-o names the folder of a training with --data", "give --data as well")
+    if columns and not data:
+        raise RecipeError(
+            f"--map {columns[0]!r} names columns of a training with --data",
+            "give --data as well, or map at `extract` or `build`",
+        )
     wanted = o.overrides(
         assigned,
         sources__map=o.mapped(columns),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import TrainError
 from data.nouns import Conversation
+from data.training_nouns import UNFINISHED
 from flows.context import Context
+from flows.report import clock
 
 if TYPE_CHECKING:
     from train.estimate import Estimate, Machine, Work
@@ -68,21 +69,43 @@ def tell_training(context: Context, rows: Sequence[Conversation]) -> list[str]:
     """
     from train.base import prepare_base
     from train.preview import preview
+    from train.ready import refuse_unfit
     from train.shape import shape_of
 
     settings, bases = context.recipe.train, context.workspace.bases
     if settings.base_model == "tiny" or _is_prepared(settings.base_model, bases):
         base = prepare_base(settings.base_model, bases)
         plan, shape = preview(rows, base, settings).plan, shape_of(str(base.path))
+        refuse_unfit(shape, settings, plan.longest)
         return [*tell_tokens(plan), *tell_estimate(context, shape, plan, settings)]
     try:
         shape = shape_of(settings.base_model)
     except TrainError as error:
         return [f"no estimate: {error.what}"]
+    refuse_unfit(shape, settings)
     plan = guessed_plan(rows, shape, settings)
     counted, *more = tell_tokens(plan)
     lines = [f"about {counted} (the base's own tokenizer will tell)", *more]
     return [*lines, *tell_estimate(context, shape, plan, settings)]
+
+
+def refuse_early(context: Context) -> None:
+    """Raise TrainError for layers that the base lacks, before anything else is paid or waited for.
+
+    Where nobody has named layers there is nothing to look for, and no library is loaded for it;
+    a base that cannot be read yet is told of when it is needed.
+    """
+    settings = context.recipe.train
+    if settings.target_modules == "all-linear":
+        return
+    from train.ready import refuse_unfit
+    from train.shape import shape_of
+
+    try:
+        shape = shape_of(settings.base_model)
+    except TrainError:
+        return
+    refuse_unfit(shape, settings)
 
 
 def _is_prepared(base_model: str, bases: Path) -> bool:
@@ -170,26 +193,24 @@ def _time_line(context: Context, found: Estimate, work: Work) -> str:
     if store.path.exists():
         measured = store.value(
             "SELECT median(value) FROM metrics WHERE name = 'tokens_per_second' AND run_id ="
-            " (SELECT id FROM runs WHERE base_model = ? AND status <> 'training'"
+            f" (SELECT id FROM runs WHERE base_model = ? AND status NOT IN {UNFINISHED}"
             " ORDER BY started_at DESC LIMIT 1)",
             context.recipe.train.base_model,
         )
     if measured:
-        seconds = work.train_tokens / measured
+        from train.estimate import STARTING_SECONDS
+
+        seconds = work.train_tokens / measured + STARTING_SECONDS
         return (
-            f"estimate: time about {_clock(0.8 * seconds)} to {_clock(1.5 * seconds)}, by the"
+            f"estimate: time about {clock(0.8 * seconds)} to {clock(1.5 * seconds)}, by the"
             f" {measured:,.0f} tokens/s of the last run on this base"
         )
     low, high = found.seconds
     return (
-        f"estimate: time {_clock(low)} to {_clock(high)} if nothing else runs here, by the speed"
+        f"estimate: time {clock(low)} to {clock(high)} if nothing else runs here, by the speed"
         " of a matrix product just measured"
     )
 
 
 def _gb(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"
-
-
-def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import IO, cast
 
 from rich.console import Console
@@ -97,3 +98,9 @@ class Report:
             self.note(f"{verb}: {done} of {total} {unit}{speed}  {told}".rstrip())
 
         return advance
+
+
+def clock(seconds: float) -> str:
+    """Return a length of time for a person: `43 s`, `0:02:43` from a minute on."""
+    whole = round(seconds)
+    return f"{whole} s" if whole < 60 else str(timedelta(seconds=whole))

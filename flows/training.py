@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from data.errors import NothingToDo
 from data.nouns import Conversation, Dataset, Model, Run, Verdict, content_id
+from data.training_nouns import UNFINISHED
 from flows.champions import champion
 from flows.context import Context
 from flows.curating import latest_dataset, refuse_withdrawn
@@ -30,23 +31,21 @@ def train_model(context: Context) -> Run:
     dataset = _dataset(context)
     run_id, base = run_of(context, dataset)
     before = context.workspace.store.nouns(Run, "id = ?", run_id)
-    if before and before[0].status != "training" and _weights(context, run_id).exists():
+    if before and before[0].finished and _weights(context, run_id).exists():
         return before[0]
     refuse_withdrawn(context, dataset.id)
-    from train.launch import train
-
-    settings = context.recipe.train.resolved()
     rows = _conversations(context, dataset)
     tell_before(context, rows, base)
-    run = before[0] if before else _new_run(context, dataset, run_id)
+    run = replace(before[0], status="training") if before else _new_run(context, dataset, run_id)
     _write(context, run)
     with context.timed() as seconds:
-        with context.report.progress("train", "steps", timed=False) as advance:
-            watch = Watch(context, run_id, advance)
-            folder = context.workspace.run_folder(run_id)
-            step = partial(train, folder, rows, base, settings, watch)
-            result: TrainResult = context.call("train", f"{run_id} on {settings.base_model}", step)
-            watch.save()
+        try:
+            result = _trained(context, run, rows, base)
+        except BaseException as error:
+            # Else the run would look like one at work for ever; started again, it goes on.
+            stopped = isinstance(error, KeyboardInterrupt)
+            _write(context, replace(run, status="interrupted" if stopped else "failed"))
+            raise
         metrics = [replace(metric, run_id=run_id) for metric in result.metrics]
         run = replace(run, status="trained")
         left_out = _too_long(context, result.dropped)
@@ -56,19 +55,45 @@ def train_model(context: Context) -> Run:
             tx.upsert(left_out)
     context.count("train", 1)
     context.report.step("train", _summary(result), seconds())
+    if not result.moved:
+        context.report.warn(
+            "no weight of the adapter has moved: the model answers as its base does. Train longer,"
+            f" or raise train.learning_rate ({result.plan['learning_rate']:.2g})"
+        )
     return run
 
 
+def _trained(
+    context: Context, run: Run, rows: Sequence[Conversation], base: PreparedBase
+) -> TrainResult:
+    """Train in a process of its own, watched from here."""
+    from train.launch import train
+
+    settings = context.recipe.train.resolved()
+    with context.report.progress("train", "steps", timed=False) as advance:
+        watch = Watch(context, run.id, advance)
+        folder = context.workspace.run_folder(run.id)
+        step = partial(train, folder, rows, base, settings, watch)
+        result: TrainResult = context.call("train", f"{run.id} on {settings.base_model}", step)
+        watch.save()
+    return result
+
+
 def tell_before(context: Context, rows: Sequence[Conversation], base: PreparedBase) -> Preview:
-    """Tell what the training will learn from, and what it will take of this machine."""
+    """Tell what the training will learn from, and what it will take of this machine.
+
+    Raises TrainError for settings that the base cannot satisfy, before anything has begun.
+    """
     from train.preview import preview
+    from train.ready import refuse_unfit
     from train.shape import shape_of
 
-    settings = context.recipe.train
+    settings, shape = context.recipe.train, shape_of(str(base.path))
     found = preview(rows, base, settings)
+    refuse_unfit(shape, settings, found.plan.longest)
     first, *more = tell_tokens(found.plan)
     context.report.step("plan", first)
-    for line in [*more, *tell_estimate(context, shape_of(str(base.path)), found.plan, settings)]:
+    for line in [*more, *tell_estimate(context, shape, found.plan, settings)]:
         context.report.note(line)
     return found
 
@@ -139,7 +164,7 @@ def run_of(context: Context, dataset: Dataset) -> tuple[str, PreparedBase]:
 def current_run(context: Context) -> tuple[Run, PreparedBase]:
     """Return the run of the newest dataset under the recipe; NothingToDo when it is not trained."""
     run_id, base = run_of(context, _dataset(context))
-    found = context.workspace.store.nouns(Run, "id = ? AND status <> 'training'", run_id)
+    found = context.workspace.store.nouns(Run, f"id = ? AND status NOT IN {UNFINISHED}", run_id)
     if not found:
         raise NothingToDo("the newest dataset is not trained yet", "run `memoirist train` first")
     return found[0], base

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from data.nouns import Metric
 from data.training_nouns import Sample
 from flows.context import Context
-from flows.report import Advance
+from flows.report import Advance, clock
 
 if TYPE_CHECKING:
     from train.course import Progress
@@ -78,7 +77,7 @@ def told_of(progress: Progress) -> str:
         parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
     parts.append(f"{progress.memory_mb:,.0f} MB")
     if progress.seconds_left is not None:
-        parts.append(f"{timedelta(seconds=round(progress.seconds_left))} left")
+        parts.append(f"{clock(progress.seconds_left)} left")
     return ", ".join(parts)
 
 

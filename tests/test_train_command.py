@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import termios
@@ -14,10 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from data.errors import NothingToDo, TrainError
 from data.nouns import Conversation, Dataset, Metric, Run
 from data.store import Store
+from flows import options
 from flows.cli import with_number
 from flows.forecast import guessed_plan, tell_tokens
+from flows.publishing import list_models, named_run
+from flows.training import current_run, run_of, train_model
 from tests.conftest import ROOT, Command, environment, run
 from tests.hub_server import HubServer, Repository
 from tests.test_train_toys import random_base
@@ -97,6 +102,39 @@ def test_what_is_told_before_is_what_was_done(trained: Path) -> None:
     assert f"{steps} steps of " in told
 
 
+def test_a_run_that_fails_says_so_and_goes_on(trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "out", tmp_path / "out")
+    context = options.open_workspace(tmp_path / "out", None, {"train.seed": 7})
+    store = context.workspace.store
+    (done,) = store.nouns(Run)
+    run_id, _ = run_of(context, store.nouns(Dataset)[0])
+    folder = context.workspace.run_folder(run_id)
+    # The rows and settings of another run lie where this one is to be.
+    shutil.copytree(context.workspace.run_folder(done.id), folder)
+    with pytest.raises(TrainError, match="holds a run with other settings"):
+        train_model(context)
+    (failed,) = store.nouns(Run, "status = 'failed'")
+    assert failed.id == run_id
+    assert {row[1] for row in list_models(context).rows} == {"trained", "failed"}
+    with pytest.raises(NothingToDo, match=r"is not finished \(failed\); finish it"):
+        named_run(context, run_id)
+    with pytest.raises(NothingToDo, match="not trained yet"):
+        current_run(context)
+    shutil.rmtree(folder)
+    assert train_model(context).status == "trained"
+    assert {run.status for run in store.nouns(Run)} == {"trained"}
+
+
+def test_a_layer_that_the_base_lacks_is_refused_before_a_run_begins(trained: Path) -> None:
+    for command in (["train"], ["train", "--show"], ["plan"]):
+        done = run(trained, *command, "-w", "out", "--set", "train.target_modules=query")
+        assert done.returncode == 1, done.stderr
+        last = done.stderr.splitlines()[-1]
+        assert "train.target_modules names 'query'" in last
+        assert "take some of q_proj, k_proj" in last
+    assert len(Store(trained / "out" / "memoirist.duckdb").nouns(Run)) == 1
+
+
 def test_chat_and_merge_take_the_run(trained: Path) -> None:
     done = run(trained, "merge", "-w", "out", "--set", "merge.prompts=2")
     assert done.returncode == 0, done.stderr
@@ -151,6 +189,9 @@ def test_what_is_no_dataset_is_refused(memoirist: Command, tmp_path: Path) -> No
     assert "is text; make a persona of it" in done.stderr
     done = memoirist("train", "-o", "out")
     assert "give --data as well" in done.stderr
+    done = memoirist("train", "--map", "question=ask")
+    assert done.returncode == 1
+    assert "--map 'question=ask' names columns of a training with --data; give" in done.stderr
     done = memoirist("train", "--data", "nowhere.jsonl")
     assert done.returncode == 1
     assert "nowhere.jsonl" in done.stderr

@@ -18,7 +18,7 @@ from data.training_nouns import Sample
 from flows import recipe as recipes
 from flows.artifacts import PrefectArtifacts
 from flows.context import Context
-from flows.report import Report
+from flows.report import Report, clock
 from flows.watching import Watch, before_and_now, page, sparkline, told_of
 from flows.workspace import Workspace
 from tests.test_train_toys import random_base
@@ -157,6 +157,12 @@ def test_time_left_is_told_as_a_clock() -> None:
         memory_mb=950.0,
     )
     assert told_of(line) == "loss 1.500, 1,234 tokens/s, 950 MB, 1:01:40 left"
+
+
+def test_a_short_time_is_told_in_seconds() -> None:
+    assert [clock(each) for each in (0.4, 9.6, 59.4, 59.6, 163)] == [
+        "0 s", "10 s", "59 s", "0:01:00", "0:02:43",
+    ]  # fmt: skip
 
 
 def test_a_server_that_has_gone_is_told_once() -> None:

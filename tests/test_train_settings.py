@@ -7,6 +7,8 @@ import train as _early  # noqa: F401 - before torch is loaded: it says how OpenM
 # isort: split
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from safetensors.torch import load_file
 from data.errors import TrainError
 from data.nouns import Conversation
 from flows import recipe as recipes
+from tests.conftest import ROOT
 from tests.test_train_toys import TURNS, random_base
 from train.base import PreparedBase, prepare_base
 from train.launch import train
@@ -26,9 +29,12 @@ from train.merge import merge
 from train.models import load_base
 from train.presets import PRESETS
 from train.qlora import run
-from train.ready import refuse_missing
+from train.ready import refuse_missing, refuse_unfit
 from train.settings import MergeSettings, TrainSettings
+from train.shape import shape_of
+from train.trainer import _rate_share
 
+ADAPTER = "adapter_model.safetensors"
 ROWS = [
     Conversation(id=name, dataset_id="d", split=split, pair_ids=(), messages=TURNS, n_tokens=0)
     for name, split in (("one", "train"), ("two", "test"))
@@ -102,6 +108,72 @@ def test_each_setting_trains(chosen: dict[str, Any], base: PreparedBase, tmp_pat
     names = {name.split(".")[-3] for name in load_file(adapter / "adapter_model.safetensors")}
     wanted = settings.target_modules
     assert wanted == "all-linear" or {n for n in names if n.endswith("_proj")} == set(wanted)
+
+
+@pytest.mark.usefixtures("signals")
+def test_the_first_step_learns_and_a_rate_of_nothing_is_told(
+    base: PreparedBase, tmp_path: Path
+) -> None:
+    settings = TrainSettings(epochs=2, save_every=1, warmup_share=0.5, answers_per_save=0)
+    assert trained(tmp_path / "run", base, settings)["moved"] is True
+    first = load_file(tmp_path / "run" / "checkpoints" / "checkpoint-1" / ADAPTER)
+    moved = [name for name, weight in first.items() if "lora_B" in name and weight.any()]
+    assert len(moved) == sum("lora_B" in name for name in first)
+    # Below the least number of float32: not one weight can move.
+    frozen = settings.model_copy(update={"learning_rate": 1e-60})
+    assert trained(tmp_path / "frozen", base, frozen)["moved"] is False
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "linear", "constant_with_warmup", "inverse_sqrt"])
+def test_the_rate_rises_from_its_first_share_to_the_peak(scheduler: str) -> None:
+    from transformers import get_scheduler
+
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    after = get_scheduler(scheduler, optimizer, num_warmup_steps=4, num_training_steps=40)
+    assert after.lr_lambdas[0](0) == 0
+    shares = [_rate_share(4, after.lr_lambdas[0], step) for step in range(40)]
+    assert shares[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+    assert min(shares) > 0
+    assert sorted(shares[4:], reverse=True) == shares[4:]
+
+
+def test_an_absent_kernel_package_is_nobodys_news() -> None:
+    # bitsandbytes tells of it while it is imported, before any function of ours could hush it.
+    code = (
+        "import logging, train;"
+        "print(logging.getLogger('bitsandbytes.backends.cpu.ops').isEnabledFor(logging.WARNING))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "False"
+
+
+def test_layers_and_rows_that_a_base_cannot_take_are_one_line(base: PreparedBase) -> None:
+    shape = shape_of(str(base.path))
+    refuse_unfit(shape, TrainSettings(), longest=shape.context or 0)
+    refuse_unfit(shape, TrainSettings(target_modules=["q_proj", "mlp.up_proj"]))
+    known = r"take some of q_proj, k_proj, .*down_proj, or all-linear"
+    told = rf"train.target_modules names 'c_attn', which 'tiny' does not have; {known}"
+    with pytest.raises(TrainError, match=told):
+        refuse_unfit(shape, TrainSettings(target_modules=["q_proj", "c_attn"]))
+    with pytest.raises(TrainError, match=rf"holds {shape.context}; --set train.max_length="):
+        refuse_unfit(shape, TrainSettings(), longest=(shape.context or 0) + 1)
+    # A word by itself is a name, not a pattern over whole paths.
+    listed = TrainSettings.model_validate({"target_modules": "q_proj, v_proj"})
+    assert listed.target_modules == ["q_proj", "v_proj"]
+    with pytest.raises(ValidationError, match="names no layer"):
+        TrainSettings.model_validate({"target_modules": []})
+
+
+@pytest.mark.usefixtures("signals")
+def test_what_the_libraries_say_of_a_setting_is_one_line(
+    base: PreparedBase, tmp_path: Path
+) -> None:
+    # Given to the child itself, past what is looked at before.
+    settings = TrainSettings(epochs=1, target_modules=["nope"])
+    with pytest.raises(TrainError, match=r"cannot be trained with these settings \(.*nope"):
+        trained(tmp_path / "run", base, settings)
 
 
 @pytest.mark.usefixtures("signals")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -78,6 +79,15 @@ def beside_the_text(model: Any) -> list[str]:
         for name, part in model.named_modules()
         if isinstance(part, torch.nn.Linear) and id(part) not in inside
     ]
+
+
+def marks_of(tuned: Any) -> dict[str, str]:
+    """Return a hash of each trainable weight by name, by which it is seen whether one has moved."""
+    return {
+        name: blake2b(weight.detach().cpu().numpy().tobytes(), digest_size=16).hexdigest()
+        for name, weight in tuned.named_parameters()
+        if weight.requires_grad
+    }
 
 
 def _name(model: Any, wanted: Any) -> str:

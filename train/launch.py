@@ -16,6 +16,7 @@ from typing import Any
 from data.errors import TrainError
 from data.nouns import Conversation, Metric
 from train.base import PreparedBase
+from train.checkpoints import steps_kept
 from train.course import Progress, read_progress
 from train.files import write_json, write_text
 from train.gpus import command, gpu_count, wanted_gpus
@@ -31,6 +32,7 @@ class TrainResult:
 
     `dropped` names the conversations that did not fit `max_length`, for a Verdict each.
     `notes` tells what was changed on the way for want of memory.
+    `moved` is false when no weight of the adapter has changed: it answers as its base does.
     `stopped_by` is `steps`, `patience` or `loss`; `best_step` is the checkpoint that was kept.
     """
 
@@ -55,6 +57,7 @@ class TrainResult:
     notes: tuple[str, ...]
     plan: dict[str, float]
     metrics: tuple[Metric, ...]
+    moved: bool = True
 
 
 def train(
@@ -219,9 +222,10 @@ def _failure(folder: Path, code: int) -> TrainError:
     if code == 130:
         return TrainError("the training was interrupted", "start it again: it goes on from there")
     reason = f"signal {-code}" if code < 0 else (lines[-1][:300] if lines else f"exit code {code}")
+    again = "it goes on from its last checkpoint" if steps_kept(folder) else "it begins anew"
     return TrainError(
         f"the training process ended without a result ({reason})",
-        f"read {str(log)!r}, then start it again: it goes on from its last checkpoint",
+        f"read {str(log)!r}, then start it again: {again}",
     )
 
 

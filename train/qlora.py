@@ -11,12 +11,12 @@ checkpoint when the same command is given again.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shutil
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,18 +26,15 @@ from typing import Any
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore")
-# bitsandbytes reports on import that an optional package is absent: the log's last line is what a
-# user sees when this process dies.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import torch
 from transformers import AutoTokenizer, set_seed
 
 from data.errors import TrainError
-from train.adapter import with_adapter
+from train.adapter import marks_of, with_adapter
 from train.alone import end_with_parent, gpu, take
 from train.answers import Answers, choose
-from train.base import read_base
+from train.base import PreparedBase, read_base
 from train.budget import Budget, is_out_of_memory
 from train.checkpoints import CHECKPOINTS, last_whole_checkpoint
 from train.files import write_json
@@ -49,10 +46,11 @@ from train.models import load_base
 from train.passes import Passes
 from train.plan import make_plan
 from train.probe import largest_micro_batch
+from train.ready import fitting
 from train.rows import Corpus, read_rows
 from train.settings import TrainSettings
 from train.token_rows import lighten
-from train.tokens import need_disk
+from train.tokens import Rendered, need_disk
 from train.trainer import AnswerTrainer, make_trainer
 
 # Exit code of a process that wants to be started again, with less in memory at once.
@@ -91,21 +89,16 @@ def run(folder: Path) -> int:
 
     # The seed comes before the model: adapter weights are drawn when it is built.
     set_seed(settings.seed)
-    model = load_base(
-        base.path,
-        settings.quantisation,
-        gpu(),
-        double=settings.double_quantisation,
-        attention=settings.attention,
-    )
     rows = tuple(corpus.train.values())
-    passes = make_passes(with_adapter(model, base, settings, rows), settings)
+    with fitting():
+        passes = make_passes(made(base, settings, rows), settings)
+    fresh = marks_of(passes.tuned)
     # An adapter with its two moments, for the checkpoints that are kept, and room for the last.
     trainable = sum(weight.numel() for weight in passes.tuned.parameters() if weight.requires_grad)
     need_disk(folder, (settings.keep_checkpoints + 2) * 12 * trainable)
 
     # Of the layers: OPT's embedding may be narrower than they are.
-    width = model.config.get_text_config().hidden_size
+    width = passes.model.config.get_text_config().hidden_size
     plan = make_plan(
         settings,
         settings.rate(base.n_parameters, width),
@@ -116,7 +109,8 @@ def run(folder: Path) -> int:
     budget = Budget.of_run(folder, plan.micro_batch, longest)
     checkpoint = last_whole_checkpoint(folder / CHECKPOINTS)
     follow = Follow(budget, plan, settings)
-    trainer = make_trainer(passes, corpus, (folder, plan, settings), follow)
+    with fitting():
+        trainer = make_trainer(passes, corpus, (folder, plan, settings), follow)
     prompts = choose(folder / "conversations.jsonl", settings)
     trainer.add_callback(Answers(prompts, tokenizer, settings.answer_tokens, follow))
     base_loss = _base_loss(folder, trainer)
@@ -133,7 +127,8 @@ def run(folder: Path) -> int:
     if follow.interrupted:
         return 130
     if trainer.is_world_process_zero():
-        _finish(folder, trainer, follow, (base_loss, corpus, time.monotonic() - started))
+        moved = marks_of(trainer.accelerator.unwrap_model(trainer.model)) != fresh
+        _finish(folder, trainer, follow, (base_loss, corpus, time.monotonic() - started, moved))
     return 0
 
 
@@ -149,6 +144,13 @@ def start_again(folder: Path) -> int:
     return os.execv(  # noqa: S606 - this very program
         sys.executable, [sys.executable, "-m", "train.qlora", str(folder)]
     )
+
+
+def made(base: PreparedBase, settings: TrainSettings, rows: Sequence[Rendered]) -> Any:
+    """Return the base, held as the settings say, with a fresh adapter on it."""
+    double, attention = settings.double_quantisation, settings.attention
+    model = load_base(base.path, settings.quantisation, gpu(), double=double, attention=attention)
+    return with_adapter(model, base, settings, rows)
 
 
 def make_passes(tuned: Any, settings: TrainSettings) -> Passes:
@@ -178,10 +180,13 @@ def _base_loss(folder: Path, trainer: AnswerTrainer) -> float | None:
 
 
 def _finish(
-    folder: Path, trainer: AnswerTrainer, follow: Follow, facts: tuple[float | None, Corpus, float]
+    folder: Path,
+    trainer: AnswerTrainer,
+    follow: Follow,
+    facts: tuple[float | None, Corpus, float, bool],
 ) -> None:
     """Save the adapter under a temporary name, rename it, and write result.json last."""
-    base_loss, corpus, seconds = facts
+    base_loss, corpus, seconds, moved = facts
     making, adapter = folder / "adapter.making", folder / "adapter"
     for rest in (making, adapter):
         shutil.rmtree(rest, ignore_errors=True)
@@ -198,6 +203,7 @@ def _finish(
         {
             "steps": trainer.state.global_step,
             "best_step": trainer.state.best_global_step or trainer.state.global_step,
+            "moved": moved,
             "stopped_by": follow.stopped_by,
             "train_loss": next((line["loss"] for line in history[::-1] if "loss" in line), None),
             "base_eval_loss": base_loss,

@@ -17,6 +17,7 @@ class Shape:
     """Sizes of a base; `linears` lists (name, inputs, outputs) of every layer that LoRA can take.
 
     `n_parameters` counts tied weights once, `n_linear` those of `linears`, which are quantised.
+    `context` is how many tokens a row may have, None where the base names no limit.
     """
 
     n_parameters: int
@@ -25,13 +26,21 @@ class Shape:
     width: int
     vocabulary: int
     linears: tuple[tuple[str, int, int], ...]
+    context: int | None = None
 
     def adapted(self, target_modules: str | Iterable[str]) -> list[tuple[str, int, int]]:
         """Return the linear layers that get an adapter."""
         if target_modules == "all-linear":
             return list(self.linears)
-        names = {target_modules} if isinstance(target_modules, str) else set(target_modules)
-        return [each for each in self.linears if each[0].rsplit(".", 1)[-1] in names]
+        names = [target_modules] if isinstance(target_modules, str) else target_modules
+        # As peft finds them: by the end of their path, whole words.
+        ends = tuple(f".{name}" for name in names)
+        return [each for each in self.linears if f".{each[0]}".endswith(ends)]
+
+    @property
+    def names(self) -> list[str]:
+        """Return the last words of the linear layers' paths, each once, in their order."""
+        return list(dict.fromkeys(name.rsplit(".", 1)[-1] for name, *_ in self.linears))
 
 
 def shape_of(base_model: str) -> Shape:
@@ -70,4 +79,5 @@ def shape_of(base_model: str) -> Shape:
         width=int(text.hidden_size),
         vocabulary=int(text.vocab_size),
         linears=tuple(linears),
+        context=getattr(text, "max_position_embeddings", None),
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerControl, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
@@ -51,6 +53,16 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
     def get_batch_samples(self, epoch_iterator: Any, num_batches: int, device: Any) -> Any:
         """Return the next step; its tokens are counted already."""
         return list(islice(epoch_iterator, num_batches)), None
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """Return the schedule, of which no step has the rate 0: the stock warm-up begins there."""
+        made = super().create_scheduler(num_training_steps, optimizer)
+        rises: list[Callable[[int], float]] = [
+            partial(_rate_share, int(self.args.warmup_steps), after) for after in made.lr_lambdas
+        ]
+        # The rate that the first schedule began from is kept as the peak of this one.
+        self.lr_scheduler = LambdaLR(made.optimizer, rises)
+        return self.lr_scheduler
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Return 0: nobody asks for the count."""
@@ -143,9 +155,8 @@ def make_trainer(
         learning_rate=plan.learning_rate,
         lr_scheduler_type=settings.scheduler,
         lr_scheduler_kwargs={"power": settings.power} if settings.scheduler == "polynomial" else {},
-        # The rate of the first warm-up step is 0: a run of one step would learn nothing by it.
-        warmup_steps=min(max(1, round(settings.warmup_share * plan.steps)), plan.steps - 1)
-        if settings.warmup_share
+        warmup_steps=max(1, round(settings.warmup_share * plan.steps))
+        if settings.warmup_share and settings.scheduler != "constant"
         else 0,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
@@ -185,6 +196,11 @@ def make_trainer(
     trainer.follow, trainer.passes, trainer.budget = follow, passes, follow.budget
     passes.autocast = trainer.accelerator.autocast
     return trainer
+
+
+def _rate_share(warmup: int, after: Callable[[int], float], step: int) -> float:
+    """Return the share of the peak rate that a step has; steps count from 0."""
+    return (step + 1) / warmup if step < warmup else after(step)
 
 
 def _only(steps: list[StepRows]) -> StepRows:

@@ -216,6 +216,18 @@ class TrainSettings(BaseModel):
             raise ValueError(f"{told!r} is no optimizer; {hint}known are {', '.join(OPTIMIZERS)}")
         return told
 
+    @field_validator("target_modules")
+    @classmethod
+    def _listed(cls, told: str | list[str]) -> str | list[str]:
+        """Take a name for a list of one: a word by itself would be read as a pattern."""
+        if told == "all-linear":
+            return told
+        names = told.split(",") if isinstance(told, str) else told
+        names = [name.strip() for name in names if name.strip()]
+        if not names:
+            raise ValueError(f"{told!r} names no layer; write all-linear, or names such as q_proj")
+        return names
+
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
         if self.micro_batch is not None and self.micro_batch > self.effective_batch:
