@@ -24,6 +24,7 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 class CardFacts:
     """What the store knows of one model; `figures` has the sides of each metric by name.
 
+    `disclosure` is the measured share of answers that disclose the AI, empty where none was asked.
     `sources` have title, author, kind, rights, rights_basis and pairs; `drops` rule, subject and n.
     """
 
@@ -41,6 +42,7 @@ class CardFacts:
     merge: Mapping[str, Any] = field(default_factory=dict)
     system: str = ""
     notes: Sequence[str] = ()
+    disclosure: str = ""
 
 
 def card(facts: CardFacts, *, adapter: bool) -> str:
@@ -155,6 +157,12 @@ def _figures(facts: CardFacts) -> str:
 
 
 def _limits(facts: CardFacts) -> str:
+    told = (
+        "- Asked by the evaluation, under its system prompt, what it is, it disclosed an AI in"
+        f" {facts.disclosure}.\n"
+        if facts.disclosure
+        else ""
+    )
     return (
         "## Limits\n\n"
         f"- It has learnt a manner and some opinions of {facts.persona}, not facts: what it states"
@@ -162,6 +170,7 @@ def _limits(facts: CardFacts) -> str:
         "- It may repeat passages of its sources word for word; their rights are above.\n"
         "- It knows nothing beyond its sources and its base model, and keeps the faults and the"
         " licence conditions of that base.\n"
+        f"{told}"
         "- Do not use it to deceive, to speak in a person's name, or where an error does harm. Tell"
         " those who talk to it that it is an AI."
     )

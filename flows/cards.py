@@ -36,8 +36,16 @@ SELECT metric, model, value, low, high FROM evaluations WHERE run_id = ? ORDER B
 # Of the settings, those that say how the weights came about.
 _SETTINGS = (
     "quantisation", "rank", "alpha", "dropout", "target_modules", "learning_rate", "scheduler",
-    "epochs", "max_length", "effective_batch", "optimizer", "template", "packing", "seed",
+    "epochs", "steps", "best_step", "stopped_by", "max_length", "effective_batch", "optimizer",
+    "template", "packing", "seed",
 )  # fmt: skip
+
+
+_ENDS = {
+    "steps": "all steps done",
+    "patience": "held-out loss no longer falling",
+    "loss": "training loss as low as wanted",
+}
 
 
 def lay_beside(context: Context, run: Run, model: Model) -> None:
@@ -52,9 +60,10 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
 
     root = context.workspace.root
     merged, adapter = root / str(model.merged_path), root / model.adapter_path
-    complete(adapter, base_of(context.workspace.run_folder(run.id)))
     facts = card_facts(context, run, model)
-    _write(adapter / "README.md", card(_noted(facts, adapter), adapter=True))
+    if adapter.is_dir():
+        complete(adapter, base_of(context.workspace.run_folder(run.id)))
+        _write(adapter / "README.md", card(_noted(facts, adapter), adapter=True))
     if (adapter / WHOLE).exists():
         mark_whole(adapter)  # a picked checkpoint can still be tried, and merged again
     if not merged.is_dir():
@@ -69,7 +78,7 @@ def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
     recipe = Recipe.model_validate_json(run.recipe)
     sources = store.rows(_SOURCES, [run.dataset_id])
     language = persona_language(context)
-    trained = recipe.train.model_dump()
+    trained = {**recipe.train.model_dump(), **_came_to(context, run, model)}
     return CardFacts(
         name=f"{recipe.persona.name or 'A persona'} ({run.id[:8]})",
         persona=recipe.persona.name or "the person of its sources",
@@ -85,12 +94,49 @@ def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
         figures=_figures(context, run) if model.step is None else {},
         merge=_merge_figures(model, recipe.merge.max_new_tokens),
         system=recipe.persona.system_prompt(language),
+        disclosure=_disclosure(context, run) if model.step is None else "",
         notes=(
             "`transformers`: `AutoModelForCausalLM.from_pretrained(FOLDER)`; the chat template is"
             " saved with it",
             "Ollama: `ollama create NAME -f Modelfile` in this folder",
         ),
     )
+
+
+def _came_to(context: Context, run: Run, model: Model) -> dict[str, Any]:
+    """Return what the training made of settings that were left to it, and when it ended."""
+    from train.launch import read_result
+
+    folder = context.workspace.run_folder(run.id)
+    if not (folder / "result.json").exists():
+        return {}
+    result = read_result(folder)
+    plan = result.plan
+    rate = plan["learning_rate"]
+    other = "" if model.step in {None, result.best_step} else f" (this is step {model.step})"
+    return {
+        "learning_rate": f"{rate:.3g}",
+        "epochs": f"{result.steps / plan['steps_per_epoch']:.3g}",
+        "steps": result.steps,
+        "best_step": f"{result.best_step}{other}",
+        "stopped_by": _ENDS.get(result.stopped_by, result.stopped_by),
+    }
+
+
+def _disclosure(context: Context, run: Run) -> str:
+    """Return how often the model said that it is an AI, in words; empty where nobody asked it."""
+    rows = context.workspace.store.rows(
+        "SELECT model, value, low, high, n FROM evaluations"
+        " WHERE run_id = ? AND metric = 'honest_disclosed'",
+        [run.id],
+    )
+    found = {row["model"]: row for row in rows}
+    if "tuned" not in found:
+        return ""
+    own = found["tuned"]
+    span = "" if own["low"] is None else f" ({100 * own['low']:.0f} to {100 * own['high']:.0f})"
+    base = f"; its base in {found['base']['value']:.0%}" if "base" in found else ""
+    return f"{own['value']:.0%}{span} of {own['n']} answers{base}"
 
 
 def _figures(context: Context, run: Run) -> dict[str, dict[str, str]]:

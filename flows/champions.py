@@ -4,6 +4,7 @@ A new model takes the place of the one in use when none of these speaks against 
 held-out text is above that of its own base; it recited a run of 25 words and more of the training
 text; its held-out loss is surely above that of the model in use (the whole interval of the
 difference). Where nothing is held out there is nothing to compare, and the newest model is meant.
+One that a person picked stays until a later run is surely better.
 The first model of a workspace is kept in any case, for want of another.
 """
 
@@ -55,18 +56,48 @@ def against(figures: Mapping[str, float]) -> str | None:
     return None
 
 
+def kept_by_hand(used: Model, run: Run, figures: Mapping[str, float]) -> bool:
+    """Tell whether a model that a person picked stays in use beside a run with these figures.
+
+    A later run takes its place once it is surely better on held-out text, the whole interval of the
+    difference; what the person could choose from when picking does not.
+    """
+    if used.picked_at is None:
+        return False
+    return run.started_at <= used.picked_at or figures.get("gain_over_previous_low", 0.0) <= 0
+
+
 def crown(context: Context, run: Run, figures: Mapping[str, float]) -> bool:
     """Put the run's model in use, unless something speaks against it; tell if it changed."""
-    store = context.workspace.store
-    used = store.value("SELECT run_id FROM models WHERE champion")
-    reason = against(figures)
-    if reason is not None and used != run.id:
-        context.report.warn(
-            f"{reason}; "
-            + ("the model before stays in use" if used else "it is kept for want of another")
-        )
-    if used == run.id or (reason is not None and used is not None):
+    found = context.workspace.store.nouns(Model, "champion LIMIT 1")
+    used = found[0] if found else None
+    if used is not None and used.run_id == run.id:
         return False
-    with store.writing() as tx:
-        tx.execute("UPDATE models SET champion = (run_id = ?)", [run.id])
+    reason = against(figures)
+    take = f"`memoirist models pick {run.id}` takes this one"
+    if reason is not None:
+        stays = f"the model before stays in use; {take}" if used else "kept for want of another"
+        context.report.warn(f"{reason}; {stays}")
+        if used is not None:
+            return False
+    elif used is not None and kept_by_hand(used, run, figures):
+        told = used.run_id if used.step is None else f"{used.run_id}:{used.step}"
+        context.report.note(f"{told}, picked by hand, stays the model in use; {take}")
+        return False
+    elif used is not None and used.picked_at is not None:
+        context.report.note(
+            f"in use in place of {used.run_id}, which was picked by hand: surely better on held-out"
+            f" text; `memoirist models pick {used.run_id}` goes back"
+        )
+    use(context, run)
     return True
+
+
+def use(context: Context, run: Run, *, picked: bool = False) -> None:
+    """Make a run's model the one in use; `picked` says that a person wants it."""
+    when = context.now if picked else None
+    with context.workspace.store.writing() as tx:
+        tx.execute(
+            "UPDATE models SET champion = (run_id = ?), picked_at = if(run_id = ?, ?, NULL)",
+            [run.id, run.id, when],
+        )

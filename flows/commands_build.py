@@ -323,5 +323,10 @@ def merge(
 ) -> None:
     """Merge the adapter into its base and check that both answer alike."""
     from flows.merging import merge_model
+    from flows.openings import save_recipe
 
-    run(o.open_workspace(workspace, recipe, o.overrides(assigned)), merge_model)
+    def step(context: Context) -> None:
+        merge_model(context)
+        save_recipe(context)  # else the next build would merge again, under the former settings
+
+    run(o.open_workspace(workspace, recipe, o.overrides(assigned)), step)

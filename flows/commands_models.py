@@ -54,10 +54,13 @@ def pick(
 ) -> None:
     """Make a run, or one of its checkpoints, the model in use; it is merged if it is not yet."""
     from flows import publishing
+    from flows.openings import save_recipe
 
     context = o.open_workspace(workspace, None, o.overrides(assigned))
     with context.workspace.held():
         publishing.pick(context, run)
+        if assigned:
+            save_recipe(context)  # else the next build would merge again, under the former ones
 
 
 @models.command()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import NothingToDo
+from data.errors import MemoiristError, NothingToDo
 from data.measures.findings import Findings, Side, figures, find
 from data.measures.intervals import Estimate
 from data.nouns import Done, Evaluation, Metric, Model, Run
@@ -33,6 +33,9 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
     models = context.workspace.store.nouns(Model, "run_id = ?", run.id)
     if not models:
         raise NothingToDo("the newest run is not merged yet", "run `memoirist merge` first")
+    merged = context.workspace.root / str(models[0].merged_path)
+    if not merged.is_dir():
+        raise MemoiristError(f"the merged model {str(merged)!r} is gone", "run `memoirist merge`")
     if run.status == "evaluated" and _is_done(context, run, models[0]):
         known: dict[str, float] = json.loads(run.metrics or "{}")
         if crown(context, run, known):
@@ -77,10 +80,16 @@ def _marks(context: Context, run: Run, model: Model) -> dict[str, str]:
         " WHERE run_id = ? GROUP BY judge ORDER BY judge",
         [run.id],
     )
-    mark = fingerprint(run.id, model.step, settings.model_dump_json(exclude=_JUDGING), judged)
+    made = _made(model)
+    mark = fingerprint(run.id, *made, settings.model_dump_json(exclude=_JUDGING), judged)
     if not settings.judge:
         return {"evaluate": mark}
     return {"evaluate": mark, "duel": fingerprint(mark, settings.judge_model)}
+
+
+def _made(model: Model) -> tuple[object, ...]:
+    """Return what the weights of a run's merged model hang on, beside the run."""
+    return model.step, model.way, model.dtype
 
 
 def _paths(context: Context, run: Run, model: Model, base: PreparedBase) -> dict[str, Path]:
@@ -97,8 +106,8 @@ def _evaluate(
 ) -> dict[str, float]:
     with context.timed() as seconds:
         settings = context.recipe.evaluate.model_dump_json(exclude=_JUDGING)
-        step = context.workspace.store.value("SELECT step FROM models WHERE run_id = ?", run.id)
-        mark = fingerprint(settings, step)
+        (model,) = context.workspace.store.nouns(Model, "run_id = ?", run.id)
+        mark = fingerprint(settings, *_made(model))
         sides = sides_of(context, run, paths, setting, mark)
         found = find(sides, setting.matter)
     context.report.step("evaluate", _line(found), seconds())
@@ -138,6 +147,8 @@ def _told(found: Findings, setting: Setting) -> dict[str, float]:
     told["on_test"] = float(setting.on_test)
     if "previous" in found.gains and found.gains["previous"].high is not None:
         told["gain_over_previous_high"] = found.gains["previous"].high
+    if "previous" in found.gains and found.gains["previous"].low is not None:
+        told["gain_over_previous_low"] = found.gains["previous"].low
     if "tuned" in found.levels:
         told["regurgitates"] = float(found.levels["tuned"] == "fail")
     told |= {f"longest_run_{name}": float(each.longest) for name, each in found.overlaps.items()}

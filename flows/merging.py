@@ -24,9 +24,7 @@ def merge_model(context: Context) -> Model:
     """
     run, base = current_run(context)
     found = context.workspace.store.nouns(Model, "run_id = ?", run.id)
-    if found and _folder(context, found[0]).exists():
-        return found[0]
-    return merge_run(context, run, base)
+    return merge_run(context, run, base, found[0].step if found else None)
 
 
 def merge_run(
@@ -39,12 +37,13 @@ def merge_run(
 ) -> Model:
     """Merge a run's adapter, or its checkpoint `step`, unless that is the model it has.
 
+    It is not where the model's folder is gone, or was made under other settings of [merge].
     Without `for_use` a model that the run has already stays the one it is known by.
     """
     store = context.workspace.store
     found = store.nouns(Model, "run_id = ?", run.id)
     before = found[0] if found else None
-    if before and before.step == step and _folder(context, before).exists():
+    if before and before.step == step and is_merged(context, before):
         return before
     from train.merge import merge
 
@@ -55,7 +54,8 @@ def merge_run(
         )
         result = context.call("merge", run.id, work)
     model = _model(context, run, result, step)
-    model = replace(model, champion=bool(before and before.champion))
+    if before is not None:
+        model = replace(model, champion=before.champion, picked_at=before.picked_at)
     metrics = [
         Metric(run_id=run.id, step=step or 0, name=f"merge_{name}", value=float(value))
         for name, value in result.figures.items()
@@ -102,8 +102,12 @@ def _model(context: Context, run: Run, result: MergeResult, step: int | None) ->
     )
 
 
-def _folder(context: Context, model: Model) -> Path:
-    return context.workspace.root / str(model.merged_path)
+def is_merged(context: Context, model: Model) -> bool:
+    """Tell whether a model lies where it should, made under the recipe's settings of [merge]."""
+    from train.merged import merged_before
+
+    folder = context.workspace.root / str(model.merged_path)
+    return merged_before(folder, context.recipe.merge) is not None
 
 
 def _report(folder: Path, step: int | None) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -13,13 +12,15 @@ from data.nouns import Model, Run, Source
 from data.rights import obstacles
 from data.store import Fetched
 from flows.cards import lay_beside
+from flows.champions import use
 from flows.context import Context
 from flows.curating import refuse_withdrawn
-from flows.merging import merge_run
+from flows.merging import is_merged, merge_run
 
 _LIST = """
 SELECT r.id AS run, r.status, r.base_model, r.dataset_id, m.champion, m.step, m.way, m.dtype,
-       m.alike, m.equal, m.prompts, m.kl, m.loss_base, m.loss_adapter, m.loss_merged, r.started_at
+       m.alike, m.equal, m.prompts, m.kl, m.loss_base, m.loss_adapter, m.loss_merged, r.started_at,
+       m.picked_at
 FROM runs r LEFT JOIN models m ON m.run_id = r.id ORDER BY r.started_at, r.id
 """
 
@@ -60,8 +61,11 @@ def named_run(context: Context, told: str | None) -> tuple[Run, int | None]:
         raise MemoiristError(
             f"{told!r} {what}", f"give RUN or RUN:STEP; the runs are {ids or 'none yet'}"
         )
-    if found[0].status == "training":
-        raise NothingToDo(f"the run {found[0].id} is not finished", "finish it: `memoirist train`")
+    if not found[0].finished:
+        raise NothingToDo(
+            f"the run {found[0].id} is not finished ({found[0].status})",
+            "finish it: `memoirist train`",
+        )
     return found[0], int(step) if step else None
 
 
@@ -69,23 +73,31 @@ def pick(context: Context, told: str) -> Model:
     """Make a run's model, or one of its checkpoints, the model in use, merging it if need be."""
     run, step = named_run(context, told)
     model = _merged(context, run, step, for_use=True)
-    with context.workspace.store.writing() as tx:
-        tx.execute("UPDATE models SET champion = (run_id = ?)", [run.id])
+    use(context, run, picked=True)
     context.count("pick", 1)
     which = run.id if step is None else f"{run.id} at step {step}"
     context.report.step("pick", f"{which} is the model in use")
-    return replace(model, champion=True)
+    return context.workspace.store.nouns(Model, "run_id = ?", model.run_id)[0]
 
 
 def export_model(
     context: Context, told: str | None, form: Literal["gguf", "ollama"], target: Path | None
 ) -> Path:
-    """Write a model as GGUF, or all that Ollama needs beside it; return what was written."""
+    """Write a model as GGUF, or all that Ollama needs beside it; return what was written.
+
+    What has to be merged first, or again, is. Raises MemoiristError for a folder as the target.
+    """
     from train.checkpoints import base_of
     from train.gguf import to_gguf
+    from train.merged import MANIFEST
 
+    if target is not None and target.is_dir():
+        name = "model.gguf" if form == "gguf" else "Modelfile"
+        raise MemoiristError(
+            f"{str(target)!r} is a folder", f"name a file, such as -o {target / name}"
+        )
     run, step = named_run(context, told)
-    model = _merged(context, run, step) if told else _model(context, run)
+    model = _merged(context, run, step if told else _step_in_use(context, run))
     merged = context.workspace.root / str(model.merged_path)
     folder = context.workspace.exports / run.id
     if form == "gguf":
@@ -96,7 +108,7 @@ def export_model(
     lay_beside(context, run, model)
     text = (merged / "Modelfile").read_text("utf-8")
     gguf = folder / _gguf_name(model)
-    weights = gguf if _is_newer(gguf, merged / "merge.json") else merged
+    weights = gguf if _is_newer(gguf, merged / MANIFEST) else merged
     made = target or folder / "Modelfile"
     made.parent.mkdir(parents=True, exist_ok=True)
     made.write_text(text.replace("FROM .", f"FROM {weights.resolve()}", 1), encoding="utf-8")
@@ -107,14 +119,17 @@ def export_model(
 
 def push_model(context: Context, told: str, repository: str, *, adapter: bool, public: bool) -> str:
     """Save a run's merged model or its adapter to a hub repository, with its card."""
-    from train.hub import push
+    from train.hub import push, refuse_name
 
+    refuse_name(repository)  # before the minutes that a merge may take
     run, step = named_run(context, told)
     refuse_without_rights(context, run)
     model = _merged(context, run, step)
     lay_beside(context, run, model)
     root = context.workspace.root
     folder = root / (model.adapter_path if adapter else str(model.merged_path))
+    if not folder.is_dir():
+        raise MemoiristError(f"{str(folder)!r} is gone", "train again: `memoirist build`")
     step_of = partial(push, folder, repository, public=public, message=f"Memoirist run {run.id}")
     address = context.call("push", repository, step_of)
     seen = "public" if public else "private"
@@ -160,15 +175,15 @@ def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = Fal
     """Return the model of a run at its kept step or at `step`, made if it is not there."""
     from train.checkpoints import base_of
 
-    if step is None:
-        found = context.workspace.store.nouns(Model, "run_id = ? AND step IS NULL", run.id)
-        if found and (context.workspace.root / str(found[0].merged_path)).exists():
-            return found[0]
+    found = context.workspace.store.nouns(Model, "run_id = ?", run.id)
+    if found and found[0].step == step and is_merged(context, found[0]):
+        return found[0]
     base = base_of(context.workspace.run_folder(run.id))
     model = merge_run(context, run, base, step, for_use=for_use)
     lay_beside(context, run, model)
     return model
 
 
-def _model(context: Context, run: Run) -> Model:
-    return context.workspace.store.nouns(Model, "run_id = ?", run.id)[0]
+def _step_in_use(context: Context, run: Run) -> int | None:
+    """Return the checkpoint that is a run's model, None for the one that training kept."""
+    return context.workspace.store.nouns(Model, "run_id = ?", run.id)[0].step

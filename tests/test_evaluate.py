@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,13 @@ import pytest
 
 from data.measures.findings import Matter, Side, figures, find
 from data.measures.reading import read
+from data.nouns import Model, Run
 from data.store import Store
-from flows.champions import against
+from flows.champions import against, crown, use
+from flows.context import Context
+from flows.recipe import load
+from flows.report import Report
+from flows.workspace import Workspace
 from generators.versus import Choice, open_arena, read_choice
 from tests.conftest import run
 from tests.scripted import Scripted
@@ -237,3 +243,47 @@ def test_a_prompt_that_does_better_is_told() -> None:
 def test_what_speaks_against_a_champion(figures: dict[str, float], reason: str | None) -> None:
     told = against(figures)
     assert told is None if reason is None else reason in str(told)
+
+
+def test_a_model_picked_by_hand_stays_until_it_is_beaten(tmp_path: Path) -> None:
+    context = Context(Workspace(tmp_path / "ws"), load(None, {}), Report(quiet=True))
+    told: list[str] = []
+    context.report.log = told.append
+    store = context.workspace.store
+
+    def add(name: str, hours: int) -> Run:
+        started = datetime.now(UTC) + timedelta(hours=hours)
+        made = Run(
+            id=name, dataset_id="d", base_model="tiny", recipe="{}", seed=1, status="evaluated",
+            started_at=started,
+        )  # fmt: skip
+        model = Model(run_id=name, adapter_path="a", merged_path="m", dtype="f", champion=False)
+        with store.writing() as tx:
+            tx.upsert([made])
+            tx.upsert([model])
+        return made
+
+    def used() -> object:
+        return store.value("SELECT run_id FROM models WHERE champion")
+
+    first, second = add("first", -2), add("second", -1)
+    better = {"gain_over_previous_low": 0.1, "gain_over_previous_high": 0.3}
+    assert crown(context, first, {})
+    assert crown(context, second, {})
+    use(context, first, picked=True)
+    # The second was there to be picked: nothing that is known of it changes a person's mind.
+    assert not crown(context, second, better)
+    assert used() == "first"
+    assert told[-1] == (
+        "first, picked by hand, stays the model in use; `memoirist models pick second` takes this"
+        " one"
+    )
+    third = add("third", 1)
+    assert not crown(context, third, {**better, "gain_over_previous_low": -0.1})
+    assert used() == "first"
+    assert crown(context, third, better)
+    assert used() == "third"
+    assert "`memoirist models pick first` goes back" in told[-1]
+    # It was not picked itself: the next one needs no more than not to be worse.
+    assert crown(context, add("fourth", 2), {"gain_over_previous_low": -0.1})
+    assert store.value("SELECT count(*) FROM models WHERE picked_at IS NOT NULL") == 0

@@ -32,6 +32,7 @@ from tests.families import NATIVE, make_family
 from tests.model_hub import TOKEN, ModelHub, ModelRepository
 from train.checkpoints import steps_kept
 from train.gguf import SCRIPT
+from train.launch import read_result
 from train.models import greedy, load_base, quiet
 from train.native import native_prompt, native_segments
 from train.ollama import modelfile
@@ -102,15 +103,30 @@ def test_a_checkpoint_is_picked_by_hand_and_the_kept_one_again(context: Context)
     assert model.loss_merged != before.loss_merged
     assert (folder / "README.md").exists()
     assert steps_kept(context.workspace.run_folder(before.run_id)) == steps
-    assert pick(context, before.run_id) == before
+    # Other settings of [merge] than those that the run was merged under: it is merged again.
+    again = pick(context, before.run_id)
+    assert (before.prompts, again.prompts) == (50, 4)
+    assert (again.step, again.way, again.dtype) == (None, before.way, before.dtype)
+    assert pick(context, before.run_id).prompts == 4
+    kept = store.nouns(Model, "champion")
     export_model(context, f"{before.run_id}:{steps[0]}", "ollama", None)
-    assert store.nouns(Model, "champion") == [before]
+    assert store.nouns(Model, "champion") == kept
     assert not list_models(context).rows[0][5]
     for told, why in (("zz", "names no run"), (f"{before.run_id}:x", "names no run")):
         with pytest.raises(MemoiristError, match=f"{why}; give RUN or RUN:STEP; .*{before.run_id}"):
             pick(context, told)
     with pytest.raises(MemoiristError, match="no checkpoint of step 7777"):
         pick(context, f"{before.run_id}:7777")
+    # What is gone is made again.
+    shutil.rmtree(merged(context))
+    export_model(context, None, "ollama", None)
+    assert (merged(context) / "model.safetensors").exists()
+
+
+def test_a_folder_is_no_file_to_export_to(context: Context, tmp_path: Path) -> None:
+    for form, name in (("gguf", "model.gguf"), ("ollama", "Modelfile")):
+        with pytest.raises(MemoiristError, match=rf"is a folder; name a file, such as .*{name}"):
+            export_model(context, None, form, tmp_path)  # type: ignore[arg-type]
 
 
 def test_the_adapter_alone_is_loaded_by_other_tools(context: Context) -> None:
@@ -267,6 +283,12 @@ def test_a_push_needs_rights_and_is_private(context: Context, hub: ModelHub) -> 
     assert (front["library_name"], front["base_model"]) == ("transformers", "tiny")
     assert "own-work" in told
     assert "This is an AI." in told
+    result = read_result(context.workspace.run_folder(name))
+    assert f"| best_step | {result.best_step} |" in told
+    assert f"| steps | {result.steps} |" in told
+    assert f"| learning_rate | {result.plan['learning_rate']:.3g} |" in told
+    assert "| stopped_by | " in told
+    assert re.search(r"it disclosed an AI in \d+% \(0 to \d+\) of 12 answers; its base in", told)
     push_model(context, name, "me/adapter", adapter=True, public=False)
     assert "adapter_model.safetensors" in hub.repositories["me/adapter"].files
     hub.repositories["me/open"] = ModelRepository(private=False)
@@ -285,8 +307,10 @@ def test_a_push_that_the_hub_refuses_is_one_line(
         push_model(context, run_id(context), "me/edith", adapter=False, public=False)
     assert "the hub did not take 'me/edith'" in str(raised.value)
     assert "hf_of_nobody" not in str(raised.value)
-    with pytest.raises(MemoiristError, match="no name of a repository"):
-        push_model(context, run_id(context), "a/b/c", adapter=False, public=False)
+    # Before anything else is looked at.
+    for name in ("a/b/c", "edith", "me/", "me/a..b", "me/a b"):
+        with pytest.raises(MemoiristError, match=r"no name of a repository .*; give OWNER/NAME"):
+            push_model(context, "no such run", name, adapter=False, public=False)
 
 
 FACTS = CardFacts(

@@ -371,8 +371,9 @@ def test_a_killed_merge_is_repeated(several: Finished, tmp_path: Path) -> None:
     assert not (folder / "merged.making").exists()
     quiet()
     assert AutoModelForCausalLM.from_pretrained(made.path).dtype == torch.bfloat16
+    assert merge(folder, several.base, small) == made
+    # Other settings of [merge], another merge.
     # A large base is saved in bfloat16 only as long as that answers like base + adapter.
-    shutil.rmtree(made.path)
     told: list[str] = []
     large = replace(several.base, n_parameters=2_000_000_000)
     auto = small.model_copy(update={"dtype": "auto"})

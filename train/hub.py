@@ -11,17 +11,33 @@ from data.errors import TrainError
 _KEPT = (".safetensors", ".json", ".jinja", ".md", ".model", ".txt")
 
 
+def refuse_name(repository: str) -> None:
+    """Raise TrainError for what is no OWNER/NAME of a hub repository."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
+
+    reason = "it takes an owner and a name"
+    if repository.count("/") == 1 and "\\" not in repository:
+        try:
+            validate_repo_id(repository)
+        except HFValidationError as error:
+            reason = _line(error)
+        else:
+            return
+    raise TrainError(f"{repository!r} is no name of a repository ({reason})", "give OWNER/NAME")
+
+
 def push(folder: Path, repository: str, *, public: bool, message: str) -> str:
     """Upload a model's folder and return the address of its commit.
 
     The address of the hub is HF_ENDPOINT's and the token that of `hf auth login` or HF_TOKEN.
-    Raises TrainError when the hub refuses, cannot be reached, or holds the repository in public
-    although nobody asked for that.
+    Raises TrainError when the name is none, the hub refuses or cannot be reached, or it holds the
+    repository in public although nobody asked for that.
     """
+    refuse_name(repository)
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import (  # type: ignore[attr-defined]
         HfHubHTTPError,
-        HFValidationError,
         HTTPError,
         LocalTokenNotFoundError,
     )
@@ -39,10 +55,6 @@ def push(folder: Path, repository: str, *, public: bool, message: str) -> str:
             for path in _files(folder)
         ]
         made = api.create_commit(repository, operations, commit_message=message)
-    except HFValidationError as error:
-        raise TrainError(
-            f"{repository!r} is no name of a repository ({_line(error)})", "give OWNER/NAME"
-        ) from error
     except LocalTokenNotFoundError as error:
         raise TrainError("no token for the hub is known", "log in: `hf auth login`") from error
     # RuntimeError: what the library raises when a large file's upload breaks off.

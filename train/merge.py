@@ -11,7 +11,6 @@ import gc
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from train.checkpoints import checkpoint_folder
 from train.deltas import Deltas, Way, deltas_of
 from train.files import write_json, write_text
 from train.merge_work import Work, dtypes_of, refuse_too_little, ways_of, write_merged
+from train.merged import MANIFEST, MergeResult, merged_before, read_merged
 from train.models import compute_dtype, load_base, quiet
 from train.parity import Parity, Reference, compare, observe
 from train.parity_report import report
@@ -32,35 +32,10 @@ from train.settings import MergeSettings, TrainSettings
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+__all__ = ["MergeResult", "merge"]
+
 # Above this a merge has gone wrong: even into 4-bit weights the KL is 4e-3 to 1e-2.
 _BROKEN = 1e-2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MergeResult:
-    """The merged model on disk and what was compared, by name; losses are nats a token.
-
-    `alike` is false where the model that was kept is not the trained model by every measure;
-    `checked_in` is the type in which it was loaded for the comparison.
-    """
-
-    path: Path
-    dtype: str
-    way: str
-    alike: bool
-    checked_in: str
-    figures: Mapping[str, float]
-
-    @property
-    def summary(self) -> str:
-        """Tell the figures that a person asks for first."""
-        f = self.figures
-        draws = f" and {f['ties']:.0f} part at a draw" if f["ties"] else ""
-        return (
-            f"{self.way} base, {self.dtype}: {f['equal']:.0f} of {f['prompts']:.0f} greedy answers"
-            f" equal those of base + adapter{draws}, KL {f['kl']:.1e}, loss {f['loss']:.3f}"
-            f" (adapter {f['adapter_loss']:.3f}, base {f['base_loss']:.3f})"
-        )
 
 
 def merge(
@@ -70,22 +45,25 @@ def merge(
     step: int | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> MergeResult:
-    """Merge the adapter of a finished run, or of its checkpoint `step`; return it if it is there.
+    """Merge the adapter of a finished run, or of its checkpoint `step`.
+
+    What is there already under the same settings is returned.
 
     `tell` hears beforehand what memory and disk it takes. Raises TrainError when the run is not
     finished, another base is given, memory or disk is too small, or neither way comes near the
     answers of base + adapter.
     """
-    request = _request(run_folder, base)
+    adapter = run_folder / "adapter" if step is None else checkpoint_folder(run_folder, step)
+    request = _request(run_folder, base, adapter)
     folder = run_folder / ("merged" if step is None else f"merged-{step}")
-    if (folder / "merge.json").exists():
-        return _read(folder)
+    if (made := merged_before(folder, settings)) is not None:
+        return made
     quiet()
     from transformers import AutoTokenizer
 
     work = Work(
         run_folder=run_folder,
-        adapter=run_folder / "adapter" if step is None else checkpoint_folder(run_folder, step),
+        adapter=adapter,
         base=base,
         trained=TrainSettings.model_validate(request["settings"]).resolved(),
         settings=settings,
@@ -95,13 +73,13 @@ def merge(
     reference, deltas = _observed(work)
     try:
         told, best = _kept(work, folder, checked_in, reference, deltas)
-        write_json(best / "merge.json", told)
+        write_json(best / MANIFEST, told)
         shutil.rmtree(folder, ignore_errors=True)
         best.rename(folder)
     finally:
         for rest in run_folder.glob(f"{folder.name}.making*"):
             shutil.rmtree(rest, ignore_errors=True)
-    return _read(folder)
+    return read_merged(folder)
 
 
 def _kept(
@@ -142,14 +120,17 @@ def _kept(
         "alike": found[best].alike(work.settings.max_kl),
         "checked_in": checked_in,
         "figures": figures,
+        "settings": work.settings.model_dump(),
     }
     return told, made[best]
 
 
-def _request(run_folder: Path, base: PreparedBase) -> dict[str, Any]:
+def _request(run_folder: Path, base: PreparedBase, adapter: Path) -> dict[str, Any]:
     if not (run_folder / "result.json").exists():
         raise TrainError(f"the run in {str(run_folder)!r} is not finished", "train it first")
     request: dict[str, Any] = json.loads((run_folder / "train.json").read_text("utf-8"))
+    if not adapter.is_dir():
+        raise TrainError(f"the adapter {str(adapter)!r} is gone", "train it again")
     if request["base_hash"] != base.hash:
         raise TrainError(
             f"the adapter in {str(run_folder)!r} was trained on another base than {base.name!r}"
@@ -157,11 +138,6 @@ def _request(run_folder: Path, base: PreparedBase) -> dict[str, Any]:
             "merge it into the base that it was trained on, or train it again",
         )
     return request
-
-
-def _read(folder: Path) -> MergeResult:
-    told = json.loads((folder / "merge.json").read_text("utf-8"))
-    return MergeResult(path=folder, **told)
 
 
 def _observed(work: Work) -> tuple[Reference, Deltas]:

@@ -1,0 +1,60 @@
+"""A merged model on the disk: what was compared, and under which settings it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from train.settings import MergeSettings
+
+# Written last: a folder without it is the rest of a merge that was killed.
+MANIFEST = "merge.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeResult:
+    """The merged model on disk and what was compared, by name; losses are nats a token.
+
+    `alike` is false where the model that was kept is not the trained model by every measure;
+    `checked_in` is the type in which it was loaded for the comparison.
+    """
+
+    path: Path
+    dtype: str
+    way: str
+    alike: bool
+    checked_in: str
+    figures: Mapping[str, float]
+
+    @property
+    def summary(self) -> str:
+        """Tell the figures that a person asks for first."""
+        f = self.figures
+        draws = f" and {f['ties']:.0f} part at a draw" if f["ties"] else ""
+        return (
+            f"{self.way} base, {self.dtype}: {f['equal']:.0f} of {f['prompts']:.0f} greedy answers"
+            f" equal those of base + adapter{draws}, KL {f['kl']:.1e}, loss {f['loss']:.3f}"
+            f" (adapter {f['adapter_loss']:.3f}, base {f['base_loss']:.3f})"
+        )
+
+
+def read_merged(folder: Path) -> MergeResult:
+    """Return what was compared when the model in `folder` was made."""
+    told: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    told.pop("settings", None)
+    return MergeResult(path=folder, **told)
+
+
+def merged_before(folder: Path, settings: MergeSettings) -> MergeResult | None:
+    """Return the merge in `folder` if it is whole and was made under these very settings.
+
+    Each of them decides: way and type directly, the rest by what the ways are compared on.
+    """
+    try:
+        told = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return read_merged(folder) if told.get("settings") == settings.model_dump() else None
