@@ -197,7 +197,9 @@ def test_turns_are_joined_and_weighed(tmp_path: Path) -> None:
     ("bad", "rule", "why"),
     [
         ("{not json", "row_broken", "not JSON"),
-        ({"text": "hello"}, "row_shape", r"no list 'messages' \(its columns: text\)"),
+        ({"text": "hello"}, "row_shape", "raw text among exchanges; .*--text-as completion"),
+        ({"note": "hello"}, "row_shape", r"no list 'messages' \(its columns: note\)"),
+        ({"question": "Why?"}, "row_shape", r"no list 'messages' \(its columns: question\)"),
         ([1, 2], "row_shape", "message 1 is no JSON object"),
         (7, "row_shape", "no JSON object but int"),
         (chat(("user", "Hi"), ("robot", "Hi")), "row_role", "message 2 has the unknown role 'rob"),
@@ -221,6 +223,41 @@ def test_each_fault_is_a_row_of_its_own(tmp_path: Path, bad: object, rule: str, 
     assert (row, found) == (2, rule)
     assert re.search(why, reason)
     assert [e[0] for e in exchanges(path)] == [1, 4]
+
+
+TEXT = "A raw text, with nobody asking."
+ALIKE: list[object] = [
+    GOOD,
+    {"text": TEXT},
+    {"prompt": "Why?", "completion": "So."},
+    {"conversations": [USER, GPT]},
+    {"messages": "broken", "text": TEXT},
+    {"title": "Only a title"},
+]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_rows_of_several_shapes_are_each_read_by_their_own(tmp_path: Path, first: int) -> None:
+    rows = [*ALIKE[first:4], *ALIKE[:first], *ALIKE[4:]]
+    path = written(tmp_path, *rows)
+    found = {(question, answer) for *_, question, answer in exchanges(path, text_as="completion")}
+    asked = {("What did you weigh?", "Sugar."), QA}
+    assert found == {*asked, (None, TEXT)}
+    carefully = taken(path, carefully=True, text_as="completion")[1]
+    assert carefully == taken(path, text_as="completion")[1]
+    refused = {r["source_row"]: r["fault"] for r in carefully if r["fault"]}
+    assert refused == {5: "row_shape", 6: "row_shape"}
+
+
+def test_rendered_chats_and_raw_texts_share_a_column(tmp_path: Path) -> None:
+    rendered = "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nSo.<|im_end|>\n"
+    path = written(tmp_path, {"text": TEXT}, {"text": rendered}, "")
+    assert [e[3:] for e in exchanges(path, text_as="completion")] == [(None, TEXT), QA]
+    # Who is to be interviewed is asked about prose in a file of its own.
+    assert [e[3:] for e in exchanges(path)] == [QA]
+    ((row, rule, why),) = faults(path)
+    assert (row, rule) == (1, "row_shape")
+    assert "a raw text among exchanges" in why
 
 
 FLAT_ROWS: list[object] = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,10 @@ def extract_dataset(
     schema = detect(sampled, settings.columns, source.location)
     every = itertools.chain([first], parts)
     values = {"name": settings.persona, **settings.fill}
-    if schema.kind == "text" and settings.text_as == "interview":
-        return _documents(source, schema, every, values)
+    if settings.text_as == "interview":
+        if schema.kind == "text":
+            return _documents(source, replace(schema, others="none"), every, values)
+        schema = replace(schema, others="asked")
     return Rows(
         documents=(_document(source, schema, sampled, values),),
         exchanges=Batches(source, schema, values, every, on_progress),

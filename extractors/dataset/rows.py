@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from extractors.dataset.chunk import BadRow
@@ -19,10 +20,11 @@ from extractors.dataset.conversation import (
     text_of,
     turn_of,
 )
-from extractors.dataset.schemas import CHATML, MARKS, Kind, Schema
+from extractors.dataset.schemas import CHATML, MARKS, Kind, Schema, own_schema
 from extractors.dataset.trees import best_path
 
 Row = Mapping[str, Any]
+_APART = "give it a file of its own, or --text-as completion to train on texts as they stand"
 _MARKED = {
     "system": "system",
     "human": "asked",
@@ -46,7 +48,12 @@ def read_row(row: object, schema: Schema) -> Reading:
         raise BadRow("row_shape", f"it is no JSON object but {type(row).__name__}")
     if row.get("label") is False:
         raise BadRow("row_rejected", "its maker labelled the answer as a bad one")
-    return _READERS[schema.kind](row, schema)
+    own = own_schema(row, schema)
+    if own is None:
+        return _READERS[schema.kind](row, schema)
+    if schema.others == "none":
+        raise BadRow("row_shape", f"it is no raw text as the others; {_APART}")
+    return _READERS[own.kind](row, replace(own, others=schema.others))
 
 
 def _flat(row: Row, schema: Schema) -> Reading:
@@ -172,6 +179,8 @@ def _marked(row: Row, schema: Schema) -> Reading:
         ]
         return conversation(turns, notes)
     marks = list(MARKS.finditer(text))
+    if not marks:
+        return _text(row, schema)
     turns = []
     for at, mark in enumerate(marks):
         end = marks[at + 1].start() if at + 1 < len(marks) else len(text)
@@ -182,6 +191,8 @@ def _marked(row: Row, schema: Schema) -> Reading:
 
 
 def _text(row: Row, schema: Schema) -> Reading:
+    if schema.others == "asked":
+        raise BadRow("row_shape", f"it is a raw text among exchanges; {_APART}")
     return Reading([(None, _needed(row, schema.columns["text"]))], None)
 
 

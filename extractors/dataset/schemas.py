@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from data.errors import SourceUnreadable
@@ -34,6 +34,9 @@ _ANSWER = (
 )
 _MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat")
 _TEXT = ("text", "content", "raw_content", "document", "body", "completion")
+# Whose rows may stand among those of another shape, and the parts without which they do not.
+_MIXING = ("flat", "messages", "preference", "marked", "text")
+_NEEDED = ("messages", "question", "answer", "text")
 CHATML = re.compile(r"<\|im_start\|>\s*(\w+)\s*\n(.*?)(?:<\|im_end\|>|(?=<\|im_start\|>)|\Z)", re.S)
 # Guanaco's and Anthropic's marks; a turn goes on to the next mark.
 MARKS = re.compile(
@@ -44,11 +47,16 @@ MARKS = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """How the rows of one source are read: a name, a way, and the column of each part."""
+    """How the rows of one source are read: a name, a way, and the column of each part.
+
+    `others` tells which rows of another shape are read by their own: all, those that ask something
+    (a raw text becomes a question's answer only in a file of its own), or none.
+    """
 
     name: str
     kind: Kind
     columns: Mapping[str, str]
+    others: Literal["all", "asked", "none"] = "all"
 
     def __str__(self) -> str:
         """Return the name and the columns, as the extract line shows them."""
@@ -77,6 +85,29 @@ def detect(sampled: Sequence[object], given: Mapping[str, str], where: str) -> S
     if found is None:
         names = ", ".join(sorted(known)) or "none"
         raise _unknown(where, f"its columns ({names[:160]}) fit no schema that is known")
+    if found.kind == "text" and any(_is_chatml(row.get(found.columns["text"])) for row in rows):
+        return replace(found, name="chatml", kind="marked")
+    return found
+
+
+def _is_chatml(value: object) -> bool:
+    return isinstance(value, str) and "<|im_start|>" in value
+
+
+def own_schema(row: Mapping[Any, Any], schema: Schema) -> Schema | None:
+    """Return the schema of a row that lacks the columns of its source's, None where it has none.
+
+    What the user has said of the columns holds for every row.
+    """
+    needed = [schema.columns[part] for part in _NEEDED if part in schema.columns]
+    example = {str(name): value for name, value in row.items() if value not in (None, "", [])}
+    if schema.kind not in _MIXING or schema.name == "given" or example.keys() >= set(needed):
+        return None
+    found = _turns(example) or _flat(example, set(example))
+    if found is None and not example.keys() & {*_QUESTION, *_MESSAGES}:
+        found = _text(example)
+        if found is not None and found.columns["text"] not in _TEXT:
+            return None  # a column of any name may be a title or a note
     return found
 
 
@@ -172,7 +203,7 @@ def _text(example: Mapping[str, object]) -> Schema | None:
     if column is None:
         return None
     value = texts[column]
-    if "<|im_start|>" in value:
+    if _is_chatml(value):
         return Schema(name="chatml", kind="marked", columns={"text": column})
     if len(MARKS.findall(value)) >= 2 and re.search(r"Assistant:|### Response:", value):
         return Schema(name="marked text", kind="marked", columns={"text": column})
