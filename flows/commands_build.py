@@ -16,6 +16,7 @@ from flows.staying import let_go, staying
 
 if TYPE_CHECKING:
     from flows.context import Context
+    from flows.recipe import Overrides
 
 Sources = Annotated[
     list[str] | None,
@@ -77,7 +78,7 @@ def build(
         train__epochs=epochs,
         train__seed=seed,
     )
-    _refuse_early(sources, persona, recipe, workspace)
+    _refuse_early(sources, persona, recipe, workspace, wanted)
     _unlock(sources, recipe, workspace, password)
     from flows.build import build as flow
     from flows.prefect_server import running
@@ -107,10 +108,14 @@ def _speakers(
 
 
 def _refuse_early(
-    sources: list[str] | None, persona: str | None, recipe: Path | None, workspace: Path
+    sources: list[str] | None,
+    persona: str | None,
+    recipe: Path | None,
+    workspace: Path,
+    wanted: Overrides,
 ) -> None:
     """Refuse what is plainly wrong before Prefect takes its seconds to start."""
-    context = o.open_workspace(workspace, recipe)
+    context = o.open_workspace(workspace, recipe, wanted)
     if not sources and not context.recipe.sources.include:
         raise RecipeError(
             "there is no source to build from",

@@ -62,6 +62,8 @@ def chat(
     from flows.terminal import converse, say_once
     from flows.voices import Choice
 
+    if message is not None and not message.strip():
+        raise RecipeError("--message is empty", "write what to ask: chat --message 'Who are you?'")
     if top_p is not None and top_p <= 0:
         raise RecipeError(f"--top-p {top_p} leaves nothing to draw from", "give 0.01 to 1")
     if temperature is None and message is not None and not compare:

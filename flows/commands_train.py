@@ -87,7 +87,7 @@ def train(
     if data:
         from flows.from_data import settings_for
 
-        wanted = {**settings_for(data, persona), **wanted}
+        wanted = wanted.over(settings_for(data, persona))
 
     def step(context: Context) -> None:
         _train(context, from_data=bool(data), show=show)
@@ -96,7 +96,9 @@ def train(
     run(context, step)
     if data and show is None:
         where = output or workspace
-        context.report.note(f"next: memoirist merge -w {where}, evaluate -w, chat -w {where}")
+        context.report.note(
+            f"next, with -w {where} each: memoirist merge, memoirist evaluate, memoirist chat"
+        )
 
 
 def _train(context: Context, *, from_data: bool, show: int | None) -> None:

@@ -29,7 +29,7 @@ def settings_for(data: Sequence[str], persona: str | None) -> dict[str, Any]:
         "sources.include": as_saved(data),
         "sources.text_as": "completion",
         "persona.name": named,
-        **({} if persona else {"persona.system": ""}),
+        **({} if persona else {"persona.system": "", "compose.disclosure_share": 0.0}),
         "compose.max_pairs": _EVERY_PAIR,
         "compose.max_group_pairs": _EVERY_PAIR,
         "compose.max_containment": _CONTAINMENT,

@@ -16,6 +16,7 @@ from data.errors import RecipeError
 if TYPE_CHECKING:
     from data.store import Store
     from flows.context import Context
+    from flows.recipe import Overrides
 
 WORKSPACE = Path("workspace")
 WorkspaceOption = Annotated[
@@ -114,17 +115,33 @@ EpochsOption = Annotated[
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of the training.")]
 
 
-def overrides(assigned: Sequence[str] | None, **flags: Any) -> dict[str, Any]:  # noqa: ANN401
+# The flags that are not named as their key.
+_FLAGS = {
+    "persona.name": "--persona",
+    "persona.aliases": "--alias",
+    "sources.speakers": "--speaker",
+    "sources.chapters.include": "--include-chapter",
+    "sources.chapters.exclude": "--exclude-chapter",
+    "interview.request_timeout_seconds": "--request-timeout",
+    "evaluate.judge_model": "--model",
+}
+
+
+def overrides(assigned: Sequence[str] | None, **flags: Any) -> Overrides:  # noqa: ANN401
     """Return dotted recipe keys from `--set` and from flags; a flag wins, None is no flag.
 
     Flags are named by their key with `__` for the dot: `train__epochs`.
     """
+    from flows.recipe import Overrides
+
     found: dict[str, Any] = {}
+    told: dict[str, str] = {}
     for assignment in assigned or ():
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
             raise RecipeError(f"--set {assignment!r} is no KEY=VALUE", "write --set train.rank=32")
         found[key.strip()] = _toml(value.strip())
+        told[key.strip()] = f"--set {assignment}"
     include = found.get("sources.include")
     if isinstance(include, list | str):
         # Given on the command line, a relative path starts where the command runs.
@@ -133,8 +150,10 @@ def overrides(assigned: Sequence[str] | None, **flags: Any) -> dict[str, Any]:  
         found["sources.include"] = as_saved([include] if isinstance(include, str) else include)
     for name, value in flags.items():
         if value is not None:
-            found[name.replace("__", ".")] = value
-    return found
+            key = name.replace("__", ".")
+            found[key] = value
+            told[key] = _FLAGS.get(key, f"--{key.split('.')[-1].replace('_', '-')}")
+    return Overrides(found, told)
 
 
 def mapped(told: Sequence[str] | None) -> dict[str, str] | None:

@@ -179,6 +179,19 @@ class Recipe(BaseModel):
     flow: FlowSettings = Field(default_factory=lambda: FlowSettings.model_validate({}))
 
 
+class Overrides(dict[str, Any]):
+    """Recipe keys from the command line; `flags` tells by which flag each was given."""
+
+    def __init__(self, values: Mapping[str, Any], flags: Mapping[str, str]) -> None:
+        """Take the values by dotted key, and the flags by the same keys."""
+        super().__init__(values)
+        self.flags = dict(flags)
+
+    def over(self, values: Mapping[str, Any]) -> Overrides:
+        """Return these keys laid over others, which no flag gave."""
+        return Overrides({**values, **self}, self.flags)
+
+
 def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Return the recipe of a TOML file, or the defaults, with dotted keys set over it.
 
@@ -204,7 +217,8 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        raise _refusal(error, path) from error
+        flags = overrides.flags if isinstance(overrides, Overrides) else {}
+        raise _refusal(error, path, flags) from error
 
 
 def _parts(key: str) -> list[str]:
@@ -283,19 +297,26 @@ def _anchored(pointer: str, folder: Path) -> str:
     return str(folder.resolve() / pointer)
 
 
-def _refusal(error: ValidationError, path: Path | None) -> RecipeError:
-    """Tell the first fault in one line, an unknown key with its nearest known ones."""
+def _refusal(error: ValidationError, path: Path | None, flags: Mapping[str, str]) -> RecipeError:
+    """Tell the first fault in one line, an unknown key with its nearest known ones.
+
+    What a flag gave is laid to the flag, and not to the file that it was laid over.
+    """
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"])
-    where = f" in {str(path)!r}" if path is not None else ""
+    given = [f for name, f in flags.items() if f"{key}.".startswith(f"{name}.")]
+    # A fault of a whole table: any of its keys may be the wrong one.
+    given = given or [f for name, f in flags.items() if name.startswith(f"{key}.")]
+    where = f" in {str(path)!r}" if path is not None and not given else ""
+    by = f"{', '.join(given)}: " if given else ""
     if fault["type"] == "extra_forbidden":
         near = _nearest([str(part) for part in fault["loc"]])
         hint = f"did you mean {near}?" if near else "`memoirist plan --recipe-keys` lists all keys"
-        return RecipeError(f"the recipe has no key {key!r}{where}", hint)
+        return RecipeError(f"{by}the recipe has no key {key!r}{where}", hint)
     message = str(fault["msg"]).removeprefix("Value error, ")
     shown = "" if fault["type"] == "value_error" else f" = {fault['input']!r}"
     return RecipeError(
-        f"the recipe's {key or 'file'}{shown}{where} is refused: {message}",
+        f"{by}the recipe's {key or 'file'}{shown}{where} is refused: {message}",
         "mend the value; `memoirist plan --recipe-keys` explains every key",
     )
 

@@ -144,6 +144,7 @@ def test_a_bad_source_beside_a_good_one_is_a_verdict_and_a_warning(
         (["look"], "no workspace"),
         (["sql", "SELECT 1"], "no workspace"),
         (["chat", "--message", "Hello?"], "no workspace"),
+        (["chat", "--message", " "], "--message is empty"),
         (["export", "-o", "out.jsonl"], "no workspace"),
         (["train"], "no dataset"),
         (["merge"], "no dataset"),

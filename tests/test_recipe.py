@@ -10,6 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from data.errors import RecipeError
+from flows.from_data import settings_for
 from flows.options import overrides
 from flows.recipe import Recipe, document_keys, dump, load
 
@@ -111,3 +112,32 @@ def test_sources_given_by_set_start_where_the_command_runs(
     monkeypatch.chdir(tmp_path)
     found = overrides(['sources.include=["a.txt", "hf://org/name"]'])
     assert found["sources.include"] == [str(tmp_path / "a.txt"), "hf://org/name"]
+
+
+@pytest.mark.parametrize(
+    ("assigned", "flags", "told"),
+    [
+        (["train.rank=many"], {}, "--set train.rank=many: the recipe's train.rank = 'many' is"),
+        (["train.rnak=3"], {}, "--set train.rnak=3: the recipe has no key 'train.rnak'"),
+        ([], {"train__preset": "9gb"}, "--preset: the recipe's train.preset = '9gb' is"),
+        ([], {"interview__request_timeout_seconds": -1}, "--request-timeout: the recipe's int"),
+    ],
+)
+def test_a_flags_fault_is_not_laid_to_the_file(
+    tmp_path: Path, assigned: list[str], flags: dict[str, object], told: str
+) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("[train]\nrank = 4\n", "utf-8")
+    with pytest.raises(RecipeError) as refused:
+        load(path, overrides(assigned, **flags).over({"persona.name": "Ada"}))
+    assert str(refused.value).startswith(told)
+    assert "recipe.toml" not in str(refused.value)
+    path.write_text("[train]\nrank = 0\n", "utf-8")
+    with pytest.raises(RecipeError, match=r"train\.rank = 0 in '.*recipe.toml' is"):
+        load(path, overrides(None, train__preset="8gb"))
+
+
+def test_a_dataset_without_a_persona_is_trained_as_it_stands() -> None:
+    alone, named = (load(None, settings_for(["a.jsonl"], who)) for who in (None, "Ada Marrow"))
+    assert (alone.compose.disclosure_share, alone.persona.system) == (0, "")
+    assert named.compose.disclosure_share > 0
