@@ -94,11 +94,13 @@ def _heed(talk: Talk, said: str, console: Console, aside: Console) -> None:
         if command == "/regen":
             _answer(talk, talk.take_back(), console, aside)
         elif said.startswith("/"):
-            aside.print(_obey(talk, command, words.strip()), style="dim", markup=False)
+            aside.print(
+                _obey(talk, command, words.strip()), style="dim", markup=False, soft_wrap=True
+            )
         elif said:
             _answer(talk, said, console, aside)
     except MemoiristError as error:
-        aside.print(str(error), style="dim", markup=False)
+        aside.print(str(error), style="dim", markup=False, soft_wrap=True)
 
 
 def _obey(talk: Talk, command: str, words: str) -> str:
@@ -158,7 +160,7 @@ def _tell_ends(talk: Talk, ends: Mapping[str, Ended], aside: Console) -> None:
         fault = cut(ended, talk.settings.max_new_tokens)
         if fault:
             who = "the answer" if len(talk.voices) == 1 else f"the answer of {name!r}"
-            aside.print(f"[{who} {fault}]", style="dim", markup=False)
+            aside.print(f"[{who} {fault}]", style="dim", markup=False, soft_wrap=True)
 
 
 def _printable(text: str) -> str:

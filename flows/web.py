@@ -40,11 +40,30 @@ def serve_page(context: Context, choice: Choice, port: int, *, compare: bool) ->
             room=_room(context, meant, choice),
         )
         told = f"open http://{HOST}:{place}/ in a browser; Ctrl-C ends it"
-        asyncio.run(run_page(page, place, lambda _: context.report.step("web", told)))
+        asyncio.run(
+            run_page(
+                page,
+                place,
+                lambda _: context.report.step("web", told),
+                lambda: served.process.poll() is None,
+            )
+        )
+        if (code := served.process.poll()) is not None:
+            raise EndpointError(
+                f"the server of the models ended by itself with code {code}, and the page with it",
+                f"read {str(served.log)!r}, and start it again",
+            )
 
 
-async def run_page(page: Page, port: int, on_started: Callable[[Server], None]) -> None:
-    """Serve the page until its server is told to end; `on_started` gets it once it listens.
+async def run_page(
+    page: Page,
+    port: int,
+    on_started: Callable[[Server], None],
+    goes_on: Callable[[], bool] = lambda: True,
+) -> None:
+    """Serve the page until its server is told to end, or `goes_on` no more tells that it may.
+
+    `on_started` gets the server once it listens.
 
     The page is made where a loop runs: outside of one, Gradio leaves loops open.
     """
@@ -66,6 +85,9 @@ async def run_page(page: Page, port: int, on_started: Callable[[Server], None]) 
         await asyncio.sleep(0.05)
     if server.started:
         on_started(server)
+    while not served.done():
+        await asyncio.wait([served], timeout=1)
+        server.should_exit = server.should_exit or not goes_on()
     await served
 
 

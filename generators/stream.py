@@ -9,7 +9,7 @@ from typing import Any
 
 from data.errors import EndpointError
 
-_CHECK = "look into the server's log, or ask again"
+_CHECK = "see whether the server still runs and what its log says, or ask again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -232,6 +232,12 @@ def test_the_history_that_is_sent_fits(page: Page) -> None:
     assert Histories().take_back() is None
 
 
+def test_the_page_ends_with_the_server_of_its_models(page: Page) -> None:
+    started: list[uvicorn.Server] = []
+    asyncio.run(run_page(page, free_port(0), started.append, lambda: not started))
+    assert started[0].should_exit
+
+
 def test_another_sites_name_is_not_served(address: str) -> None:
     request = urllib.request.Request(  # noqa: S310 - this machine's own address
         address, headers={"Host": "evil.example"}
