@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data.text import (
-    answer_of,
-    content_stems,
-    count_words,
-    has_control,
-    is_cjk,
-    language_shares,
-    longest_run_at,
-    words,
-)
+from data.overlap import overlap
+from data.text import count_words, has_control, is_cjk, language_shares, words
 
-_REFERS = re.compile(
-    r"\b(?:the|this|that|your|these)\s+(?:passage|text|author|chapter|book|excerpt|paragraph|memoir)s?\b"
-    r"|\bmentioned above\b|\bas (?:described|mentioned|stated)\b"
-    r"|这段|這段|本文|文中|作者|本章|这本书|這本書|上文|上述|原文",
-    re.IGNORECASE,
-)
-_STYLE = re.compile(
-    r"\bin (?:the|your) (?:style|voice|tone|manner) of\b|\bwrite (?:like|as)\b|\bstyle of\b"
-    r"|的(?:文风|文風|风格|風格)",
-    re.IGNORECASE,
-)
 _IMPERATIVE = re.compile(
     r"\b(?:tell|describe|explain|walk|talk|give|share|take (?:me|us)|say|recall|go on|name|help"
     r"|paint|set|imagine)\b|[请請]|[讲講说說谈談聊]|描述|解释|解釋|介绍|介紹"
@@ -39,8 +21,57 @@ _IMPERATIVE = re.compile(
 _DANGLING = re.compile(
     r"^(?:this|that|it|he|she|they|these|those)\b(?!\s+(?:is|was) (?:said|true))", re.I
 )
-_MACHINE = re.compile(
-    r"https?://|www\.|```|</?[a-z]+>|\{\{|\}\}|\bdef \w+\(|=>|;\s*$", re.IGNORECASE
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """What no question may hold; every match has one of `signs` in it, which is soon seen."""
+
+    rule: str
+    reason: str
+    found: re.Pattern[str]
+    signs: Sequence[str]
+
+    def refuses(self, question: str, lowered: str) -> bool:
+        for sign in self.signs:
+            if sign in lowered:
+                return self.found.search(question) is not None
+        return False
+
+
+_PATTERNS = (
+    _Pattern(
+        "question_machine",
+        "it holds a URL or code",
+        re.compile(r"https?://|www\.|```|</?[a-z]+>|\{\{|\}\}|\bdef \w+\(|=>|;\s*$", re.IGNORECASE),
+        ("://", "www.", "```", "<", "{{", "}}", "def ", "=>", ";"),
+    ),
+    _Pattern(
+        "question_style",
+        "it names a style of writing",
+        re.compile(
+            r"\bin (?:the|your) (?:style|voice|tone|manner) of\b|\bwrite (?:like|as)\b|\bstyle of\b"
+            r"|的(?:文风|文風|风格|風格)",
+            re.IGNORECASE,
+        ),
+        ("style", "voice", "tone", "manner", "write", "的文", "的风", "的風"),
+    ),
+    _Pattern(
+        "question_refers",
+        "it speaks of the text itself",
+        re.compile(
+            r"\b(?:the|this|that|your|these)\s+"
+            r"(?:passage|text|author|chapter|book|excerpt|paragraph|memoir)s?\b"
+            r"|\bmentioned above\b|\bas (?:described|mentioned|stated)\b"
+            r"|这段|這段|本文|文中|作者|本章|这本书|這本書|上文|上述|原文",
+            re.IGNORECASE,
+        ),
+        (
+            *("passage", "text", "author", "chapter", "book", "excerpt", "paragraph", "memoir"),
+            *("mentioned", "described", "stated"),
+            *("段", "文", "作者", "本章", "本书", "本書", "上述"),
+        ),
+    ),
 )
 
 
@@ -102,23 +133,17 @@ def _length(question: str, settings: RejectSettings) -> tuple[str, str] | None:
 
 
 def _form(question: str) -> tuple[str, str] | None:
-    checks: Sequence[tuple[bool, str, str]] = (
-        (has_control(question), "question_control", "it holds a control token of a chat format"),
-        (_MACHINE.search(question) is not None, "question_machine", "it holds a URL or code"),
-        (_STYLE.search(question) is not None, "question_style", "it names a style of writing"),
-        (_REFERS.search(question) is not None, "question_refers", "it speaks of the text itself"),
-        (
-            _DANGLING.match(question) is not None,
-            "question_dangling",
-            "its first word points nowhere",
-        ),
-        (
-            "?" not in question and "？" not in question and not _IMPERATIVE.search(question),
-            "question_form",
-            "it neither asks nor invites",
-        ),
-    )
-    return next(((rule, reason) for fires, rule, reason in checks if fires), None)
+    if has_control(question):
+        return "question_control", "it holds a control token of a chat format"
+    lowered = question.lower()
+    for each in _PATTERNS:
+        if each.refuses(question, lowered):
+            return each.rule, each.reason
+    if _DANGLING.match(question):
+        return "question_dangling", "its first word points nowhere"
+    if "?" not in question and "？" not in question and not _IMPERATIVE.search(question):
+        return "question_form", "it neither asks nor invites"
+    return None
 
 
 def _language(question: str, lang: str) -> tuple[str, str] | None:
@@ -137,17 +162,14 @@ def _language(question: str, lang: str) -> tuple[str, str] | None:
 def _leak(
     question: str, answer: str, lang: str, settings: RejectSettings
 ) -> tuple[str, str] | None:
-    told = answer_of(answer, lang)
-    run = longest_run_at(words(question), told.where)
+    both = overlap(question, answer, lang)
     # Characters carry less than words: the same clause is about twice as long when counted by them.
     most = settings.max_shared_run * (2 if lang == "zh" else 1)
-    if run > most:
-        return "question_run", f"{run} words in a row stand in the answer, more than {most}"
-    stems = told.stems
-    shared = len(content_stems(question, lang) & stems) / len(stems) if stems else 0.0
-    if shared > settings.max_leak:
+    if both.run > most:
+        return "question_run", f"{both.run} words in a row stand in the answer, more than {most}"
+    if both.leak > settings.max_leak:
         return (
             "question_leak",
-            f"it tells {shared:.2f} of the answer, more than {settings.max_leak}",
+            f"it tells {both.leak:.2f} of the answer, more than {settings.max_leak}",
         )
     return None

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from data.overlap import answer_of, overlap
 from data.rejects import RejectSettings
-from data.text import answer_of, content_stems, count_words, ends_sentence, longest_run_at, words
+from data.text import count_words, ends_sentence
 from data.unmarked import is_unmarked
 
 WEIGHTS = {
@@ -17,9 +18,8 @@ WEIGHTS = {
     "answer": 0.15,
     "specificity": 0.10,
 }
-_POINTERS = re.compile(
-    r"\b(?:this|that|these|those|it|he|she|they|him|her|them|here|there)\b", re.IGNORECASE
-)
+# this that these those they them there; it; he she; him; her here: in lower case
+_POINTERS = re.compile(r"\b(?:th(?:is|at|ese|ose|e[ym]|ere)|it|s?he|him|here?)\b")
 
 
 def score(question: str, answer: str, lang: str, settings: RejectSettings) -> float:
@@ -34,21 +34,16 @@ def parts(question: str, answer: str, lang: str, settings: RejectSettings) -> di
     Relevance asks for one shared content stem or more: real interview questions share a median
     of 22 % of their own stems with the answer, and a fifth share none, so that absence is half.
     """
-    asked = content_stems(question, lang)
-    heard = answer_of(answer, lang)
-    told = heard.stems
-    shared = asked & told
-    leak = len(shared) / len(told) if told else 0.0
-    run = longest_run_at(words(question), heard.where)
+    both = overlap(question, answer, lang)
     n_words = count_words(question)
-    pointers = len(_POINTERS.findall(question))
+    pointers = len(_POINTERS.findall(question.lower()))
     return {
-        "relevance": min(1.0, 0.5 + len(shared) / max(1, len(asked))),
-        "no_leak": max(0.0, 1 - leak / settings.max_leak) * (0.7 if run >= 5 else 1.0),
+        "relevance": min(1.0, 0.5 + both.shared / max(1, both.asked)),
+        "no_leak": max(0.0, 1 - both.leak / settings.max_leak) * (0.7 if both.run >= 5 else 1.0),
         "form": 1.0 if 4 <= n_words <= 39 else 0.6,
         "standalone": max(0.0, 1 - 0.25 * pointers),
-        "answer": _answer_quality(answer, heard.n_words),
-        "specificity": min(1.0, len(asked) / 4),
+        "answer": _answer_quality(answer, answer_of(answer, lang).n_words),
+        "specificity": min(1.0, both.asked / 4),
     }
 
 

@@ -6,8 +6,7 @@ import itertools
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -159,7 +158,8 @@ def ends_sentence(text: str) -> bool:
 
 def has_control(text: str) -> bool:
     """Tell whether the text holds a control token of any chat format, however it is dressed."""
-    return _CONTROL.search(_INVISIBLE.sub("", text)) is not None
+    visible = _INVISIBLE.sub("", text)
+    return _SIGNS.search(visible) is not None and _CONTROL.search(visible) is not None
 
 
 def neutralise(text: str) -> str:
@@ -248,7 +248,7 @@ def language_shares(text: str) -> dict[str, float]:
     """Return, for each language with a list of stop words, their share of the text's words."""
     found = words(text)
     total = max(1, len(found))
-    return {lang: sum(w in stop_words(lang) for w in found) / total for lang in _LANGUAGES}
+    return {lang: sum(map(stop_words(lang).__contains__, found)) / total for lang in _LANGUAGES}
 
 
 @lru_cache(maxsize=65_536)
@@ -264,57 +264,10 @@ def stem(word: str, lang: str) -> str:
     return base.rstrip("ey") or base
 
 
-def content_stems(text: str, lang: str) -> set[str]:
-    """Return the stems of the words that carry content; character pairs for Chinese."""
-    return _stems_of(words(text), lang)
-
-
-def _stems_of(found: Sequence[str], lang: str) -> set[str]:
+def content_stems(found: Sequence[str], lang: str) -> set[str]:
+    """Return the stems of those words that carry content; character pairs for Chinese."""
     skipped = _function_words(lang)
     if lang == "zh":
         kept = [w for w in found if w not in skipped]
         return {a + b for a, b in itertools.pairwise(kept)} or set(kept)
     return {stem(w, lang) for w in set(found) - skipped if len(w) > 2}
-
-
-def longest_shared_run(first: Sequence[str], second: Sequence[str]) -> int:
-    """Return the length of the longest run of words that stands in both sequences."""
-    return longest_run_at(first, places(second))
-
-
-def places(found: Sequence[str]) -> dict[str, list[int]]:
-    """Return where each word stands in a sequence."""
-    where: dict[str, list[int]] = {}
-    for place, word in enumerate(found):
-        where.setdefault(word, []).append(place)
-    return where
-
-
-def longest_run_at(first: Sequence[str], where: Mapping[str, Sequence[int]]) -> int:
-    """Return the longest run of `first` in the sequence whose words stand at the places `where`.
-
-    Only where a word stands is looked at: a question and an answer share few words.
-    """
-    best = 0
-    ending: dict[int, int] = {}
-    for word in first:
-        ending = {place: ending.get(place - 1, 0) + 1 for place in where.get(word, ())}
-        if ending:
-            best = max(best, max(ending.values()))
-    return best
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What questions are compared with: where an answer's words stand, and its content stems."""
-
-    where: Mapping[str, Sequence[int]]
-    stems: frozenset[str]
-    n_words: int
-
-
-@lru_cache(maxsize=64)
-def answer_of(text: str, lang: str) -> Answer:
-    """Return an answer made ready; several questions are compared with the same one in a row."""
-    found = words(text)
-    return Answer(places(found), frozenset(_stems_of(found, lang)), len(found))

@@ -225,7 +225,7 @@ def _facts(verbatim: str, polished: str, lang: str) -> str | None:
     if is_cjk(verbatim):
         new = set("".join(_new_characters(verbatim, polished)))
     else:
-        new = content_stems(polished, lang) - content_stems(verbatim, lang)
+        new = content_stems(words(polished), lang) - content_stems(words(verbatim), lang)
     if len(new) <= most:
         return None
     told = ", ".join(sorted(new)[:6])

@@ -8,12 +8,14 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from string import Template
 
 from data.errors import RecipeError
 from data.nouns import Passage
-from data.text import is_cjk, longest_shared_run, neutralise, words
+from data.overlap import longest_shared_run
+from data.text import is_cjk, neutralise, words
 from generators.kinds import KINDS, Kind
 from generators.replies import SCHEMA
 from generators.settings import Example, InterviewSettings
@@ -233,13 +235,19 @@ def repeats_brief(question: str, brief: Brief) -> bool:
 
 def _all_stand_in(asked: Sequence[str], told: str, most: int) -> bool:
     """Tell whether so many words in a row each stand somewhere in a text."""
-    lowered = told.replace("’", "'").lower()
-    run = 0
-    for word in asked if len(asked) >= most else ():
+    if len(asked) < most:
+        return False
+    lowered, run = _lowered(told), 0
+    for word in asked:
         run = run + 1 if word in lowered else 0
         if run >= most:
             return True
     return False
+
+
+@lru_cache(maxsize=64)
+def _lowered(told: str) -> str:
+    return told.replace("’", "'").lower()
 
 
 def _shuffled(types: Sequence[str], seed: random.Random) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from data.nouns import Passage, Question, Rows, Verdict, content_id
+from data.overlap import longest_shared_run
 from data.rejects import RejectSettings, reject_question
-from data.text import count_words, longest_shared_run, words
+from data.text import count_words, words
 from generators.phrases import Phrase, Phrases, shares_word
 from generators.phrases_zh import (
     ChinesePhrases,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 
 from data.curate import CurateSettings
 from data.nouns import Candidate, Request
@@ -38,12 +37,19 @@ class Reading:
         return max(fit, key=lambda each: (each.score, -each.ord), default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reader:
     """Reads replies for one persona by one set of rules."""
 
     persona: str
     judging: CurateSettings
+    _names: frozenset[str] = field(init=False)
+    _judged: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what is alike for every reply."""
+        self._names = persona_words(self.persona)
+        self._judged = judging_mark(self.judging)
 
     def read(self, reply: Reply, query: Query, brief: Brief) -> Reading:
         """Judge every question of a reply."""
@@ -57,7 +63,7 @@ class Reader:
             return Reading(reply=reply, candidates=(), why=why)
         wish = Wish(
             passage=query.passage,
-            names=_names(self.persona),
+            names=self._names,
             lang=query.lang,
             brief=brief,
             judging=self.judging,
@@ -85,13 +91,8 @@ class Reader:
             rule=why.rule if why else None,
             error=why.reason if why else None,
             next_step=why.next_step if why else None,
-            judged=judging_mark(self.judging),
+            judged=self._judged,
         )
-
-
-@cache
-def _names(persona: str) -> frozenset[str]:
-    return persona_words(persona)
 
 
 def _all_refused(found: Sequence[Candidate]) -> Why:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data import text
+from data.overlap import longest_shared_run
 from data.store import Store
 from tests.chat_tokens import LINES, TOKENS
 
@@ -94,5 +95,7 @@ def test_ends_sentence_accepts_closing_quotes_and_no_colon() -> None:
 
 
 def test_longest_shared_run() -> None:
-    assert text.longest_shared_run(["a", "b", "c", "d", "e"], ["x", "b", "c", "d", "y"]) == 3
-    assert text.longest_shared_run([], ["a"]) == 0
+    assert longest_shared_run(["a", "b", "c", "d", "e"], ["x", "b", "c", "d", "y"]) == 3
+    assert longest_shared_run(["b", "a", "b", "c"], ["b", "c", "a", "b"]) == 2
+    assert longest_shared_run(["ab", "c"], ["a", "bc", "c"]) == 1  # words, not letters
+    assert longest_shared_run([], ["a"]) == 0
