@@ -46,7 +46,7 @@ _CONTROL = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 # Without one of these there is no token.
-_SIGNS = re.compile(r"[<\[＜]|\]~|>>|##")
+_SIGNS = ("<", "[", "＜", "]~", ">>", "##")
 _DEFUSED = str.maketrans("<>[]＜＞#", "‹›⟦⟧‹›＃")
 _INVISIBLE = re.compile(
     "[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb"
@@ -159,7 +159,7 @@ def ends_sentence(text: str) -> bool:
 def has_control(text: str) -> bool:
     """Tell whether the text holds a control token of any chat format, however it is dressed."""
     visible = _INVISIBLE.sub("", text)
-    return _SIGNS.search(visible) is not None and _CONTROL.search(visible) is not None
+    return _has_sign(visible) and _CONTROL.search(visible) is not None
 
 
 def neutralise(text: str) -> str:
@@ -170,9 +170,11 @@ def neutralise(text: str) -> str:
     and control characters go; the joiners that Arabic and Indic scripts need (U+200C, U+200D) stay.
     """
     visible = _INVISIBLE.sub("", text)
-    if _SIGNS.search(visible) is None:
-        return visible
-    return _CONTROL.sub(_defuse, visible)
+    return _CONTROL.sub(_defuse, visible) if _has_sign(visible) else visible
+
+
+def _has_sign(text: str) -> bool:
+    return any(sign in text for sign in _SIGNS)
 
 
 def _defuse(match: re.Match[str]) -> str:

@@ -235,13 +235,13 @@ def repeats_brief(question: str, brief: Brief) -> bool:
 
 def _all_stand_in(asked: Sequence[str], told: str, most: int) -> bool:
     """Tell whether so many words in a row each stand somewhere in a text."""
-    if len(asked) < most:
-        return False
-    lowered, run = _lowered(told), 0
-    for word in asked:
-        run = run + 1 if word in lowered else 0
-        if run >= most:
+    lowered = _lowered(told)
+    last = most - 1
+    while last < len(asked):
+        missing = next((n for n in range(last, last - most, -1) if asked[n] not in lowered), None)
+        if missing is None:
             return True
+        last = missing + most  # no such run has the missing word in it
     return False
 
 
