@@ -135,15 +135,12 @@ def known_model(context: Context) -> str | None:
     return str(found) if found else None
 
 
-def due_queries(
-    context: Context, queries: Sequence[Query], settings: InterviewSettings
-) -> list[Query]:
-    """Return what is still to be asked: one query for each text without a kept answer.
+def due_queries(queries: Sequence[Query], closed: set[str]) -> list[Query]:
+    """Return what is still to be asked: one query for each text whose key is not `closed`.
 
     A failure under other limits than today's, and one that may pass, is due again.
     """
-    kept = closed_keys(context, "interview", settings)
-    return list({query.key: query for query in queries if query.key not in kept}.values())
+    return list({query.key: query for query in queries if query.key not in closed}.values())
 
 
 def _ask_llm(context: Context, most: int | None = None, probing: Probing | None = None) -> str:
@@ -152,8 +149,9 @@ def _ask_llm(context: Context, most: int | None = None, probing: Probing | None 
 
     recover_replies(context)
     with context.workspace.store.reading():
-        settings, model = resolved_settings(context), known_model(context)
-        passages = eligible(context)
+        passages, model = eligible(context), known_model(context)
+        closed = closed_keys(context, "interview", context.recipe.interview)
+        settings = resolved_settings(context)  # the last, as it may write
     if not passages:
         return ""
     queries: list[Query] = []
@@ -162,11 +160,11 @@ def _ask_llm(context: Context, most: int | None = None, probing: Probing | None 
         queries = [of(passage) for passage in passages]
     desk: Desk | None = None
     # A finished interview needs no server.
-    if not queries or due_queries(context, queries, settings):
+    if not queries or due_queries(queries, closed):
         endpoint = probing.result() if probing else None
         sitting = to_the_end(_open_sitting(context, settings, endpoint))
         queries = [sitting.queries.of(passage) for passage in passages]
-        due = due_queries(context, queries, settings)
+        due = due_queries(queries, closed)
         chosen_due = due if most is None else _spread(due, most, settings.seed)
         desk = Desk(context, sitting.line, len(chosen_due))
         try:

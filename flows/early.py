@@ -44,10 +44,11 @@ def begin_probe(context: Context) -> Probing | None:
     settings, store = context.recipe.interview, context.workspace.store
     if not endpoint_configured(settings) or not store.path.exists():
         return None
-    if not store.value(_FIRST_ASKED):
-        return None
+    with store.reading():
+        if not store.value(_FIRST_ASKED):
+            return None
+        known = remembered(context, settings)
     future: Probing = Future()
-    known = remembered(context, settings)
     # A daemon: who presses Ctrl-C does not wait for the server.
     threading.Thread(target=_probe, args=(settings, known, future), daemon=True).start()
     return future

@@ -34,13 +34,12 @@ def resolved_settings(context: Context, *, keep: bool = True) -> InterviewSettin
     settings, store = context.recipe.interview, context.workspace.store
     sources = store.nouns(Source, "true ORDER BY added_at, id")
     told = _told(settings, sources)
-    found = dict(told)
+    found, fresh = dict(told), list[Verdict]()
     if settings.kind == "auto":
         before = {
             row["subject_id"]: row["rule"].removeprefix("asked_as_")
             for row in store.rows("SELECT subject_id, rule FROM verdicts WHERE step = 'kind'")
         }
-        fresh: list[Verdict] = []
         for source in sources:
             if source.id in told or source.kind == "dataset" or source.format in BY_HAND:
                 continue  # these bring their own questions
@@ -49,10 +48,10 @@ def resolved_settings(context: Context, *, keep: bool = True) -> InterviewSettin
             elif texts := [str(row["text"]) for row in store.rows(_TEXTS, [source.id])]:
                 verdict, found[source.id] = _guess(context, source, texts)
                 fresh.append(verdict)
-        if fresh and keep:
-            with store.writing() as tx:
-                tx.upsert(fresh)
     lang = settings.language or persona_language(context)
+    if fresh and keep:
+        with store.writing() as tx:
+            tx.upsert(fresh)
     return settings.model_copy(update={"kinds": found, "language": lang})
 
 

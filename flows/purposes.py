@@ -76,7 +76,7 @@ def _questions(context: Context) -> Planned:
     persona = context.recipe.persona.name
     asked = Queries(settings, persona, model or "")
     queries = {query.key: query for query in map(asked.of, eligible(context))}
-    due = due_queries(context, list(queries.values()), settings)
+    due = due_queries(list(queries.values()), closed_keys(context, "interview", settings))
 
     def tokens(query: Query) -> int:
         brief = write_brief(query.passage, persona, query.lang, query.prompt)
