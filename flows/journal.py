@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from datetime import datetime
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,17 @@ from data.nouns import Request
 from data.store import Store
 
 _NAMES = tuple(field.name for field in fields(Request))
+_values_of = attrgetter(*_NAMES)
 _PATTERN = "replies-*.jsonl"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{value!r} is no part of a request")
+
+
+_JSON = json.JSONEncoder(default=_plain)
 
 
 class Journal:
@@ -38,9 +49,8 @@ class Journal:
         if self._open is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
             self._open = os.open(self._path(self._number), flags, 0o600)
-        row = {name: getattr(request, name) for name in _NAMES}
-        line = json.dumps(row, default=_plain) + "\n"
-        os.write(self._open, line.encode())
+        row = dict(zip(_NAMES, _values_of(request), strict=True))
+        os.write(self._open, f"{_JSON.encode(row)}\n".encode())
         before = self._home.get(request.key)
         self._home[request.key] = self._number
         self._left[self._number] += 1
@@ -118,9 +128,3 @@ def _read(path: Path) -> Iterator[Request]:
             yield Request(**{**row, "judged": None})
         except (ValueError, TypeError, KeyError):
             continue
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    raise TypeError(f"{value!r} is no part of a request")

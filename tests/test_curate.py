@@ -117,6 +117,25 @@ def test_a_bad_question_is_rejected_by_its_rule(question: str, rule: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("rule", "pieces"),
+    [
+        ("question_machine", "http://a|HTTPS://a|WWW.a.org|```|<B>|</b>|{{|}}|def f(|=>|x;"),
+        ("question_style", "in THE STYLE of|in your voice of|in the tone of|in your manner of"),
+        ("question_style", "Write Like|write as|style of|的文风|的文風|的风格|的風格"),
+        ("question_refers", "THIS PASSAGE|the texts|your author|these chapters|that book"),
+        ("question_refers", "this excerpt|the paragraph|your memoir|Mentioned Above"),
+        ("question_refers", "as Described|as mentioned|as stated|这段|這段|本文|文中|作者|本章"),
+        ("question_refers", "这本书|這本書|上文|上述|原文"),
+    ],
+)
+def test_every_form_of_what_is_refused_is_seen(rule: str, pieces: str) -> None:
+    for piece in pieces.split("|"):
+        found = reject_question(f"Why do you ask me {piece}", ANSWER, "en", REJECTS)
+        assert found is not None, piece
+        assert found[0] == rule, piece
+
+
+@pytest.mark.parametrize(
     "question",
     ["What was your father like in a flood?", "Tell me about the worst night of that year."],
 )
