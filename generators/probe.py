@@ -26,7 +26,7 @@ async def probe(settings: InterviewSettings, known: Sequence[Endpoint] = ()) -> 
         return before[settings.model]
     one = settings.model_copy(update={"max_attempts": min(3, settings.max_attempts)})
     async with Client(one, base_url) as client:
-        model = settings.model or _only_model(await client.models(), base_url)
+        model = settings.model or _only_model(await _listed(client), base_url)
         if model in before:
             return before[model]
         endpoint = Endpoint(base_url=base_url, model=model, structured="json_schema")
@@ -54,11 +54,24 @@ def _milder(endpoint: Endpoint, refused: str) -> Endpoint | None:
     return replace(endpoint, structured=_FORMS[place]) if place < len(_FORMS) else None
 
 
+async def _listed(client: Client) -> list[str]:
+    """Return the models that the server lists; some servers have no such list."""
+    try:
+        return await client.models()
+    except EndpointError as refused:
+        if "answered 404" in refused.what or "answered 405" in refused.what:
+            return []
+        raise
+
+
 def _only_model(names: list[str], base_url: str) -> str:
     if len(names) == 1:
         return names[0]
     if not names:
-        raise EndpointError(f"{base_url} lists no model", "name one with --model")
+        raise EndpointError(
+            f"{base_url} lists no model",
+            "name one with --model, and check the address (it usually ends in /v1)",
+        )
     shown = ", ".join(repr(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
     raise EndpointError(
         f"{base_url} serves {len(names)} models: {shown}", "name one of them with --model"

@@ -167,6 +167,8 @@ class OpenAIServer:
     async def _models(self, request: Request, _line: Line) -> Response:
         if self.script.always in {"401", "403"}:
             return self._refuse(int(self.script.always), request)
+        if not self.script.models:  # a server that has no such list
+            return self._refuse(404, request)
         rows = [{"id": name, "object": "model", "created": 0, "owned_by": "tests"}
                 for name in self.script.models]  # fmt: skip
         return Response({"object": "list", "data": rows})

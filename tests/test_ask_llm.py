@@ -238,6 +238,9 @@ def test_probe_takes_the_only_model_and_names_several() -> None:
     several = OpenAIServer(Script(models=("small", "large")))
     with several as server, pytest.raises(EndpointError, match=r"'small', 'large'.*--model"):
         asyncio.run(probe(settings_for(server)))
+    without = OpenAIServer(Script(models=()))
+    with without as server, pytest.raises(EndpointError, match="no model; name one with --model"):
+        asyncio.run(probe(settings_for(server)))
     with OpenAIServer() as server, pytest.raises(EndpointError, match="does not exist"):
         asyncio.run(probe(settings_for(server, model="absent")))
 
