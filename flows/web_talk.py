@@ -139,12 +139,14 @@ async def _ask(
 def fitted(turns: Sequence[Message], page: Page, controls: Controls) -> list[Message]:
     """Return the system prompt and as many of the latest exchanges as the context has room for.
 
+    A question that was never answered, because the server failed, is left out.
     Tokens are estimated, with half as many again for vocabularies smaller than usual.
     """
     system = neutralise(controls.system.strip())
     opening = [{"role": "system", "content": system}] if system else []
     limit = page.room - min(controls.max_tokens, page.room // 2)
-    kept = list(turns)
+    pairs = [turns[place : place + 2] for place in range(0, len(turns), 2)]
+    kept = [turn for pair in pairs if pair[-1]["content"].strip() for turn in pair]
     while len(kept) > 2 and 1.5 * estimate_tokens([*opening, *kept]) > limit:
         del kept[:2]
     return [*opening, *kept]
