@@ -15,7 +15,7 @@ from data.rights import checked, obstacles, said_in
 from data.samples import SOURCES
 from data.store import Fetched, Store
 from flows.context import Context
-from flows.recipe import LedgerEntry
+from flows.recipe_tables import LedgerEntry
 
 # Every row that came of a source, by table: what a withdrawal speaks against.
 _ROWS = {

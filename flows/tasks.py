@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
     from flows.context import Call
-    from flows.recipe import FlowSettings
+    from flows.recipe_tables import FlowSettings
 
 R = TypeVar("R")
 

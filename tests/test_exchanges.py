@@ -15,7 +15,8 @@ from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs
 from flows.ingest import extract_sources
 from flows.options import mapped, mixes
-from flows.recipe import Mixed, load
+from flows.recipe import load
+from flows.recipe_tables import Mixed
 from flows.report import Report
 from flows.splitting import persona_language, split_documents
 from flows.workspace import Workspace
