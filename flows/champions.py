@@ -74,6 +74,7 @@ def crown(context: Context, run: Run, figures: Mapping[str, float]) -> bool:
     if used is not None and used.run_id == run.id:
         return False
     reason = against(figures)
+    name = used.run_id + (f":{used.step}" if used.step is not None else "") if used else ""
     take = f"`memoirist models pick {run.id}` takes this one"
     if reason is not None:
         stays = f"the model before stays in use; {take}" if used else "kept for want of another"
@@ -81,13 +82,13 @@ def crown(context: Context, run: Run, figures: Mapping[str, float]) -> bool:
         if used is not None:
             return False
     elif used is not None and kept_by_hand(used, run, figures):
-        told = used.run_id if used.step is None else f"{used.run_id}:{used.step}"
-        context.report.note(f"{told}, picked by hand, stays the model in use; {take}")
+        context.report.note(f"{name}, picked by hand, stays the model in use; {take}")
         return False
-    elif used is not None and used.picked_at is not None:
+    elif used is not None:
+        by_hand = ", which was picked by hand: surely better on held-out text"
         context.report.note(
-            f"in use in place of {used.run_id}, which was picked by hand: surely better on held-out"
-            f" text; `memoirist models pick {used.run_id}` goes back"
+            f"{run.id} is the model in use now, in place of {name}"
+            f"{by_hand if used.picked_at else ''}; `memoirist models pick {name}` goes back"
         )
     use(context, run)
     return True

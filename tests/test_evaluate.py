@@ -270,6 +270,9 @@ def test_a_model_picked_by_hand_stays_until_it_is_beaten(tmp_path: Path) -> None
     better = {"gain_over_previous_low": 0.1, "gain_over_previous_high": 0.3}
     assert crown(context, first, {})
     assert crown(context, second, {})
+    assert told == [
+        "second is the model in use now, in place of first; `memoirist models pick first` goes back"
+    ]
     use(context, first, picked=True)
     # The second was there to be picked: nothing that is known of it changes a person's mind.
     assert not crown(context, second, better)
