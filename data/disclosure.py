@@ -24,10 +24,15 @@ _FALLBACK = "en"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """What a persona says of itself in one language; {name} stands for its name."""
+    """What a persona says of itself in one language; {name} stands for its name.
+
+    `asks` are regular expressions of what it is asked with, `opening` begins the answer then.
+    """
 
     system: str
     fewshot: str
+    opening: str
+    asks: Sequence[str]
     questions: Sequence[str]
     answers: Sequence[str]
 
@@ -42,6 +47,11 @@ class Disclosure:
     questions: Sequence[Question]
     pairs: Sequence[Pair]
     verdicts: Sequence[Verdict]
+
+
+def languages() -> list[str]:
+    """Return the languages that a persona can disclose itself in."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
 
 
 @cache

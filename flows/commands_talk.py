@@ -54,6 +54,13 @@ def chat(
         int | None, typer.Option("--max-tokens", min=1, help="Tokens an answer may have.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the draws.")] = None,
+    disclose: Annotated[
+        bool,
+        typer.Option(
+            "--disclose/--no-disclose",
+            help="Asked what it is, begin with the disclosure of an AI, or as the model would.",
+        ),
+    ] = True,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Talk to the persona; /save keeps a good exchange for training, /help lists the rest."""
@@ -75,6 +82,7 @@ def chat(
         "repetition_penalty": repetition_penalty,
         "max_new_tokens": max_tokens,
         "seed": seed,
+        "disclose": disclose,
     }
     given = {key: value for key, value in wanted.items() if value is not None}
     choice = Choice(run=run, checkpoint=checkpoint)

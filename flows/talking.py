@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from data.asked import opening
 from data.errors import NothingToDo
 from data.saved import Ended, Exchange, cut
 from data.text import neutralise
 from flows.context import Context
+from flows.language import persona_language
 from flows.saving import save_exchange
 from flows.voices import (
     FEW_SHOT,
@@ -94,7 +96,14 @@ class Talk:
     def answer(self, which: str, said: str) -> Answer:
         """Return a voice's answer in pieces; what does not fit its context is left out in front."""
         voice = self.voices[which]
-        return voice.talker.answer(self.messages(which, said), self.settings)
+        begun = self._opening(said) if which == TUNED else ""
+        return voice.talker.answer(self.messages(which, said), self.settings, begun)
+
+    def _opening(self, said: str) -> str:
+        """Return how an answer must begin: with the disclosure where it is asked for."""
+        if not (self.settings.disclose and self.name):
+            return ""
+        return opening(said, self.name, persona_language(self.context)) or ""
 
     def remember(self, said: str, answers: Mapping[str, str], ended: Ended = "end") -> None:
         """Add an exchange to the histories and make it the last one."""

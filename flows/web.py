@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from data.errors import EndpointError
 from flows.context import Context
+from flows.language import persona_language
 from flows.model_server import HOST, ServerSettings, free_port, serving
 from flows.serve_model import ended_by_signal
 from flows.voices import Choice, Chosen, base_folder, chosen, merged_of, shipped_prompt
@@ -32,6 +33,7 @@ def serve_page(context: Context, choice: Choice, port: int, *, compare: bool) ->
         page = Page(
             context=context,
             persona=meant.recipe.persona.name,
+            lang=persona_language(context),
             run_id=meant.run.id,
             url=served.url,
             # The base stands left of what was made of it.

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from data.asked import opening
 from data.compose import estimate_tokens
 from data.errors import MemoiristError
 from data.saved import Ended, Exchange, cut
@@ -29,6 +30,7 @@ class Page:
 
     context: Context
     persona: str
+    lang: str
     run_id: str
     url: str
     names: Mapping[str, str]
@@ -91,7 +93,10 @@ async def answers(
     for voice in page.names:
         turns = histories.turns.setdefault(voice, [])
         prompts[voice] = fitted([*turns, {"role": "user", "content": asked}], page, controls)
-        turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": ""}]
+        # A server has no common way to go on from given words: it answers after them.
+        begun = opening(asked, page.persona, page.lang) if voice == TUNED and page.persona else ""
+        begun = f"{begun}\n\n" if begun else ""
+        turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": begun}]
     histories.saved, histories.n_tokens = None, controls.max_tokens
     histories.ends = dict.fromkeys(page.names, "stopped")
     pieces: Pieces = asyncio.Queue()
@@ -143,13 +148,13 @@ def fitted(turns: Sequence[Message], page: Page, controls: Controls) -> list[Mes
     Tokens are estimated, with half as many again for vocabularies smaller than usual.
     """
     system = neutralise(controls.system.strip())
-    opening = [{"role": "system", "content": system}] if system else []
+    first = [{"role": "system", "content": system}] if system else []
     limit = page.room - min(controls.max_tokens, page.room // 2)
     pairs = [turns[place : place + 2] for place in range(0, len(turns), 2)]
     kept = [turn for pair in pairs if pair[-1]["content"].strip() for turn in pair]
-    while len(kept) > 2 and 1.5 * estimate_tokens([*opening, *kept]) > limit:
+    while len(kept) > 2 and 1.5 * estimate_tokens([*first, *kept]) > limit:
         del kept[:2]
-    return [*opening, *kept]
+    return [*first, *kept]
 
 
 def save_last(page: Page, histories: Histories, words: str) -> str:

@@ -3,41 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
 from data.samples import SOURCES
 from data.store import Store
 from tests.conftest import EDITH, ROOT, environment, run
-from tests.openai_server import OpenAIServer, Script
-
-# What a rerun may not change; `added_at` and its like are times.
-CONTENT = {
-    "sources": "id, sha256",
-    "documents": "*",
-    "blocks": "*",
-    "passages": "*",
-    "questions": "*",
-    "pairs": "*",
-    "verdicts": "subject_id, subject, rule, keep, reason, beaten_by",
-    "conversations": "*",
-    "models": "run_id, adapter_path, dtype",
-}
-
-
-def content(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    store = Store(folder / "workspace" / "memoirist.duckdb")
-    return {
-        table: store.rows(f"SELECT {columns} FROM {table} ORDER BY ALL")
-        for table, columns in CONTENT.items()
-    }
+from tests.content import content
 
 
 def test_the_build_shows_each_step_and_what_next(built: Path) -> None:
@@ -88,15 +62,13 @@ def test_a_second_build_finds_nothing_to_do(built: Path) -> None:
 
 
 def test_chat_answers_and_prints_nothing_else(built: Path) -> None:
-    done = run(built, "chat", "--message", "What did your father sell?")
+    few = ("--max-tokens", "20")
+    done = run(built, "chat", "--message", "What did your father sell?", *few)
     assert done.returncode == 0, done.stderr
-    # Whether so small a model comes to an end hangs on every weight; that it did not is told aside.
-    assert (
-        re.sub(r"\[the answer .* was ended\]\n|\[the answer was cut at .*\]\n", "", done.stderr)
-        == ""
-    )
+    # How it ended may be told, and nothing else.
+    assert done.stderr in {"", "[the answer was cut at the limit of 20 tokens]\n"}
     assert len(done.stdout.split()) >= 3
-    again = run(built, "chat", "--message", "What did your father sell?")
+    again = run(built, "chat", "--message", "What did your father sell?", *few)
     assert again.stdout == done.stdout
     both = run(built, "chat", "--compare", "--message", "Who are you?", "--max-tokens", "20")
     assert "base" in both.stdout
@@ -198,45 +170,3 @@ def test_a_conversation_that_does_not_fit_is_a_verdict(tmp_path: Path) -> None:
     )
     assert [row["subject"] for row in found] == ["conversations"]
     assert found[0]["source_id"]
-
-
-def _kill_when(folder: Path, arguments: list[str], sign: str, extra: dict[str, str]) -> None:
-    """Start a build and SIGKILL it, with its children, once `sign` holds in its workspace."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *arguments],
-        cwd=folder,
-        env=environment(PYTHONPATH=str(ROOT), **extra),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    for line in process.stderr:
-        if sign in line:
-            break
-    time.sleep(0.3)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stderr.close()
-
-
-def test_killed_in_every_step_it_completes_with_the_same_rows(tmp_path: Path) -> None:
-    """The steps print when they end, so each kill falls into the step after the named one."""
-    sources = [str(SOURCES[0]), str(SOURCES[2])]
-    quick = ["--set", "train.epochs=0.5", "--set", "merge.prompts=2"]
-    with OpenAIServer(Script(latency_seconds=0.02)) as server:
-        ask = ["--base-url", server.base_url, "--model", "interviewer", "--max-concurrency", "4"]
-        arguments = ["build", *sources, *EDITH, *quick, *ask]
-        calm, killed = tmp_path / "calm", tmp_path / "killed"
-        calm.mkdir()
-        killed.mkdir()
-        done = run(calm, *arguments)
-        assert done.returncode == 0, done.stderr
-        for sign in ("extract  ", "split  ", "ask  ", "curate  ", "compose  ", "train  "):
-            _kill_when(killed, arguments, sign, {})
-        done = run(killed, *arguments)
-        assert done.returncode == 0, done.stderr
-    left, right = content(calm), content(killed)
-    for table in CONTENT:
-        assert left[table] == right[table], table

@@ -83,6 +83,7 @@ def page(context: Context, served: Served) -> Page:
     return Page(
         context=context,
         persona=PERSONA,
+        lang="en",
         run_id=RUN,
         url=served.url,
         names=dict(sorted(served.names.items())),

@@ -52,17 +52,25 @@ class Talker:
         config = model.config.get_text_config()
         self.room = int(getattr(config, "max_position_embeddings", None) or 4096)
 
-    def answer(self, messages: Sequence[Mapping[str, str]], settings: ChatSettings) -> Answer:
+    def answer(
+        self, messages: Sequence[Mapping[str, str]], settings: ChatSettings, opening: str = ""
+    ) -> Answer:
         """Return the next answer in pieces of whole characters, without its end token.
 
-        The oldest exchanges are left out when the conversation outgrows the model's context.
+        It begins with `opening`, and the model goes on from there. The oldest exchanges are left
+        out when the conversation outgrows the model's context.
         """
-        return Answer(self._pieces(self._prompt(messages, settings), settings))
+        return Answer(self._pieces(self._prompt(messages, settings), settings, opening))
 
-    def _pieces(self, prompt: Sequence[int], settings: ChatSettings) -> Generator[str, None, Ended]:
-        said: list[int] = []
-        shown = ""
-        for token in self._tokens(prompt, settings):
+    def _pieces(
+        self, prompt: Sequence[int], settings: ChatSettings, opening: str
+    ) -> Generator[str, None, Ended]:
+        if opening:
+            yield opening
+        said: list[int] = self.tokenizer.encode(opening, add_special_tokens=False)
+        limit = len(said) + settings.max_new_tokens
+        shown = self.tokenizer.decode(said, skip_special_tokens=True)
+        for token in self._tokens([*prompt, *said], settings):
             if token in self.ends:
                 return "end"
             said.append(token)
@@ -73,7 +81,7 @@ class Talker:
                 shown = text
             if _goes_round(said, settings.max_repeats):
                 return "circles"
-        return "limit" if len(said) >= settings.max_new_tokens else "context"
+        return "limit" if len(said) >= limit else "context"
 
     def _prompt(self, messages: Sequence[Mapping[str, str]], settings: ChatSettings) -> list[int]:
         """Return ids that leave room for the answer: at the cost of old exchanges, then of words.

@@ -106,4 +106,9 @@ class ChatSettings(BaseModel):
         ge=2,
         description="End an answer that says one run of words so often in a row. Unset: never.",
     )
+    disclose: bool = Field(
+        True,
+        description="Begin the answer to whoever asks whether this is the person or a machine with"
+        " the disclosure of an AI; the model goes on from there.",
+    )
     seed: int = Field(42, ge=0, description="Seed of the draws when temperature is above 0.")
