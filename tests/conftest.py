@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from data.samples import PERSONA, SOURCES
 from data.store import Store
@@ -68,14 +70,57 @@ def run(
     )
 
 
+# A shorter training, fewer and shorter answers than a user gets: they would take most of the time.
+QUICK = (
+    "train.epochs=2",
+    "merge.prompts=8",
+    "evaluate.max_new_tokens=96",
+    "evaluate.few_shot_words=150",
+)
+
+
+def sets(*settings: str) -> list[str]:
+    """Return the flags that put settings into the recipe."""
+    return [f"--set={each}" for each in settings]
+
+
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the bundled samples once, for real, and return the folder with the workspace."""
-    folder = tmp_path_factory.mktemp("built")
-    # Shorter answers and examples than a user gets: the evaluation would take most of the time.
-    shorter = ("evaluate.max_new_tokens=96", "evaluate.few_shot_words=150")
-    done = run(folder, "build", *map(str, SOURCES), *EDITH, *(f"--set={each}" for each in shorter))
-    assert done.returncode == 0, done.stderr
-    (folder / "stderr.txt").write_text(done.stderr, "utf-8")
-    (folder / "stdout.txt").write_text(done.stdout, "utf-8")
-    return folder
+def built(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Build the bundled samples once, for real, and return a copy of the folder with the workspace.
+
+    The processes that share the tests share the build too: the first one makes it.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if worker_id != "master":
+        shared = shared.parent
+    folder = shared / "built"
+    with FileLock(shared / "built.lock"):
+        if not (folder / "stdout.txt").exists():
+            folder.mkdir()
+            done = run(folder, "build", *map(str, SOURCES), *EDITH, *sets(*QUICK))
+            assert done.returncode == 0, done.stderr
+            (folder / "stderr.txt").write_text(done.stderr, "utf-8")
+            (folder / "stdout.txt").write_text(done.stdout, "utf-8")
+    mine = tmp_path_factory.mktemp("mine") / "built"
+    shutil.copytree(folder, mine)
+    return mine
+
+
+# What takes minutes comes first, so that the processes that share the tests end together.
+LONGEST = (
+    "test_build_killed.py",
+    "test_cli.py",
+    "test_build.py",
+    "test_train_families.py",
+    "test_train_run.py",
+    "test_train_toys.py",
+    "test_train_command.py",
+    "test_web.py",
+    "test_evaluate.py",
+    "test_models.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda each: order.get(each.path.name, len(order)))

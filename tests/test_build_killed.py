@@ -1,0 +1,69 @@
+"""A build that is killed in every step, and one that never was, hold the same rows."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from data.samples import SOURCES
+from tests.conftest import EDITH, ROOT, environment, run, sets
+from tests.content import CONTENT, content
+from tests.openai_server import OpenAIServer, Script
+
+# The rows are the question here, and not what was learnt.
+HURRIED = (
+    "train.epochs=0.5",
+    "merge.prompts=2",
+    "evaluate.questions=2",
+    "evaluate.max_new_tokens=8",
+    "evaluate.few_shot=0",
+    "evaluate.abilities=false",
+)
+
+
+def _kill_when(folder: Path, arguments: list[str], sign: str, extra: dict[str, str]) -> None:
+    """Start a build and SIGKILL it, with its children, once `sign` holds in its workspace."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        cwd=folder,
+        env=environment(PYTHONPATH=str(ROOT), **extra),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if sign in line:
+            break
+    time.sleep(0.3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stderr.close()
+
+
+@pytest.mark.timeout(600)
+def test_killed_in_every_step_it_completes_with_the_same_rows(tmp_path: Path) -> None:
+    """The steps print when they end, so each kill falls into the step after the named one."""
+    sources = [str(SOURCES[0]), str(SOURCES[2])]
+    with OpenAIServer(Script(latency_seconds=0.02)) as server:
+        ask = ["--base-url", server.base_url, "--model", "interviewer", "--max-concurrency", "4"]
+        arguments = ["build", *sources, *EDITH, *sets(*HURRIED), *ask]
+        calm, killed = tmp_path / "calm", tmp_path / "killed"
+        calm.mkdir()
+        killed.mkdir()
+        done = run(calm, *arguments)
+        assert done.returncode == 0, done.stderr
+        for sign in ("extract  ", "split  ", "ask  ", "curate  ", "compose  ", "train  "):
+            _kill_when(killed, arguments, sign, {})
+        done = run(killed, *arguments)
+        assert done.returncode == 0, done.stderr
+    left, right = content(calm), content(killed)
+    for table in CONTENT:
+        assert left[table] == right[table], table
