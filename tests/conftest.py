@@ -72,10 +72,22 @@ def run(
 
 # A shorter training, fewer and shorter answers than a user gets: they would take most of the time.
 QUICK = (
-    "train.epochs=2",
-    "merge.prompts=8",
-    "evaluate.max_new_tokens=96",
+    "train.epochs=1",
+    "train.save_every=4",
+    "train.answers_per_save=2",
+    "evaluate.max_new_tokens=64",
     "evaluate.few_shot_words=150",
+)
+# Where the rows are the question, and not what was learnt.
+HURRIED = (
+    "train.epochs=0.1",
+    "train.save_every=100",
+    "train.answers_per_save=0",
+    "merge.prompts=2",
+    "evaluate.questions=2",
+    "evaluate.max_new_tokens=8",
+    "evaluate.few_shot=0",
+    "evaluate.abilities=false",
 )
 
 

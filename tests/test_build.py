@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data.samples import SOURCES
 from data.store import Store
-from tests.conftest import EDITH, ROOT, environment, run
+from tests.conftest import EDITH, HURRIED, ROOT, environment, run, sets
 from tests.content import content
 
 
@@ -118,7 +118,7 @@ def test_refresh_waits_for_enough_and_then_takes_in_only_what_is_new(
         known = [r for r in after[table] if r in before[table]]
         assert len(known) == len(before[table])
         assert len(after[table]) > len(before[table])
-    done = run(tmp_path, "refresh", "--set", "refresh.min_new_pairs=1", "--set", "train.epochs=0.2")
+    done = run(tmp_path, "refresh", *sets("refresh.min_new_pairs=1", *HURRIED))
     assert done.returncode == 0, done.stderr
     assert "training again" in done.stderr
     assert len(content(tmp_path)["models"]) == 2

@@ -12,19 +12,9 @@ from pathlib import Path
 import pytest
 
 from data.samples import SOURCES
-from tests.conftest import EDITH, ROOT, environment, run, sets
+from tests.conftest import EDITH, HURRIED, ROOT, environment, run, sets
 from tests.content import CONTENT, content
 from tests.openai_server import OpenAIServer, Script
-
-# The rows are the question here, and not what was learnt.
-HURRIED = (
-    "train.epochs=0.5",
-    "merge.prompts=2",
-    "evaluate.questions=2",
-    "evaluate.max_new_tokens=8",
-    "evaluate.few_shot=0",
-    "evaluate.abilities=false",
-)
 
 
 def _kill_when(folder: Path, arguments: list[str], sign: str, extra: dict[str, str]) -> None:

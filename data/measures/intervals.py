@@ -41,7 +41,9 @@ def wilson(hits: int, n: int) -> Estimate | None:
     share = hits / n
     middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return Estimate(value=share, low=max(0.0, middle - half), high=min(1.0, middle + half), n=n)
+    # At 0 and 1 rounding would leave the share itself just outside.
+    low, high = min(share, middle - half), max(share, middle + half)
+    return Estimate(value=share, low=max(0.0, low), high=min(1.0, high), n=n)
 
 
 def weights(n: int, seed: int, resamples: int = RESAMPLES) -> Floats:
