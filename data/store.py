@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import duckdb
 
 from data import nouns, training_nouns
+from data.attached import MEMORY_LIMIT, Attached, sealed
 from data.columns import are_plain, dictionaries, incoming
 from data.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
 
 FILE = "memoirist.duckdb"
 SQL = Path(__file__).parent / "sql"
-# What does not fit goes to disk beside the file: a laptop has other things to do as well.
-MEMORY_LIMIT = "1500MB"
 # Batches are written once and not read again: more memory is only slower to come by.
 _BATCH_LIMIT = "700MB"
 if TYPE_CHECKING:
@@ -56,6 +55,8 @@ KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
 # is asked for.
 _VIEWS = {"cut_passages": "passages", "asked_questions": "questions", "made_pairs": "pairs"}
 T = TypeVar("T")
+Opened = TypeVar("Opened")
+Take: TypeAlias = "Callable[[duckdb.DuckDBPyRelation | None], T]"
 # By place, or by the names that a statement gives them with a dollar sign.
 Parameters: TypeAlias = "Sequence[object] | Mapping[str, object] | None"
 _NUMERIC = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT"} | {
@@ -181,45 +182,27 @@ class Store:
         self.wait_seconds = wait_seconds
         self.on_wait = on_wait
         self._migrated = False
-        self._keeping = False
-        self._kept: duckdb.DuckDBPyConnection | None = None
-
-    @contextmanager
-    def reading(self) -> Iterator[None]:
-        """Keep the file open between the reads of a block: opening it takes longer than most.
-
-        A writer in between closes it. To be used by one thread, which holds the workspace.
-        """
-        self._keeping = True
-        try:
-            yield
-        finally:
-            self._keeping = False
-            self._let_go()
-
-    def _let_go(self) -> None:
-        if self._kept is not None:
-            self._kept.close()
-            self._kept = None
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:
         """Open the file, run one transaction, close it; nothing is written if the body raises."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._let_go()
-        connection = self._open(read_only=False)
+        attached = self._opened(lambda: Attached(self.path, read_only=False), read_only=False)
+        failed = True
         try:
             with _translated(self.path):
+                connection = attached.connection
                 if not self._migrated:
                     migrate(connection)
                     self._migrated = True
                 connection.execute("BEGIN")
                 yield Transaction(connection)
                 connection.execute("COMMIT")
+                failed = False
         finally:
             # Closing without a COMMIT rolls back; a full disk may refuse even the checkpoint.
             with _translated(self.path):
-                connection.close()
+                attached.close(failed=failed)
 
     def query(self, sql: str, parameters: Parameters = None) -> pa.Table:
         """Run one reading statement and return its rows as Arrow.
@@ -230,7 +213,7 @@ class Store:
         import pyarrow as pa
 
         # A statement without rows (SET, say) gives no relation.
-        return self._read(
+        return self._read_sealed(
             sql, parameters, lambda found: pa.table({}) if found is None else found.to_arrow_table()
         )
 
@@ -246,33 +229,23 @@ class Store:
             numeric = [str(kind).split("(")[0] in _NUMERIC for kind in found.types]
             return Fetched(columns=found.columns, numeric=numeric, rows=found.fetchall())
 
-        return self._read(sql, parameters, take)
+        return self._read_sealed(sql, parameters, take)
 
-    def _read(
-        self,
-        sql: str,
-        parameters: Parameters,
-        take: Callable[[duckdb.DuckDBPyRelation | None], T],
-    ) -> T:
-        if not self.path.exists():
-            raise NothingToDo(
-                f"there is no workspace at {str(self.path.parent)!r}",
-                "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
-            )
-        connection = self._kept or self._open(read_only=True)
-        if self._keeping:
-            self._kept = connection
-        try:
-            return take(connection.sql(sql, params=parameters or None))
-        except duckdb.Error as error:
-            first = str(error).strip().splitlines()[0]
-            raise QueryError(
-                f"the query does not run: {first.rstrip('!.')}",
-                "`memoirist look` lists the tables, and a query can only read them",
-            ) from error
-        finally:
-            if connection is not self._kept:
+    def _read_sealed(self, sql: str, parameters: Parameters, take: Take[T]) -> T:
+        """Run a statement that may be a user's: it reaches the tables and nothing else."""
+        with sealed():
+            connection = self._read_only(lambda: _connect_sealed(self.path))
+            try:
+                return _taken(connection, sql, parameters, take)
+            finally:
                 connection.close()
+
+    def _read(self, sql: str, parameters: Parameters, take: Take[T]) -> T:
+        attached = self._read_only(lambda: Attached(self.path, read_only=True))
+        try:
+            return _taken(attached.connection, sql, parameters, take)
+        finally:
+            attached.close()
 
     def rows(self, sql: str, parameters: Parameters = None) -> list[dict[str, Any]]:
         """Return the rows of one reading statement as dictionaries."""
@@ -304,20 +277,13 @@ class Store:
         first = next(iter(self.rows(sql, parameters)), {})
         return next(iter(first.values()), None)
 
-    def _open(self, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    def _opened(self, open_file: Callable[[], Opened], *, read_only: bool) -> Opened:
+        """Open the file, waiting for whoever has it open now."""
         start = time.monotonic()
         said = start
         while True:
             try:
-                return duckdb.connect(
-                    str(self.path),
-                    read_only=read_only,
-                    # A user's SELECT reads the tables, not the machine's files, and writes none.
-                    config={
-                        "memory_limit": MEMORY_LIMIT,
-                        "enable_external_access": str(not read_only).lower(),
-                    },
-                )
+                return open_file()
             except duckdb.IOException as error:
                 if not any(word in str(error) for word in _LOCK_WORDS):
                     raise _io_error(error, self.path) from error
@@ -330,6 +296,37 @@ class Store:
                 time.sleep(0.05)
             except duckdb.Error as error:
                 raise _io_error(error, self.path) from error
+
+    def _read_only(self, open_file: Callable[[], Opened]) -> Opened:
+        """Open the file for reading, where there is one."""
+        if not self.path.exists():
+            raise NothingToDo(
+                f"there is no workspace at {str(self.path.parent)!r}",
+                "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
+            )
+        return self._opened(open_file, read_only=True)
+
+
+def _connect_sealed(path: Path) -> duckdb.DuckDBPyConnection:
+    # A user's SELECT reads the tables, not the machine's files, and writes none.
+    return duckdb.connect(
+        str(path),
+        read_only=True,
+        config={"memory_limit": MEMORY_LIMIT, "enable_external_access": "false"},
+    )
+
+
+def _taken(
+    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters, take: Take[T]
+) -> T:
+    try:
+        return take(connection.sql(sql, params=parameters or None))
+    except duckdb.Error as error:
+        first = str(error).strip().splitlines()[0]
+        raise QueryError(
+            f"the query does not run: {first.rstrip('!.')}",
+            "`memoirist look` lists the tables, and a query can only read them",
+        ) from error
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:

@@ -148,10 +148,9 @@ def _ask_llm(context: Context, most: int | None = None, probing: Probing | None 
     from generators.keys import Queries
 
     recover_replies(context)
-    with context.workspace.store.reading():
-        passages, model = eligible(context), known_model(context)
-        closed = closed_keys(context, "interview", context.recipe.interview)
-        settings = resolved_settings(context)  # the last, as it may write
+    passages, model = eligible(context), known_model(context)
+    closed = closed_keys(context, "interview", context.recipe.interview)
+    settings = resolved_settings(context)
     if not passages:
         return ""
     queries: list[Query] = []

@@ -35,10 +35,9 @@ def choose_questions(
     )
     asked = [f"{query.passage.id} {query.key}" for query in queries]
     rules = judging_mark(context.recipe.curate)
-    with store.reading():
-        if context.is_done("*", "choose", fingerprint(*asked, rules, choice, store.value(_KEPT))):
-            return None
-        again = _read_again(context, queries, rules)
+    if context.is_done("*", "choose", fingerprint(*asked, rules, choice, store.value(_KEPT))):
+        return None
+    again = _read_again(context, queries, rules)
     with store.writing() as tx:
         tx.upsert([request for request, _ in again])
         tx.upsert([each for _, candidates in again for each in candidates])

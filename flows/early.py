@@ -44,10 +44,9 @@ def begin_probe(context: Context) -> Probing | None:
     settings, store = context.recipe.interview, context.workspace.store
     if not endpoint_configured(settings) or not store.path.exists():
         return None
-    with store.reading():
-        if not store.value(_FIRST_ASKED):
-            return None
-        known = remembered(context, settings)
+    if not store.value(_FIRST_ASKED):
+        return None
+    known = remembered(context, settings)
     future: Probing = Future()
     # A daemon: who presses Ctrl-C does not wait for the server.
     threading.Thread(target=_probe, args=(settings, known, future), daemon=True).start()

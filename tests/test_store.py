@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 from data.errors import NothingToDo, QueryError, StoreError, StoreLocked
-from data.nouns import Block, Conversation, Pair, Passage, Request, Source, Verdict
+from data.nouns import Block, Conversation, GroupSplit, Pair, Passage, Request, Source, Verdict
 from data.store import SQL, Store
 from tests.rows import NOW, block, document, pair, passage, source
 
@@ -268,3 +269,20 @@ def test_half_a_character_of_a_reply_is_written_as_a_mark(store: Store) -> None:
     with store.writing() as tx:
         tx.upsert([request])
     assert store.value("SELECT reply FROM requests") == "Why ??"
+
+
+def test_threads_take_turns_and_the_file_is_free_between(store: Store) -> None:
+    def write(thread: int) -> None:
+        for n in range(8):
+            with store.writing() as tx:
+                tx.upsert([GroupSplit(group_id=f"{thread}-{n}", source_id="s", split="train")])
+            assert store.value("SELECT count(*) FROM splits") > n
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(write, range(3)))
+    assert store.fetch("SELECT count(*) FROM splits").rows == [(24,)]
+    # Nothing is left beside it, and another program writes to it while this one lives.
+    assert [path.name for path in store.path.parent.iterdir()] == [store.path.name]
+    script = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('DELETE FROM splits')"
+    subprocess.run([sys.executable, "-c", script, str(store.path)], check=True)
+    assert store.value("SELECT count(*) FROM splits") == 0
