@@ -11,6 +11,8 @@ from functools import cache
 
 from data.disclosure import languages, words_of
 
+_TITLES = {"Sir", "Dame", "Lord", "Lady", "Mr", "Mr.", "Mrs", "Mrs.", "Ms", "Dr", "Dr.", "St."}
+
 
 def opening(said: str, name: str, lang: str) -> str | None:
     """Return the disclosure that opens the answer to `said`, None where nobody asks for it.
@@ -25,8 +27,9 @@ def opening(said: str, name: str, lang: str) -> str | None:
 
 @cache
 def _patterns(lang: str, name: str) -> list[re.Pattern[str]]:
-    # Whoever asks may use the first or the last name alone.
-    parts = [name, *(part for part in name.split() if len(part) > 2)]
-    any_name = "(?:" + "|".join(re.escape(part) for part in parts) + ")"
+    # Whoever asks may use the first or the last name alone; "the", "van" and "Sir" are no names.
+    parts = [each for each in re.split(r"[\s·•]+", name) if len(each) > 1 and each not in _TITLES]
+    parts = [each for each in parts if not each[0].islower()]
+    any_name = "(?:" + "|".join(map(re.escape, [name, *parts[:1], *parts[-1:]])) + ")"
     told = words_of(lang).asks
     return [re.compile(each.replace("{name}", any_name), re.IGNORECASE) for each in told]

@@ -61,7 +61,8 @@ def merge_run(
         for name, value in result.figures.items()
     ]
     with store.writing() as tx:
-        if for_use or before is None:
+        # The weights of the model that is known have been made anew: its row tells of these.
+        if for_use or before is None or before.step == step:
             tx.upsert([model])
             tx.upsert(metrics)
         if run.status not in {"merged", "evaluated"}:

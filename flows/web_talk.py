@@ -93,10 +93,7 @@ async def answers(
     for voice in page.names:
         turns = histories.turns.setdefault(voice, [])
         prompts[voice] = fitted([*turns, {"role": "user", "content": asked}], page, controls)
-        # A server has no common way to go on from given words: it answers after them.
-        begun = opening(asked, page.persona, page.lang) if voice == TUNED and page.persona else ""
-        begun = f"{begun}\n\n" if begun else ""
-        turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": begun}]
+        turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": ""}]
     histories.saved, histories.n_tokens = None, controls.max_tokens
     histories.ends = dict.fromkeys(page.names, "stopped")
     pieces: Pieces = asyncio.Queue()
@@ -108,7 +105,10 @@ async def answers(
             if isinstance(piece, MemoiristError):
                 raise piece
             voice, said_now = piece
-            histories.turns[voice][-1]["content"] += said_now.words
+            answer = histories.turns[voice][-1]
+            if said_now.words and not answer["content"] and voice == TUNED:
+                answer["content"] = _begun(page, asked)
+            answer["content"] += said_now.words
             if said_now.finish:
                 histories.ends[voice] = "limit" if said_now.finish == "length" else "end"
                 left -= 1
@@ -118,6 +118,15 @@ async def answers(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _begun(page: Page, asked: str) -> str:
+    """Return what comes before the answer: no server goes on from given words, so it stands apart.
+
+    It comes with the first of the model's words, so that an answer that never came stays empty.
+    """
+    told = opening(asked, page.persona, page.lang) if page.persona else None
+    return f"{told}\n\n" if told else ""
 
 
 async def _ask(

@@ -108,6 +108,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     folder = shared / "built"
     with FileLock(shared / "built.lock"):
         if not (folder / "stdout.txt").exists():
+            shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             done = run(folder, "build", *map(str, SOURCES), *EDITH, *sets(*QUICK))
             assert done.returncode == 0, done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from importlib.resources import files
 from pathlib import Path
 
@@ -33,6 +34,22 @@ def test_everyone_who_asks_is_told_in_the_language_of_the_question(lang: str) ->
         "Is this really Edith?",
         "So I am talking to a language model?",
         "What are you?",
+        "Are you ChatGPT?",
+        "Is this an AI?",
+        "Is this a real person?",
+        "You are a bot, right?",
+        "Are you a man or a machine?",
+        "Are you sure you are not a machine?",
+        "Are you made by OpenAI?",
+        "Can I talk to a human?",
+        "Ist das eine KI?",
+        "C'est une IA ?",
+        "¿Es esto una IA?",
+        "这是AI吗？",
+        "bist du ChatGPT?",
+        "You're an AI, right?",
+        "You are not a real person.",
+        "Is all this AI-generated?",
         "Wait. What are you, really? Are you just a computer program",
     ],
 )
@@ -46,6 +63,8 @@ def test_other_words_for_it(asked: str) -> None:
         "",
         "Who are you?",
         "What are you proud of?",
+        "You are only human, so tell me.",
+        "You are a person of strong opinions.",
         "Are you a religious person?",
         "Are you a person who likes company?",
         "Did you write this book at night?",
@@ -58,6 +77,23 @@ def test_other_words_for_it(asked: str) -> None:
         "Do you believe that you were right?",
         "你小时候是什么样的孩子？",
         "Was sind Sie für ein Mensch gewesen?",
+        "Do you have a body of work you are proud of?",
+        "Was there anyone behind the plan?",
+        "Who trained you?",
+        "He was just a machine.",
+        "Is it Edith who invented the scales?",
+        "How do you know it's you they wanted?",
+        "Were you programmed as a child to obey?",
+        "Que se cache derrière cette décision ?",
+        "Est-ce plus qu'un programme politique ?",
+        "C'est Edith qui vous a appris cela ?",
+        "¿Qué hay detrás de esta decisión?",
+        "¿Cuántos libros ha escrito Edith?",
+        "您当时在和什么人谈话？",
+        "那笔交易背后有什么人？",
+        "您的口才是怎么训练出来的？",
+        "Wer stand hinter dem Plan, welche Person?",
+        "Warum sind Sie ein Mensch, der früh aufsteht?",
         "Quelle personne êtes-vous devenue ?",
     ],
 )
@@ -77,3 +113,15 @@ def test_no_other_question_of_the_bundled_talks_is_taken_for_it() -> None:
 
 def test_a_name_is_taken_by_its_letters() -> None:
     assert opening("Are you really C. (Old) Marrow?", "C. (Old) Marrow", "en") is not None
+    assert opening("你是富兰克林吗？", "本杰明·富兰克林", "zh") is not None
+    for name in ("Alexander the Great", "Ludwig van Beethoven", "Sir Isaac Newton"):
+        assert opening(f"Is this {name.split()[-1]}?", name, "en") is not None
+        asked = "It is the custom, is it not? Is it van Gogh? Are you the boss? Is it Sir Toby?"
+        assert opening(asked, name, "en") is None
+
+
+def test_a_long_question_takes_no_time() -> None:
+    started = time.process_time()
+    for words in ("你是不是" * 400, "are you really " * 400, "is this the real " * 400):
+        assert opening(words, PERSONA, "en") is None
+    assert time.process_time() - started < 5  # without end, where a pattern tries every way

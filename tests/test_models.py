@@ -117,9 +117,11 @@ def test_a_checkpoint_is_picked_by_hand_and_the_kept_one_again(context: Context)
             pick(context, told)
     with pytest.raises(MemoiristError, match="no checkpoint of step 7777"):
         pick(context, f"{before.run_id}:7777")
-    # What is gone is made again.
+    # What is gone is made again, and the table tells of what is there now.
+    context.recipe.merge = context.recipe.merge.model_copy(update={"prompts": 3})
     shutil.rmtree(merged(context))
     export_model(context, None, "ollama", None)
+    assert store.nouns(Model, "champion")[0].prompts == 3
     assert (merged(context) / "model.safetensors").exists()
 
 

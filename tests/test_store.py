@@ -12,11 +12,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pytest
 
+from data.attached import Attached
 from data.errors import NothingToDo, QueryError, StoreError, StoreLocked
 from data.nouns import Block, Conversation, GroupSplit, Pair, Passage, Request, Source, Verdict
 from data.store import SQL, Store
@@ -286,3 +288,48 @@ def test_threads_take_turns_and_the_file_is_free_between(store: Store) -> None:
     script = "import duckdb, sys; duckdb.connect(sys.argv[1]).execute('DELETE FROM splits')"
     subprocess.run([sys.executable, "-c", script, str(store.path)], check=True)
     assert store.value("SELECT count(*) FROM splits") == 0
+
+
+class Failing:
+    """A connection that fails at one word."""
+
+    def __init__(self, connection: Any, word: str, error: BaseException) -> None:
+        self.connection, self.word, self.error = connection, word, error
+
+    def execute(self, sql: str) -> None:
+        if sql.startswith(self.word):
+            raise self.error
+        self.connection.execute(sql)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+@pytest.mark.parametrize("word", ["USE", "DETACH"])
+def test_an_interrupt_leaves_nothing_held_and_nothing_attached(store: Store, word: str) -> None:
+    with store.writing() as tx:
+        tx.upsert([GroupSplit(group_id="g", source_id="s", split="train")])
+    attached = Attached(store.path, read_only=False)
+    attached.connection = Failing(attached.connection, word, KeyboardInterrupt())  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        attached.close()
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(store.value, "SELECT count(*) FROM splits").result(20) == 1
+
+
+def test_what_is_committed_is_written_though_the_file_could_not_be_tidied(store: Store) -> None:
+    with store.writing():
+        pass
+    attached = Attached(store.path, read_only=False)
+    attached.connection.execute("INSERT INTO splits VALUES ('g', 's', 'train')")
+    error = duckdb.IOException("IO Error: ... CHECKPOINT during DETACH failed.")
+    attached.connection = Failing(attached.connection, "DETACH", error)  # type: ignore[assignment]
+    attached.close()
+    assert store.value("SELECT count(*) FROM splits") == 1
+
+
+def test_what_does_not_fit_goes_to_disk_beside_the_file(store: Store, tmp_path: Path) -> None:
+    for each in (store, Store(tmp_path / "other" / "memoirist.duckdb")):
+        with each.writing() as tx:
+            (found,) = tx.fetch("SELECT current_setting('temp_directory')")
+        assert found == (f"{each.path}.tmp",)

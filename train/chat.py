@@ -60,17 +60,20 @@ class Talker:
         It begins with `opening`, and the model goes on from there. The oldest exchanges are left
         out when the conversation outgrows the model's context.
         """
-        return Answer(self._pieces(self._prompt(messages, settings), settings, opening))
+        begun = self.tokenizer.encode(opening, add_special_tokens=False) if opening else []
+        prompt = self._prompt(messages, settings.max_new_tokens + len(begun))
+        return Answer(self._pieces([*prompt, *begun], settings, opening, len(begun)))
 
     def _pieces(
-        self, prompt: Sequence[int], settings: ChatSettings, opening: str
+        self, prompt: Sequence[int], settings: ChatSettings, opening: str, n_begun: int
     ) -> Generator[str, None, Ended]:
+        """Yield the opening, which the prompt ends in, and what the model says after it."""
         if opening:
             yield opening
-        said: list[int] = self.tokenizer.encode(opening, add_special_tokens=False)
-        limit = len(said) + settings.max_new_tokens
+        said: list[int] = list(prompt[len(prompt) - n_begun :])
         shown = self.tokenizer.decode(said, skip_special_tokens=True)
-        for token in self._tokens([*prompt, *said], settings):
+        limit = n_begun + settings.max_new_tokens
+        for token in self._tokens(prompt, settings):
             if token in self.ends:
                 return "end"
             said.append(token)
@@ -83,15 +86,15 @@ class Talker:
                 return "circles"
         return "limit" if len(said) >= limit else "context"
 
-    def _prompt(self, messages: Sequence[Mapping[str, str]], settings: ChatSettings) -> list[int]:
-        """Return ids that leave room for the answer: at the cost of old exchanges, then of words.
+    def _prompt(self, messages: Sequence[Mapping[str, str]], n_answer: int) -> list[int]:
+        """Return ids that leave room for an answer: at the cost of old exchanges, then of words.
 
         The system message stays in any case; a last message that fills the context by itself
         loses its beginning.
         """
         kept = [dict(message) for message in messages]
         first = 1 if kept and kept[0]["role"] == "system" else 0
-        limit = self.room - min(settings.max_new_tokens, self.room // 2)
+        limit = self.room - min(n_answer, self.room // 2)
         while len(ids := prompt_ids(kept, self.tokenizer)) > limit and len(kept) > first + 2:
             del kept[first : first + 2]
         while len(ids) > limit and len(kept) > first and (words := kept[-1]["content"]):
