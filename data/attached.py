@@ -6,6 +6,7 @@ hundred times.
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,6 +91,7 @@ def _quoted(path: Path) -> str:
     return "'" + str(path).replace("'", "''") + "'"
 
 
+@atexit.register
 def _stop() -> None:
     global _instance
     if _instance is not None:
