@@ -157,7 +157,7 @@ def history(exchanges: int, words: str = "and the river rose above the old mill 
 def test_a_long_history_loses_its_oldest_exchanges_and_never_the_system(talker: Talker) -> None:
     messages = history(40)
     settings = ChatSettings(max_new_tokens=100)
-    ids = talker._prompt(messages, settings)
+    ids = talker._prompt(messages, settings.max_new_tokens)
     assert len(ids) <= 2048 - 100
     kept = next(n for n in range(40) if prompt_ids(_without(messages, n), talker.tokenizer) == ids)
     assert kept > 0
@@ -166,7 +166,7 @@ def test_a_long_history_loses_its_oldest_exchanges_and_never_the_system(talker: 
     assert len(more) > 2048 - 100
     assert messages == history(40)
     short = history(2)
-    assert talker._prompt(short, settings) == prompt_ids(short, talker.tokenizer)
+    assert talker._prompt(short, settings.max_new_tokens) == prompt_ids(short, talker.tokenizer)
 
 
 def _without(messages: Any, exchanges: int) -> Any:
@@ -179,7 +179,7 @@ def test_one_message_longer_than_the_context_loses_its_beginning(
 ) -> None:
     asked = {"role": "user", "content": "and the river rose " * 3000 + "THE END"}
     settings = ChatSettings(max_new_tokens=8)
-    ids = talker._prompt([*opening, asked], settings)
+    ids = talker._prompt([*opening, asked], settings.max_new_tokens)
     text = talker.tokenizer.decode(ids)
     assert 1900 < len(ids) <= 2048 - 8
     start = "<|im_start|>system\nYou are Ann.<|im_end|>" if opening else "<|im_start|>user\n"
