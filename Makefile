@@ -24,7 +24,7 @@ quickstart: $(STAMP)
 	@$(BIN)/memoirist chat --message "What did your father do wrong?" --temperature 0.7
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
 
 check: $(STAMP)
 	$(BIN)/ruff check .
