@@ -12,9 +12,9 @@ from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from data.errors import SourceUnreadable
-from data.nouns import RowReader, Rows, Source
 from data.plain_rows import DOUBTFUL, plain_rows
+from data.schema.errors import SourceUnreadable
+from data.schema.records import RowReader, Rows, Source
 from data.store import Transaction, statement
 
 if TYPE_CHECKING:

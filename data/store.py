@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import duckdb
 
-from data import nouns, training_nouns
 from data.attached import MEMORY_LIMIT, Attached, sealed
 from data.columns import are_plain, dictionaries, incoming
-from data.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
+from data.schema import records, training_records
+from data.schema.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
 
 FILE = "memoirist.duckdb"
 SQL = Path(__file__).parent / "sql"
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
-    nouns.Source: ("sources", ("id",)),
-    nouns.Document: ("documents", ("id",)),
-    nouns.Block: ("blocks", ("id",)),
-    nouns.Cut: ("cuts", ("block_id", "first_char")),
-    nouns.Passage: ("cut_passages", ("id",)),
-    nouns.Question: ("asked_questions", ("id",)),
-    nouns.Candidate: ("candidates", ("id",)),
-    nouns.Pair: ("made_pairs", ("id",)),
-    nouns.Verdict: ("verdicts", ("subject_id", "subject", "rule")),
-    nouns.Conversation: ("conversations", ("id", "dataset_id")),
-    nouns.Dataset: ("datasets", ("id",)),
-    nouns.Request: ("requests", ("id",)),
-    nouns.Batch: ("batches", ("key",)),
-    nouns.Run: ("runs", ("id",)),
-    nouns.Metric: ("metrics", ("run_id", "step", "name")),
-    nouns.Model: ("models", ("run_id",)),
-    nouns.Evaluation: ("evaluations", ("run_id", "model", "metric")),
-    nouns.GivenAnswer: ("answers", ("run_id", "model", "kind", "question")),
-    nouns.Judged: ("duels", ("id", "judge")),
-    nouns.GroupSplit: ("splits", ("group_id",)),
-    nouns.Done: ("done", ("subject_id", "step")),
-    training_nouns.Sample: ("samples", ("run_id", "step", "prompt")),
+    records.Source: ("sources", ("id",)),
+    records.Document: ("documents", ("id",)),
+    records.Block: ("blocks", ("id",)),
+    records.Cut: ("cuts", ("block_id", "first_char")),
+    records.Passage: ("cut_passages", ("id",)),
+    records.Question: ("asked_questions", ("id",)),
+    records.Candidate: ("candidates", ("id",)),
+    records.Pair: ("made_pairs", ("id",)),
+    records.Verdict: ("verdicts", ("subject_id", "subject", "rule")),
+    records.Conversation: ("conversations", ("id", "dataset_id")),
+    records.Dataset: ("datasets", ("id",)),
+    records.Request: ("requests", ("id",)),
+    records.Batch: ("batches", ("key",)),
+    records.Run: ("runs", ("id",)),
+    records.Metric: ("metrics", ("run_id", "step", "name")),
+    records.Model: ("models", ("run_id",)),
+    records.Evaluation: ("evaluations", ("run_id", "model", "metric")),
+    records.GivenAnswer: ("answers", ("run_id", "model", "kind", "question")),
+    records.Judged: ("duels", ("id", "judge")),
+    records.GroupSplit: ("splits", ("group_id",)),
+    records.Done: ("done", ("subject_id", "step")),
+    training_records.Sample: ("samples", ("run_id", "step", "prompt")),
 }
 # The views that show these rows beside the exchanges of datasets, which are read where nothing else
 # is asked for.

@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from data.errors import SourceMissing, SourceUnreadable
-from data.nouns import Source, content_id
+from data.schema.errors import SourceMissing, SourceUnreadable
+from data.schema.records import Source, content_id
 from extractors.content import content_of
 from extractors.formats import FORMATS, SUFFIXES, by_name, format_of, load
 

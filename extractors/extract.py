@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import SourceUnreadable
-from data.nouns import Rows, Source, Verdict
+from data.schema.errors import SourceUnreadable
+from data.schema.records import Rows, Source, Verdict
 from extractors.discover import missing
 from extractors.formats import SUFFIXES, Extractor, Progress, by_name, load, misnamed
 

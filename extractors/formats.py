@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from data.nouns import Rows, Source, SourceKind
+from data.schema.records import Rows, Source, SourceKind
 from extractors.content import content_of
 
 if TYPE_CHECKING:

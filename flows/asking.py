@@ -13,8 +13,8 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from data.choose import Chosen
-from data.nouns import Done, Passage, Rows
+from data.curation.question_selection import Chosen
+from data.schema.records import Done, Passage, Rows
 from flows.choosing import choose_questions, told_lengths
 from flows.context import Context, fingerprint
 from flows.desk import Desk, Pace, to_the_end

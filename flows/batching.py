@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.nouns import Batch
+from data.schema.records import Batch
 from data.store import Store
 
 

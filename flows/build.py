@@ -13,8 +13,8 @@ quiet()
 from prefect import flow, get_run_logger  # noqa: E402 - it reads its settings when imported
 from prefect.artifacts import create_table_artifact  # noqa: E402
 
-from data.errors import RecipeError  # noqa: E402
 from data.samples import PERSONA, SOURCES  # noqa: E402
+from data.schema.errors import RecipeError  # noqa: E402
 from flows import recipe as recipes  # noqa: E402
 from flows.artifacts import PrefectArtifacts  # noqa: E402
 from flows.asking import ask_questions  # noqa: E402

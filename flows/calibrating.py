@@ -6,8 +6,14 @@ import sys
 import textwrap
 from typing import Any
 
-from data.calibrate import TRUSTED_PRECISION, Agreement, agreement, best_threshold, is_trusted
-from data.errors import NothingToDo
+from data.curation.label_agreement import (
+    TRUSTED_PRECISION,
+    Agreement,
+    agreement,
+    best_threshold,
+    is_trusted,
+)
+from data.schema.errors import NothingToDo
 from flows.context import Context
 
 # Chosen by a seeded hash among all pairs with a written question, the dropped ones too, or the

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.card import CardFacts, card
-from data.nouns import Model, Run
+from data.schema.records import Model, Run
 from flows.context import Context
 from flows.recipe import Recipe
 from flows.splitting import persona_language

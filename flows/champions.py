@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from data.errors import MemoiristError, NothingToDo
-from data.nouns import Model, Run
+from data.schema.errors import MemoiristError, NothingToDo
+from data.schema.records import Model, Run
 from flows.context import Context
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.chapters import UNTITLED, matches, nearest, source_names
-from data.nouns import Source
+from data.passages.chapters import UNTITLED, matches, nearest, source_names
+from data.schema.records import Source
 from flows.context import Context
 
 _TITLES = """

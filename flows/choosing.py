@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.choose import Choice, Chosen, choose
-from data.nouns import Candidate, Done, Request
+from data.curation.question_selection import Choice, Chosen, choose
+from data.schema.records import Candidate, Done, Request
 from flows.context import Context, fingerprint
 from generators.brief import LENGTH_SHARES
 from generators.keys import Query, judging_mark

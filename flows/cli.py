@@ -10,7 +10,7 @@ import traceback
 
 import typer
 
-from data.errors import DiskFull, MemoiristError
+from data.schema.errors import DiskFull, MemoiristError
 from flows import (
     commands_build,
     commands_evaluate,

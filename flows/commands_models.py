@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from data.errors import NothingToDo
+from data.schema.errors import NothingToDo
 from flows import options as o
 from flows.options import WORKSPACE
 

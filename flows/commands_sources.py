@@ -50,9 +50,9 @@ def rights(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show the ledger of the sources' rights, or write your word on one of them into it."""
-    from data.errors import RecipeError
-    from data.nouns import Source
-    from data.rights import obstacles
+    from data.provenance.rights import obstacles
+    from data.schema.errors import RecipeError
+    from data.schema.records import Source
     from flows import ledger
     from flows.looking import print_rows
 

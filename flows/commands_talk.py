@@ -64,7 +64,7 @@ def chat(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Talk to the persona; /save keeps a good exchange for training, /help lists the rest."""
-    from data.errors import RecipeError
+    from data.schema.errors import RecipeError
     from flows.talking import Talk
     from flows.terminal import converse, say_once
     from flows.voices import Choice

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data.errors import RecipeError
+from data.schema.errors import RecipeError
 from flows import options as o
 from flows.options import WORKSPACE
 from flows.running import run

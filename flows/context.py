@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from data.nouns import Verdict, content_id
+from data.schema.records import Verdict, content_id
 from data.store import Transaction
 from flows.artifacts import Artifacts, Unseen
 from flows.recipe import Recipe

@@ -6,11 +6,22 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 
-from data import curate, exchanges, select
-from data.compose import Composed, compose, with_mixed
-from data.errors import NothingToDo
-from data.nouns import Dataset, Done, GroupSplit, Pair, Passage, Question, Source, Split, Verdict
-from data.select import Limits
+from data import exchanges
+from data.composition.conversations import Composed, compose, with_mixed
+from data.curation import dataset_selection, pairing
+from data.curation.dataset_selection import Limits
+from data.schema.errors import NothingToDo
+from data.schema.records import (
+    Dataset,
+    Done,
+    GroupSplit,
+    Pair,
+    Passage,
+    Question,
+    Source,
+    Split,
+    Verdict,
+)
 from flows.context import Context, fingerprint
 from flows.following import follow_ups
 from flows.polishing import polished_answers
@@ -82,7 +93,7 @@ def curate_pairs(context: Context) -> None:
             "origin <> 'disclosure' AND (origin <> 'generated' OR nth IS NOT NULL) ORDER BY rowid",
             own=True,
         )
-        made = curate.pair(passages, questions, polished)
+        made = pairing.pair(passages, questions, polished)
         step = partial(_curate, context, made, questions, lang)
         pairs, verdicts = context.call("curate", f"{len(passages)} passages", step)
         with store.writing() as tx:
@@ -117,7 +128,7 @@ def curate_pairs(context: Context) -> None:
 def _curate(
     context: Context, pairs: list[Pair], questions: list[Question], lang: str
 ) -> tuple[list[Pair], list[Verdict]]:
-    scored, verdicts = curate.judge(pairs, lang, context.recipe.curate, context.now)
+    scored, verdicts = pairing.judge(pairs, lang, context.recipe.curate, context.now)
     source_of = {pair.id: pair.source_id for pair in scored}
     verdicts = [replace(v, step="curate", source_id=source_of[v.subject_id]) for v in verdicts]
     chosen = {pair.question_id: pair for pair in scored}
@@ -187,7 +198,7 @@ def compose_dataset(context: Context) -> Dataset:
     if latest is not None and context.is_done(latest.id, "compose", mark):
         return latest
     limits = Limits(pairs=settings.max_pairs, of_group=settings.max_group_pairs, seed=settings.seed)
-    pairs = select.best(store, limits)
+    pairs = dataset_selection.best(store, limits)
     if waiting := int(store.value(_UNJUDGED)):
         context.report.warn(
             f"sources whose exchanges are not judged yet, and in nothing composed now: {waiting};"
@@ -202,7 +213,7 @@ def compose_dataset(context: Context) -> Dataset:
     step = partial(compose, pairs, system, settings, before, context.now, follow_ups(context))
     with context.timed() as seconds:
         composed = context.call("compose", f"{len(pairs)} pairs", step)
-        mixed = select.mixed(store, shares, composed.dataset.n_train, settings.seed)
+        mixed = dataset_selection.mixed(store, shares, composed.dataset.n_train, settings.seed)
         if mixed:
             composed = with_mixed(composed, mixed, pairs, settings, context.now)
         added = train_only(context, lang, composed.conversations)
@@ -256,7 +267,7 @@ def _store(  # noqa: PLR0913 - what goes into one transaction
             ]
         )
         told = {"most": context.recipe.compose.max_pairs, "now": context.now}
-        select.drop_unselected(tx, dataset.id, told)
+        dataset_selection.drop_unselected(tx, dataset.id, told)
         tx.upsert([Done(subject_id=dataset.id, step="compose", fingerprint=mark)])
     return dataset
 

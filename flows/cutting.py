@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from data.ads import VERSION, find_ads
-from data.breaks import find_breaks
-from data.cuts import merged
-from data.nouns import Block, Cut, Done
-from data.stock import find_stock
+from data.schema.records import Block, Cut, Done
+from data.transcripts.ads import VERSION, find_ads, find_breaks
+from data.transcripts.removed_spans import merged
+from data.transcripts.repeated_text import find_stock
 from flows.context import Context, fingerprint
 
 _PODCASTS = (

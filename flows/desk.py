@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from data.errors import EndpointError
-from data.nouns import Request
+from data.schema.errors import EndpointError
+from data.schema.records import Request
 from flows.context import Context
 from flows.endpoints import forget
 from flows.journal import Journal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from data.nouns import content_id
+from data.schema.records import content_id
 from flows.context import Context
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from data import cuts, speakers, turns
-from data.nouns import Block, Cut, Document, Rows, Source, Verdict
+from data.schema.records import Block, Cut, Document, Rows, Source, Verdict
+from data.transcripts import question_answer, removed_spans, speakers
 from flows.context import Context, fingerprint
 
 _TOLD_EPISODES = 5
@@ -37,8 +37,10 @@ def split_episode(
         cut = context.workspace.store.nouns(
             Cut, "block_id IN (SELECT id FROM blocks WHERE document_id = ?)", document.id
         )
-        whole, verdicts = cuts.apply(cast, cut, context.now)
-        rows = turns.split_turns(document, whole, speaker, context.recipe.passages, context.now)
+        whole, verdicts = removed_spans.apply(cast, cut, context.now)
+        rows = question_answer.split_turns(
+            document, whole, speaker, context.recipe.passages, context.now
+        )
         return replace(rows, verdicts=[*verdicts, *rows.verdicts])
     shares = speakers.speaker_shares(cast)
     refusals = [

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import MemoiristError, NothingToDo
 from data.measures.findings import Findings, Side, figures, find
 from data.measures.intervals import Estimate
-from data.nouns import Done, Evaluation, Metric, Model, Run
+from data.schema.errors import MemoiristError, NothingToDo
+from data.schema.records import Done, Evaluation, Metric, Model, Run
 from flows.cards import lay_beside
 from flows.champions import crown, model_before
 from flows.context import Context, fingerprint

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from data.composition.saved_exchanges import BY_HAND
 from data.measures.ability import Plain, instructions
 from data.measures.findings import Matter
 from data.measures.honesty import Asked, questions
-from data.nouns import Conversation, Run
-from data.saved import BY_HAND
-from data.text import count_words, detect_language
+from data.schema.records import Conversation, Run
+from data.text.language_detection import detect_language
+from data.text.words import count_words
 from flows.context import Context
 from flows.recipe import Recipe
 from flows.splitting import persona_language

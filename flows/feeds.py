@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from data.nouns import Source
+from data.schema.records import Source
 from extractors import Found
 from extractors.discover import known
 from flows.context import Context, replace_verdicts

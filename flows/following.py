@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from data.follow import FollowUp, neighbours
-from data.nouns import Pair, Verdict
+from data.composition.multi_turn import FollowUp, neighbours
+from data.schema.records import Pair, Verdict
 from flows.asking import known_model
 from flows.context import Context
 from flows.desk import to_the_end

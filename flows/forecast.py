@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import TrainError
-from data.nouns import Conversation
-from data.training_nouns import UNFINISHED
+from data.schema.errors import TrainError
+from data.schema.records import Conversation
+from data.schema.training_records import UNFINISHED
 from flows.context import Context
 from flows.report import clock
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data.errors import SourceError
-from data.nouns import Dataset, Source
+from data.schema.errors import SourceError
+from data.schema.records import Dataset, Source
 from extractors import discover
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs

@@ -8,11 +8,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from data import exchanges, personal
-from data.errors import SourceError, SourceMissing
-from data.nouns import Block, Document, Done, Rows, Source
+from data import exchanges
+from data.schema.errors import SourceError, SourceMissing
+from data.schema.records import Block, Document, Done, Rows, Source
 from data.store import Transaction
-from data.text import detect_language
+from data.text import personal_data
+from data.text.language_detection import detect_language
 from extractors import Found, discover, extract, left_out, read_source
 from extractors.discover import is_url, missing, printable
 from extractors.extract import BY_CONTENT
@@ -172,7 +173,7 @@ def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str, lab
     if context.recipe.passages.mask_personal:
         lang = document.lang or "en"
         masking = exchanges.Masking(
-            lambda text: personal.mask(text, lang), personal.candidate(lang)
+            lambda text: personal_data.mask(text, lang), personal_data.candidate(lang)
         )
     source = with_rights(source, (), context.recipe.sources.ledger)
     store = context.workspace.store

@@ -16,7 +16,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from data.nouns import Request
+from data.schema.records import Request
 from data.store import Store
 
 _NAMES = tuple(field.name for field in fields(Request))

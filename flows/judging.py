@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from data.curate import CurateSettings
-from data.nouns import Done, Pair, Verdict
+from data.curation.pairing import CurateSettings
+from data.schema.records import Done, Pair, Verdict
 from flows.context import Context, fingerprint
 from flows.desk import to_the_end
 from flows.endpoints import remembered

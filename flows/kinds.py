@@ -9,9 +9,9 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from data.errors import RecipeError
-from data.nouns import Source, Verdict
-from data.saved import BY_HAND
+from data.composition.saved_exchanges import BY_HAND
+from data.schema.errors import RecipeError
+from data.schema.records import Source, Verdict
 from flows.context import Context
 from flows.language import persona_language
 from generators.kinds import KINDS, Kind, guess_kind

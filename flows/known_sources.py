@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from data.errors import SourceError
-from data.nouns import Source, Verdict, content_id
+from data.schema.errors import SourceError
+from data.schema.records import Source, Verdict, content_id
 from data.store import Transaction
 from extractors.discover import printable
 from flows.context import Context

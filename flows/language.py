@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data.saved import BY_HAND
+from data.composition.saved_exchanges import BY_HAND
 from flows.context import Context
 
 

@@ -9,10 +9,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from data.errors import SourceMissing
-from data.nouns import Block, Source, Verdict
-from data.rights import checked, obstacles, said_in
+from data.provenance.rights import checked, obstacles, said_in
 from data.samples import SOURCES
+from data.schema.errors import SourceMissing
+from data.schema.records import Block, Source, Verdict
 from data.store import Fetched, Store
 from flows.context import Context
 from flows.recipe_tables import LedgerEntry

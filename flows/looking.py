@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, cast
 from rich.console import Console
 from rich.table import Table
 
-from data.errors import NothingToDo, QueryError
-from data.nouns import Conversation
+from data.schema.errors import NothingToDo, QueryError
+from data.schema.records import Conversation
 from data.store import SQL, Fetched, Store
 
 if TYPE_CHECKING:
-    from data.export import Format
+    from data.composition.export_formats import Format
     from flows.context import Context
 
 _ORDER = {
@@ -156,7 +156,7 @@ def _lineage(store: Store, subject: str | None) -> Fetched:
 
 def export_dataset(context: Context, output: Path, form: str, split: str | None) -> str:
     """Write the newest dataset, or one split of it, and tell how much that was."""
-    from data.export import export
+    from data.composition.export_formats import export
     from flows.curating import latest_dataset, refuse_withdrawn
 
     if output.is_dir():

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.nouns import Metric, Model, Run
+from data.schema.records import Metric, Model, Run
 from flows.cards import lay_beside
 from flows.context import Context
 from flows.training import current_run

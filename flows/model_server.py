@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data.errors import EndpointError
+from data.schema.errors import EndpointError
 from flows.context import Context
 from flows.voices import BASE, TUNED, Choice, Chosen, base_folder, merged_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.errors import RecipeError
+from data.schema.errors import RecipeError
 from flows import recipe as recipes
 from flows.context import Context
 

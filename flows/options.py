@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data.errors import RecipeError
+from data.schema.errors import RecipeError
 
 # `--help` answers at once because pydantic, duckdb and the extractors load only when a command
 # runs.

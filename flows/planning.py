@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.errors import NothingToDo
-from data.nouns import Conversation, Source
+from data.schema.errors import NothingToDo
+from data.schema.records import Conversation, Source
 from extractors import discover
 from extractors.discover import is_url
 from flows.context import Context

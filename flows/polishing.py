@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from data.nouns import Done, Passage, Verdict
+from data.schema.records import Done, Passage, Verdict
 from flows.asking import eligible, known_model
 from flows.context import Context, fingerprint
 from flows.desk import to_the_end

@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from data.errors import MemoiristError
+from data.schema.errors import MemoiristError
 from flows.tasks import quiet
 
 _START_SECONDS = 120.0

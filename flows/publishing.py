@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from data.errors import MemoiristError, NothingToDo
-from data.nouns import Model, Run, Source
-from data.rights import obstacles
+from data.provenance.rights import obstacles
+from data.schema.errors import MemoiristError, NothingToDo
+from data.schema.records import Model, Run, Source
 from data.store import Fetched
 from flows.cards import lay_beside
 from flows.champions import use

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from data.nouns import Pair
+from data.schema.records import Pair
 from flows.asking import due_queries, eligible, known_model
 from flows.context import Context
 from flows.following import KEPT_PAIRS, follow_neighbours

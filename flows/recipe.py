@@ -11,10 +11,10 @@ from typing import Any, cast
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from data.compose import ComposeSettings
-from data.curate import CurateSettings
-from data.errors import RecipeError
-from data.passages import PassageSettings
+from data.composition.conversations import ComposeSettings
+from data.curation.pairing import CurateSettings
+from data.passages.segmentation import PassageSettings
+from data.schema.errors import RecipeError
 from flows.recipe_tables import FlowSettings, Persona, RefreshSettings, SourcesSettings
 from generators.settings import InterviewSettings
 from train.presets import PRESETS

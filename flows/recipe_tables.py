@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from data.chapters import ChapterSettings
-from data.disclosure import words_of
-from data.rights import checked
+from data.composition.disclosure import words_of
+from data.passages.chapters import ChapterSettings
+from data.provenance.rights import checked
 from extractors.settings import ExtractSettings
 
 

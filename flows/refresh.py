@@ -8,7 +8,7 @@ from flows.build import open_context, publish  # isort: skip - it quiets Prefect
 
 from prefect import flow
 
-from data.errors import NothingToDo
+from data.schema.errors import NothingToDo
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs

@@ -10,7 +10,7 @@ from data.measures.chapters import Chapter, chapters
 from data.measures.findings import Findings, Side
 from data.measures.pages import Report, html, markdown
 from data.measures.reading import read
-from data.nouns import Run
+from data.schema.records import Run
 from flows.context import Context
 from flows.examining import Setting
 from flows.recipe import Recipe

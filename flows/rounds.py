@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from data.errors import RecipeError
+from data.schema.errors import RecipeError
 from flows.batching import Book
 from flows.context import Context
 from flows.desk import Desk, Pace

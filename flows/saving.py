@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from data import curate
-from data.errors import NothingToDo
-from data.nouns import Verdict
-from data.saved import FORMAT, Exchange, Saved, replaced, save
+from data.composition.saved_exchanges import FORMAT, Exchange, Saved, replaced, save
+from data.curation import pairing
+from data.schema.errors import NothingToDo
+from data.schema.records import Verdict
 from data.store import Transaction
 from flows.context import Context
 from flows.language import persona_language
@@ -76,10 +76,10 @@ def _write(tx: Transaction, saved: Saved, *, known: bool) -> None:
 
 def _pair(tx: Transaction, saved: Saved, context: Context, lang: str) -> None:
     """Write the pair as `curate` would, so that what is composed before that takes it as well."""
-    (made,) = curate.pair([saved.passage], [saved.question])
+    (made,) = pairing.pair([saved.passage], [saved.question])
     told = [saved.question.text, saved.passage.text, saved.source.id]
     alike = [replace(made, id=name) for (name,) in tx.fetch(_ALIKE, told)]
-    scored, verdicts = curate.judge([*alike, made], lang, context.recipe.curate, context.now)
+    scored, verdicts = pairing.judge([*alike, made], lang, context.recipe.curate, context.now)
     tx.execute("DELETE FROM verdicts WHERE subject_id = ? AND step = 'curate'", [made.id])
     tx.upsert(scored[-1:])
     tx.upsert([replace(v, step="curate", source_id=saved.source.id) for v in verdicts])

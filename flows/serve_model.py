@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import cast, get_args
 
-from data.errors import EndpointError, RecipeError
+from data.schema.errors import EndpointError, RecipeError
 from flows.context import Context
 from flows.model_server import Engine, ServerSettings, serving
 from flows.voices import TUNED, Choice, chosen, shipped_prompt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from data.errors import NothingToDo, RecipeError
+from data.schema.errors import NothingToDo, RecipeError
 from flows.context import Context
 from flows.prefect_server import running
 

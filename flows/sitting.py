@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.measures.ability import Attempt
 from data.measures.findings import Side
-from data.nouns import GivenAnswer, Run
+from data.schema.records import GivenAnswer, Run
 from flows.context import Context, fingerprint
 from flows.examining import Setting
 from flows.report import Advance

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from data import gates, passages, personal, voice
-from data.errors import NothingToDo
-from data.nouns import Block, Document, Done, Passage, Rows, Source, Verdict
-from data.saved import BY_HAND
-from data.unfit import FURNITURE
+from data.authorship import attribution
+from data.composition.saved_exchanges import BY_HAND
+from data.passages import quality_filters, segmentation
+from data.passages.drop_reasons import FURNITURE
+from data.schema.errors import NothingToDo
+from data.schema.records import Block, Document, Done, Passage, Rows, Source, Verdict
+from data.text import personal_data
 from flows.chapters import warn_unmatched
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.cutting import find_cuts
@@ -133,13 +135,13 @@ def _split_all(
         else:
             part = _split_book(context, source, document, mine)
         if context.recipe.passages.mask_personal:
-            part = personal.mask_rows(part, document.lang or "und", now)
+            part = personal_data.mask_rows(part, document.lang or "und", now)
         parts.append(part)
     return parts
 
 
 def _voice_mark(context: Context) -> str:
-    return f"voice {voice.VERSION} {context.recipe.sources.chapters.model_dump_json()}"
+    return f"voice {attribution.VERSION} {context.recipe.sources.chapters.model_dump_json()}"
 
 
 def _split_book(
@@ -148,15 +150,15 @@ def _split_book(
     """Set aside what is not in the persona's voice, and split the rest."""
     persona = context.recipe.persona
     named = tuple(name for name in (persona.name, *persona.aliases) if name)
-    listener = voice.Listener(
+    listener = attribution.Listener(
         source=source,
         names=named or ((source.author,) if source.author else ()),
         chapters=context.recipe.sources.chapters,
         automatic=context.recipe.passages.voice,
         now=context.now,
     )
-    heard = voice.listen(document, blocks, listener)
-    rows = passages.split_prose(
+    heard = attribution.listen(document, blocks, listener)
+    rows = segmentation.split_prose(
         document, heard.blocks, context.recipe.passages, context.now, heard.aside
     )
     return replace(rows, verdicts=[*heard.verdicts, *rows.verdicts])
@@ -173,7 +175,7 @@ def _gate_source(context: Context, source: Source, lang: str) -> None:
     mine = store.nouns(Passage, "source_id = ? ORDER BY document_id, ord", source.id, own=True)
     # What is cut from a dataset is raw text, and judged as such.
     kind = "text" if source.kind == "dataset" else source.kind
-    step = partial(gates.gate, mine, kind, lang, settings, context.now)
+    step = partial(quality_filters.gate, mine, kind, lang, settings, context.now)
     verdicts = context.call("gate", source.title or source.id, step)
     with store.writing() as tx:
         replace_verdicts(tx, verdicts, "gate", [source.id], lambda _: source.id)
@@ -222,7 +224,9 @@ def _drop_duplicates(context: Context) -> None:
         own=True,
     )
     source_of = {passage.id: passage.source_id for passage in mine}
-    verdicts = context.call("dedupe", "passages", partial(gates.duplicates, mine, context.now))
+    verdicts = context.call(
+        "dedupe", "passages", partial(quality_filters.duplicates, mine, context.now)
+    )
     with store.writing() as tx:
         tx.execute("DELETE FROM verdicts WHERE step = 'dedupe'")
         tx.upsert([replace(v, step="dedupe", source_id=source_of[v.subject_id]) for v in verdicts])

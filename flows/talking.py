@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from data.asked import opening
-from data.errors import NothingToDo
-from data.saved import Ended, Exchange, cut
-from data.text import neutralise
+from data.composition.disclosure import opening
+from data.composition.saved_exchanges import Ended, Exchange, cut
+from data.schema.errors import NothingToDo
+from data.text.sanitizer import neutralise
 from flows.context import Context
 from flows.language import persona_language
 from flows.saving import save_exchange

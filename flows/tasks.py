@@ -69,7 +69,7 @@ def _plain(step: Callable[[], R]) -> Callable[[], R]:
 
 def _worth_retrying(_task: object, _run: object, state: State[object]) -> bool:
     """Tell a passing fault from a source that is refused for good."""
-    from data.errors import MemoiristError
+    from data.schema.errors import MemoiristError
 
     try:
         state.result()

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text
 
-from data.errors import MemoiristError, RecipeError
-from data.saved import Ended, cut
+from data.composition.saved_exchanges import Ended, cut
+from data.schema.errors import MemoiristError, RecipeError
 from flows.talking import Talk
 from flows.voices import TUNED
 

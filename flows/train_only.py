@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data import select
-from data.disclosure import FORMAT, Disclosure, disclose
-from data.nouns import Conversation, Pair
+from data.composition.disclosure import FORMAT, Disclosure, disclose
+from data.curation import dataset_selection
+from data.schema.records import Conversation, Pair
 from data.store import Transaction
 from flows.context import Context
 
@@ -36,7 +36,7 @@ class TrainOnly:
 
 def train_only(context: Context, lang: str, own: Sequence[Conversation]) -> TrainOnly:
     """Return what is trained on beside the dataset's `own` conversations; raw texts ask nobody."""
-    saved = select.saved(context.workspace.store)
+    saved = dataset_selection.saved(context.workspace.store)
     n_train = sum(each.split == "train" and len(each.messages) > 1 for each in own)
     wanted = round(context.recipe.compose.disclosure_share * n_train)
     name = context.recipe.persona.name

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import NothingToDo
-from data.nouns import Conversation, Dataset, Model, Run, Verdict, content_id
-from data.training_nouns import UNFINISHED
+from data.schema.errors import NothingToDo
+from data.schema.records import Conversation, Dataset, Model, Run, Verdict, content_id
+from data.schema.training_records import UNFINISHED
 from flows.champions import champion
 from flows.context import Context
 from flows.curating import latest_dataset, refuse_withdrawn

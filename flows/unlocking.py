@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from data.errors import SourceError
+from data.schema.errors import SourceError
 from extractors import discover
 from extractors.pdf.extract import is_locked
 from extractors.pdf.passwords import forget, passwords, remember

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import MemoiristError, NothingToDo
-from data.few_shot import few_shot_prompt, training_exchanges
-from data.nouns import Model, Run
+from data.composition.few_shot_prompt import few_shot_prompt, training_exchanges
+from data.schema.errors import MemoiristError, NothingToDo
+from data.schema.records import Model, Run
 from flows.champions import champion
 from flows.context import Context
 from flows.recipe import Recipe

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from data.nouns import Metric
-from data.training_nouns import Sample
+from data.schema.records import Metric
+from data.schema.training_records import Sample
 from flows.context import Context
 from flows.report import Advance, clock
 

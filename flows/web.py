@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from data.errors import EndpointError
+from data.schema.errors import EndpointError
 from flows.context import Context
 from flows.language import persona_language
 from flows.model_server import HOST, ServerSettings, free_port, serving

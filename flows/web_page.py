@@ -8,7 +8,7 @@ from contextlib import aclosing
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from data.errors import MemoiristError
+from data.schema.errors import MemoiristError
 from flows.voices import BASE, TUNED
 from flows.web_talk import Controls, Histories, Page, answers, save_last
 

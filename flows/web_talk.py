@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from data.asked import opening
-from data.compose import estimate_tokens
-from data.errors import MemoiristError
-from data.saved import Ended, Exchange, cut
-from data.text import neutralise
+from data.composition.conversations import estimate_tokens
+from data.composition.disclosure import opening
+from data.composition.saved_exchanges import Ended, Exchange, cut
+from data.schema.errors import MemoiristError
+from data.text.sanitizer import neutralise
 from flows.context import Context
 from flows.saving import save_exchange
 from flows.voices import TUNED

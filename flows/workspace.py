@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.errors import DiskFull, StoreError, StoreLocked
+from data.schema.errors import DiskFull, StoreError, StoreLocked
 from data.store import FILE, Store
 
 

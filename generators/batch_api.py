@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from data.errors import EndpointError
+from data.schema.errors import EndpointError
 from generators.completion import parsed_body
 from generators.faults import Fault, next_step, scrub, status_fault
 from generators.transport import Answer, Transport

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from data.errors import EndpointError
-from data.nouns import Batch
+from data.schema.errors import EndpointError
+from data.schema.records import Batch
 from generators.batch_api import BatchApi
 from generators.batch_book import BatchBook
 from generators.client import Client, Completion, Endpoint, Message, RequestFailed, Withheld

@@ -10,17 +10,9 @@ import re
 import unicodedata
 from difflib import SequenceMatcher
 
-from data.text import (
-    content_stems,
-    detect_language,
-    ends_sentence,
-    has_control,
-    is_cjk,
-    neutralise,
-    stop_words,
-    word_spans,
-    words,
-)
+from data.text.language_detection import detect_language
+from data.text.sanitizer import has_control, neutralise
+from data.text.words import content_stems, ends_sentence, is_cjk, stop_words, word_spans, words
 from generators.bound_words import COUNTED, NEGATIONS, SURNAMES
 
 # Changes with these rules: the kept replies are then held against them anew.

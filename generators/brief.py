@@ -12,10 +12,11 @@ from functools import lru_cache
 from pathlib import Path
 from string import Template
 
-from data.errors import RecipeError
-from data.nouns import Passage
-from data.overlap import longest_shared_run
-from data.text import is_cjk, neutralise, words
+from data.schema.errors import RecipeError
+from data.schema.records import Passage
+from data.text.sanitizer import neutralise
+from data.text.word_overlap import longest_shared_run
+from data.text.words import is_cjk, words
 from generators.kinds import KINDS, Kind
 from generators.replies import SCHEMA
 from generators.settings import Example, InterviewSettings

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.curate import CurateSettings
-from data.nouns import Candidate, Passage, content_id
-from data.rejects import reject_question
-from data.score import score
-from data.text import count_words, words
+from data.curation.pair_score import score
+from data.curation.pairing import CurateSettings
+from data.curation.question_filters import reject_question
+from data.schema.records import Candidate, Passage, content_id
+from data.text.words import count_words, words
 from generators.brief import Brief, repeats_brief
 from generators.replies import Reply
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from data.errors import EndpointError
+from data.schema.errors import EndpointError
 from generators.completion import Completion, read_completion
 from generators.faults import Fault, next_step
 from generators.gate import Withheld

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from data.nouns import Request, content_id
+from data.schema.records import Request, content_id
 from generators.client import Client, Completion, RequestFailed, Withheld
 from generators.completion import read_completion
 from generators.keys import limits_of

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template
 
-from data.nouns import Pair, content_id
-from data.rejects import RejectSettings, reject_question
-from data.text import neutralise
+from data.curation.question_filters import RejectSettings, reject_question
+from data.schema.records import Pair, content_id
+from data.text.sanitizer import neutralise
 from generators.brief import (
     Brief,
     delimiter,

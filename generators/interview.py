@@ -7,8 +7,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from data.curate import CurateSettings
-from data.nouns import Candidate, Passage, Question, Request, Verdict
+from data.curation.pairing import CurateSettings
+from data.schema.records import Candidate, Passage, Question, Request, Verdict
 from generators.brief import Brief, load_prompt, write_brief
 from generators.budget import Budget
 from generators.client import Endpoint

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from string import Template
 from typing import Any
 
-from data.nouns import Pair, content_id
-from data.text import neutralise
+from data.schema.records import Pair, content_id
+from data.text.sanitizer import neutralise
 from generators.brief import delimiter, sections_of
 from generators.replies import find_object, spoken
 from generators.rounds import Round, Task

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from data.curate import CurateSettings
-from data.nouns import Passage, content_id
-from data.text import detect_language
+from data.curation.pairing import CurateSettings
+from data.schema.records import Passage, content_id
+from data.text.language_detection import detect_language
 from generators.brief import Prompt, Prompts
 from generators.settings import InterviewSettings
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from data.nouns import Request, content_id
+from data.schema.records import Request, content_id
 from generators.batch_book import BatchBook
 from generators.budget import Budget, Spend
 from generators.client import Client, Completion, Endpoint, Withheld

@@ -12,16 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from data.nouns import Passage, Question, Rows, Verdict, content_id
-from data.overlap import longest_shared_run
-from data.rejects import RejectSettings, reject_question
-from data.text import count_words, words
+from data.curation.question_filters import RejectSettings, reject_question
+from data.schema.records import Passage, Question, Rows, Verdict, content_id
+from data.text.word_overlap import longest_shared_run
+from data.text.words import count_words, words
 from generators.phrases import Phrase, Phrases, shares_word
-from generators.phrases_zh import (
-    ChinesePhrases,
-    is_traditional,
-    to_traditional,
-)
+from generators.phrases_zh import ChinesePhrases, is_traditional, to_traditional
 from generators.templates import (
     QUESTION_TYPES,
     Template,

@@ -10,9 +10,10 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from data.errors import RecipeError
-from data.nouns import Passage, content_id
-from data.text import detect_language, neutralise
+from data.schema.errors import RecipeError
+from data.schema.records import Passage, content_id
+from data.text.language_detection import detect_language
+from data.text.sanitizer import neutralise
 from generators.bounds import change_of, fault_of, tidied
 from generators.brief import Brief, delimiter, repeats_brief, sections_of
 from generators.replies import find_object, spoken

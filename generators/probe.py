@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from data.errors import EndpointError
+from data.schema.errors import EndpointError
 from generators.client import Client, Endpoint, Structured, base_url_of
 from generators.replies import SCHEMA
 from generators.settings import InterviewSettings

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from data.curate import CurateSettings
-from data.nouns import Candidate, Request
+from data.curation.pairing import CurateSettings
+from data.schema.records import Candidate, Request
 from generators.brief import Brief, write_brief
 from generators.choose import Wish, candidates, persona_words
 from generators.keys import Query, judging_mark

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from data.text import neutralise
+from data.text.sanitizer import neutralise
 from generators.loose import loose_objects, strict_objects
 from generators.templates import QUESTION_TYPES
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from data.errors import EndpointError
+from data.schema.errors import EndpointError
 from generators.faults import Fault, connection_fault
 
 if TYPE_CHECKING:

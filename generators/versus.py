@@ -10,8 +10,8 @@ from string import Template
 from typing import Any
 
 from data.measures.versus import Duel
-from data.nouns import content_id
-from data.text import neutralise
+from data.schema.records import content_id
+from data.text.sanitizer import neutralise
 from generators.brief import delimiter, sections_of
 from generators.replies import find_object, spoken
 from generators.rounds import Round, Task

@@ -24,13 +24,13 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from data.errors import SourceError
 from data.exchanges import Masking, forget, take
-from data.nouns import Rows, Source
-from data.passages import PassageSettings, split_prose
-from data.personal import candidate, mask
+from data.passages.segmentation import PassageSettings, split_prose
 from data.samples import SOURCES
+from data.schema.errors import SourceError
+from data.schema.records import Rows, Source
 from data.store import Store
+from data.text.personal_data import candidate, mask
 from extractors import ExtractSettings, discover, extract, read_source
 from extractors.formats import SUFFIXES
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data.nouns import Conversation
+from data.schema.records import Conversation
 from tests.families import make_family
 from train.base import PreparedBase, prepare_base
 from train.launch import TrainResult, train

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from data.errors import RecipeError
+from data.schema.errors import RecipeError
 from data.store import Store
 from flows.costs import tell_costs
 from flows.planning import send_pilot

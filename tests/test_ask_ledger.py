@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from data.choose import Choice, choose
-from data.nouns import Candidate, Passage, Request, content_id
+from data.curation.question_selection import Choice, choose
+from data.schema.records import Candidate, Passage, Request, content_id
 from data.store import Store
-from data.text import words
+from data.text.words import words
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import curate_pairs

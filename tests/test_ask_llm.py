@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from data.errors import EndpointError, RecipeError
-from data.nouns import Passage, content_id
+from data.schema.errors import EndpointError, RecipeError
+from data.schema.records import Passage, content_id
 from generators.client import endpoint_configured
 from generators.interview import Asked, interview
 from generators.probe import probe

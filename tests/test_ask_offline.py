@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from data.nouns import Passage, Question, content_id
-from data.overlap import longest_shared_run
-from data.rejects import RejectSettings, reject_question
-from data.text import content_stems, words
+from data.curation.question_filters import RejectSettings, reject_question
+from data.schema.records import Passage, Question, content_id
+from data.text.word_overlap import longest_shared_run
+from data.text.words import content_stems, words
 from generators.offline import ask_offline
 from generators.phrases import Phrases
 from generators.templates import PROMPTS, QUESTION_TYPES, load_templates, offline_languages

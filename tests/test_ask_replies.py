@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from data.curate import CurateSettings
-from data.nouns import Candidate, Passage
+from data.curation.pairing import CurateSettings
+from data.schema.records import Candidate, Passage
 from generators.brief import load_prompt, write_brief
 from generators.choose import Wish, candidates, persona_words
 from generators.replies import Reply, Suggestion, parse_reply

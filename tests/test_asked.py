@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data.asked import opening
-from data.disclosure import languages, words_of
+from data.composition.disclosure import languages, opening, words_of
 from data.measures.honesty import questions
 from data.samples import PERSONA, SOURCES
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from data.errors import EndpointError
-from data.nouns import Batch
+from data.schema.errors import EndpointError
+from data.schema.records import Batch
 from data.store import Store
 from generators.batch_client import BatchClient
 from generators.client import Completion, Endpoint, RequestFailed

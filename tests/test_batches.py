@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from data import personal
 from data.batches import marked, masked
 from data.exchanges import arrow_schema
+from data.text.words import personal_data
 
 SAID = [
     "We were 12",
@@ -32,7 +32,7 @@ PERSONAL = {1, 4, 6, 7, 8, 9}
 def near(texts: pa.Array) -> set[int]:
     batch = pa.RecordBatch.from_pydict({"line": texts})
     (found,) = marked([batch], looking=True)
-    told = pc.match_substring_regex(found.column("near"), personal.candidate("en"))
+    told = pc.match_substring_regex(found.column("near"), personal_data.candidate("en"))
     return set(pc.indices_nonzero(told).to_pylist())
 
 
@@ -87,7 +87,9 @@ def test_digits_of_two_texts_are_no_number_of_either() -> None:
     told = SAID[:5]
     rows = [{"source_row": n, "question": "Why?", "answer": a} for n, a in enumerate(told)]
     batch = pa.RecordBatch.from_pylist(rows, schema=arrow_schema())
-    (found,) = masked([batch], lambda text: personal.mask(text, "en"), personal.candidate("en"))
+    (found,) = masked(
+        [batch], lambda text: personal_data.mask(text, "en"), personal_data.candidate("en")
+    )
     assert found.column("answer").to_pylist() == [
         told[0], "[phone] is the number.", told[2], told[3], "[e-mail]"
     ]  # fmt: skip

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from data.calibrate import Agreement, agreement, best_threshold, is_trusted
-from data.nouns import Verdict
+from data.curation.label_agreement import Agreement, agreement, best_threshold, is_trusted
+from data.schema.records import Verdict
 from data.store import Store
 from tests.conftest import ROOT, Command, environment
 from tests.rows import NOW, pair, source

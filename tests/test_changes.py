@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import SourceError
-from data.nouns import Run
-from data.training_nouns import Model
+from data.schema.errors import SourceError
+from data.schema.records import Run
+from data.schema.training_records import Model
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs

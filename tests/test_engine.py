@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from data.errors import EndpointError
+from data.schema.errors import EndpointError
 from generators.client import Client, Completion, Endpoint, RequestFailed, Withheld
 from generators.completion import parsed_body, read_completion
 from generators.faults import Fault, connection_fault, scrub, status_fault, used_up_seconds

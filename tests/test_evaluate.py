@@ -15,7 +15,7 @@ import pytest
 
 from data.measures.findings import Matter, Side, figures, find
 from data.measures.reading import read
-from data.nouns import Model, Run
+from data.schema.records import Model, Run
 from data.store import Store
 from flows.champions import against, crown, use
 from flows.context import Context

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import NothingToDo, RecipeError, SourceUnreadable
-from data.export import export
-from data.nouns import Conversation
+from data.composition.export_formats import export
+from data.schema.errors import NothingToDo, RecipeError, SourceUnreadable
+from data.schema.records import Conversation
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import SourceError, SourceUnreadable
 from data.samples import SOURCES
+from data.schema.errors import SourceError, SourceUnreadable
 from extractors import ExtractSettings, discover, extract, left_out, read_source
 from extractors.content import content_of
 from extractors.formats import format_of

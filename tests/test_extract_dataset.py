@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import data.exchanges
-from data.errors import SourceUnreadable
 from data.exchanges import forget, sweep, take
+from data.schema.errors import SourceUnreadable
 from data.store import Store
 from extractors import ExtractSettings, Found, extract, read_source
 from extractors.dataset.batches import Batches

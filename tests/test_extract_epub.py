@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import SourceEncrypted, SourceUnreadable
+from data.schema.errors import SourceEncrypted, SourceUnreadable
 from extractors.formats import by_name, load
 from tests.text_books import PROSE, blocks_with, epub, of_kind, page, read, told
 

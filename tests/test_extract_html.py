@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import SourceUnreadable
+from data.schema.errors import SourceUnreadable
 from extractors.formats import by_name, load
 from tests.text_books import PROSE, blocks_with, of_kind, read, told
 

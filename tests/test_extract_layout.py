@@ -12,7 +12,7 @@ from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
-from data.nouns import Rows
+from data.schema.records import Rows
 from extractors import ExtractSettings, Found, extract, read_source
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data.nouns import Rows
+from data.schema.records import Rows
 from extractors import ExtractSettings, Found, extract, read_source
 from extractors.blocks import Draft
 from extractors.pdf.auto_engine import preferred

@@ -19,8 +19,8 @@ from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from data.errors import SourceEncrypted, SourceWithoutText
-from data.nouns import Rows
+from data.schema.errors import SourceEncrypted, SourceWithoutText
+from data.schema.records import Rows
 from extractors import ExtractSettings, Found, extract, read_source
 from extractors.pdf.ocr_languages import codes_of
 from extractors.pdf.passwords import forget, remember

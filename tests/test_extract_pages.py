@@ -12,7 +12,7 @@ from pypdf.constants import PageLabelStyle
 from reportlab.lib.utils import simpleSplit
 from reportlab.pdfgen.canvas import Canvas
 
-from data.nouns import Block
+from data.schema.records import Block
 from extractors import ExtractSettings, Found, extract, read_source
 from extractors.pdf.labels import folio_value, roman_of
 

@@ -10,7 +10,7 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
 
-from data.nouns import Rows
+from data.schema.records import Rows
 from extractors import ExtractSettings, Found, extract, read_source
 from extractors.pdf.lines import Glyph, Line
 from extractors.pdf.rtl import in_reading_order, logical, stands_as_seen

@@ -10,8 +10,8 @@ import pytest
 from reportlab.lib.utils import simpleSplit
 from reportlab.pdfgen.canvas import Canvas
 
-from data.errors import SourceUnreadable
-from data.nouns import Rows
+from data.schema.errors import SourceUnreadable
+from data.schema.records import Rows
 from extractors import ExtractSettings, Found, extract, read_source
 from tests.pdfs import GOOD_FONT, WORDS, raw_pdf
 

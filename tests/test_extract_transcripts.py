@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from data.errors import SourceUnreadable
-from data.nouns import Block, Rows
+from data.schema.errors import SourceUnreadable
+from data.schema.records import Block, Rows
 from extractors import ExtractSettings, Found, extract, read_source
 from extractors.formats import format_of
 

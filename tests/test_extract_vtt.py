@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import SourceUnreadable
-from data.nouns import Block
+from data.schema.errors import SourceUnreadable
+from data.schema.records import Block
 from extractors import ExtractSettings, Found, extract, read_source
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

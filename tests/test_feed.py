@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import SourceMissing, SourceUnreadable
+from data.schema.errors import SourceMissing, SourceUnreadable
 from extractors.transcript import download
 from extractors.transcript.feed import Taken, shelf_of, take_feed
 from extractors.transcript.rss import parse_feed

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data.follow import FollowUp, Reach, joined, neighbours
-from data.nouns import Pair, Verdict
-from data.rejects import RejectSettings
+from data.composition.multi_turn import FollowUp, Reach, joined, neighbours
+from data.curation.question_filters import RejectSettings
+from data.schema.records import Pair, Verdict
 from data.store import Store
 from generators.follow import open_follow_prompt
 from generators.replies import Reply, Suggestion

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from data.nouns import Pair
+from data.schema.records import Pair
 from generators.judge import CRITERIA, Grades, open_bench, read_grades
 from generators.settings import InterviewSettings
 from tests.conftest import Command

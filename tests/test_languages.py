@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from data import text
-from data.gates import GateSettings, gate, of_language
-from data.passages import PassageSettings, split_prose
-from data.signals import measure, quote_style, quoted_share
+from data.passages.quality_filters import GateSettings, gate, of_language
+from data.passages.segmentation import PassageSettings, split_prose
+from data.passages.signals import measure, quote_style, quoted_share
+from data.text import language_detection, words
 from tests.rows import NOW, block, document, passage
 
 GERMAN = (
@@ -73,7 +73,7 @@ JAPANESE = (
     ],
 )
 def test_sentences_end_where_they_do(sample: str, count: int) -> None:
-    found = text.sentences(sample)
+    found = words.sentences(sample)
     assert len(found) == count, found
     assert "".join("".join(found).split()) == "".join(sample.split())
 
@@ -91,7 +91,7 @@ def test_sentences_end_where_they_do(sample: str, count: int) -> None:
     ],
 )
 def test_closing_quotes_of_every_language_end_a_sentence(sample: str) -> None:
-    assert text.ends_sentence(sample)
+    assert words.ends_sentence(sample)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_closing_quotes_of_every_language_end_a_sentence(sample: str) -> None:
     ],
 )
 def test_languages_are_told_short_and_long(sample: str, lang: str) -> None:
-    assert text.detect_language(sample) == lang
+    assert language_detection.detect_language(sample) == lang
 
 
 @pytest.mark.parametrize(
@@ -183,5 +183,5 @@ def test_chinese_passages_are_joined_without_spaces() -> None:
     rows = split_prose(document(), [block(0, SIMPLIFIED * 20)], PassageSettings(), NOW)
     assert len(rows.passages) > 1
     assert "".join(p.text for p in rows.passages) == SIMPLIFIED * 20
-    assert all(" " not in p.text and text.ends_sentence(p.text) for p in rows.passages)
-    assert text.count_words("我住在閣樓上") == 6
+    assert all(" " not in p.text and words.ends_sentence(p.text) for p in rows.passages)
+    assert words.count_words("我住在閣樓上") == 6

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import RecipeError, SourceMissing
-from data.nouns import Source
-from data.rights import checked, obstacles, said_in
+from data.provenance.rights import checked, obstacles, said_in
+from data.schema.errors import RecipeError, SourceMissing
+from data.schema.records import Source
 from flows.context import Context
 from flows.ledger import find_source, ledger, note_rights, restore, withdraw
 from flows.recipe import load

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data.samples import PERSONA, SOURCES
-from data.text import count_words
+from data.text.words import count_words
 from tests.conftest import Command
 
 BOOK = [

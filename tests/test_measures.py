@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.errors import SourceUnreadable
 from data.measures import ability, delta, form, honesty, rates, versus
 from data.measures.ability import Attempt, instructions
 from data.measures.chapters import chapters
@@ -19,6 +18,7 @@ from data.measures.norms import norm_of, tokens
 from data.measures.overlap import Lengths, Library
 from data.measures.reading import read
 from data.samples import SOURCES
+from data.schema.errors import SourceUnreadable
 from tests.benchmarks import instrument
 
 LANGUAGES = ("en", "de", "fr", "es", "zh")

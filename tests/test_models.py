@@ -20,9 +20,9 @@ from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from data.card import CardFacts, card
-from data.chatml import IM_END, IM_START, render
-from data.errors import MemoiristError
-from data.nouns import Model
+from data.composition.chatml import IM_END, IM_START, render
+from data.schema.errors import MemoiristError
+from data.schema.records import Model
 from flows import options
 from flows.context import Context
 from flows.ledger import note_rights

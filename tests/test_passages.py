@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from data.nouns import Block, Rows
-from data.passages import PassageSettings, split_prose
-from data.speakers import find_persona, speaker_shares
-from data.text import count_words, ends_sentence
-from data.turns import split_turns
+from data.passages.segmentation import PassageSettings, split_prose
+from data.schema.records import Block, Rows
+from data.text.words import count_words, ends_sentence
+from data.transcripts.question_answer import split_turns
+from data.transcripts.speakers import find_persona, speaker_shares
 from tests.rows import NOW, block, document, prose
 
 SETTINGS = PassageSettings.model_validate({})

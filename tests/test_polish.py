@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from data.curate import pair as pairs_of
-from data.errors import RecipeError
-from data.nouns import Question
+from data.curation.pairing import pair as pairs_of
+from data.schema.errors import RecipeError
+from data.schema.records import Question
 from generators.polish import Mended, Polisher, load_polish_prompt, read_mended
 from generators.settings import InterviewSettings
 from generators.templates import PROMPTS

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import RecipeError
-from data.nouns import Passage, SourceKind, content_id
+from data.schema.errors import RecipeError
+from data.schema.records import Passage, SourceKind, content_id
 from generators.brief import Prompts, delimiter, load_prompt, prompts_version, write_brief
 from generators.interview import interview
 from generators.kinds import KINDS, Kind, guess_kind

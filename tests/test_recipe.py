@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from data.errors import RecipeError
+from data.schema.errors import RecipeError
 from flows.from_data import settings_for
 from flows.options import overrides
 from flows.recipe import Recipe, document_keys, dump, load

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from data.errors import EndpointError
+from data.schema.errors import EndpointError
 from data.store import Store
 from flows.asking import ask_questions
 from flows.context import Context

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from data.ads import find_ads
-from data.cuts import apply
-from data.nouns import Block, Cut, content_id
-from data.passages import PassageSettings
-from data.stock import find_stock
+from data.passages.segmentation import PassageSettings
+from data.schema.records import Block, Cut, content_id
+from data.transcripts.ads import find_ads
+from data.transcripts.removed_spans import apply
+from data.transcripts.repeated_text import find_stock
 from flows.context import Context
 from flows.ingest import extract_sources
 from flows.recipe import load

@@ -19,8 +19,17 @@ import pyarrow as pa
 import pytest
 
 from data.attached import Attached
-from data.errors import NothingToDo, QueryError, StoreError, StoreLocked
-from data.nouns import Block, Conversation, GroupSplit, Pair, Passage, Request, Source, Verdict
+from data.schema.errors import NothingToDo, QueryError, StoreError, StoreLocked
+from data.schema.records import (
+    Block,
+    Conversation,
+    GroupSplit,
+    Pair,
+    Passage,
+    Request,
+    Source,
+    Verdict,
+)
 from data.store import SQL, Store
 from tests.rows import NOW, block, document, pair, passage, source
 

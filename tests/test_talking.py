@@ -18,9 +18,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from data.errors import NothingToDo
-from data.few_shot import few_shot_prompt, training_exchanges
-from data.nouns import Conversation, Question
+from data.composition.few_shot_prompt import few_shot_prompt, training_exchanges
+from data.schema.errors import NothingToDo
+from data.schema.records import Conversation, Question
 from data.store import FILE, SQL
 from flows.context import Context
 from flows.options import patient_workspace

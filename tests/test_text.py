@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from data import text
-from data.overlap import longest_shared_run
 from data.store import Store
+from data.text import language_detection, sanitizer, words
+from data.text.word_overlap import longest_shared_run
 from tests.chat_tokens import LINES, TOKENS
 
 
 @pytest.mark.parametrize("token", TOKENS)
 def test_control_tokens_are_defused(token: str) -> None:
     before = f"He wrote {token} and went on."
-    after = text.neutralise(before)
-    assert text.has_control(before)
-    assert not text.has_control(after)
+    after = sanitizer.neutralise(before)
+    assert sanitizer.has_control(before)
+    assert not sanitizer.has_control(after)
     assert "<" not in after
     assert "[" not in after
     assert after.startswith("He wrote ")
@@ -25,9 +25,9 @@ def test_control_tokens_are_defused(token: str) -> None:
 @pytest.mark.parametrize("line", LINES)
 def test_headings_of_formats_are_defused(line: str) -> None:
     before = f"He wrote:\n{line}\nand # went on."
-    after = text.neutralise(before)
-    assert text.has_control(before)
-    assert not text.has_control(after)
+    after = sanitizer.neutralise(before)
+    assert sanitizer.has_control(before)
+    assert not sanitizer.has_control(after)
     assert "##" not in after
     assert "# went on" in after
 
@@ -41,35 +41,35 @@ def test_the_store_knows_the_same_tokens(store: Store) -> None:
     texts = [f"He wrote {token} and" for token in TOKENS] + [f"x\n{each}" for each in LINES] + prose
     with store.writing() as tx:
         found = [bool(tx.fetch("SELECT has_control(?)", [each])[0][0]) for each in texts]
-    assert found == [text.has_control(each) for each in texts]
+    assert found == [sanitizer.has_control(each) for each in texts]
     assert not any(found[-len(prose) :])
-    assert all(text.neutralise(each) == each for each in prose)
+    assert all(sanitizer.neutralise(each) == each for each in prose)
 
 
 def test_neutralise_leaves_prose_alone() -> None:
     prose = "If a < b [sic], then “b > a”; 5 < 6. مرحبا\u200cبك [1] <em>no</em>"
-    assert text.neutralise(prose) == prose
+    assert sanitizer.neutralise(prose) == prose
 
 
 def test_neutralise_takes_out_what_cannot_be_seen() -> None:
-    assert text.neutralise("a\u202eb\u200bc\ufeffd\x00e") == "abcde"
+    assert sanitizer.neutralise("a\u202eb\u200bc\ufeffd\x00e") == "abcde"
 
 
 def test_words_and_counts() -> None:
-    assert text.words("Don’t stop, it's well-kept.") == ["don't", "stop", "it's", "well-kept"]
-    assert text.words("我学会了 QLoRA 吗") == ["我", "学", "会", "了", "qlora", "吗"]
-    assert text.count_words("") == 0
+    assert words.words("Don’t stop, it's well-kept.") == ["don't", "stop", "it's", "well-kept"]
+    assert words.words("我学会了 QLoRA 吗") == ["我", "学", "会", "了", "qlora", "吗"]
+    assert words.count_words("") == 0
 
 
 def test_sentences() -> None:
-    found = text.sentences("Mr. Grant said: “Go on.” Then he left! Was it 3 p.m. or later? Yes")
+    found = words.sentences("Mr. Grant said: “Go on.” Then he left! Was it 3 p.m. or later? Yes")
     assert found == [
         "Mr. Grant said: “Go on.”",
         "Then he left!",
         "Was it 3 p.m. or later?",
         "Yes",
     ]
-    assert text.sentences("他走了。“好！”她说。") == ["他走了。", "“好！”", "她说。"]
+    assert words.sentences("他走了。“好！”她说。") == ["他走了。", "“好！”", "她说。"]
 
 
 @pytest.mark.parametrize(
@@ -84,14 +84,14 @@ def test_sentences() -> None:
     ],
 )
 def test_detect_language(sample: str, lang: str) -> None:
-    assert text.detect_language(sample) == lang
+    assert language_detection.detect_language(sample) == lang
 
 
 def test_ends_sentence_accepts_closing_quotes_and_no_colon() -> None:
-    assert text.ends_sentence("He left.”")
-    assert text.ends_sentence("走了。」")
-    assert not text.ends_sentence("as follows:")
-    assert not text.ends_sentence("and then")
+    assert words.ends_sentence("He left.”")
+    assert words.ends_sentence("走了。」")
+    assert not words.ends_sentence("as follows:")
+    assert not words.ends_sentence("and then")
 
 
 def test_longest_shared_run() -> None:

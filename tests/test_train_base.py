@@ -25,7 +25,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from data.errors import TrainError
+from data.schema.errors import TrainError
 from tests.conftest import ROOT, environment
 from train.base import MANIFEST, PreparedBase, prepare_base, read_base
 from train.gguf import SCRIPT, to_gguf
@@ -306,7 +306,7 @@ def test_a_base_that_cannot_be_used_says_so_in_one_line(fault: str, tmp_path: Pa
 
 def test_a_hub_id_without_a_hub_says_so_in_one_line_and_soon(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib, train.base as b, data.errors as e\n"
+        "import sys, pathlib, train.base as b, data.schema.errors as e\n"
         "try: b.prepare_base('nobody/no-such-model', pathlib.Path(sys.argv[1]))\n"
         "except e.TrainError as error: print(error)\n"
     )

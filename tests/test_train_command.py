@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from data.errors import NothingToDo, TrainError
-from data.nouns import Conversation, Dataset, Metric, Run
+from data.schema.errors import NothingToDo, TrainError
+from data.schema.records import Conversation, Dataset, Metric, Run
 from data.store import Store
 from flows import options
 from flows.cli import with_number

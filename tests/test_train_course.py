@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from data.nouns import Metric, Run
-from data.training_nouns import Sample
+from data.schema.records import Metric, Run
+from data.schema.training_records import Sample
 from flows import recipe as recipes
 from flows.artifacts import PrefectArtifacts
 from flows.context import Context

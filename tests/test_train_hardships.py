@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import torch
 
-from data.errors import TrainError
-from data.nouns import Conversation
+from data.schema.errors import TrainError
+from data.schema.records import Conversation
 from tests.conftest import ROOT, environment
 from train import gpus, launch, qlora
 from train.base import PreparedBase, prepare_base

@@ -17,7 +17,7 @@ from peft import PeftModel
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data.errors import TrainError
+from data.schema.errors import TrainError
 from tests.families import make_family
 from train.adapter import with_adapter
 from train.base import PreparedBase, prepare_base

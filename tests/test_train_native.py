@@ -12,21 +12,13 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from data.errors import TrainError
+from data.schema.errors import TrainError
 from train.base import TINY
 from train.control_tokens import assign, keep_native
 from train.gate import preflight
 from train.native import end_of_turn
 from train.rows import read_rows
-from train.tokens import (
-    IGNORE,
-    Rendered,
-    prompt_ids,
-    rows_of,
-    text_prompt_ids,
-    text_rows,
-    tokenize,
-)
+from train.tokens import IGNORE, Rendered, prompt_ids, rows_of, text_prompt_ids, text_rows, tokenize
 
 # In the manner of the published families, each with its own oddity.
 GEMMA = (

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from data.disclosure import exchanges, words_of
-from data.errors import NothingToDo, StoreLocked
+from data.composition.disclosure import exchanges, words_of
+from data.composition.saved_exchanges import Exchange
 from data.measures.honesty import discloses
-from data.saved import Exchange
-from data.text import normalise
+from data.schema.errors import NothingToDo, StoreLocked
+from data.text.words import normalise
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs

@@ -20,9 +20,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data.errors import TrainError
 from data.measures.ability import instructions
-from data.nouns import Conversation, Split
+from data.schema.errors import TrainError
+from data.schema.records import Conversation, Split
 from tests.conftest import ROOT, environment
 from train.adapter import with_adapter
 from train.base import PreparedBase, prepare_base

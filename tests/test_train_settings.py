@@ -18,8 +18,8 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from data.errors import TrainError
-from data.nouns import Conversation
+from data.schema.errors import TrainError
+from data.schema.records import Conversation
 from flows import recipe as recipes
 from tests.conftest import ROOT
 from tests.test_train_toys import TURNS, random_base

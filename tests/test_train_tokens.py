@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from data.chatml import IM_END, TEMPLATE, render
-from data.errors import TrainError
+from data.composition.chatml import IM_END, TEMPLATE, render
+from data.schema.errors import TrainError
 from train.base import TINY
 from train.control_tokens import assign
 from train.gate import preflight

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from data.nouns import Conversation
+from data.schema.records import Conversation
 from train.adapter import trained_tokens, with_adapter
 from train.base import TINY, prepare_base
 from train.chat import load

@@ -6,14 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from data.chapters import ChapterSettings, matches, nearest, sections
-from data.language import language
-from data.letters import cut_comments
-from data.nouns import Block, BlockKind
-from data.passages import PassageSettings, split_prose
-from data.signatures import count_mentions, is_persona, looks_like_name, names_of, signature_at_end
-from data.titles import read_title
-from data.voice import Heard, Listener, listen
+from data.authorship.attribution import Heard, Listener, listen
+from data.authorship.letters import cut_comments
+from data.authorship.section_titles import read_title
+from data.authorship.signatures import (
+    count_mentions,
+    is_persona,
+    looks_like_name,
+    names_of,
+    signature_at_end,
+)
+from data.passages.chapters import ChapterSettings, matches, nearest, sections
+from data.passages.segmentation import PassageSettings, split_prose
+from data.schema.records import Block, BlockKind
+from data.text.language_rules import language
 from tests.rows import NOW, block, document, source
 
 ADA = ("Ada Marrow",)

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from data.errors import EndpointError, RecipeError, TrainError
-from data.nouns import Conversation, Question
+from data.schema.errors import EndpointError, RecipeError, TrainError
+from data.schema.records import Conversation, Question
 from flows.context import Context
 from flows.model_server import Served, ServerSettings, free_port, model_name, pick_engine, serving
 from flows.model_server import _command as command_of

@@ -6,7 +6,7 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data.nouns import Block, Rows
+from data.schema.records import Block, Rows
 from extractors import ExtractSettings, Found, extract, read_source
 from extractors.formats import format_of
 

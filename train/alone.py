@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from data.errors import TrainError
+from data.schema.errors import TrainError
 
 
 def gpu() -> int | None:

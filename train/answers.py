@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from data.text import is_cjk
-from data.training_nouns import SampleKind
+from data.schema.training_records import SampleKind
+from data.text.words import is_cjk
 from train.course import SAMPLES
 from train.follow import Follow
 from train.models import greedy

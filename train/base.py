@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
-from data.errors import TrainError
+from data.schema.errors import TrainError
 from train.presets import Template
 from train.source import keep_pieces, unreachable
 from train.tokens import need_disk

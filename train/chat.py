@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from data.saved import Ended
+from data.composition.saved_exchanges import Ended
 from train.models import end_ids, load_base, quiet
 from train.settings import ChatSettings
 from train.tokens import prompt_ids

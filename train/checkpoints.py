@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.errors import TrainError
+from data.schema.errors import TrainError
 from train.files import write_json
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.chatml import IM_END, IM_START, TEMPLATE
+from data.composition.chatml import IM_END, IM_START, TEMPLATE
 from train.native import end_of_turn
 from train.tokens import BOS_PREFIX, opens_with_bos
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.training_nouns import Sample
+from data.schema.training_records import Sample
 
 # Where the child writes its answers at each save (train/answers.py).
 SAMPLES = "samples.jsonl"

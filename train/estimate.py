@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data.errors import TrainError
+from data.schema.errors import TrainError
 from train.presets import OPTIMIZERS
 from train.settings import TrainSettings
 from train.shape import Shape

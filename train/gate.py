@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from data.errors import TrainError
+from data.schema.errors import TrainError
 from train.tokens import IGNORE, Rendered
 
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from data.chatml import IM_END, IM_START
-from data.errors import TrainError
+from data.composition.chatml import IM_END, IM_START
+from data.schema.errors import TrainError
 from train.base import PreparedBase
 from train.files import write_json
 from train.source import PIECES

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data.errors import TrainError
-from data.nouns import Conversation, Metric
+from data.schema.errors import TrainError
+from data.schema.records import Conversation, Metric
 from train.base import PreparedBase
 from train.checkpoints import steps_kept
 from train.course import Progress, read_progress

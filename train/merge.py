@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from data.errors import TrainError
+from data.schema.errors import TrainError
 from train.base import PreparedBase
 from train.checkpoints import checkpoint_folder
 from train.deltas import Deltas, Way, deltas_of

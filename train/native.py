@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from data.chatml import TEMPLATE
-from data.errors import TrainError
+from data.composition.chatml import TEMPLATE
+from data.schema.errors import TrainError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.chatml import IM_END
+from data.composition.chatml import IM_END
 from train.native import end_of_turn, is_native, native_prompt, native_segments
 from train.settings import ChatSettings
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from data.nouns import Conversation
+from data.schema.records import Conversation
 from train.base import PreparedBase
 from train.models import quiet
 from train.order import Steps

@@ -30,7 +30,7 @@ warnings.filterwarnings("ignore")
 import torch
 from transformers import AutoTokenizer, set_seed
 
-from data.errors import TrainError
+from data.schema.errors import TrainError
 from train.adapter import marks_of, with_adapter
 from train.alone import end_with_parent, gpu, take
 from train.answers import Answers, choose

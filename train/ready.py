@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import TrainError
+from data.schema.errors import TrainError
 from train.settings import TrainSettings
 
 if TYPE_CHECKING:

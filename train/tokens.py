@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from data.chatml import IM_END, IM_START, segments
-from data.errors import TrainError
+from data.composition.chatml import IM_END, IM_START, segments
+from data.schema.errors import TrainError
 from train.native import is_native, native_prompt, native_segments
 
 if TYPE_CHECKING:

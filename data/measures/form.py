@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.measures.intervals import Estimate, ratio, wilson
-from data.signals import repeated_share
+from data.passages.signals import repeated_share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

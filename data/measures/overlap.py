@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data.measures.intervals import Estimate, ratio
-from data.text import words
+from data.text.words import words
 
 Hashes = npt.NDArray[np.uint64]
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data import language as languages
-from data.han import simplified
 from data.measures.intervals import Estimate, from_resamples, weights
 from data.measures.norms import Floats
-from data.text import count_words, sentences
+from data.text import language_rules as languages
+from data.text.chinese import simplified
+from data.text.words import count_words, sentences
 
 RATES: Mapping[str, str] = {
     "sentence_words": "words per sentence",

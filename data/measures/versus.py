@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from data.errors import SourceUnreadable
 from data.measures.intervals import Estimate, wilson
-from data.nouns import content_id
-from data.text import word_spans
+from data.schema.errors import SourceUnreadable
+from data.schema.records import content_id
+from data.text.words import word_spans
 
 _COLUMNS = ("id", "question", "answer_1", "answer_2", "better")
 _LEAST_CUT = 40

@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from data.errors import SourceUnreadable
 from data.exchanges import arrow_schema
-from data.nouns import Source, content_id
+from data.schema.errors import SourceUnreadable
+from data.schema.records import Source, content_id
 from extractors.dataset.chunk import BLANK, BadRow, Chunk, Listed, parsed
 from extractors.dataset.conversation import Reading
 from extractors.dataset.rows import canonical, filled, read_row

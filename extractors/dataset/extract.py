@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data.errors import SourceUnreadable
-from data.nouns import Document, Rows, Source, content_id
-from data.text import detect_language
+from data.schema.errors import SourceUnreadable
+from data.schema.records import Document, Rows, Source, content_id
+from data.text.language_detection import detect_language
 from extractors.blocks import Draft, blocks_of
 from extractors.dataset.batches import Batches, read_one
 from extractors.dataset.chunk import BadRow, Chunk, Columnar
@@ -86,7 +86,7 @@ def _documents(
     source: Source, schema: Schema, parts: Iterable[Chunk], values: Mapping[str, str]
 ) -> Rows:
     """Return a document of paragraphs for each raw text, which is split and asked as prose."""
-    from data.nouns import Block, Verdict
+    from data.schema.records import Block, Verdict
 
     documents: list[Document] = []
     blocks: list[Block] = []
@@ -121,7 +121,7 @@ def _documents(
 def _refusal(source: Source, number: int, fault: BadRow) -> Any:  # noqa: ANN401
     from datetime import UTC, datetime
 
-    from data.nouns import Verdict
+    from data.schema.records import Verdict
 
     return Verdict(
         subject_id=content_id(source.id, "row", number),

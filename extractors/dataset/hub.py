@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from data.errors import SourceEncrypted, SourceError, SourceMissing, SourceUnreadable
-from data.nouns import Source, content_id
+from data.schema.errors import SourceEncrypted, SourceError, SourceMissing, SourceUnreadable
+from data.schema.records import Source, content_id
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from data.errors import SourceUnreadable
+from data.schema.errors import SourceUnreadable
 from extractors.dataset.chunk import BadRow, Chunk, Columnar, Lines, Listed
 
 _BLOCK_BYTES = 2 << 20

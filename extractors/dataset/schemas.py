@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from data.errors import SourceUnreadable
+from data.schema.errors import SourceUnreadable
 from extractors.dataset.chunk import BadRow
 
 Kind = Literal["flat", "messages", "preference", "tree", "branches", "tasks", "marked", "text"]

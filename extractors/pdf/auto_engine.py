@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from data.errors import SourceUnreadable
+from data.schema.errors import SourceUnreadable
 from extractors.pdf import pdfium_engine as first_choice
 from extractors.pdf.facts import PdfFacts
 from extractors.pdf.lines import PageLines

@@ -15,7 +15,7 @@ import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from data.errors import SourceError
+from data.schema.errors import SourceError
 from extractors.pdf.engines import engine_of
 from extractors.pdf.exchange import Answer, Request, packed
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data.errors import SourceEncrypted, SourceUnreadable
-from data.nouns import Document, Rows, Source, Verdict, content_id
+from data.schema.errors import SourceEncrypted, SourceUnreadable
+from data.schema.records import Document, Rows, Source, Verdict, content_id
 from extractors.blocks import Draft, blocks_of
 from extractors.pdf.facts import PdfFacts
 from extractors.pdf.furniture import furniture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data.errors import SourceEncrypted, SourceUnreadable
+from data.schema.errors import SourceEncrypted, SourceUnreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

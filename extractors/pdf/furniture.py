@@ -10,7 +10,7 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Literal
 
-from data.nouns import BlockKind
+from data.schema.records import BlockKind
 from extractors.pdf.labels import folio_value
 from extractors.pdf.layout import Frame, Kinds, Measures
 from extractors.pdf.lines import Line

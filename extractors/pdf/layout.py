@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from data.nouns import BlockKind
+from data.schema.records import BlockKind
 from extractors.pdf.lines import Line, PageLines
 
 # What the clean-up has found each line to be; a line that is not named yet is body text.

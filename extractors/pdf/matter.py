@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from data.nouns import BlockKind
+from data.schema.records import BlockKind
 from extractors.pdf.layout import Frame, Kinds, Measures
 from extractors.pdf.lines import Line
 from extractors.pdf.shapes import rows_of

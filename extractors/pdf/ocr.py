@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data.errors import SourceUnreadable, SourceWithoutText
-from data.nouns import Source
+from data.schema.errors import SourceUnreadable, SourceWithoutText
+from data.schema.records import Source
 from extractors.pdf.ocr_languages import codes_of
 from extractors.settings import ExtractSettings
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from data.nouns import BlockKind
+from data.schema.records import BlockKind
 from extractors.pdf.layout import SENTENCE_END, Margins, Measures
 from extractors.pdf.lines import Line
 from extractors.pdf.shapes import (

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from data.nouns import Document, Source, Verdict
+from data.schema.records import Document, Source, Verdict
 from extractors.pdf.lines import PageLines
 from extractors.pdf.ocr import Recognised, text_layer
 from extractors.pdf.pages import read_all_pages

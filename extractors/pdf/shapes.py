@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from data.nouns import BlockKind
+from data.schema.records import BlockKind
 from extractors.pdf.layout import SENTENCE_END, Margins, Measures
 from extractors.pdf.lines import Line
 from extractors.settings import ExtractSettings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from data.nouns import BlockKind
+from data.schema.records import BlockKind
 from extractors.blocks import Draft
 from extractors.pdf.headings import Heading, Limits, chapter_name, headings, is_caption, is_ornament
 from extractors.pdf.layout import Frame, Kinds, Margins, Measures, margins_of

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from data.errors import SourceError, SourceUnreadable, SourceWithoutText
-from data.nouns import Document, Verdict
+from data.schema.errors import SourceError, SourceUnreadable, SourceWithoutText
+from data.schema.records import Document, Verdict
 from extractors.blocks import Draft
 from extractors.pdf.bitmap_fonts import UNKNOWN
 from extractors.pdf.facts import unreadable

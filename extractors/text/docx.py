@@ -8,8 +8,8 @@ from pathlib import Path
 
 import mammoth
 
-from data.errors import SourceEncrypted, SourceError, SourceUnreadable
-from data.nouns import Rows, Source
+from data.schema.errors import SourceEncrypted, SourceError, SourceUnreadable
+from data.schema.records import Rows, Source
 from extractors.formats import Progress
 from extractors.settings import ExtractSettings
 from extractors.text.archive import Archive, EntryUnreadable, open_archive, unreadable_entry

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data.errors import SourceError, SourceUnreadable
-from data.nouns import Rows, Source, Verdict
+from data.schema.errors import SourceError, SourceUnreadable
+from data.schema.records import Rows, Source, Verdict
 from extractors.formats import Progress
 from extractors.settings import ExtractSettings
 from extractors.text.archive import Archive, EntryUnreadable, open_archive

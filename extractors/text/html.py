@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from data.errors import SourceUnreadable
-from data.nouns import Rows, Source
+from data.schema.errors import SourceUnreadable
+from data.schema.records import Rows, Source
 from extractors.formats import Progress
 from extractors.settings import ExtractSettings
 from extractors.text.plain import doubts

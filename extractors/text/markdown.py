@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 from markdown_it import MarkdownIt
 
-from data.nouns import Rows, Source
+from data.schema.records import Rows, Source
 from extractors.formats import Progress
 from extractors.settings import ExtractSettings
 from extractors.text.encoding import decode

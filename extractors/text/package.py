@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from data.errors import SourceUnreadable
-from data.nouns import BlockKind
+from data.schema.errors import SourceUnreadable
+from data.schema.records import BlockKind
 from extractors.text.archive import Archive, EntryUnreadable, locked, unreadable_entry
 from extractors.text.tree import Element, parse_xml, text_of, types_of
 from extractors.text.tree_notes import beside

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from data.nouns import BlockKind
-from data.text import ends_sentence
+from data.schema.records import BlockKind
+from data.text.words import ends_sentence
 from extractors.text.units import bare, tidied
 
 _STANZA = re.compile(r"\n{2,}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from data.errors import SourceUnreadable
-from data.nouns import Rows, Source
-from data.text import is_cjk
+from data.schema.errors import SourceUnreadable
+from data.schema.records import Rows, Source
+from data.text.words import is_cjk
 from extractors.formats import Progress
 from extractors.settings import ExtractSettings
 from extractors.text.encoding import Decoded, decode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from data.nouns import BlockKind
+from data.schema.records import BlockKind
 from extractors.text.tree import Element, classes_of, types_of
 from extractors.text.tree_notes import KIND
 from extractors.text.units import spread

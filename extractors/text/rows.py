@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from data.errors import SourceUnreadable
-from data.nouns import Document, Rows, Source, Verdict, content_id
+from data.schema.errors import SourceUnreadable
+from data.schema.records import Document, Rows, Source, Verdict, content_id
 from extractors.blocks import Draft, blocks_of
 from extractors.text.chapters import joined_headings, name_chapters
 from extractors.text.licence import mark_library

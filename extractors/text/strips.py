@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from operator import itemgetter
 
-from data.text import words
+from data.text.words import words
 from extractors.text.lines import Joiner
 from extractors.text.titles import is_bare_number, level_by_words
 from extractors.text.units import Unit, has_letters, size, tidied

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from data.nouns import BlockKind
+from data.schema.records import BlockKind
 from extractors.text.units import bare, spread
 
 _WORDED = (

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lxml import etree
 
-from data.nouns import BlockKind
+from data.schema.records import BlockKind
 from extractors.text.pieces import NO_ALT, TITLE_CHARS, Place, is_caption, pieces
 from extractors.text.roles import Role, page_of, role_of
 from extractors.text.tree import Element, text_of

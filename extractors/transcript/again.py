@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.errors import SourceError
+from data.schema.errors import SourceError
 from extractors.transcript.download import MAX_TRANSCRIPT_BYTES, conditions, fetch, place
 from extractors.transcript.shelf import Shelf, Shelved, save_shelf
 from extractors.transcript.trial import names_speakers

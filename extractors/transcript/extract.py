@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
-from data.errors import SourceUnreadable
-from data.nouns import Block, Document, Rows, Source, Verdict, content_id
+from data.schema.errors import SourceUnreadable
+from data.schema.records import Block, Document, Rows, Source, Verdict, content_id
 from extractors.blocks import blocks_of
 from extractors.formats import Progress
 from extractors.settings import ExtractSettings

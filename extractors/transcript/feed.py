@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from data.errors import SourceError
-from data.nouns import Source, Verdict, content_id
+from data.schema.errors import SourceError
+from data.schema.records import Source, Verdict, content_id
 from extractors.transcript.again import ask_again
 from extractors.transcript.download import (
     MAX_FEED_BYTES,

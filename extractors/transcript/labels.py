@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from data.text import stop_words
+from data.text.words import stop_words
 from extractors.transcript.stage import is_part
 
 # What may stand before the colon; a label in brackets may follow the name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from data.errors import SourceUnreadable
+from data.schema.errors import SourceUnreadable
 from extractors.text.encoding import decode
 
 # Word-level JSON of a ten-hour recording stays below 20 MB.

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data.errors import SourceError, SourceUnreadable
+from data.schema.errors import SourceError, SourceUnreadable
 from extractors.settings import ExtractSettings
 from extractors.transcript.download import place
 

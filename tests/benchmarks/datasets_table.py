@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from data.errors import SourceError
+from data.schema.errors import SourceError
 from extractors import discover
 from extractors.formats import by_name
 from flows.context import Context

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from data.nouns import Conversation, Split
+from data.schema.records import Conversation, Split
 from flows.forecast import work_of
 from train.base import TINY, PreparedBase, prepare_base
 from train.estimate import estimate, this_machine

@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.nouns import Document, Passage, Source, content_id
+from data.schema.records import Document, Passage, Source, content_id
 from data.store import FILE, Store
 from tests.benchmarks.measure import run
 

@@ -22,7 +22,7 @@ KILLS, LIMIT = 3, 1e-4
 
 def main(seed: int = 1) -> None:
     """Train twice, kill one of them, and print how far they are apart."""
-    from data.nouns import Conversation
+    from data.schema.records import Conversation
     from train import launch
     from train.base import prepare_base
     from train.settings import TrainSettings

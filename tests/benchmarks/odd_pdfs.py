@@ -49,7 +49,7 @@ def _told(path: Path, engine: str) -> bool:
 def _outcome(path: Path, engine: str) -> str:
     from datetime import UTC, datetime
 
-    from data.errors import SourceError
+    from data.schema.errors import SourceError
     from extractors import ExtractSettings, Found, extract, read_source
 
     settings = ExtractSettings.model_validate({"engine": engine})

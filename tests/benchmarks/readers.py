@@ -66,7 +66,7 @@ def ours(path: str, engine: str | None, kinds: Iterable[str]) -> list[str]:
     """Run Memoirist's extract step and return the blocks of these kinds."""
     from datetime import UTC, datetime
 
-    from data.nouns import Source
+    from data.schema.records import Source
     from extractors.extract import extract
     from extractors.settings import ExtractSettings
 

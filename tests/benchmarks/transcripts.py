@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data.errors import SourceError
-from data.nouns import Block
-from data.text import count_words
+from data.schema.errors import SourceError
+from data.schema.records import Block
+from data.text.words import count_words
 from extractors import ExtractSettings, Found, extract, read_source
 from extractors.formats import format_of
 

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data.chapters import ChapterSettings, Section, sections
-from data.errors import SourceError
-from data.nouns import Block, Rows
-from data.passages import PROSE
-from data.text import count_words, detect_language
-from data.voice import Heard, Listener, listen
+from data.authorship.attribution import Heard, Listener, listen
+from data.passages.chapters import ChapterSettings, Section, sections
+from data.passages.segmentation import PROSE
+from data.schema.errors import SourceError
+from data.schema.records import Block, Rows
+from data.text.language_detection import detect_language
+from data.text.words import count_words
 from extractors import discover, extract, read_source
 from extractors.settings import ExtractSettings
 from tests.conftest import CORPORA

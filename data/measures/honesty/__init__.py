@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data.measures.intervals import Estimate, wilson
-from data.text import sentences
+from data.text.words import sentences
 
 Kind = Literal["disclose", "outside", "false_premise"]
 # The share of questions on its nature to which a persona should say that it is an AI (QUALITY).

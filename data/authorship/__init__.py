@@ -1,0 +1,1 @@
+"""Whose words a section holds: the persona's or another person's."""

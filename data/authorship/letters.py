@@ -1,0 +1,253 @@
+"""Another's hand inside a chapter: letters signed by others, bracketed comments with initials."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from data.authorship.section_titles import read_title
+from data.authorship.signatures import (
+    RANK,
+    Names,
+    count_mentions,
+    fold,
+    is_persona,
+    looks_like_name,
+    signature_at_end,
+)
+from data.schema.records import Block
+from data.text.language_rules import Language
+from data.text.words import count_words
+
+# A letter that runs on for longer has most likely lost its end.
+MAX_LETTER_WORDS = 3000
+# Without a closing phrase a name alone ends a letter, or a dispatch, of so many words.
+MAX_DISPATCH_WORDS = 500
+_QUOTE = ("“", '"', "„", "«", "»", "‘", "「", "『")
+_OPEN = "“\"„«»‘'「『[( "
+_SIGN = r"(?:(?:[A-Z]\.[ \u00a0]?){1,4}|[^\W\d_][\w. '’]{0,24})"
+_COMMENT = re.compile(
+    r"[\[(](?:[^\[\]()]|\([^()]*\)|\[[^\[\]]*\]){12,4000}?"
+    r"(?:(?:[—–]|--?|―)\s*(?P<dash>" + _SIGN + r")|[.!?”\"]\s*(?P<bare>(?:[A-Z]\.[ ]?){2,4}))"
+    r"\s*\.?[\])]"
+)
+_NOTE_END = re.compile(r"(?:[—–]|--)\s*(" + _SIGN + r")[\])]?\s*$")
+_POSTSCRIPT = re.compile(r"P\. ?S\b|N\. ?B\b|PS[:.]")
+_NOTE_START = re.compile(r"^(?:\[?\d{1,3}\]?|[*†‡§¹²³⁴⁵⁶⁷⁸⁹⁰]+)\s*\S")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """A run of blocks in another's hand, by their places in the section."""
+
+    first: int
+    last: int
+    score: float
+    reason: str
+
+
+def another_sign(sign: str, names: Names, lang: Language) -> bool:
+    """Tell whether a note's sign ("F.D.", "Ed.", "Anm. d. Hrsg.") is not the persona's."""
+    bare = fold(sign.strip(" .")).replace("’", "'")
+    if bare in {fold(each) for each in lang.note_signs}:
+        return True
+    if re.fullmatch(r"(?:[A-Z]\.\s?){1,4}", sign.strip() + ("" if sign.endswith(".") else ".")):
+        return not is_persona(sign, names)
+    return looks_like_name(sign) and not is_persona(sign, names)
+
+
+def cut_comments(text: str, names: Names, lang: Language) -> tuple[str, list[str]]:
+    """Return the text without the bracketed comments that another has signed, and these.
+
+    "(It was mint imperials. —F.D.)" goes; what is not signed, or signed by the persona, stays.
+    """
+    cut: list[str] = []
+
+    def judge(match: re.Match[str]) -> str:
+        sign = match.group("dash") or match.group("bare")
+        if not another_sign(sign, names, lang):
+            return match.group()
+        cut.append(match.group())
+        return ""
+
+    kept = _COMMENT.sub(judge, text)
+    if not cut:
+        return text, []
+    kept = re.sub(r"[ \u00a0]{2,}", " ", kept)
+    return re.sub(r"\s+([.,;:!?])", r"\1", kept).strip(), cut
+
+
+def find_notes(blocks: Sequence[Block], names: Names, lang: Language) -> Iterator[Aside]:
+    """Yield the comments that fill whole blocks: bracketed and signed, or notes with a sign."""
+    place = 0
+    while place < len(blocks):
+        last = _bracket_end(blocks, place)
+        text = "\n".join(block.text for block in blocks[place : last + 1])
+        sign = _NOTE_END.search(text.strip())
+        bracketed = text.lstrip().startswith(("[", "(")) and text.rstrip().endswith(("]", ")"))
+        note = _NOTE_START.match(text.lstrip()) and count_words(text) < 400
+        rest = cut_comments(text, names, lang)[0] if bracketed else text
+        signed = sign is not None and another_sign(sign.group(1), names, lang)
+        if (bracketed and not rest.strip()) or ((bracketed or note) and signed):
+            by = sign.group(1).strip() if sign is not None else "another"
+            yield Aside(
+                first=place,
+                last=last,
+                score=0.95,
+                reason=f"a comment signed {by!r}, which is not {names.surname or 'the author'}",
+            )
+        place = last + 1
+
+
+def _bracket_end(blocks: Sequence[Block], place: int) -> int:
+    """Return the place of the block that closes the bracket which `place` opens, or `place`."""
+    text = blocks[place].text.lstrip()
+    if not text.startswith("[") or "]" in text:
+        return place
+    for later in range(place + 1, min(len(blocks), place + 12)):
+        if "]" in blocks[later].text:
+            closes = blocks[later].text.rstrip().endswith("]")
+            return later if closes else place
+    return place
+
+
+def find_letters(
+    blocks: Sequence[Block], names: Names, lang: Language, writer: str | None = None
+) -> Iterator[Aside]:
+    """Yield the letters of others: from the salutation to the signature that closes them.
+
+    A letter that the persona has signed stays, and so does one whose end or whose writer cannot
+    be told. One that greets the persona by name is another's without a signature. `writer` is
+    whom the section's title names: then the section begins with the letter.
+    """
+    place = 0
+    while place < len(blocks):
+        start = writer is not None
+        if not start:
+            start, writer = _opening(blocks[place], names, lang)
+        if not start:
+            place += 1
+            continue
+        first = place + 1 if _is_heading_line(blocks, place, writer) else place
+        last, signed = _closing(blocks, first, lang)
+        begin = _date_lines(blocks, place, names, lang)
+        head = "\n".join(block.text[:80] for block in blocks[begin : first + 1])
+        to_persona = count_mentions(head, names, lang) > 0
+        by = signed or writer
+        another = by is not None and not is_persona(by, names) and fold(by) not in lang.own_signs
+        if last is not None and (another or (by is None and to_persona)):
+            told = f"a letter signed {by!r}" if by else f"a letter to {names.surname}"
+            yield Aside(first=begin, last=last, score=0.9, reason=told)
+        if last is not None and (another or by is not None or to_persona):
+            place = max(place, last)  # the persona's own letter is passed over as well
+        place += 1
+        writer = None
+
+
+def _is_heading_line(blocks: Sequence[Block], place: int, writer: str | None) -> bool:
+    """Tell whether the line that names a letter's writer stands above the letter."""
+    return writer is not None and place + 1 < len(blocks) and len(blocks[place].text) < 80
+
+
+def _opening(block: Block, names: Names, lang: Language) -> tuple[bool, str | None]:
+    """Tell whether a block opens a letter, and whose it is where a line above it says so."""
+    text = block.text.strip().lstrip(_OPEN)
+    if len(text) < 120:
+        word = read_title(text, lang.code, names)
+        if word.kind == "letter":
+            return True, word.person
+    return lang.salutation.match(text) is not None, None
+
+
+def _date_lines(blocks: Sequence[Block], place: int, names: Names, lang: Language) -> int:
+    """Return where the lines of place, date and address begin that stand above a letter."""
+    begin = place
+    while begin > 0 and place - begin < 4:
+        text = blocks[begin - 1].text.strip()
+        dated = re.search(r"\b1\d{3}\b|\b20\d\d\b", text) is not None
+        spoken = count_mentions(text, names, lang) > 0
+        if spoken and looks_like_name(text) and not text.endswith((",", ":")):
+            break  # the persona's own signature, below the letter before
+        addressed = text.endswith(",") or spoken
+        if len(text.split()) > 12 or not (dated or addressed) or lang.closing.search(text):
+            break
+        begin -= 1
+    return begin
+
+
+def _closing(blocks: Sequence[Block], first: int, lang: Language) -> tuple[int | None, str | None]:
+    """Return where a letter ends and who has signed it; quoted letters end with their quotes."""
+    words = 0
+    quoted_end = _quote_run(blocks, first)
+    for place in range(first, len(blocks)):
+        text = blocks[place].text.strip()
+        words += count_words(text)
+        again = lang.salutation.match(text.lstrip(_OPEN)) and place > first
+        heads = blocks[place].kind == "heading" and place > first
+        if words > MAX_LETTER_WORDS or again or heads:
+            break
+        closed = list(lang.closing.finditer(text))
+        if closed and len(text) - closed[-1].end() < 160:
+            last, name = _signed(blocks, place, text[closed[-1].end() :], lang)
+            return _with_short_lines(blocks, last), name
+        name = _name_alone(text, lang) if words <= MAX_DISPATCH_WORDS else None
+        if name is not None and place > first:
+            return place, name
+        if quoted_end is not None and place == quoted_end:
+            return place, None
+    return (quoted_end, None) if quoted_end is not None and quoted_end > first else (None, None)
+
+
+def _quote_run(blocks: Sequence[Block], first: int) -> int | None:
+    """Return the last of the blocks that each open with a quotation mark, as letters are set."""
+    if not blocks[first].text.strip().startswith(_QUOTE):
+        return None
+    last = first
+    while last + 1 < len(blocks) and blocks[last + 1].text.lstrip("0123456789 ").startswith(_QUOTE):
+        last += 1
+    return last
+
+
+def _name_alone(text: str, lang: Language) -> str | None:
+    """Return the name that is all of a line, or that closes its last sentence in capitals."""
+    alone = text.strip(_OPEN + "”’»")
+    signed = lang.signed.match(alone)
+    name = alone[signed.end() :].strip(" ,:") if signed else alone
+    if len(name) < 70 and looks_like_name(name):
+        return _bare(name)
+    return None
+
+
+def _with_short_lines(blocks: Sequence[Block], last: int) -> int:
+    """Return the last of the signature's lines, of four words at most, or of the postscript."""
+    while last + 1 < len(blocks):
+        text = blocks[last + 1].text
+        if len(text.split()) > 4 and not _POSTSCRIPT.match(text.lstrip(_OPEN)):
+            break
+        last += 1
+    return last
+
+
+def _signed(
+    blocks: Sequence[Block], place: int, rest: str, lang: Language
+) -> tuple[int, str | None]:
+    """Return the end and the name that stands behind a closing phrase, here or in two blocks."""
+    rest = re.sub(r"^[\s,.;:—–-]*(?:etc|&c)?\.?[\s,.;:—–\-\"”]*", "", rest)
+    for size in (len(rest), rest.find("."), rest.find(",")):
+        if size > 0 and looks_like_name(rest[:size]):
+            return place, _bare(rest[:size])
+    for later in range(place + 1, min(len(blocks), place + 3)):
+        text = blocks[later].text.strip().strip(_OPEN + "”’»")
+        if len(text.split()) > 12:
+            break
+        signed = lang.signed.match(text)
+        name = text[signed.end() :].strip(" ,:") if signed else text
+        if len(name) < 80 and (looks_like_name(name) or fold(name.strip(".")) in lang.role_signs):
+            return later, _bare(name)
+    alone = signature_at_end([blocks[place].text], lang)
+    return place, alone
+
+
+def _bare(name: str) -> str:
+    return RANK.sub("", name.strip(" ,;:()\"“”'‘’—–-")).strip(" .,")

@@ -1,0 +1,1 @@
+"""From pairs to conversations: ChatML, splits, disclosure and export formats."""

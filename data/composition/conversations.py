@@ -1,0 +1,245 @@
+"""Compose conversations: ChatML messages with the persona's system prompt, split and versioned."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from data.composition.multi_turn import FollowUp, Reach, joined
+from data.composition.splits import hold_out_source, partition, purge
+from data.schema.records import Conversation, Dataset, GroupSplit, Pair, Split, Verdict, content_id
+from data.text.sanitizer import neutralise
+from data.text.words import count_words, is_cjk
+
+
+class ComposeSettings(BaseModel):
+    """How pairs become conversations and who is held out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    test_share: float = Field(0.10, ge=0, lt=0.5, description="Share of pairs held out as test.")
+    validation_share: float = Field(
+        0.05, ge=0, lt=0.5, description="Share of pairs that decide when training stops."
+    )
+    hold_out_source: bool = Field(
+        default=True, description="With three sources or more, hold one small one out whole."
+    )
+    max_source_share: float = Field(
+        0.15, gt=0, lt=1, description="Only a source of at most this share is held out whole."
+    )
+    max_containment: float = Field(
+        0.5, gt=0, le=1, description="Train pairs that share more with a test answer are dropped."
+    )
+    max_shared_run: int = Field(13, ge=5, description="So many shared words in a row drop as well.")
+    max_question_overlap: float = Field(
+        0.7,
+        gt=0,
+        description="Train questions as close to a test question (Jaccard of character 5-grams)"
+        " drop too; above 1: none.",
+    )
+    max_pairs: int = Field(
+        5_000, ge=1, description="Above so many kept pairs the best by score are taken."
+    )
+    max_group_pairs: int = Field(
+        500, ge=1, description="Where pairs are selected: at most so many of one group."
+    )
+    max_exchanges: int = Field(4, ge=1, description="Exchanges of one thread in a conversation.")
+    max_words: int = Field(700, ge=50, description="Words in a conversation of several exchanges.")
+    disclosure_share: float = Field(
+        0.03,
+        ge=0,
+        le=0.2,
+        description="Share of the train conversations that teach the persona to say that it is an"
+        " AI when it is asked, which tuning forgets otherwise; 0 for none.",
+    )
+    seed: int = Field(42, description="Seed of every choice made here.")
+
+    def reach(self, turns: int | None = None) -> Reach:
+        """Return how far a conversation goes, in `turns` exchanges at most where that is fewer."""
+        most = self.max_exchanges if turns is None else min(turns, self.max_exchanges)
+        return Reach(turns=most, max_words=self.max_words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """A dataset version, its conversations, and the pairs that the purge dropped."""
+
+    dataset: Dataset
+    conversations: Sequence[Conversation]
+    verdicts: Sequence[Verdict] = ()
+    splits: Sequence[GroupSplit] = ()
+
+
+def compose(  # noqa: PLR0913 - what is composed of what
+    pairs: Sequence[Pair],
+    system: str,
+    settings: ComposeSettings,
+    before: Mapping[str, Split],
+    now: datetime,
+    follow_ups: Mapping[str, FollowUp] | None = None,
+) -> Composed:
+    """Return the dataset of the kept pairs; its id is the hash of what it holds.
+
+    `system` is the persona's prompt, used where a pair has none of its own; `before` tells the
+    split of every group that an earlier dataset has placed. Pairs with a follow-up go on from the
+    pair before them where that is in the same split.
+    """
+    shares: dict[Split, float] = {
+        "test": settings.test_share,
+        "validation": settings.validation_share,
+    }
+    splits = partition(pairs, shares, before, settings.seed)
+    held = (
+        hold_out_source(pairs, settings.max_source_share, before, settings.seed)
+        if settings.hold_out_source
+        else None
+    )
+    by_split: dict[Split, list[Pair]] = defaultdict(list)
+    for pair in pairs:
+        if pair.source_id == held:
+            splits[pair.group_id] = "test"
+        by_split[splits[pair.group_id]].append(pair)
+    verdicts = purge(
+        by_split["train"],
+        by_split["test"],
+        settings.max_containment,
+        settings.max_shared_run,
+        now,
+        settings.max_question_overlap,
+    )
+    dropped = {verdict.subject_id for verdict in verdicts}
+    by_split["train"] = [pair for pair in by_split["train"] if pair.id not in dropped]
+    order: tuple[Split, ...] = ("train", "validation", "test")
+    drafts = [
+        (split, _ids(thread), to_messages(thread, system))
+        for split in order
+        for thread in threads(joined(by_split[split], follow_ups or {}, settings.reach()), settings)
+    ]
+    kept = {pair.group_id: pair.source_id for pair in pairs}
+    groups = [
+        GroupSplit(group_id=group, source_id=source, split=splits[group])
+        for group, source in kept.items()
+    ]
+    return replace(_version(drafts, now), verdicts=verdicts, splits=groups)
+
+
+def with_mixed(  # noqa: PLR0913 - what is added to what
+    composed: Composed,
+    mixed: Sequence[Pair],
+    own: Sequence[Pair],
+    settings: ComposeSettings,
+    now: datetime,
+    system: str = "",
+) -> Composed:
+    """Return the dataset with pairs mixed in that are trained on alone and never held out.
+
+    They keep their own system prompts; `system`, the persona's, is for pairs in the persona's
+    voice that have none, and stays empty for those that are another's. What is too close to a
+    held-out pair among `own` is dropped.
+    """
+    held = {i for c in composed.conversations if c.split == "test" for i in c.pair_ids}
+    verdicts = purge(
+        mixed,
+        [pair for pair in own if pair.id in held],
+        settings.max_containment,
+        settings.max_shared_run,
+        now,
+        settings.max_question_overlap,
+    )
+    dropped = {verdict.subject_id for verdict in verdicts}
+    rest = [pair for pair in mixed if pair.id not in dropped]
+    before = [(c.split, c.pair_ids, list(c.messages)) for c in composed.conversations]
+    added: list[tuple[Split, Sequence[str], list[dict[str, str]]]] = [
+        ("train", _ids(thread), to_messages(thread, system)) for thread in threads(rest, settings)
+    ]
+    return replace(
+        _version([*before, *added], now),
+        verdicts=[*composed.verdicts, *verdicts],
+        splits=composed.splits,
+    )
+
+
+def _ids(thread: Sequence[Pair]) -> tuple[str, ...]:
+    return tuple(pair.id for pair in thread)
+
+
+def threads(pairs: Sequence[Pair], settings: ComposeSettings) -> list[list[Pair]]:
+    """Join the pairs of one thread in order, cut where a conversation would grow too long.
+
+    A row of a dataset stays whole, because its maker wrote it as one conversation.
+    """
+    found: list[list[Pair]] = []
+    ordered = sorted(pairs, key=lambda pair: (pair.thread_id, pair.ord))
+    for _, members in groupby(ordered, key=lambda pair: pair.thread_id):
+        current: list[Pair] = []
+        for pair in members:
+            length = sum(count_words(p.question + " " + p.answer) for p in [*current, pair])
+            full = len(current) >= settings.max_exchanges or length > settings.max_words
+            if current and full and pair.origin != "given":
+                found.append(current)
+                current = []
+            current.append(pair)
+        found.append(current)
+    return found
+
+
+def to_messages(thread: Sequence[Pair], system: str) -> list[dict[str, str]]:
+    """Return a thread as messages; every text is neutralised, answers are otherwise verbatim."""
+    if not thread[0].question:
+        # A raw text: nobody asked for it, and it is no answer of the persona's.
+        return [{"role": "assistant", "content": neutralise(pair.answer)} for pair in thread]
+    messages: list[dict[str, str]] = []
+    prompt = thread[0].system or system
+    if prompt:
+        messages.append({"role": "system", "content": neutralise(prompt)})
+    for pair in thread:
+        messages.append({"role": "user", "content": neutralise(pair.question)})
+        messages.append({"role": "assistant", "content": neutralise(pair.answer)})
+    return messages
+
+
+def estimate_tokens(messages: Sequence[Mapping[str, str]]) -> int:
+    """Estimate tokens: 1.35 for a word, 1.1 for a Chinese character, 4 for a message's frame.
+
+    The trainer counts exactly with the base's own tokenizer; this serves plans and look-ups.
+    """
+    return sum(
+        4 + round(count_words(m["content"]) * (1.1 if is_cjk(m["content"]) else 1.35))
+        for m in messages
+    )
+
+
+def _version(
+    drafts: Sequence[tuple[Split, Sequence[str], list[dict[str, str]]]], now: datetime
+) -> Composed:
+    bodies = sorted(
+        json.dumps([split, list(pair_ids), body], ensure_ascii=False)
+        for split, pair_ids, body in drafts
+    )
+    dataset_id = content_id("dataset", *bodies)
+    conversations = [
+        Conversation(
+            id=content_id(dataset_id, *pair_ids),
+            dataset_id=dataset_id,
+            split=split,
+            pair_ids=tuple(pair_ids),
+            messages=body,
+            n_tokens=estimate_tokens(body),
+        )
+        for split, pair_ids, body in drafts
+    ]
+    counts = {s: sum(c.split == s for c in conversations) for s in ("train", "validation", "test")}
+    dataset = Dataset(
+        id=dataset_id,
+        created_at=now,
+        n_train=counts["train"],
+        n_validation=counts["validation"],
+        n_test=counts["test"],
+    )
+    return Composed(dataset=dataset, conversations=conversations)

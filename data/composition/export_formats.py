@@ -1,0 +1,92 @@
+"""Export conversations in the formats that other trainers read, each line one conversation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.composition.chatml import render
+from data.schema.records import Conversation
+
+Format = Literal["messages", "chatml", "text", "parquet", "alpaca", "sharegpt"]
+_SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
+
+
+def export(conversations: Sequence[Conversation], form: Format, path: Path) -> int:
+    """Write the conversations to `path`, complete or not at all; return how many lines.
+
+    Alpaca has no turns: there each exchange of a conversation is a line, with the turns before
+    it under `history`, as the trainers that read Alpaca expect.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    if form == "parquet":
+        rows = [{"id": c.id, "split": c.split, "messages": list(c.messages)} for c in conversations]
+        pq.write_table(pa.Table.from_pylist(rows), partial)
+        count = len(rows)
+    else:
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            count = 0
+            for conversation in conversations:
+                for line in _FORMS[form](conversation):
+                    file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    count += 1
+    partial.replace(path)
+    return count
+
+
+def _messages(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
+    yield {"messages": [dict(message) for message in conversation.messages]}
+
+
+def _chatml(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
+    yield {"text": render(conversation.messages)}
+
+
+def _text(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
+    """Yield a raw text as it stands, and a conversation as ChatML."""
+    roles = {message["role"] for message in conversation.messages}
+    if roles == {"assistant"}:
+        yield from ({"text": message["content"]} for message in conversation.messages)
+    else:
+        yield from _chatml(conversation)
+
+
+def _sharegpt(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
+    turns = [{"from": _SHAREGPT[m["role"]], "value": m["content"]} for m in conversation.messages]
+    yield {"id": conversation.id, "conversations": turns}
+
+
+def _alpaca(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
+    system = ""
+    history: list[list[str]] = []
+    asked = ""
+    for message in conversation.messages:
+        if message["role"] == "system":
+            system = message["content"]
+        elif message["role"] == "user":
+            asked = message["content"]
+        else:
+            answer = message["content"]
+            yield {
+                "instruction": asked,
+                "input": "",
+                "output": answer,
+                "system": system,
+                "history": [list(turn) for turn in history],
+            }
+            history.append([asked, answer])
+
+
+_FORMS: dict[str, Callable[[Conversation], Iterable[Mapping[str, Any]]]] = {
+    "messages": _messages,
+    "chatml": _chatml,
+    "text": _text,
+    "sharegpt": _sharegpt,
+    "alpaca": _alpaca,
+}

@@ -1,0 +1,135 @@
+"""Exchanges saved in a talk: a pair that the user chose, or wrote better words for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from data.schema.records import Document, Origin, Passage, Question, Source, Verdict, content_id
+from data.text.language_detection import detect_language
+from data.text.words import count_words
+
+FORMAT = "chat"
+# Sources that no file holds and no gate judges: somebody has read every word of them.
+BY_HAND = (FORMAT, "disclosure")
+# What the user saved in a talk, and what teaches the disclosure: to be trained on alone, since what
+# is held out must be the person's own words.
+TRAIN_ONLY: tuple[Origin, ...] = ("curated", "disclosure")
+
+# How an answer ended: by the model's end token, at the limit of its tokens or of the context, by
+# the guard against circles, or by somebody who stopped it.
+Ended = Literal["end", "limit", "context", "circles", "stopped"]
+_CUT: dict[Ended, str] = {
+    "limit": "was cut at the limit of {n} tokens",
+    "context": "was cut where the model's context was full",
+    "circles": "went in circles and was ended",
+    "stopped": "was stopped",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """A question and its answer; `answered_by` is the run whose model said it.
+
+    `edited` tells that the user has put other words for the model's.
+    """
+
+    question: str
+    answer: str
+    persona: str
+    answered_by: str | None = None
+    edited: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """The rows of one saved exchange."""
+
+    source: Source
+    document: Document
+    passage: Passage
+    question: Question
+    verdict: Verdict
+
+
+def cut(ended: Ended, n_tokens: int) -> str | None:
+    """Return what kept an answer from coming to its end, as a verb, or None where nothing did.
+
+    `n_tokens` is the most that an answer could have.
+    """
+    return _CUT[ended].format(n=n_tokens) if ended in _CUT else None
+
+
+def save(exchange: Exchange, place: int, now: datetime) -> Saved:
+    """Return the rows of an exchange; the same words give the same ids, so twice is once.
+
+    `place` is its number among the saved ones. Its question has the origin `curated`.
+    """
+    source = Source(
+        id=content_id(FORMAT),
+        kind="text",
+        format=FORMAT,
+        location=f"memoirist://{FORMAT}",
+        sha256=content_id(FORMAT, exchange.persona),
+        added_at=now,
+        title="saved in chat",
+        author=exchange.persona or None,
+        rights="own-work",
+        rights_basis="saved by the user of this workspace",
+    )
+    document = Document(
+        id=content_id(source.id, "saved"),
+        source_id=source.id,
+        title="saved in chat",
+        lang=detect_language(exchange.answer),
+    )
+    passage = Passage(
+        id=content_id(document.id, exchange.question, exchange.answer),
+        source_id=source.id,
+        document_id=document.id,
+        ord=place,
+        group_id=document.id,
+        text=exchange.answer,
+        n_words=count_words(exchange.answer),
+        speaker=exchange.persona or None,
+    )
+    question = Question(
+        id=content_id(passage.id, exchange.question),
+        passage_id=passage.id,
+        text=exchange.question,
+        type="chat, edited" if exchange.edited else "chat",
+        origin="curated",
+        model=exchange.answered_by,
+    )
+    verdict = Verdict(
+        subject_id=passage.id,
+        subject="passages",
+        rule="saved_in_chat",
+        keep=True,
+        reason="you saved this exchange" + (" with words of your own" if exchange.edited else ""),
+        created_at=now,
+        next_step="nothing: the next dataset trains on it",
+        step="save",
+        source_id=source.id,
+    )
+    return Saved(
+        source=source, document=document, passage=passage, question=question, verdict=verdict
+    )
+
+
+def replaced(passage_id: str, saved: Saved, now: datetime) -> Verdict:
+    """Return the verdict on a saved passage for which the user has found better words."""
+    return Verdict(
+        subject_id=passage_id,
+        subject="passages",
+        rule="replaced",
+        keep=False,
+        reason="you saved better words for the same exchange",
+        beaten_by=saved.passage.id,
+        created_at=now,
+        next_step="nothing: the better words are kept",
+        # With the gates' drops: nothing is paired or asked of what these dropped.
+        step="gate",
+        source_id=saved.source.id,
+    )

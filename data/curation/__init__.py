@@ -1,0 +1,1 @@
+"""Pairs of question and answer: filters, scores, duplicates and selection."""

@@ -1,0 +1,110 @@
+"""Select what a dataset version takes: the best of many pairs, and a share of mixed-in ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from data.composition.splits import grams
+from data.schema.records import Pair
+from data.store import Store, Transaction, statement
+from data.text.words import words
+
+# More is fetched than is taken, because some are too close to one that is taken before them.
+_SPARE = 1.5
+# The containment at which QUALITY.md calls two passages near duplicates.
+_TOO_CLOSE = 0.8
+_OWN = "NOT mixed AND NOT train_only"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many pairs a dataset takes, and how many of one group (chapter, episode) among them."""
+
+    pairs: int
+    of_group: int
+    seed: int
+
+
+def count_kept(store: Store) -> int:
+    """Return the number of kept pairs that are the persona's own."""
+    return int(store.value(f"{statement('kept_pairs')} SELECT count(*) FROM kept WHERE {_OWN}"))
+
+
+def best(store: Store, limits: Limits) -> list[Pair]:
+    """Return the persona's kept pairs in order, no more than the limits allow.
+
+    Whole threads are taken, the best scores first and equal ones by a seeded hash; never more of
+    one group than its limit, and none that holds nearly the words of one that is taken.
+    """
+    if count_kept(store) <= limits.pairs:
+        return _pairs(store, _OWN, [])
+    sql = (
+        f"{statement('kept_pairs')}, {statement('select_best')}"
+        " SELECT thread_id, n FROM chosen ORDER BY score DESC, place"
+    )
+    spare = int(limits.pairs * _SPARE)
+    ranked = store.rows(sql, {"seed": str(limits.seed), "of_group": limits.of_group, "most": spare})
+    ids = [row["thread_id"] for row in ranked]
+    threads: dict[str, list[Pair]] = {name: [] for name in ids}
+    for pair in _pairs(store, f"{_OWN} AND list_contains($ids, thread_id)", ids):
+        threads[pair.thread_id].append(pair)
+    taken = _apart(threads, limits.pairs)
+    return [pair for name in sorted(taken) for pair in threads[name]]
+
+
+def _apart(threads: Mapping[str, Sequence[Pair]], most: int) -> list[str]:
+    """Return the threads in order until there are enough, without those too close to one before."""
+    seen: set[int] = set()
+    taken: list[str] = []
+    n = 0
+    for name, pairs in threads.items():
+        own = {gram for pair in pairs for gram in grams(words(pair.answer), 5)}
+        if own and len(own & seen) >= _TOO_CLOSE * len(own):
+            continue
+        if n + len(pairs) > most:
+            continue
+        taken.append(name)
+        n += len(pairs)
+        seen |= own
+    return taken
+
+
+def mixed(store: Store, shares: Mapping[str, float], own: int, seed: int) -> list[Pair]:
+    """Return, of each mixed-in source, as many conversations as make its share of all.
+
+    `own` counts the persona's own train conversations: with shares that sum to s, all of them are
+    own / (1 - s). The choice is by a seeded hash, so that it stays as it is from run to run.
+    """
+    total = own / (1 - sum(shares.values())) if shares else 0.0
+    found: list[Pair] = []
+    for source_id, share in shares.items():
+        ids = store.rows(
+            f"{statement('kept_pairs')} SELECT thread_id FROM kept"
+            " WHERE mixed AND source_id = $source GROUP BY thread_id"
+            " ORDER BY md5(thread_id || $seed) LIMIT $n",
+            {"source": source_id, "seed": str(seed), "n": round(share * total)},
+        )
+        chosen = [row["thread_id"] for row in ids]
+        found += _pairs(store, "mixed AND list_contains($ids, thread_id)", chosen)
+    return found
+
+
+def saved(store: Store) -> list[Pair]:
+    """Return the pairs that the user saved in talks."""
+    return [p for p in _pairs(store, "train_only", []) if p.origin == "curated"]
+
+
+def _pairs(store: Store, where: str, ids: Sequence[str]) -> list[Pair]:
+    names = "id, source_id, passage_id, question_id, group_id, thread_id, ord, system, question,"
+    rows = store.rows(
+        f"{statement('kept_pairs')} SELECT {names} answer, origin, score FROM own_pairs"
+        f" WHERE id IN (SELECT id FROM kept WHERE {where}) ORDER BY thread_id, ord, id",
+        {"ids": list(ids)} if "$ids" in where else None,
+    )
+    return [Pair(**row) for row in rows]
+
+
+def drop_unselected(tx: Transaction, dataset_id: str, values: Mapping[str, object]) -> None:
+    """Give every kept pair that a dataset version does not take the verdict that says so."""
+    tx.run("not_selected", {"dataset": dataset_id, **values})

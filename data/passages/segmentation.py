@@ -1,0 +1,242 @@
+"""Split documents into passages: runs of whole blocks in one voice that can stand as answers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from data.passages.drop_reasons import fault_of, furniture, unfit, unpunctuated
+from data.schema.records import Block, Document, Passage, Rows, content_id
+from data.text.chinese import unmarked_chapters
+from data.text.words import count_words, ends_sentence, is_cjk, sentences
+
+PROSE = frozenset({"paragraph", "quote"})
+
+
+class PassageSettings(BaseModel):
+    """How blocks become passages. Sizes are words; a Chinese character counts as 2/3 of one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    target_words: int = Field(120, ge=10, description="A passage is closed once it has so many.")
+    soft_max_words: int = Field(350, ge=20, description="No paragraph is added beyond so many.")
+    min_words: int = Field(80, ge=1, description="A shorter run of prose is dropped.")
+    max_words: int = Field(500, ge=30, description="A longer block is cut at sentence ends.")
+    min_spoken_words: int = Field(15, ge=1, description="A shorter spoken answer is dropped.")
+    max_question_words: int = Field(
+        60, ge=10, description="A longer turn before an answer is cut to its last question."
+    )
+    stock_min_words: int = Field(
+        13, ge=5, description="A run of so many words in several episodes is stock text."
+    )
+    stock_min_episodes: int = Field(
+        3, ge=2, description="In so many episodes a run or a line is stock text, and is cut."
+    )
+    cut_ads: bool = Field(True, description="Whether what hosts read for sponsors is cut.")
+    mask_personal: bool = Field(
+        True, description="Mask mail addresses, phone, card and account numbers."
+    )
+    voice: bool = Field(
+        True,
+        description="Drop what another wrote in the book: an editor's preface, letters, comments.",
+    )
+    group_passages: int = Field(
+        10, ge=2, description="Passages that form one group where a book has no chapters."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PassageSettings:
+        if not self.min_words <= self.target_words <= self.soft_max_words <= self.max_words:
+            raise ValueError("min_words <= target_words <= soft_max_words <= max_words must hold")
+        return self
+
+
+def size(text: str) -> int:
+    """Count words as the settings mean them, so that one limit serves English and Chinese."""
+    counted = count_words(text)
+    return counted * 2 // 3 if is_cjk(text) else counted
+
+
+@dataclass(slots=True)
+class _Run:
+    """A passage in the making."""
+
+    chapter: str | None
+    unmarked: bool = False
+    pieces: list[tuple[Block, str]] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(text for _, text in self.pieces)
+
+    @property
+    def size(self) -> int:
+        return sum(size(text) for _, text in self.pieces)
+
+    @property
+    def ends(self) -> bool:
+        """Tell whether a sentence ends here, as every paragraph of an unmarked text does."""
+        return self.unmarked or ends_sentence(self.text)
+
+    def is_endless(self, settings: PassageSettings) -> bool:
+        """Tell whether one paragraph without marks is twice too long, and nowhere to be cut."""
+        return self.unmarked and self.size > 2 * settings.max_words
+
+    def takes(self, piece: str, settings: PassageSettings) -> bool:
+        """Tell whether the piece still fits; an unfinished run must go on to a sentence's end."""
+        limit = settings.soft_max_words if self.ends else settings.max_words
+        return self.size + size(piece) <= limit
+
+
+def split_prose(
+    document: Document,
+    blocks: Sequence[Block],
+    settings: PassageSettings,
+    now: datetime,
+    aside: Collection[str] = (),
+) -> Rows:
+    """Return the passages of a book or text and a verdict for every block that is in none.
+
+    `aside` are the ids of prose that another judgement has taken out, with its own verdicts: no
+    passage holds it, and none goes on behind it.
+    """
+    verdicts = [furniture(block, now) for block in blocks if block.kind not in PROSE]
+    unmarked = unmarked_chapters(b for b in blocks if b.kind in PROSE and b.id not in aside)
+    runs: list[_Run] = []
+    open_run: _Run | None = None
+    for block in blocks:
+        if block.kind == "heading" or block.id in aside:
+            open_run = None
+        if block.kind not in PROSE or block.id in aside:
+            continue
+        for piece in _pieces(block.text, settings):
+            if (
+                open_run is None
+                or block.chapter != open_run.chapter
+                or not open_run.takes(piece, settings)
+            ):
+                open_run = _Run(block.chapter, block.chapter in unmarked)
+                runs.append(open_run)
+            open_run.pieces.append((block, piece))
+            if open_run.size >= settings.target_words and open_run.ends:
+                open_run = None
+    kept, short = _joined_tails(runs, settings)
+    passages = _grouped(_passages(document, kept), settings)
+    inside = {block_id for passage in passages for block_id in passage.block_ids}
+    for run in short:
+        fault = fault_of(run.size, settings.min_words, ends=run.ends)
+        lost = {block.id: block for block, _ in run.pieces if block.id not in inside}
+        verdicts += unfit(lost.values(), fault, run.size, now)
+    if unmarked and passages:
+        verdicts.append(unpunctuated(document, len(unmarked), now))
+    return Rows(passages=passages, verdicts=verdicts)
+
+
+def _pieces(text: str, settings: PassageSettings) -> Iterable[str]:
+    """Yield the block whole, or in even parts at sentence ends where it is over the limit."""
+    total = size(text)
+    if total <= settings.max_words:
+        return [text]
+    parts = -(-total // settings.soft_max_words)
+    found: list[str] = []
+    current: list[str] = []
+    for sentence in sentences(text):
+        current.append(sentence)
+        if size(" ".join(current)) >= total / parts:
+            found.append(_rejoin(current))
+            current = []
+    return [*found, _rejoin(current)] if current else found
+
+
+def _rejoin(parts: Sequence[str]) -> str:
+    return ("" if is_cjk(parts[0]) else " ").join(parts)
+
+
+def _joined_tails(runs: Sequence[_Run], settings: PassageSettings) -> tuple[list[_Run], list[_Run]]:
+    """Join a chapter's short last run to the run before where both fit; return kept and unfit."""
+    kept: list[_Run] = []
+    short: list[_Run] = []
+    before: _Run | None = None
+    parted = [part for whole in runs for part in _unfinished_apart(whole, settings)]
+    for run in parted:
+        if before is not None and before.chapter != run.chapter:
+            before = None
+        if run.is_endless(settings):
+            short.append(run)
+            before = None
+        elif run.size >= settings.min_words and run.ends:
+            kept.append(run)
+            before = run
+        elif before is not None and _closes(before, run, settings):
+            before.pieces += run.pieces
+        else:
+            short.append(run)
+            before = None
+    return kept, short
+
+
+def _unfinished_apart(run: _Run, settings: PassageSettings) -> list[_Run]:
+    """Part a run from its last pieces that end no sentence, where enough is left without them.
+
+    A paragraph that ends in "as follows:" before a table or another's letter would otherwise take
+    the finished ones before it along.
+    """
+    if run.unmarked:
+        return [run]
+    rest = _Run(run.chapter, pieces=list(run.pieces))
+    while rest.pieces and not ends_sentence(rest.pieces[-1][1]):
+        rest.pieces.pop()
+    if len(rest.pieces) == len(run.pieces) or rest.size < settings.min_words:
+        return [run]
+    return [rest, _Run(run.chapter, pieces=run.pieces[len(rest.pieces) :])]
+
+
+def _closes(before: _Run, run: _Run, settings: PassageSettings) -> bool:
+    return before.size + run.size <= settings.max_words and run.ends
+
+
+def _passages(document: Document, runs: Sequence[_Run]) -> list[Passage]:
+    passages: list[Passage] = []
+    seen: dict[str, int] = {}
+    context: str | None = None
+    for run in runs:
+        blocks = [block for block, _ in run.pieces]
+        text = run.text
+        repeat = seen[text] = seen.get(text, -1) + 1
+        same_chapter = bool(passages) and passages[-1].chapter == run.chapter
+        passages.append(
+            Passage(
+                id=content_id(document.id, text, repeat),
+                source_id=document.source_id,
+                document_id=document.id,
+                ord=len(passages),
+                group_id=content_id(document.id, run.chapter),
+                text=text,
+                n_words=count_words(text),
+                block_ids=tuple(dict.fromkeys(block.id for block in blocks)),
+                page_first=blocks[0].page,
+                page_last=blocks[-1].page_last or blocks[-1].page,
+                page_label=blocks[0].page_label,
+                chapter=run.chapter,
+                context=context if same_chapter else None,
+            )
+        )
+        context = run.pieces[-1][1]
+    return passages
+
+
+def _grouped(passages: list[Passage], settings: PassageSettings) -> list[Passage]:
+    """Regroup a book that shows fewer than three chapters by runs of passages.
+
+    The split holds out whole groups, and a book of one group could hold out nothing.
+    """
+    if len({passage.group_id for passage in passages}) >= 3:
+        return passages
+    every = settings.group_passages
+    return [
+        replace(passage, group_id=content_id(passage.document_id, "run", passage.ord // every))
+        for passage in passages
+    ]

@@ -1,0 +1,138 @@
+"""The signals of a passage: cheap figures that tell prose from contents, indexes and noise."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from data.text.words import sentences, stop_words, words
+
+# Books quote in one way throughout. A paragraph that opens a quotation and does not close it goes
+# on being quoted to its end, as printers do in a speech of several paragraphs.
+STYLES = {
+    "curly": re.compile(r"“[^”]*(?:”|$)"),
+    "straight": re.compile(r"\"[^\"]*(?:\"|$)"),
+    "guillemets": re.compile(r"«[^»]*(?:»|$)"),
+    "reversed": re.compile(r"»[^«]*(?:«|$)"),
+    "low": re.compile(r"„[^“”]*(?:[“”]|$)"),
+    "corner": re.compile(r"「[^」]*(?:」|$)|『[^』]*(?:』|$)"),
+    "single": re.compile(r"(?<!\w)[‘'](?=\S)[^\n]*?(?<=[\w.,!?])[’'](?!\w)"),
+}
+_GUILLEMET = re.compile(r"[«»]")
+_DASHED = re.compile(r"^[\s\u3000]*(?:[—–―]|-\s)\s*(?=[\w¡¿«“\"'])")
+# Where a paragraph that opens with a dash is speech: all of it, or what lies between the dashes.
+_WHOLE_DASH = frozenset({"fr", "it"})
+_PARTED_DASH = frozenset({"es", "pt"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signals:
+    """Shares lie in [0, 1]; `None` where the text is too short or the language has no list."""
+
+    n_words: int
+    stop_share: float | None
+    zlib_ratio: float
+    letter_share: float
+    digit_share: float
+    upper_share: float
+    sentence_words: float
+    type_token: float
+    quoted_share: float
+    repeated_share: float
+
+
+def measure(text: str, lang: str, style: str | None = None) -> Signals:
+    """Compute the signals of QUALITY's table of passages; FineWeb's repetition among them.
+
+    `style` is the book's way of quoting, as `quote_style` tells it; None looks at the text alone.
+    """
+    found = words(text)
+    letters = sum(character.isalpha() for character in text)
+    encoded = text.encode("utf-8")
+    stops = stop_words(lang)
+    return Signals(
+        n_words=len(found),
+        stop_share=sum(w in stops for w in found) / len(found) if stops and found else None,
+        zlib_ratio=len(zlib.compress(encoded, 9)) / len(encoded) if encoded else 0.0,
+        letter_share=letters / len(text) if text else 0.0,
+        digit_share=sum(character.isdigit() for character in text) / len(text) if text else 0.0,
+        upper_share=sum(c.isupper() for c in text) / letters if letters else 0.0,
+        sentence_words=len(found) / max(1, len(sentences(text))),
+        type_token=len(set(found)) / len(found) if found else 0.0,
+        quoted_share=quoted_share(text, lang, style),
+        repeated_share=repeated_share(found),
+    )
+
+
+def quote_style(texts: Iterable[str], lang: str = "en") -> str | None:
+    """Return the style that quotes most in a book's texts; None where nothing is quoted.
+
+    German books print »so« and French ones « ainsi »: the guillemet that comes first in a
+    paragraph tells which. Single quotes count only where no others stand, since apostrophes and
+    titles look like them.
+    """
+    lengths: Counter[str] = Counter()
+    for paragraph in (p for text in texts for p in _even(text).split("\n\n")):
+        first = _GUILLEMET.search(paragraph)
+        for name, pattern in STYLES.items():
+            if name in {"guillemets", "reversed"}:
+                opens = "»" if name == "reversed" else "«"
+                if first is None or first.group() != opens:
+                    continue
+            if name == "curly" and "„" in paragraph:
+                continue  # the German closing mark is the English opening one
+            lengths[name] += sum(len(m.group()) for m in pattern.finditer(paragraph))
+    doubles = {name: n for name, n in lengths.items() if n and name != "single"}
+    if doubles:
+        best = max(doubles, key=lambda name: doubles[name])
+        if doubles[best] * 4 >= lengths["single"]:
+            return best
+    return "single" if lengths["single"] else None
+
+
+def quoted_share(text: str, lang: str = "en", style: str | None = None) -> float:
+    """Return the share of characters in quotation marks of a style, or behind dialogue dashes.
+
+    A French paragraph that opens with a dash is speech to its end; in a Spanish one the speech
+    and its narrator take turns from dash to dash.
+    """
+    if not text:
+        return 0.0
+    even = _even(text)
+    style = style or quote_style([even], lang)
+    pattern = STYLES[style] if style else None
+    quoted = 0
+    for paragraph in even.split("\n\n"):
+        dashed = _DASHED.match(paragraph) if lang in _WHOLE_DASH | _PARTED_DASH else None
+        if dashed and lang in _PARTED_DASH:
+            parts = re.split(r"[—–―]", paragraph[dashed.end() :])
+            quoted += sum(len(part) for part in parts[::2])
+        elif dashed:
+            quoted += len(paragraph)
+        elif pattern is not None:
+            quoted += sum(len(m.group()) for m in pattern.finditer(paragraph))
+    return min(1.0, quoted / len(text))
+
+
+def _even(text: str) -> str:
+    # Some typesetters set the closing mark on both sides.
+    return text if "“" in text or "„" in text else text.replace("”", '"')
+
+
+def repeated_share(found: Sequence[str], n: int = 5) -> float:
+    """Return the share of words in n-grams that stood before; the first occurrence is free.
+
+    FineWeb's rule, with words for characters: a book that often names "the Army of the Potomac"
+    repeats itself less than a list does.
+    """
+    seen: set[tuple[str, ...]] = set()
+    inside: set[int] = set()
+    for place in range(len(found) - n + 1):
+        gram = tuple(found[place : place + n])
+        if gram in seen:
+            inside.update(range(place, place + n))
+        seen.add(gram)
+    return len(inside) / len(found) if found else 0.0

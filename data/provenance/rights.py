@@ -1,0 +1,111 @@
+"""The rights ledger: what may be done with a source, who says so, and whether it may be shared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from data.schema.errors import RecipeError
+from data.schema.records import Source
+
+_FORMS = (
+    'public-domain:COUNTRY (such as "public-domain:US"), licence:ID (such as "licence:CC-BY-4.0"),'
+    ' own-work, "permission:WHOSE" or unknown'
+)
+_PUBLIC = re.compile(r"public-domain:[A-Z]{2}")
+_LICENCE = re.compile(r"licence:[A-Za-z0-9][A-Za-z0-9.+\-]*")
+_PERMISSION = re.compile(r"permission:\S.*")
+# Words by which sources say themselves what may be done with them, the most certain first.
+_SAID: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"creativecommons\.org/publicdomain/zero/1\.0|\bCC0 1\.0\b", re.I), "CC0-1.0"),
+    (
+        re.compile(r"creativecommons\.org/licenses/(by(?:-nc)?(?:-nd|-sa)?)/(\d\.\d)", re.I),
+        r"CC-\1-\2",
+    ),
+    (re.compile(r"\bCC[ -](BY(?:-NC)?(?:-ND|-SA)?)[ -](\d\.\d)\b"), r"CC-\1-\2"),
+)
+_GUTENBERG = re.compile(
+    r"Project Gutenberg(?:-tm|™)?.{0,400}(?:for the use of anyone anywhere|\bLicense included\b)"
+    r"|Project Gutenberg.{0,200}not protected by U\.?S\.? copyright",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Obstacle:
+    """Why a source must not be pushed to a hub, and what would clear it."""
+
+    source_id: str
+    title: str
+    reason: str
+    next_step: str
+
+
+def checked(rights: str) -> str:
+    """Return the rights in their one spelling; raise RecipeError for a form that is unknown."""
+    text = " ".join(rights.split())
+    head, colon, tail = text.partition(":")
+    head = {"license": "licence", "pd": "public-domain"}.get(head.lower(), head.lower())
+    tail = tail.strip()
+    if head == "public-domain":
+        tail = tail.upper()
+    text = f"{head}:{tail}" if colon else head
+    if text in {"unknown", "own-work"} or any(
+        form.fullmatch(text) for form in (_PUBLIC, _LICENCE, _PERMISSION)
+    ):
+        return text
+    raise RecipeError(f"the rights {rights!r} are in no known form", f"give {_FORMS}")
+
+
+def said_in(text: str) -> str | None:
+    """Return the rights that a source's own words claim, or None where they are silent.
+
+    Project Gutenberg's licence says that a work is in the public domain of the United States and
+    nowhere else.
+    """
+    for pattern, licence in _SAID:
+        if match := pattern.search(text):
+            return f"licence:{match.expand(licence).upper()}"
+    return "public-domain:US" if _GUTENBERG.search(text) else None
+
+
+def obstacles(sources: Sequence[Source]) -> list[Obstacle]:
+    """Return what stands against pushing anything that was made of these sources to a hub."""
+    found: list[Obstacle] = []
+    for source in sources:
+        # No text was taken from a source without a hash: a feed, whose episodes are sources of
+        # their own, and a file that could not be read.
+        if source.withdrawn_at is not None or not source.sha256:
+            continue
+        for reason, next_step in _against(source):
+            found.append(
+                Obstacle(
+                    source_id=source.id,
+                    title=source.title or source.location,
+                    reason=reason,
+                    next_step=next_step,
+                )
+            )
+    return found
+
+
+def _against(source: Source) -> list[tuple[str, str]]:
+    rights = source.rights or "unknown"
+    against: list[tuple[str, str]] = []
+    if rights == "unknown":
+        against.append(
+            ("its rights are unknown", f"say them: `memoirist rights {source.id} --rights RIGHTS`")
+        )
+    elif "-ND" in rights:
+        against.append(
+            (f"{rights} allows no derived work", "ask the owner, then --rights permission:WHOSE")
+        )
+    if source.living and not source.consent and rights != "own-work":
+        against.append(
+            (
+                "a living person speaks in it, whose consent is not noted",
+                f"note it: `memoirist rights {source.id} --consent 'by whom, when'`",
+            )
+        )
+    return against

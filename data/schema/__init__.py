@@ -1,0 +1,1 @@
+"""The records of every table, and the errors."""

@@ -1,0 +1,1 @@
+"""Words, sentences, languages, and what is cleaned out of text."""

@@ -1,0 +1,78 @@
+"""Chinese names in both scripts: 魯迅 and 鲁迅 are one person."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from opencc import OpenCC
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from data.schema.records import Block
+from data.text.words import CJK, is_cjk
+
+_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
+
+
+def has_han(text: str) -> bool:
+    """Tell whether the text has a Han character."""
+    return _HAN.search(text) is not None
+
+
+def simplified(text: str) -> str:
+    """Return Chinese in simplified characters, by OpenCC; other text as it is.
+
+    To compare with, never to show or to learn: several traditional characters become one.
+    """
+    return _converter().convert(text) if has_han(text) else text
+
+
+@cache
+def _converter() -> OpenCC:
+    # Loaded for Chinese names alone: everything else starts without it.
+    from opencc import OpenCC
+
+    return OpenCC("t2s")
+
+
+_CHARACTER = re.compile(f"[{CJK}]")
+_MARK = re.compile(r"[。！？…．｡!?.]")
+# Printed Chinese has a mark in every 15 to 50 characters; a stray one is a note's or a scan's.
+_CHARACTERS_A_MARK = 300
+_MIN_CHARACTERS = 100
+# Where so many paragraphs are of one length, something cut the text evenly, not its author.
+_EVEN_SHARE, _EVEN_COUNT = 0.3, 4
+
+
+def is_unmarked(text: str) -> bool:
+    """Tell whether a Chinese text of some length has practically no sentence marks."""
+    if text.isascii():
+        return False
+    characters = len(_CHARACTER.findall(text))
+    if characters < _MIN_CHARACTERS or not is_cjk(text):
+        return False
+    return len(_MARK.findall(text)) * _CHARACTERS_A_MARK <= characters
+
+
+def unmarked_chapters(blocks: Iterable[Block]) -> frozenset[str | None]:
+    """Return the chapters of a document whose paragraphs end where sentences do, unsaid.
+
+    `blocks` are its prose. A chapter whose paragraphs are strips of one length is left out: they
+    end anywhere.
+    """
+    chapters: defaultdict[str | None, list[str]] = defaultdict(list)
+    for block in blocks:
+        chapters[block.chapter].append(block.text)
+    return frozenset(
+        chapter
+        for chapter, texts in chapters.items()
+        if is_unmarked("\n".join(texts)) and not _even(texts)
+    )
+
+
+def _even(texts: Sequence[str]) -> bool:
+    _, most = Counter(map(len, texts)).most_common(1)[0]
+    return most >= max(_EVEN_COUNT, _EVEN_SHARE * len(texts))

@@ -1,0 +1,144 @@
+"""Who is who in a transcript: the persona among the speakers, and the user's mapping of labels."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatch
+from pathlib import PurePath
+
+from data.schema.records import Block
+from data.text.chinese import simplified
+from data.text.words import count_words
+
+# How a turn without a name is called in messages and in a mapping.
+UNNAMED = "(unnamed)"
+_TITLES = frozenset(
+    "dr prof professor mr mrs ms miss sir dame lord lady rev reverend hon herr frau mme mlle"
+    " monsieur madame señor señora senor senora sra don doña jr phd psyd md esq host guest".split()
+)
+_HAN_TITLES = re.compile(r"(?<=.)(?:老师|老師|先生|女士|教授|博士|主任|医生|醫生)$")
+# What a machine or a typist calls somebody whose name he does not know.
+_GENERIC = re.compile(
+    r"^(?:speaker|spk|sprecher(?:in)?|voice|unknown|unidentified|participant|locuteur|hablante"
+    r"|orador|person|host|guest|interviewer|interviewee|moderator|narrator|announcer|s|说话人"
+    r"|發言人|发言人|嘉宾|主持人)[\s_#.-]*(?:\d+|[a-z])?$",
+    re.IGNORECASE,
+)
+
+
+def find_persona(blocks: Sequence[Block], names: Sequence[str]) -> str | None:
+    """Return the speaker who is the persona: by full name, else by all words of the shorter one.
+
+    Titles, case, accents, order ("Marrow, Ada"), traditional or simplified characters and what
+    stands in brackets do not matter. "Ada" and "A. Marrow" both match "Ada Marrow" when no other
+    speaker does as well; a label such as SPEAKER_00 matches only itself.
+    """
+    speakers = list(dict.fromkeys(block.speaker for block in blocks if block.speaker))
+    for speaker in speakers:
+        if is_called(speaker, names):
+            return speaker
+    wanted = [_name_words(name) for name in names]
+    loose = [
+        speaker
+        for speaker in speakers
+        if not _GENERIC.match(speaker)
+        and any(_alike(form, name) for form in _forms(speaker) for name in wanted)
+    ]
+    return loose[0] if len(loose) == 1 else None
+
+
+def is_called(speaker: str, names: Sequence[str]) -> bool:
+    """Tell whether a speaker's label is one of the names in full."""
+    told = [sorted(form) for form in _forms(speaker)]
+    joined = "".join(_name_words(speaker))
+    for name in names:
+        wanted = _name_words(name)
+        if wanted and (sorted(wanted) in told or (len(wanted) > 1 and "".join(wanted) == joined)):
+            return True
+    return False
+
+
+def _forms(speaker: str) -> Iterator[list[str]]:
+    """Give the names that a label may hold: "Rook (Ada Marrow)", "Ada | ACME", "Ada, MD"."""
+    bare = re.sub(r"[(\[][^()\[\]]*[)\]]", " ", speaker)
+    inside = re.findall(r"[(\[]([^()\[\]]*)[)\]]", speaker)
+    parts = re.split(r"\s*[|/,]\s*|\s+[-–—]\s+", bare)
+    for form in dict.fromkeys([speaker, bare, *parts, *inside]):
+        if found := _name_words(form):
+            yield found
+
+
+def _name_words(name: str) -> list[str]:
+    plain = unicodedata.normalize("NFKD", simplified(name).casefold())
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
+    found = [_HAN_TITLES.sub("", word) for word in re.findall(r"\w+", plain)]
+    return [word for word in found if word not in _TITLES] or found
+
+
+def _alike(first: Sequence[str], second: Sequence[str]) -> bool:
+    shorter, longer = sorted((list(first), list(second)), key=len)
+    matched = [
+        any(
+            word == other or (min(len(word), len(other)) == 1 and word[0] == other[0])
+            for other in longer
+        )
+        for word in shorter
+    ]
+    return bool(matched) and all(matched) and any(len(word) > 1 for word in shorter)
+
+
+def mapping_of(speakers: Mapping[str, str], location: str) -> dict[str, str]:
+    """Return the label -> name mapping that holds for one file, labels in lower case.
+
+    A key is a label, or "FILE:LABEL" for the file of that name or pattern, which goes first.
+    """
+    name = PurePath(location).name
+    found: dict[str, str] = {}
+    own: dict[str, str] = {}
+    for key, value in speakers.items():
+        file, colon, label = key.rpartition(":")
+        if colon and (fnmatch(name, file) or fnmatch(location, file)):
+            own[_key(label)] = value
+        else:
+            found[_key(key)] = value
+    return found | own
+
+
+def _key(label: str) -> str:
+    return " ".join(label.split()).casefold()
+
+
+def renamed(
+    blocks: Sequence[Block], mapping: Mapping[str, str], names: Sequence[str]
+) -> list[Block]:
+    """Return the blocks with mapped labels, and with every full name of the persona as the first.
+
+    A person whom a transcript calls by two names is one speaker then.
+    """
+    known: dict[str | None, str | None] = {}
+    for block in blocks:
+        if block.speaker not in known:
+            label = mapping.get(_key(block.speaker or UNNAMED), block.speaker)
+            known[block.speaker] = names[0] if label and is_called(label, names) else label
+    return [
+        block
+        if block.kind != "turn" or known[block.speaker] == block.speaker
+        else replace(block, speaker=known[block.speaker])
+        for block in blocks
+    ]
+
+
+def speaker_shares(blocks: Sequence[Block]) -> str:
+    """Describe who speaks how much of a document, for the message that asks for a mapping."""
+    spoken: Counter[str] = Counter()
+    for block in blocks:
+        if block.kind == "turn":
+            spoken[block.speaker or UNNAMED] += count_words(block.text)
+    total = sum(spoken.values()) or 1
+    told = [f"{name} {100 * n // total} %" for name, n in spoken.most_common(8)]
+    more = len(spoken) - len(told)
+    return ", ".join(told) + (f" and {more} more" if more > 0 else "")
