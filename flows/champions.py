@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from data.errors import MemoiristError, NothingToDo
 from data.nouns import Model, Run
-from flows.context import Context
+from flows.runtime.context import Context
 
 
 def champion(context: Context) -> tuple[Model, Run]:

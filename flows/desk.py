@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from data.errors import EndpointError
 from data.nouns import Request
-from flows.context import Context
 from flows.endpoints import forget
 from flows.journal import Journal
+from flows.runtime.context import Context
 
 if TYPE_CHECKING:
     from generators.line import Line

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from data.nouns import content_id
-from flows.context import Context
+from flows.runtime.context import Context
 
 if TYPE_CHECKING:
     from generators.client import Endpoint

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from data.errors import RecipeError
 from flows.batching import Book
-from flows.context import Context
 from flows.desk import Desk, Pace
 from flows.endpoints import remember, remembered
 from flows.journal import recover
+from flows.runtime.context import Context
 
 if TYPE_CHECKING:
     from generators.client import Endpoint

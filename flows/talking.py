@@ -10,8 +10,8 @@ from data.asked import opening
 from data.errors import NothingToDo
 from data.saved import Ended, Exchange, cut
 from data.text import neutralise
-from flows.context import Context
-from flows.language import persona_language
+from flows.runtime.context import Context
+from flows.runtime.persona_language import persona_language
 from flows.saving import save_exchange
 from flows.voices import (
     FEW_SHOT,

@@ -10,9 +10,9 @@ from data.errors import MemoiristError, NothingToDo
 from data.few_shot import few_shot_prompt, training_exchanges
 from data.nouns import Model, Run
 from flows.champions import champion
-from flows.context import Context
-from flows.recipe import Recipe
-from flows.splitting import persona_language
+from flows.recipe.recipe import Recipe
+from flows.runtime.context import Context
+from flows.steps.split import persona_language
 
 if TYPE_CHECKING:
     from train.chat import Talker

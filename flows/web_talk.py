@@ -12,7 +12,7 @@ from data.compose import estimate_tokens
 from data.errors import MemoiristError
 from data.saved import Ended, Exchange, cut
 from data.text import neutralise
-from flows.context import Context
+from flows.runtime.context import Context
 from flows.saving import save_exchange
 from flows.voices import TUNED
 from generators.stream import Piece, stream_chat

@@ -22,8 +22,8 @@ from data.errors import NothingToDo
 from data.few_shot import few_shot_prompt, training_exchanges
 from data.nouns import Conversation, Question
 from data.store import FILE, SQL
-from flows.context import Context
 from flows.options import patient_workspace
+from flows.runtime.context import Context
 from flows.talking import Talk
 from flows.terminal import _printable, converse, say_once
 from flows.voices import BASE, FEW_SHOT, TUNED, Choice

@@ -15,12 +15,12 @@ import pytest
 
 from data.nouns import Metric, Run
 from data.training_nouns import Sample
-from flows import recipe as recipes
-from flows.artifacts import PrefectArtifacts
-from flows.context import Context
-from flows.report import Report, clock
-from flows.watching import Watch, before_and_now, page, sparkline, told_of
-from flows.workspace import Workspace
+from flows.recipe import recipe as recipes
+from flows.runtime.artifacts import PrefectArtifacts
+from flows.runtime.context import Context
+from flows.runtime.report import Report, clock
+from flows.runtime.training_monitor import Watch, before_and_now, page, sparkline, told_of
+from flows.runtime.workspace import Workspace
 from tests.test_train_toys import random_base
 from train.answers import choose
 from train.base import prepare_base

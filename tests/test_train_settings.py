@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from data.errors import TrainError
 from data.nouns import Conversation
-from flows import recipe as recipes
+from flows.recipe import recipe as recipes
 from tests.conftest import ROOT
 from tests.test_train_toys import TURNS, random_base
 from train.base import PreparedBase, prepare_base

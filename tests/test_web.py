@@ -23,9 +23,9 @@ import uvicorn
 
 from data.errors import EndpointError, RecipeError, TrainError
 from data.nouns import Conversation, Question
-from flows.context import Context
 from flows.model_server import Served, ServerSettings, free_port, model_name, pick_engine, serving
 from flows.model_server import _command as command_of
+from flows.runtime.context import Context
 from flows.serve_model import engine_named
 from flows.talking import Talk
 from flows.voices import BASE, TUNED, Choice, chosen, shipped_prompt

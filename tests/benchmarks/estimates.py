@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from data.nouns import Conversation, Split
-from flows.forecast import work_of
+from flows.planning.training_estimate import work_of
 from train.base import TINY, PreparedBase, prepare_base
 from train.estimate import estimate, this_machine
 from train.launch import train
