@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.tasks import as_tasks, quiet
+from flows.runtime.prefect_tasks import as_tasks, quiet
 
 quiet()
 
@@ -15,23 +15,23 @@ from prefect.artifacts import create_table_artifact  # noqa: E402
 
 from data.samples import PERSONA, SOURCES  # noqa: E402
 from data.schema.errors import RecipeError  # noqa: E402
-from flows import recipe as recipes  # noqa: E402
-from flows.artifacts import PrefectArtifacts  # noqa: E402
-from flows.asking import ask_questions  # noqa: E402
-from flows.context import Context  # noqa: E402
-from flows.curating import compose_dataset, curate_pairs  # noqa: E402
-from flows.evaluating import evaluate_model  # noqa: E402
-from flows.following import follow_pairs  # noqa: E402
-from flows.forecast import refuse_early  # noqa: E402
-from flows.ingest import extract_sources  # noqa: E402
-from flows.judging import judge_pairs  # noqa: E402
-from flows.merging import merge_model  # noqa: E402
-from flows.openings import as_saved, merged_sources, save_recipe  # noqa: E402
-from flows.polishing import polish_answers  # noqa: E402
-from flows.report import Report  # noqa: E402
-from flows.splitting import split_documents  # noqa: E402
-from flows.training import train_model  # noqa: E402
-from flows.workspace import Workspace  # noqa: E402
+from flows.planning.training_estimate import refuse_early  # noqa: E402
+from flows.recipe import recipe as recipes  # noqa: E402
+from flows.recipe.io import as_saved, merged_sources, save_recipe  # noqa: E402
+from flows.runtime.artifacts import PrefectArtifacts  # noqa: E402
+from flows.runtime.context import Context  # noqa: E402
+from flows.runtime.report import Report  # noqa: E402
+from flows.runtime.workspace import Workspace  # noqa: E402
+from flows.steps.ask import ask_questions  # noqa: E402
+from flows.steps.curate import compose_dataset, curate_pairs  # noqa: E402
+from flows.steps.evaluate import evaluate_model  # noqa: E402
+from flows.steps.extract import extract_sources  # noqa: E402
+from flows.steps.follow_up import follow_pairs  # noqa: E402
+from flows.steps.judge import judge_pairs  # noqa: E402
+from flows.steps.merge import merge_model  # noqa: E402
+from flows.steps.polish import polish_answers  # noqa: E402
+from flows.steps.split import split_documents  # noqa: E402
+from flows.steps.train import train_model  # noqa: E402
 
 STEPS: Sequence[Callable[[Context], object]] = (
     split_documents,

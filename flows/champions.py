@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from data.schema.errors import MemoiristError, NothingToDo
 from data.schema.records import Model, Run
-from flows.context import Context
+from flows.runtime.context import Context
 
 
 def champion(context: Context) -> tuple[Model, Run]:

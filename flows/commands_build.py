@@ -12,11 +12,12 @@ from data.schema.errors import RecipeError
 from flows import options as o
 from flows.options import WORKSPACE
 from flows.running import run
-from flows.staying import let_go, staying
+from flows.runtime.detach import let_go, staying
 
 if TYPE_CHECKING:
-    from flows.context import Context
-    from flows.recipe import Overrides
+    from flows.recipe.recipe import Overrides
+    from flows.runtime.context import Context
+
 
 Sources = Annotated[
     list[str] | None,
@@ -81,7 +82,7 @@ def build(
     _refuse_early(sources, persona, recipe, workspace, wanted)
     _unlock(sources, recipe, workspace, password)
     from flows.build import build as flow
-    from flows.prefect_server import running
+    from flows.runtime.prefect_server import running
 
     with staying(), running():
         changed = flow(
@@ -100,8 +101,8 @@ def _speakers(
     """Return the recipe's speakers with the flag's set over them; None without the flag."""
     if not told:
         return None
-    from flows.openings import merged_speakers
-    from flows.workspace import Workspace
+    from flows.recipe.io import merged_speakers
+    from flows.runtime.workspace import Workspace
 
     saved = Workspace(workspace).recipe
     return merged_speakers(recipe or (saved if saved.exists() else None), told)
@@ -172,8 +173,8 @@ def refresh(
 ) -> None:
     """Look at the recipe's sources again; retrain when enough is new, else say why not."""
     o.open_workspace(workspace, recipe, o.overrides(assigned))
-    from flows.prefect_server import running
     from flows.refresh import refresh as flow
+    from flows.runtime.prefect_server import running
 
     with staying(), running():
         changed = flow(
@@ -204,9 +205,9 @@ def extract(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Read sources into documents and blocks, and split them into passages."""
-    from flows.ingest import extract_sources
-    from flows.openings import as_saved, merged_sources, save_recipe
-    from flows.splitting import split_documents
+    from flows.recipe.io import as_saved, merged_sources, save_recipe
+    from flows.steps.extract import extract_sources
+    from flows.steps.split import split_documents
 
     before = o.open_workspace(workspace, recipe)
     path = recipe or (before.workspace.recipe if before.workspace.recipe.exists() else None)
@@ -272,8 +273,8 @@ def ask(
         from flows.early import begin_probe
 
         probing = begin_probe(context)
-        from flows.asking import ask_questions
-        from flows.openings import save_recipe
+        from flows.recipe.io import save_recipe
+        from flows.steps.ask import ask_questions
 
         ask_questions(context, probing)
         save_recipe(context)
@@ -292,11 +293,11 @@ def curate(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Pair questions with passages and judge the pairs by rules, and by an LLM if you wish."""
-    from flows.curating import curate_pairs
-    from flows.following import follow_pairs
-    from flows.judging import judge_pairs
-    from flows.openings import save_recipe
-    from flows.polishing import polish_answers
+    from flows.recipe.io import save_recipe
+    from flows.steps.curate import curate_pairs
+    from flows.steps.follow_up import follow_pairs
+    from flows.steps.judge import judge_pairs
+    from flows.steps.polish import polish_answers
 
     def step(context: Context) -> None:
         polish_answers(context)
@@ -316,7 +317,7 @@ def compose(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Compose the kept pairs into conversations: a dataset version, split by whole groups."""
-    from flows.curating import compose_dataset
+    from flows.steps.curate import compose_dataset
 
     run(o.open_workspace(workspace, recipe, o.overrides(assigned)), compose_dataset)
 
@@ -327,8 +328,8 @@ def merge(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Merge the adapter into its base and check that both answer alike."""
-    from flows.merging import merge_model
-    from flows.openings import save_recipe
+    from flows.recipe.io import save_recipe
+    from flows.steps.merge import merge_model
 
     def step(context: Context) -> None:
         merge_model(context)

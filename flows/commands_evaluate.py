@@ -12,7 +12,7 @@ from flows.options import WORKSPACE
 from flows.running import run
 
 if TYPE_CHECKING:
-    from flows.context import Context
+    from flows.runtime.context import Context
 
 
 def evaluate(
@@ -38,9 +38,9 @@ def evaluate(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Compare the tuned model with its base and with the person, and write a report."""
-    from flows.dueling import take_sheet, write_sheet
-    from flows.evaluating import evaluate_model
-    from flows.training import current_run
+    from flows.evaluation.comparison import take_sheet, write_sheet
+    from flows.steps.evaluate import evaluate_model
+    from flows.steps.train import current_run
 
     wanted = o.overrides(
         assigned,

@@ -52,8 +52,8 @@ def plan(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Say what a build would do and what it would cost, before it does anything."""
-    from flows.planning import send_pilot, tell_plan
-    from flows.recipe import document_keys
+    from flows.planning.plan import send_pilot, tell_plan
+    from flows.recipe.recipe import document_keys
 
     if keys:
         typer.echo(document_keys(), nl=False)
@@ -128,7 +128,7 @@ def calibrate(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Label pairs by hand, and see how well the score and the judge agree with you."""
-    from flows.calibrating import calibrate_pairs
+    from flows.evaluation.calibration import calibrate_pairs
 
     for line in calibrate_pairs(o.open_workspace(workspace, recipe), n_pairs):
         typer.echo(line)

@@ -54,7 +54,7 @@ def pick(
 ) -> None:
     """Make a run, or one of its checkpoints, the model in use; it is merged if it is not yet."""
     from flows import publishing
-    from flows.openings import save_recipe
+    from flows.recipe.io import save_recipe
 
     context = o.open_workspace(workspace, None, o.overrides(assigned))
     with context.workspace.held():

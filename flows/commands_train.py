@@ -15,7 +15,8 @@ from flows.options import WORKSPACE
 from flows.running import run
 
 if TYPE_CHECKING:
-    from flows.context import Context
+    from flows.runtime.context import Context
+
 
 DataOption = Annotated[
     list[str] | None,
@@ -85,7 +86,7 @@ def train(
         train__tracker=tracker,
     )
     if data:
-        from flows.from_data import settings_for
+        from flows.steps.train_from_data import settings_for
 
         wanted = wanted.over(settings_for(data, persona))
 
@@ -102,11 +103,11 @@ def train(
 
 
 def _train(context: Context, *, from_data: bool, show: int | None) -> None:
-    from flows.openings import save_recipe
-    from flows.training import show_rows, train_model
+    from flows.recipe.io import save_recipe
+    from flows.steps.train import show_rows, train_model
 
     if from_data:
-        from flows.from_data import dataset_of
+        from flows.steps.train_from_data import dataset_of
 
         dataset_of(context)
     if show is not None:

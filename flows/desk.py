@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from data.schema.errors import EndpointError
 from data.schema.records import Request
-from flows.context import Context
 from flows.endpoints import forget
 from flows.journal import Journal
+from flows.runtime.context import Context
 
 if TYPE_CHECKING:
     from generators.line import Line
+
 
 T = TypeVar("T")
 _BACKLOG = 10  # batches that may wait for a slow disk, or a reader, before replies have to wait

@@ -10,8 +10,8 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeAlias
 
-from flows.context import Context
 from flows.endpoints import remembered
+from flows.runtime.context import Context
 
 if TYPE_CHECKING:
     from generators.client import Endpoint

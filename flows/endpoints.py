@@ -6,11 +6,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from data.schema.records import content_id
-from flows.context import Context
+from flows.runtime.context import Context
 
 if TYPE_CHECKING:
     from generators.client import Endpoint
     from generators.settings import InterviewSettings
+
 
 # A server may be replaced by a newer one that can do more, under the same address and name.
 _DAYS = 30

@@ -12,8 +12,8 @@ from pathlib import Path
 from data.composition.saved_exchanges import BY_HAND
 from data.schema.errors import RecipeError
 from data.schema.records import Source, Verdict
-from flows.context import Context
-from flows.language import persona_language
+from flows.runtime.context import Context
+from flows.runtime.persona_language import persona_language
 from generators.kinds import KINDS, Kind, guess_kind
 from generators.settings import InterviewSettings
 

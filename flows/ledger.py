@@ -14,8 +14,8 @@ from data.samples import SOURCES
 from data.schema.errors import SourceMissing
 from data.schema.records import Block, Source, Verdict
 from data.store import Fetched, Store
-from flows.context import Context
-from flows.recipe_tables import LedgerEntry
+from flows.recipe.tables import LedgerEntry
+from flows.runtime.context import Context
 
 # Every row that came of a source, by table: what a withdrawal speaks against.
 _ROWS = {

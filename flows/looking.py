@@ -22,7 +22,8 @@ from data.store import SQL, Fetched, Store
 
 if TYPE_CHECKING:
     from data.composition.export_formats import Format
-    from flows.context import Context
+    from flows.runtime.context import Context
+
 
 _ORDER = {
     "dropped": "SELECT subject, rule, count(*) AS n, any_value(reason) AS reason,"
@@ -157,7 +158,7 @@ def _lineage(store: Store, subject: str | None) -> Fetched:
 def export_dataset(context: Context, output: Path, form: str, split: str | None) -> str:
     """Write the newest dataset, or one split of it, and tell how much that was."""
     from data.composition.export_formats import export
-    from flows.curating import latest_dataset, refuse_withdrawn
+    from flows.steps.curate import latest_dataset, refuse_withdrawn
 
     if output.is_dir():
         raise QueryError(f"{str(output)!r} is a folder", "name a file, such as -o train.jsonl")

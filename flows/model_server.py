@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Literal
 
 from data.schema.errors import EndpointError
-from flows.context import Context
+from flows.runtime.context import Context
 from flows.voices import BASE, TUNED, Choice, Chosen, base_folder, merged_of
 
 Engine = Literal["auto", "transformers", "vllm"]

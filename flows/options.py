@@ -11,12 +11,14 @@ import typer
 
 from data.schema.errors import RecipeError
 
-# `--help` answers at once because pydantic, duckdb and the extractors load only when a command
-# runs.
 if TYPE_CHECKING:
     from data.store import Store
-    from flows.context import Context
-    from flows.recipe import Overrides
+    from flows.recipe.recipe import Overrides
+    from flows.runtime.context import Context
+
+
+# `--help` answers at once because pydantic, duckdb and the extractors load only when a command
+# runs.
 
 WORKSPACE = Path("workspace")
 WorkspaceOption = Annotated[
@@ -132,7 +134,7 @@ def overrides(assigned: Sequence[str] | None, **flags: Any) -> Overrides:  # noq
 
     Flags are named by their key with `__` for the dot: `train__epochs`.
     """
-    from flows.recipe import Overrides
+    from flows.recipe.recipe import Overrides
 
     found: dict[str, Any] = {}
     told: dict[str, str] = {}
@@ -145,7 +147,7 @@ def overrides(assigned: Sequence[str] | None, **flags: Any) -> Overrides:  # noq
     include = found.get("sources.include")
     if isinstance(include, list | str):
         # Given on the command line, a relative path starts where the command runs.
-        from flows.openings import as_saved
+        from flows.recipe.io import as_saved
 
         found["sources.include"] = as_saved([include] if isinstance(include, str) else include)
     for name, value in flags.items():
@@ -163,7 +165,7 @@ def mapped(told: Sequence[str] | None) -> dict[str, str] | None:
 
 def mixes(told: Sequence[str] | None) -> list[dict[str, Any]] | None:
     """Return `--mix SOURCE=SHARE` as the recipe's tables, None where it was not given."""
-    from flows.openings import as_saved
+    from flows.recipe.io import as_saved
 
     found: list[dict[str, Any]] = []
     for source, share in _assigned("--mix", told or ()):
@@ -197,10 +199,10 @@ def open_workspace(
     workspace: Path, recipe: Path | None = None, wanted: Mapping[str, Any] | None = None
 ) -> Context:
     """Return the surroundings of a single command: its steps run directly, without Prefect."""
-    from flows import recipe as recipes
-    from flows.context import Context
-    from flows.report import Report
-    from flows.workspace import Workspace
+    from flows.recipe import recipe as recipes
+    from flows.runtime.context import Context
+    from flows.runtime.report import Report
+    from flows.runtime.workspace import Workspace
 
     report = Report()
     place = Workspace(workspace, on_wait=report.note)

@@ -13,9 +13,9 @@ from data.schema.records import Model, Run, Source
 from data.store import Fetched
 from flows.cards import lay_beside
 from flows.champions import use
-from flows.context import Context
-from flows.curating import refuse_withdrawn
-from flows.merging import is_merged, merge_run
+from flows.runtime.context import Context
+from flows.steps.curate import refuse_withdrawn
+from flows.steps.merge import is_merged, merge_run
 
 _LIST = """
 SELECT r.id AS run, r.status, r.base_model, r.dataset_id, m.champion, m.step, m.way, m.dtype,

@@ -9,17 +9,17 @@ from flows.build import open_context, publish  # isort: skip - it quiets Prefect
 from prefect import flow
 
 from data.schema.errors import NothingToDo
-from flows.asking import ask_questions
-from flows.context import Context
-from flows.curating import compose_dataset, curate_pairs
-from flows.evaluating import evaluate_model
-from flows.following import follow_pairs
-from flows.ingest import extract_sources
-from flows.judging import judge_pairs
-from flows.merging import merge_model
-from flows.openings import save_recipe
-from flows.splitting import split_documents
-from flows.training import train_model
+from flows.recipe.io import save_recipe
+from flows.runtime.context import Context
+from flows.steps.ask import ask_questions
+from flows.steps.curate import compose_dataset, curate_pairs
+from flows.steps.evaluate import evaluate_model
+from flows.steps.extract import extract_sources
+from flows.steps.follow_up import follow_pairs
+from flows.steps.judge import judge_pairs
+from flows.steps.merge import merge_model
+from flows.steps.split import split_documents
+from flows.steps.train import train_model
 
 
 @flow(name="refresh", flow_run_name="refresh {workspace}", persist_result=False)

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from data.schema.errors import RecipeError
 from flows.batching import Book
-from flows.context import Context
 from flows.desk import Desk, Pace
 from flows.endpoints import remember, remembered
 from flows.journal import recover
+from flows.runtime.context import Context
 
 if TYPE_CHECKING:
     from generators.client import Endpoint
     from generators.line import Line
     from generators.rounds import Round, Task
     from generators.settings import InterviewSettings
+
 
 Kept = dict[str, str | None]
 # An answer is kept for good; a failure as long as it would fail under the same settings again.

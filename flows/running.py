@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flows.staying import staying
+from flows.runtime.detach import staying
 
 if TYPE_CHECKING:
-    from flows.context import Context
+    from flows.runtime.context import Context
 
 
 def run(context: Context, step: Callable[[Context], object]) -> None:

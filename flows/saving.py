@@ -10,8 +10,8 @@ from data.curation import pairing
 from data.schema.errors import NothingToDo
 from data.schema.records import Verdict
 from data.store import Transaction
-from flows.context import Context
-from flows.language import persona_language
+from flows.runtime.context import Context
+from flows.runtime.persona_language import persona_language
 
 _ALIKE = (
     "SELECT id FROM pairs WHERE question = ? AND answer = ? AND source_id <> ? ORDER BY id LIMIT 1"

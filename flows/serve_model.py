@@ -9,8 +9,8 @@ from types import FrameType
 from typing import cast, get_args
 
 from data.schema.errors import EndpointError, RecipeError
-from flows.context import Context
 from flows.model_server import Engine, ServerSettings, serving
+from flows.runtime.context import Context
 from flows.voices import TUNED, Choice, chosen, shipped_prompt
 
 

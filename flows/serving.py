@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from data.schema.errors import NothingToDo, RecipeError
-from flows.context import Context
-from flows.prefect_server import running
+from flows.runtime.context import Context
+from flows.runtime.prefect_server import running
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment

@@ -10,8 +10,8 @@ from data.composition.disclosure import opening
 from data.composition.saved_exchanges import Ended, Exchange, cut
 from data.schema.errors import NothingToDo
 from data.text.sanitizer import neutralise
-from flows.context import Context
-from flows.language import persona_language
+from flows.runtime.context import Context
+from flows.runtime.persona_language import persona_language
 from flows.saving import save_exchange
 from flows.voices import (
     FEW_SHOT,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from flows.voices import Chosen
     from train.chat import Answer
     from train.settings import ChatSettings
+
 
 # What else there is to do about an answer that is not saved.
 _MORE_ROOM: dict[Ended, str] = {

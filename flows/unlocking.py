@@ -11,7 +11,7 @@ from data.schema.errors import SourceError
 from extractors import discover
 from extractors.pdf.extract import is_locked
 from extractors.pdf.passwords import forget, passwords, remember
-from flows.context import Context
+from flows.runtime.context import Context
 
 _TRIES = 3
 

@@ -10,12 +10,13 @@ from data.composition.few_shot_prompt import few_shot_prompt, training_exchanges
 from data.schema.errors import MemoiristError, NothingToDo
 from data.schema.records import Model, Run
 from flows.champions import champion
-from flows.context import Context
-from flows.recipe import Recipe
-from flows.splitting import persona_language
+from flows.recipe.recipe import Recipe
+from flows.runtime.context import Context
+from flows.steps.split import persona_language
 
 if TYPE_CHECKING:
     from train.chat import Talker
+
 
 BASE, FEW_SHOT, TUNED = "base", "few-shot base", "tuned"
 

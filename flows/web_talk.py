@@ -12,7 +12,7 @@ from data.composition.disclosure import opening
 from data.composition.saved_exchanges import Ended, Exchange, cut
 from data.schema.errors import MemoiristError
 from data.text.sanitizer import neutralise
-from flows.context import Context
+from flows.runtime.context import Context
 from flows.saving import save_exchange
 from flows.voices import TUNED
 from generators.stream import Piece, stream_chat

@@ -6,14 +6,14 @@ import json
 from pathlib import Path
 
 from data.schema.records import Dataset, Model, Run
-from flows.asking import ask_questions
-from flows.context import Context
-from flows.curating import compose_dataset, curate_pairs
-from flows.ingest import extract_sources
-from flows.recipe import load
-from flows.report import Report
-from flows.splitting import split_documents
-from flows.workspace import Workspace
+from flows.recipe.recipe import load
+from flows.runtime.context import Context
+from flows.runtime.report import Report
+from flows.runtime.workspace import Workspace
+from flows.steps.ask import ask_questions
+from flows.steps.curate import compose_dataset, curate_pairs
+from flows.steps.extract import extract_sources
+from flows.steps.split import split_documents
 from tests.rows import NOW
 
 PERSONA = "Edith Thackwray"

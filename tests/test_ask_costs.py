@@ -16,8 +16,8 @@ import pytest
 
 from data.schema.errors import RecipeError
 from data.store import Store
-from flows.costs import tell_costs
-from flows.planning import send_pilot
+from flows.planning.cost import tell_costs
+from flows.planning.plan import send_pilot
 from generators.budget import Budget
 from generators.client import Endpoint
 from generators.completion import Completion

@@ -19,13 +19,13 @@ from data.curation.question_selection import Choice, choose
 from data.schema.records import Candidate, Passage, Request, content_id
 from data.store import Store
 from data.text.words import words
-from flows.asking import ask_questions
-from flows.context import Context
-from flows.curating import curate_pairs
 from flows.journal import Journal, recover
-from flows.recipe import load
-from flows.report import Report
-from flows.workspace import Workspace
+from flows.recipe.recipe import load
+from flows.runtime.context import Context
+from flows.runtime.report import Report
+from flows.runtime.workspace import Workspace
+from flows.steps.ask import ask_questions
+from flows.steps.curate import curate_pairs
 from tests.conftest import ROOT, environment
 from tests.openai_server import OpenAIServer, Script
 from tests.rows import NOW, document, source

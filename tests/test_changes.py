@@ -10,15 +10,15 @@ import pytest
 from data.schema.errors import SourceError
 from data.schema.records import Run
 from data.schema.training_records import Model
-from flows.asking import ask_questions
-from flows.context import Context
-from flows.curating import compose_dataset, curate_pairs
-from flows.ingest import extract_sources
-from flows.recipe import load
+from flows.recipe.recipe import load
 from flows.refresh import worth_training
-from flows.report import Report
-from flows.splitting import persona_language, split_documents
-from flows.workspace import Workspace
+from flows.runtime.context import Context
+from flows.runtime.report import Report
+from flows.runtime.workspace import Workspace
+from flows.steps.ask import ask_questions
+from flows.steps.curate import compose_dataset, curate_pairs
+from flows.steps.extract import extract_sources
+from flows.steps.split import persona_language, split_documents
 from tests.rows import NOW
 
 _TOPICS = "river mill market school harbour garden kitchen railway orchard winter church letter"

@@ -174,7 +174,8 @@ def test_a_recipe_with_a_misspelt_key(memoirist: Command, tmp_path: Path) -> Non
 
 def test_a_workspace_in_use_is_refused(memoirist: Command, tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from flows.workspace import Workspace\n"
+        "import sys, time; from pathlib import Path\n"
+        "from flows.runtime.workspace import Workspace\n"
         "with Workspace(Path('workspace')).held():\n"
         "    Path('ready').touch(); time.sleep(60)"
     )

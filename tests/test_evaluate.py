@@ -18,10 +18,10 @@ from data.measures.reading import read
 from data.schema.records import Model, Run
 from data.store import Store
 from flows.champions import against, crown, use
-from flows.context import Context
-from flows.recipe import load
-from flows.report import Report
-from flows.workspace import Workspace
+from flows.recipe.recipe import load
+from flows.runtime.context import Context
+from flows.runtime.report import Report
+from flows.runtime.workspace import Workspace
 from generators.versus import Choice, open_arena, read_choice
 from tests.conftest import run
 from tests.scripted import Scripted

@@ -17,13 +17,13 @@ from data.schema.errors import SourceMissing, SourceUnreadable
 from extractors.transcript import download
 from extractors.transcript.feed import Taken, shelf_of, take_feed
 from extractors.transcript.rss import parse_feed
-from flows.context import Context
-from flows.ingest import extract_sources
 from flows.ledger import restore, withdraw
-from flows.recipe import load
-from flows.report import Report
-from flows.splitting import split_documents
-from flows.workspace import Workspace
+from flows.recipe.recipe import load
+from flows.runtime.context import Context
+from flows.runtime.report import Report
+from flows.runtime.workspace import Workspace
+from flows.steps.extract import extract_sources
+from flows.steps.split import split_documents
 
 ANSWER = (
     "I went down to the yard of number {n} every morning before the others were awake, and I"

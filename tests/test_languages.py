@@ -7,7 +7,7 @@ import pytest
 from data.passages.quality_filters import GateSettings, gate, of_language
 from data.passages.segmentation import PassageSettings, split_prose
 from data.passages.signals import measure, quote_style, quoted_share
-from data.text import language_detection, words
+from data.text.words import language_detection, words
 from tests.rows import NOW, block, document, passage
 
 GERMAN = (

@@ -10,11 +10,11 @@ import pytest
 from data.provenance.rights import checked, obstacles, said_in
 from data.schema.errors import RecipeError, SourceMissing
 from data.schema.records import Source
-from flows.context import Context
 from flows.ledger import find_source, ledger, note_rights, restore, withdraw
-from flows.recipe import load
-from flows.report import Report
-from flows.workspace import Workspace
+from flows.recipe.recipe import load
+from flows.runtime.context import Context
+from flows.runtime.report import Report
+from flows.runtime.workspace import Workspace
 from tests.conftest import Command
 from tests.rows import NOW, source
 from tests.test_changes import book, steps

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
-
-# isort: split
 import json
 import re
 import shutil
@@ -24,9 +21,9 @@ from data.composition.chatml import IM_END, IM_START, render
 from data.schema.errors import MemoiristError
 from data.schema.records import Model
 from flows import options
-from flows.context import Context
 from flows.ledger import note_rights
 from flows.publishing import export_model, list_models, pick, push_model
+from flows.runtime.context import Context
 from tests.conftest import run
 from tests.families import NATIVE, make_family
 from tests.model_hub import TOKEN, ModelHub, ModelRepository
@@ -38,6 +35,9 @@ from train.native import native_prompt, native_segments
 from train.ollama import modelfile
 from train.settings import ChatSettings
 from train.tokens import prompt_ids
+
+# isort: split
+
 
 CONVERTER = """#!{python}
 import json, pathlib, sys

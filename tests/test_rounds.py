@@ -14,13 +14,13 @@ import pytest
 
 from data.schema.errors import EndpointError
 from data.store import Store
-from flows.asking import ask_questions
-from flows.context import Context
-from flows.costs import tell_costs
-from flows.curating import curate_pairs
-from flows.following import follow_pairs
-from flows.judging import judge_pairs
-from flows.polishing import polish_answers
+from flows.planning.cost import tell_costs
+from flows.runtime.context import Context
+from flows.steps.ask import ask_questions
+from flows.steps.curate import curate_pairs
+from flows.steps.follow_up import follow_pairs
+from flows.steps.judge import judge_pairs
+from flows.steps.polish import polish_answers
 from tests.conftest import ROOT, environment
 from tests.openai_server import OpenAIServer, Script
 from tests.test_ask_costs import PRICES

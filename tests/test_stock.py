@@ -14,12 +14,12 @@ from data.schema.records import Block, Cut, content_id
 from data.transcripts.ads import find_ads
 from data.transcripts.removed_spans import apply
 from data.transcripts.repeated_text import find_stock
-from flows.context import Context
-from flows.ingest import extract_sources
-from flows.recipe import load
-from flows.report import Report
-from flows.splitting import split_documents
-from flows.workspace import Workspace
+from flows.recipe.recipe import load
+from flows.runtime.context import Context
+from flows.runtime.report import Report
+from flows.runtime.workspace import Workspace
+from flows.steps.extract import extract_sources
+from flows.steps.split import split_documents
 from tests.rows import NOW, block
 
 SETTINGS = PassageSettings.model_validate({})

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
-
-# isort: split
 import io
 import os
 import pty
@@ -22,13 +19,16 @@ from data.composition.few_shot_prompt import few_shot_prompt, training_exchanges
 from data.schema.errors import NothingToDo
 from data.schema.records import Conversation, Question
 from data.store import FILE, SQL
-from flows.context import Context
 from flows.options import patient_workspace
+from flows.runtime.context import Context
 from flows.talking import Talk
 from flows.terminal import _printable, converse, say_once
 from flows.voices import BASE, FEW_SHOT, TUNED, Choice
 from tests.conftest import ROOT, environment
 from tests.talk_workspace import PERSONA, RUN, workspace
+
+# isort: split
+
 
 SHORT = {"max_new_tokens": 12, "max_repeats": None}
 

@@ -20,9 +20,9 @@ from data.schema.records import Conversation, Dataset, Metric, Run
 from data.store import Store
 from flows import options
 from flows.cli import with_number
-from flows.forecast import guessed_plan, tell_tokens
+from flows.planning.training_estimate import guessed_plan, tell_tokens
 from flows.publishing import list_models, named_run
-from flows.training import current_run, run_of, train_model
+from flows.steps.train import current_run, run_of, train_model
 from tests.conftest import ROOT, Command, environment, run
 from tests.hub_server import HubServer, Repository
 from tests.test_train_toys import random_base

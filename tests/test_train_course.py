@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
-
-# isort: split
 import json
 import signal
 from collections.abc import Iterator
@@ -15,18 +12,21 @@ import pytest
 
 from data.schema.records import Metric, Run
 from data.schema.training_records import Sample
-from flows import recipe as recipes
-from flows.artifacts import PrefectArtifacts
-from flows.context import Context
-from flows.report import Report, clock
-from flows.watching import Watch, before_and_now, page, sparkline, told_of
-from flows.workspace import Workspace
+from flows.recipe import recipe as recipes
+from flows.runtime.artifacts import PrefectArtifacts
+from flows.runtime.context import Context
+from flows.runtime.report import Report, clock
+from flows.runtime.training_monitor import Watch, before_and_now, page, sparkline, told_of
+from flows.runtime.workspace import Workspace
 from tests.test_train_toys import random_base
 from train.answers import choose
 from train.base import prepare_base
 from train.course import Progress, read_progress, read_samples
 from train.qlora import run
 from train.settings import TrainSettings
+
+# isort: split
+
 
 OWN = "Why is the river brown?"
 SETTINGS = TrainSettings(

@@ -15,16 +15,16 @@ from data.composition.saved_exchanges import Exchange
 from data.measures.honesty import discloses
 from data.schema.errors import NothingToDo, StoreLocked
 from data.text.words import normalise
-from flows.asking import ask_questions
-from flows.context import Context
-from flows.curating import compose_dataset, curate_pairs
-from flows.ingest import extract_sources
 from flows.ledger import restore, withdraw
-from flows.recipe import load
-from flows.report import Report
+from flows.recipe.recipe import load
+from flows.runtime.context import Context
+from flows.runtime.report import Report
+from flows.runtime.workspace import Workspace
 from flows.saving import save_exchange
-from flows.splitting import split_documents
-from flows.workspace import Workspace
+from flows.steps.ask import ask_questions
+from flows.steps.curate import compose_dataset, curate_pairs
+from flows.steps.extract import extract_sources
+from flows.steps.split import split_documents
 from tests.conftest import ROOT
 
 WORDS = "lamp rope door salt horse bridge candle letter".split()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
-
-# isort: split
 import json
 import signal
 import subprocess
@@ -20,7 +17,7 @@ from safetensors.torch import load_file
 
 from data.schema.errors import TrainError
 from data.schema.records import Conversation
-from flows import recipe as recipes
+from flows.recipe import recipe as recipes
 from tests.conftest import ROOT
 from tests.test_train_toys import TURNS, random_base
 from train.base import PreparedBase, prepare_base
@@ -33,6 +30,9 @@ from train.ready import refuse_missing, refuse_unfit
 from train.settings import MergeSettings, TrainSettings
 from train.shape import shape_of
 from train.trainer import _rate_share
+
+# isort: split
+
 
 ADAPTER = "adapter_model.safetensors"
 ROWS = [

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
-
-# isort: split
 import asyncio
 import importlib.util
 import json
@@ -23,9 +20,9 @@ import uvicorn
 
 from data.schema.errors import EndpointError, RecipeError, TrainError
 from data.schema.records import Conversation, Question
-from flows.context import Context
 from flows.model_server import Served, ServerSettings, free_port, model_name, pick_engine, serving
 from flows.model_server import _command as command_of
+from flows.runtime.context import Context
 from flows.serve_model import engine_named
 from flows.talking import Talk
 from flows.voices import BASE, TUNED, Choice, chosen, shipped_prompt
@@ -33,6 +30,9 @@ from flows.web import run_page
 from flows.web_talk import Controls, Histories, Page, fitted
 from generators.stream import Piece, stream_chat
 from tests.talk_workspace import PERSONA, RUN, workspace
+
+# isort: split
+
 
 ASKED = "What is the word?"
 ANSWER = "Honest weight"

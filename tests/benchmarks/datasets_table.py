@@ -13,13 +13,13 @@ from pathlib import Path
 from data.schema.errors import SourceError
 from extractors import discover
 from extractors.formats import by_name
-from flows.context import Context
-from flows.curating import curate_pairs
-from flows.ingest import extract_sources
-from flows.recipe import load
-from flows.report import Report
-from flows.splitting import split_documents
-from flows.workspace import Workspace
+from flows.recipe.recipe import load
+from flows.runtime.context import Context
+from flows.runtime.report import Report
+from flows.runtime.workspace import Workspace
+from flows.steps.curate import curate_pairs
+from flows.steps.extract import extract_sources
+from flows.steps.split import split_documents
 
 _ROOT = Path(__file__).parent.parent.parent
 _CORPORA = Path(os.environ.get("MEMOIRIST_CORPORA", _ROOT.parent / "shared" / "corpora"))

@@ -8,9 +8,6 @@ each part of the estimate. Prints a Markdown table; the constants of train/estim
 
 from __future__ import annotations
 
-import train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
-
-# isort: split
 import random
 import sys
 import tempfile
@@ -19,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from data.schema.records import Conversation, Split
-from flows.forecast import work_of
+from flows.planning.training_estimate import work_of
 from train.base import TINY, PreparedBase, prepare_base
 from train.estimate import estimate, this_machine
 from train.launch import train
 from train.preview import preview
 from train.settings import TrainSettings
 from train.shape import shape_of
+
+# isort: split
+
 
 WORDS = "the mill was old and my father stood there by the river when she came back".split()
 # Name: base, words of an answer, settings.

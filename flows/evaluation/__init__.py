@@ -1,0 +1,1 @@
+"""Evaluation: the eval set, predictions, comparison of models, the report and calibration."""

@@ -1,0 +1,160 @@
+"""Set the evaluation's paper from a dataset: held-out questions, examples, the person's text."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+
+from data.composition.saved_exchanges import BY_HAND
+from data.measures.ability import Plain, instructions
+from data.measures.findings import Matter
+from data.measures.honesty import Asked, questions
+from data.schema.records import Conversation, Run
+from data.text.language_detection import detect_language
+from data.text.words import count_words
+from flows.recipe.recipe import Recipe
+from flows.runtime.context import Context
+from flows.steps.split import persona_language
+
+Messages = Sequence[Mapping[str, str]]
+# Answers that make good examples: long enough to have a voice, short enough to be several.
+_EXAMPLE_WORDS = (20, 250)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A held-out question: the messages up to its answer, and what the person answered."""
+
+    question: str
+    prompt: Messages
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """All that the sides of one evaluation are asked and held against."""
+
+    rows: Sequence[Conversation]
+    on_test: bool
+    held: Sequence[Held]
+    honest: Sequence[Asked]
+    system: str
+    examples: Messages
+    plain: Sequence[Plain]
+    matter: Matter
+
+    @property
+    def honest_prompts(self) -> list[Messages]:
+        """Return the questions on honesty under the persona's system prompt."""
+        opening = [{"role": "system", "content": self.system}] if self.system else []
+        return [[*opening, {"role": "user", "content": each.text}] for each in self.honest]
+
+
+def setting_of(context: Context, run: Run) -> Setting | None:
+    """Return what a run is evaluated on; None where no row is held out."""
+    settings = context.recipe.evaluate
+    rows = context.workspace.store.nouns(
+        Conversation, "dataset_id = ? ORDER BY split, id", run.dataset_id
+    )
+    held_out = [row for row in rows if row.split == "test"]
+    validation = [row for row in rows if row.split == "validation"]
+    if not held_out and not validation:
+        return None
+    persona = Recipe.model_validate_json(run.recipe).persona
+    own = _own(context, rows)
+    lang = _language(context, own)
+    trained = [row for row in rows if row.split == "train"]
+    honest = questions(lang, persona.name or "the author") if settings.questions else []
+    plain = instructions() if settings.questions and settings.abilities else ()
+    return Setting(
+        rows=(held_out or validation)[: settings.max_conversations],
+        on_test=bool(held_out),
+        held=_held(held_out, validation, settings.questions, settings.seed),
+        honest=honest,
+        system=persona.system_prompt(lang) if persona.name else _commonest_system(own),
+        examples=_examples(own, settings.few_shot, settings.few_shot_words, settings.seed),
+        plain=plain,
+        matter=Matter(
+            lang=lang,
+            author=[text for row in own for text in _answers(row)],
+            trained=[text for row in trained for text in _answers(row)],
+            honest=honest,
+            plain=plain,
+            seed=settings.seed,
+        ),
+    )
+
+
+def _own(context: Context, rows: Sequence[Conversation]) -> list[Conversation]:
+    """Return the conversations trained on that are the persona's own words.
+
+    What is mixed in from elsewhere, saved in a talk, or there to disclose the AI is not.
+    """
+    store = context.workspace.store
+    mixed: set[str] = set()
+    others = f"mix_share IS NOT NULL OR format IN {BY_HAND}"
+    if store.value(f"SELECT count(*) FROM sources WHERE {others}"):
+        found = store.rows(
+            "SELECT DISTINCT l.conversation_id FROM lineage l JOIN sources s ON s.id = l.source_id"
+            f" WHERE {others}"
+        )
+        mixed = {row["conversation_id"] for row in found}
+    return [row for row in rows if row.split == "train" and row.id not in mixed]
+
+
+def _language(context: Context, own: Sequence[Conversation]) -> str:
+    """Return the persona's language; of a dataset trained on by itself, that of its answers."""
+    if context.workspace.store.value("SELECT count(*) FROM documents"):
+        return persona_language(context)
+    named = context.recipe.persona.lang
+    texts = " ".join(text for row in own[:200] for text in _answers(row))
+    return named if named != "auto" else detect_language(texts)
+
+
+def _commonest_system(rows: Sequence[Conversation]) -> str:
+    prompts = Counter(
+        m["content"] for row in rows for m in row.messages[:1] if m["role"] == "system"
+    )
+    return next((text for text, _ in prompts.most_common(1)), "")
+
+
+def _answers(row: Conversation) -> list[str]:
+    return [m["content"] for m in row.messages if m["role"] == "assistant"]
+
+
+def _held(
+    test: Sequence[Conversation], validation: Sequence[Conversation], n: int, seed: int
+) -> list[Held]:
+    """Return up to `n` questions that nothing was trained on; test rows come first."""
+    found: dict[str, Held] = {}
+    for rows in (test, validation):
+        shuffled = sorted(rows, key=lambda row: row.id)
+        random.Random(seed).shuffle(shuffled)
+        for row in shuffled:
+            prompt = list(takewhile(lambda m: m["role"] != "assistant", row.messages))
+            asked = [m["content"] for m in prompt if m["role"] == "user"]
+            answers = _answers(row)
+            if asked and answers and asked[-1] not in found and len(found) < n:
+                found[asked[-1]] = Held(question=asked[-1], prompt=prompt, answer=answers[0])
+    return list(found.values())
+
+
+def _examples(rows: Sequence[Conversation], n: int, max_words: int, seed: int) -> Messages:
+    """Return a few exchanges of the person, as messages, within a number of words."""
+    least, most = _EXAMPLE_WORDS
+    shuffled = sorted(rows, key=lambda row: row.id)
+    random.Random(seed).shuffle(shuffled)
+    found: list[Mapping[str, str]] = []
+    left = max_words
+    for row in shuffled:
+        turns = [m for m in row.messages if m["role"] != "system"][:2]
+        if [m["role"] for m in turns] != ["user", "assistant"]:
+            continue
+        size = sum(count_words(m["content"]) for m in turns)
+        if least <= size <= most and size <= left and len(found) < 2 * n:
+            found += turns
+            left -= size
+    return found

@@ -1,0 +1,1 @@
+"""Plan: the LLM calls that are due, their cost, and an estimate of the training."""

@@ -1,0 +1,79 @@
+"""What `plan` tells: which sources are new, what is still to be asked, what it would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from data.schema.errors import NothingToDo
+from data.schema.records import Conversation, Source
+from extractors import discover
+from extractors.discover import is_url
+from flows.planning.training_estimate import tell_training
+from flows.runtime.context import Context
+from flows.steps.curate import latest_dataset
+
+PILOT_CALLS = 20
+
+
+def tell_plan(context: Context, pointers: Sequence[str]) -> list[str]:
+    """Return the plan as lines; nothing is written and nothing is sent."""
+    lines = _sources(context, pointers) if pointers else ["sources   none named"]
+    return [*lines, *_questions(context), *_training(context)]
+
+
+def send_pilot(context: Context) -> None:
+    """Send real calls about a few passages; their replies are kept, and the plan measures them.
+
+    Raise NothingToDo where no endpoint is set, or nothing is cut that could be asked about.
+    """
+    from flows.steps.ask import ask_pilot
+    from generators.client import endpoint_configured
+
+    if not endpoint_configured(context.recipe.interview):
+        raise NothingToDo("a pilot needs an LLM endpoint", "give --base-url, or set OPENAI_API_KEY")
+    if not context.workspace.store.path.exists():
+        raise NothingToDo(
+            "a pilot asks about passages, and none are cut", "run `memoirist extract SOURCE` first"
+        )
+    with context.workspace.held():
+        ask_pilot(context, PILOT_CALLS)
+
+
+def _sources(context: Context, pointers: Sequence[str]) -> list[str]:
+    store = context.workspace.store
+    known = {s.location for s in store.nouns(Source)} if store.path.exists() else set()
+    found = discover(pointers)
+    new = [each for each in found if each.location not in known]
+    lines = [f"sources   {len(found)}, {len(new)} of them not taken in yet"]
+    lines += [f"          new: {each.pointer or each.path} ({each.format})" for each in new[:10]]
+    if new and store.path.exists():
+        lines.append("          they are not counted below: `memoirist extract` reads them, free")
+    return lines + [f"          feed, looked at by a build: {p}" for p in pointers if is_url(p)]
+
+
+def _questions(context: Context) -> list[str]:
+    from flows.steps.ask import due_offline
+    from generators.client import endpoint_configured
+
+    if not context.workspace.store.path.exists():
+        return [
+            "ask       the passages are not cut yet: `memoirist extract` does it, free of charge"
+        ]
+    if not endpoint_configured(context.recipe.interview):
+        n_due = len(due_offline(context))
+        return [f"ask       {n_due:,} passages by the offline interviewer, free of charge"]
+    from flows.planning.cost import tell_costs
+
+    return tell_costs(context)
+
+
+def _training(context: Context) -> list[str]:
+    settings = context.recipe.train.resolved()
+    preset = f", preset {settings.preset}" if settings.preset else ""
+    first = f"train     base {settings.base_model!r}, rank {settings.rank}, seed {settings.seed}"
+    store = context.workspace.store
+    dataset = latest_dataset(context) if store.path.exists() else None
+    if dataset is None:
+        return [f"{first}{preset}; its tokens are counted once a dataset is composed"]
+    rows = store.nouns(Conversation, "dataset_id = ?", dataset.id)
+    return [f"{first}{preset}", *(f"          {line}" for line in tell_training(context, rows))]

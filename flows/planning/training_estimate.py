@@ -1,0 +1,217 @@
+"""What is told of a training before it starts: its tokens, its memory, its time."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.schema.errors import TrainError
+from data.schema.records import Conversation
+from data.schema.training_records import UNFINISHED
+from flows.runtime.context import Context
+from flows.runtime.report import clock
+
+if TYPE_CHECKING:
+    from train.estimate import Estimate, Machine, Work
+    from train.preview import TokenPlan
+    from train.settings import TrainSettings
+    from train.shape import Shape
+
+
+# Of the tokens that `compose` estimates without the base's tokenizer.
+_TRAINED_SHARE = 0.7
+# Parts below this share of the whole are not told one by one.
+_WORTH_TELLING = 0.04
+
+
+def tell_tokens(plan: TokenPlan) -> list[str]:
+    """Return the token plan as lines."""
+    lost = [f"{plan.shortened:,} shortened"] if plan.shortened else []
+    lost += [f"{plan.dropped:,} too long and left out"] if plan.dropped else []
+    counted = (
+        f"{plan.rows:,} rows of {plan.tokens:,} tokens, {plan.trained:,} of them trained; the"
+        f" longest has {plan.longest:,}" + "".join(f"; {each}" for each in lost)
+    )
+    passes = f", {plan.passes:,} passes an epoch" if plan.passes else ""
+    stepped = (
+        f"{plan.steps:,} steps of {plan.effective_batch} rows ({plan.epochs:.3g} epochs{passes}),"
+        f" rate {plan.learning_rate:.2g}; {plan.held_out:,} rows held out, looked at every"
+        f" {plan.every:,} steps"
+    )
+    return [counted, stepped]
+
+
+def tell_estimate(
+    context: Context, shape: Shape, plan: TokenPlan, settings: TrainSettings
+) -> list[str]:
+    """Return the estimate of memory and time as lines, with advice where memory is short."""
+    from train.estimate import estimate, this_machine
+
+    machine = this_machine(shape.width)
+    work = work_of(plan, settings)
+    found = estimate(shape, settings, work, machine)
+    lines = [_memory_line(found, machine), _time_line(context, found, work)]
+    if found.memory_bytes > machine.memory_bytes:
+        smaller = "cpu" if machine.kind == "cpu" else "8gb"
+        lines.append(
+            f"that is more than the {_gb(machine.memory_bytes)} of this {machine.name}: try"
+            f" --preset {smaller}, a smaller base or a lower train.max_length"
+        )
+    return lines
+
+
+def tell_training(context: Context, rows: Sequence[Conversation]) -> list[str]:
+    """Return the plan of a training as lines, by exact tokens where the base is prepared.
+
+    Of a base that is not here its configuration is fetched, and nothing where that fails.
+    """
+    from train.base import prepare_base
+    from train.preview import preview
+    from train.ready import refuse_unfit
+    from train.shape import shape_of
+
+    settings, bases = context.recipe.train, context.workspace.bases
+    if settings.base_model == "tiny" or _is_prepared(settings.base_model, bases):
+        base = prepare_base(settings.base_model, bases)
+        plan, shape = preview(rows, base, settings).plan, shape_of(str(base.path))
+        refuse_unfit(shape, settings, plan.longest)
+        return [*tell_tokens(plan), *tell_estimate(context, shape, plan, settings)]
+    try:
+        shape = shape_of(settings.base_model)
+    except TrainError as error:
+        return [f"no estimate: {error.what}"]
+    refuse_unfit(shape, settings)
+    plan = guessed_plan(rows, shape, settings)
+    counted, *more = tell_tokens(plan)
+    lines = [f"about {counted} (the base's own tokenizer will tell)", *more]
+    return [*lines, *tell_estimate(context, shape, plan, settings)]
+
+
+def refuse_early(context: Context) -> None:
+    """Raise TrainError for layers that the base lacks, before anything else is paid or waited for.
+
+    Where nobody has named layers there is nothing to look for, and no library is loaded for it;
+    a base that cannot be read yet is told of when it is needed.
+    """
+    settings = context.recipe.train
+    if settings.target_modules == "all-linear":
+        return
+    from train.ready import refuse_unfit
+    from train.shape import shape_of
+
+    try:
+        shape = shape_of(settings.base_model)
+    except TrainError:
+        return
+    refuse_unfit(shape, settings)
+
+
+def _is_prepared(base_model: str, bases: Path) -> bool:
+    for manifest in bases.glob("*/prepared.json"):
+        if json.loads(manifest.read_text("utf-8")).get("name") == base_model:
+            return True
+    return False
+
+
+def work_of(plan: TokenPlan, settings: TrainSettings) -> Work:
+    """Return what a token plan sends through the model."""
+    from train.estimate import Work
+
+    settings = settings.resolved()
+    saves = plan.steps // max(1, plan.every) + 1
+    n_answers = (settings.answers_per_save + len(settings.prompts)) * saves
+    rows = min(plan.micro_batch or 1, plan.effective_batch or 1)
+    # Packed, a pass holds no more than the rows of its step.
+    of_step = 1.2 * plan.effective_batch * plan.tokens / max(1, plan.rows)
+    return Work(
+        train_tokens=plan.tokens * plan.epochs,
+        held_out_tokens=plan.held_out_tokens * (saves + 1),
+        pass_tokens=max(plan.longest, min(rows * plan.longest, round(of_step))),
+        trained_share=plan.trained / max(1, plan.tokens),
+        answer_tokens=n_answers * settings.answer_tokens,
+    )
+
+
+def guessed_plan(
+    conversations: Sequence[Conversation], shape: Shape, settings: TrainSettings
+) -> TokenPlan:
+    """Return a token plan by the tokens that `compose` estimated: the base is not here yet."""
+    from train.preview import TokenPlan
+
+    settings = settings.resolved()
+    fitted = {
+        split: [
+            min(row.n_tokens, settings.max_length) for row in conversations if row.split == split
+        ]
+        for split in ("train", "validation")
+    }
+    rows, held_out = fitted["train"], fitted["validation"]
+    effective = max(1, min(settings.effective_batch, len(rows)))
+    per_epoch = max(1, math.ceil(len(rows) / effective))
+    steps = max(3 * per_epoch, settings.min_steps)
+    if settings.epochs is not None:
+        steps = max(1, round(settings.epochs * per_epoch))
+    return TokenPlan(
+        rows=len(rows),
+        held_out=len(held_out),
+        tokens=sum(rows),
+        trained=round(sum(rows) * _TRAINED_SHARE),
+        held_out_tokens=sum(held_out),
+        longest=max([*rows, *held_out], default=0),
+        shortened=0,
+        dropped=0,
+        steps=steps,
+        epochs=steps / per_epoch,
+        effective_batch=effective,
+        micro_batch=settings.micro_batch,
+        passes=None,
+        every=settings.save_every or max(1, steps // 10),
+        learning_rate=settings.rate(shape.n_parameters, shape.width),
+    )
+
+
+def _memory_line(found: Estimate, machine: Machine) -> str:
+    whole = found.memory_bytes
+    told = [
+        f"{name} {_gb(size)}"
+        for name, size in sorted(found.parts.items(), key=lambda part: -part[1])
+        if name != "loading" and size >= _WORTH_TELLING * whole
+    ]
+    more = " and what the driver takes" if machine.kind == "cuda" else ""
+    return (
+        f"estimate: memory about {_gb(whole)}{more} of {_gb(machine.memory_bytes)}"
+        f" ({', '.join(told)})"
+    )
+
+
+def _time_line(context: Context, found: Estimate, work: Work) -> str:
+    """Return the time by the last run on this base here, else by the speed of a product."""
+    store = context.workspace.store
+    measured = None
+    if store.path.exists():
+        measured = store.value(
+            "SELECT median(value) FROM metrics WHERE name = 'tokens_per_second' AND run_id ="
+            f" (SELECT id FROM runs WHERE base_model = ? AND status NOT IN {UNFINISHED}"
+            " ORDER BY started_at DESC LIMIT 1)",
+            context.recipe.train.base_model,
+        )
+    if measured:
+        from train.estimate import STARTING_SECONDS
+
+        seconds = work.train_tokens / measured + STARTING_SECONDS
+        return (
+            f"estimate: time about {clock(0.8 * seconds)} to {clock(1.5 * seconds)}, by the"
+            f" {measured:,.0f} tokens/s of the last run on this base"
+        )
+    low, high = found.seconds
+    return (
+        f"estimate: time {clock(low)} to {clock(high)} if nothing else runs here, by the speed"
+        " of a matrix product just measured"
+    )
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.0f} MB"

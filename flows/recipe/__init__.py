@@ -1,0 +1,1 @@
+"""The recipe: all settings of a workspace in one TOML file."""

@@ -1,0 +1,130 @@
+"""A temporary Prefect server that never outlives its flow, where the user has none running.
+
+Prefect's own ephemeral server stays behind when its flow is killed, holding memory and the
+SQLite file; this one watches its parent and ends with it, however that ends.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from data.schema.errors import MemoiristError
+from flows.runtime.prefect_tasks import quiet
+
+_START_SECONDS = 120.0
+
+
+@contextmanager
+def running(*, schedules: bool = False) -> Iterator[str]:
+    """Yield the API's address: the user's own server, or a temporary one on 127.0.0.1.
+
+    `schedules` runs the services that start deployments on time as well.
+    """
+    quiet()
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    own = PREFECT_API_URL.value()
+    if own:
+        yield own
+        return
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    process = _start(port, schedules=schedules)
+    try:
+        _wait(process, url)
+        with temporary_settings({PREFECT_API_URL: url}):
+            try:
+                yield url
+            finally:
+                _flush()
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _flush() -> None:
+    """Let Prefect send what it still holds, or it would miss the server at exit and say so."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogHandler
+
+    APILogHandler().flush()
+    EventsWorker.drain_all(timeout=5)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _start(port: int, *, schedules: bool) -> subprocess.Popen[bytes]:
+    environment = {
+        **os.environ,
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT__SERVER_FINAL": "1",
+        **({} if schedules else {"PREFECT__SERVER_EPHEMERAL": "1"}),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.runtime.prefect_server", str(port), str(os.getpid())],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        # Ctrl-C is for the flow, which then stops the server itself.
+        start_new_session=True,
+    )
+
+
+def _wait(process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:  # noqa: S310 - ours
+                if reply.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise MemoiristError(
+        f"Prefect's temporary server did not start on {url}",
+        "run `prefect server start` in another terminal to see why, or set PREFECT_API_URL",
+    )
+
+
+def _watch(parent: int) -> None:
+    """End this process when its parent has gone."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve Prefect's API on the port given first, while the parent given second lives."""
+    port, parent = int(sys.argv[1]), int(sys.argv[2])
+    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    import uvicorn
+
+    uvicorn.run(
+        "prefect.server.api.server:create_app",
+        factory=True,
+        host="127.0.0.1",
+        port=port,
+        log_level="critical",
+        lifespan="on",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Watch a training: its progress on the terminal, its course in the store, the plot and the UI."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from data.schema.records import Metric
+from data.schema.training_records import Sample
+from flows.runtime.context import Context
+from flows.runtime.report import Advance, clock
+
+if TYPE_CHECKING:
+    from train.course import Progress
+
+
+# The store is written at each save, and at least so often, so that whoever looks sees it move.
+_WRITE_SECONDS = 30.0
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+class Watch:
+    """Takes the progress of one run, line by line, whether or not anyone is at the terminal."""
+
+    def __init__(self, context: Context, run_id: str, advance: Advance) -> None:
+        """Watch the run `run_id`, telling `advance` of each line."""
+        self.context, self.run_id, self.advance = context, run_id, advance
+        self.folder = context.workspace.run_folder(run_id)
+        self.lines: list[Progress] = []
+        self.pending: list[Metric] = []
+        self.n_samples = 0
+        self.wrote = time.monotonic()
+
+    def __call__(self, progress: Progress) -> None:
+        """Take one line of progress."""
+        told = told_of(progress)
+        self.advance(progress.step, progress.total_steps, told)
+        self.context.artifacts.progress(progress.step / max(1, progress.total_steps), told)
+        self.lines.append(progress)
+        self.pending += metrics_of(self.run_id, progress)
+        late = time.monotonic() - self.wrote > _WRITE_SECONDS
+        if progress.eval_loss is not None or late or self._grown():
+            self.save()
+
+    def save(self) -> None:
+        """Write what has come since the last time, and draw the curve and the pages anew."""
+        from train.course import draw_progress, read_samples
+
+        samples = read_samples(self.folder)
+        with self.context.workspace.store.writing() as tx:
+            tx.upsert([*self.pending, *standing(self.run_id, self.lines[-1:])])
+            tx.upsert(samples)
+        self.pending.clear()
+        self.n_samples, self.wrote = self._size(), time.monotonic()
+        if self.lines:
+            draw_progress(self.folder)
+            self.context.artifacts.saved(before_and_now(samples), page(self.run_id, self.lines))
+
+    def _grown(self) -> bool:
+        return self._size() > self.n_samples
+
+    def _size(self) -> int:
+        from train.course import SAMPLES
+
+        path = self.folder / SAMPLES
+        return path.stat().st_size if path.exists() else 0
+
+
+def told_of(progress: Progress) -> str:
+    """Return a line of progress for a person: losses, speed, memory and time left."""
+    parts = []
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.3f}")
+    if progress.eval_loss is not None:
+        parts.append(f"held out {progress.eval_loss:.3f}")
+    if progress.tokens_per_second:
+        parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+    parts.append(f"{progress.memory_mb:,.0f} MB")
+    if progress.seconds_left is not None:
+        parts.append(f"{clock(progress.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def metrics_of(run_id: str, progress: Progress) -> Iterator[Metric]:
+    """Yield the figures of one line of progress as rows."""
+    figures = {
+        "loss": progress.loss,
+        "eval_loss": progress.eval_loss,
+        "tokens_per_second": progress.tokens_per_second if progress.loss is not None else None,
+    }
+    for name, value in figures.items():
+        if value is not None:
+            yield Metric(run_id=run_id, step=progress.step, name=name, value=value)
+
+
+def standing(run_id: str, last: Sequence[Progress]) -> Iterator[Metric]:
+    """Yield where a run stands, for the view `trainings`; step 0, so that the next replaces it."""
+    for progress in last:
+        figures = {
+            "total_steps": progress.total_steps,
+            "memory_mb": progress.memory_mb,
+            "seconds_left": progress.seconds_left,
+        }
+        for name, value in figures.items():
+            if value is not None:
+                yield Metric(run_id=run_id, step=0, name=name, value=float(value))
+
+
+def before_and_now(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+    """Return each prompt with the base's answer and that of the latest save."""
+    latest = max((sample.step for sample in samples), default=0)
+    base = {sample.prompt: sample.answer for sample in samples if sample.step == 0}
+    return [
+        {
+            "kind": sample.kind,
+            "prompt": sample.prompt,
+            "base": base.get(sample.prompt, ""),
+            f"step {latest}": sample.answer,
+        }
+        for sample in samples
+        if sample.step == latest
+    ]
+
+
+def page(run_id: str, lines: Sequence[Progress]) -> str:
+    """Return the curve and the figures of a run so far, in Markdown."""
+    last = lines[-1]
+    losses = [line.loss for line in lines if line.loss is not None]
+    held_out = [(line.step, line.eval_loss) for line in lines if line.eval_loss is not None]
+    told = [
+        f"# Training {run_id}",
+        f"Step {last.step:,} of {last.total_steps:,}: {told_of(last)}",
+        f"Training loss: `{sparkline(losses)}`" if losses else "",
+    ]
+    if held_out:
+        told.append(f"Held-out loss: `{sparkline([loss for _, loss in held_out])}`")
+        rows = "\n".join(f"| {step} | {loss:.4f} |" for step, loss in held_out)
+        told.append(f"| step | held-out loss |\n|---|---|\n{rows}")
+    return "\n\n".join(part for part in told if part)
+
+
+def sparkline(values: Sequence[float], width: int = 60) -> str:
+    """Return values as a row of bars, each the mean of its stretch, from 0 to the highest."""
+    stretch = max(1, -(-len(values) // width))
+    means = [
+        sum(values[at : at + stretch]) / len(values[at : at + stretch])
+        for at in range(0, len(values), stretch)
+    ]
+    top = max(means, default=0) or 1.0
+    return "".join(_BARS[min(len(_BARS) - 1, int(len(_BARS) * mean / top))] for mean in means)

@@ -1,0 +1,1 @@
+"""Sources: podcast feeds, the identity of known files, rights and passwords."""

@@ -1,0 +1,1 @@
+"""The steps of the pipeline: each reads rows, calls a plain function and writes its rows."""

@@ -1,0 +1,238 @@
+"""Ask: for every passage that still lacks its question, by a real LLM or the offline interviewer.
+
+Replies are written as they arrive, in small transactions, and kept under a key: a killed build
+repeats at most what was in flight, and nothing that was answered is asked again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from data.curation.question_selection import Chosen
+from data.schema.records import Done, Passage, Rows
+from flows.desk import Desk, Pace, to_the_end
+from flows.early import ELIGIBLE, REAL, Probing
+from flows.kinds import resolved_settings
+from flows.rounds import closed_keys, open_line, recover_replies
+from flows.runtime.context import Context, fingerprint
+from flows.runtime.persona_language import persona_language
+from flows.steps.choosing import choose_questions, told_lengths
+
+if TYPE_CHECKING:
+    from generators.client import Endpoint
+    from generators.interview import Sitting
+    from generators.keys import Query
+    from generators.settings import InterviewSettings
+
+
+_NOT_DONE = " AND id NOT IN (SELECT subject_id FROM done WHERE step = 'ask' AND fingerprint = ?)"
+_ORDER = "ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
+_REAL_OR_GENERATED = "('spoken', 'given', 'curated', 'disclosure', 'generated')"
+
+
+def ask_questions(context: Context, probing: Probing | None = None) -> None:
+    """Ask what is not asked yet, with the endpoint where one is set and offline where none is.
+
+    `probing` is a probe of the endpoint that is already under way.
+    """
+    from generators.client import endpoint_configured
+
+    with context.timed() as seconds:
+        if endpoint_configured(context.recipe.interview):
+            # The replies are written while they arrive, so this task runs in the flow's process.
+            told = context.call("ask", "by LLM", lambda: _ask_llm(context, probing=probing))
+        else:
+            told = _ask_offline(context)
+    if told:
+        context.report.step("ask", told, seconds())
+    _tell_spoken(context)
+
+
+def _tell_spoken(context: Context) -> None:
+    if "split" not in context.changed:
+        return
+    rows = context.workspace.store.rows(
+        "SELECT origin, count(*) AS n FROM questions WHERE origin IN ('spoken', 'given')"
+        " GROUP BY origin ORDER BY origin"
+    )
+    if rows:
+        told = ", ".join(f"{row['n']:,} {row['origin']}" for row in rows)
+        context.report.note(f"questions that the sources themselves hold: {told}")
+
+
+def due_offline(context: Context) -> list[Passage]:
+    """Return the passages that the offline interviewer has still to ask about."""
+    where = f"{ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}"
+    mark = _offline_mark(persona_language(context))
+    return context.workspace.store.nouns(Passage, where, mark, own=True)
+
+
+def _offline_mark(lang: str) -> str:
+    from generators.templates import load_templates, offline_languages
+
+    version = load_templates(lang).version if lang in offline_languages() else "none"
+    return fingerprint("template", version)
+
+
+def _ask_offline(context: Context) -> str:
+    from generators.offline import ask_offline
+
+    lang = persona_language(context)
+    mark, due = _offline_mark(lang), due_offline(context)
+    if not due:
+        return ""
+    rows = context.call(
+        "ask",
+        f"{len(due)} passages offline",
+        partial(ask_offline, due, lang, context.now, context.recipe.persona.name),
+    )
+    _write(context, due, rows, mark, due)
+    context.count("ask", len(rows.questions))
+    return (
+        f"{len(rows.questions):,} questions by the offline interviewer, as no LLM endpoint is set"
+        " (OPENAI_API_KEY or OPENAI_BASE_URL)"
+    )
+
+
+def _write(
+    context: Context,
+    asked: Sequence[Passage],
+    rows: Rows,
+    mark: str,
+    final: Sequence[Passage],
+) -> None:
+    source_of = {passage.id: passage.source_id for passage in asked}
+    ids = [passage.id for passage in asked]
+    verdicts = [
+        replace(v, step="ask", source_id=source_of.get(v.subject_id)) for v in rows.verdicts
+    ]
+    with context.workspace.store.writing() as tx:
+        tx.execute(
+            "DELETE FROM verdicts WHERE step = 'ask' AND list_contains(?, subject_id)", [ids]
+        )
+        tx.upsert(rows.questions)
+        tx.upsert(verdicts)
+        tx.upsert(rows.requests)
+        tx.upsert([Done(subject_id=each.id, step="ask", fingerprint=mark) for each in final])
+
+
+def eligible(context: Context) -> list[Passage]:
+    """Return the passages that need a generated question, asked or not, in reading order."""
+    return context.workspace.store.nouns(
+        Passage, f"{ELIGIBLE.format(origins=REAL)} {_ORDER}", own=True
+    )
+
+
+def known_model(context: Context) -> str | None:
+    """Return the model of the recipe, or the one that was asked last."""
+    found = context.recipe.interview.model or context.workspace.store.value(
+        "SELECT model FROM requests WHERE purpose = 'interview' ORDER BY created_at DESC LIMIT 1"
+    )
+    return str(found) if found else None
+
+
+def due_queries(queries: Sequence[Query], closed: set[str]) -> list[Query]:
+    """Return what is still to be asked: one query for each text whose key is not `closed`.
+
+    A failure under other limits than today's, and one that may pass, is due again.
+    """
+    return list({query.key: query for query in queries if query.key not in closed}.values())
+
+
+def _ask_llm(context: Context, most: int | None = None, probing: Probing | None = None) -> str:
+    """Ask what is due, at most `most` passages of it, and choose over all that came back."""
+    from generators.keys import Queries
+
+    recover_replies(context)
+    passages, model = eligible(context), known_model(context)
+    closed = closed_keys(context, "interview", context.recipe.interview)
+    settings = resolved_settings(context)
+    if not passages:
+        return ""
+    queries: list[Query] = []
+    if model:
+        of = Queries(settings, context.recipe.persona.name, model).of
+        queries = [of(passage) for passage in passages]
+    desk: Desk | None = None
+    # A finished interview needs no server.
+    if not queries or due_queries(queries, closed):
+        endpoint = probing.result() if probing else None
+        sitting = to_the_end(_open_sitting(context, settings, endpoint))
+        queries = [sitting.queries.of(passage) for passage in passages]
+        due = due_queries(queries, closed)
+        chosen_due = due if most is None else _spread(due, most, settings.seed)
+        desk = Desk(context, sitting.line, len(chosen_due))
+        try:
+            to_the_end(_receive(desk, sitting, [query.passage for query in chosen_due]))
+        finally:
+            chosen = choose_questions(context, queries, settings)
+    else:
+        chosen = choose_questions(context, queries, settings)
+    if chosen is None and (desk is None or not desk.n_due):
+        return ""
+    context.count("ask", chosen.questions if chosen else 0)
+    return _conclude(context, desk, chosen)
+
+
+def ask_pilot(context: Context, most: int) -> None:
+    """Ask about at most `most` passages, drawn by lot; the replies are kept like any other."""
+    with context.timed() as seconds:
+        told = _ask_llm(context, most)
+    context.report.step("pilot", told or "everything is asked already; nothing was sent", seconds())
+
+
+async def _open_sitting(
+    context: Context, settings: InterviewSettings, endpoint: Endpoint | None
+) -> Sitting:
+    from generators.interview import Sitting
+
+    line = await open_line(context, settings, endpoint)
+    return Sitting(context.recipe.persona.name, line, context.recipe.curate)
+
+
+async def _receive(desk: Desk, sitting: Sitting, passages: Sequence[Passage]) -> None:
+    from generators.interview import sit
+
+    with desk.context.report.progress("ask", "passages") as advance:
+        pace = Pace(lambda done: advance(done, len(passages), desk.told_now()))
+        async with aclosing(sit(passages, sitting)) as arrivals:
+            await desk.receive(arrivals, pace)
+
+
+def _conclude(context: Context, desk: Desk | None, chosen: Chosen | None) -> str:
+    """Say what is missing and return what came of it; raise KeyboardInterrupt after a Ctrl-C."""
+    if chosen and chosen.opener_share > context.recipe.interview.opener_share + 0.005:
+        context.report.note(
+            f"{chosen.opener_share:.0%} of the questions open with {chosen.opener!r}, and their"
+            " passages have no other question; another model or prompt may vary more"
+        )
+    told = f"{chosen.questions:,} questions" if chosen else "no new question"
+    told += f" ({chosen.seconds:,} second ones)" if chosen and chosen.seconds else ""
+    told += f", {told_lengths(chosen)}" if chosen and chosen.questions else ""
+    if desk is None:
+        return f"{told}, chosen anew among what came back; nothing was sent"
+    endpoint, budget = desk.line.endpoint, desk.line.budget
+    left = desk.n_due - desk.done
+    if desk.interrupted:
+        raise KeyboardInterrupt
+    if budget.stopped:
+        context.report.warn(
+            f"{budget.stopped}; {left:,} passages are still to be asked: raise the limit and run"
+            " `memoirist ask` again"
+        )
+    if desk.due_again:
+        context.report.warn(
+            f"{desk.due_again:,} passages got no reply: `memoirist ask` asks them again, and only"
+            " them"
+        )
+    return f"{told}; {desk.told()} by {endpoint.model} at {endpoint.base_url}"
+
+
+def _spread(due: Sequence[Query], most: int, seed: int) -> list[Query]:
+    """Return `most` of what is due, by lot over all sources."""
+    return random.Random(f"pilot {seed}").sample(list(due), min(most, len(due)))
