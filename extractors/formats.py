@@ -48,8 +48,8 @@ FORMATS = (
         name="pdf",
         kind="book",
         suffixes=(".pdf",),
-        extractor="extractors.pdf.extract:extract_pdf",
-        names="extractors.pdf.extract:names",
+        extractor="extractors.pdf.extract_pdf:extract_pdf",
+        names="extractors.pdf.extract_pdf:names",
     ),
     Format(
         name="vtt",
