@@ -14,6 +14,7 @@ from extractors.content import content_of
 if TYPE_CHECKING:
     from extractors.settings import ExtractSettings
 
+
 Progress = Callable[[int, int], None]
 
 
@@ -48,8 +49,8 @@ FORMATS = (
         name="pdf",
         kind="book",
         suffixes=(".pdf",),
-        extractor="extractors.pdf.extract:extract_pdf",
-        names="extractors.pdf.extract:names",
+        extractor="extractors.pdf.extract_pdf:extract_pdf",
+        names="extractors.pdf.extract_pdf:names",
     ),
     Format(
         name="vtt",

@@ -134,7 +134,7 @@ def _unlock(
     sources: list[str] | None, recipe: Path | None, workspace: Path, given: list[str] | None
 ) -> None:
     """Remember the passwords of locked files; on a terminal, ask for those that are missing."""
-    from extractors.pdf.passwords import remember
+    from extractors.pdf.engines.passwords import remember
     from flows.unlocking import locked, typed
 
     remember(given or ())

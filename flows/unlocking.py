@@ -9,8 +9,8 @@ import typer
 
 from data.schema.errors import SourceError
 from extractors import discover
-from extractors.pdf.extract import is_locked
-from extractors.pdf.passwords import forget, passwords, remember
+from extractors.pdf.engines.passwords import forget, passwords, remember
+from extractors.pdf.extract_pdf import is_locked
 from flows.runtime.context import Context
 
 _TRIES = 3

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from data.schema.records import Document, Source, Verdict
-from extractors.pdf.lines import PageLines
+from extractors.pdf.engines.worker_pool import read_all_pages
+from extractors.pdf.layout.geometry import PageLines
 from extractors.pdf.ocr import Recognised, text_layer
-from extractors.pdf.pages import read_all_pages
-from extractors.pdf.verdicts import needs_ocr, page_id
+from extractors.pdf.page_verdicts import needs_ocr, page_id
 from extractors.settings import ExtractSettings
 
 

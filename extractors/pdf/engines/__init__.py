@@ -1,0 +1,1 @@
+"""PDF engines, and the processes that they run in."""

@@ -1,0 +1,1 @@
+"""The layout of a page: its lines in reading order, with their places and sizes."""

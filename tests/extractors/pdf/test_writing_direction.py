@@ -1,0 +1,79 @@
+"""Writing that does not run from left to right: columns of Chinese, lines of Arabic and Hebrew."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+from reportlab.pdfgen.canvas import Canvas
+
+from data.schema.records import Rows
+from extractors import ExtractSettings, Found, extract, read_source
+from extractors.pdf.layout.geometry import Glyph, Line
+from extractors.pdf.layout.writing_direction import in_reading_order, logical, stands_as_seen
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+COLUMNS = (
+    "昔年我家住在河東每日看船來船去",
+    "父親常說水是路船是腳人是客",
+    "我那時不懂後來才漸漸明白了",
+)
+NOTES = ("此處甚好", "讀者記之")
+
+
+def rows_of(path: Path, engine: str) -> Rows:
+    settings = ExtractSettings.model_validate({"workers": 1, "engine": engine})
+    return extract(read_source(Found(path=path, format="pdf"), NOW), settings)
+
+
+def draw_columns(path: Path) -> Path:
+    """Draw columns from right to left, character by character, with a note in two small rows."""
+    pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))
+    canvas = Canvas(str(path), pagesize=(300, 420))
+    canvas.setFont("STSong-Light", 16)
+    for n, column in enumerate(COLUMNS):
+        for k, char in enumerate(column):
+            canvas.drawString(240 - 30 * n, 380 - 17 * k, char)
+    canvas.setFont("STSong-Light", 8)
+    for n, note in enumerate(NOTES):
+        for k, char in enumerate(note):
+            canvas.drawString(219 - 9 * n, 140 - 9 * k, char)
+    canvas.save()
+    return path
+
+
+@pytest.mark.parametrize("engine", ["pdfium", "pdfminer", "auto"])
+def test_columns_are_read_from_right_to_left(tmp_path: Path, engine: str) -> None:
+    rows = rows_of(draw_columns(tmp_path / "columns.pdf"), engine)
+    body = "".join(block.text for block in rows.blocks if block.kind in ("paragraph", "quote"))
+    assert body.replace(" ", "") == "".join(COLUMNS)
+    notes = [block.text for block in rows.blocks if block.kind == "footnote"]
+    assert "".join(notes) == "".join(NOTES)
+    assert list(rows.verdicts) == []
+
+
+def test_arabic_and_hebrew_are_put_into_reading_order() -> None:
+    assert logical("םולש ינא") == "אני שלום"
+    assert logical(".(1948) תנשב") == "בשנת (1948)."
+    assert logical("the word םולש means peace") == "the word שלום means peace"
+    # A vowel mark stays with its letter.
+    assert logical("يبيبحَ") == "حَبيبي"
+
+
+def test_a_page_from_right_to_left_is_mirrored() -> None:
+    line = Line(page=1, x0=50, x1=280, y=100, size=10, text="םולש ינא")
+    (read,) = in_reading_order([line], 300)
+    assert (read.x0, read.x1, read.text) == (20, 250, "אני שלום")
+    assert not stands_as_seen([Glyph("plain", 0, 1, 0, 10, "F")])
+    assert stands_as_seen([Glyph("ש", 0, 1, 0, 10, "F")])
+
+
+def test_pdfium_alone_does_not_guess_at_arabic(tmp_path: Path, corpora: Path) -> None:
+    path = corpora / "pdf-gt" / "docling" / "right_to_left_01.pdf"
+    text = " ".join(block.text for block in rows_of(path, "auto").blocks)
+    assert "تحسين الإنتاجية وحل المشكلات من خلال البرمجة" in text
+    with pytest.raises(Exception, match=r"engine = auto"):
+        rows_of(path, "pdfium")
