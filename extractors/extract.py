@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING
 
 from data.errors import SourceUnreadable
 from data.nouns import Rows, Source, Verdict
-from extractors.discover import missing
-from extractors.formats import SUFFIXES, Extractor, Progress, by_name, load, misnamed
+from extractors.detection.discover import missing
+from extractors.detection.format_registry import (
+    SUFFIXES,
+    Extractor,
+    Progress,
+    by_name,
+    load,
+    misnamed,
+)
 
 if TYPE_CHECKING:
     from extractors.settings import ExtractSettings

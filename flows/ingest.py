@@ -14,7 +14,7 @@ from data.nouns import Block, Document, Done, Rows, Source
 from data.store import Transaction
 from data.text import detect_language
 from extractors import Found, discover, extract, left_out, read_source
-from extractors.discover import is_url, missing, printable
+from extractors.detection.discover import is_url, missing, printable
 from extractors.extract import BY_CONTENT
 from flows.context import Context, fingerprint, replace_verdicts
 from flows.extract_settings import dataset_mark, settings_of

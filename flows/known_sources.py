@@ -8,7 +8,7 @@ from pathlib import Path
 from data.errors import SourceError
 from data.nouns import Source, Verdict, content_id
 from data.store import Transaction
-from extractors.discover import printable
+from extractors.detection.discover import printable
 from flows.context import Context
 
 

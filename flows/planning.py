@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from data.errors import NothingToDo
 from data.nouns import Conversation, Source
 from extractors import discover
-from extractors.discover import is_url
+from extractors.detection.discover import is_url
 from flows.context import Context
 from flows.curating import latest_dataset
 from flows.forecast import tell_training

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from data.errors import SourceError
 from extractors import discover
-from extractors.formats import by_name
+from extractors.detection.format_registry import by_name
 from flows.context import Context
 from flows.curating import curate_pairs
 from flows.ingest import extract_sources
