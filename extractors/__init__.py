@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from extractors.discover import Found, discover, left_out, read_source
+from extractors.detection.discover import Found, discover, left_out, read_source
 from extractors.extract import extract
 
 # The processes that read PDF pages start in half the time because pydantic loads only when the

@@ -9,11 +9,19 @@ from typing import TYPE_CHECKING
 
 from data.schema.errors import SourceUnreadable
 from data.schema.records import Rows, Source, Verdict
-from extractors.discover import missing
-from extractors.formats import SUFFIXES, Extractor, Progress, by_name, load, misnamed
+from extractors.detection.discover import missing
+from extractors.detection.format_registry import (
+    SUFFIXES,
+    Extractor,
+    Progress,
+    by_name,
+    load,
+    misnamed,
+)
 
 if TYPE_CHECKING:
     from extractors.settings import ExtractSettings
+
 
 # The rule of the mark on a file that was read by its content, against its ending.
 BY_CONTENT = "read_by_content"

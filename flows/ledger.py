@@ -72,7 +72,7 @@ def _meant(context: Context, pointers: Sequence[str]) -> list[Source]:
     for source in (find_source(store, pointer) for pointer in pointers):
         meant[source.id] = source
         if source.format == "feed":
-            from extractors.transcript.feed import shelf_of
+            from extractors.transcript.feeds.feed_update import shelf_of
 
             shelf = shelf_of(context.workspace.feeds, source.location).resolve()
             meant |= {

@@ -32,7 +32,7 @@ from data.schema.records import Rows, Source
 from data.store import Store
 from data.text.personal_data import candidate, mask
 from extractors import ExtractSettings, discover, extract, read_source
-from extractors.formats import SUFFIXES
+from extractors.detection.format_registry import SUFFIXES
 
 LIMIT_SECONDS = 20.0
 LIMIT_BYTES = 3 << 30

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data.composition.disclosure import languages, opening, words_of
-from data.measures.honesty import questions
+from data.evaluation.honesty import questions
 from data.samples import PERSONA, SOURCES
 
 NAMES = {"zh": "鲁迅"}

@@ -12,7 +12,7 @@ import pytest
 
 from data.composition.disclosure import exchanges, words_of
 from data.composition.saved_exchanges import Exchange
-from data.measures.honesty import discloses
+from data.evaluation.honesty import discloses
 from data.schema.errors import NothingToDo, StoreLocked
 from data.text.words import normalise
 from flows.ledger import restore, withdraw

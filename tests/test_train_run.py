@@ -20,7 +20,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data.measures.ability import instructions
+from data.evaluation.ability import instructions
 from data.schema.errors import TrainError
 from data.schema.records import Conversation, Split
 from tests.conftest import ROOT, environment

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data.schema.records import Block, Rows
 from extractors import ExtractSettings, Found, extract, read_source
-from extractors.formats import format_of
+from extractors.detection.format_registry import format_of
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 _CONTAINER = """<?xml version="1.0"?>

@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 from string import Template
 
+from data.evaluation.assessment import Assessment
+from data.evaluation.findings import SIDES
 from data.measures.chapters import Chapter
-from data.measures.findings import SIDES
-from data.measures.reading import Reading
 
 _MARKS = {"good": "●", "mixed": "◐", "bad": "○", "unknown": "–"}
 _LONGEST = 900
@@ -22,7 +22,7 @@ class Report:
 
     title: str
     facts: Sequence[tuple[str, str]]
-    readings: Sequence[Reading]
+    readings: Sequence[Assessment]
     chapters: Sequence[Chapter]
     shown: Sequence[tuple[str, Mapping[str, str]]]
     notes: Sequence[str]

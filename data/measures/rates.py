@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.measures.intervals import Estimate, from_resamples, weights
-from data.measures.norms import Floats
+from data.evaluation.function_words import Floats
+from data.evaluation.intervals import Estimate, from_resamples, weights
 from data.text import language_rules as languages
 from data.text.chinese import simplified
 from data.text.words import count_words, sentences

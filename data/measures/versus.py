@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from data.measures.intervals import Estimate, wilson
+from data.evaluation.intervals import Estimate, wilson
 from data.schema.errors import SourceUnreadable
 from data.schema.records import content_id
 from data.text.words import word_spans

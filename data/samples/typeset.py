@@ -1,6 +1,6 @@
 """Typeset the sample memoir into a book PDF and write its ground truth.
 
-Run `python -m data.samples.typeset [folder]`; without a folder the files land beside this script.
+Run `python -m tests.tools.typeset [folder]`; without a folder the files land beside this script.
 """
 
 from __future__ import annotations
@@ -475,7 +475,7 @@ def typeset(book: Book, target: Path) -> int:
     canvas.setTitle(f"{book.title}: A Memoir")
     canvas.setAuthor(book.author)
     canvas.setSubject("An invented memoir, written for the Memoirist project")
-    canvas.setCreator("data.samples.typeset")
+    canvas.setCreator("tests.tools.typeset")
     pages = paginate(book)
     canvas.addPageLabel(0, style="ROMAN_LOWER", start=1)
     canvas.addPageLabel(FRONT_PAGES, style="ARABIC", start=1)

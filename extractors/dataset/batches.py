@@ -11,12 +11,12 @@ import pyarrow as pa
 from data.exchanges import arrow_schema
 from data.schema.errors import SourceUnreadable
 from data.schema.records import Source, content_id
-from extractors.dataset.chunk import BLANK, BadRow, Chunk, Listed, parsed
-from extractors.dataset.conversation import Reading
-from extractors.dataset.rows import canonical, filled, read_row
-from extractors.dataset.schemas import Schema
+from extractors.dataset.chat_messages import Reading
+from extractors.dataset.dataset_schema import Schema
+from extractors.dataset.row_chunks import BLANK, BadRow, Chunk, Listed, parsed
+from extractors.dataset.row_parser import canonical, filled, read_row
 from extractors.dataset.trees import planted
-from extractors.formats import Progress
+from extractors.detection.format_registry import Progress
 
 
 def read_one(row: object, schema: Schema, values: Mapping[str, str]) -> Reading:

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from data.schema.errors import SourceUnreadable
-from extractors.dataset.chunk import BadRow, Chunk, Columnar, Lines, Listed
+from extractors.dataset.row_chunks import BadRow, Chunk, Columnar, Lines, Listed
 
 _BLOCK_BYTES = 2 << 20
 _BATCH_ROWS = 10_000

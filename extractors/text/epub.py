@@ -8,15 +8,15 @@ from pathlib import Path
 
 from data.schema.errors import SourceError, SourceUnreadable
 from data.schema.records import Rows, Source, Verdict
-from extractors.formats import Progress
+from extractors.detection.format_registry import Progress
 from extractors.settings import ExtractSettings
 from extractors.text.archive import Archive, EntryUnreadable, open_archive
+from extractors.text.html_elements import Element, parse, read_markup, text_of
+from extractors.text.html_footnotes import resolve_notes
 from extractors.text.navigation import with_titles
 from extractors.text.package import Package, Page, read_package
-from extractors.text.rows import document_verdict, rows_of
-from extractors.text.tree import Element, parse, read_markup, text_of
-from extractors.text.tree_notes import resolve_notes
-from extractors.text.units import Unit
+from extractors.text.text_rows import document_verdict, rows_of
+from extractors.text.text_unit import Unit
 from extractors.text.walk import Walk
 
 _MAX_MATTER_CHARS = 60_000

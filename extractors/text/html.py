@@ -7,15 +7,15 @@ from pathlib import Path
 
 from data.schema.errors import SourceUnreadable
 from data.schema.records import Rows, Source
-from extractors.formats import Progress
+from extractors.detection.format_registry import Progress
 from extractors.settings import ExtractSettings
-from extractors.text.plain import doubts
-from extractors.text.plain import names as stated_names
+from extractors.text.html_elements import Element, parse, read_markup, text_of
+from extractors.text.html_footnotes import KIND, resolve_notes
+from extractors.text.plain_text import doubts
+from extractors.text.plain_text import names as stated_names
 from extractors.text.roles import is_chrome
-from extractors.text.rows import document_verdict, rows_of
-from extractors.text.tree import Element, parse, read_markup, text_of
-from extractors.text.tree_notes import KIND, resolve_notes
-from extractors.text.units import Unit
+from extractors.text.text_rows import document_verdict, rows_of
+from extractors.text.text_unit import Unit
 from extractors.text.walk import Walk
 
 _MAX_BYTES = 128 << 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from extractors.text.pieces import TITLE_CHARS
-from extractors.text.units import Unit, bare
+from extractors.text.text_unit import Unit, bare
 
 _BODY = {"paragraph", "quote"}
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from data.schema.errors import SourceUnreadable
 from data.schema.records import BlockKind
 from extractors.text.archive import Archive, EntryUnreadable, locked, unreadable_entry
-from extractors.text.tree import Element, parse_xml, text_of, types_of
-from extractors.text.tree_notes import beside
-from extractors.text.units import spread
+from extractors.text.html_elements import Element, parse_xml, text_of, types_of
+from extractors.text.html_footnotes import beside
+from extractors.text.text_unit import spread
 
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from data.schema.records import BlockKind
 from data.text.words import ends_sentence
-from extractors.text.units import bare, tidied
+from extractors.text.text_unit import bare, tidied
 
 _STANZA = re.compile(r"\n{2,}")
 _LINE_CHARS = 75

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 
 from data.schema.records import BlockKind
-from extractors.text.tree import Element, classes_of, types_of
-from extractors.text.tree_notes import KIND
-from extractors.text.units import spread
+from extractors.text.html_elements import Element, classes_of, types_of
+from extractors.text.html_footnotes import KIND
+from extractors.text.text_unit import spread
 
 _BOILERPLATE_TYPES = spread(
     "titlepage halftitlepage halftitle title-page imprint imprimatur colophon copyright-page cover"

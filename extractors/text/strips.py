@@ -9,9 +9,9 @@ from itertools import groupby, pairwise
 from operator import itemgetter
 
 from data.text.words import words
+from extractors.text.chapter_headings import is_bare_number, level_by_words
 from extractors.text.lines import Joiner
-from extractors.text.titles import is_bare_number, level_by_words
-from extractors.text.units import Unit, has_letters, size, tidied
+from extractors.text.text_unit import Unit, has_letters, size, tidied
 from extractors.text.wrapping import Layout, Strip, columns, layout_of, strips_of
 
 _FOLIO = re.compile(r"^\W*(\d{1,4})\W*$")

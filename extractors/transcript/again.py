@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.schema.errors import SourceError
-from extractors.transcript.download import MAX_TRANSCRIPT_BYTES, conditions, fetch, place
-from extractors.transcript.shelf import Shelf, Shelved, save_shelf
+from extractors.transcript.feeds.download import MAX_TRANSCRIPT_BYTES, conditions, fetch, place
+from extractors.transcript.feeds.feed_index import Shelf, Shelved, save_shelf
 from extractors.transcript.trial import names_speakers
 
 if TYPE_CHECKING:
     import httpx
+
 
 # Corrections come in an episode's first weeks: without a limit, only so many are asked again.
 _NEWEST = 20

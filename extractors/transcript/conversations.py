@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from extractors.transcript.cues import Cue, Fault, Script
+from extractors.transcript.formats.base import Cue, Fault, Script
 from extractors.transcript.json_fields import bad_row, speaker_of, times_of
 from extractors.transcript.reading import read_text
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from extractors.transcript.cues import Fault
+from extractors.transcript.formats.base import Fault
 from extractors.transcript.times import seconds
 
 TEXT = ("text", "body", "content", "transcript")

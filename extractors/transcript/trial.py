@@ -9,15 +9,15 @@ from pathlib import Path
 
 from data.schema.errors import SourceError, SourceUnreadable
 from extractors.settings import ExtractSettings
-from extractors.transcript.download import place
+from extractors.transcript.feeds.download import place
 
 
 def names_speakers(content: bytes, url: str, suffix: str, folder: Path) -> bool:
     """Tell whether a transcript names anybody; raise SourceUnreadable for what is none."""
     # Imported here: the extractors' table names this package's own modules.
-    from extractors.discover import Found, read_source
+    from extractors.detection.discover import Found, read_source
+    from extractors.detection.format_registry import format_of
     from extractors.extract import extract
-    from extractors.formats import format_of
 
     refused = SourceUnreadable(
         f"{url!r} holds no transcript with times or speakers", "look at it yourself"

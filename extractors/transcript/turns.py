@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from extractors.blocks import Draft
 from extractors.settings import ExtractSettings
-from extractors.transcript.cues import Cue
-from extractors.transcript.stage import is_part, without_directions
+from extractors.transcript.formats.base import Cue
+from extractors.transcript.stage_directions import is_part, without_directions
 
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]」』]*$")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uff00-\uffef]")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.measures.versus import Duel, Score, cut_alike, read_sheet, score, sheet
+from data.evaluation.preferences import Duel, Score, cut_alike, read_sheet, score, sheet
 from data.schema.errors import MemoiristError, NothingToDo, SourceMissing, SourceUnreadable
 from data.schema.records import GivenAnswer, Judged, Run
 from flows.desk import to_the_end

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from data.composition.saved_exchanges import BY_HAND
-from data.measures.ability import Plain, instructions
-from data.measures.findings import Matter
-from data.measures.honesty import Asked, questions
+from data.evaluation.ability import Plain, instructions
+from data.evaluation.findings import Matter
+from data.evaluation.honesty import Asked, questions
 from data.schema.records import Conversation, Run
 from data.text.language_detection import detect_language
 from data.text.words import count_words

@@ -6,10 +6,10 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
+from data.evaluation.assessment import assess
+from data.evaluation.findings import Findings, Side
+from data.evaluation.report_pages import Report, html, markdown
 from data.measures.chapters import Chapter, chapters
-from data.measures.findings import Findings, Side
-from data.measures.pages import Report, html, markdown
-from data.measures.reading import read
 from data.schema.records import Run
 from flows.evaluation.eval_set import Setting
 from flows.recipe.recipe import Recipe
@@ -39,7 +39,7 @@ def write_report(
 
 def tell(context: Context, found: Findings, page: Path) -> None:
     """Say in a few lines what came out, the warnings among them as warnings."""
-    for reading in read(found):
+    for reading in assess(found):
         told = f"{reading.question} {reading.word}"
         if reading.tone == "bad":
             first = reading.told.split(". ")[0].split("; ")[0].rstrip(".")
@@ -70,7 +70,7 @@ def _report(  # noqa: PLR0913 - what a report is made of
             ("questions", str(len(setting.held))),
             ("made", f"{context.now:%Y-%m-%d %H:%M} UTC"),
         ),
-        readings=read(found),
+        readings=assess(found),
         chapters=parts,
         shown=_drawn(sides, setting),
         notes=_notes(context, setting),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from data.schema.errors import NothingToDo
 from data.schema.records import Conversation, Source
 from extractors import discover
-from extractors.discover import is_url
+from extractors.detection.discover import is_url
 from flows.planning.training_estimate import tell_training
 from flows.runtime.context import Context
 from flows.steps.curate import latest_dataset

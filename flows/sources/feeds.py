@@ -7,7 +7,7 @@ from functools import partial
 
 from data.schema.records import Source
 from extractors import Found
-from extractors.discover import known
+from extractors.detection.discover import known
 from flows.runtime.context import Context, replace_verdicts
 
 
@@ -16,7 +16,7 @@ def take_feed(context: Context, url: str) -> list[Found]:
 
     A feed that is down is a warning where it gave something before, else its SourceError.
     """
-    from extractors.transcript import feed
+    from extractors.transcript.feeds import feed_update
 
     store = context.workspace.store
     before = store.nouns(Source, "location = ?", url) if store.path.exists() else []
@@ -27,7 +27,11 @@ def take_feed(context: Context, url: str) -> list[Found]:
         return []
     with context.timed() as seconds, context.report.progress("extract", "episodes") as advance:
         step = partial(
-            feed.take_feed, url, context.workspace.feeds, context.recipe.sources.limit, advance
+            feed_update.take_feed,
+            url,
+            context.workspace.feeds,
+            context.recipe.sources.limit,
+            advance,
         )
         taken = context.call("extract", "feed", step)
     if taken.fault is not None:

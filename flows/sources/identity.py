@@ -8,7 +8,7 @@ from pathlib import Path
 from data.schema.errors import SourceError
 from data.schema.records import Source, Verdict, content_id
 from data.store import Transaction
-from extractors.discover import printable
+from extractors.detection.discover import printable
 from flows.runtime.context import Context
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.measures.findings import Findings, Side, figures, find
-from data.measures.intervals import Estimate
+from data.evaluation.findings import Findings, Side, figures, find
+from data.evaluation.intervals import Estimate
 from data.schema.errors import MemoiristError, NothingToDo
 from data.schema.records import Done, Evaluation, Metric, Model, Run
 from flows.cards import lay_beside

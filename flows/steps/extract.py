@@ -15,7 +15,7 @@ from data.store import Transaction
 from data.text import personal_data
 from data.text.language_detection import detect_language
 from extractors import Found, discover, extract, left_out, read_source
-from extractors.discover import is_url, missing, printable
+from extractors.detection.discover import is_url, missing, printable
 from extractors.extract import BY_CONTENT
 from flows.ledger import warn_of_obstacles, with_rights
 from flows.runtime.context import Context, fingerprint, replace_verdicts

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from data.schema.errors import SourceError
 from extractors import discover
-from extractors.formats import by_name
+from extractors.detection.format_registry import by_name
 from flows.recipe.recipe import load
 from flows.runtime.context import Context
 from flows.runtime.report import Report

@@ -14,7 +14,7 @@ from data.schema.errors import SourceError
 from data.schema.records import Block
 from data.text.words import count_words
 from extractors import ExtractSettings, Found, extract, read_source
-from extractors.formats import format_of
+from extractors.detection.format_registry import format_of
 
 _ROOT = Path(__file__).parent.parent.parent
 CORPORA = Path(os.environ.get("MEMOIRIST_CORPORA", _ROOT.parent / "shared" / "corpora"))

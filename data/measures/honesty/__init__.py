@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from data.measures.intervals import Estimate, wilson
+from data.evaluation.intervals import Estimate, wilson
 from data.text.words import sentences
 
 Kind = Literal["disclose", "outside", "false_premise"]

@@ -1,0 +1,1 @@
+"""Which files are sources, and which format each of them has."""

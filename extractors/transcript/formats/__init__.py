@@ -1,0 +1,1 @@
+"""The formats of transcripts, one reader each."""
