@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from data.samples.typeset import parse, plain
 from tests.benchmarks.scoring import Truth
+from tests.tools.typeset import parse, plain
 
 _BLANK = re.compile(r"\n\s*\n")
 _GRANT_NEUTRAL = re.compile(

@@ -4,7 +4,7 @@ It exists so that the whole pipeline (train, merge, evaluate, chat) runs for rea
 with no network and no GPU. Read from top to bottom: books -> paragraphs -> tokens -> model ->
 loop -> export.
 
-    python -m train.pretrain BOOK... -o train/tiny_base --minutes 55
+    python -m tests.tools.pretrain BOOK... -o train/tiny_base --minutes 55
 """
 
 from __future__ import annotations
