@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import MemoiristError, NothingToDo, SourceMissing, SourceUnreadable
-from data.measures.versus import Duel, Score, cut_alike, read_sheet, score, sheet
+from data.evaluation.preferences import Duel, Score, cut_alike, read_sheet, score, sheet
 from data.nouns import GivenAnswer, Judged, Run
 from flows.context import Context
 from flows.desk import to_the_end

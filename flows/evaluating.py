@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.errors import MemoiristError, NothingToDo
-from data.measures.findings import Findings, Side, figures, find
-from data.measures.intervals import Estimate
+from data.evaluation.findings import Findings, Side, figures, find
+from data.evaluation.intervals import Estimate
 from data.nouns import Done, Evaluation, Metric, Model, Run
 from flows.cards import lay_beside
 from flows.champions import crown, model_before

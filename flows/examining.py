@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from data.measures.ability import Plain, instructions
-from data.measures.findings import Matter
-from data.measures.honesty import Asked, questions
+from data.evaluation.ability import Plain, instructions
+from data.evaluation.findings import Matter
+from data.evaluation.honesty import Asked, questions
 from data.nouns import Conversation, Run
 from data.saved import BY_HAND
 from data.text import count_words, detect_language

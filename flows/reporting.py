@@ -6,10 +6,10 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from data.measures.chapters import Chapter, chapters
-from data.measures.findings import Findings, Side
-from data.measures.pages import Report, html, markdown
-from data.measures.reading import read
+from data.evaluation.chapters import Chapter, chapters
+from data.evaluation.findings import Findings, Side
+from data.evaluation.pages import Report, html, markdown
+from data.evaluation.reading import read
 from data.nouns import Run
 from flows.context import Context
 from flows.examining import Setting

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.measures.ability import Attempt
-from data.measures.findings import Side
+from data.evaluation.ability import Attempt
+from data.evaluation.findings import Side
 from data.nouns import GivenAnswer, Run
 from flows.context import Context, fingerprint
 from flows.examining import Setting

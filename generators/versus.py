@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from string import Template
 from typing import Any
 
-from data.measures.versus import Duel
+from data.evaluation.preferences import Duel
 from data.nouns import content_id
 from data.text import neutralise
 from generators.brief import delimiter, sections_of

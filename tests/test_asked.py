@@ -11,7 +11,7 @@ import pytest
 
 from data.asked import opening
 from data.disclosure import languages, words_of
-from data.measures.honesty import questions
+from data.evaluation.honesty import questions
 from data.samples import PERSONA, SOURCES
 
 NAMES = {"zh": "鲁迅"}

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from data.measures.findings import Matter, Side, figures, find
-from data.measures.reading import read
+from data.evaluation.findings import Matter, Side, figures, find
+from data.evaluation.reading import read
 from data.nouns import Model, Run
 from data.store import Store
 from flows.champions import against, crown, use

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from data.errors import SourceUnreadable
-from data.measures import ability, delta, form, honesty, rates, versus
-from data.measures.ability import Attempt, instructions
-from data.measures.chapters import chapters
-from data.measures.findings import Matter, Side, find
-from data.measures.intervals import Estimate, from_resamples, ratio, wilson
-from data.measures.norms import norm_of, tokens
-from data.measures.overlap import Lengths, Library
-from data.measures.reading import read
+from data.evaluation import ability, delta, form, honesty, preferences, rates
+from data.evaluation.ability import Attempt, instructions
+from data.evaluation.chapters import chapters
+from data.evaluation.findings import Matter, Side, find
+from data.evaluation.function_words import norm_of, tokens
+from data.evaluation.intervals import Estimate, from_resamples, ratio, wilson
+from data.evaluation.reading import read
+from data.evaluation.regurgitation import Lengths, Library
 from data.samples import SOURCES
 from tests.benchmarks import instrument
 
@@ -401,7 +401,7 @@ def test_forgetting_shows_and_standing_still_does_not() -> None:
 
 
 DUELS = [
-    versus.Duel(
+    preferences.Duel(
         run_id="r", first="tuned", second="base", question=f"Q{n}?", answers=(f"t{n}", f"b{n}")
     )
     for n in range(30)
@@ -414,20 +414,20 @@ def test_only_verdicts_that_hold_in_both_orders_count() -> None:
         # 20 for tuned, 5 for base, 5 always for the answer shown first.
         verdicts[duel.id] = 1 if n < 20 or n >= 25 else 2
         verdicts[duel.turned.id] = 2 if n < 20 else 1
-    found = versus.score(DUELS, verdicts)
+    found = preferences.score(DUELS, verdicts)
     assert found.wins is not None
     assert (found.wins.n, found.wins.value, found.undecided) == (25, 0.8, 5)
     assert found.is_win
-    even = versus.score(DUELS[:10], dict.fromkeys([d.id for d in DUELS], 1))
+    even = preferences.score(DUELS[:10], dict.fromkeys([d.id for d in DUELS], 1))
     assert even.wins is None
 
 
 @pytest.mark.parametrize("markdown", [True, False])
 def test_a_sheet_comes_back_as_it_was_filled_in(markdown: bool) -> None:
-    text = versus.sheet(DUELS[:3], 1, markdown=markdown)
+    text = preferences.sheet(DUELS[:3], 1, markdown=markdown)
     assert "tuned" not in text
-    assert text != versus.sheet(DUELS[:3], 2, markdown=markdown)
-    assert versus.read_sheet(text, "sheet") == {}
+    assert text != preferences.sheet(DUELS[:3], 2, markdown=markdown)
+    assert preferences.read_sheet(text, "sheet") == {}
     if markdown:
         filled = text.replace("better: ", "better: 2", 2).replace("better: \n", "better: =\n")
     else:
@@ -435,14 +435,14 @@ def test_a_sheet_comes_back_as_it_was_filled_in(markdown: bool) -> None:
         filled = "\n".join(
             [lines[0], lines[1] + "2", lines[2] + "2", *[f"{x}=" for x in lines[3:]]]
         )
-    found = versus.read_sheet(filled, "sheet")
+    found = preferences.read_sheet(filled, "sheet")
     assert sorted(found.values()) == [0, 0, 0, 0, 2, 2]
     assert set(found) == {each.id for d in DUELS[:3] for each in (d, d.turned)}
     wrong = (
         text.replace("better: ", "better: left", 1) if markdown else f"{lines[0]}\n{lines[1]}left"
     )
     with pytest.raises(SourceUnreadable, match="says 'left'"):
-        versus.read_sheet(wrong, "sheet")
+        preferences.read_sheet(wrong, "sheet")
 
 
 def test_the_bundled_person_is_known_from_invented_others() -> None:

@@ -21,7 +21,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from data.errors import TrainError
-from data.measures.ability import instructions
+from data.evaluation.ability import instructions
 from data.nouns import Conversation, Split
 from tests.conftest import ROOT, environment
 from train.adapter import with_adapter

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from data.measures.ability import Attempt, Plain
+from data.evaluation.ability import Attempt, Plain
 from data.nouns import Conversation
 from train.models import end_ids, load_base, quiet
 from train.row_losses import RowLoss, losses_of

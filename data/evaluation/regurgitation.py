@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from data.measures.intervals import Estimate, ratio
+from data.evaluation.intervals import Estimate, ratio
 from data.text import words
 
 Hashes = npt.NDArray[np.uint64]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from data.measures.findings import SIDES, Findings
-from data.measures.intervals import Estimate
-from data.measures.overlap import Lengths
-from data.measures.plots import Dot, Scale, plot
-from data.measures.rates import OVERSHOOT, RATES
-from data.measures.reading import percent, spread
+from data.evaluation.findings import SIDES, Findings
+from data.evaluation.intervals import Estimate
+from data.evaluation.plots import Dot, Scale, plot
+from data.evaluation.rates import OVERSHOOT, RATES
+from data.evaluation.reading import percent, spread
+from data.evaluation.regurgitation import Lengths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

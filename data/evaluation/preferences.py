@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from data.errors import SourceUnreadable
-from data.measures.intervals import Estimate, wilson
+from data.evaluation.intervals import Estimate, wilson
 from data.nouns import content_id
 from data.text import word_spans
 

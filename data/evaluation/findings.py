@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from data.measures import ability, delta, form, honesty, rates
-from data.measures.ability import Ability, Attempt, Plain
-from data.measures.delta import Distances, Verification
-from data.measures.form import Form
-from data.measures.honesty import Asked, Honesty
-from data.measures.intervals import Estimate, from_resamples, weights
-from data.measures.norms import norm_of, tokens
-from data.measures.overlap import Level, Library, Overlap
-from data.measures.rates import Habit
-from data.measures.versus import Score
+from data.evaluation import ability, delta, form, honesty, rates
+from data.evaluation.ability import Ability, Attempt, Plain
+from data.evaluation.delta import Distances, Verification
+from data.evaluation.form import Form
+from data.evaluation.function_words import norm_of, tokens
+from data.evaluation.honesty import Asked, Honesty
+from data.evaluation.intervals import Estimate, from_resamples, weights
+from data.evaluation.preferences import Score
+from data.evaluation.rates import Habit
+from data.evaluation.regurgitation import Level, Library, Overlap
 
 # In the order in which they are shown; `human` is the held-out text itself.
 SIDES: Mapping[str, str] = {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from data.measures.intervals import Estimate
+from data.evaluation.intervals import Estimate
 
 COLOURS = {
     "base": "#7a808a",

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from data.measures.delta import ENOUGH_WORDS
-from data.measures.findings import SIDES, Findings
-from data.measures.honesty import LEAST
-from data.measures.intervals import Estimate
-from data.measures.rates import OVERSHOOT, RATES
+from data.evaluation.delta import ENOUGH_WORDS
+from data.evaluation.findings import SIDES, Findings
+from data.evaluation.honesty import LEAST
+from data.evaluation.intervals import Estimate
+from data.evaluation.rates import OVERSHOOT, RATES
 
 Tone = Literal["good", "mixed", "bad", "unknown"]
 # Share of the gap from which a style counts as clearly closer (QUALITY: .3 to 1.0 is good).

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.measures.intervals import Estimate, ratio, wilson
+from data.evaluation.intervals import Estimate, ratio, wilson
 from data.signals import repeated_share
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from data import language as languages
+from data.evaluation.function_words import Floats
+from data.evaluation.intervals import Estimate, from_resamples, weights
 from data.han import simplified
-from data.measures.intervals import Estimate, from_resamples, weights
-from data.measures.norms import Floats
 from data.text import count_words, sentences
 
 RATES: Mapping[str, str] = {

@@ -8,9 +8,9 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from data.measures.chapters import Chapter
-from data.measures.findings import SIDES
-from data.measures.reading import Reading
+from data.evaluation.chapters import Chapter
+from data.evaluation.findings import SIDES
+from data.evaluation.reading import Reading
 
 _MARKS = {"good": "●", "mixed": "◐", "bad": "○", "unknown": "–"}
 _LONGEST = 900
