@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from data.evaluation.assessment import assess
 from data.evaluation.findings import Matter, Side, figures, find
-from data.evaluation.reading import read
 from data.nouns import Model, Run
 from data.store import Store
 from flows.champions import against, crown, use
@@ -203,7 +203,7 @@ MATTER = Matter(lang="en", author=answers(CHATTY, 60, 3), trained=answers(CHATTY
 
 
 def words_of(sides: dict[str, Side]) -> dict[str, str]:
-    return {reading.question: reading.word for reading in read(find(sides, MATTER))}
+    return {reading.question: reading.word for reading in assess(find(sides, MATTER))}
 
 
 def test_readings_say_closer_farther_and_reciting() -> None:
