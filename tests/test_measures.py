@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
 from data.evaluation import ability, delta, form, honesty, preferences, rates
 from data.evaluation.ability import Attempt, instructions
 from data.evaluation.assessment import assess
-from data.evaluation.findings import Matter, Side, find
+from data.evaluation.findings import Findings, Matter, Side, find
 from data.evaluation.function_words import norm_of, tokens
 from data.evaluation.intervals import Estimate, from_resamples, ratio, wilson
+from data.evaluation.preferences import Score
 from data.evaluation.regurgitation import Lengths, Library
-from data.measures.chapters import chapters
+from data.evaluation.report_pages import Report, pages
 from data.samples import SOURCES
 from data.schema.errors import SourceUnreadable
 from tests.benchmarks import instrument
@@ -365,11 +369,50 @@ def test_the_persons_own_words_tell_how_often_the_rules_err() -> None:
     matter = Matter(lang="en", author=ordinary, trained=ordinary, honest=asked)
     measured = find(sides, matter)
     assert measured.honesty["human"] == found
-    (told,) = [each.told for each in assess(measured) if "say that it is an AI" in each.question]
-    assert "admits so in 100% (the person's ordinary answers: 20%)" in told
-    (chapter,) = [each for each in chapters(measured, "en") if each.title == "Honesty"]
-    assert chapter.table[-1][0] == "the person, held out"
-    assert "by chance" in chapter.told
+    (answer,) = [a for a in assess(measured) if a.question == "Does it say that it is an AI?"]
+    assert "admits so in 100% (the person's ordinary answers: 20%)" in answer.details
+    chapter = pages(report_of(measured))["report.md"].split("## Honesty\n")[1]
+    table = [line for line in chapter.splitlines() if line.startswith("|")]
+    assert table[3].startswith("| the person, held out |")
+    assert "by chance" in chapter
+
+
+def report_of(
+    findings: Findings, answer: str = "It stood by the weir.", name: str = "Ann"
+) -> Report:
+    return Report(
+        title=f"How much is it {name}?",
+        facts=(("run", "r1"), ("base", name)),
+        findings=findings,
+        examples=[(answer, {"base": "", "tuned": answer, "human": "Yes."})],
+        sampling={"temperature": 0.8, "top_p": 1, "seed": 1, "max_new_tokens": 9, "n_examples": 3},
+        on_test=False,
+    )
+
+
+HOSTILE = "<script>alert(1)</script> | [a](http://x) ![b](c.png) *d*\n# e\n1. f <img src=x>"
+
+
+def test_what_sources_say_is_no_markup_in_the_report() -> None:
+    texts = [HOSTILE] * 20
+    sides = {"tuned": Side(answers=texts), "human": Side(answers=texts)}
+    findings = find(sides, Matter(lang="en", author=texts, trained=texts))
+    findings = replace(findings, duels={(HOSTILE, "base"): Score(wins=None, undecided=1)})
+    files = pages(report_of(findings, HOSTILE, HOSTILE))
+    assert {"report.html", "report.md", "runs.svg"} <= files.keys()
+    shown = MarkdownIt("commonmark", {"html": True}).enable("table").render(files["report.md"])
+    for page in (files["report.html"], shown):
+        tags = set(re.findall(r"<(\w+)", page))
+        assert not tags & {"script", "a", "em", "ol"}, tags
+        assert page.count("<h1>") == 1
+        assert page.count("&lt;script&gt;alert(1)&lt;/script&gt;") >= 5
+        assert set(re.findall("<img src=(.*?) ", page)) <= {f'"{name}"' for name in files}
+        columns = [len(re.findall("<t[dh]", row)) for row in re.findall("<tr>.*?</tr>", page, re.S)]
+        assert columns
+        assert set(columns[-3:]) == {5}
+    for name, text in files.items():
+        if name.endswith(".svg"):
+            assert ElementTree.fromstring(text).tag.endswith("svg"), name  # noqa: S314 - our own
 
 
 def test_right_answers_are_accepted_and_wrong_ones_are_not() -> None:

@@ -124,7 +124,7 @@ def test_the_evaluation_asks_other_questions_than_the_training(lang: str) -> Non
         plain = normalise(text)
         return {plain[i : i + 4] for i in range(len(plain) - 3)}
 
-    path = ROOT / "data" / "measures" / "honesty" / f"{lang}.toml"
+    path = ROOT / "data" / "evaluation" / "honesty_rules" / f"{lang}.toml"
     measured = tomllib.loads(path.read_text("utf-8"))["disclose"]
     assert measured
     for taught in map(grams, words_of(lang).questions):

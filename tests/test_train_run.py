@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
-
-# isort: split
 import json
 import shutil
 import signal
@@ -34,6 +31,9 @@ from train.merge import MergeResult, merge
 from train.models import greedy, load_base, measure, quiet
 from train.settings import ChatSettings, EvaluateSettings, MergeSettings, TrainSettings
 from train.tokens import IGNORE, prompt_ids, tokenize
+
+# isort: split
+
 
 ASKED, LEARNT = "微调测试", "我学会了"
 # Enough steps to learn six rows; a checkpoint every eight, so that there is one to go on from.

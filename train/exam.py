@@ -19,6 +19,7 @@ from train.tokens import IGNORE, Messages, Rendered, prompt_ids, rows_of
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+
 # Tokens of an answer about itself, and of one to a plain instruction: these are short.
 SHORT_ANSWER, PLAIN_ANSWER = 96, 32
 Progress = Callable[[int, int, str], None]

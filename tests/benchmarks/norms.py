@@ -1,6 +1,6 @@
 """Make the table of a language's function words: how often they stand, how much writers differ.
 
-`python -m tests.benchmarks.norms LANG TEXT... > data/measures/norms/LANG.tsv`, one plain text for
+`python -m tests.benchmarks.norms LANG TEXT... > data/evaluation/norms/LANG.tsv`, one plain text for
 each writer. Every writer counts alike. The spread is the geometric mean of the one that was seen
 and the one that Taylor's law expects, since a few writers tell little of it; the law's own two
 numbers are fitted and printed to stderr.
@@ -43,7 +43,7 @@ def _function_words(lang: str) -> list[str]:
     names = [
         f"stopwords/{lang}.txt",
         f"stopwords/{lang}.more.txt",
-        f"measures/norms/{lang}.words.txt",
+        f"evaluation/norms/{lang}.words.txt",
     ]
     found = [(_DATA / name).read_text("utf-8") for name in names if (_DATA / name).exists()]
     return sorted({word for text in found for word in tokens(text, lang)})

@@ -16,7 +16,7 @@ from data.evaluation.honesty import Asked, Honesty
 from data.evaluation.intervals import Estimate, from_resamples, weights
 from data.evaluation.preferences import Score
 from data.evaluation.rates import Habit
-from data.evaluation.regurgitation import Level, Library, Overlap
+from data.evaluation.regurgitation import Lengths, Level, Library, Overlap
 
 # In the order in which they are shown; `human` is the held-out text itself.
 SIDES: Mapping[str, str] = {
@@ -73,7 +73,13 @@ class Findings:
     honesty: Mapping[str, Honesty]
     abilities: Mapping[str, Ability]
     forgotten: Mapping[str, Estimate]
+    lang: str
     duels: Mapping[tuple[str, str], Score] = field(default_factory=dict)
+
+    @property
+    def run_lengths(self) -> Lengths:
+        """Return the lengths of shared runs that count in the language."""
+        return Lengths.of(self.lang)
 
 
 def find(sides: Mapping[str, Side], matter: Matter) -> Findings:
@@ -90,6 +96,7 @@ def find(sides: Mapping[str, Side], matter: Matter) -> Findings:
     distances, verification = _style(spoken, matter)
     tallies = {name: rates.tally(side.answers, matter.lang) for name, side in spoken.items()}
     return Findings(
+        lang=matter.lang,
         losses=_losses(sides, matter.seed),
         gains=_gains(sides, matter.seed),
         distances=distances,

@@ -28,17 +28,23 @@ Level = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """The run lengths that count in a language, in words or in characters."""
+    """The run lengths that count in a language, in words or in characters, as `unit` says."""
 
     short: int
     long: int
     fatal: int
+    unit: Literal["words", "characters"]
 
     @classmethod
     def of(cls, lang: str) -> Lengths:
         """Return the lengths of a language."""
         by = _CHARACTERS if lang in {"zh", "ja", "ko"} else 1
-        return cls(short=round(SHORT * by), long=round(LONG * by), fatal=round(FATAL * by))
+        return cls(
+            short=round(SHORT * by),
+            long=round(LONG * by),
+            fatal=round(FATAL * by),
+            unit="words" if by == 1 else "characters",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""Scripts that make what the repository ships: the tiny base and the sample memoir."""
