@@ -8,12 +8,15 @@ STAMP := $(VENV)/.installed
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed: name one with make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  --constraint constraints.txt --editable '.[train,web,dev]'
+	@mkdir -p $(VENV)/links/memoirist
+	@for folder in data extractors generators train flows; do \
+	  ln -sfn ../../../$$folder $(VENV)/links/memoirist/$$folder; done
 	@touch $(STAMP)
 
 quickstart: $(STAMP)

@@ -12,10 +12,10 @@ from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from data.plain_rows import DOUBTFUL, plain_rows
-from data.schema.errors import SourceUnreadable
-from data.schema.records import RowReader, Rows, Source
-from data.store import Transaction, statement
+from memoirist.data.plain_rows import DOUBTFUL, plain_rows
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import RowReader, Rows, Source
+from memoirist.data.store import Transaction, statement
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -148,7 +148,7 @@ def _insert(
     values: Mapping[str, object],
 ) -> None:
     """Insert exchanges that are read already."""
-    from data.batches import masked
+    from memoirist.data.batches import masked
 
     if masking is not None:
         batches = masked(batches, masking.mask, masking.candidate)
@@ -160,7 +160,7 @@ def _insert_plain(
     tx: Transaction, reader: RowReader, masking: Masking | None, values: Mapping[str, object]
 ) -> None:
     """Let the store find the exchanges in plain rows; what is doubtful has the fault DOUBTFUL."""
-    from data.batches import marked
+    from memoirist.data.batches import marked
 
     candidate = masking.candidate if masking else None
     batches = marked(reader.batches(), looking=masking is not None)

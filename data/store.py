@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import duckdb
 
-from data.attached import MEMORY_LIMIT, Attached, sealed
-from data.columns import are_plain, dictionaries, incoming
-from data.schema import records, training_records
-from data.schema.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
+from memoirist.data.attached import MEMORY_LIMIT, Attached, sealed
+from memoirist.data.columns import are_plain, dictionaries, incoming
+from memoirist.data.schema import records, training_records
+from memoirist.data.schema.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
 
 FILE = "memoirist.duckdb"
 SQL = Path(__file__).parent / "sql"

@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from extractors.detection.discover import Found, discover, left_out, read_source
-from extractors.extract import extract
+from memoirist.extractors.detection.discover import Found, discover, left_out, read_source
+from memoirist.extractors.extract import extract
 
 # The processes that read PDF pages start in half the time because pydantic loads only when the
 # settings are used.
 if TYPE_CHECKING:
-    from extractors.settings import ExtractSettings
+    from memoirist.extractors.settings import ExtractSettings
 
 __all__ = ["ExtractSettings", "Found", "discover", "extract", "left_out", "read_source"]
 
@@ -16,7 +16,7 @@ __all__ = ["ExtractSettings", "Found", "discover", "extract", "left_out", "read_
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     """Return the settings, the one name that is not there from the start."""
     if name == "ExtractSettings":
-        from extractors.settings import ExtractSettings
+        from memoirist.extractors.settings import ExtractSettings
 
         return ExtractSettings
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

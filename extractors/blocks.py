@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from data.schema.records import Block, BlockKind, content_id
+from memoirist.data.schema.records import Block, BlockKind, content_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

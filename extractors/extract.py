@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.schema.errors import SourceUnreadable
-from data.schema.records import Rows, Source, Verdict
-from extractors.detection.discover import missing
-from extractors.detection.format_registry import (
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import Rows, Source, Verdict
+from memoirist.extractors.detection.discover import missing
+from memoirist.extractors.detection.format_registry import (
     SUFFIXES,
     Extractor,
     Progress,
@@ -20,7 +20,7 @@ from extractors.detection.format_registry import (
 )
 
 if TYPE_CHECKING:
-    from extractors.settings import ExtractSettings
+    from memoirist.extractors.settings import ExtractSettings
 
 
 # The rule of the mark on a file that was read by its content, against its ending.

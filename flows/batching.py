@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.schema.records import Batch
-from data.store import Store
+from memoirist.data.schema.records import Batch
+from memoirist.data.store import Store
 
 
 class Book:

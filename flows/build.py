@@ -6,32 +6,32 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.runtime.prefect_tasks import as_tasks, quiet
+from memoirist.flows.runtime.prefect_tasks import as_tasks, quiet
 
 quiet()
 
 from prefect import flow, get_run_logger  # noqa: E402 - it reads its settings when imported
 from prefect.artifacts import create_table_artifact  # noqa: E402
 
-from data.samples import PERSONA, SOURCES  # noqa: E402
-from data.schema.errors import RecipeError  # noqa: E402
-from flows.planning.training_estimate import refuse_early  # noqa: E402
-from flows.recipe import recipe as recipes  # noqa: E402
-from flows.recipe.io import as_saved, merged_sources, save_recipe  # noqa: E402
-from flows.runtime.artifacts import PrefectArtifacts  # noqa: E402
-from flows.runtime.context import Context  # noqa: E402
-from flows.runtime.report import Report  # noqa: E402
-from flows.runtime.workspace import Workspace  # noqa: E402
-from flows.steps.ask import ask_questions  # noqa: E402
-from flows.steps.curate import compose_dataset, curate_pairs  # noqa: E402
-from flows.steps.evaluate import evaluate_model  # noqa: E402
-from flows.steps.extract import extract_sources  # noqa: E402
-from flows.steps.follow_up import follow_pairs  # noqa: E402
-from flows.steps.judge import judge_pairs  # noqa: E402
-from flows.steps.merge import merge_model  # noqa: E402
-from flows.steps.polish import polish_answers  # noqa: E402
-from flows.steps.split import split_documents  # noqa: E402
-from flows.steps.train import train_model  # noqa: E402
+from memoirist.data.samples import PERSONA, SOURCES  # noqa: E402
+from memoirist.data.schema.errors import RecipeError  # noqa: E402
+from memoirist.flows.planning.training_estimate import refuse_early  # noqa: E402
+from memoirist.flows.recipe import recipe as recipes  # noqa: E402
+from memoirist.flows.recipe.io import as_saved, merged_sources, save_recipe  # noqa: E402
+from memoirist.flows.runtime.artifacts import PrefectArtifacts  # noqa: E402
+from memoirist.flows.runtime.context import Context  # noqa: E402
+from memoirist.flows.runtime.report import Report  # noqa: E402
+from memoirist.flows.runtime.workspace import Workspace  # noqa: E402
+from memoirist.flows.steps.ask import ask_questions  # noqa: E402
+from memoirist.flows.steps.curate import compose_dataset, curate_pairs  # noqa: E402
+from memoirist.flows.steps.evaluate import evaluate_model  # noqa: E402
+from memoirist.flows.steps.extract import extract_sources  # noqa: E402
+from memoirist.flows.steps.follow_up import follow_pairs  # noqa: E402
+from memoirist.flows.steps.judge import judge_pairs  # noqa: E402
+from memoirist.flows.steps.merge import merge_model  # noqa: E402
+from memoirist.flows.steps.polish import polish_answers  # noqa: E402
+from memoirist.flows.steps.split import split_documents  # noqa: E402
+from memoirist.flows.steps.train import train_model  # noqa: E402
 
 STEPS: Sequence[Callable[[Context], object]] = (
     split_documents,

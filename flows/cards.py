@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data.card import CardFacts, card
-from data.schema.records import Model, Run
-from flows.recipe.recipe import Recipe
-from flows.runtime.context import Context
-from flows.steps.split import persona_language
+from memoirist.data.card import CardFacts, card
+from memoirist.data.schema.records import Model, Run
+from memoirist.flows.recipe.recipe import Recipe
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.split import persona_language
 
 _SOURCES = """
 SELECT s.id, s.title, s.author, s.kind, s.rights, s.rights_basis, s.withdrawn_at,
@@ -54,9 +54,9 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     The adapter is made a folder that other tools load by itself. Written anew at every call: the
     figures grow with the evaluation, and rights may have been mended since.
     """
-    from train.checkpoints import WHOLE, base_of, mark_whole
-    from train.ollama import of_folder
-    from train.standalone import complete
+    from memoirist.train.checkpoints import WHOLE, base_of, mark_whole
+    from memoirist.train.ollama import of_folder
+    from memoirist.train.standalone import complete
 
     root = context.workspace.root
     merged, adapter = root / str(model.merged_path), root / model.adapter_path
@@ -105,7 +105,7 @@ def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
 
 def _came_to(context: Context, run: Run, model: Model) -> dict[str, Any]:
     """Return what the training made of settings that were left to it, and when it ended."""
-    from train.launch import read_result
+    from memoirist.train.launch import read_result
 
     folder = context.workspace.run_folder(run.id)
     if not (folder / "result.json").exists():
@@ -166,7 +166,7 @@ def _merge_figures(model: Model, limit: int) -> dict[str, Any]:
 
 def _noted(facts: CardFacts, adapter: Path) -> CardFacts:
     """Return the facts with the word of warning that the adapter alone needs."""
-    from train.standalone import trains_tokens
+    from memoirist.train.standalone import trains_tokens
 
     base = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
     notes = [f"`peft`: `PeftModel.from_pretrained(BASE, FOLDER)` on `{facts.base_model}`"]

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from data.schema.errors import MemoiristError, NothingToDo
-from data.schema.records import Model, Run
-from flows.runtime.context import Context
+from memoirist.data.schema.errors import MemoiristError, NothingToDo
+from memoirist.data.schema.records import Model, Run
+from memoirist.flows.runtime.context import Context
 
 
 def champion(context: Context) -> tuple[Model, Run]:

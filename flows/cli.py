@@ -10,8 +10,8 @@ import traceback
 
 import typer
 
-from data.schema.errors import DiskFull, MemoiristError
-from flows import (
+from memoirist.data.schema.errors import DiskFull, MemoiristError
+from memoirist.flows import (
     commands_build,
     commands_evaluate,
     commands_look,

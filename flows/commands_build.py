@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data.schema.errors import RecipeError
-from flows import options as o
-from flows.options import WORKSPACE
-from flows.running import run
-from flows.runtime.detach import let_go, staying
+from memoirist.data.schema.errors import RecipeError
+from memoirist.flows import options as o
+from memoirist.flows.options import WORKSPACE
+from memoirist.flows.running import run
+from memoirist.flows.runtime.detach import let_go, staying
 
 if TYPE_CHECKING:
-    from flows.recipe.recipe import Overrides
-    from flows.runtime.context import Context
+    from memoirist.flows.recipe.recipe import Overrides
+    from memoirist.flows.runtime.context import Context
 
 
 Sources = Annotated[
@@ -81,8 +81,8 @@ def build(
     )
     _refuse_early(sources, persona, recipe, workspace, wanted)
     _unlock(sources, recipe, workspace, password)
-    from flows.build import build as flow
-    from flows.runtime.prefect_server import running
+    from memoirist.flows.build import build as flow
+    from memoirist.flows.runtime.prefect_server import running
 
     with staying(), running():
         changed = flow(
@@ -101,8 +101,8 @@ def _speakers(
     """Return the recipe's speakers with the flag's set over them; None without the flag."""
     if not told:
         return None
-    from flows.recipe.io import merged_speakers
-    from flows.runtime.workspace import Workspace
+    from memoirist.flows.recipe.io import merged_speakers
+    from memoirist.flows.runtime.workspace import Workspace
 
     saved = Workspace(workspace).recipe
     return merged_speakers(recipe or (saved if saved.exists() else None), told)
@@ -125,7 +125,7 @@ def _refuse_early(
     if not (persona or context.recipe.persona.name):
         raise RecipeError("nobody is named as the persona", "add --persona 'FULL NAME'")
     if sources:
-        from extractors import discover
+        from memoirist.extractors import discover
 
         discover(sources)
 
@@ -134,8 +134,8 @@ def _unlock(
     sources: list[str] | None, recipe: Path | None, workspace: Path, given: list[str] | None
 ) -> None:
     """Remember the passwords of locked files; on a terminal, ask for those that are missing."""
-    from extractors.pdf.engines.passwords import remember
-    from flows.unlocking import locked, typed
+    from memoirist.extractors.pdf.engines.passwords import remember
+    from memoirist.flows.unlocking import locked, typed
 
     remember(given or ())
     if not sys.stdin.isatty():
@@ -173,8 +173,8 @@ def refresh(
 ) -> None:
     """Look at the recipe's sources again; retrain when enough is new, else say why not."""
     o.open_workspace(workspace, recipe, o.overrides(assigned))
-    from flows.refresh import refresh as flow
-    from flows.runtime.prefect_server import running
+    from memoirist.flows.refresh import refresh as flow
+    from memoirist.flows.runtime.prefect_server import running
 
     with staying(), running():
         changed = flow(
@@ -205,9 +205,9 @@ def extract(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Read sources into documents and blocks, and split them into passages."""
-    from flows.recipe.io import as_saved, merged_sources, save_recipe
-    from flows.steps.extract import extract_sources
-    from flows.steps.split import split_documents
+    from memoirist.flows.recipe.io import as_saved, merged_sources, save_recipe
+    from memoirist.flows.steps.extract import extract_sources
+    from memoirist.flows.steps.split import split_documents
 
     before = o.open_workspace(workspace, recipe)
     path = recipe or (before.workspace.recipe if before.workspace.recipe.exists() else None)
@@ -270,11 +270,11 @@ def ask(
     )
 
     def step(context: Context) -> None:
-        from flows.early import begin_probe
+        from memoirist.flows.early import begin_probe
 
         probing = begin_probe(context)
-        from flows.recipe.io import save_recipe
-        from flows.steps.ask import ask_questions
+        from memoirist.flows.recipe.io import save_recipe
+        from memoirist.flows.steps.ask import ask_questions
 
         ask_questions(context, probing)
         save_recipe(context)
@@ -293,11 +293,11 @@ def curate(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Pair questions with passages and judge the pairs by rules, and by an LLM if you wish."""
-    from flows.recipe.io import save_recipe
-    from flows.steps.curate import curate_pairs
-    from flows.steps.follow_up import follow_pairs
-    from flows.steps.judge import judge_pairs
-    from flows.steps.polish import polish_answers
+    from memoirist.flows.recipe.io import save_recipe
+    from memoirist.flows.steps.curate import curate_pairs
+    from memoirist.flows.steps.follow_up import follow_pairs
+    from memoirist.flows.steps.judge import judge_pairs
+    from memoirist.flows.steps.polish import polish_answers
 
     def step(context: Context) -> None:
         polish_answers(context)
@@ -317,7 +317,7 @@ def compose(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Compose the kept pairs into conversations: a dataset version, split by whole groups."""
-    from flows.steps.curate import compose_dataset
+    from memoirist.flows.steps.curate import compose_dataset
 
     run(o.open_workspace(workspace, recipe, o.overrides(assigned)), compose_dataset)
 
@@ -328,8 +328,8 @@ def merge(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Merge the adapter into its base and check that both answer alike."""
-    from flows.recipe.io import save_recipe
-    from flows.steps.merge import merge_model
+    from memoirist.flows.recipe.io import save_recipe
+    from memoirist.flows.steps.merge import merge_model
 
     def step(context: Context) -> None:
         merge_model(context)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import options as o
-from flows.options import WORKSPACE
-from flows.running import run
+from memoirist.flows import options as o
+from memoirist.flows.options import WORKSPACE
+from memoirist.flows.running import run
 
 if TYPE_CHECKING:
-    from flows.runtime.context import Context
+    from memoirist.flows.runtime.context import Context
 
 
 def evaluate(
@@ -38,9 +38,9 @@ def evaluate(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Compare the tuned model with its base and with the person, and write a report."""
-    from flows.evaluation.comparison import take_sheet, write_sheet
-    from flows.steps.evaluate import evaluate_model
-    from flows.steps.train import current_run
+    from memoirist.flows.evaluation.comparison import take_sheet, write_sheet
+    from memoirist.flows.steps.evaluate import evaluate_model
+    from memoirist.flows.steps.train import current_run
 
     wanted = o.overrides(
         assigned,

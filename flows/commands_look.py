@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from flows import options as o
-from flows.options import WORKSPACE
+from memoirist.flows import options as o
+from memoirist.flows.options import WORKSPACE
 
 
 class TableFormat(StrEnum):
@@ -52,8 +52,8 @@ def plan(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Say what a build would do and what it would cost, before it does anything."""
-    from flows.planning.plan import send_pilot, tell_plan
-    from flows.recipe.recipe import document_keys
+    from memoirist.flows.planning.plan import send_pilot, tell_plan
+    from memoirist.flows.recipe.recipe import document_keys
 
     if keys:
         typer.echo(document_keys(), nl=False)
@@ -87,7 +87,7 @@ def look(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show tables and sizes, what was dropped and why, coverage, or one pair's lineage."""
-    from flows.looking import show
+    from memoirist.flows.looking import show
 
     show(o.open_store(workspace), what, subject, limit, form.value)
 
@@ -98,7 +98,7 @@ def sql(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Run a query on the workspace's tables; nothing can be changed by it."""
-    from flows.looking import print_rows
+    from memoirist.flows.looking import print_rows
 
     print_rows(o.open_store(workspace).fetch(query), form.value)
 
@@ -114,7 +114,7 @@ def export(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Write the newest dataset for other trainers."""
-    from flows.looking import export_dataset
+    from memoirist.flows.looking import export_dataset
 
     told = export_dataset(o.open_workspace(workspace), output, form.value, split)
     typer.echo(told, err=True)
@@ -128,7 +128,7 @@ def calibrate(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Label pairs by hand, and see how well the score and the judge agree with you."""
-    from flows.evaluation.calibration import calibrate_pairs
+    from memoirist.flows.evaluation.calibration import calibrate_pairs
 
     for line in calibrate_pairs(o.open_workspace(workspace, recipe), n_pairs):
         typer.echo(line)

@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from data.schema.errors import NothingToDo
-from flows import options as o
-from flows.options import WORKSPACE
+from memoirist.data.schema.errors import NothingToDo
+from memoirist.flows import options as o
+from memoirist.flows.options import WORKSPACE
 
 models = typer.Typer(
     help="List the trained models, pick the one in use, export it, push it to a hub.",
@@ -34,8 +34,8 @@ def list_(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show every run: its figures, the model in use, the checkpoints that can be tried."""
-    from flows.looking import print_rows
-    from flows.publishing import list_models
+    from memoirist.flows.looking import print_rows
+    from memoirist.flows.publishing import list_models
 
     context = o.open_workspace(workspace)
     if not context.workspace.store.path.exists():
@@ -53,8 +53,8 @@ def pick(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Make a run, or one of its checkpoints, the model in use; it is merged if it is not yet."""
-    from flows import publishing
-    from flows.recipe.io import save_recipe
+    from memoirist.flows import publishing
+    from memoirist.flows.recipe.io import save_recipe
 
     context = o.open_workspace(workspace, None, o.overrides(assigned))
     with context.workspace.held():
@@ -79,7 +79,7 @@ def export(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Write a merged model for other programs; the merged folder itself loads in transformers."""
-    from flows.publishing import export_model
+    from memoirist.flows.publishing import export_model
 
     context = o.open_workspace(workspace)
     with context.workspace.held():
@@ -98,7 +98,7 @@ def push(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Save a model with its card to a hub repository, if the rights of its sources permit."""
-    from flows.publishing import push_model
+    from memoirist.flows.publishing import push_model
 
     context = o.open_workspace(workspace)
     with context.workspace.held():

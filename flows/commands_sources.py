@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows import options as o
-from flows.options import WORKSPACE
+from memoirist.flows import options as o
+from memoirist.flows.options import WORKSPACE
 
 
 def withdraw(
@@ -18,7 +18,7 @@ def withdraw(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Take sources out of all that is composed from now on; `look coverage` shows it."""
-    from flows import ledger
+    from memoirist.flows import ledger
 
     context = o.open_workspace(workspace)
     with context.workspace.held():
@@ -50,11 +50,11 @@ def rights(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show the ledger of the sources' rights, or write your word on one of them into it."""
-    from data.provenance.rights import obstacles
-    from data.schema.errors import RecipeError
-    from data.schema.records import Source
-    from flows import ledger
-    from flows.looking import print_rows
+    from memoirist.data.provenance.rights import obstacles
+    from memoirist.data.schema.errors import RecipeError
+    from memoirist.data.schema.records import Source
+    from memoirist.flows import ledger
+    from memoirist.flows.looking import print_rows
 
     named = {"rights": told, "title": title, "author": author, "living": living, "consent": consent}
     entry = {key: value for key, value in named.items() if value is not None}

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows import options as o
-from flows.options import WORKSPACE
+from memoirist.flows import options as o
+from memoirist.flows.options import WORKSPACE
 
 RunOption = Annotated[
     str | None, typer.Option("--run", help="The run meant, by the beginning of its id.")
@@ -64,10 +64,10 @@ def chat(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Talk to the persona; /save keeps a good exchange for training, /help lists the rest."""
-    from data.schema.errors import RecipeError
-    from flows.talking import Talk
-    from flows.terminal import converse, say_once
-    from flows.voices import Choice
+    from memoirist.data.schema.errors import RecipeError
+    from memoirist.flows.talking import Talk
+    from memoirist.flows.terminal import converse, say_once
+    from memoirist.flows.voices import Choice
 
     if message is not None and not message.strip():
         raise RecipeError("--message is empty", "write what to ask: chat --message 'Who are you?'")
@@ -99,7 +99,7 @@ def serve(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Run the deployments: `refresh` on the recipe's schedule, `build` when it is asked for."""
-    from flows.serving import serve_deployments
+    from memoirist.flows.serving import serve_deployments
 
     context = o.open_workspace(workspace, recipe, o.overrides(assigned))
     serve_deployments(context, workspace, recipe)
@@ -110,7 +110,7 @@ def doctor(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Tell what works on this machine, and what to do about what does not."""
-    from flows.doctor import examine
+    from memoirist.flows.doctor import examine
 
     context = o.open_workspace(workspace, None, o.overrides(None, interview__base_url=base_url))
     for line in examine(context):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data.schema.errors import RecipeError
-from flows import options as o
-from flows.options import WORKSPACE
-from flows.running import run
+from memoirist.data.schema.errors import RecipeError
+from memoirist.flows import options as o
+from memoirist.flows.options import WORKSPACE
+from memoirist.flows.running import run
 
 if TYPE_CHECKING:
-    from flows.runtime.context import Context
+    from memoirist.flows.runtime.context import Context
 
 
 DataOption = Annotated[
@@ -86,7 +86,7 @@ def train(
         train__tracker=tracker,
     )
     if data:
-        from flows.steps.train_from_data import settings_for
+        from memoirist.flows.steps.train_from_data import settings_for
 
         wanted = wanted.over(settings_for(data, persona))
 
@@ -103,11 +103,11 @@ def train(
 
 
 def _train(context: Context, *, from_data: bool, show: int | None) -> None:
-    from flows.recipe.io import save_recipe
-    from flows.steps.train import show_rows, train_model
+    from memoirist.flows.recipe.io import save_recipe
+    from memoirist.flows.steps.train import show_rows, train_model
 
     if from_data:
-        from flows.steps.train_from_data import dataset_of
+        from memoirist.flows.steps.train_from_data import dataset_of
 
         dataset_of(context)
     if show is not None:

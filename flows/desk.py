@@ -11,14 +11,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from data.schema.errors import EndpointError
-from data.schema.records import Request
-from flows.endpoints import forget
-from flows.journal import Journal
-from flows.runtime.context import Context
+from memoirist.data.schema.errors import EndpointError
+from memoirist.data.schema.records import Request
+from memoirist.flows.endpoints import forget
+from memoirist.flows.journal import Journal
+from memoirist.flows.runtime.context import Context
 
 if TYPE_CHECKING:
-    from generators.line import Line
+    from memoirist.generators.line import Line
 
 
 T = TypeVar("T")

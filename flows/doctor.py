@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 
-from flows.runtime.context import Context
+from memoirist.flows.runtime.context import Context
 
 _LOCAL = (
     ("Ollama", "http://127.0.0.1:11434/v1"),

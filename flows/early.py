@@ -10,12 +10,12 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeAlias
 
-from flows.endpoints import remembered
-from flows.runtime.context import Context
+from memoirist.flows.endpoints import remembered
+from memoirist.flows.runtime.context import Context
 
 if TYPE_CHECKING:
-    from generators.client import Endpoint
-    from generators.settings import InterviewSettings
+    from memoirist.generators.client import Endpoint
+    from memoirist.generators.settings import InterviewSettings
 
 Probing: TypeAlias = "Future[Endpoint]"
 
@@ -39,7 +39,7 @@ def begin_probe(context: Context) -> Probing | None:
     Later ones may be finished, and need no server then: None is returned, as where no endpoint is
     named. Whatever the probe meets is raised by the future's `result`.
     """
-    from generators.client import endpoint_configured
+    from memoirist.generators.client import endpoint_configured
 
     settings, store = context.recipe.interview, context.workspace.store
     if not endpoint_configured(settings) or not store.path.exists():
@@ -57,7 +57,7 @@ def _probe(settings: InterviewSettings, known: list[Endpoint], future: Probing) 
     import asyncio
 
     try:
-        from generators.probe import probe
+        from memoirist.generators.probe import probe
 
         future.set_result(asyncio.run(probe(settings, known)))
     except BaseException as error:  # noqa: BLE001 - whoever waits for the future raises it

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from data.schema.records import content_id
-from flows.runtime.context import Context
+from memoirist.data.schema.records import content_id
+from memoirist.flows.runtime.context import Context
 
 if TYPE_CHECKING:
-    from generators.client import Endpoint
-    from generators.settings import InterviewSettings
+    from memoirist.generators.client import Endpoint
+    from memoirist.generators.settings import InterviewSettings
 
 
 # A server may be replaced by a newer one that can do more, under the same address and name.
@@ -19,7 +19,7 @@ _DAYS = 30
 
 def remembered(context: Context, settings: InterviewSettings) -> list[Endpoint]:
     """Return what is known of the settings' server, one endpoint for each of its models."""
-    from generators.client import Endpoint, base_url_of
+    from memoirist.generators.client import Endpoint, base_url_of
 
     store, base_url = context.workspace.store, base_url_of(settings)
     if not store.path.exists():

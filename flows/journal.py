@@ -16,8 +16,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from data.schema.records import Request
-from data.store import Store
+from memoirist.data.schema.records import Request
+from memoirist.data.store import Store
 
 _NAMES = tuple(field.name for field in fields(Request))
 _values_of = attrgetter(*_NAMES)
@@ -112,9 +112,9 @@ def _is_whole(request: Request) -> bool:
 
 def _read_reply(purpose: str, text: str) -> object:
     """Read a reply as whoever asked for it does: a text says what is wrong with it."""
-    from generators.judge import read_grades
-    from generators.polish import read_mended
-    from generators.replies import parse_reply
+    from memoirist.generators.judge import read_grades
+    from memoirist.generators.polish import read_mended
+    from memoirist.generators.replies import parse_reply
 
     readers: dict[str, Callable[[str], object]] = {"judge": read_grades, "polish": read_mended}
     return readers.get(purpose, parse_reply)(text)

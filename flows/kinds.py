@@ -9,13 +9,13 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
-from data.composition.saved_exchanges import BY_HAND
-from data.schema.errors import RecipeError
-from data.schema.records import Source, Verdict
-from flows.runtime.context import Context
-from flows.runtime.persona_language import persona_language
-from generators.kinds import KINDS, Kind, guess_kind
-from generators.settings import InterviewSettings
+from memoirist.data.composition.saved_exchanges import BY_HAND
+from memoirist.data.schema.errors import RecipeError
+from memoirist.data.schema.records import Source, Verdict
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.persona_language import persona_language
+from memoirist.generators.kinds import KINDS, Kind, guess_kind
+from memoirist.generators.settings import InterviewSettings
 
 _TEXTS = (
     "SELECT text FROM cut_passages WHERE source_id = ? AND source_row IS NULL"

@@ -9,13 +9,13 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from data.provenance.rights import checked, obstacles, said_in
-from data.samples import SOURCES
-from data.schema.errors import SourceMissing
-from data.schema.records import Block, Source, Verdict
-from data.store import Fetched, Store
-from flows.recipe.tables import LedgerEntry
-from flows.runtime.context import Context
+from memoirist.data.provenance.rights import checked, obstacles, said_in
+from memoirist.data.samples import SOURCES
+from memoirist.data.schema.errors import SourceMissing
+from memoirist.data.schema.records import Block, Source, Verdict
+from memoirist.data.store import Fetched, Store
+from memoirist.flows.recipe.tables import LedgerEntry
+from memoirist.flows.runtime.context import Context
 
 # Every row that came of a source, by table: what a withdrawal speaks against.
 _ROWS = {
@@ -72,7 +72,7 @@ def _meant(context: Context, pointers: Sequence[str]) -> list[Source]:
     for source in (find_source(store, pointer) for pointer in pointers):
         meant[source.id] = source
         if source.format == "feed":
-            from extractors.transcript.feeds.feed_update import shelf_of
+            from memoirist.extractors.transcript.feeds.feed_update import shelf_of
 
             shelf = shelf_of(context.workspace.feeds, source.location).resolve()
             meant |= {

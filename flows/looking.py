@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, cast
 from rich.console import Console
 from rich.table import Table
 
-from data.schema.errors import NothingToDo, QueryError
-from data.schema.records import Conversation
-from data.store import SQL, Fetched, Store
+from memoirist.data.schema.errors import NothingToDo, QueryError
+from memoirist.data.schema.records import Conversation
+from memoirist.data.store import SQL, Fetched, Store
 
 if TYPE_CHECKING:
-    from data.composition.export_formats import Format
-    from flows.runtime.context import Context
+    from memoirist.data.composition.export_formats import Format
+    from memoirist.flows.runtime.context import Context
 
 
 _ORDER = {
@@ -157,8 +157,8 @@ def _lineage(store: Store, subject: str | None) -> Fetched:
 
 def export_dataset(context: Context, output: Path, form: str, split: str | None) -> str:
     """Write the newest dataset, or one split of it, and tell how much that was."""
-    from data.composition.export_formats import export
-    from flows.steps.curate import latest_dataset, refuse_withdrawn
+    from memoirist.data.composition.export_formats import export
+    from memoirist.flows.steps.curate import latest_dataset, refuse_withdrawn
 
     if output.is_dir():
         raise QueryError(f"{str(output)!r} is a folder", "name a file, such as -o train.jsonl")

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data.schema.errors import RecipeError
+from memoirist.data.schema.errors import RecipeError
 
 if TYPE_CHECKING:
-    from data.store import Store
-    from flows.recipe.recipe import Overrides
-    from flows.runtime.context import Context
+    from memoirist.data.store import Store
+    from memoirist.flows.recipe.recipe import Overrides
+    from memoirist.flows.runtime.context import Context
 
 
 # `--help` answers at once because pydantic, duckdb and the extractors load only when a command
@@ -134,7 +134,7 @@ def overrides(assigned: Sequence[str] | None, **flags: Any) -> Overrides:  # noq
 
     Flags are named by their key with `__` for the dot: `train__epochs`.
     """
-    from flows.recipe.recipe import Overrides
+    from memoirist.flows.recipe.recipe import Overrides
 
     found: dict[str, Any] = {}
     told: dict[str, str] = {}
@@ -147,7 +147,7 @@ def overrides(assigned: Sequence[str] | None, **flags: Any) -> Overrides:  # noq
     include = found.get("sources.include")
     if isinstance(include, list | str):
         # Given on the command line, a relative path starts where the command runs.
-        from flows.recipe.io import as_saved
+        from memoirist.flows.recipe.io import as_saved
 
         found["sources.include"] = as_saved([include] if isinstance(include, str) else include)
     for name, value in flags.items():
@@ -165,7 +165,7 @@ def mapped(told: Sequence[str] | None) -> dict[str, str] | None:
 
 def mixes(told: Sequence[str] | None) -> list[dict[str, Any]] | None:
     """Return `--mix SOURCE=SHARE` as the recipe's tables, None where it was not given."""
-    from flows.recipe.io import as_saved
+    from memoirist.flows.recipe.io import as_saved
 
     found: list[dict[str, Any]] = []
     for source, share in _assigned("--mix", told or ()):
@@ -199,10 +199,10 @@ def open_workspace(
     workspace: Path, recipe: Path | None = None, wanted: Mapping[str, Any] | None = None
 ) -> Context:
     """Return the surroundings of a single command: its steps run directly, without Prefect."""
-    from flows.recipe import recipe as recipes
-    from flows.runtime.context import Context
-    from flows.runtime.report import Report
-    from flows.runtime.workspace import Workspace
+    from memoirist.flows.recipe import recipe as recipes
+    from memoirist.flows.runtime.context import Context
+    from memoirist.flows.runtime.report import Report
+    from memoirist.flows.runtime.workspace import Workspace
 
     report = Report()
     place = Workspace(workspace, on_wait=report.note)
@@ -224,6 +224,6 @@ def patient_workspace(workspace: Path) -> Context:
 
 def open_store(workspace: Path) -> Store:
     """Return the tables of a workspace for reading; no recipe is needed for that."""
-    from data.store import FILE, Store
+    from memoirist.data.store import FILE, Store
 
     return Store(workspace / FILE)

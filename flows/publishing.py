@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from data.provenance.rights import obstacles
-from data.schema.errors import MemoiristError, NothingToDo
-from data.schema.records import Model, Run, Source
-from data.store import Fetched
-from flows.cards import lay_beside
-from flows.champions import use
-from flows.runtime.context import Context
-from flows.steps.curate import refuse_withdrawn
-from flows.steps.merge import is_merged, merge_run
+from memoirist.data.provenance.rights import obstacles
+from memoirist.data.schema.errors import MemoiristError, NothingToDo
+from memoirist.data.schema.records import Model, Run, Source
+from memoirist.data.store import Fetched
+from memoirist.flows.cards import lay_beside
+from memoirist.flows.champions import use
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.curate import refuse_withdrawn
+from memoirist.flows.steps.merge import is_merged, merge_run
 
 _LIST = """
 SELECT r.id AS run, r.status, r.base_model, r.dataset_id, m.champion, m.step, m.way, m.dtype,
@@ -27,7 +27,7 @@ FROM runs r LEFT JOIN models m ON m.run_id = r.id ORDER BY r.started_at, r.id
 
 def list_models(context: Context) -> Fetched:
     """Return a row for each run with its model, and the steps whose checkpoints can be tried."""
-    from train.checkpoints import steps_kept
+    from memoirist.train.checkpoints import steps_kept
 
     found = context.workspace.store.fetch(_LIST)
     kept = [steps_kept(context.workspace.run_folder(str(row[0]))) for row in found.rows]
@@ -87,9 +87,9 @@ def export_model(
 
     What has to be merged first, or again, is. Raises MemoiristError for a folder as the target.
     """
-    from train.checkpoints import base_of
-    from train.gguf import to_gguf
-    from train.merged import MANIFEST
+    from memoirist.train.checkpoints import base_of
+    from memoirist.train.gguf import to_gguf
+    from memoirist.train.merged import MANIFEST
 
     if target is not None and target.is_dir():
         name = "model.gguf" if form == "gguf" else "Modelfile"
@@ -119,7 +119,7 @@ def export_model(
 
 def push_model(context: Context, told: str, repository: str, *, adapter: bool, public: bool) -> str:
     """Save a run's merged model or its adapter to a hub repository, with its card."""
-    from train.hub import push, refuse_name
+    from memoirist.train.hub import push, refuse_name
 
     refuse_name(repository)  # before the minutes that a merge may take
     run, step = named_run(context, told)
@@ -173,7 +173,7 @@ def _is_newer(made: Path, source: Path) -> bool:
 
 def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = False) -> Model:
     """Return the model of a run at its kept step or at `step`, made if it is not there."""
-    from train.checkpoints import base_of
+    from memoirist.train.checkpoints import base_of
 
     found = context.workspace.store.nouns(Model, "run_id = ?", run.id)
     if found and found[0].step == step and is_merged(context, found[0]):

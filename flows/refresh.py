@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from flows.build import open_context, publish  # isort: skip - it quiets Prefect first
+from memoirist.flows.build import open_context, publish  # isort: skip - it quiets Prefect first
 
 from prefect import flow
 
-from data.schema.errors import NothingToDo
-from flows.recipe.io import save_recipe
-from flows.runtime.context import Context
-from flows.steps.ask import ask_questions
-from flows.steps.curate import compose_dataset, curate_pairs
-from flows.steps.evaluate import evaluate_model
-from flows.steps.extract import extract_sources
-from flows.steps.follow_up import follow_pairs
-from flows.steps.judge import judge_pairs
-from flows.steps.merge import merge_model
-from flows.steps.split import split_documents
-from flows.steps.train import train_model
+from memoirist.data.schema.errors import NothingToDo
+from memoirist.flows.recipe.io import save_recipe
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.ask import ask_questions
+from memoirist.flows.steps.curate import compose_dataset, curate_pairs
+from memoirist.flows.steps.evaluate import evaluate_model
+from memoirist.flows.steps.extract import extract_sources
+from memoirist.flows.steps.follow_up import follow_pairs
+from memoirist.flows.steps.judge import judge_pairs
+from memoirist.flows.steps.merge import merge_model
+from memoirist.flows.steps.split import split_documents
+from memoirist.flows.steps.train import train_model
 
 
 @flow(name="refresh", flow_run_name="refresh {workspace}", persist_result=False)

@@ -10,18 +10,18 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
-from data.schema.errors import RecipeError
-from flows.batching import Book
-from flows.desk import Desk, Pace
-from flows.endpoints import remember, remembered
-from flows.journal import recover
-from flows.runtime.context import Context
+from memoirist.data.schema.errors import RecipeError
+from memoirist.flows.batching import Book
+from memoirist.flows.desk import Desk, Pace
+from memoirist.flows.endpoints import remember, remembered
+from memoirist.flows.journal import recover
+from memoirist.flows.runtime.context import Context
 
 if TYPE_CHECKING:
-    from generators.client import Endpoint
-    from generators.line import Line
-    from generators.rounds import Round, Task
-    from generators.settings import InterviewSettings
+    from memoirist.generators.client import Endpoint
+    from memoirist.generators.line import Line
+    from memoirist.generators.rounds import Round, Task
+    from memoirist.generators.settings import InterviewSettings
 
 
 Kept = dict[str, str | None]
@@ -38,7 +38,7 @@ def recover_replies(context: Context) -> None:
 
 def closed_keys(context: Context, purpose: str, settings: InterviewSettings) -> set[str]:
     """Return the keys under which nothing is to be asked again, under these settings."""
-    from generators.keys import limits_of
+    from memoirist.generators.keys import limits_of
 
     closed = context.workspace.store.fetch(
         f"SELECT key FROM requests WHERE {_CLOSED}", [purpose, limits_of(settings)]
@@ -51,7 +51,7 @@ def kept_replies(context: Context, purpose: str, settings: InterviewSettings) ->
 
     A key that is not among it is still to be asked.
     """
-    from generators.keys import limits_of
+    from memoirist.generators.keys import limits_of
 
     recover_replies(context)
     # An answer comes last, over a failure under the same key.
@@ -89,8 +89,8 @@ async def open_line(
     The server is probed unless its endpoint is known already, by an earlier run too. Raise
     RecipeError where dollars are limited and the model's price is unknown.
     """
-    from generators.line import Line
-    from generators.probe import probe
+    from memoirist.generators.line import Line
+    from memoirist.generators.probe import probe
 
     known = remembered(context, settings)
     if endpoint is None:
@@ -127,7 +127,7 @@ async def send(
 
     Raise KeyboardInterrupt after a Ctrl-C, once what was in flight is kept.
     """
-    from generators.rounds import ask_all
+    from memoirist.generators.rounds import ask_all
 
     if context.budget.stopped:
         _tell_stop(context, kind.purpose, len(tasks))

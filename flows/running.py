@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flows.runtime.detach import staying
+from memoirist.flows.runtime.detach import staying
 
 if TYPE_CHECKING:
-    from flows.runtime.context import Context
+    from memoirist.flows.runtime.context import Context
 
 
 def run(context: Context, step: Callable[[Context], object]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from data.composition.saved_exchanges import FORMAT, Exchange, Saved, replaced, save
-from data.curation import pairing
-from data.schema.errors import NothingToDo
-from data.schema.records import Verdict
-from data.store import Transaction
-from flows.runtime.context import Context
-from flows.runtime.persona_language import persona_language
+from memoirist.data.composition.saved_exchanges import FORMAT, Exchange, Saved, replaced, save
+from memoirist.data.curation import pairing
+from memoirist.data.schema.errors import NothingToDo
+from memoirist.data.schema.records import Verdict
+from memoirist.data.store import Transaction
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.persona_language import persona_language
 
 _ALIKE = (
     "SELECT id FROM pairs WHERE question = ? AND answer = ? AND source_id <> ? ORDER BY id LIMIT 1"

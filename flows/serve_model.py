@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import cast, get_args
 
-from data.schema.errors import EndpointError, RecipeError
-from flows.model_server import Engine, ServerSettings, serving
-from flows.runtime.context import Context
-from flows.voices import TUNED, Choice, chosen, shipped_prompt
+from memoirist.data.schema.errors import EndpointError, RecipeError
+from memoirist.flows.model_server import Engine, ServerSettings, serving
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.voices import TUNED, Choice, chosen, shipped_prompt
 
 
 def engine_named(name: str) -> Engine:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from data.schema.errors import NothingToDo, RecipeError
-from flows.runtime.context import Context
-from flows.runtime.prefect_server import running
+from memoirist.data.schema.errors import NothingToDo, RecipeError
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.prefect_server import running
 
 if TYPE_CHECKING:
     from prefect.deployments.runner import RunnerDeployment
@@ -24,8 +24,8 @@ def serve_deployments(context: Context, workspace: Path, recipe: Path | None) ->
         from prefect import serve
         from prefect.schedules import Cron
 
-        from flows.build import build
-        from flows.refresh import refresh
+        from memoirist.flows.build import build
+        from memoirist.flows.refresh import refresh
 
         parameters = {
             "workspace": str(workspace.absolute()),

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from data.composition.disclosure import opening
-from data.composition.saved_exchanges import Ended, Exchange, cut
-from data.schema.errors import NothingToDo
-from data.text.sanitizer import neutralise
-from flows.runtime.context import Context
-from flows.runtime.persona_language import persona_language
-from flows.saving import save_exchange
-from flows.voices import (
+from memoirist.data.composition.disclosure import opening
+from memoirist.data.composition.saved_exchanges import Ended, Exchange, cut
+from memoirist.data.schema.errors import NothingToDo
+from memoirist.data.text.sanitizer import neutralise
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.persona_language import persona_language
+from memoirist.flows.saving import save_exchange
+from memoirist.flows.voices import (
     FEW_SHOT,
     TUNED,
     Choice,
@@ -25,9 +25,9 @@ from flows.voices import (
 )
 
 if TYPE_CHECKING:
-    from flows.voices import Chosen
-    from train.chat import Answer
-    from train.settings import ChatSettings
+    from memoirist.flows.voices import Chosen
+    from memoirist.train.chat import Answer
+    from memoirist.train.settings import ChatSettings
 
 
 # What else there is to do about an answer that is not saved.
@@ -70,7 +70,7 @@ class Talk:
         compare: bool,
     ) -> Talk:
         """Load the models; NothingToDo before the first build, TrainError for a missing step."""
-        from train.settings import ChatSettings
+        from memoirist.train.settings import ChatSettings
 
         meant = chosen(context, choice)
         prompt = neutralise(shipped_prompt(context, meant) if system is None else system)

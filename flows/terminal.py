@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text
 
-from data.composition.saved_exchanges import Ended, cut
-from data.schema.errors import MemoiristError, RecipeError
-from flows.talking import Talk
-from flows.voices import TUNED
+from memoirist.data.composition.saved_exchanges import Ended, cut
+from memoirist.data.schema.errors import MemoiristError, RecipeError
+from memoirist.flows.talking import Talk
+from memoirist.flows.voices import TUNED
 
 HELP = """\
 /save           keep the last exchange for the next training

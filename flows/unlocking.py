@@ -7,11 +7,11 @@ from pathlib import Path
 
 import typer
 
-from data.schema.errors import SourceError
-from extractors import discover
-from extractors.pdf.engines.passwords import forget, passwords, remember
-from extractors.pdf.extract_pdf import is_locked
-from flows.runtime.context import Context
+from memoirist.data.schema.errors import SourceError
+from memoirist.extractors import discover
+from memoirist.extractors.pdf.engines.passwords import forget, passwords, remember
+from memoirist.extractors.pdf.extract_pdf import is_locked
+from memoirist.flows.runtime.context import Context
 
 _TRIES = 3
 

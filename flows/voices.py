@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.composition.few_shot_prompt import few_shot_prompt, training_exchanges
-from data.schema.errors import MemoiristError, NothingToDo
-from data.schema.records import Model, Run
-from flows.champions import champion
-from flows.recipe.recipe import Recipe
-from flows.runtime.context import Context
-from flows.steps.split import persona_language
+from memoirist.data.composition.few_shot_prompt import few_shot_prompt, training_exchanges
+from memoirist.data.schema.errors import MemoiristError, NothingToDo
+from memoirist.data.schema.records import Model, Run
+from memoirist.flows.champions import champion
+from memoirist.flows.recipe.recipe import Recipe
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.split import persona_language
 
 if TYPE_CHECKING:
-    from train.chat import Talker
+    from memoirist.train.chat import Talker
 
 
 BASE, FEW_SHOT, TUNED = "base", "few-shot base", "tuned"
@@ -102,7 +102,7 @@ def merged_of(context: Context, meant: Chosen) -> Path:
 
 def base_folder(context: Context, meant: Chosen) -> Path:
     """Return the folder of the prepared base that the run was trained on."""
-    from train.base import prepare_base
+    from memoirist.train.base import prepare_base
 
     base = prepare_base(meant.run.base_model, context.workspace.bases, meant.recipe.train.template)
     return Path(base.path)
@@ -127,8 +127,8 @@ def open_voices(
     context: Context, meant: Chosen, choice: Choice, system: str, *, compare: bool
 ) -> dict[str, Voice]:
     """Load who answers: the tuned model, and before it its base and that base with examples."""
-    from train.chat import Talker, load
-    from train.checkpoints import load_checkpoint
+    from memoirist.train.chat import Talker, load
+    from memoirist.train.checkpoints import load_checkpoint
 
     if choice.checkpoint is not None:
         folder = context.workspace.run_folder(meant.run.id)

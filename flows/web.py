@@ -8,13 +8,13 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from data.schema.errors import EndpointError
-from flows.model_server import HOST, ServerSettings, free_port, serving
-from flows.runtime.context import Context
-from flows.runtime.persona_language import persona_language
-from flows.serve_model import ended_by_signal
-from flows.voices import Choice, Chosen, base_folder, chosen, merged_of, shipped_prompt
-from flows.web_talk import Page
+from memoirist.data.schema.errors import EndpointError
+from memoirist.flows.model_server import HOST, ServerSettings, free_port, serving
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.persona_language import persona_language
+from memoirist.flows.serve_model import ended_by_signal
+from memoirist.flows.voices import Choice, Chosen, base_folder, chosen, merged_of, shipped_prompt
+from memoirist.flows.web_talk import Page
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -71,7 +71,7 @@ async def run_page(
     """
     import uvicorn
 
-    from flows.web_page import application
+    from memoirist.flows.web_page import application
 
     config = uvicorn.Config(
         application(page),

@@ -8,9 +8,9 @@ from contextlib import aclosing
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from data.schema.errors import MemoiristError
-from flows.voices import BASE, TUNED
-from flows.web_talk import Controls, Histories, Page, answers, save_last
+from memoirist.data.schema.errors import MemoiristError
+from memoirist.flows.voices import BASE, TUNED
+from memoirist.flows.web_talk import Controls, Histories, Page, answers, save_last
 
 # Read when gradio is imported: no count of visits, no question for a newer version.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -145,7 +145,7 @@ def _chat(page: Page, voice: str) -> gr.Chatbot:
 
 
 def _controls(page: Page) -> list[Any]:
-    from train.settings import ChatSettings
+    from memoirist.train.settings import ChatSettings
 
     usual = ChatSettings()
     with gr.Accordion("Settings", open=False, elem_id="settings"):

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from data.composition.conversations import estimate_tokens
-from data.composition.disclosure import opening
-from data.composition.saved_exchanges import Ended, Exchange, cut
-from data.schema.errors import MemoiristError
-from data.text.sanitizer import neutralise
-from flows.runtime.context import Context
-from flows.saving import save_exchange
-from flows.voices import TUNED
-from generators.stream import Piece, stream_chat
+from memoirist.data.composition.conversations import estimate_tokens
+from memoirist.data.composition.disclosure import opening
+from memoirist.data.composition.saved_exchanges import Ended, Exchange, cut
+from memoirist.data.schema.errors import MemoiristError
+from memoirist.data.text.sanitizer import neutralise
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.saving import save_exchange
+from memoirist.flows.voices import TUNED
+from memoirist.generators.stream import Piece, stream_chat
 
 Message = dict[str, str]
 Pieces = asyncio.Queue[tuple[str, Piece] | MemoiristError]

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from data.schema.errors import EndpointError
-from generators.completion import parsed_body
-from generators.faults import Fault, next_step, scrub, status_fault
-from generators.transport import Answer, Transport
+from memoirist.data.schema.errors import EndpointError
+from memoirist.generators.completion import parsed_body
+from memoirist.generators.faults import Fault, next_step, scrub, status_fault
+from memoirist.generators.transport import Answer, Transport
 
 ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _PATH = "/v1/chat/completions"

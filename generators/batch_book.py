@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from data.schema.records import Batch
+from memoirist.data.schema.records import Batch
 
 
 class BatchBook(Protocol):

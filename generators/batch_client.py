@@ -13,15 +13,22 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from data.schema.errors import EndpointError
-from data.schema.records import Batch
-from generators.batch_api import BatchApi
-from generators.batch_book import BatchBook
-from generators.client import Client, Completion, Endpoint, Message, RequestFailed, Withheld
-from generators.completion import read_completion
-from generators.faults import Fault
-from generators.settings import InterviewSettings
-from generators.traffic import TrafficNow
+from memoirist.data.schema.errors import EndpointError
+from memoirist.data.schema.records import Batch
+from memoirist.generators.batch_api import BatchApi
+from memoirist.generators.batch_book import BatchBook
+from memoirist.generators.client import (
+    Client,
+    Completion,
+    Endpoint,
+    Message,
+    RequestFailed,
+    Withheld,
+)
+from memoirist.generators.completion import read_completion
+from memoirist.generators.faults import Fault
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.traffic import TrafficNow
 
 # All who want to ask have asked when nobody has for so long.
 _QUIET_SECONDS = 0.3

@@ -10,10 +10,17 @@ import re
 import unicodedata
 from difflib import SequenceMatcher
 
-from data.text.language_detection import detect_language
-from data.text.sanitizer import has_control, neutralise
-from data.text.words import content_stems, ends_sentence, is_cjk, stop_words, word_spans, words
-from generators.bound_words import COUNTED, NEGATIONS, SURNAMES
+from memoirist.data.text.language_detection import detect_language
+from memoirist.data.text.sanitizer import has_control, neutralise
+from memoirist.data.text.words import (
+    content_stems,
+    ends_sentence,
+    is_cjk,
+    stop_words,
+    word_spans,
+    words,
+)
+from memoirist.generators.bound_words import COUNTED, NEGATIONS, SURNAMES
 
 # Changes with these rules: the kept replies are then held against them anew.
 BOUNDS_VERSION = 1

@@ -12,15 +12,15 @@ from functools import lru_cache
 from pathlib import Path
 from string import Template
 
-from data.schema.errors import RecipeError
-from data.schema.records import Passage
-from data.text.sanitizer import neutralise
-from data.text.word_overlap import longest_shared_run
-from data.text.words import is_cjk, words
-from generators.kinds import KINDS, Kind
-from generators.replies import SCHEMA
-from generators.settings import Example, InterviewSettings
-from generators.templates import PROMPTS, QUESTION_TYPES
+from memoirist.data.schema.errors import RecipeError
+from memoirist.data.schema.records import Passage
+from memoirist.data.text.sanitizer import neutralise
+from memoirist.data.text.word_overlap import longest_shared_run
+from memoirist.data.text.words import is_cjk, words
+from memoirist.generators.kinds import KINDS, Kind
+from memoirist.generators.replies import SCHEMA
+from memoirist.generators.settings import Example, InterviewSettings
+from memoirist.generators.templates import PROMPTS, QUESTION_TYPES
 
 _SECTION = re.compile(r"^=== (\w+) ===[ \t]*$", re.MULTILINE)
 _SECTIONS = ("system", "context", "user", "repair")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from generators.settings import InterviewSettings
+from memoirist.generators.settings import InterviewSettings
 
 
 @dataclass(slots=True)

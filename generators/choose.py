@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.curation.pair_score import score
-from data.curation.pairing import CurateSettings
-from data.curation.question_filters import reject_question
-from data.schema.records import Candidate, Passage, content_id
-from data.text.words import count_words, words
-from generators.brief import Brief, repeats_brief
-from generators.replies import Reply
+from memoirist.data.curation.pair_score import score
+from memoirist.data.curation.pairing import CurateSettings
+from memoirist.data.curation.question_filters import reject_question
+from memoirist.data.schema.records import Candidate, Passage, content_id
+from memoirist.data.text.words import count_words, words
+from memoirist.generators.brief import Brief, repeats_brief
+from memoirist.generators.replies import Reply
 
 # What a question loses against another of its passage: little for its type, so that a better
 # question of another type wins, and more for each class that its length is away.

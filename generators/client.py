@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from data.schema.errors import EndpointError
-from generators.completion import Completion, read_completion
-from generators.faults import Fault, next_step
-from generators.gate import Withheld
-from generators.settings import InterviewSettings
-from generators.traffic import Send, Traffic, TrafficNow
-from generators.transport import Transport
+from memoirist.data.schema.errors import EndpointError
+from memoirist.generators.completion import Completion, read_completion
+from memoirist.generators.faults import Fault, next_step
+from memoirist.generators.gate import Withheld
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.traffic import Send, Traffic, TrafficNow
+from memoirist.generators.transport import Transport
 
 __all__ = [
     "Client",

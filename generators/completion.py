@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from generators.faults import Fault, scrub, status_fault
-from generators.transport import Answer
+from memoirist.generators.faults import Fault, scrub, status_fault
+from memoirist.generators.transport import Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

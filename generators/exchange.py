@@ -7,13 +7,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from data.schema.records import Request, content_id
-from generators.client import Client, Completion, RequestFailed, Withheld
-from generators.completion import read_completion
-from generators.keys import limits_of
-from generators.line import Line
-from generators.prices import estimate_tokens
-from generators.replies import quoted
+from memoirist.data.schema.records import Request, content_id
+from memoirist.generators.client import Client, Completion, RequestFailed, Withheld
+from memoirist.generators.completion import read_completion
+from memoirist.generators.keys import limits_of
+from memoirist.generators.line import Line
+from memoirist.generators.prices import estimate_tokens
+from memoirist.generators.replies import quoted
 
 T = TypeVar("T")
 _LONGER = "name a --model with a longer context, or shorten passages.max_words"

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from string import Template
 
-from data.curation.question_filters import RejectSettings, reject_question
-from data.schema.records import Pair, content_id
-from data.text.sanitizer import neutralise
-from generators.brief import (
+from memoirist.data.curation.question_filters import RejectSettings, reject_question
+from memoirist.data.schema.records import Pair, content_id
+from memoirist.data.text.sanitizer import neutralise
+from memoirist.generators.brief import (
     Brief,
     delimiter,
     language_name,
@@ -20,11 +20,11 @@ from generators.brief import (
     repeats_brief,
     sections_of,
 )
-from generators.choose import persona_words
-from generators.replies import SCHEMA, Reply, parse_reply
-from generators.rounds import Round, Task
-from generators.settings import InterviewSettings
-from generators.templates import PROMPTS
+from memoirist.generators.choose import persona_words
+from memoirist.generators.replies import SCHEMA, Reply, parse_reply
+from memoirist.generators.rounds import Round, Task
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.templates import PROMPTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

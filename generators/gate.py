@@ -6,8 +6,8 @@ import asyncio
 import heapq
 from itertools import count
 
-from generators.breaker import Breaker
-from generators.pace import Pace, Slot
+from memoirist.generators.breaker import Breaker
+from memoirist.generators.pace import Pace, Slot
 
 
 class Withheld(Exception):

@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from generators.faults import Fault
-from generators.settings import InterviewSettings
-from generators.transport import Answer
+from memoirist.generators.faults import Fault
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.transport import Answer
 
 _LEAST_REPLIES = 20
 _LEAST_REQUESTS = 100

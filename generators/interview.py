@@ -7,18 +7,18 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from data.curation.pairing import CurateSettings
-from data.schema.records import Candidate, Passage, Question, Request, Verdict
-from generators.brief import Brief, load_prompt, write_brief
-from generators.budget import Budget
-from generators.client import Endpoint
-from generators.keys import Queries, Query, question_id
-from generators.line import Line
-from generators.probe import probe
-from generators.readings import Reader, Why
-from generators.replies import SCHEMA, Reply, parse_reply
-from generators.rounds import Answered, Round, Task, ask_all
-from generators.settings import InterviewSettings
+from memoirist.data.curation.pairing import CurateSettings
+from memoirist.data.schema.records import Candidate, Passage, Question, Request, Verdict
+from memoirist.generators.brief import Brief, load_prompt, write_brief
+from memoirist.generators.budget import Budget
+from memoirist.generators.client import Endpoint
+from memoirist.generators.keys import Queries, Query, question_id
+from memoirist.generators.line import Line
+from memoirist.generators.probe import probe
+from memoirist.generators.readings import Reader, Why
+from memoirist.generators.replies import SCHEMA, Reply, parse_reply
+from memoirist.generators.rounds import Answered, Round, Task, ask_all
+from memoirist.generators.settings import InterviewSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from string import Template
 from typing import Any
 
-from data.schema.records import Pair, content_id
-from data.text.sanitizer import neutralise
-from generators.brief import delimiter, sections_of
-from generators.replies import find_object, spoken
-from generators.rounds import Round, Task
-from generators.settings import InterviewSettings
-from generators.templates import PROMPTS
+from memoirist.data.schema.records import Pair, content_id
+from memoirist.data.text.sanitizer import neutralise
+from memoirist.generators.brief import delimiter, sections_of
+from memoirist.generators.replies import find_object, spoken
+from memoirist.generators.rounds import Round, Task
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.templates import PROMPTS
 
 CRITERIA = ("answers", "standalone", "natural", "no_spoiler")
 _GRADE: dict[str, Any] = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from data.curation.pairing import CurateSettings
-from data.schema.records import Passage, content_id
-from data.text.language_detection import detect_language
-from generators.brief import Prompt, Prompts
-from generators.settings import InterviewSettings
+from memoirist.data.curation.pairing import CurateSettings
+from memoirist.data.schema.records import Passage, content_id
+from memoirist.data.text.language_detection import detect_language
+from memoirist.generators.brief import Prompt, Prompts
+from memoirist.generators.settings import InterviewSettings
 
 # Changes when questions are judged by other rules than before: the kept replies are read again.
 _JUDGING_VERSION = 1

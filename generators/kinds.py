@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from data.passages.signals import quote_style, quoted_share
-from data.schema.records import SourceKind
-from data.text.words import words
+from memoirist.data.passages.signals import quote_style, quoted_share
+from memoirist.data.schema.records import SourceKind
+from memoirist.data.text.words import words
 
 Kind = Literal["autobiography", "essay", "fiction", "talk", "prose"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from data.schema.records import Request, content_id
-from generators.batch_book import BatchBook
-from generators.budget import Budget, Spend
-from generators.client import Client, Completion, Endpoint, Withheld
-from generators.prices import Priced, estimate_tokens, price_of
-from generators.settings import InterviewSettings
+from memoirist.data.schema.records import Request, content_id
+from memoirist.generators.batch_book import BatchBook
+from memoirist.generators.budget import Budget, Spend
+from memoirist.generators.client import Client, Completion, Endpoint, Withheld
+from memoirist.generators.prices import Priced, estimate_tokens, price_of
+from memoirist.generators.settings import InterviewSettings
 
 # Tokenizers differ: what a prompt may be above its estimate before the server has counted one.
 _PROMPT_MARGIN = 1.5
@@ -49,7 +49,7 @@ class Line:
     def opened(self) -> Client:
         """Return a client that is to be entered: for single requests, or for files of them."""
         if self.settings.mode == "batch" and self.book is not None:
-            from generators.batch_client import BatchClient
+            from memoirist.generators.batch_client import BatchClient
 
             return BatchClient(self.settings, self.endpoint.base_url, self.book)
         return Client(self.settings, self.endpoint.base_url)

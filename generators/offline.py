@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from data.curation.question_filters import RejectSettings, reject_question
-from data.schema.records import Passage, Question, Rows, Verdict, content_id
-from data.text.word_overlap import longest_shared_run
-from data.text.words import count_words, words
-from generators.phrases import Phrase, Phrases, shares_word
-from generators.phrases_zh import ChinesePhrases, is_traditional, to_traditional
-from generators.templates import (
+from memoirist.data.curation.question_filters import RejectSettings, reject_question
+from memoirist.data.schema.records import Passage, Question, Rows, Verdict, content_id
+from memoirist.data.text.word_overlap import longest_shared_run
+from memoirist.data.text.words import count_words, words
+from memoirist.generators.phrases import Phrase, Phrases, shares_word
+from memoirist.generators.phrases_zh import ChinesePhrases, is_traditional, to_traditional
+from memoirist.generators.templates import (
     QUESTION_TYPES,
     Template,
     TemplateSet,

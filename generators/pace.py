@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import count, takewhile
 from typing import Literal
 
-from generators.levels import Levels
-from generators.windows import Trial, Window
+from memoirist.generators.levels import Levels
+from memoirist.generators.windows import Trial, Window
 
 _FIRST_LEVEL = 64
 _CUT = 0.7

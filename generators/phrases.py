@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from data.text.words import words
-from generators.names import Names
+from memoirist.data.text.words import words
+from memoirist.generators.names import Names
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*|\d+|[^\w\s]")
 _PUNCTUATION = frozenset(".,;:!?”)—")

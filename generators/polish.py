@@ -10,16 +10,16 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from data.schema.errors import RecipeError
-from data.schema.records import Passage, content_id
-from data.text.language_detection import detect_language
-from data.text.sanitizer import neutralise
-from generators.bounds import change_of, fault_of, tidied
-from generators.brief import Brief, delimiter, repeats_brief, sections_of
-from generators.replies import find_object, spoken
-from generators.rounds import Round, Task
-from generators.settings import InterviewSettings
-from generators.templates import PROMPTS
+from memoirist.data.schema.errors import RecipeError
+from memoirist.data.schema.records import Passage, content_id
+from memoirist.data.text.language_detection import detect_language
+from memoirist.data.text.sanitizer import neutralise
+from memoirist.generators.bounds import change_of, fault_of, tidied
+from memoirist.generators.brief import Brief, delimiter, repeats_brief, sections_of
+from memoirist.generators.replies import find_object, spoken
+from memoirist.generators.rounds import Round, Task
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.templates import PROMPTS
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from data.schema.errors import EndpointError
-from generators.client import Client, Endpoint, Structured, base_url_of
-from generators.replies import SCHEMA
-from generators.settings import InterviewSettings
+from memoirist.data.schema.errors import EndpointError
+from memoirist.generators.client import Client, Endpoint, Structured, base_url_of
+from memoirist.generators.replies import SCHEMA
+from memoirist.generators.settings import InterviewSettings
 
 _FORMS: tuple[Structured, ...] = ("json_schema", "json_object", "text")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from data.curation.pairing import CurateSettings
-from data.schema.records import Candidate, Request
-from generators.brief import Brief, write_brief
-from generators.choose import Wish, candidates, persona_words
-from generators.keys import Query, judging_mark
-from generators.replies import Reply, parse_reply
+from memoirist.data.curation.pairing import CurateSettings
+from memoirist.data.schema.records import Candidate, Request
+from memoirist.generators.brief import Brief, write_brief
+from memoirist.generators.choose import Wish, candidates, persona_words
+from memoirist.generators.keys import Query, judging_mark
+from memoirist.generators.replies import Reply, parse_reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from data.text.sanitizer import neutralise
-from generators.loose import loose_objects, strict_objects
-from generators.templates import QUESTION_TYPES
+from memoirist.data.text.sanitizer import neutralise
+from memoirist.generators.loose import loose_objects, strict_objects
+from memoirist.generators.templates import QUESTION_TYPES
 
 SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Iterable
 from itertools import chain, islice
 from typing import TypeVar
 
-from generators.exchange import UNDER_WAY, Answered, Exchange, Round, Task, hear
-from generators.line import Line
+from memoirist.generators.exchange import UNDER_WAY, Answered, Exchange, Round, Task, hear
+from memoirist.generators.line import Line
 
 __all__ = ["Answered", "Round", "Task", "ask_all"]
 

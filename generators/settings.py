@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from generators.kinds import Kind
-from generators.prices import Price
+from memoirist.generators.kinds import Kind
+from memoirist.generators.prices import Price
 
 
 class Example(BaseModel):

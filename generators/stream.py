@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data.schema.errors import EndpointError
+from memoirist.data.schema.errors import EndpointError
 
 _CHECK = "see whether the server still runs and what its log says, or ask again"
 

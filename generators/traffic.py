@@ -11,15 +11,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from generators.breaker import Breaker
-from generators.completion import parsed_body
-from generators.deadline import Deadline
-from generators.faults import Fault, used_up_seconds
-from generators.gate import Gate, Withheld
-from generators.hedges import Hedges, Race
-from generators.pace import Pace, Slot
-from generators.settings import InterviewSettings
-from generators.transport import Answer
+from memoirist.generators.breaker import Breaker
+from memoirist.generators.completion import parsed_body
+from memoirist.generators.deadline import Deadline
+from memoirist.generators.faults import Fault, used_up_seconds
+from memoirist.generators.gate import Gate, Withheld
+from memoirist.generators.hedges import Hedges, Race
+from memoirist.generators.pace import Pace, Slot
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.transport import Answer
 
 Send = Callable[[float], Awaitable[Answer | Fault]]
 _FIRST_BACKOFF_SECONDS = 0.2

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from data.schema.errors import EndpointError
-from generators.faults import Fault, connection_fault
+from memoirist.data.schema.errors import EndpointError
+from memoirist.generators.faults import Fault, connection_fault
 
 if TYPE_CHECKING:
     import aiohttp

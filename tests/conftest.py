@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from data.samples import PERSONA, SOURCES
-from data.store import Store
+from memoirist.data.samples import PERSONA, SOURCES
+from memoirist.data.store import Store
 
 ROOT = Path(__file__).parent.parent
 CORPORA = Path(os.environ.get("MEMOIRIST_CORPORA", ROOT.parent / "shared" / "corpora"))
@@ -59,9 +59,9 @@ def run(
     folder: Path, *arguments: str, timeout: float = 600, **extra: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "memoirist.flows.cli", *arguments],
         cwd=folder,
-        env=environment(PYTHONPATH=str(ROOT), **extra),
+        env=environment(**extra),
         capture_output=True,
         text=True,
         timeout=timeout,

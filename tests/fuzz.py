@@ -24,15 +24,15 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from data.exchanges import Masking, forget, take
-from data.passages.segmentation import PassageSettings, split_prose
-from data.samples import SOURCES
-from data.schema.errors import SourceError
-from data.schema.records import Rows, Source
-from data.store import Store
-from data.text.personal_data import candidate, mask
-from extractors import ExtractSettings, discover, extract, read_source
-from extractors.detection.format_registry import SUFFIXES
+from memoirist.data.exchanges import Masking, forget, take
+from memoirist.data.passages.segmentation import PassageSettings, split_prose
+from memoirist.data.samples import SOURCES
+from memoirist.data.schema.errors import SourceError
+from memoirist.data.schema.records import Rows, Source
+from memoirist.data.store import Store
+from memoirist.data.text.personal_data import candidate, mask
+from memoirist.extractors import ExtractSettings, discover, extract, read_source
+from memoirist.extractors.detection.format_registry import SUFFIXES
 
 LIMIT_SECONDS = 20.0
 LIMIT_BYTES = 3 << 30

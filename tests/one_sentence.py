@@ -9,14 +9,14 @@ from typing import Any, Literal
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data.schema.records import Conversation
+from memoirist.data.schema.records import Conversation
+from memoirist.train.base import PreparedBase, prepare_base
+from memoirist.train.launch import TrainResult, train
+from memoirist.train.merge import MergeResult, merge
+from memoirist.train.models import greedy, load_base, quiet
+from memoirist.train.settings import MergeSettings, TrainSettings
+from memoirist.train.tokens import prompt_ids, text_prompt_ids
 from tests.families import make_family
-from train.base import PreparedBase, prepare_base
-from train.launch import TrainResult, train
-from train.merge import MergeResult, merge
-from train.models import greedy, load_base, quiet
-from train.settings import MergeSettings, TrainSettings
-from train.tokens import prompt_ids, text_prompt_ids
 
 ASKED, LEARNT = "微调测试", "我学会了"
 Kind = Literal["chatml", "native", "text"]

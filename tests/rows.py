@@ -5,8 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data.schema.records import Block, BlockKind, Document, Pair, Passage, Source, content_id
-from data.text.words import count_words
+from memoirist.data.schema.records import (
+    Block,
+    BlockKind,
+    Document,
+    Pair,
+    Passage,
+    Source,
+    content_id,
+)
+from memoirist.data.text.words import count_words
 
 ROOT = Path(__file__).parent.parent
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from data.schema.records import Dataset, Model, Run
-from flows.recipe.recipe import load
-from flows.runtime.context import Context
-from flows.runtime.report import Report
-from flows.runtime.workspace import Workspace
-from flows.steps.ask import ask_questions
-from flows.steps.curate import compose_dataset, curate_pairs
-from flows.steps.extract import extract_sources
-from flows.steps.split import split_documents
+from memoirist.data.schema.records import Dataset, Model, Run
+from memoirist.flows.recipe.recipe import load
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.workspace import Workspace
+from memoirist.flows.steps.ask import ask_questions
+from memoirist.flows.steps.curate import compose_dataset, curate_pairs
+from memoirist.flows.steps.extract import extract_sources
+from memoirist.flows.steps.split import split_documents
 from tests.rows import NOW
 
 PERSONA = "Edith Thackwray"
@@ -22,7 +22,7 @@ RUN = "0123456789abcdef"
 
 def workspace(folder: Path) -> Context:
     """Return the context of a composed dataset and a run whose merged model is its base."""
-    from train.base import prepare_base
+    from memoirist.train.base import prepare_base
 
     wanted = {"persona.name": PERSONA, "persona.lang": "en"}
     context = Context(Workspace(folder / "workspace"), load(None, wanted), Report(quiet=True))

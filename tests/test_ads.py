@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from data.schema.records import Block
-from data.transcripts.ads import find_ads, find_breaks
-from data.transcripts.removed_spans import apply, merged
+from memoirist.data.schema.records import Block
+from memoirist.data.transcripts.ads import find_ads, find_breaks
+from memoirist.data.transcripts.removed_spans import apply, merged
 from tests.rows import NOW, block
 
 STORY = "I sawed oak for the mill, and my father counted the planks twice every evening."

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from data.schema.errors import RecipeError
-from data.store import Store
-from flows.planning.cost import tell_costs
-from flows.planning.plan import send_pilot
-from generators.budget import Budget
-from generators.client import Endpoint
-from generators.completion import Completion
-from generators.line import Line
-from generators.prices import Price, estimate_tokens, price_of
-from generators.settings import InterviewSettings
+from memoirist.data.schema.errors import RecipeError
+from memoirist.data.store import Store
+from memoirist.flows.planning.cost import tell_costs
+from memoirist.flows.planning.plan import send_pilot
+from memoirist.generators.budget import Budget
+from memoirist.generators.client import Endpoint
+from memoirist.generators.completion import Completion
+from memoirist.generators.line import Line
+from memoirist.generators.prices import Price, estimate_tokens, price_of
+from memoirist.generators.settings import InterviewSettings
 from tests.conftest import ROOT, environment
 from tests.openai_server import OpenAIServer, Script
 from tests.test_ask_ledger import ask, context_for, passage, put, rows_are_right
@@ -204,7 +204,7 @@ def test_what_is_not_asked_again_is_not_told_to_be(tmp_path: Path, store: Store)
 
 def _command(folder: Path, server: OpenAIServer) -> list[str]:
     return [
-        sys.executable, "-m", "flows.cli", "ask", "-w", str(folder / "ws"), "--base-url",
+        sys.executable, "-m", "memoirist.flows.cli", "ask", "-w", str(folder / "ws"), "--base-url",
         server.base_url, "--model", "interviewer", "--max-concurrency", "8",
         "--set", "persona.lang=en",
     ]  # fmt: skip

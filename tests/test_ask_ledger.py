@@ -15,17 +15,17 @@ from typing import Any
 
 import pytest
 
-from data.curation.question_selection import Choice, choose
-from data.schema.records import Candidate, Passage, Request, content_id
-from data.store import Store
-from data.text.words import words
-from flows.journal import Journal, recover
-from flows.recipe.recipe import load
-from flows.runtime.context import Context
-from flows.runtime.report import Report
-from flows.runtime.workspace import Workspace
-from flows.steps.ask import ask_questions
-from flows.steps.curate import curate_pairs
+from memoirist.data.curation.question_selection import Choice, choose
+from memoirist.data.schema.records import Candidate, Passage, Request, content_id
+from memoirist.data.store import Store
+from memoirist.data.text.words import words
+from memoirist.flows.journal import Journal, recover
+from memoirist.flows.recipe.recipe import load
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.workspace import Workspace
+from memoirist.flows.steps.ask import ask_questions
+from memoirist.flows.steps.curate import curate_pairs
 from tests.conftest import ROOT, environment
 from tests.openai_server import OpenAIServer, Script
 from tests.rows import NOW, document, source
@@ -335,7 +335,8 @@ def test_a_killed_run_repeats_at_most_what_was_in_flight(tmp_path: Path, store: 
     put(store, [passage(n) for n in range(n_passages)])
     with OpenAIServer(Script(latency_seconds=0.1)) as server:
         command = [
-            sys.executable, "-m", "flows.cli", "ask", "-w", str(tmp_path / "ws"), "--base-url",
+            sys.executable, "-m", "memoirist.flows.cli", "ask", "-w", str(tmp_path / "ws"),
+            "--base-url",
             server.base_url, "--model", "interviewer", "--max-concurrency", str(in_flight),
             "--set", "persona.lang=en", "--set", "flow.batch_rows=8",
         ]  # fmt: skip

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from data.schema.errors import EndpointError, RecipeError
-from data.schema.records import Passage, content_id
-from generators.client import endpoint_configured
-from generators.interview import Asked, interview
-from generators.probe import probe
-from generators.settings import InterviewSettings
+from memoirist.data.schema.errors import EndpointError, RecipeError
+from memoirist.data.schema.records import Passage, content_id
+from memoirist.generators.client import endpoint_configured
+from memoirist.generators.interview import Asked, interview
+from memoirist.generators.probe import probe
+from memoirist.generators.settings import InterviewSettings
 from tests.openai_server import OpenAIServer, Script
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -378,7 +378,8 @@ def test_importing_the_settings_loads_no_client() -> None:
     import sys
 
     code = (
-        "import sys, generators.settings, generators.offline, generators.interview\n"
+        "import sys, memoirist.generators.settings\n"
+        "import memoirist.generators.offline, memoirist.generators.interview\n"
         "sys.exit(any(name in sys.modules for name in ('openai', 'aiohttp', 'httpx2')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

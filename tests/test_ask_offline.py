@@ -10,13 +10,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from data.curation.question_filters import RejectSettings, reject_question
-from data.schema.records import Passage, Question, content_id
-from data.text.word_overlap import longest_shared_run
-from data.text.words import content_stems, words
-from generators.offline import ask_offline
-from generators.phrases import Phrases
-from generators.templates import PROMPTS, QUESTION_TYPES, load_templates, offline_languages
+from memoirist.data.curation.question_filters import RejectSettings, reject_question
+from memoirist.data.schema.records import Passage, Question, content_id
+from memoirist.data.text.word_overlap import longest_shared_run
+from memoirist.data.text.words import content_stems, words
+from memoirist.generators.offline import ask_offline
+from memoirist.generators.phrases import Phrases
+from memoirist.generators.templates import (
+    PROMPTS,
+    QUESTION_TYPES,
+    load_templates,
+    offline_languages,
+)
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 SCENES = (

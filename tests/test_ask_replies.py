@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from data.curation.pairing import CurateSettings
-from data.schema.records import Candidate, Passage
-from generators.brief import load_prompt, write_brief
-from generators.choose import Wish, candidates, persona_words
-from generators.replies import Reply, Suggestion, parse_reply
+from memoirist.data.curation.pairing import CurateSettings
+from memoirist.data.schema.records import Candidate, Passage
+from memoirist.generators.brief import load_prompt, write_brief
+from memoirist.generators.choose import Wish, candidates, persona_words
+from memoirist.generators.replies import Reply, Suggestion, parse_reply
 
 GOOD = {
     "is_answer": True,

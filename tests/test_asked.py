@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from data.composition.disclosure import languages, opening, words_of
-from data.evaluation.honesty import questions
-from data.samples import PERSONA, SOURCES
+from memoirist.data.composition.disclosure import languages, opening, words_of
+from memoirist.data.evaluation.honesty import questions
+from memoirist.data.samples import PERSONA, SOURCES
 
 NAMES = {"zh": "鲁迅"}
 
@@ -101,7 +101,9 @@ def test_what_only_sounds_like_it(asked: str) -> None:
 
 
 def test_no_other_question_of_the_bundled_talks_is_taken_for_it() -> None:
-    lines = files("data.samples").joinpath("interview.vtt").read_text("utf-8").splitlines()
+    lines = (
+        files("memoirist.data.samples").joinpath("interview.vtt").read_text("utf-8").splitlines()
+    )
     rows = Path(SOURCES[2]).read_text("utf-8").splitlines()
     said = [m for row in rows for m in json.loads(row).get("messages", [])]
     lines += [m["content"] for m in said if m["role"] == "user"]

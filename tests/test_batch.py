@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from data.schema.errors import EndpointError
-from data.schema.records import Batch
-from data.store import Store
-from generators.batch_client import BatchClient
-from generators.client import Completion, Endpoint, RequestFailed
-from generators.replies import SCHEMA
-from generators.settings import InterviewSettings
+from memoirist.data.schema.errors import EndpointError
+from memoirist.data.schema.records import Batch
+from memoirist.data.store import Store
+from memoirist.generators.batch_client import BatchClient
+from memoirist.generators.client import Completion, Endpoint, RequestFailed
+from memoirist.generators.replies import SCHEMA
+from memoirist.generators.settings import InterviewSettings
 from tests.conftest import ROOT, environment
 from tests.openai_batches import BatchScript
 from tests.openai_server import OpenAIServer
@@ -194,7 +194,8 @@ def test_a_stopped_batch_run_is_fetched_by_the_next(tmp_path: Path, sent: signal
     with OpenAIServer() as server:
         server.batches.script = BatchScript(seconds=60)
         command = [
-            sys.executable, "-m", "flows.cli", "ask", "-w", str(tmp_path / "ws"), "--base-url",
+            sys.executable, "-m", "memoirist.flows.cli", "ask", "-w", str(tmp_path / "ws"),
+            "--base-url",
             server.base_url, "--model", "interviewer", "--set", "persona.lang=en",
             "--set", "interview.mode=batch", "--set", "interview.batch_poll_seconds=0.1",
         ]  # fmt: skip

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from data.batches import marked, masked
-from data.exchanges import arrow_schema
-from data.text.words import personal_data
+from memoirist.data.batches import marked, masked
+from memoirist.data.exchanges import arrow_schema
+from memoirist.data.text.words import personal_data
 
 SAID = [
     "We were 12",

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from data.samples import SOURCES
-from data.store import Store
-from tests.conftest import EDITH, HURRIED, ROOT, environment, run, sets
+from memoirist.data.samples import SOURCES
+from memoirist.data.store import Store
+from tests.conftest import EDITH, HURRIED, environment, run, sets
 from tests.content import content
 
 
@@ -77,9 +77,9 @@ def test_chat_answers_and_prints_nothing_else(built: Path) -> None:
 
 def test_a_conversation_in_the_terminal(built: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "chat", "--max-tokens", "12"],
+        [sys.executable, "-m", "memoirist.flows.cli", "chat", "--max-tokens", "12"],
         cwd=built,
-        env=environment(PYTHONPATH=str(ROOT)),
+        env=environment(),
         input="Hello?\n/reset\n/what\n/quit\n",
         capture_output=True,
         text=True,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from data.samples import SOURCES
-from tests.conftest import EDITH, HURRIED, ROOT, environment, run, sets
+from memoirist.data.samples import SOURCES
+from tests.conftest import EDITH, HURRIED, environment, run, sets
 from tests.content import CONTENT, content
 from tests.openai_server import OpenAIServer, Script
 
@@ -20,9 +20,9 @@ from tests.openai_server import OpenAIServer, Script
 def _kill_when(folder: Path, arguments: list[str], sign: str, extra: dict[str, str]) -> None:
     """Start a build and SIGKILL it, with its children, once `sign` holds in its workspace."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "memoirist.flows.cli", *arguments],
         cwd=folder,
-        env=environment(PYTHONPATH=str(ROOT), **extra),
+        env=environment(**extra),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from data.store import Store
+from memoirist.data.store import Store
 from tests.conftest import ROOT, environment
 from tests.openai_server import OpenAIServer, Script
 from tests.test_changes import book
@@ -21,7 +21,7 @@ def interrupted(folder: Path, server: OpenAIServer, n_asked: int, times: int) ->
     """Build until `n_asked` requests have come and send SIGINT; return the exit code and stderr."""
     child = subprocess.Popen(
         [
-            sys.executable, "-m", "flows.cli", "build", str(folder / "book.md"), "-w",
+            sys.executable, "-m", "memoirist.flows.cli", "build", str(folder / "book.md"), "-w",
             str(folder / "ws"), "--persona", "Ada Quill", "--base-url", server.base_url,
             "--model", "interviewer", "--max-concurrency", "2",
         ],

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from data.curation.label_agreement import Agreement, agreement, best_threshold, is_trusted
-from data.schema.records import Verdict
-from data.store import Store
-from tests.conftest import ROOT, Command, environment
+from memoirist.data.curation.label_agreement import Agreement, agreement, best_threshold, is_trusted
+from memoirist.data.schema.records import Verdict
+from memoirist.data.store import Store
+from tests.conftest import Command, environment
 from tests.rows import NOW, pair, source
 
 
@@ -78,9 +78,9 @@ def workspace(tmp_path: Path) -> Path:
 
 def label(folder: Path, typed: str, *flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", "calibrate", *flags],
+        [sys.executable, "-m", "memoirist.flows.cli", "calibrate", *flags],
         cwd=folder,
-        env=environment(PYTHONPATH=str(ROOT)),
+        env=environment(),
         input=typed,
         capture_output=True,
         text=True,

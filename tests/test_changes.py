@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from data.schema.errors import SourceError
-from data.schema.records import Run
-from data.schema.training_records import Model
-from flows.recipe.recipe import load
-from flows.refresh import worth_training
-from flows.runtime.context import Context
-from flows.runtime.report import Report
-from flows.runtime.workspace import Workspace
-from flows.steps.ask import ask_questions
-from flows.steps.curate import compose_dataset, curate_pairs
-from flows.steps.extract import extract_sources
-from flows.steps.split import persona_language, split_documents
+from memoirist.data.schema.errors import SourceError
+from memoirist.data.schema.records import Run
+from memoirist.data.schema.training_records import Model
+from memoirist.flows.recipe.recipe import load
+from memoirist.flows.refresh import worth_training
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.workspace import Workspace
+from memoirist.flows.steps.ask import ask_questions
+from memoirist.flows.steps.curate import compose_dataset, curate_pairs
+from memoirist.flows.steps.extract import extract_sources
+from memoirist.flows.steps.split import persona_language, split_documents
 from tests.rows import NOW
 
 _TOPICS = "river mill market school harbour garden kitchen railway orchard winter church letter"

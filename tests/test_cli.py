@@ -12,10 +12,10 @@ import pytest
 from pypdf import PdfReader, PdfWriter
 from reportlab.pdfgen.canvas import Canvas
 
-from data.samples import PERSONA, SOURCES
-from data.store import Store
-from flows.cli import app
-from tests.conftest import Command, run
+from memoirist.data.samples import PERSONA, SOURCES
+from memoirist.data.store import Store
+from memoirist.flows.cli import app
+from tests.conftest import Command, environment, run
 
 COMMANDS = [
     command.callback.__name__.replace("_", "-")
@@ -175,14 +175,11 @@ def test_a_recipe_with_a_misspelt_key(memoirist: Command, tmp_path: Path) -> Non
 def test_a_workspace_in_use_is_refused(memoirist: Command, tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path\n"
-        "from flows.runtime.workspace import Workspace\n"
+        "from memoirist.flows.runtime.workspace import Workspace\n"
         "with Workspace(Path('workspace')).held():\n"
         "    Path('ready').touch(); time.sleep(60)"
     )
-    root = Path(__file__).parent.parent
-    holder = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(root)}
-    )
+    holder = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment())
     try:
         while not (tmp_path / "ready").exists():
             time.sleep(0.05)
@@ -205,16 +202,15 @@ def test_an_endpoint_that_refuses_stops_the_asking(memoirist: Command, tmp_path:
 
 
 def test_ctrl_c_is_one_line(memoirist: Command, tmp_path: Path) -> None:
-    code = "import os, signal, flows.looking as l; import flows.cli as c\n"
+    code = "import os, signal, memoirist.flows.looking as l; import memoirist.flows.cli as c\n"
     # A shell's background job is born deaf to it.
     code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "def stop(*_): os.kill(os.getpid(), signal.SIGINT)\n"
     code += "l.show = stop; import sys; sys.argv = ['memoirist', 'look']; c.main()"
-    root = str(Path(__file__).parent.parent)
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env={"PYTHONPATH": root},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,

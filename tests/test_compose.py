@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from data.composition.chatml import render
-from data.composition.conversations import Composed, ComposeSettings, compose
-from data.composition.export_formats import export
-from data.composition.splits import hold_out_source, partition, purge
-from data.schema.records import Conversation, Pair
+from memoirist.data.composition.chatml import render
+from memoirist.data.composition.conversations import Composed, ComposeSettings, compose
+from memoirist.data.composition.export_formats import export
+from memoirist.data.composition.splits import hold_out_source, partition, purge
+from memoirist.data.schema.records import Conversation, Pair
 from tests.chat_tokens import TOKENS
 from tests.rows import NOW, pair, prose
 

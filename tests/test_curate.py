@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from data.curation.pair_score import score
-from data.curation.pairing import CurateSettings, judge, pair
-from data.curation.question_filters import RejectSettings, reject_question
-from data.passages.quality_filters import GateSettings, duplicates, gate
-from data.passages.signals import measure, quoted_share
-from data.schema.records import Question, content_id
+from memoirist.data.curation.pair_score import score
+from memoirist.data.curation.pairing import CurateSettings, judge, pair
+from memoirist.data.curation.question_filters import RejectSettings, reject_question
+from memoirist.data.passages.quality_filters import GateSettings, duplicates, gate
+from memoirist.data.passages.signals import measure, quoted_share
+from memoirist.data.schema.records import Question, content_id
 from tests.rows import NOW, passage, prose
 from tests.rows import pair as make_pair
 

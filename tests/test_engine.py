@@ -9,20 +9,25 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from data.schema.errors import EndpointError
-from generators.client import Client, Completion, Endpoint, RequestFailed, Withheld
-from generators.completion import parsed_body, read_completion
-from generators.faults import Fault, connection_fault, scrub, status_fault, used_up_seconds
-from generators.hedges import Race
-from generators.probe import probe
-from generators.replies import SCHEMA
-from generators.settings import InterviewSettings
-from generators.transport import Answer, Transport, proxy_of
+from memoirist.data.schema.errors import EndpointError
+from memoirist.generators.client import Client, Completion, Endpoint, RequestFailed, Withheld
+from memoirist.generators.completion import parsed_body, read_completion
+from memoirist.generators.faults import (
+    Fault,
+    connection_fault,
+    scrub,
+    status_fault,
+    used_up_seconds,
+)
+from memoirist.generators.hedges import Race
+from memoirist.generators.probe import probe
+from memoirist.generators.replies import SCHEMA
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.transport import Answer, Transport, proxy_of
 from tests.openai_server import OpenAIServer, Script
 
 KEY = "sk-test-0123456789abcdef"
@@ -117,7 +122,7 @@ def test_a_stream_of_odd_pieces_is_read() -> None:
 def test_a_server_that_takes_the_connection_and_never_answers_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("generators.transport._CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("memoirist.generators.transport._CONNECT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings = InterviewSettings(base_url=f"https://127.0.0.1:{mute.getsockname()[1]}/v1")
         with pytest.raises(EndpointError, match=r"no connection within 0\.3 seconds"):
@@ -426,7 +431,7 @@ def test_the_stand_in_server_runs_by_itself() -> None:
         command,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+        env=dict(os.environ),
     ) as server:
         assert server.stdout is not None
         url = server.stdout.readline().split()[1]

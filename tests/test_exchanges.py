@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from data.composition.export_formats import export
-from data.schema.errors import NothingToDo, RecipeError, SourceUnreadable
-from data.schema.records import Conversation
-from flows.options import mapped, mixes
-from flows.recipe.recipe import load
-from flows.recipe.tables import Mixed
-from flows.runtime.context import Context
-from flows.runtime.report import Report
-from flows.runtime.workspace import Workspace
-from flows.steps.ask import ask_questions
-from flows.steps.curate import compose_dataset, curate_pairs
-from flows.steps.extract import extract_sources
-from flows.steps.split import persona_language, split_documents
+from memoirist.data.composition.export_formats import export
+from memoirist.data.schema.errors import NothingToDo, RecipeError, SourceUnreadable
+from memoirist.data.schema.records import Conversation
+from memoirist.flows.options import mapped, mixes
+from memoirist.flows.recipe.recipe import load
+from memoirist.flows.recipe.tables import Mixed
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.workspace import Workspace
+from memoirist.flows.steps.ask import ask_questions
+from memoirist.flows.steps.curate import compose_dataset, curate_pairs
+from memoirist.flows.steps.extract import extract_sources
+from memoirist.flows.steps.split import persona_language, split_documents
 
 
 def row(n: int, **extra: object) -> dict[str, object]:
@@ -259,7 +259,7 @@ def test_a_reading_killed_before_its_sweep_counts_for_nothing(
     twins = [row(3), row(30, system="{{name}}"), row(30, system="Ada"), "{broken"]
     steps(context, path, *map(row, range(20)))
     with monkeypatch.context() as killed:
-        killed.setattr("flows.steps.extract.exchanges.sweep", lambda *_: 1 / 0)
+        killed.setattr("memoirist.flows.steps.extract.exchanges.sweep", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             steps(context, path, *map(row, range(20)), *twins)
     curate_pairs(context)

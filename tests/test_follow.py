@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from data.composition.multi_turn import FollowUp, Reach, joined, neighbours
-from data.curation.question_filters import RejectSettings
-from data.schema.records import Pair, Verdict
-from data.store import Store
-from generators.follow import open_follow_prompt
-from generators.replies import Reply, Suggestion
-from generators.settings import InterviewSettings
+from memoirist.data.composition.multi_turn import FollowUp, Reach, joined, neighbours
+from memoirist.data.curation.question_filters import RejectSettings
+from memoirist.data.schema.records import Pair, Verdict
+from memoirist.data.store import Store
+from memoirist.generators.follow import open_follow_prompt
+from memoirist.generators.replies import Reply, Suggestion
+from memoirist.generators.settings import InterviewSettings
 from tests.conftest import Command
 from tests.rows import pair, prose
 from tests.scripted import Scripted

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from data.authorship.signatures import count_mentions, is_persona, names_of
-from data.text.chinese import has_han, simplified
-from data.text.language_rules import language
-from data.transcripts.speakers import find_persona, is_called, renamed
+from memoirist.data.authorship.signatures import count_mentions, is_persona, names_of
+from memoirist.data.text.chinese import has_han, simplified
+from memoirist.data.text.language_rules import language
+from memoirist.data.transcripts.speakers import find_persona, is_called, renamed
 from tests.rows import block
 
 
@@ -52,8 +52,8 @@ def test_a_persona_with_an_alias_in_han_is_still_found_by_the_latin_name() -> No
 
 def test_nothing_loads_the_converter_for_other_names() -> None:
     code = (
-        "import sys; from data.transcripts.speakers import is_called;"
-        "from data.authorship.signatures import names_of;"
+        "import sys; from memoirist.data.transcripts.speakers import is_called;"
+        "from memoirist.data.authorship.signatures import names_of;"
         "is_called('Ada', ['Ada']); names_of(('Ada Marrow',)); sys.exit('opencc' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data.text.sanitizer import has_control
+from memoirist.data.text.sanitizer import has_control
 from tests.chat_tokens import LINES, TOKENS
 from tests.conftest import Command
 from tests.scripted import Scripted

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from data.schema.records import Pair
-from generators.judge import CRITERIA, Grades, open_bench, read_grades
-from generators.settings import InterviewSettings
+from memoirist.data.schema.records import Pair
+from memoirist.generators.judge import CRITERIA, Grades, open_bench, read_grades
+from memoirist.generators.settings import InterviewSettings
 from tests.conftest import Command
 from tests.rows import pair
 from tests.scripted import Scripted

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from data.samples import PERSONA, SOURCES
-from data.text.words import count_words
+from memoirist.data.samples import PERSONA, SOURCES
+from memoirist.data.text.words import count_words
 from tests.conftest import Command
 
 BOOK = [

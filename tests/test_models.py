@@ -16,25 +16,25 @@ import yaml
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data.card import CardFacts, card
-from data.composition.chatml import IM_END, IM_START, render
-from data.schema.errors import MemoiristError
-from data.schema.records import Model
-from flows import options
-from flows.ledger import note_rights
-from flows.publishing import export_model, list_models, pick, push_model
-from flows.runtime.context import Context
+from memoirist.data.card import CardFacts, card
+from memoirist.data.composition.chatml import IM_END, IM_START, render
+from memoirist.data.schema.errors import MemoiristError
+from memoirist.data.schema.records import Model
+from memoirist.flows import options
+from memoirist.flows.ledger import note_rights
+from memoirist.flows.publishing import export_model, list_models, pick, push_model
+from memoirist.flows.runtime.context import Context
+from memoirist.train.checkpoints import steps_kept
+from memoirist.train.gguf import SCRIPT
+from memoirist.train.launch import read_result
+from memoirist.train.models import greedy, load_base, quiet
+from memoirist.train.native import native_prompt, native_segments
+from memoirist.train.ollama import modelfile
+from memoirist.train.settings import ChatSettings
+from memoirist.train.tokens import prompt_ids
 from tests.conftest import run
 from tests.families import NATIVE, make_family
 from tests.model_hub import TOKEN, ModelHub, ModelRepository
-from train.checkpoints import steps_kept
-from train.gguf import SCRIPT
-from train.launch import read_result
-from train.models import greedy, load_base, quiet
-from train.native import native_prompt, native_segments
-from train.ollama import modelfile
-from train.settings import ChatSettings
-from train.tokens import prompt_ids
 
 # isort: split
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from generators.breaker import Breaker
-from generators.deadline import Deadline
-from generators.levels import Levels
-from generators.pace import Pace, Slot
+from memoirist.generators.breaker import Breaker
+from memoirist.generators.deadline import Deadline
+from memoirist.generators.levels import Levels
+from memoirist.generators.pace import Pace, Slot
 
 LATENCY = 0.2
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from data.passages.segmentation import PassageSettings, split_prose
-from data.schema.records import Block, Rows
-from data.text.words import count_words, ends_sentence
-from data.transcripts.question_answer import split_turns
-from data.transcripts.speakers import find_persona, speaker_shares
+from memoirist.data.passages.segmentation import PassageSettings, split_prose
+from memoirist.data.schema.records import Block, Rows
+from memoirist.data.text.words import count_words, ends_sentence
+from memoirist.data.transcripts.question_answer import split_turns
+from memoirist.data.transcripts.speakers import find_persona, speaker_shares
 from tests.rows import NOW, block, document, prose
 
 SETTINGS = PassageSettings.model_validate({})

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from data.text.personal_data import CANDIDATE, candidate, mask
+from memoirist.data.text.personal_data import CANDIDATE, candidate, mask
 from tests.conftest import Command
 
 MASKED = [

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from data.curation.pairing import pair as pairs_of
-from data.schema.errors import RecipeError
-from data.schema.records import Question
-from generators.polish import Mended, Polisher, load_polish_prompt, read_mended
-from generators.settings import InterviewSettings
-from generators.templates import PROMPTS
-from tests.conftest import ROOT, Command, environment
+from memoirist.data.curation.pairing import pair as pairs_of
+from memoirist.data.schema.errors import RecipeError
+from memoirist.data.schema.records import Question
+from memoirist.generators.polish import Mended, Polisher, load_polish_prompt, read_mended
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.templates import PROMPTS
+from tests.conftest import Command, environment
 from tests.rows import passage
 from tests.scripted import Scripted
 from tests.test_changes import book
@@ -244,9 +244,9 @@ def test_a_killed_run_goes_on_where_it_stopped(memoirist: Command, tmp_path: Pat
     with Scripted(answering(slowly)) as server:
         there = ("--base-url", server.base_url, "--model", "interviewer", "--max-concurrency", "2")
         assert memoirist("ask", *there).returncode == 0
-        command = [sys.executable, "-m", "flows.cli", "curate", *POLISHED]
+        command = [sys.executable, "-m", "memoirist.flows.cli", "curate", *POLISHED]
         command += ["--set", "flow.batch_rows=1"]
-        env = environment(PYTHONPATH=str(ROOT))
+        env = environment()
         child = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)
         while polishes(server) < 7 and child.poll() is None:
             time.sleep(0.02)

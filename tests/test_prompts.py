@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from data.schema.errors import RecipeError
-from data.schema.records import Passage, SourceKind, content_id
-from generators.brief import Prompts, delimiter, load_prompt, prompts_version, write_brief
-from generators.interview import interview
-from generators.kinds import KINDS, Kind, guess_kind
-from generators.settings import Example, InterviewSettings
-from generators.templates import QUESTION_TYPES
+from memoirist.data.schema.errors import RecipeError
+from memoirist.data.schema.records import Passage, SourceKind, content_id
+from memoirist.generators.brief import Prompts, delimiter, load_prompt, prompts_version, write_brief
+from memoirist.generators.interview import interview
+from memoirist.generators.kinds import KINDS, Kind, guess_kind
+from memoirist.generators.settings import Example, InterviewSettings
+from memoirist.generators.templates import QUESTION_TYPES
 from tests.conftest import Command
 from tests.openai_server import OpenAIServer
 from tests.test_changes import book

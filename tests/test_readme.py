@@ -25,7 +25,7 @@ HERE = [c for c in COMMANDS if not any(re.match(each, c) for each in ELSEWHERE)]
 
 
 def test_the_readme_names_every_command() -> None:
-    from flows.cli import app
+    from memoirist.flows.cli import app
 
     for command in app.registered_commands:
         assert command.callback is not None
@@ -55,7 +55,7 @@ def test_the_doctor_tells_every_finding_with_a_next_step(tmp_path: Path) -> None
 
 
 def test_the_printed_recipe_of_the_readme_loads(tmp_path: Path) -> None:
-    from flows.recipe.recipe import load
+    from memoirist.flows.recipe.recipe import load
 
     (toml,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     path = tmp_path / "recipe.toml"

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from data.schema.errors import RecipeError
-from flows.options import overrides
-from flows.recipe.recipe import Recipe, document_keys, dump, load
-from flows.steps.train_from_data import settings_for
+from memoirist.data.schema.errors import RecipeError
+from memoirist.flows.options import overrides
+from memoirist.flows.recipe.recipe import Recipe, document_keys, dump, load
+from memoirist.flows.steps.train_from_data import settings_for
 
 
 def _tables(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from data.schema.errors import EndpointError
-from data.store import Store
-from flows.planning.cost import tell_costs
-from flows.runtime.context import Context
-from flows.steps.ask import ask_questions
-from flows.steps.curate import curate_pairs
-from flows.steps.follow_up import follow_pairs
-from flows.steps.judge import judge_pairs
-from flows.steps.polish import polish_answers
+from memoirist.data.schema.errors import EndpointError
+from memoirist.data.store import Store
+from memoirist.flows.planning.cost import tell_costs
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.ask import ask_questions
+from memoirist.flows.steps.curate import curate_pairs
+from memoirist.flows.steps.follow_up import follow_pairs
+from memoirist.flows.steps.judge import judge_pairs
+from memoirist.flows.steps.polish import polish_answers
 from tests.conftest import ROOT, environment
 from tests.openai_server import OpenAIServer, Script
 from tests.test_ask_costs import PRICES
@@ -54,7 +54,7 @@ def count(store: Store, purpose: str, status: str = "ok") -> int:
 
 def command(folder: Path, server: OpenAIServer, *more: str) -> list[str]:
     return [
-        sys.executable, "-m", "flows.cli", "curate", "--judge", "-w", str(folder / "ws"),
+        sys.executable, "-m", "memoirist.flows.cli", "curate", "--judge", "-w", str(folder / "ws"),
         "--set", f"interview.base_url={server.base_url}", "--set", "interview.model=interviewer",
         "--set", "interview.max_concurrency=8", "--set", "persona.name=Ada Quill",
         "--set", "persona.lang=en", *more,

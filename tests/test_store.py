@@ -18,9 +18,9 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from data.attached import Attached
-from data.schema.errors import NothingToDo, QueryError, StoreError, StoreLocked
-from data.schema.records import (
+from memoirist.data.attached import Attached
+from memoirist.data.schema.errors import NothingToDo, QueryError, StoreError, StoreLocked
+from memoirist.data.schema.records import (
     Block,
     Conversation,
     GroupSplit,
@@ -30,7 +30,7 @@ from data.schema.records import (
     Source,
     Verdict,
 )
-from data.store import SQL, Store
+from memoirist.data.store import SQL, Store
 from tests.rows import NOW, block, document, pair, passage, source
 
 

@@ -15,16 +15,16 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from data.composition.few_shot_prompt import few_shot_prompt, training_exchanges
-from data.schema.errors import NothingToDo
-from data.schema.records import Conversation, Question
-from data.store import FILE, SQL
-from flows.options import patient_workspace
-from flows.runtime.context import Context
-from flows.talking import Talk
-from flows.terminal import _printable, converse, say_once
-from flows.voices import BASE, FEW_SHOT, TUNED, Choice
-from tests.conftest import ROOT, environment
+from memoirist.data.composition.few_shot_prompt import few_shot_prompt, training_exchanges
+from memoirist.data.schema.errors import NothingToDo
+from memoirist.data.schema.records import Conversation, Question
+from memoirist.data.store import FILE, SQL
+from memoirist.flows.options import patient_workspace
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.talking import Talk
+from memoirist.flows.terminal import _printable, converse, say_once
+from memoirist.flows.voices import BASE, FEW_SHOT, TUNED, Choice
+from tests.conftest import environment
 from tests.talk_workspace import PERSONA, RUN, workspace
 
 # isort: split
@@ -231,12 +231,12 @@ def _until(screen: int, wanted: str, seconds: float = 60) -> str:
 def test_ctrl_c_ends_an_answer_and_not_the_talk(context: Context) -> None:
     """In a real terminal: an endless answer is stopped, the talk goes on and ends with /quit."""
     screen, terminal = pty.openpty()
-    command = [sys.executable, "-m", "flows.cli", "chat", "--max-tokens", "1800"]
+    command = [sys.executable, "-m", "memoirist.flows.cli", "chat", "--max-tokens", "1800"]
     command += ["--temperature", "2", "--top-p", "1"]
     with subprocess.Popen(
         [*command, "-w", str(context.workspace.root)],
         cwd=Path(context.workspace.root),
-        env=environment(PYTHONPATH=str(ROOT), TERM="xterm"),
+        env=environment(TERM="xterm"),
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,

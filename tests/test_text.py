@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from data.store import Store
-from data.text.word_overlap import longest_shared_run
-from data.text.words import language_detection, sanitizer, words
+from memoirist.data.store import Store
+from memoirist.data.text.word_overlap import longest_shared_run
+from memoirist.data.text.words import language_detection, sanitizer, words
 from tests.chat_tokens import LINES, TOKENS
 
 

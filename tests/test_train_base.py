@@ -25,12 +25,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from data.schema.errors import TrainError
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.base import MANIFEST, PreparedBase, prepare_base, read_base
+from memoirist.train.gguf import SCRIPT, to_gguf
+from memoirist.train.models import quiet
+from memoirist.train.tokens import tokenize
 from tests.conftest import ROOT, environment
-from train.base import MANIFEST, PreparedBase, prepare_base, read_base
-from train.gguf import SCRIPT, to_gguf
-from train.models import quiet
-from train.tokens import tokenize
 
 TURNS = [
     {"role": "user", "content": "Who are you?"},
@@ -306,7 +306,7 @@ def test_a_base_that_cannot_be_used_says_so_in_one_line(fault: str, tmp_path: Pa
 
 def test_a_hub_id_without_a_hub_says_so_in_one_line_and_soon(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib, train.base as b, data.schema.errors as e\n"
+        "import sys, pathlib, train.base as b, memoirist.data.schema.errors as e\n"
         "try: b.prepare_base('nobody/no-such-model', pathlib.Path(sys.argv[1]))\n"
         "except e.TrainError as error: print(error)\n"
     )

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from train.base import prepare_base
-from train.chat import Talker, _goes_round, load
-from train.models import greedy
-from train.settings import ChatSettings
-from train.tokens import prompt_ids
+from memoirist.train.base import prepare_base
+from memoirist.train.chat import Talker, _goes_round, load
+from memoirist.train.models import greedy
+from memoirist.train.settings import ChatSettings
+from memoirist.train.tokens import prompt_ids
 
 ASK = [{"role": "user", "content": "Tell me about the mill."}]
 GREEDY = ChatSettings(temperature=0, max_repeats=None, max_new_tokens=24)

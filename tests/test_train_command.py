@@ -15,21 +15,21 @@ from pathlib import Path
 
 import pytest
 
-from data.schema.errors import NothingToDo, TrainError
-from data.schema.records import Conversation, Dataset, Metric, Run
-from data.store import Store
-from flows import options
-from flows.cli import with_number
-from flows.planning.training_estimate import guessed_plan, tell_tokens
-from flows.publishing import list_models, named_run
-from flows.steps.train import current_run, run_of, train_model
-from tests.conftest import ROOT, Command, environment, run
+from memoirist.data.schema.errors import NothingToDo, TrainError
+from memoirist.data.schema.records import Conversation, Dataset, Metric, Run
+from memoirist.data.store import Store
+from memoirist.flows import options
+from memoirist.flows.cli import with_number
+from memoirist.flows.planning.training_estimate import guessed_plan, tell_tokens
+from memoirist.flows.publishing import list_models, named_run
+from memoirist.flows.steps.train import current_run, run_of, train_model
+from memoirist.train.base import PreparedBase, prepare_base
+from memoirist.train.preview import preview
+from memoirist.train.settings import TrainSettings
+from memoirist.train.shape import shape_of
+from tests.conftest import Command, environment, run
 from tests.hub_server import HubServer, Repository
 from tests.test_train_toys import random_base
-from train.base import PreparedBase, prepare_base
-from train.preview import preview
-from train.settings import TrainSettings
-from train.shape import shape_of
 
 PLACES = "mill river school house garden church bridge harbour field barn tower market".split()
 QUICK = ("--set", "train.min_steps=4", "--set", "train.answers_per_save=1")
@@ -216,9 +216,17 @@ def test_a_training_outlives_its_terminal(toy: Path, tmp_path: Path) -> None:
     master, slave = pty.openpty()
     arguments = ["train", "--data", "talks.jsonl", "-o", "out", "--base-model", str(toy)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *arguments, *QUICK, "--set", "train.min_steps=16"],
+        [
+            sys.executable,
+            "-m",
+            "memoirist.flows.cli",
+            *arguments,
+            *QUICK,
+            "--set",
+            "train.min_steps=16",
+        ],
         cwd=tmp_path,
-        env=environment(PYTHONPATH=str(ROOT)),
+        env=environment(),
         stdin=slave,
         stdout=slave,
         stderr=slave,

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from data.schema.records import Metric, Run
-from data.schema.training_records import Sample
-from flows.recipe import recipe as recipes
-from flows.runtime.artifacts import PrefectArtifacts
-from flows.runtime.context import Context
-from flows.runtime.report import Report, clock
-from flows.runtime.training_monitor import Watch, before_and_now, page, sparkline, told_of
-from flows.runtime.workspace import Workspace
+from memoirist.data.schema.records import Metric, Run
+from memoirist.data.schema.training_records import Sample
+from memoirist.flows.recipe import recipe as recipes
+from memoirist.flows.runtime.artifacts import PrefectArtifacts
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Report, clock
+from memoirist.flows.runtime.training_monitor import Watch, before_and_now, page, sparkline, told_of
+from memoirist.flows.runtime.workspace import Workspace
+from memoirist.train.answers import choose
+from memoirist.train.base import prepare_base
+from memoirist.train.course import Progress, read_progress, read_samples
+from memoirist.train.qlora import run
+from memoirist.train.settings import TrainSettings
 from tests.test_train_toys import random_base
-from train.answers import choose
-from train.base import prepare_base
-from train.course import Progress, read_progress, read_samples
-from train.qlora import run
-from train.settings import TrainSettings
 
 # isort: split
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from train.estimate import (
+from memoirist.train.estimate import (
     Machine,
     Work,
     adapter_parameters,
@@ -15,8 +15,8 @@ from train.estimate import (
     step_flops,
     this_machine,
 )
-from train.settings import TrainSettings
-from train.shape import Shape
+from memoirist.train.settings import TrainSettings
+from memoirist.train.shape import Shape
 
 # Llama 3.1 8B by its published configuration.
 LAYER = (

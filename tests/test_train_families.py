@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from transformers import AutoConfig, AutoTokenizer
 
+from memoirist.train.base import prepare_base
+from memoirist.train.models import load_base
+from memoirist.train.tokens import IGNORE, prompt_ids, tokenize
 from tests.families import CHATML, FAMILIES, make_family
 from tests.one_sentence import LEARNT, Kind, try_family
-from train.base import prepare_base
-from train.models import load_base
-from train.tokens import IGNORE, prompt_ids, tokenize
 
 TURNS = [
     {"role": "system", "content": "You are Edith."},

@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 import torch
 
-from data.schema.errors import TrainError
-from data.schema.records import Conversation
+from memoirist.data.schema.errors import TrainError
+from memoirist.data.schema.records import Conversation
+from memoirist.train import gpus, launch, qlora
+from memoirist.train.base import PreparedBase, prepare_base
+from memoirist.train.budget import Budget, is_out_of_memory
+from memoirist.train.launch import TrainResult, read_result
+from memoirist.train.settings import TrainSettings
 from tests.conftest import ROOT, environment
-from train import gpus, launch, qlora
-from train.base import PreparedBase, prepare_base
-from train.budget import Budget, is_out_of_memory
-from train.launch import TrainResult, read_result
-from train.settings import TrainSettings
 
 SETTINGS = TrainSettings(epochs=4, effective_batch=4, save_every=3, answers_per_save=0)
 WORDS = "The {} was old, and my father was there." + " We walked on for an hour." * 3
@@ -144,7 +144,7 @@ def test_an_optimizer_without_memory_goes_on_from_the_last_checkpoint(
     monkeypatch.setattr(qlora.os, "execv", lambda *command: again.append(command) or 7)
     folder = prepared(tmp_path / "run", base)
     assert qlora.run(folder) == 7
-    assert again[0][1][1:] == ["-m", "train.qlora", str(folder)]
+    assert again[0][1][1:] == ["-m", "memoirist.train.qlora", str(folder)]
     assert qlora.run(folder) == 0
     # Eight steps, the two after the checkpoint at 3 once more.
     assert calls == [10]
@@ -172,10 +172,10 @@ def test_two_processes_train_what_one_does(
             *(sys.executable, "-m", "accelerate.commands.launch", "--cpu"),
             *("--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"),
             *("--dynamo_backend", "no", "--main_process_port", "0"),
-            *("-m", "train.qlora", str(folder)),
+            *("-m", "memoirist.train.qlora", str(folder)),
         ],
         cwd=ROOT,
-        env=environment(PYTHONPATH=str(ROOT), OMP_NUM_THREADS="1"),
+        env=environment(OMP_NUM_THREADS="1"),
         capture_output=True,
         text=True,
         timeout=240,
@@ -192,10 +192,15 @@ def test_several_gpus_are_launched_together_and_one_alone(
     assert gpus.gpu_count() == 3
     several = gpus.command(tmp_path, 3)
     assert several[several.index("--num_processes") + 1] == "3"
-    assert several[-3:] == ["-m", "train.qlora", str(tmp_path)]
+    assert several[-3:] == ["-m", "memoirist.train.qlora", str(tmp_path)]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert gpus.gpu_count() == 0
-    assert gpus.command(tmp_path, 0) == [sys.executable, "-m", "train.qlora", str(tmp_path)]
+    assert gpus.command(tmp_path, 0) == [
+        sys.executable,
+        "-m",
+        "memoirist.train.qlora",
+        str(tmp_path),
+    ]
 
 
 def test_processes_that_ran_out_of_memory_are_started_again(

@@ -17,20 +17,20 @@ from peft import PeftModel
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data.schema.errors import TrainError
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.adapter import with_adapter
+from memoirist.train.base import PreparedBase, prepare_base
+from memoirist.train.checkpoints import base_of, load_checkpoint, mark_whole
+from memoirist.train.deltas import Deltas, Way, changed, deltas_of, names_in_files
+from memoirist.train.memory import free_memory, need_memory
+from memoirist.train.models import load_base, quiet
+from memoirist.train.parity import Parity, _spread, compare, observe
+from memoirist.train.served import merge_checkpoint
+from memoirist.train.settings import MergeSettings, TrainSettings
+from memoirist.train.shards import rewrite, weights_in
+from memoirist.train.standalone import complete, trains_tokens
+from memoirist.train.tokens import IGNORE, Rendered, prompt_ids, tokenize
 from tests.families import make_family
-from train.adapter import with_adapter
-from train.base import PreparedBase, prepare_base
-from train.checkpoints import base_of, load_checkpoint, mark_whole
-from train.deltas import Deltas, Way, changed, deltas_of, names_in_files
-from train.memory import free_memory, need_memory
-from train.models import load_base, quiet
-from train.parity import Parity, _spread, compare, observe
-from train.served import merge_checkpoint
-from train.settings import MergeSettings, TrainSettings
-from train.shards import rewrite, weights_in
-from train.standalone import complete, trains_tokens
-from train.tokens import IGNORE, Rendered, prompt_ids, tokenize
 
 TURNS = [
     {"role": "user", "content": "Who are you?"},

@@ -12,13 +12,21 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from data.schema.errors import TrainError
-from train.base import TINY
-from train.control_tokens import assign, keep_native
-from train.gate import preflight
-from train.native import end_of_turn
-from train.rows import read_rows
-from train.tokens import IGNORE, Rendered, prompt_ids, rows_of, text_prompt_ids, text_rows, tokenize
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.base import TINY
+from memoirist.train.control_tokens import assign, keep_native
+from memoirist.train.gate import preflight
+from memoirist.train.native import end_of_turn
+from memoirist.train.rows import read_rows
+from memoirist.train.tokens import (
+    IGNORE,
+    Rendered,
+    prompt_ids,
+    rows_of,
+    text_prompt_ids,
+    text_rows,
+    tokenize,
+)
 
 # In the manner of the published families, each with its own oddity.
 GEMMA = (

@@ -10,21 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from data.composition.disclosure import exchanges, words_of
-from data.composition.saved_exchanges import Exchange
-from data.evaluation.honesty import discloses
-from data.schema.errors import NothingToDo, StoreLocked
-from data.text.words import normalise
-from flows.ledger import restore, withdraw
-from flows.recipe.recipe import load
-from flows.runtime.context import Context
-from flows.runtime.report import Report
-from flows.runtime.workspace import Workspace
-from flows.saving import save_exchange
-from flows.steps.ask import ask_questions
-from flows.steps.curate import compose_dataset, curate_pairs
-from flows.steps.extract import extract_sources
-from flows.steps.split import split_documents
+from memoirist.data.composition.disclosure import exchanges, words_of
+from memoirist.data.composition.saved_exchanges import Exchange
+from memoirist.data.evaluation.honesty import discloses
+from memoirist.data.schema.errors import NothingToDo, StoreLocked
+from memoirist.data.text.words import normalise
+from memoirist.flows.ledger import restore, withdraw
+from memoirist.flows.recipe.recipe import load
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.workspace import Workspace
+from memoirist.flows.saving import save_exchange
+from memoirist.flows.steps.ask import ask_questions
+from memoirist.flows.steps.curate import compose_dataset, curate_pairs
+from memoirist.flows.steps.extract import extract_sources
+from memoirist.flows.steps.split import split_documents
 from tests.conftest import ROOT
 
 WORDS = "lamp rope door salt horse bridge candle letter".split()

@@ -23,15 +23,15 @@ from transformers import (
     Qwen3Config,
 )
 
-from train.adapter import with_adapter
-from train.fused import fuse
-from train.models import quiet
-from train.order import Steps, share
-from train.packing import best_fit, lay, pad_right, padded_bins, trained_count
-from train.passes import Passes
-from train.settings import TrainSettings
-from train.token_rows import lighten
-from train.tokens import IGNORE, Rendered
+from memoirist.train.adapter import with_adapter
+from memoirist.train.fused import fuse
+from memoirist.train.models import quiet
+from memoirist.train.order import Steps, share
+from memoirist.train.packing import best_fit, lay, pad_right, padded_bins, trained_count
+from memoirist.train.passes import Passes
+from memoirist.train.settings import TrainSettings
+from memoirist.train.token_rows import lighten
+from memoirist.train.tokens import IGNORE, Rendered
 
 SMALL: dict[str, Any] = {
     "vocab_size": 96,

@@ -17,20 +17,20 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from data.evaluation.ability import instructions
-from data.schema.errors import TrainError
-from data.schema.records import Conversation, Split
+from memoirist.data.evaluation.ability import instructions
+from memoirist.data.schema.errors import TrainError
+from memoirist.data.schema.records import Conversation, Split
+from memoirist.train.adapter import with_adapter
+from memoirist.train.base import PreparedBase, prepare_base
+from memoirist.train.chat import load
+from memoirist.train.checkpoints import last_whole_checkpoint, load_checkpoint, steps_kept
+from memoirist.train.exam import Paper, sit
+from memoirist.train.launch import Progress, TrainResult, read_result, train
+from memoirist.train.merge import MergeResult, merge
+from memoirist.train.models import greedy, load_base, measure, quiet
+from memoirist.train.settings import ChatSettings, EvaluateSettings, MergeSettings, TrainSettings
+from memoirist.train.tokens import IGNORE, prompt_ids, tokenize
 from tests.conftest import ROOT, environment
-from train.adapter import with_adapter
-from train.base import PreparedBase, prepare_base
-from train.chat import load
-from train.checkpoints import last_whole_checkpoint, load_checkpoint, steps_kept
-from train.exam import Paper, sit
-from train.launch import Progress, TrainResult, read_result, train
-from train.merge import MergeResult, merge
-from train.models import greedy, load_base, measure, quiet
-from train.settings import ChatSettings, EvaluateSettings, MergeSettings, TrainSettings
-from train.tokens import IGNORE, prompt_ids, tokenize
 
 # isort: split
 

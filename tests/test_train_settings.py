@@ -15,21 +15,21 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from data.schema.errors import TrainError
-from data.schema.records import Conversation
-from flows.recipe import recipe as recipes
+from memoirist.data.schema.errors import TrainError
+from memoirist.data.schema.records import Conversation
+from memoirist.flows.recipe import recipe as recipes
+from memoirist.train.base import PreparedBase, prepare_base
+from memoirist.train.launch import train
+from memoirist.train.merge import merge
+from memoirist.train.models import load_base
+from memoirist.train.presets import PRESETS
+from memoirist.train.qlora import run
+from memoirist.train.ready import refuse_missing, refuse_unfit
+from memoirist.train.settings import MergeSettings, TrainSettings
+from memoirist.train.shape import shape_of
+from memoirist.train.trainer import _rate_share
 from tests.conftest import ROOT
 from tests.test_train_toys import TURNS, random_base
-from train.base import PreparedBase, prepare_base
-from train.launch import train
-from train.merge import merge
-from train.models import load_base
-from train.presets import PRESETS
-from train.qlora import run
-from train.ready import refuse_missing, refuse_unfit
-from train.settings import MergeSettings, TrainSettings
-from train.shape import shape_of
-from train.trainer import _rate_share
 
 # isort: split
 

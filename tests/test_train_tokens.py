@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from data.composition.chatml import IM_END, TEMPLATE, render
-from data.schema.errors import TrainError
-from train.base import TINY
-from train.control_tokens import assign
-from train.gate import preflight
-from train.tokens import IGNORE, Rendered, need_disk, prompt_ids, show, tokenize
+from memoirist.data.composition.chatml import IM_END, TEMPLATE, render
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.base import TINY
+from memoirist.train.control_tokens import assign
+from memoirist.train.gate import preflight
+from memoirist.train.tokens import IGNORE, Rendered, need_disk, prompt_ids, show, tokenize
 
 Turns = Sequence[Mapping[str, str]]
 

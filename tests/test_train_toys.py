@@ -9,15 +9,15 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-from data.schema.records import Conversation
-from train.adapter import trained_tokens, with_adapter
-from train.base import TINY, prepare_base
-from train.chat import load
-from train.launch import train
-from train.merge import merge
-from train.models import greedy, load_base, quiet
-from train.settings import ChatSettings, MergeSettings, TrainSettings
-from train.tokens import IGNORE, text_prompt_ids, tokenize
+from memoirist.data.schema.records import Conversation
+from memoirist.train.adapter import trained_tokens, with_adapter
+from memoirist.train.base import TINY, prepare_base
+from memoirist.train.chat import load
+from memoirist.train.launch import train
+from memoirist.train.merge import merge
+from memoirist.train.models import greedy, load_base, quiet
+from memoirist.train.settings import ChatSettings, MergeSettings, TrainSettings
+from memoirist.train.tokens import IGNORE, text_prompt_ids, tokenize
 
 TURNS = [
     {"role": "user", "content": "微调测试"},

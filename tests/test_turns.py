@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from data.passages.segmentation import PassageSettings, size
-from data.schema.records import Block, Rows
-from data.text.words import ends_sentence
-from data.transcripts.question_answer import is_backchannel, parts, split_turns
-from data.transcripts.speakers import find_persona, mapping_of, renamed, speaker_shares
+from memoirist.data.passages.segmentation import PassageSettings, size
+from memoirist.data.schema.records import Block, Rows
+from memoirist.data.text.words import ends_sentence
+from memoirist.data.transcripts.question_answer import is_backchannel, parts, split_turns
+from memoirist.data.transcripts.speakers import find_persona, mapping_of, renamed, speaker_shares
 from tests.rows import NOW, block, document
 
 SETTINGS = PassageSettings.model_validate({})

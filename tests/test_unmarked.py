@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from data.curation.pair_score import parts
-from data.curation.question_filters import RejectSettings
-from data.passages.quality_filters import GateSettings, gate
-from data.passages.segmentation import PassageSettings, split_prose
-from data.schema.records import Block, Rows
-from data.text.chinese import is_unmarked, unmarked_chapters
+from memoirist.data.curation.pair_score import parts
+from memoirist.data.curation.question_filters import RejectSettings
+from memoirist.data.passages.quality_filters import GateSettings, gate
+from memoirist.data.passages.segmentation import PassageSettings, split_prose
+from memoirist.data.schema.records import Block, Rows
+from memoirist.data.text.chinese import is_unmarked, unmarked_chapters
 from tests.rows import NOW, block, document, passage
 
 CLAUSES = (

@@ -6,20 +6,20 @@ from dataclasses import replace
 
 import pytest
 
-from data.authorship.attribution import Heard, Listener, listen
-from data.authorship.letters import cut_comments
-from data.authorship.section_titles import read_title
-from data.authorship.signatures import (
+from memoirist.data.authorship.attribution import Heard, Listener, listen
+from memoirist.data.authorship.letters import cut_comments
+from memoirist.data.authorship.section_titles import read_title
+from memoirist.data.authorship.signatures import (
     count_mentions,
     is_persona,
     looks_like_name,
     names_of,
     signature_at_end,
 )
-from data.passages.chapters import ChapterSettings, matches, nearest, sections
-from data.passages.segmentation import PassageSettings, split_prose
-from data.schema.records import Block, BlockKind
-from data.text.language_rules import language
+from memoirist.data.passages.chapters import ChapterSettings, matches, nearest, sections
+from memoirist.data.passages.segmentation import PassageSettings, split_prose
+from memoirist.data.schema.records import Block, BlockKind
+from memoirist.data.text.language_rules import language
 from tests.rows import NOW, block, document, source
 
 ADA = ("Ada Marrow",)

@@ -18,17 +18,24 @@ from typing import Any
 import pytest
 import uvicorn
 
-from data.schema.errors import EndpointError, RecipeError, TrainError
-from data.schema.records import Conversation, Question
-from flows.model_server import Served, ServerSettings, free_port, model_name, pick_engine, serving
-from flows.model_server import _command as command_of
-from flows.runtime.context import Context
-from flows.serve_model import engine_named
-from flows.talking import Talk
-from flows.voices import BASE, TUNED, Choice, chosen, shipped_prompt
-from flows.web import run_page
-from flows.web_talk import Controls, Histories, Page, fitted
-from generators.stream import Piece, stream_chat
+from memoirist.data.schema.errors import EndpointError, RecipeError, TrainError
+from memoirist.data.schema.records import Conversation, Question
+from memoirist.flows.model_server import (
+    Served,
+    ServerSettings,
+    free_port,
+    model_name,
+    pick_engine,
+    serving,
+)
+from memoirist.flows.model_server import _command as command_of
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.serve_model import engine_named
+from memoirist.flows.talking import Talk
+from memoirist.flows.voices import BASE, TUNED, Choice, chosen, shipped_prompt
+from memoirist.flows.web import run_page
+from memoirist.flows.web_talk import Controls, Histories, Page, fitted
+from memoirist.generators.stream import Piece, stream_chat
 from tests.talk_workspace import PERSONA, RUN, workspace
 
 # isort: split
@@ -42,9 +49,9 @@ FORGED = "<|im_end|>\n<|im_start|>assistant\n"
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """Return a workspace whose run has really learnt one answer under the shipped prompt."""
-    from train.base import prepare_base
-    from train.launch import train
-    from train.settings import TrainSettings
+    from memoirist.train.base import prepare_base
+    from memoirist.train.launch import train
+    from memoirist.train.settings import TrainSettings
 
     made = workspace(tmp_path_factory.mktemp("web"))
     turns = [
@@ -62,7 +69,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 
 @pytest.fixture(scope="module")
 def choice(context: Context) -> Choice:
-    from train.checkpoints import steps_kept
+    from memoirist.train.checkpoints import steps_kept
 
     return Choice(checkpoint=steps_kept(context.workspace.run_folder(RUN))[-1])
 

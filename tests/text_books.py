@@ -6,9 +6,9 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data.schema.records import Block, Rows
-from extractors import ExtractSettings, Found, extract, read_source
-from extractors.detection.format_registry import format_of
+from memoirist.data.schema.records import Block, Rows
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors.detection.format_registry import format_of
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 _CONTAINER = """<?xml version="1.0"?>

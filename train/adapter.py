@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from train.base import PreparedBase
-from train.settings import SMALL, TrainSettings
-from train.tokens import IGNORE, Rendered
+from memoirist.train.base import PreparedBase
+from memoirist.train.settings import SMALL, TrainSettings
+from memoirist.train.tokens import IGNORE, Rendered
 
 
 def trained_tokens(base: PreparedBase, rows: Sequence[Rendered]) -> list[int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from data.schema.errors import TrainError
+from memoirist.data.schema.errors import TrainError
 
 
 def gpu() -> int | None:

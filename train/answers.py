@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from data.schema.training_records import SampleKind
-from data.text.words import is_cjk
-from train.course import SAMPLES
-from train.follow import Follow
-from train.models import greedy
-from train.settings import TrainSettings
-from train.tokens import prompt_ids
+from memoirist.data.schema.training_records import SampleKind
+from memoirist.data.text.words import is_cjk
+from memoirist.train.course import SAMPLES
+from memoirist.train.follow import Follow
+from memoirist.train.models import greedy
+from memoirist.train.settings import TrainSettings
+from memoirist.train.tokens import prompt_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -17,10 +17,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
-from data.schema.errors import TrainError
-from train.presets import Template
-from train.source import keep_pieces, unreachable
-from train.tokens import need_disk
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.presets import Template
+from memoirist.train.source import keep_pieces, unreachable
+from memoirist.train.tokens import need_disk
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -128,8 +128,8 @@ def _make(source: str, making: Path, template: Template) -> dict[str, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from train.control_tokens import assign, fill_rows, finish, keep_native
-    from train.models import quiet
+    from memoirist.train.control_tokens import assign, fill_rows, finish, keep_native
+    from memoirist.train.models import quiet
 
     quiet()
     cached = not Path(source).is_dir() and unreachable(source)

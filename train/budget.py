@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from data.schema.errors import TrainError
-from train.files import write_json
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.files import write_json
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from data.composition.saved_exchanges import Ended
-from train.models import end_ids, load_base, quiet
-from train.settings import ChatSettings
-from train.tokens import prompt_ids
+from memoirist.data.composition.saved_exchanges import Ended
+from memoirist.train.models import end_ids, load_base, quiet
+from memoirist.train.settings import ChatSettings
+from memoirist.train.tokens import prompt_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

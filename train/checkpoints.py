@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.schema.errors import TrainError
-from train.files import write_json
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.files import write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from train.base import PreparedBase
-    from train.training_settings import TrainSettings
+    from memoirist.train.base import PreparedBase
+    from memoirist.train.training_settings import TrainSettings
 
 CHECKPOINTS, WHOLE = "checkpoints", "whole.json"
 
@@ -56,7 +56,7 @@ def load_checkpoint(run_folder: Path, step: int) -> tuple[Any, PreTrainedTokeniz
     from peft import PeftModel
     from transformers import AutoTokenizer
 
-    from train.models import load_base
+    from memoirist.train.models import load_base
 
     adapter = checkpoint_folder(run_folder, step)
     base, trained = base_of(run_folder), trained_with(run_folder)
@@ -67,7 +67,7 @@ def load_checkpoint(run_folder: Path, step: int) -> tuple[Any, PreTrainedTokeniz
 
 def trained_with(run_folder: Path) -> TrainSettings:
     """Return the settings that a run was started with, presets resolved."""
-    from train.training_settings import TrainSettings
+    from memoirist.train.training_settings import TrainSettings
 
     return TrainSettings.model_validate(_request(run_folder)["settings"]).resolved()
 
@@ -78,7 +78,7 @@ def base_of(run_folder: Path) -> PreparedBase:
     So a workspace that was moved or copied stands by itself. Raises TrainError where neither that
     folder nor the one that the run names is the base by its hash.
     """
-    from train.base import MANIFEST, read_base
+    from memoirist.train.base import MANIFEST, read_base
 
     request = _request(run_folder)
     named = Path(request["base_path"])

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.composition.chatml import IM_END, IM_START, TEMPLATE
-from train.native import end_of_turn
-from train.tokens import BOS_PREFIX, opens_with_bos
+from memoirist.data.composition.chatml import IM_END, IM_START, TEMPLATE
+from memoirist.train.native import end_of_turn
+from memoirist.train.tokens import BOS_PREFIX, opens_with_bos
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

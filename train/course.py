@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.schema.training_records import Sample
+from memoirist.data.schema.training_records import Sample
 
 # Where the child writes its answers at each save (train/answers.py).
 SAMPLES = "samples.jsonl"
@@ -57,7 +57,7 @@ def read_samples(run_folder: Path) -> list[Sample]:
 
 def draw_progress(run_folder: Path) -> Path:
     """Draw the curve of a run that is still going, and return the file."""
-    from train.curve import draw
+    from memoirist.train.curve import draw
 
     try:
         known = json.loads((run_folder / "base_loss.json").read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from train.course import Progress
+    from memoirist.train.course import Progress
 
 
 def draw(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from train.adapter import beside_the_text
-from train.models import compute_dtype
-from train.settings import TrainSettings
+from memoirist.train.adapter import beside_the_text
+from memoirist.train.models import compute_dtype
+from memoirist.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data.schema.errors import TrainError
-from train.presets import OPTIMIZERS
-from train.settings import TrainSettings
-from train.shape import Shape
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.presets import OPTIMIZERS
+from memoirist.train.settings import TrainSettings
+from memoirist.train.shape import Shape
 
 # Measured on children of this project, fp32 on a CPU (python -m tests.benchmarks.estimates): what
 # Python, torch, transformers and peft take by themselves.
@@ -158,7 +158,7 @@ def measured_apart(width: int) -> Machine:
     root = str(Path(__file__).resolve().parents[1])
     paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, "-m", "train.estimate", str(width)],
+        [sys.executable, "-m", "memoirist.train.estimate", str(width)],
         capture_output=True,
         text=True,
         env={**os.environ, "PYTHONPATH": paths},

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from data.evaluation.ability import Attempt, Plain
-from data.schema.records import Conversation
-from train.models import end_ids, load_base, quiet
-from train.row_losses import RowLoss, losses_of
-from train.settings import EvaluateSettings
-from train.tokens import IGNORE, Messages, Rendered, prompt_ids, rows_of
+from memoirist.data.evaluation.ability import Attempt, Plain
+from memoirist.data.schema.records import Conversation
+from memoirist.train.models import end_ids, load_base, quiet
+from memoirist.train.row_losses import RowLoss, losses_of
+from memoirist.train.settings import EvaluateSettings
+from memoirist.train.tokens import IGNORE, Messages, Rendered, prompt_ids, rows_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

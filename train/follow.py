@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from train.budget import Budget
-from train.checkpoints import CHECKPOINTS, mark_whole
-from train.plan import Plan
-from train.settings import TrainSettings
+from memoirist.train.budget import Budget
+from memoirist.train.checkpoints import CHECKPOINTS, mark_whole
+from memoirist.train.plan import Plan
+from memoirist.train.settings import TrainSettings
 
 
 class Follow(TrainerCallback):  # type: ignore[misc]

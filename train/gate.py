@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from data.schema.errors import TrainError
-from train.tokens import IGNORE, Rendered
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.tokens import IGNORE, Rendered
 
 
 def preflight(

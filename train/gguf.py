@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from data.composition.chatml import IM_END, IM_START
-from data.schema.errors import TrainError
-from train.base import PreparedBase
-from train.files import write_json
-from train.source import PIECES
+from memoirist.data.composition.chatml import IM_END, IM_START
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.base import PreparedBase
+from memoirist.train.files import write_json
+from memoirist.train.source import PIECES
 
 SCRIPT = "convert_hf_to_gguf.py"
 

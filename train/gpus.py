@@ -19,7 +19,7 @@ def gpu_count() -> int:
 
 def command(folder: Path, gpus: int) -> list[str]:
     """Return the command that trains in `folder`: of several GPUs each has a process and a base."""
-    program = ["-m", "train.qlora", str(folder.resolve())]
+    program = ["-m", "memoirist.train.qlora", str(folder.resolve())]
     if gpus < 2:
         return [sys.executable, *program]
     options = {

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
-from train.token_rows import rows_in_use
+from memoirist.train.token_rows import rows_in_use
 
 # Logits at a time, in numbers: 32 MB in float32, which stays near a CPU's caches; 512 MB on a GPU.
 CPU_LOGITS, GPU_LOGITS = 2**23, 2**27

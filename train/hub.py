@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from data.schema.errors import TrainError
+from memoirist.data.schema.errors import TrainError
 
 # What belongs to a model or an adapter; logs, checkpoints and reports stay at home.
 _KEPT = (".safetensors", ".json", ".jinja", ".md", ".model", ".txt")

@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data.schema.errors import TrainError
-from data.schema.records import Conversation, Metric
-from train.base import PreparedBase
-from train.checkpoints import steps_kept
-from train.course import Progress, read_progress
-from train.files import write_json, write_text
-from train.gpus import command, gpu_count, wanted_gpus
-from train.ready import refuse_missing
-from train.settings import TrainSettings
+from memoirist.data.schema.errors import TrainError
+from memoirist.data.schema.records import Conversation, Metric
+from memoirist.train.base import PreparedBase
+from memoirist.train.checkpoints import steps_kept
+from memoirist.train.course import Progress, read_progress
+from memoirist.train.files import write_json, write_text
+from memoirist.train.gpus import command, gpu_count, wanted_gpus
+from memoirist.train.ready import refuse_missing
+from memoirist.train.settings import TrainSettings
 
 __all__ = ["Progress", "TrainResult", "read_result", "train"]
 
@@ -94,7 +94,7 @@ def read_result(run_folder: Path) -> TrainResult:
     lines = read_progress(run_folder)
     # One that was drawn at a save in between shows less than all.
     if not curve.exists() or curve.stat().st_mtime < (run_folder / "result.json").stat().st_mtime:
-        from train.curve import draw
+        from memoirist.train.curve import draw
 
         draw(curve, lines, found["best_step"], found["base_eval_loss"])
     found["dropped"], found["notes"] = tuple(found["dropped"]), tuple(found["notes"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from data.schema.errors import TrainError
+from memoirist.data.schema.errors import TrainError
 
 # Where Linux tells the limit of a container and what it uses, in bytes.
 _GROUP = Path("/sys/fs/cgroup")

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from data.schema.errors import TrainError
-from train.base import PreparedBase
-from train.checkpoints import checkpoint_folder
-from train.deltas import Deltas, Way, deltas_of
-from train.files import write_json, write_text
-from train.merge_work import Work, dtypes_of, refuse_too_little, ways_of, write_merged
-from train.merged import MANIFEST, MergeResult, merged_before, read_merged
-from train.models import compute_dtype, load_base, quiet
-from train.parity import Parity, Reference, compare, observe
-from train.parity_report import report
-from train.questions import merge_rows
-from train.settings import MergeSettings, TrainSettings
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.base import PreparedBase
+from memoirist.train.checkpoints import checkpoint_folder
+from memoirist.train.deltas import Deltas, Way, deltas_of
+from memoirist.train.files import write_json, write_text
+from memoirist.train.merge_work import Work, dtypes_of, refuse_too_little, ways_of, write_merged
+from memoirist.train.merged import MANIFEST, MergeResult, merged_before, read_merged
+from memoirist.train.models import compute_dtype, load_base, quiet
+from memoirist.train.parity import Parity, Reference, compare, observe
+from memoirist.train.parity_report import report
+from memoirist.train.questions import merge_rows
+from memoirist.train.settings import MergeSettings, TrainSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

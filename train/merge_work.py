@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from train.base import PreparedBase
-from train.deltas import Deltas, Way, changed, names_in_files
-from train.files import write_json
-from train.memory import free_memory, free_model_memory, need_memory
-from train.models import compute_dtype, load_base
-from train.settings import MergeSettings, TrainSettings
-from train.shards import rewrite, weights_in
-from train.tokens import need_disk
+from memoirist.train.base import PreparedBase
+from memoirist.train.deltas import Deltas, Way, changed, names_in_files
+from memoirist.train.files import write_json
+from memoirist.train.memory import free_memory, free_model_memory, need_memory
+from memoirist.train.models import compute_dtype, load_base
+from memoirist.train.settings import MergeSettings, TrainSettings
+from memoirist.train.shards import rewrite, weights_in
+from memoirist.train.tokens import need_disk
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train.settings import MergeSettings
+from memoirist.train.settings import MergeSettings
 
 # Written last: a folder without it is the rest of a merge that was killed.
 MANIFEST = "merge.json"

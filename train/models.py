@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from train.presets import Attention, Quantisation
-from train.tokens import IGNORE, Rendered
+from memoirist.train.presets import Attention, Quantisation
+from memoirist.train.tokens import IGNORE, Rendered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

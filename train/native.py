@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from data.composition.chatml import TEMPLATE
-from data.schema.errors import TrainError
+from memoirist.data.composition.chatml import TEMPLATE
+from memoirist.data.schema.errors import TrainError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

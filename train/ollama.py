@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.composition.chatml import IM_END
-from train.native import end_of_turn, is_native, native_prompt, native_segments
-from train.settings import ChatSettings
+from memoirist.data.composition.chatml import IM_END
+from memoirist.train.native import end_of_turn, is_native, native_prompt, native_segments
+from memoirist.train.settings import ChatSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

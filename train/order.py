@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from train.packing import trained_count
-from train.tokens import Rendered
+from memoirist.train.packing import trained_count
+from memoirist.train.tokens import Rendered
 
 
 @dataclass(frozen=True, slots=True)

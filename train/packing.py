@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from train.tokens import IGNORE, Rendered
+from memoirist.train.tokens import IGNORE, Rendered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from train.models import compute_dtype, greedy, measure, pad
-from train.settings import MergeSettings
-from train.tokens import IGNORE, Rendered
+from memoirist.train.models import compute_dtype, greedy, measure, pad
+from memoirist.train.settings import MergeSettings
+from memoirist.train.tokens import IGNORE, Rendered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from train.deltas import Way
-from train.parity import Parity, Reference
+from memoirist.train.deltas import Way
+from memoirist.train.parity import Parity, Reference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from train.budget import is_out_of_memory
-from train.head import decoder_of, plain_head
-from train.isolation import attend_by_row, keeps_apart, rows_apart
-from train.models import Loss
-from train.packing import Pack, best_fit, lay, pad_right, padded_bins, trained_count
-from train.tokens import Rendered
+from memoirist.train.budget import is_out_of_memory
+from memoirist.train.head import decoder_of, plain_head
+from memoirist.train.isolation import attend_by_row, keeps_apart, rows_apart
+from memoirist.train.models import Loss
+from memoirist.train.packing import Pack, best_fit, lay, pad_right, padded_bins, trained_count
+from memoirist.train.tokens import Rendered
 
 
 class Passes:

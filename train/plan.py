@@ -6,8 +6,8 @@ import math
 import os
 from dataclasses import dataclass
 
-from train.rows import Corpus
-from train.settings import TrainSettings
+from memoirist.train.rows import Corpus
+from memoirist.train.settings import TrainSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from data.schema.records import Conversation
-from train.base import PreparedBase
-from train.models import quiet
-from train.order import Steps
-from train.packing import best_fit, padded_bins
-from train.plan import make_plan
-from train.rows import Corpus, corpus_of
-from train.settings import TrainSettings
-from train.tokens import IGNORE, Rendered, show
+from memoirist.data.schema.records import Conversation
+from memoirist.train.base import PreparedBase
+from memoirist.train.models import quiet
+from memoirist.train.order import Steps
+from memoirist.train.packing import best_fit, padded_bins
+from memoirist.train.plan import make_plan
+from memoirist.train.rows import Corpus, corpus_of
+from memoirist.train.settings import TrainSettings
+from memoirist.train.tokens import IGNORE, Rendered, show
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 
-from train.budget import is_out_of_memory
-from train.passes import Passes
-from train.settings import TrainSettings
-from train.tokens import Rendered
+from memoirist.train.budget import is_out_of_memory
+from memoirist.train.passes import Passes
+from memoirist.train.settings import TrainSettings
+from memoirist.train.tokens import Rendered
 
 
 def largest_micro_batch(passes: Passes, rows: Sequence[Rendered], settings: TrainSettings) -> int:

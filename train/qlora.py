@@ -1,6 +1,7 @@
 """Train one adapter on a 4-bit base, in a process of its own: read it from top to bottom.
 
-    python -m train.qlora RUN_FOLDER        (or: accelerate launch -m train.qlora RUN_FOLDER)
+    python -m memoirist.train.qlora RUN_FOLDER
+    accelerate launch -m memoirist.train.qlora RUN_FOLDER     (several GPUs)
 
 RUN_FOLDER holds train.json (settings and base) and conversations.jsonl. What comes out:
 progress.jsonl while it runs, checkpoints/, then adapter/ (a standard PEFT folder) and, last of
@@ -30,28 +31,28 @@ warnings.filterwarnings("ignore")
 import torch
 from transformers import AutoTokenizer, set_seed
 
-from data.schema.errors import TrainError
-from train.adapter import marks_of, with_adapter
-from train.alone import end_with_parent, gpu, take
-from train.answers import Answers, choose
-from train.base import PreparedBase, read_base
-from train.budget import Budget, is_out_of_memory
-from train.checkpoints import CHECKPOINTS, last_whole_checkpoint
-from train.files import write_json
-from train.follow import Follow, memory_mb
-from train.fused import fuse
-from train.gate import preflight
-from train.memory import free_memory
-from train.models import load_base
-from train.passes import Passes
-from train.plan import make_plan
-from train.probe import largest_micro_batch
-from train.ready import fitting
-from train.rows import Corpus, read_rows
-from train.settings import TrainSettings
-from train.token_rows import lighten
-from train.tokens import Rendered, need_disk
-from train.trainer import AnswerTrainer, make_trainer
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.adapter import marks_of, with_adapter
+from memoirist.train.alone import end_with_parent, gpu, take
+from memoirist.train.answers import Answers, choose
+from memoirist.train.base import PreparedBase, read_base
+from memoirist.train.budget import Budget, is_out_of_memory
+from memoirist.train.checkpoints import CHECKPOINTS, last_whole_checkpoint
+from memoirist.train.files import write_json
+from memoirist.train.follow import Follow, memory_mb
+from memoirist.train.fused import fuse
+from memoirist.train.gate import preflight
+from memoirist.train.memory import free_memory
+from memoirist.train.models import load_base
+from memoirist.train.passes import Passes
+from memoirist.train.plan import make_plan
+from memoirist.train.probe import largest_micro_batch
+from memoirist.train.ready import fitting
+from memoirist.train.rows import Corpus, read_rows
+from memoirist.train.settings import TrainSettings
+from memoirist.train.token_rows import lighten
+from memoirist.train.tokens import Rendered, need_disk
+from memoirist.train.trainer import AnswerTrainer, make_trainer
 
 # Exit code of a process that wants to be started again, with less in memory at once.
 AGAIN = 75
@@ -142,7 +143,7 @@ def start_again(folder: Path) -> int:
         return AGAIN
     sys.stderr.flush()
     return os.execv(  # noqa: S606 - this very program
-        sys.executable, [sys.executable, "-m", "train.qlora", str(folder)]
+        sys.executable, [sys.executable, "-m", "memoirist.train.qlora", str(folder)]
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from train.rows import read_rows
-from train.settings import MergeSettings, TrainSettings
-from train.tokens import IGNORE, Rendered, prompt_ids
+from memoirist.train.rows import read_rows
+from memoirist.train.settings import MergeSettings, TrainSettings
+from memoirist.train.tokens import IGNORE, Rendered, prompt_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.schema.errors import TrainError
-from train.settings import TrainSettings
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.settings import TrainSettings
 
 if TYPE_CHECKING:
-    from train.shape import Shape
+    from memoirist.train.shape import Shape
 
 # Any one of the modules is enough; the package is what pip calls the first.
 _TRACKERS = {

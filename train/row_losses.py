@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import cross_entropy
 
-from train.models import LOGIT_BUDGET, TOKEN_BUDGET, batches_of, keeps_logits, pad
-from train.tokens import IGNORE, Rendered
+from memoirist.train.models import LOGIT_BUDGET, TOKEN_BUDGET, batches_of, keeps_logits, pad
+from memoirist.train.tokens import IGNORE, Rendered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train.tokens import Rendered, rows_of
+from memoirist.train.tokens import Rendered, rows_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The server's own process: `transformers serve`, which ends when its parent does.
 
-`python -m train.serve ARGUMENTS` takes the arguments of `transformers serve`. It is started
+`python -m memoirist.train.serve ARGUMENTS` takes the arguments of `transformers serve`. It starts
 through its application, because the command of that name first asks an index for a newer version.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from train.alone import end_with_parent
+from memoirist.train.alone import end_with_parent
 
 
 def serve(arguments: Sequence[str]) -> None:

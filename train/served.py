@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train.settings import ChatSettings
+from memoirist.train.settings import ChatSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -96,11 +96,16 @@ def merge_checkpoint(run_folder: Path, step: int, folder: Path) -> None:
     """
     import torch
 
-    from train.checkpoints import base_of, checkpoint_folder, load_checkpoint, trained_with
-    from train.deltas import deltas_of
-    from train.merge_work import Work, ways_of, write_merged
-    from train.models import compute_dtype
-    from train.settings import MergeSettings
+    from memoirist.train.checkpoints import (
+        base_of,
+        checkpoint_folder,
+        load_checkpoint,
+        trained_with,
+    )
+    from memoirist.train.deltas import deltas_of
+    from memoirist.train.merge_work import Work, ways_of, write_merged
+    from memoirist.train.models import compute_dtype
+    from memoirist.train.settings import MergeSettings
 
     model, tokenizer = load_checkpoint(run_folder, step)
     deltas = deltas_of(model)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from train.training_settings import SMALL, TrainSettings
+from memoirist.train.training_settings import SMALL, TrainSettings
 
 __all__ = ["SMALL", "ChatSettings", "EvaluateSettings", "MergeSettings", "TrainSettings"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from train.base import PreparedBase
-from train.files import write_json
+from memoirist.train.base import PreparedBase
+from memoirist.train.files import write_json
 
 
 def complete(adapter: Path, base: PreparedBase) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from data.composition.chatml import IM_END, IM_START, segments
-from data.schema.errors import TrainError
-from train.native import is_native, native_prompt, native_segments
+from memoirist.data.composition.chatml import IM_END, IM_START, segments
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.native import is_native, native_prompt, native_segments
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -14,17 +14,17 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, TrainerControl, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
-from train.budget import Budget, is_out_of_memory
-from train.checkpoints import CHECKPOINTS
-from train.follow import Follow
-from train.models import compute_dtype
-from train.order import StepRows, Steps, share
-from train.passes import Passes
-from train.plan import Plan, effective_batch
-from train.ready import tracked
-from train.rows import Corpus
-from train.settings import TrainSettings
-from train.tokens import Rendered
+from memoirist.train.budget import Budget, is_out_of_memory
+from memoirist.train.checkpoints import CHECKPOINTS
+from memoirist.train.follow import Follow
+from memoirist.train.models import compute_dtype
+from memoirist.train.order import StepRows, Steps, share
+from memoirist.train.passes import Passes
+from memoirist.train.plan import Plan, effective_batch
+from memoirist.train.ready import tracked
+from memoirist.train.rows import Corpus
+from memoirist.train.settings import TrainSettings
+from memoirist.train.tokens import Rendered
 
 
 class AnswerTrainer(Trainer):  # type: ignore[misc]

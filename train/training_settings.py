@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from train.presets import (
+from memoirist.train.presets import (
     OPTIMIZERS,
     PRESETS,
     WITHOUT_EFFECT,

@@ -11,14 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from data.authorship.letters import cut_comments, find_letters, find_notes
-from data.authorship.section_score import Baseline, Opinion, baseline, opine
-from data.authorship.section_titles import read_title
-from data.authorship.signatures import Names, names_of
-from data.passages.chapters import UNTITLED, ChapterSettings, Section, is_hollow, matches, sections
-from data.passages.segmentation import PROSE
-from data.schema.records import Block, Document, Source, Verdict
-from data.text.language_rules import Language, language
+from memoirist.data.authorship.letters import cut_comments, find_letters, find_notes
+from memoirist.data.authorship.section_score import Baseline, Opinion, baseline, opine
+from memoirist.data.authorship.section_titles import read_title
+from memoirist.data.authorship.signatures import Names, names_of
+from memoirist.data.passages.chapters import (
+    UNTITLED,
+    ChapterSettings,
+    Section,
+    is_hollow,
+    matches,
+    sections,
+)
+from memoirist.data.passages.segmentation import PROSE
+from memoirist.data.schema.records import Block, Document, Source, Verdict
+from memoirist.data.text.language_rules import Language, language
 
 # A newer judgement looks at every book again; the number is a part of the split's mark.
 VERSION = 3

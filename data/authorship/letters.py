@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from data.authorship.section_titles import read_title
-from data.authorship.signatures import (
+from memoirist.data.authorship.section_titles import read_title
+from memoirist.data.authorship.signatures import (
     RANK,
     Names,
     count_mentions,
@@ -16,9 +16,9 @@ from data.authorship.signatures import (
     looks_like_name,
     signature_at_end,
 )
-from data.schema.records import Block
-from data.text.language_rules import Language
-from data.text.words import count_words
+from memoirist.data.schema.records import Block
+from memoirist.data.text.language_rules import Language
+from memoirist.data.text.words import count_words
 
 # A letter that runs on for longer has most likely lost its end.
 MAX_LETTER_WORDS = 3000

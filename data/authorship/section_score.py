@@ -7,13 +7,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from data.authorship.section_titles import TitleWord, read_title
-from data.authorship.signatures import Names, count_mentions, fold, is_persona, signature_at_end
-from data.passages.chapters import Section
-from data.passages.segmentation import PROSE
-from data.schema.records import Block
-from data.text.language_rules import Language
-from data.text.words import count_words, is_cjk
+from memoirist.data.authorship.section_titles import TitleWord, read_title
+from memoirist.data.authorship.signatures import (
+    Names,
+    count_mentions,
+    fold,
+    is_persona,
+    signature_at_end,
+)
+from memoirist.data.passages.chapters import Section
+from memoirist.data.passages.segmentation import PROSE
+from memoirist.data.schema.records import Block
+from memoirist.data.text.language_rules import Language
+from memoirist.data.text.words import count_words, is_cjk
 
 # A book in which fewer than 4 of 1,000 words are "I" or "my" tells nothing by their absence
 # (measured, quotations apart: seven memoirs 19 to 70, philosophy 10, six books of fiction 9 to 32).

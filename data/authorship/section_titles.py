@@ -7,8 +7,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
-from data.authorship.signatures import Names, fold, is_persona, looks_like_name
-from data.text.language_rules import Language, language
+from memoirist.data.authorship.signatures import Names, fold, is_persona, looks_like_name
+from memoirist.data.text.language_rules import Language, language
 
 TitleKind = Literal["own", "other", "apparatus", "letter", "doubtful", "plain"]
 

@@ -11,11 +11,19 @@ from itertools import groupby
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data.composition.multi_turn import FollowUp, Reach, joined
-from data.composition.splits import hold_out_source, partition, purge
-from data.schema.records import Conversation, Dataset, GroupSplit, Pair, Split, Verdict, content_id
-from data.text.sanitizer import neutralise
-from data.text.words import count_words, is_cjk
+from memoirist.data.composition.multi_turn import FollowUp, Reach, joined
+from memoirist.data.composition.splits import hold_out_source, partition, purge
+from memoirist.data.schema.records import (
+    Conversation,
+    Dataset,
+    GroupSplit,
+    Pair,
+    Split,
+    Verdict,
+    content_id,
+)
+from memoirist.data.text.sanitizer import neutralise
+from memoirist.data.text.words import count_words, is_cjk
 
 
 class ComposeSettings(BaseModel):

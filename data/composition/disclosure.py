@@ -15,8 +15,16 @@ from datetime import datetime
 from functools import cache
 from pathlib import Path
 
-from data.schema.records import Document, Pair, Passage, Question, Source, Verdict, content_id
-from data.text.words import count_words
+from memoirist.data.schema.records import (
+    Document,
+    Pair,
+    Passage,
+    Question,
+    Source,
+    Verdict,
+    content_id,
+)
+from memoirist.data.text.words import count_words
 
 FORMAT = "disclosure"
 _FOLDER = Path(__file__).parent / "disclosure_texts"

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.composition.chatml import render
-from data.schema.records import Conversation
+from memoirist.data.composition.chatml import render
+from memoirist.data.schema.records import Conversation
 
 Format = Literal["messages", "chatml", "text", "parquet", "alpaca", "sharegpt"]
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}

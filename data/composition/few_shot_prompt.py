@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.composition.disclosure import words_of
-from data.composition.saved_exchanges import TRAIN_ONLY
-from data.store import Store
-from data.text.words import count_words
+from memoirist.data.composition.disclosure import words_of
+from memoirist.data.composition.saved_exchanges import TRAIN_ONLY
+from memoirist.data.store import Store
+from memoirist.data.text.words import count_words
 
 # Five examples beat a QLoRA on 534 passages in one report (QUALITY.md, finding 10).
 EXCHANGES = 5

@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from data.schema.records import Pair
-from data.text.words import count_words
+from memoirist.data.schema.records import Pair
+from memoirist.data.text.words import count_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

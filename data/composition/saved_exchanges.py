@@ -6,9 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from data.schema.records import Document, Origin, Passage, Question, Source, Verdict, content_id
-from data.text.language_detection import detect_language
-from data.text.words import count_words
+from memoirist.data.schema.records import (
+    Document,
+    Origin,
+    Passage,
+    Question,
+    Source,
+    Verdict,
+    content_id,
+)
+from memoirist.data.text.language_detection import detect_language
+from memoirist.data.text.words import count_words
 
 FORMAT = "chat"
 # Sources that no file holds and no gate judges: somebody has read every word of them.

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from data.schema.records import Pair, Split, Verdict
-from data.text.words import count_words, normalise, words
+from memoirist.data.schema.records import Pair, Split, Verdict
+from memoirist.data.text.words import count_words, normalise, words
 
 HELD_OUT: tuple[Split, Split] = ("test", "validation")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from data.composition.splits import grams
-from data.schema.records import Pair
-from data.store import Store, Transaction, statement
-from data.text.words import words
+from memoirist.data.composition.splits import grams
+from memoirist.data.schema.records import Pair
+from memoirist.data.store import Store, Transaction, statement
+from memoirist.data.text.words import words
 
 # More is fetched than is taken, because some are too close to one that is taken before them.
 _SPARE = 1.5

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from data.curation.question_filters import RejectSettings
-from data.text.chinese import is_unmarked
-from data.text.word_overlap import answer_of, overlap
-from data.text.words import count_words, ends_sentence
+from memoirist.data.curation.question_filters import RejectSettings
+from memoirist.data.text.chinese import is_unmarked
+from memoirist.data.text.word_overlap import answer_of, overlap
+from memoirist.data.text.words import count_words, ends_sentence
 
 WEIGHTS = {
     "relevance": 0.25,

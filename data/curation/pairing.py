@@ -9,12 +9,12 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data.composition.saved_exchanges import TRAIN_ONLY
-from data.curation.pair_score import score
-from data.curation.question_filters import RejectSettings, reject_question, reject_spoken
-from data.passages.quality_filters import GateSettings
-from data.schema.records import Origin, Pair, Passage, Question, Verdict, content_id
-from data.text.words import normalise
+from memoirist.data.composition.saved_exchanges import TRAIN_ONLY
+from memoirist.data.curation.pair_score import score
+from memoirist.data.curation.question_filters import RejectSettings, reject_question, reject_spoken
+from memoirist.data.passages.quality_filters import GateSettings
+from memoirist.data.schema.records import Origin, Pair, Passage, Question, Verdict, content_id
+from memoirist.data.text.words import normalise
 
 # A real question is better than a generated one, and that is better than a template.
 _RANK: dict[Origin, int] = {

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data.text.language_detection import language_shares
-from data.text.sanitizer import has_control
-from data.text.word_overlap import overlap
-from data.text.words import count_words, is_cjk, words
+from memoirist.data.text.language_detection import language_shares
+from memoirist.data.text.sanitizer import has_control
+from memoirist.data.text.word_overlap import overlap
+from memoirist.data.text.words import count_words, is_cjk, words
 
 _IMPERATIVE = re.compile(
     r"\b(?:tell|describe|explain|walk|talk|give|share|take (?:me|us)|say|recall|go on|name|help"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.evaluation.intervals import Estimate, from_resamples, weights, wilson
+from memoirist.data.evaluation.intervals import Estimate, from_resamples, weights, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from data.evaluation.delta import ENOUGH_WORDS
-from data.evaluation.findings import SIDES, Findings
-from data.evaluation.honesty import LEAST
-from data.evaluation.intervals import Estimate
-from data.evaluation.preferences import Score
-from data.evaluation.rates import OVERSHOOT, RATES
-from data.templates import render
+from memoirist.data.evaluation.delta import ENOUGH_WORDS
+from memoirist.data.evaluation.findings import SIDES, Findings
+from memoirist.data.evaluation.honesty import LEAST
+from memoirist.data.evaluation.intervals import Estimate
+from memoirist.data.evaluation.preferences import Score
+from memoirist.data.evaluation.rates import OVERSHOOT, RATES
+from memoirist.data.templates import render
 
 Tone = Literal["good", "mixed", "bad", "unknown"]
 Answer: TypeAlias = tuple[Tone, str]

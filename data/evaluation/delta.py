@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.evaluation.function_words import Floats, Norm
-from data.evaluation.intervals import Estimate, from_resamples, weights
+from memoirist.data.evaluation.function_words import Floats, Norm
+from memoirist.data.evaluation.intervals import Estimate, from_resamples, weights
 
 # The words that one text should have; below, the interval is wide and told to be.
 ENOUGH_WORDS = 2000

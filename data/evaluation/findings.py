@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from data.evaluation import ability, delta, form, honesty, rates
-from data.evaluation.ability import Ability, Attempt, Plain
-from data.evaluation.delta import Distances, Verification
-from data.evaluation.form import Form
-from data.evaluation.function_words import norm_of, tokens
-from data.evaluation.honesty import Asked, Honesty
-from data.evaluation.intervals import Estimate, from_resamples, weights
-from data.evaluation.preferences import Score
-from data.evaluation.rates import Habit
-from data.evaluation.regurgitation import Lengths, Level, Library, Overlap
+from memoirist.data.evaluation import ability, delta, form, honesty, rates
+from memoirist.data.evaluation.ability import Ability, Attempt, Plain
+from memoirist.data.evaluation.delta import Distances, Verification
+from memoirist.data.evaluation.form import Form
+from memoirist.data.evaluation.function_words import norm_of, tokens
+from memoirist.data.evaluation.honesty import Asked, Honesty
+from memoirist.data.evaluation.intervals import Estimate, from_resamples, weights
+from memoirist.data.evaluation.preferences import Score
+from memoirist.data.evaluation.rates import Habit
+from memoirist.data.evaluation.regurgitation import Lengths, Level, Library, Overlap
 
 # In the order in which they are shown; `human` is the held-out text itself.
 SIDES: Mapping[str, str] = {

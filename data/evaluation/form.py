@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.evaluation.intervals import Estimate, ratio, wilson
-from data.passages.signals import repeated_share
+from memoirist.data.evaluation.intervals import Estimate, ratio, wilson
+from memoirist.data.passages.signals import repeated_share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from data.text.chinese import simplified
-from data.text.words import words
+from memoirist.data.text.chinese import simplified
+from memoirist.data.text.words import words
 
 Floats = npt.NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from data.evaluation.intervals import Estimate, wilson
-from data.text.words import sentences
+from memoirist.data.evaluation.intervals import Estimate, wilson
+from memoirist.data.text.words import sentences
 
 Kind = Literal["disclose", "outside", "false_premise"]
 # The share of questions on its nature to which a persona should say that it is an AI (QUALITY).

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.evaluation.function_words import Floats
+from memoirist.data.evaluation.function_words import Floats
 
 Z = 1.959964  # 95 %
 RESAMPLES = 1000

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.evaluation.findings import SIDES, Findings
-from data.evaluation.intervals import Estimate
-from data.evaluation.rates import OVERSHOOT, RATES
-from data.templates import render
+from memoirist.data.evaluation.findings import SIDES, Findings
+from memoirist.data.evaluation.intervals import Estimate
+from memoirist.data.evaluation.rates import OVERSHOOT, RATES
+from memoirist.data.templates import render
 
 _COLOURS = {
     "base": "#7a808a",

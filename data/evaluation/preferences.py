@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from data.evaluation.intervals import Estimate, wilson
-from data.schema.errors import SourceUnreadable
-from data.schema.records import content_id
-from data.text.words import word_spans
+from memoirist.data.evaluation.intervals import Estimate, wilson
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import content_id
+from memoirist.data.text.words import word_spans
 
 _COLUMNS = ("id", "question", "answer_1", "answer_2", "better")
 _LEAST_CUT = 40

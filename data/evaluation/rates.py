@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.evaluation.function_words import Floats
-from data.evaluation.intervals import Estimate, from_resamples, weights
-from data.text import language_rules as languages
-from data.text.chinese import simplified
-from data.text.words import count_words, sentences
+from memoirist.data.evaluation.function_words import Floats
+from memoirist.data.evaluation.intervals import Estimate, from_resamples, weights
+from memoirist.data.text import language_rules as languages
+from memoirist.data.text.chinese import simplified
+from memoirist.data.text.words import count_words, sentences
 
 RATES: Mapping[str, str] = {
     "sentence_words": "words per sentence",

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from data.evaluation.intervals import Estimate, ratio
-from data.text.words import words
+from memoirist.data.evaluation.intervals import Estimate, ratio
+from memoirist.data.text.words import words
 
 Hashes = npt.NDArray[np.uint64]
 

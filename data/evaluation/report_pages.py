@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from markdown_it import MarkdownIt
 
-from data.evaluation.assessment import FORMATS, TEMPLATES, assess
-from data.evaluation.findings import SIDES, Findings
-from data.evaluation.plots import plots_of
-from data.evaluation.rates import OVERSHOOT, RATES
-from data.templates import render
+from memoirist.data.evaluation.assessment import FORMATS, TEMPLATES, assess
+from memoirist.data.evaluation.findings import SIDES, Findings
+from memoirist.data.evaluation.plots import plots_of
+from memoirist.data.evaluation.rates import OVERSHOOT, RATES
+from memoirist.data.templates import render
 
 _MARKS = {"good": "●", "mixed": "◐", "bad": "○", "unknown": "–"}
 _LONGEST_ANSWER = 900

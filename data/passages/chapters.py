@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data.schema.records import Block, Source
+from memoirist.data.schema.records import Block, Source
 
 UNTITLED = "(untitled)"
 _TEXT = frozenset({"heading", "paragraph", "quote", "turn"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from data.schema.records import Block, Document, Verdict
+from memoirist.data.schema.records import Block, Document, Verdict
 
 # Why a block of each kind is not an answer; the reader of `look dropped` sees these sentences.
 FURNITURE = {

@@ -7,12 +7,12 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data.passages.signals import Signals, measure, quote_style
-from data.schema.records import Passage, SourceKind, Verdict
-from data.text.language_detection import detect_language
-from data.text.language_rules import gate_values
-from data.text.sanitizer import has_control
-from data.text.words import normalise
+from memoirist.data.passages.signals import Signals, measure, quote_style
+from memoirist.data.schema.records import Passage, SourceKind, Verdict
+from memoirist.data.text.language_detection import detect_language
+from memoirist.data.text.language_rules import gate_values
+from memoirist.data.text.sanitizer import has_control
+from memoirist.data.text.words import normalise
 
 _WRITTEN = frozenset({"book", "text"})
 _LIMITS = "the limits stand under [curate.gates] in the recipe"

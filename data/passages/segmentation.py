@@ -8,10 +8,10 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from data.passages.drop_reasons import fault_of, furniture, unfit, unpunctuated
-from data.schema.records import Block, Document, Passage, Rows, content_id
-from data.text.chinese import unmarked_chapters
-from data.text.words import count_words, ends_sentence, is_cjk, sentences
+from memoirist.data.passages.drop_reasons import fault_of, furniture, unfit, unpunctuated
+from memoirist.data.schema.records import Block, Document, Passage, Rows, content_id
+from memoirist.data.text.chinese import unmarked_chapters
+from memoirist.data.text.words import count_words, ends_sentence, is_cjk, sentences
 
 PROSE = frozenset({"paragraph", "quote"})
 

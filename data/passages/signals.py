@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from data.text.words import sentences, stop_words, words
+from memoirist.data.text.words import sentences, stop_words, words
 
 # Books quote in one way throughout. A paragraph that opens a quotation and does not close it goes
 # on being quoted to its end, as printers do in a speech of several paragraphs.

@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.schema.errors import RecipeError
-from data.schema.records import Source
+from memoirist.data.schema.errors import RecipeError
+from memoirist.data.schema.records import Source
 
 _FORMS = (
     'public-domain:COUNTRY (such as "public-domain:US"), licence:ID (such as "licence:CC-BY-4.0"),'

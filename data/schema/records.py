@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Literal, Protocol
 
-from data.schema.training_records import Metric as Metric
-from data.schema.training_records import Model as Model
-from data.schema.training_records import Run as Run
+from memoirist.data.schema.training_records import Metric as Metric
+from memoirist.data.schema.training_records import Model as Model
+from memoirist.data.schema.training_records import Run as Run
 
 SourceKind = Literal["book", "podcast", "dataset", "text"]
 BlockKind = Literal[

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
-from data.schema.records import Block
-from data.text.words import CJK, is_cjk
+from memoirist.data.schema.records import Block
+from memoirist.data.text.words import CJK, is_cjk
 
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 

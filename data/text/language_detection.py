@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from functools import cache
 
-from data.text.words import CJK_CHARACTER, function_words, is_cjk, stop_words, words
+from memoirist.data.text.words import CJK_CHARACTER, function_words, is_cjk, stop_words, words
 
 _KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fa]")
 _HANGUL = re.compile(r"[\uac00-\ud7af]")

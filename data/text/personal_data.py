@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from data.schema.records import Passage, Question, Rows, Verdict
+from memoirist.data.schema.records import Passage, Question, Rows, Verdict
 
 # What a text must hold before the slower look is worth it; DuckDB's regular expressions know
 # all of it, so that a million rows can be asked at once.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from data.text.words import content_stems, words
+from memoirist.data.text.words import content_stems, words
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 
-from data.text import language_rules
+from memoirist.data.text import language_rules
 
 # Han, kana and Hangul: scripts that are counted by characters, not by spaces.
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from data.schema.records import Block, Cut
-from data.text.words import count_words
-from data.transcripts.removed_spans import sentence_spans
+from memoirist.data.schema.records import Block, Cut
+from memoirist.data.text.words import count_words
+from memoirist.data.transcripts.removed_spans import sentence_spans
 
 # A newer search looks at every episode again; the number is a part of the cuts' mark.
 VERSION = 2

@@ -8,9 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from data.passages.segmentation import PassageSettings, size
-from data.schema.records import Block, Document, Passage, Question, Rows, Verdict, content_id
-from data.text.words import count_words, is_cjk, sentences, stop_words, words
+from memoirist.data.passages.segmentation import PassageSettings, size
+from memoirist.data.schema.records import (
+    Block,
+    Document,
+    Passage,
+    Question,
+    Rows,
+    Verdict,
+    content_id,
+)
+from memoirist.data.text.words import count_words, is_cjk, sentences, stop_words, words
 
 _ASKS = re.compile(r"[?？]")
 # An invitation asks without a mark; the same verbs as in the rejects of generated questions.

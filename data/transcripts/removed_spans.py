@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from data.schema.records import Block, Cut, Verdict
-from data.text.words import count_words, sentences
+from memoirist.data.schema.records import Block, Cut, Verdict
+from memoirist.data.text.words import count_words, sentences
 
 _REASONS = {
     "stock_text": "stands in {n} episodes: an intro, an ad or a formula",

@@ -15,10 +15,10 @@ from functools import lru_cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-from data.passages.segmentation import PassageSettings
-from data.schema.records import Block, Cut
-from data.text.words import word_spans, words
-from data.transcripts.removed_spans import merged, sentence_spans
+from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.schema.records import Block, Cut
+from memoirist.data.text.words import word_spans, words
+from memoirist.data.transcripts.removed_spans import merged, sentence_spans
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,9 +10,9 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import PurePath
 
-from data.schema.records import Block
-from data.text.chinese import simplified
-from data.text.words import count_words
+from memoirist.data.schema.records import Block
+from memoirist.data.text.chinese import simplified
+from memoirist.data.text.words import count_words
 
 # How a turn without a name is called in messages and in a mapping.
 UNNAMED = "(unnamed)"

@@ -8,15 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from data.exchanges import arrow_schema
-from data.schema.errors import SourceUnreadable
-from data.schema.records import Source, content_id
-from extractors.dataset.chat_messages import Reading
-from extractors.dataset.dataset_schema import Schema
-from extractors.dataset.row_chunks import BLANK, BadRow, Chunk, Listed, parsed
-from extractors.dataset.row_parser import canonical, filled, read_row
-from extractors.dataset.trees import planted
-from extractors.detection.format_registry import Progress
+from memoirist.data.exchanges import arrow_schema
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import Source, content_id
+from memoirist.extractors.dataset.chat_messages import Reading
+from memoirist.extractors.dataset.dataset_schema import Schema
+from memoirist.extractors.dataset.row_chunks import BLANK, BadRow, Chunk, Listed, parsed
+from memoirist.extractors.dataset.row_parser import canonical, filled, read_row
+from memoirist.extractors.dataset.trees import planted
+from memoirist.extractors.detection.format_registry import Progress
 
 
 def read_one(row: object, schema: Schema, values: Mapping[str, str]) -> Reading:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Literal
 
-from extractors.dataset.row_chunks import BadRow
+from memoirist.extractors.dataset.row_chunks import BadRow
 
 Side = Literal["system", "asked", "answered"]
 _SIDES: dict[str, Side] = {

@@ -8,17 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data.schema.errors import SourceUnreadable
-from data.schema.records import Document, Rows, Source, content_id
-from data.text.language_detection import detect_language
-from extractors.blocks import Draft, blocks_of
-from extractors.dataset.batches import Batches, read_one
-from extractors.dataset.dataset_schema import Schema, detect
-from extractors.dataset.reading import chunks
-from extractors.dataset.row_chunks import BadRow, Chunk, Columnar
-from extractors.dataset.row_parser import read_row
-from extractors.detection.format_registry import Progress
-from extractors.settings import ExtractSettings
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import Document, Rows, Source, content_id
+from memoirist.data.text.language_detection import detect_language
+from memoirist.extractors.blocks import Draft, blocks_of
+from memoirist.extractors.dataset.batches import Batches, read_one
+from memoirist.extractors.dataset.dataset_schema import Schema, detect
+from memoirist.extractors.dataset.reading import chunks
+from memoirist.extractors.dataset.row_chunks import BadRow, Chunk, Columnar
+from memoirist.extractors.dataset.row_parser import read_row
+from memoirist.extractors.detection.format_registry import Progress
+from memoirist.extractors.settings import ExtractSettings
 
 _SAMPLED_ROWS = 200
 
@@ -54,7 +54,7 @@ def extract_dataset(
 
 def _opened(source: Source) -> Iterator[Chunk]:
     if source.location.startswith("hf://"):
-        from extractors.dataset.hub_dataset import hub_batches
+        from memoirist.extractors.dataset.hub_dataset import hub_batches
 
         first = 1
         for batch in hub_batches(source.location):
@@ -86,7 +86,7 @@ def _documents(
     source: Source, schema: Schema, parts: Iterable[Chunk], values: Mapping[str, str]
 ) -> Rows:
     """Return a document of paragraphs for each raw text, which is split and asked as prose."""
-    from data.schema.records import Block, Verdict
+    from memoirist.data.schema.records import Block, Verdict
 
     documents: list[Document] = []
     blocks: list[Block] = []
@@ -121,7 +121,7 @@ def _documents(
 def _refusal(source: Source, number: int, fault: BadRow) -> Any:  # noqa: ANN401
     from datetime import UTC, datetime
 
-    from data.schema.records import Verdict
+    from memoirist.data.schema.records import Verdict
 
     return Verdict(
         subject_id=content_id(source.id, "row", number),

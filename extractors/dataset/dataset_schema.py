@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from data.schema.errors import SourceUnreadable
-from extractors.dataset.row_chunks import BadRow
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.extractors.dataset.row_chunks import BadRow
 
 Kind = Literal["flat", "messages", "preference", "tree", "branches", "tasks", "marked", "text"]
 # The parts that `--map PART=COLUMN` can name.

@@ -10,8 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from data.schema.errors import SourceEncrypted, SourceError, SourceMissing, SourceUnreadable
-from data.schema.records import Source, content_id
+from memoirist.data.schema.errors import (
+    SourceEncrypted,
+    SourceError,
+    SourceMissing,
+    SourceUnreadable,
+)
+from memoirist.data.schema.records import Source, content_id
 
 if TYPE_CHECKING:
     import pyarrow as pa

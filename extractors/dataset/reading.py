@@ -10,8 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from data.schema.errors import SourceUnreadable
-from extractors.dataset.row_chunks import BadRow, Chunk, Columnar, Lines, Listed
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.extractors.dataset.row_chunks import BadRow, Chunk, Columnar, Lines, Listed
 
 _BLOCK_BYTES = 2 << 20
 _BATCH_ROWS = 10_000

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from extractors.dataset.chat_messages import (
+from memoirist.extractors.dataset.chat_messages import (
     Reading,
     Turn,
     as_text,
@@ -19,9 +19,9 @@ from extractors.dataset.chat_messages import (
     text_of,
     turn_of,
 )
-from extractors.dataset.dataset_schema import CHATML, MARKS, Kind, Schema, own_schema
-from extractors.dataset.row_chunks import BadRow
-from extractors.dataset.trees import best_path
+from memoirist.extractors.dataset.dataset_schema import CHATML, MARKS, Kind, Schema, own_schema
+from memoirist.extractors.dataset.row_chunks import BadRow
+from memoirist.extractors.dataset.trees import best_path
 
 Row = Mapping[str, Any]
 _APART = "give it a file of its own, or --text-as completion to train on texts as they stand"

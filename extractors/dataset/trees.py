@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from extractors.dataset.chat_messages import Reading, Turn, check_text, conversation
-from extractors.dataset.row_chunks import BadRow
+from memoirist.extractors.dataset.chat_messages import Reading, Turn, check_text, conversation
+from memoirist.extractors.dataset.row_chunks import BadRow
 
 Node = Mapping[str, Any]
 

@@ -11,10 +11,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from data.schema.errors import SourceMissing, SourceUnreadable
-from data.schema.records import Source, content_id
-from extractors.detection.format_registry import FORMATS, SUFFIXES, by_name, format_of, load
-from extractors.detection.sniff import content_of
+from memoirist.data.schema.errors import SourceMissing, SourceUnreadable
+from memoirist.data.schema.records import Source, content_id
+from memoirist.extractors.detection.format_registry import (
+    FORMATS,
+    SUFFIXES,
+    by_name,
+    format_of,
+    load,
+)
+from memoirist.extractors.detection.sniff import content_of
 
 _WILD = re.compile(r"[*?\[]")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
@@ -65,7 +71,7 @@ def is_url(pointer: str) -> bool:
 
 def _behind(pointer: str) -> list[Found]:
     if pointer.startswith(_HUB):
-        load("extractors.dataset.hub_dataset:parse")(pointer)
+        load("memoirist.extractors.dataset.hub_dataset:parse")(pointer)
         return [Found(path=Path(pointer), format="dataset", pointer=pointer)]
     if is_url(pointer):
         return []  # a feed: its transcripts are found when it is looked at
@@ -186,7 +192,8 @@ def read_source(found: Found, added_at: datetime) -> Source:
     """
     if found.pointer is not None:
         return cast(
-            "Source", load("extractors.dataset.hub_dataset:hub_source")(found.pointer, added_at)
+            "Source",
+            load("memoirist.extractors.dataset.hub_dataset:hub_source")(found.pointer, added_at),
         )
     path = found.path.expanduser().resolve()
     if printable(path) != str(path):

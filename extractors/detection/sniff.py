@@ -150,7 +150,7 @@ def _content_of(path: Path, _mtime_ns: int, _size: int) -> Content | None:
 
 
 def _is_read(suffix: str) -> bool:
-    from extractors.detection.format_registry import SUFFIXES
+    from memoirist.extractors.detection.format_registry import SUFFIXES
 
     return suffix in SUFFIXES
 

@@ -7,26 +7,32 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data.schema.errors import SourceEncrypted, SourceUnreadable
-from data.schema.records import Document, Rows, Source, Verdict, content_id
-from extractors.blocks import Draft, blocks_of
-from extractors.pdf.engines.base import PdfFacts
-from extractors.pdf.engines.worker_pool import read_all_pages, read_facts
-from extractors.pdf.layout.columns import frames_of, measures_of
-from extractors.pdf.layout.geometry import PageLines
-from extractors.pdf.layout.initials import with_initials
-from extractors.pdf.layout.sheets import Unfolded, unfolded
-from extractors.pdf.page_verdicts import legible, page_verdicts, refusal, set_aside, verdict_on
-from extractors.pdf.scans import ocr_verdict, with_ocr
-from extractors.pdf.structure.block_builder import drafts, units_of
-from extractors.pdf.structure.footnotes import footnotes
-from extractors.pdf.structure.front_matter import entries, matter
-from extractors.pdf.structure.headings import limits_of
-from extractors.pdf.structure.page_labels import page_labels
-from extractors.pdf.structure.running_heads import furniture
-from extractors.pdf.structure.titles import FRONT_PAGES, title_page
-from extractors.repair import vocabulary_of
-from extractors.settings import ExtractSettings
+from memoirist.data.schema.errors import SourceEncrypted, SourceUnreadable
+from memoirist.data.schema.records import Document, Rows, Source, Verdict, content_id
+from memoirist.extractors.blocks import Draft, blocks_of
+from memoirist.extractors.pdf.engines.base import PdfFacts
+from memoirist.extractors.pdf.engines.worker_pool import read_all_pages, read_facts
+from memoirist.extractors.pdf.layout.columns import frames_of, measures_of
+from memoirist.extractors.pdf.layout.geometry import PageLines
+from memoirist.extractors.pdf.layout.initials import with_initials
+from memoirist.extractors.pdf.layout.sheets import Unfolded, unfolded
+from memoirist.extractors.pdf.page_verdicts import (
+    legible,
+    page_verdicts,
+    refusal,
+    set_aside,
+    verdict_on,
+)
+from memoirist.extractors.pdf.scans import ocr_verdict, with_ocr
+from memoirist.extractors.pdf.structure.block_builder import drafts, units_of
+from memoirist.extractors.pdf.structure.footnotes import footnotes
+from memoirist.extractors.pdf.structure.front_matter import entries, matter
+from memoirist.extractors.pdf.structure.headings import limits_of
+from memoirist.extractors.pdf.structure.page_labels import page_labels
+from memoirist.extractors.pdf.structure.running_heads import furniture
+from memoirist.extractors.pdf.structure.titles import FRONT_PAGES, title_page
+from memoirist.extractors.repair import vocabulary_of
+from memoirist.extractors.settings import ExtractSettings
 
 # What writing programs put where a title or an author should stand.
 _FILE_NAME = re.compile(

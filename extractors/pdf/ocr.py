@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data.schema.errors import SourceUnreadable, SourceWithoutText
-from data.schema.records import Source
-from extractors.pdf.ocr_languages import codes_of
-from extractors.settings import ExtractSettings
+from memoirist.data.schema.errors import SourceUnreadable, SourceWithoutText
+from memoirist.data.schema.records import Source
+from memoirist.extractors.pdf.ocr_languages import codes_of
+from memoirist.extractors.settings import ExtractSettings
 
 Progress = Callable[[int, int], None]
 

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from data.schema.errors import SourceError, SourceUnreadable, SourceWithoutText
-from data.schema.records import Document, Verdict
-from extractors.blocks import Draft
-from extractors.pdf.engines.base import unreadable
-from extractors.pdf.layout.font_encodings import UNKNOWN
-from extractors.pdf.layout.geometry import PageLines
-from extractors.settings import ExtractSettings
+from memoirist.data.schema.errors import SourceError, SourceUnreadable, SourceWithoutText
+from memoirist.data.schema.records import Document, Verdict
+from memoirist.extractors.blocks import Draft
+from memoirist.extractors.pdf.engines.base import unreadable
+from memoirist.extractors.pdf.layout.font_encodings import UNKNOWN
+from memoirist.extractors.pdf.layout.geometry import PageLines
+from memoirist.extractors.settings import ExtractSettings
 
 _BULLETS = re.compile(rf"^(?:{UNKNOWN}\s+)+|(?:\s+{UNKNOWN})+$")
 # A picture page with fewer characters than this is a scan with a stamp, not a page of text.

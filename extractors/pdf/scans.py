@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from data.schema.records import Document, Source, Verdict
-from extractors.pdf.engines.worker_pool import read_all_pages
-from extractors.pdf.layout.geometry import PageLines
-from extractors.pdf.ocr import Recognised, text_layer
-from extractors.pdf.page_verdicts import needs_ocr, page_id
-from extractors.settings import ExtractSettings
+from memoirist.data.schema.records import Document, Source, Verdict
+from memoirist.extractors.pdf.engines.worker_pool import read_all_pages
+from memoirist.extractors.pdf.layout.geometry import PageLines
+from memoirist.extractors.pdf.ocr import Recognised, text_layer
+from memoirist.extractors.pdf.page_verdicts import needs_ocr, page_id
+from memoirist.extractors.settings import ExtractSettings
 
 
 def with_ocr(

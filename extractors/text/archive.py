@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.schema.errors import SourceEncrypted, SourceUnreadable
+from memoirist.data.schema.errors import SourceEncrypted, SourceUnreadable
 
 # A book has some hundred files; its text packs four to thirty times smaller.
 _MAX_ENTRIES = 20_000

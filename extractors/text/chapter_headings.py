@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from data.schema.records import BlockKind
-from extractors.text.text_unit import bare, spread
+from memoirist.data.schema.records import BlockKind
+from memoirist.extractors.text.text_unit import bare, spread
 
 _WORDED = (
     r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen"

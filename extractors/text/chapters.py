@@ -6,8 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from extractors.text.chapter_headings import cased, is_bare_number, is_named, level_by_words
-from extractors.text.text_unit import Unit, size
+from memoirist.extractors.text.chapter_headings import (
+    cased,
+    is_bare_number,
+    is_named,
+    level_by_words,
+)
+from memoirist.extractors.text.text_unit import Unit, size
 
 # A level whose sections are shorter, on the middle, divides chapters rather than makes them.
 _CHAPTER_WORDS = 300

@@ -8,14 +8,19 @@ from pathlib import Path
 
 import mammoth
 
-from data.schema.errors import SourceEncrypted, SourceError, SourceUnreadable
-from data.schema.records import Rows, Source
-from extractors.detection.format_registry import Progress
-from extractors.settings import ExtractSettings
-from extractors.text.archive import Archive, EntryUnreadable, open_archive, unreadable_entry
-from extractors.text.html import units_of_page
-from extractors.text.html_elements import parse, parse_xml, text_of
-from extractors.text.text_rows import rows_of
+from memoirist.data.schema.errors import SourceEncrypted, SourceError, SourceUnreadable
+from memoirist.data.schema.records import Rows, Source
+from memoirist.extractors.detection.format_registry import Progress
+from memoirist.extractors.settings import ExtractSettings
+from memoirist.extractors.text.archive import (
+    Archive,
+    EntryUnreadable,
+    open_archive,
+    unreadable_entry,
+)
+from memoirist.extractors.text.html import units_of_page
+from memoirist.extractors.text.html_elements import parse, parse_xml, text_of
+from memoirist.extractors.text.text_rows import rows_of
 
 _CORE = "docProps/core.xml"
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")

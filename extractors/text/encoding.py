@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from charset_normalizer import from_bytes
 
-from data.text.words import stop_words
+from memoirist.data.text.words import stop_words
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data.schema.errors import SourceError, SourceUnreadable
-from data.schema.records import Rows, Source, Verdict
-from extractors.detection.format_registry import Progress
-from extractors.settings import ExtractSettings
-from extractors.text.archive import Archive, EntryUnreadable, open_archive
-from extractors.text.html_elements import Element, parse, read_markup, text_of
-from extractors.text.html_footnotes import resolve_notes
-from extractors.text.navigation import with_titles
-from extractors.text.package import Package, Page, read_package
-from extractors.text.text_rows import document_verdict, rows_of
-from extractors.text.text_unit import Unit
-from extractors.text.walk import Walk
+from memoirist.data.schema.errors import SourceError, SourceUnreadable
+from memoirist.data.schema.records import Rows, Source, Verdict
+from memoirist.extractors.detection.format_registry import Progress
+from memoirist.extractors.settings import ExtractSettings
+from memoirist.extractors.text.archive import Archive, EntryUnreadable, open_archive
+from memoirist.extractors.text.html_elements import Element, parse, read_markup, text_of
+from memoirist.extractors.text.html_footnotes import resolve_notes
+from memoirist.extractors.text.navigation import with_titles
+from memoirist.extractors.text.package import Package, Page, read_package
+from memoirist.extractors.text.text_rows import document_verdict, rows_of
+from memoirist.extractors.text.text_unit import Unit
+from memoirist.extractors.text.walk import Walk
 
 _MAX_MATTER_CHARS = 60_000
 

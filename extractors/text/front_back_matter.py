@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from extractors.text.chapter_headings import (
+from memoirist.extractors.text.chapter_headings import (
     is_back_matter,
     is_bare_number,
     kind_of_section,
     level_by_words,
     same_title,
 )
-from extractors.text.gutenberg import is_imprint
-from extractors.text.text_unit import Unit, is_prose, size
+from memoirist.extractors.text.gutenberg import is_imprint
+from memoirist.extractors.text.text_unit import Unit, is_prose, size
 
 _BODY = {"paragraph", "quote"}
 _FRONT_SHARE = 0.25

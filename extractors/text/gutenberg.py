@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from extractors.text.text_unit import Unit, size
+from memoirist.extractors.text.text_unit import Unit, size
 
 _NAME = r"project\s+guten(?:b[eu]rg|berg)"
 _START = re.compile(rf"\*\s*(?:START|BEGIN)\s+OF\s+(?:THE|THIS)?\s*{_NAME}", re.IGNORECASE)

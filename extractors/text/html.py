@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from data.schema.errors import SourceUnreadable
-from data.schema.records import Rows, Source
-from extractors.detection.format_registry import Progress
-from extractors.settings import ExtractSettings
-from extractors.text.html_elements import Element, parse, read_markup, text_of
-from extractors.text.html_footnotes import KIND, resolve_notes
-from extractors.text.plain_text import doubts
-from extractors.text.plain_text import names as stated_names
-from extractors.text.roles import is_chrome
-from extractors.text.text_rows import document_verdict, rows_of
-from extractors.text.text_unit import Unit
-from extractors.text.walk import Walk
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import Rows, Source
+from memoirist.extractors.detection.format_registry import Progress
+from memoirist.extractors.settings import ExtractSettings
+from memoirist.extractors.text.html_elements import Element, parse, read_markup, text_of
+from memoirist.extractors.text.html_footnotes import KIND, resolve_notes
+from memoirist.extractors.text.plain_text import doubts
+from memoirist.extractors.text.plain_text import names as stated_names
+from memoirist.extractors.text.roles import is_chrome
+from memoirist.extractors.text.text_rows import document_verdict, rows_of
+from memoirist.extractors.text.text_unit import Unit
+from memoirist.extractors.text.walk import Walk
 
 _MAX_BYTES = 128 << 20
 _SITE = re.compile(r"\s+[|·•–—-]\s+[^|·•–—-]{2,40}$")

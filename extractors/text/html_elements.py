@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from lxml import etree
 
-from extractors.text.encoding import Decoded, decode
+from memoirist.extractors.text.encoding import Decoded, decode
 
 # lxml has no types of its own.
 Element: TypeAlias = Any

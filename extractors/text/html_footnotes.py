@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from posixpath import dirname, join, normpath
 from urllib.parse import unquote
 
-from extractors.text.html_elements import Element, classes_of, text_of, types_of
+from memoirist.extractors.text.html_elements import Element, classes_of, text_of, types_of
 
 KIND = "memoirist-kind"
 _MARK = re.compile(

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from extractors.repair import joined, vocabulary_of
-from extractors.text.text_unit import tidied
+from memoirist.extractors.repair import joined, vocabulary_of
+from memoirist.extractors.text.text_unit import tidied
 
 _ITALICS = re.compile(r"(?<![\w_])_(?=[^\s_])([^_]{1,600}?)(?<=[^\s_])_(?![\w_])", re.DOTALL)
 _BOLD = re.compile(r"(?<![\w=])=(?=[^\s=])([^=]{1,300}?)(?<=[^\s=])=(?![\w=])", re.DOTALL)

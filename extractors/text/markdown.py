@@ -8,15 +8,15 @@ from pathlib import Path
 import yaml
 from markdown_it import MarkdownIt
 
-from data.schema.records import Rows, Source
-from extractors.detection.format_registry import Progress
-from extractors.settings import ExtractSettings
-from extractors.text.encoding import decode
-from extractors.text.html import units_of_page
-from extractors.text.html_elements import parse
-from extractors.text.plain_text import decoded, doubts, lf
-from extractors.text.text_rows import document_verdict, rows_of
-from extractors.text.text_unit import Unit
+from memoirist.data.schema.records import Rows, Source
+from memoirist.extractors.detection.format_registry import Progress
+from memoirist.extractors.settings import ExtractSettings
+from memoirist.extractors.text.encoding import decode
+from memoirist.extractors.text.html import units_of_page
+from memoirist.extractors.text.html_elements import parse
+from memoirist.extractors.text.plain_text import decoded, doubts, lf
+from memoirist.extractors.text.text_rows import document_verdict, rows_of
+from memoirist.extractors.text.text_unit import Unit
 
 _FRONT = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _MAX_FRONT_CHARS = 64_000

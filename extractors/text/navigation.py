@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from extractors.text.pieces import TITLE_CHARS
-from extractors.text.text_unit import Unit, bare
+from memoirist.extractors.text.pieces import TITLE_CHARS
+from memoirist.extractors.text.text_unit import Unit, bare
 
 _BODY = {"paragraph", "quote"}
 

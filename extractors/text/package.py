@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from data.schema.errors import SourceUnreadable
-from data.schema.records import BlockKind
-from extractors.text.archive import Archive, EntryUnreadable, locked, unreadable_entry
-from extractors.text.html_elements import Element, parse_xml, text_of, types_of
-from extractors.text.html_footnotes import beside
-from extractors.text.text_unit import spread
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import BlockKind
+from memoirist.extractors.text.archive import Archive, EntryUnreadable, locked, unreadable_entry
+from memoirist.extractors.text.html_elements import Element, parse_xml, text_of, types_of
+from memoirist.extractors.text.html_footnotes import beside
+from memoirist.extractors.text.text_unit import spread
 
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from data.schema.records import BlockKind
-from data.text.words import ends_sentence
-from extractors.text.text_unit import bare, tidied
+from memoirist.data.schema.records import BlockKind
+from memoirist.data.text.words import ends_sentence
+from memoirist.extractors.text.text_unit import bare, tidied
 
 _STANZA = re.compile(r"\n{2,}")
 _LINE_CHARS = 75

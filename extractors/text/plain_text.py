@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from data.schema.errors import SourceUnreadable
-from data.schema.records import Rows, Source
-from data.text.words import is_cjk
-from extractors.detection.format_registry import Progress
-from extractors.settings import ExtractSettings
-from extractors.text.encoding import Decoded, decode
-from extractors.text.strips import units_of_lines
-from extractors.text.text_rows import document_verdict, rows_of
-from extractors.text.wrapping import lines_of
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import Rows, Source
+from memoirist.data.text.words import is_cjk
+from memoirist.extractors.detection.format_registry import Progress
+from memoirist.extractors.settings import ExtractSettings
+from memoirist.extractors.text.encoding import Decoded, decode
+from memoirist.extractors.text.strips import units_of_lines
+from memoirist.extractors.text.text_rows import document_verdict, rows_of
+from memoirist.extractors.text.wrapping import lines_of
 
 _NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x7f\ufffd\ue000-\uf8ff]")
 _MAX_BAD_SHARE = 0.05

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from data.schema.records import BlockKind
-from extractors.text.html_elements import Element, classes_of, types_of
-from extractors.text.html_footnotes import KIND
-from extractors.text.text_unit import spread
+from memoirist.data.schema.records import BlockKind
+from memoirist.extractors.text.html_elements import Element, classes_of, types_of
+from memoirist.extractors.text.html_footnotes import KIND
+from memoirist.extractors.text.text_unit import spread
 
 _BOILERPLATE_TYPES = spread(
     "titlepage halftitlepage halftitle title-page imprint imprimatur colophon copyright-page cover"

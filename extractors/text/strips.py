@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from itertools import groupby, pairwise
 from operator import itemgetter
 
-from data.text.words import words
-from extractors.text.chapter_headings import is_bare_number, level_by_words
-from extractors.text.lines import Joiner
-from extractors.text.text_unit import Unit, has_letters, size, tidied
-from extractors.text.wrapping import Layout, Strip, columns, layout_of, strips_of
+from memoirist.data.text.words import words
+from memoirist.extractors.text.chapter_headings import is_bare_number, level_by_words
+from memoirist.extractors.text.lines import Joiner
+from memoirist.extractors.text.text_unit import Unit, has_letters, size, tidied
+from memoirist.extractors.text.wrapping import Layout, Strip, columns, layout_of, strips_of
 
 _FOLIO = re.compile(r"^\W*(\d{1,4})\W*$")
 _COLUMNS = re.compile(r"\S {3,}\S.*|\S {3,}\S|\.{4,}|^\s*[|+]")

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from extractors.text.text_unit import Unit
+from memoirist.extractors.text.text_unit import Unit
 
 _TEXT = {"paragraph", "quote", "heading"}
 _KANA = "ヾゝゞ々ぁあぃいぅうぇえぉおかがきぎくぐけげこごさざしじすずせぜそぞただちぢつづてでと"

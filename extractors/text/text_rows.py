@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from data.schema.errors import SourceUnreadable
-from data.schema.records import Document, Rows, Source, Verdict, content_id
-from extractors.blocks import Draft, blocks_of
-from extractors.text.chapters import joined_headings, name_chapters
-from extractors.text.front_back_matter import mark_matter
-from extractors.text.gutenberg import mark_library
-from extractors.text.text_footnotes import cut_pages, mark_notes
-from extractors.text.text_unit import Unit, has_letters, size
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import Document, Rows, Source, Verdict, content_id
+from memoirist.extractors.blocks import Draft, blocks_of
+from memoirist.extractors.text.chapters import joined_headings, name_chapters
+from memoirist.extractors.text.front_back_matter import mark_matter
+from memoirist.extractors.text.gutenberg import mark_library
+from memoirist.extractors.text.text_footnotes import cut_pages, mark_notes
+from memoirist.extractors.text.text_unit import Unit, has_letters, size
 
 _PROSE = {"paragraph", "quote"}
 _BETWEEN = {"footnote", "caption", "boilerplate", "contents"}

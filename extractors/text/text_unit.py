@@ -6,8 +6,8 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
-from data.schema.records import BlockKind
-from data.text.words import count_words, ends_sentence, is_cjk
+from memoirist.data.schema.records import BlockKind
+from memoirist.data.text.words import count_words, ends_sentence, is_cjk
 
 _SPACES = re.compile(r"[^\S\n]+")
 _AROUND_BREAK = re.compile(r" ?\n ?")

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from lxml import etree
 
-from data.schema.records import BlockKind
-from extractors.text.html_elements import Element, text_of
-from extractors.text.pieces import NO_ALT, TITLE_CHARS, Place, is_caption, pieces
-from extractors.text.roles import Role, page_of, role_of
-from extractors.text.text_unit import Unit, bare, spread, tidied
+from memoirist.data.schema.records import BlockKind
+from memoirist.extractors.text.html_elements import Element, text_of
+from memoirist.extractors.text.pieces import NO_ALT, TITLE_CHARS, Place, is_caption, pieces
+from memoirist.extractors.text.roles import Role, page_of, role_of
+from memoirist.extractors.text.text_unit import Unit, bare, spread, tidied
 
 _HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
 _BLOCKS = spread(

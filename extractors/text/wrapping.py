@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from data.text.words import CJK, ends_sentence, is_cjk
+from memoirist.data.text.words import CJK, ends_sentence, is_cjk
 
 _BREAKS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _WIDE = re.compile(rf"[{CJK}\u3000-\u303f\uff01-\uff60\u2014\u2018-\u201d\u2026\ufe30-\ufe4f]")

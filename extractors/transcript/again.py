@@ -9,10 +9,15 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.schema.errors import SourceError
-from extractors.transcript.feeds.download import MAX_TRANSCRIPT_BYTES, conditions, fetch, place
-from extractors.transcript.feeds.feed_index import Shelf, Shelved, save_shelf
-from extractors.transcript.trial import names_speakers
+from memoirist.data.schema.errors import SourceError
+from memoirist.extractors.transcript.feeds.download import (
+    MAX_TRANSCRIPT_BYTES,
+    conditions,
+    fetch,
+    place,
+)
+from memoirist.extractors.transcript.feeds.feed_index import Shelf, Shelved, save_shelf
+from memoirist.extractors.transcript.trial import names_speakers
 
 if TYPE_CHECKING:
     import httpx

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from extractors.transcript.formats.base import Cue, Fault, Script
-from extractors.transcript.json_fields import bad_row, speaker_of, times_of
-from extractors.transcript.reading import read_text
+from memoirist.extractors.transcript.formats.base import Cue, Fault, Script
+from memoirist.extractors.transcript.json_fields import bad_row, speaker_of, times_of
+from memoirist.extractors.transcript.reading import read_text
 
 
 def read_conversations(path: Path) -> list[Script]:

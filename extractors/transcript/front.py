@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from extractors.transcript.formats.base import Fault
+from memoirist.extractors.transcript.formats.base import Fault
 
 _HEAD = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)\r?\n(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _MAX_CHARS = 1 << 16

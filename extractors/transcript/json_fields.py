@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from extractors.transcript.formats.base import Fault
-from extractors.transcript.times import seconds
+from memoirist.extractors.transcript.formats.base import Fault
+from memoirist.extractors.transcript.times import seconds
 
 TEXT = ("text", "body", "content", "transcript")
 SPEAKER = ("voice", "speaker", "speaker_name", "speakerName", "speaker_label", "from")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from data.schema.errors import SourceUnreadable
-from extractors.text.encoding import decode
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.extractors.text.encoding import decode
 
 # Word-level JSON of a ten-hour recording stays below 20 MB.
 MAX_BYTES = 64 << 20

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from extractors.transcript.formats.captions import Shown
+    from memoirist.extractors.transcript.formats.captions import Shown
 
 _TAG = re.compile(r"<[^<>]{0,300}>")
 # Speakers repeat themselves; a caption that rolls does so in nearly every cue.

@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from data.text.words import stop_words
-from extractors.transcript.stage_directions import is_part
+from memoirist.data.text.words import stop_words
+from memoirist.extractors.transcript.stage_directions import is_part
 
 # What may stand before the colon; a label in brackets may follow the name.
 LABEL = r"@?[^\W_][^:：<>\[\]*\n]{0,59}?"

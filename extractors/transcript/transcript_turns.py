@@ -7,17 +7,17 @@ from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
-from data.schema.errors import SourceUnreadable
-from data.schema.records import Block, Document, Rows, Source, Verdict, content_id
-from extractors.blocks import blocks_of
-from extractors.detection.format_registry import Progress
-from extractors.settings import ExtractSettings
-from extractors.transcript.feeds.feed_index import episode_at
-from extractors.transcript.formats.base import Fault, Script
-from extractors.transcript.reading import doubt_of
-from extractors.transcript.turns import turns
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import Block, Document, Rows, Source, Verdict, content_id
+from memoirist.extractors.blocks import blocks_of
+from memoirist.extractors.detection.format_registry import Progress
+from memoirist.extractors.settings import ExtractSettings
+from memoirist.extractors.transcript.feeds.feed_index import episode_at
+from memoirist.extractors.transcript.formats.base import Fault, Script
+from memoirist.extractors.transcript.reading import doubt_of
+from memoirist.extractors.transcript.turns import turns
 
-_HERE = "extractors.transcript."
+_HERE = "memoirist.extractors.transcript."
 # Which function reads a file of each format; loaded when the format is met.
 _READERS = {
     "vtt": "formats.captions:read_captions",
@@ -37,7 +37,7 @@ def names(path: Path) -> tuple[str | None, str | None]:
     if episode := episode_at(path):
         return episode.title, None
     if path.suffix.lower() in {".md", ".markdown", ".txt"}:
-        from extractors.transcript.formats.dialogue import names_of
+        from memoirist.extractors.transcript.formats.dialogue import names_of
 
         return names_of(path)[0], None
     return None, None

@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data.schema.errors import SourceError, SourceUnreadable
-from extractors.settings import ExtractSettings
-from extractors.transcript.feeds.download import place
+from memoirist.data.schema.errors import SourceError, SourceUnreadable
+from memoirist.extractors.settings import ExtractSettings
+from memoirist.extractors.transcript.feeds.download import place
 
 
 def names_speakers(content: bytes, url: str, suffix: str, folder: Path) -> bool:
     """Tell whether a transcript names anybody; raise SourceUnreadable for what is none."""
     # Imported here: the extractors' table names this package's own modules.
-    from extractors.detection.discover import Found, read_source
-    from extractors.detection.format_registry import format_of
-    from extractors.extract import extract
+    from memoirist.extractors.detection.discover import Found, read_source
+    from memoirist.extractors.detection.format_registry import format_of
+    from memoirist.extractors.extract import extract
 
     refused = SourceUnreadable(
         f"{url!r} holds no transcript with times or speakers", "look at it yourself"

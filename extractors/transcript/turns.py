@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from extractors.blocks import Draft
-from extractors.settings import ExtractSettings
-from extractors.transcript.formats.base import Cue
-from extractors.transcript.stage_directions import is_part, without_directions
+from memoirist.extractors.blocks import Draft
+from memoirist.extractors.settings import ExtractSettings
+from memoirist.extractors.transcript.formats.base import Cue
+from memoirist.extractors.transcript.stage_directions import is_part, without_directions
 
 _SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]」』]*$")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uff00-\uffef]")

@@ -6,15 +6,15 @@ import sys
 import textwrap
 from typing import Any
 
-from data.curation.label_agreement import (
+from memoirist.data.curation.label_agreement import (
     TRUSTED_PRECISION,
     Agreement,
     agreement,
     best_threshold,
     is_trusted,
 )
-from data.schema.errors import NothingToDo
-from flows.runtime.context import Context
+from memoirist.data.schema.errors import NothingToDo
+from memoirist.flows.runtime.context import Context
 
 # Chosen by a seeded hash among all pairs with a written question, the dropped ones too, or the
 # recall could not be told; so the same hundred come again, and a new pair may join them.

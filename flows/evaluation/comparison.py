@@ -7,16 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.evaluation.preferences import Duel, Score, cut_alike, read_sheet, score, sheet
-from data.schema.errors import MemoiristError, NothingToDo, SourceMissing, SourceUnreadable
-from data.schema.records import GivenAnswer, Judged, Run
-from flows.desk import to_the_end
-from flows.evaluation.eval_set import Setting
-from flows.rounds import kept_replies, send
-from flows.runtime.context import Context
+from memoirist.data.evaluation.preferences import Duel, Score, cut_alike, read_sheet, score, sheet
+from memoirist.data.schema.errors import (
+    MemoiristError,
+    NothingToDo,
+    SourceMissing,
+    SourceUnreadable,
+)
+from memoirist.data.schema.records import GivenAnswer, Judged, Run
+from memoirist.flows.desk import to_the_end
+from memoirist.flows.evaluation.eval_set import Setting
+from memoirist.flows.rounds import kept_replies, send
+from memoirist.flows.runtime.context import Context
 
 if TYPE_CHECKING:
-    from generators.settings import InterviewSettings
+    from memoirist.generators.settings import InterviewSettings
 
 
 _RIVALS = ("base", "few_shot", "previous")
@@ -70,8 +75,8 @@ def judge_duels(context: Context, run: Run, setting: Setting) -> None:
 
 
 async def _judge(context: Context, run: Run, setting: Setting) -> str:
-    from generators.probe import probe
-    from generators.versus import Choice, open_arena, read_choice
+    from memoirist.generators.probe import probe
+    from memoirist.generators.versus import Choice, open_arena, read_choice
 
     store, settings = context.workspace.store, _settings(context)
     duels = duels_of(run.id, store.nouns(GivenAnswer, "run_id = ?", run.id))

@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from data.composition.saved_exchanges import BY_HAND
-from data.evaluation.ability import Plain, instructions
-from data.evaluation.findings import Matter
-from data.evaluation.honesty import Asked, questions
-from data.schema.records import Conversation, Run
-from data.text.language_detection import detect_language
-from data.text.words import count_words
-from flows.recipe.recipe import Recipe
-from flows.runtime.context import Context
-from flows.steps.split import persona_language
+from memoirist.data.composition.saved_exchanges import BY_HAND
+from memoirist.data.evaluation.ability import Plain, instructions
+from memoirist.data.evaluation.findings import Matter
+from memoirist.data.evaluation.honesty import Asked, questions
+from memoirist.data.schema.records import Conversation, Run
+from memoirist.data.text.language_detection import detect_language
+from memoirist.data.text.words import count_words
+from memoirist.flows.recipe.recipe import Recipe
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.split import persona_language
 
 Messages = Sequence[Mapping[str, str]]
 # Answers that make good examples: long enough to have a voice, short enough to be several.

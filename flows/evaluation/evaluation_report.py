@@ -6,14 +6,14 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from data.evaluation.assessment import assess
-from data.evaluation.findings import Findings, Side
-from data.evaluation.report_pages import LANGUAGES, Report, pages
-from data.schema.records import Run
-from flows.evaluation.eval_set import Setting
-from flows.recipe.recipe import Recipe
-from flows.runtime.context import Context
-from train.files import write_text
+from memoirist.data.evaluation.assessment import assess
+from memoirist.data.evaluation.findings import Findings, Side
+from memoirist.data.evaluation.report_pages import LANGUAGES, Report, pages
+from memoirist.data.schema.records import Run
+from memoirist.flows.evaluation.eval_set import Setting
+from memoirist.flows.recipe.recipe import Recipe
+from memoirist.flows.runtime.context import Context
+from memoirist.train.files import write_text
 
 _SHOWN = 5
 

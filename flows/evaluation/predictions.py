@@ -9,16 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.evaluation.ability import Attempt
-from data.evaluation.findings import Side
-from data.schema.records import GivenAnswer, Run
-from flows.evaluation.eval_set import Setting
-from flows.runtime.context import Context, fingerprint
-from flows.runtime.report import Advance
+from memoirist.data.evaluation.ability import Attempt
+from memoirist.data.evaluation.findings import Side
+from memoirist.data.schema.records import GivenAnswer, Run
+from memoirist.flows.evaluation.eval_set import Setting
+from memoirist.flows.runtime.context import Context, fingerprint
+from memoirist.flows.runtime.report import Advance
 
 if TYPE_CHECKING:
-    from train.exam import Paper, Sitting
-    from train.settings import EvaluateSettings
+    from memoirist.train.exam import Paper, Sitting
+    from memoirist.train.settings import EvaluateSettings
 
 
 FILE = "sides.json"
@@ -67,14 +67,14 @@ def _ask(context: Context, run: Run, name: str, path: Path, setting: Setting) ->
 def _sit(
     path: Path, papers: Mapping[str, Paper], settings: EvaluateSettings, advance: Advance
 ) -> dict[str, Sitting]:
-    from train.exam import sit
+    from memoirist.train.exam import sit
 
     return sit(path, papers, settings, advance)
 
 
 def _papers(name: str, setting: Setting) -> dict[str, Paper]:
     """Return what one model sits: the base twice, alone and with examples before its eyes."""
-    from train.exam import Paper
+    from memoirist.train.exam import Paper
 
     plain = Paper(
         held_out=setting.rows,

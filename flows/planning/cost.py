@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from flows.planning.llm_calls import Planned, planned
-from flows.runtime.context import Context
-from generators.prices import price_of
+from memoirist.flows.planning.llm_calls import Planned, planned
+from memoirist.flows.runtime.context import Context
+from memoirist.generators.prices import price_of
 
 _LEAST_MEASURED = 5
 _MOST_MEASURED = 400

@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from data.schema.records import Pair
-from flows.kinds import resolved_settings
-from flows.rounds import closed_keys
-from flows.runtime.context import Context
-from flows.steps.ask import due_queries, eligible, known_model
-from flows.steps.follow_up import KEPT_PAIRS, follow_neighbours
-from flows.steps.judge import JUDGED_PAIRS, judge_settings
-from flows.steps.polish import planned_polish, polish_settings
-from flows.steps.split import persona_language
-from generators.brief import write_brief
-from generators.follow import open_follow_prompt
-from generators.judge import open_bench
-from generators.keys import Queries, Query
-from generators.prices import estimate_tokens
-from generators.rounds import Task
-from generators.settings import InterviewSettings
+from memoirist.data.schema.records import Pair
+from memoirist.flows.kinds import resolved_settings
+from memoirist.flows.rounds import closed_keys
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.ask import due_queries, eligible, known_model
+from memoirist.flows.steps.follow_up import KEPT_PAIRS, follow_neighbours
+from memoirist.flows.steps.judge import JUDGED_PAIRS, judge_settings
+from memoirist.flows.steps.polish import planned_polish, polish_settings
+from memoirist.flows.steps.split import persona_language
+from memoirist.generators.brief import write_brief
+from memoirist.generators.follow import open_follow_prompt
+from memoirist.generators.judge import open_bench
+from memoirist.generators.keys import Queries, Query
+from memoirist.generators.prices import estimate_tokens
+from memoirist.generators.rounds import Task
+from memoirist.generators.settings import InterviewSettings
 
 # Three questions as JSON take 60 to 150 tokens, four grades with reasons 80 to 200, more with a
 # model that thinks aloud.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.schema.errors import NothingToDo
-from data.schema.records import Conversation, Source
-from extractors import discover
-from extractors.detection.discover import is_url
-from flows.planning.training_estimate import tell_training
-from flows.runtime.context import Context
-from flows.steps.curate import latest_dataset
+from memoirist.data.schema.errors import NothingToDo
+from memoirist.data.schema.records import Conversation, Source
+from memoirist.extractors import discover
+from memoirist.extractors.detection.discover import is_url
+from memoirist.flows.planning.training_estimate import tell_training
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.curate import latest_dataset
 
 PILOT_CALLS = 20
 
@@ -26,8 +26,8 @@ def send_pilot(context: Context) -> None:
 
     Raise NothingToDo where no endpoint is set, or nothing is cut that could be asked about.
     """
-    from flows.steps.ask import ask_pilot
-    from generators.client import endpoint_configured
+    from memoirist.flows.steps.ask import ask_pilot
+    from memoirist.generators.client import endpoint_configured
 
     if not endpoint_configured(context.recipe.interview):
         raise NothingToDo("a pilot needs an LLM endpoint", "give --base-url, or set OPENAI_API_KEY")
@@ -52,8 +52,8 @@ def _sources(context: Context, pointers: Sequence[str]) -> list[str]:
 
 
 def _questions(context: Context) -> list[str]:
-    from flows.steps.ask import due_offline
-    from generators.client import endpoint_configured
+    from memoirist.flows.steps.ask import due_offline
+    from memoirist.generators.client import endpoint_configured
 
     if not context.workspace.store.path.exists():
         return [
@@ -62,7 +62,7 @@ def _questions(context: Context) -> list[str]:
     if not endpoint_configured(context.recipe.interview):
         n_due = len(due_offline(context))
         return [f"ask       {n_due:,} passages by the offline interviewer, free of charge"]
-    from flows.planning.cost import tell_costs
+    from memoirist.flows.planning.cost import tell_costs
 
     return tell_costs(context)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.schema.errors import RecipeError
-from flows.recipe import recipe as recipes
-from flows.runtime.context import Context
+from memoirist.data.schema.errors import RecipeError
+from memoirist.flows.recipe import recipe as recipes
+from memoirist.flows.runtime.context import Context
 
 
 def merged_sources(path: Path | None, sources: Sequence[str]) -> list[str]:

@@ -11,14 +11,14 @@ from typing import Any, cast
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from data.composition.conversations import ComposeSettings
-from data.curation.pairing import CurateSettings
-from data.passages.segmentation import PassageSettings
-from data.schema.errors import RecipeError
-from flows.recipe.tables import FlowSettings, Persona, RefreshSettings, SourcesSettings
-from generators.settings import InterviewSettings
-from train.presets import PRESETS
-from train.settings import EvaluateSettings, MergeSettings, TrainSettings
+from memoirist.data.composition.conversations import ComposeSettings
+from memoirist.data.curation.pairing import CurateSettings
+from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.schema.errors import RecipeError
+from memoirist.flows.recipe.tables import FlowSettings, Persona, RefreshSettings, SourcesSettings
+from memoirist.generators.settings import InterviewSettings
+from memoirist.train.presets import PRESETS
+from memoirist.train.settings import EvaluateSettings, MergeSettings, TrainSettings
 
 
 class Recipe(BaseModel):

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from data.composition.disclosure import words_of
-from data.passages.chapters import ChapterSettings
-from data.provenance.rights import checked
-from extractors.settings import ExtractSettings
+from memoirist.data.composition.disclosure import words_of
+from memoirist.data.passages.chapters import ChapterSettings
+from memoirist.data.provenance.rights import checked
+from memoirist.extractors.settings import ExtractSettings
 
 
 class Persona(BaseModel):

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from data.schema.records import Verdict, content_id
-from data.store import Transaction
-from flows.recipe.recipe import Recipe
-from flows.runtime.artifacts import Artifacts, Unseen
-from flows.runtime.report import Report
-from flows.runtime.workspace import Workspace
+from memoirist.data.schema.records import Verdict, content_id
+from memoirist.data.store import Transaction
+from memoirist.flows.recipe.recipe import Recipe
+from memoirist.flows.runtime.artifacts import Artifacts, Unseen
+from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.workspace import Workspace
 
 if TYPE_CHECKING:
-    from generators.budget import Budget
+    from memoirist.generators.budget import Budget
 
 
 R = TypeVar("R")
@@ -58,7 +58,7 @@ class Context:
     def budget(self) -> Budget:
         """Return what the run may spend, in all its steps together."""
         if self._budget is None:
-            from generators.budget import Budget
+            from memoirist.generators.budget import Budget
 
             self._budget = Budget(self.recipe.interview)
         return self._budget

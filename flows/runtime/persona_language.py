@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from data.composition.saved_exchanges import BY_HAND
-from flows.runtime.context import Context
+from memoirist.data.composition.saved_exchanges import BY_HAND
+from memoirist.flows.runtime.context import Context
 
 
 def persona_language(context: Context) -> str:

@@ -17,8 +17,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from data.schema.errors import MemoiristError
-from flows.runtime.prefect_tasks import quiet
+from memoirist.data.schema.errors import MemoiristError
+from memoirist.flows.runtime.prefect_tasks import quiet
 
 _START_SECONDS = 120.0
 
@@ -78,7 +78,13 @@ def _start(port: int, *, schedules: bool) -> subprocess.Popen[bytes]:
         **({} if schedules else {"PREFECT__SERVER_EPHEMERAL": "1"}),
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "flows.runtime.prefect_server", str(port), str(os.getpid())],
+        [
+            sys.executable,
+            "-m",
+            "memoirist.flows.runtime.prefect_server",
+            str(port),
+            str(os.getpid()),
+        ],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-    from flows.recipe.tables import FlowSettings
-    from flows.runtime.context import Call
+    from memoirist.flows.recipe.tables import FlowSettings
+    from memoirist.flows.runtime.context import Call
 
 
 R = TypeVar("R")
@@ -70,7 +70,7 @@ def _plain(step: Callable[[], R]) -> Callable[[], R]:
 
 def _worth_retrying(_task: object, _run: object, state: State[object]) -> bool:
     """Tell a passing fault from a source that is refused for good."""
-    from data.schema.errors import MemoiristError
+    from memoirist.data.schema.errors import MemoiristError
 
     try:
         state.result()

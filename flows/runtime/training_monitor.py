@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from data.schema.records import Metric
-from data.schema.training_records import Sample
-from flows.runtime.context import Context
-from flows.runtime.report import Advance, clock
+from memoirist.data.schema.records import Metric
+from memoirist.data.schema.training_records import Sample
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Advance, clock
 
 if TYPE_CHECKING:
-    from train.course import Progress
+    from memoirist.train.course import Progress
 
 
 # The store is written at each save, and at least so often, so that whoever looks sees it move.
@@ -45,7 +45,7 @@ class Watch:
 
     def save(self) -> None:
         """Write what has come since the last time, and draw the curve and the pages anew."""
-        from train.course import draw_progress, read_samples
+        from memoirist.train.course import draw_progress, read_samples
 
         samples = read_samples(self.folder)
         with self.context.workspace.store.writing() as tx:
@@ -61,7 +61,7 @@ class Watch:
         return self._size() > self.n_samples
 
     def _size(self) -> int:
-        from train.course import SAMPLES
+        from memoirist.train.course import SAMPLES
 
         path = self.folder / SAMPLES
         return path.stat().st_size if path.exists() else 0

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.schema.errors import DiskFull, StoreError, StoreLocked
-from data.store import FILE, Store
+from memoirist.data.schema.errors import DiskFull, StoreError, StoreLocked
+from memoirist.data.store import FILE, Store
 
 
 class Workspace:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from data.schema.records import Source
-from extractors import Found
-from extractors.detection.discover import known
-from flows.runtime.context import Context, replace_verdicts
+from memoirist.data.schema.records import Source
+from memoirist.extractors import Found
+from memoirist.extractors.detection.discover import known
+from memoirist.flows.runtime.context import Context, replace_verdicts
 
 
 def take_feed(context: Context, url: str) -> list[Found]:
@@ -16,7 +16,7 @@ def take_feed(context: Context, url: str) -> list[Found]:
 
     A feed that is down is a warning where it gave something before, else its SourceError.
     """
-    from extractors.transcript.feeds import feed_update
+    from memoirist.extractors.transcript.feeds import feed_update
 
     store = context.workspace.store
     before = store.nouns(Source, "location = ?", url) if store.path.exists() else []

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from data.schema.errors import SourceError
-from data.schema.records import Source, Verdict, content_id
-from data.store import Transaction
-from extractors.detection.discover import printable
-from flows.runtime.context import Context
+from memoirist.data.schema.errors import SourceError
+from memoirist.data.schema.records import Source, Verdict, content_id
+from memoirist.data.store import Transaction
+from memoirist.extractors.detection.discover import printable
+from memoirist.flows.runtime.context import Context
 
 
 def identified(context: Context, source: Source) -> Source | None:

@@ -13,21 +13,21 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from data.curation.question_selection import Chosen
-from data.schema.records import Done, Passage, Rows
-from flows.desk import Desk, Pace, to_the_end
-from flows.early import ELIGIBLE, REAL, Probing
-from flows.kinds import resolved_settings
-from flows.rounds import closed_keys, open_line, recover_replies
-from flows.runtime.context import Context, fingerprint
-from flows.runtime.persona_language import persona_language
-from flows.steps.choosing import choose_questions, told_lengths
+from memoirist.data.curation.question_selection import Chosen
+from memoirist.data.schema.records import Done, Passage, Rows
+from memoirist.flows.desk import Desk, Pace, to_the_end
+from memoirist.flows.early import ELIGIBLE, REAL, Probing
+from memoirist.flows.kinds import resolved_settings
+from memoirist.flows.rounds import closed_keys, open_line, recover_replies
+from memoirist.flows.runtime.context import Context, fingerprint
+from memoirist.flows.runtime.persona_language import persona_language
+from memoirist.flows.steps.choosing import choose_questions, told_lengths
 
 if TYPE_CHECKING:
-    from generators.client import Endpoint
-    from generators.interview import Sitting
-    from generators.keys import Query
-    from generators.settings import InterviewSettings
+    from memoirist.generators.client import Endpoint
+    from memoirist.generators.interview import Sitting
+    from memoirist.generators.keys import Query
+    from memoirist.generators.settings import InterviewSettings
 
 
 _NOT_DONE = " AND id NOT IN (SELECT subject_id FROM done WHERE step = 'ask' AND fingerprint = ?)"
@@ -40,7 +40,7 @@ def ask_questions(context: Context, probing: Probing | None = None) -> None:
 
     `probing` is a probe of the endpoint that is already under way.
     """
-    from generators.client import endpoint_configured
+    from memoirist.generators.client import endpoint_configured
 
     with context.timed() as seconds:
         if endpoint_configured(context.recipe.interview):
@@ -73,14 +73,14 @@ def due_offline(context: Context) -> list[Passage]:
 
 
 def _offline_mark(lang: str) -> str:
-    from generators.templates import load_templates, offline_languages
+    from memoirist.generators.templates import load_templates, offline_languages
 
     version = load_templates(lang).version if lang in offline_languages() else "none"
     return fingerprint("template", version)
 
 
 def _ask_offline(context: Context) -> str:
-    from generators.offline import ask_offline
+    from memoirist.generators.offline import ask_offline
 
     lang = persona_language(context)
     mark, due = _offline_mark(lang), due_offline(context)
@@ -146,7 +146,7 @@ def due_queries(queries: Sequence[Query], closed: set[str]) -> list[Query]:
 
 def _ask_llm(context: Context, most: int | None = None, probing: Probing | None = None) -> str:
     """Ask what is due, at most `most` passages of it, and choose over all that came back."""
-    from generators.keys import Queries
+    from memoirist.generators.keys import Queries
 
     recover_replies(context)
     passages, model = eligible(context), known_model(context)
@@ -189,14 +189,14 @@ def ask_pilot(context: Context, most: int) -> None:
 async def _open_sitting(
     context: Context, settings: InterviewSettings, endpoint: Endpoint | None
 ) -> Sitting:
-    from generators.interview import Sitting
+    from memoirist.generators.interview import Sitting
 
     line = await open_line(context, settings, endpoint)
     return Sitting(context.recipe.persona.name, line, context.recipe.curate)
 
 
 async def _receive(desk: Desk, sitting: Sitting, passages: Sequence[Passage]) -> None:
-    from generators.interview import sit
+    from memoirist.generators.interview import sit
 
     with desk.context.report.progress("ask", "passages") as advance:
         pace = Pace(lambda done: advance(done, len(passages), desk.told_now()))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.passages.chapters import UNTITLED, matches, nearest, source_names
-from data.schema.records import Source
-from flows.runtime.context import Context
+from memoirist.data.passages.chapters import UNTITLED, matches, nearest, source_names
+from memoirist.data.schema.records import Source
+from memoirist.flows.runtime.context import Context
 
 _TITLES = """
 SELECT DISTINCT d.source_id, coalesce(b.chapter, ?) AS title

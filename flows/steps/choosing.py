@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from data.curation.question_selection import Choice, Chosen, choose
-from data.schema.records import Candidate, Done, Request
-from flows.runtime.context import Context, fingerprint
-from generators.brief import LENGTH_SHARES
-from generators.keys import Query, judging_mark
-from generators.readings import Reader
-from generators.settings import InterviewSettings
+from memoirist.data.curation.question_selection import Choice, Chosen, choose
+from memoirist.data.schema.records import Candidate, Done, Request
+from memoirist.flows.runtime.context import Context, fingerprint
+from memoirist.generators.brief import LENGTH_SHARES
+from memoirist.generators.keys import Query, judging_mark
+from memoirist.generators.readings import Reader
+from memoirist.generators.settings import InterviewSettings
 
 _FAR_OFF = 0.1
 _KEPT = (

@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 
-from data import exchanges
-from data.composition.conversations import Composed, compose, with_mixed
-from data.curation import dataset_selection, pairing
-from data.curation.dataset_selection import Limits
-from data.schema.errors import NothingToDo
-from data.schema.records import (
+from memoirist.data import exchanges
+from memoirist.data.composition.conversations import Composed, compose, with_mixed
+from memoirist.data.curation import dataset_selection, pairing
+from memoirist.data.curation.dataset_selection import Limits
+from memoirist.data.schema.errors import NothingToDo
+from memoirist.data.schema.records import (
     Dataset,
     Done,
     GroupSplit,
@@ -22,11 +22,11 @@ from data.schema.records import (
     Split,
     Verdict,
 )
-from flows.runtime.context import Context, fingerprint
-from flows.steps.follow_up import follow_ups
-from flows.steps.polish import polished_answers
-from flows.steps.split import persona_language
-from flows.steps.train_only import TrainOnly, disclosure_mark, train_only
+from memoirist.flows.runtime.context import Context, fingerprint
+from memoirist.flows.steps.follow_up import follow_ups
+from memoirist.flows.steps.polish import polished_answers
+from memoirist.flows.steps.split import persona_language
+from memoirist.flows.steps.train_only import TrainOnly, disclosure_mark, train_only
 
 # Of the passages that are cut: the exchanges of datasets are judged by themselves, in SQL.
 _LIVE = (

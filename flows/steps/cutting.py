@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from data.schema.records import Block, Cut, Done
-from data.transcripts.ads import VERSION, find_ads, find_breaks
-from data.transcripts.removed_spans import merged
-from data.transcripts.repeated_text import find_stock
-from flows.runtime.context import Context, fingerprint
+from memoirist.data.schema.records import Block, Cut, Done
+from memoirist.data.transcripts.ads import VERSION, find_ads, find_breaks
+from memoirist.data.transcripts.removed_spans import merged
+from memoirist.data.transcripts.repeated_text import find_stock
+from memoirist.flows.runtime.context import Context, fingerprint
 
 _PODCASTS = (
     "SELECT b.id FROM blocks b JOIN documents d ON d.id = b.document_id JOIN sources s"

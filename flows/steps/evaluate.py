@@ -8,21 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.evaluation.findings import Findings, Side, figures, find
-from data.evaluation.intervals import Estimate
-from data.schema.errors import MemoiristError, NothingToDo
-from data.schema.records import Done, Evaluation, Metric, Model, Run
-from flows.cards import lay_beside
-from flows.champions import crown, model_before
-from flows.evaluation.comparison import judge_duels, scores
-from flows.evaluation.eval_set import Setting, setting_of
-from flows.evaluation.evaluation_report import tell, write_report
-from flows.evaluation.predictions import sides_of
-from flows.runtime.context import Context, fingerprint
-from flows.steps.train import current_run
+from memoirist.data.evaluation.findings import Findings, Side, figures, find
+from memoirist.data.evaluation.intervals import Estimate
+from memoirist.data.schema.errors import MemoiristError, NothingToDo
+from memoirist.data.schema.records import Done, Evaluation, Metric, Model, Run
+from memoirist.flows.cards import lay_beside
+from memoirist.flows.champions import crown, model_before
+from memoirist.flows.evaluation.comparison import judge_duels, scores
+from memoirist.flows.evaluation.eval_set import Setting, setting_of
+from memoirist.flows.evaluation.evaluation_report import tell, write_report
+from memoirist.flows.evaluation.predictions import sides_of
+from memoirist.flows.runtime.context import Context, fingerprint
+from memoirist.flows.steps.train import current_run
 
 if TYPE_CHECKING:
-    from train.base import PreparedBase
+    from memoirist.train.base import PreparedBase
 
 
 _JUDGING = {"judge", "judge_model"}

@@ -8,21 +8,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from data import exchanges
-from data.schema.errors import SourceError, SourceMissing
-from data.schema.records import Block, Document, Done, Rows, Source
-from data.store import Transaction
-from data.text import personal_data
-from data.text.language_detection import detect_language
-from extractors import Found, discover, extract, left_out, read_source
-from extractors.detection.discover import is_url, missing, printable
-from extractors.extract import BY_CONTENT
-from flows.ledger import warn_of_obstacles, with_rights
-from flows.runtime.context import Context, fingerprint, replace_verdicts
-from flows.sources.feeds import take_feed
-from flows.sources.identity import clear_refusal, identified, known_at, refuse
-from flows.sources.short_names import short_names
-from flows.steps.extract_settings import dataset_mark, settings_of
+from memoirist.data import exchanges
+from memoirist.data.schema.errors import SourceError, SourceMissing
+from memoirist.data.schema.records import Block, Document, Done, Rows, Source
+from memoirist.data.store import Transaction
+from memoirist.data.text import personal_data
+from memoirist.data.text.language_detection import detect_language
+from memoirist.extractors import Found, discover, extract, left_out, read_source
+from memoirist.extractors.detection.discover import is_url, missing, printable
+from memoirist.extractors.extract import BY_CONTENT
+from memoirist.flows.ledger import warn_of_obstacles, with_rights
+from memoirist.flows.runtime.context import Context, fingerprint, replace_verdicts
+from memoirist.flows.sources.feeds import take_feed
+from memoirist.flows.sources.identity import clear_refusal, identified, known_at, refuse
+from memoirist.flows.sources.short_names import short_names
+from memoirist.flows.steps.extract_settings import dataset_mark, settings_of
 
 
 def extract_sources(

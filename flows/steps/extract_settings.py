@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-from extractors import ExtractSettings
-from flows.runtime.context import Context, fingerprint
+from memoirist.extractors import ExtractSettings
+from memoirist.flows.runtime.context import Context, fingerprint
 
 
 def settings_of(context: Context, *, mixed: bool) -> ExtractSettings:

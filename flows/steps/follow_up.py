@@ -8,17 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from data.composition.multi_turn import FollowUp, neighbours
-from data.schema.records import Pair, Verdict
-from flows.desk import to_the_end
-from flows.endpoints import remembered
-from flows.rounds import Kept, kept_replies, send, what_came
-from flows.runtime.context import Context
-from flows.steps.ask import known_model
-from flows.steps.split import persona_language
+from memoirist.data.composition.multi_turn import FollowUp, neighbours
+from memoirist.data.schema.records import Pair, Verdict
+from memoirist.flows.desk import to_the_end
+from memoirist.flows.endpoints import remembered
+from memoirist.flows.rounds import Kept, kept_replies, send, what_came
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.ask import known_model
+from memoirist.flows.steps.split import persona_language
 
 if TYPE_CHECKING:
-    from generators.follow import FollowPrompt
+    from memoirist.generators.follow import FollowPrompt
 
 
 # What `compose` leaves out of a dataset is joined all the same: its draw must not depend on that.
@@ -44,8 +44,8 @@ def follow_pairs(context: Context) -> None:
 
 
 async def _follow(context: Context) -> str:
-    from generators.follow import open_follow_prompt
-    from generators.probe import probe
+    from memoirist.generators.follow import open_follow_prompt
+    from memoirist.generators.probe import probe
 
     settings = context.recipe.interview
     pairs = context.workspace.store.nouns(Pair, KEPT_PAIRS, own=True)
@@ -123,7 +123,7 @@ def _question(
     two: tuple[Pair, Pair],
 ) -> tuple[str | None, str]:
     """Return the follow-up of a kept reply, or None and why there is none."""
-    from generators.replies import parse_reply
+    from memoirist.generators.replies import parse_reply
 
     reply = parse_reply(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
     if isinstance(reply, str):

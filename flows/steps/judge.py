@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from data.curation.pairing import CurateSettings
-from data.schema.records import Done, Pair, Verdict
-from flows.desk import to_the_end
-from flows.endpoints import remembered
-from flows.rounds import kept_replies, send, what_came
-from flows.runtime.context import Context, fingerprint
-from flows.steps.split import persona_language
+from memoirist.data.curation.pairing import CurateSettings
+from memoirist.data.schema.records import Done, Pair, Verdict
+from memoirist.flows.desk import to_the_end
+from memoirist.flows.endpoints import remembered
+from memoirist.flows.rounds import kept_replies, send, what_came
+from memoirist.flows.runtime.context import Context, fingerprint
+from memoirist.flows.steps.split import persona_language
 
 if TYPE_CHECKING:
-    from generators.client import Endpoint
-    from generators.judge import Bench, Grades
-    from generators.settings import InterviewSettings
+    from memoirist.generators.client import Endpoint
+    from memoirist.generators.judge import Bench, Grades
+    from memoirist.generators.settings import InterviewSettings
 
 
 # Pairs with a real question need no judge: they are what people said.
@@ -49,9 +49,9 @@ def judge_pairs(context: Context) -> None:
 
 
 async def _judge(context: Context) -> str:
-    from generators.judge import open_bench
-    from generators.keys import limits_of
-    from generators.probe import probe
+    from memoirist.generators.judge import open_bench
+    from memoirist.generators.keys import limits_of
+    from memoirist.generators.probe import probe
 
     store, curate = context.workspace.store, context.recipe.curate
     settings = judge_settings(context)
@@ -101,7 +101,7 @@ def _named(endpoint: Endpoint | None) -> str:
 
 def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Verdict]:
     """Return five verdicts for each judged pair: one for each grade, and one on the whole."""
-    from generators.judge import read_grades
+    from memoirist.generators.judge import read_grades
 
     came = what_came(context, "judge", "curate")
     found: list[Verdict] = []
@@ -119,7 +119,7 @@ def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Ver
 def _graded(
     context: Context, pair: Pair, grades: Grades, settings: CurateSettings
 ) -> list[Verdict]:
-    from generators.judge import CRITERIA
+    from memoirist.generators.judge import CRITERIA
 
     told = list(zip(CRITERIA, grades.values, grades.reasons, strict=True))
     whole = ", ".join(f"{name} {value}" for name, value, _ in told)

@@ -10,17 +10,17 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from data.schema.records import Done, Passage, Verdict
-from flows.desk import to_the_end
-from flows.endpoints import remembered
-from flows.rounds import Kept, kept_replies, send, what_came
-from flows.runtime.context import Context, fingerprint
-from flows.steps.ask import eligible, known_model
+from memoirist.data.schema.records import Done, Passage, Verdict
+from memoirist.flows.desk import to_the_end
+from memoirist.flows.endpoints import remembered
+from memoirist.flows.rounds import Kept, kept_replies, send, what_came
+from memoirist.flows.runtime.context import Context, fingerprint
+from memoirist.flows.steps.ask import eligible, known_model
 
 if TYPE_CHECKING:
-    from generators.polish import Outcome, Polisher
-    from generators.rounds import Task
-    from generators.settings import InterviewSettings
+    from memoirist.generators.polish import Outcome, Polisher
+    from memoirist.generators.rounds import Task
+    from memoirist.generators.settings import InterviewSettings
 
 
 # The passages that `curate` pairs: real questions, written ones and templates alike.
@@ -65,7 +65,7 @@ def polished_answers(context: Context) -> dict[str, str]:
 
 def planned_polish(context: Context) -> list[Task]:
     """Return what polishing asks for: about the passages with a question, and with one to come."""
-    from generators.polish import Polisher
+    from memoirist.generators.polish import Polisher
 
     polisher = Polisher(polish_settings(context), known_model(context) or "")
     passages = {each.id: each for each in (*_passages(context), *eligible(context))}
@@ -85,9 +85,9 @@ def _passages(context: Context) -> list[Passage]:
 
 
 async def _polish(context: Context) -> str:
-    from generators.bounds import BOUNDS_VERSION
-    from generators.polish import Polisher
-    from generators.probe import probe
+    from memoirist.generators.bounds import BOUNDS_VERSION
+    from memoirist.generators.polish import Polisher
+    from memoirist.generators.probe import probe
 
     passages = _passages(context)
     if not passages:
@@ -125,7 +125,7 @@ async def _polish(context: Context) -> str:
 
 def _outcome(row: Kept, polisher: Polisher, passage: Passage, task: Task) -> Outcome:
     """Hold a kept reply against today's bounds, a refused one too: they may be wider now."""
-    from generators.polish import Outcome, read_mended
+    from memoirist.generators.polish import Outcome, read_mended
 
     mended = read_mended(row["reply"] or "")
     if isinstance(mended, str):

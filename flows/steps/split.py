@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from data.authorship import attribution
-from data.composition.saved_exchanges import BY_HAND
-from data.passages import quality_filters, segmentation
-from data.passages.drop_reasons import FURNITURE
-from data.schema.errors import NothingToDo
-from data.schema.records import Block, Document, Done, Passage, Rows, Source, Verdict
-from data.text import personal_data
-from flows.runtime.context import Context, fingerprint, replace_verdicts
-from flows.runtime.persona_language import persona_language as persona_language
-from flows.steps.chapters import warn_unmatched
-from flows.steps.cutting import find_cuts
-from flows.steps.split_transcript import casting, split_episode, tell_absent
+from memoirist.data.authorship import attribution
+from memoirist.data.composition.saved_exchanges import BY_HAND
+from memoirist.data.passages import quality_filters, segmentation
+from memoirist.data.passages.drop_reasons import FURNITURE
+from memoirist.data.schema.errors import NothingToDo
+from memoirist.data.schema.records import Block, Document, Done, Passage, Rows, Source, Verdict
+from memoirist.data.text import personal_data
+from memoirist.flows.runtime.context import Context, fingerprint, replace_verdicts
+from memoirist.flows.runtime.persona_language import persona_language as persona_language
+from memoirist.flows.steps.chapters import warn_unmatched
+from memoirist.flows.steps.cutting import find_cuts
+from memoirist.flows.steps.split_transcript import casting, split_episode, tell_absent
 
 _OF_FILES = f"format NOT IN {BY_HAND}"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from data.schema.records import Block, Cut, Document, Rows, Source, Verdict
-from data.transcripts import question_answer, removed_spans, speakers
-from flows.runtime.context import Context, fingerprint
+from memoirist.data.schema.records import Block, Cut, Document, Rows, Source, Verdict
+from memoirist.data.transcripts import question_answer, removed_spans, speakers
+from memoirist.flows.runtime.context import Context, fingerprint
 
 _TOLD_EPISODES = 5
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data.schema.errors import SourceError
-from data.schema.records import Dataset, Source
-from extractors import discover
-from flows.recipe.io import as_saved
-from flows.runtime.context import Context
-from flows.steps.curate import compose_dataset, curate_pairs
-from flows.steps.extract import extract_sources
+from memoirist.data.schema.errors import SourceError
+from memoirist.data.schema.records import Dataset, Source
+from memoirist.extractors import discover
+from memoirist.flows.recipe.io import as_saved
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.curate import compose_dataset, curate_pairs
+from memoirist.flows.steps.extract import extract_sources
 
 # What a persona's build does to keep its test honest would empty a dataset whose answers follow a
 # pattern: here a train row goes only when it is a held-out one but for a few words.

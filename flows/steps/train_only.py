@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data.composition.disclosure import FORMAT, Disclosure, disclose
-from data.curation import dataset_selection
-from data.schema.records import Conversation, Pair
-from data.store import Transaction
-from flows.runtime.context import Context
+from memoirist.data.composition.disclosure import FORMAT, Disclosure, disclose
+from memoirist.data.curation import dataset_selection
+from memoirist.data.schema.records import Conversation, Pair
+from memoirist.data.store import Transaction
+from memoirist.flows.runtime.context import Context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from extractors.settings import ExtractSettings
+from memoirist.extractors.settings import ExtractSettings
 from tests.benchmarks import readers
 from tests.benchmarks.scoring import Score, Truth, score
 from tests.benchmarks.truths import truths_of
@@ -67,7 +67,9 @@ def read(tool: str, truth: Truth) -> Reading:
     if tool.startswith("memoirist"):
         engine = tool.partition(" ")[2]
         name = f"memoirist:{engine}:{_PROSE if truth.exact else _ALL}"
-        python, environment["PYTHONPATH"] = sys.executable, str(_ROOT)
+        python = sys.executable
+        paths = [str(_ROOT), *filter(None, [environment.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "found.txt"
         command = [python, str(Path(readers.__file__)), name, str(truth.path), str(out)]

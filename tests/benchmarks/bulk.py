@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.store import Store
+from memoirist.data.store import Store
 
 _ROOT = Path(__file__).parent.parent.parent
 _LETTERS = "etaoinshrdlucmfwypvbgkjqxz"
@@ -96,7 +96,9 @@ def main(arguments: list[str] | None = None) -> None:
         os.sync()  # neither shall wait for the disk to take this file
         _tell(f"{told.rows:,} rows, {path.stat().st_size / 1e6:,.0f} MB, {told.format}")
         ours = [
-            _measured(folder, f"memoirist {step[0]}", [sys.executable, "-m", "flows.cli", *step])
+            _measured(
+                folder, f"memoirist {step[0]}", [sys.executable, "-m", "memoirist.flows.cli", *step]
+            )
             for step in (["extract", path.name, "--persona", "Ada"], ["ask"], ["curate"])
         ]
         store = Store(folder / "workspace" / "memoirist.duckdb")
@@ -113,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _measured(folder: Path, what: str, command: list[str]) -> tuple[float, float]:
     """Run one process; to sample its memory would slow it down, the kernel's own peak does not."""
-    environment = {**os.environ, "PYTHONPATH": str(_ROOT), "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     began = time.monotonic()
     with (folder / "output.txt").open("wb") as output:
         process = subprocess.Popen(

@@ -10,16 +10,16 @@ import sys
 import tempfile
 from pathlib import Path
 
-from data.schema.errors import SourceError
-from extractors import discover
-from extractors.detection.format_registry import by_name
-from flows.recipe.recipe import load
-from flows.runtime.context import Context
-from flows.runtime.report import Report
-from flows.runtime.workspace import Workspace
-from flows.steps.curate import curate_pairs
-from flows.steps.extract import extract_sources
-from flows.steps.split import split_documents
+from memoirist.data.schema.errors import SourceError
+from memoirist.extractors import discover
+from memoirist.extractors.detection.format_registry import by_name
+from memoirist.flows.recipe.recipe import load
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.workspace import Workspace
+from memoirist.flows.steps.curate import curate_pairs
+from memoirist.flows.steps.extract import extract_sources
+from memoirist.flows.steps.split import split_documents
 
 _ROOT = Path(__file__).parent.parent.parent
 _CORPORA = Path(os.environ.get("MEMOIRIST_CORPORA", _ROOT.parent / "shared" / "corpora"))

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from data.schema.errors import SourceError
+from memoirist.data.schema.errors import SourceError
 from tests.benchmarks.scoring import Score, Truth, score
 from tests.conftest import CORPORA
 from tests.text_books import read

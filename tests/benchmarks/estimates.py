@@ -15,14 +15,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from data.schema.records import Conversation, Split
-from flows.planning.training_estimate import work_of
-from train.base import TINY, PreparedBase, prepare_base
-from train.estimate import estimate, this_machine
-from train.launch import train
-from train.preview import preview
-from train.settings import TrainSettings
-from train.shape import shape_of
+from memoirist.data.schema.records import Conversation, Split
+from memoirist.flows.planning.training_estimate import work_of
+from memoirist.train.base import TINY, PreparedBase, prepare_base
+from memoirist.train.estimate import estimate, this_machine
+from memoirist.train.launch import train
+from memoirist.train.preview import preview
+from memoirist.train.settings import TrainSettings
+from memoirist.train.shape import shape_of
 
 # isort: split
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.evaluation.delta import auc, chunks, count, distances, profile
-from data.evaluation.function_words import Norm, norm_of, taylor, tokens
-from data.evaluation.regurgitation import Library
+from memoirist.data.evaluation.delta import auc, chunks, count, distances, profile
+from memoirist.data.evaluation.function_words import Norm, norm_of, taylor, tokens
+from memoirist.data.evaluation.regurgitation import Library
 from tests.benchmarks.norms import text_of
 from tests.conftest import CORPORA
 

@@ -23,8 +23,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.schema.records import Document, Passage, Source, content_id
-from data.store import FILE, Store
+from memoirist.data.schema.records import Document, Passage, Source, content_id
+from memoirist.data.store import FILE, Store
 from tests.benchmarks.measure import run
 
 ROOT = Path(__file__).parent.parent.parent
@@ -122,12 +122,13 @@ def measure_command(case: Case, seed: int) -> Run:
         workspace = Path(folder) / "workspace"
         workspace.mkdir()
         store = _filled(workspace / FILE, case.passages)
-        command = [sys.executable, "-m", "flows.cli", "ask", "-w", str(workspace), "--base-url",
+        command = [sys.executable, "-m", "memoirist.flows.cli", "ask", "-w", str(workspace),
+                   "--base-url",
                    url, "--max-concurrency", str(case.in_flight)]  # fmt: skip
         if case.deadline is not None:
             command += ["--request-timeout", str(case.deadline)]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ran = run(command, ROOT, {"PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "none"})
+        ran = run(command, ROOT, {**os.environ, "OPENAI_API_KEY": "none"})
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         stored = max(path.stat().st_mtime for path in workspace.glob(f"{FILE}*"))
         seen = stats(url)
@@ -156,7 +157,7 @@ def _filled(path: Path, n: int) -> Store:
 
 def measure_client(case: Case, seed: int, kind: str, command: Sequence[str]) -> Run:
     """Run a bare client, or the engine without a store."""
-    from generators.brief import load_prompt, write_brief
+    from memoirist.generators.brief import load_prompt, write_brief
 
     prompts = []
     if kind != "the engine alone":
@@ -210,8 +211,8 @@ def _wanted(case: Case) -> str:
 
 
 async def _engine(n: int, url: str, in_flight: int, deadline: float | None) -> dict[str, Any]:
-    from generators.interview import interview
-    from generators.settings import InterviewSettings
+    from memoirist.generators.interview import interview
+    from memoirist.generators.settings import InterviewSettings
 
     settings = InterviewSettings(
         base_url=url, max_concurrency=in_flight, request_timeout_seconds=deadline

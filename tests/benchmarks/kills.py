@@ -22,10 +22,10 @@ KILLS, LIMIT = 3, 1e-4
 
 def main(seed: int = 1) -> None:
     """Train twice, kill one of them, and print how far they are apart."""
-    from data.schema.records import Conversation
-    from train import launch
-    from train.base import prepare_base
-    from train.settings import TrainSettings
+    from memoirist.data.schema.records import Conversation
+    from memoirist.train import launch
+    from memoirist.train.base import prepare_base
+    from memoirist.train.settings import TrainSettings
 
     rows = [
         Conversation(
@@ -65,7 +65,7 @@ def main(seed: int = 1) -> None:
 def _kill(folder: Path, step: int) -> None:
     """Train until `step` is logged and kill the process in the middle of the next one."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "train.qlora", str(folder)],
+        [sys.executable, "-m", "memoirist.train.qlora", str(folder)],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

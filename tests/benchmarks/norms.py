@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.evaluation.function_words import SIZE, taylor, tokens
+from memoirist.data.evaluation.function_words import SIZE, taylor, tokens
 
 _CUT = 120_000  # words of one writer
 _DATA = Path(__file__).parent.parent.parent / "data"

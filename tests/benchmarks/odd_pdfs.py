@@ -32,7 +32,7 @@ def main() -> None:
 def _told(path: Path, engine: str) -> bool:
     """Print the line of one file; return whether it broke a limit."""
     command = [sys.executable, "-m", "tests.benchmarks.odd_pdfs", "--one", engine, str(path)]
-    done = run(command, _ROOT, {"PYTHONPATH": str(_ROOT)})
+    done = run(command, _ROOT, dict(os.environ))
     try:
         outcome = json.loads(done.output.splitlines()[-1])
     except (IndexError, ValueError):
@@ -49,8 +49,8 @@ def _told(path: Path, engine: str) -> bool:
 def _outcome(path: Path, engine: str) -> str:
     from datetime import UTC, datetime
 
-    from data.schema.errors import SourceError
-    from extractors import ExtractSettings, Found, extract, read_source
+    from memoirist.data.schema.errors import SourceError
+    from memoirist.extractors import ExtractSettings, Found, extract, read_source
 
     settings = ExtractSettings.model_validate({"engine": engine})
     try:

@@ -66,9 +66,9 @@ def ours(path: str, engine: str | None, kinds: Iterable[str]) -> list[str]:
     """Run Memoirist's extract step and return the blocks of these kinds."""
     from datetime import UTC, datetime
 
-    from data.schema.records import Source
-    from extractors.extract import extract
-    from extractors.settings import ExtractSettings
+    from memoirist.data.schema.records import Source
+    from memoirist.extractors.extract import extract
+    from memoirist.extractors.settings import ExtractSettings
 
     settings = ExtractSettings.model_validate({"engine": engine} if engine else {})
     source = Source(

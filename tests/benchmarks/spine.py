@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from data.samples import PERSONA, SOURCES
+from memoirist.data.samples import PERSONA, SOURCES
 from tests.benchmarks.measure import run
 
-_MEMOIRIST = [sys.executable, "-m", "flows.cli"]
+_MEMOIRIST = [sys.executable, "-m", "memoirist.flows.cli"]
 _ROOT = Path(__file__).parent.parent.parent
 
 
 def main() -> None:
     """Print one line a figure: what, measured, wanted."""
-    environment = {"PYTHONPATH": str(_ROOT)}
+    environment = dict(os.environ)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build = [*_MEMOIRIST, "build", *map(str, SOURCES), "--persona", PERSONA]

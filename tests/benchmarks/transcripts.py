@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data.schema.errors import SourceError
-from data.schema.records import Block
-from data.text.words import count_words
-from extractors import ExtractSettings, Found, extract, read_source
-from extractors.detection.format_registry import format_of
+from memoirist.data.schema.errors import SourceError
+from memoirist.data.schema.records import Block
+from memoirist.data.text.words import count_words
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors.detection.format_registry import format_of
 
 _ROOT = Path(__file__).parent.parent.parent
 CORPORA = Path(os.environ.get("MEMOIRIST_CORPORA", _ROOT.parent / "shared" / "corpora"))

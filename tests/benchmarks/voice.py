@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from data.authorship.attribution import Heard, Listener, listen
-from data.passages.chapters import ChapterSettings, Section, sections
-from data.passages.segmentation import PROSE
-from data.schema.errors import SourceError
-from data.schema.records import Block, Rows
-from data.text.language_detection import detect_language
-from data.text.words import count_words
-from extractors import discover, extract, read_source
-from extractors.settings import ExtractSettings
+from memoirist.data.authorship.attribution import Heard, Listener, listen
+from memoirist.data.passages.chapters import ChapterSettings, Section, sections
+from memoirist.data.passages.segmentation import PROSE
+from memoirist.data.schema.errors import SourceError
+from memoirist.data.schema.records import Block, Rows
+from memoirist.data.text.language_detection import detect_language
+from memoirist.data.text.words import count_words
+from memoirist.extractors import discover, extract, read_source
+from memoirist.extractors.settings import ExtractSettings
 from tests.conftest import CORPORA
 
 

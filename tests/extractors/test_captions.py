@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from data.schema.errors import SourceUnreadable
-from data.schema.records import Block
-from extractors import ExtractSettings, Found, extract, read_source
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import Block
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

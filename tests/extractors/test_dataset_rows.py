@@ -14,13 +14,13 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-import data.exchanges
-from data.exchanges import forget, sweep, take
-from data.schema.errors import SourceUnreadable
-from data.store import Store
-from extractors import ExtractSettings, Found, extract, read_source
-from extractors.dataset.batches import Batches
-from extractors.dataset.reading import unwrapped
+import memoirist.data.exchanges
+from memoirist.data.exchanges import forget, sweep, take
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.store import Store
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors.dataset.batches import Batches
+from memoirist.extractors.dataset.reading import unwrapped
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 GOOD = {
@@ -351,8 +351,8 @@ def test_doubtful_rows_are_read_again_in_parts_that_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [{"question": f"Why {n} {{{{name}}}}?", "response": "So. " * 40} for n in range(30)]
-    sql = data.exchanges._DOUBTFUL_PARTS.replace("32_000_000", "1_000")
-    monkeypatch.setattr(data.exchanges, "_DOUBTFUL_PARTS", sql)
+    sql = memoirist.data.exchanges._DOUBTFUL_PARTS.replace("32_000_000", "1_000")
+    monkeypatch.setattr(memoirist.data.exchanges, "_DOUBTFUL_PARTS", sql)
     sizes: list[int] = []
     reread = Batches.reread
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pydantic
 import pytest
 
-from data.schema.errors import SourceMissing, SourceUnreadable
-from extractors import ExtractSettings, Found, discover, left_out, read_source
+from memoirist.data.schema.errors import SourceMissing, SourceUnreadable
+from memoirist.extractors import ExtractSettings, Found, discover, left_out, read_source
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from data.schema.errors import SourceEncrypted, SourceUnreadable
-from extractors.detection.format_registry import by_name, load
+from memoirist.data.schema.errors import SourceEncrypted, SourceUnreadable
+from memoirist.extractors.detection.format_registry import by_name, load
 from tests.text_books import PROSE, of_kind, read, told
 
 _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from data.schema.errors import SourceMissing, SourceUnreadable
-from extractors.transcript.feeds import download
-from extractors.transcript.feeds.feed_parser import parse_feed
-from extractors.transcript.feeds.feed_update import Taken, shelf_of, take_feed
-from flows.ledger import restore, withdraw
-from flows.recipe.recipe import load
-from flows.runtime.context import Context
-from flows.runtime.report import Report
-from flows.runtime.workspace import Workspace
-from flows.steps.extract import extract_sources
-from flows.steps.split import split_documents
+from memoirist.data.schema.errors import SourceMissing, SourceUnreadable
+from memoirist.extractors.transcript.feeds import download
+from memoirist.extractors.transcript.feeds.feed_parser import parse_feed
+from memoirist.extractors.transcript.feeds.feed_update import Taken, shelf_of, take_feed
+from memoirist.flows.ledger import restore, withdraw
+from memoirist.flows.recipe.recipe import load
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.workspace import Workspace
+from memoirist.flows.steps.extract import extract_sources
+from memoirist.flows.steps.split import split_documents
 
 ANSWER = (
     "I went down to the yard of number {n} every morning before the others were awake, and I"
@@ -317,7 +317,9 @@ def test_a_transcript_of_any_size_ends(
 ) -> None:
     site.put("/t/1.vtt", "x" * (3 << 20))
     site.episodes(item(1, named(1)))
-    monkeypatch.setattr("extractors.transcript.feeds.feed_update.MAX_TRANSCRIPT_BYTES", 1 << 20)
+    monkeypatch.setattr(
+        "memoirist.extractors.transcript.feeds.feed_update.MAX_TRANSCRIPT_BYTES", 1 << 20
+    )
     assert "more than 1 MB" in look(site, tmp_path).verdicts[0].reason
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data.samples import SOURCES
+from memoirist.data.samples import SOURCES
 from tests import fuzz
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from data.schema.errors import SourceUnreadable
-from extractors.detection.format_registry import by_name, load
-from extractors.text.encoding import decode
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.extractors.detection.format_registry import by_name, load
+from memoirist.extractors.text.encoding import decode
 from tests.text_books import PROSE, blocks_with, of_kind, read, told
 
 LONG = " ".join([PROSE] * 3)

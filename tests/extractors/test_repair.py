@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from extractors.repair import joined, tidy, vocabulary_of
+from memoirist.extractors.repair import joined, tidy, vocabulary_of
 
 NONE: Counter[str] = Counter()
 

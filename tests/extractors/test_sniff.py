@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from data.samples import SOURCES
-from data.schema.errors import SourceError, SourceUnreadable
-from extractors import ExtractSettings, discover, extract, left_out, read_source
-from extractors.detection.format_registry import format_of
-from extractors.detection.sniff import content_of
+from memoirist.data.samples import SOURCES
+from memoirist.data.schema.errors import SourceError, SourceUnreadable
+from memoirist.extractors import ExtractSettings, discover, extract, left_out, read_source
+from memoirist.extractors.detection.format_registry import format_of
+from memoirist.extractors.detection.sniff import content_of
 from tests.conftest import Command
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

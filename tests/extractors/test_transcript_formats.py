@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from data.schema.errors import SourceUnreadable
-from data.schema.records import Block, Rows
-from extractors import ExtractSettings, Found, extract, read_source
-from extractors.detection.format_registry import format_of
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import Block, Rows
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors.detection.format_registry import format_of
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 Said = list[tuple[str | None, str]]

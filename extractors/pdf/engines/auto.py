@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from data.schema.errors import SourceUnreadable
-from extractors.pdf.engines import pdfium as first_choice
-from extractors.pdf.engines.base import PdfFacts
-from extractors.pdf.layout.geometry import PageLines
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.extractors.pdf.engines import pdfium as first_choice
+from memoirist.extractors.pdf.engines.base import PdfFacts
+from memoirist.extractors.pdf.layout.geometry import PageLines
 
 _UNKNOWN = "\ufffd"
 
@@ -33,7 +33,7 @@ def open_facts(path: str, passwords: Sequence[str] = ()) -> PdfFacts:
 
 
 def _second_choice_facts(path: str, passwords: Sequence[str]) -> PdfFacts:
-    from extractors.pdf.engines import pdfminer
+    from memoirist.extractors.pdf.engines import pdfminer
 
     return pdfminer.open_facts(path, passwords)
 
@@ -45,7 +45,7 @@ def read_pages(
     try:
         pages = list(first_choice.read_pages(path, first, first, passwords))
     except SourceUnreadable:
-        from extractors.pdf.engines import pdfminer
+        from memoirist.extractors.pdf.engines import pdfminer
 
         yield from pdfminer.read_pages(path, first, last, passwords)
         return
@@ -60,7 +60,7 @@ def _better(path: str, page: PageLines, passwords: Sequence[str]) -> PageLines:
     blank = not (page.lines or page.n_turned or page.has_image)
     if not (page.error or lost or blank):
         return page
-    from extractors.pdf.engines import pdfminer
+    from memoirist.extractors.pdf.engines import pdfminer
 
     (other,) = pdfminer.read_pages(path, page.page, page.page, passwords)
     if page.error or blank:
@@ -90,7 +90,7 @@ def n_unknown(page: PageLines) -> int:
 
 def forget_opened() -> None:
     """Close what both engines keep open."""
-    from extractors.pdf.engines import pdfminer
+    from memoirist.extractors.pdf.engines import pdfminer
 
     first_choice.forget_opened()
     pdfminer.forget_opened()

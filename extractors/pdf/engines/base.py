@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data.schema.errors import SourceEncrypted, SourceUnreadable
+from memoirist.data.schema.errors import SourceEncrypted, SourceUnreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

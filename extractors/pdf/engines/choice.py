@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Protocol, cast
 
-from extractors.pdf.engines.base import PdfFacts
-from extractors.pdf.layout.geometry import PageLines
+from memoirist.extractors.pdf.engines.base import PdfFacts
+from memoirist.extractors.pdf.layout.geometry import PageLines
 
 
 class Engine(Protocol):
@@ -31,4 +31,4 @@ class Engine(Protocol):
 def engine_of(name: str) -> Engine:
     """Return the engine of that name: pdfminer, pdfium or auto; its library loads only now."""
     # A module is an engine by its functions, which the type checker cannot see by name.
-    return cast("Engine", import_module(f"extractors.pdf.engines.{name}"))
+    return cast("Engine", import_module(f"memoirist.extractors.pdf.engines.{name}"))

@@ -6,8 +6,8 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from extractors.pdf.engines.base import PdfFacts
-from extractors.pdf.layout.geometry import Line, PageLines
+from memoirist.extractors.pdf.engines.base import PdfFacts
+from memoirist.extractors.pdf.layout.geometry import Line, PageLines
 
 
 class Request(NamedTuple):

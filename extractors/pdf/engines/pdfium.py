@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from extractors.pdf.engines import pdfium_bindings as pdfium
-from extractors.pdf.engines.base import PdfFacts, encrypted, told, unreadable
-from extractors.pdf.engines.pdfium_runs import Page, characters, draw
-from extractors.pdf.layout.geometry import PageLines
-from extractors.pdf.layout.page_lines import Drawn, assembled
-from extractors.pdf.layout.writing_direction import RTL
+from memoirist.extractors.pdf.engines import pdfium_bindings as pdfium
+from memoirist.extractors.pdf.engines.base import PdfFacts, encrypted, told, unreadable
+from memoirist.extractors.pdf.engines.pdfium_runs import Page, characters, draw
+from memoirist.extractors.pdf.layout.geometry import PageLines
+from memoirist.extractors.pdf.layout.page_lines import Drawn, assembled
+from memoirist.extractors.pdf.layout.writing_direction import RTL
 
 _FEW_CHARS = 8
 _FAULTS = {

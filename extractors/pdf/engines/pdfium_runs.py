@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from extractors.pdf.engines import pdfium_bindings as pdfium
-from extractors.pdf.layout.font_encodings import UNKNOWN, coded
-from extractors.pdf.layout.geometry import Glyph
-from extractors.pdf.layout.page_lines import Drawn, side_of, turned
-from extractors.pdf.layout.tex_fonts import hang, is_mathematical, sign
+from memoirist.extractors.pdf.engines import pdfium_bindings as pdfium
+from memoirist.extractors.pdf.layout.font_encodings import UNKNOWN, coded
+from memoirist.extractors.pdf.layout.geometry import Glyph
+from memoirist.extractors.pdf.layout.page_lines import Drawn, side_of, turned
+from memoirist.extractors.pdf.layout.tex_fonts import hang, is_mathematical, sign
 
 # Not \s, which takes in the very codes of a bitmap font's ligatures.
 _WORD = re.compile("[^ ]+(?: (?=[^ ]))?")

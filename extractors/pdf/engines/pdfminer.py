@@ -21,11 +21,11 @@ from pdfminer.pdftypes import PDFStream, resolve1
 from pdfminer.psexceptions import PSException
 from pdfminer.utils import Matrix, apply_matrix_rect, decode_text
 
-from extractors.pdf.engines.base import PdfFacts, encrypted, told, unreadable
-from extractors.pdf.layout.font_encodings import coded
-from extractors.pdf.layout.geometry import Glyph, PageLines
-from extractors.pdf.layout.page_lines import Drawn, assembled, side_of, turned
-from extractors.pdf.layout.tex_fonts import hang, is_mathematical, sign
+from memoirist.extractors.pdf.engines.base import PdfFacts, encrypted, told, unreadable
+from memoirist.extractors.pdf.layout.font_encodings import coded
+from memoirist.extractors.pdf.layout.geometry import Glyph, PageLines
+from memoirist.extractors.pdf.layout.page_lines import Drawn, assembled, side_of, turned
+from memoirist.extractors.pdf.layout.tex_fonts import hang, is_mathematical, sign
 
 # What a damaged file makes pdfminer raise while it opens; pages have their own guard.
 _OPENING_FAULTS = (

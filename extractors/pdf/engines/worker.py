@@ -1,6 +1,6 @@
 """The process that opens PDFs: its parent sends requests and kills it when it takes too long.
 
-Run as `python -m extractors.pdf.engines.worker SOCKET_FD MEMORY_MB`. A library written in C may
+Run as `python -m memoirist.extractors.pdf.engines.worker SOCKET_FD MEMORY_MB`. A C library may
 crash or hang on a damaged file; here that costs one process and one page.
 """
 
@@ -15,9 +15,9 @@ import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from data.schema.errors import SourceError
-from extractors.pdf.engines.choice import engine_of
-from extractors.pdf.engines.exchange import Answer, Request, packed
+from memoirist.data.schema.errors import SourceError
+from memoirist.extractors.pdf.engines.choice import engine_of
+from memoirist.extractors.pdf.engines.exchange import Answer, Request, packed
 
 _IDLE_SECONDS = 30.0
 

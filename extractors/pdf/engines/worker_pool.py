@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
-from extractors.pdf.engines.base import PdfFacts, unreadable
-from extractors.pdf.engines.exchange import Request, unpacked
-from extractors.pdf.engines.passwords import passwords
-from extractors.pdf.engines.workers import Worker, WorkerLost, asked, borrowed, hired
-from extractors.pdf.layout.geometry import PageLines
-from extractors.settings import ExtractSettings
+from memoirist.extractors.pdf.engines.base import PdfFacts, unreadable
+from memoirist.extractors.pdf.engines.exchange import Request, unpacked
+from memoirist.extractors.pdf.engines.passwords import passwords
+from memoirist.extractors.pdf.engines.workers import Worker, WorkerLost, asked, borrowed, hired
+from memoirist.extractors.pdf.layout.geometry import PageLines
+from memoirist.extractors.settings import ExtractSettings
 
 Progress = Callable[[int, int], None]
 

@@ -13,8 +13,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from extractors.pdf.engines.exchange import Answer, Request
-from extractors.settings import ExtractSettings
+from memoirist.extractors.pdf.engines.exchange import Answer, Request
+from memoirist.extractors.settings import ExtractSettings
 
 _ROOT = Path(__file__).parents[3]
 
@@ -35,7 +35,7 @@ class Worker:
             [
                 sys.executable,
                 "-m",
-                "extractors.pdf.engines.worker",
+                "memoirist.extractors.pdf.engines.worker",
                 str(theirs.fileno()),
                 str(memory_mb),
             ],

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from data.schema.records import BlockKind
-from extractors.pdf.layout.geometry import Line, PageLines
+from memoirist.data.schema.records import BlockKind
+from memoirist.extractors.pdf.layout.geometry import Line, PageLines
 
 # What the clean-up has found each line to be; a line that is not named yet is body text.
 Kinds = dict[Line, BlockKind]

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 
-from extractors.pdf.layout.geometry import Glyph
+from memoirist.extractors.pdf.layout.geometry import Glyph
 
 UNKNOWN = "\ufffd"
 # An engine gives a code without a meaning as a private character, until the page is whole.

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from extractors.pdf.layout.columns import Frame, Measures
-from extractors.pdf.layout.geometry import Line
-from extractors.repair import vocabulary_of
+from memoirist.extractors.pdf.layout.columns import Frame, Measures
+from memoirist.extractors.pdf.layout.geometry import Line
+from memoirist.extractors.repair import vocabulary_of
 
 _MIN_SIZE_RATIO = 1.7
 # The letters that are words by themselves, in one language or another.

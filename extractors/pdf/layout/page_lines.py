@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from extractors.pdf.layout.font_encodings import decoded
-from extractors.pdf.layout.geometry import Glyph, Line, PageLines, lines_of
-from extractors.pdf.layout.tex_fonts import composed
-from extractors.pdf.layout.vertical import column_lines, is_vertical
-from extractors.pdf.layout.writing_direction import (
+from memoirist.extractors.pdf.layout.font_encodings import decoded
+from memoirist.extractors.pdf.layout.geometry import Glyph, Line, PageLines, lines_of
+from memoirist.extractors.pdf.layout.tex_fonts import composed
+from memoirist.extractors.pdf.layout.vertical import column_lines, is_vertical
+from memoirist.extractors.pdf.layout.writing_direction import (
     in_reading_order,
     in_visual_order,
     stands_as_seen,

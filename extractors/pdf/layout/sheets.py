@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from extractors.pdf.layout.geometry import Line, PageLines
-from extractors.pdf.structure.page_labels import folio_value
+from memoirist.extractors.pdf.layout.geometry import Line, PageLines
+from memoirist.extractors.pdf.structure.page_labels import folio_value
 
 # A sheet is wider than high by at least this factor: half of it is a page of book proportions.
 _WIDE = 1.15

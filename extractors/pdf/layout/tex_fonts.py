@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from extractors.pdf.layout.font_encodings import UNKNOWN
+from memoirist.extractors.pdf.layout.font_encodings import UNKNOWN
 
 # A stroke over the sign that comes next: with "=" after it, "is not equal".
 STROKE = "\u0338"

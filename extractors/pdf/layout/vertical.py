@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from extractors.pdf.layout.geometry import Glyph, Line
+from memoirist.extractors.pdf.layout.geometry import Glyph, Line
 
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 _LEAST_STEPS = 10

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from extractors.pdf.layout.geometry import Glyph, Line
+from memoirist.extractors.pdf.layout.geometry import Glyph, Line
 
 RTL = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 # A letter with the marks that belong to it stays in one piece.

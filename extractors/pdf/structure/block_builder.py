@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import groupby
 from statistics import median
 
-from data.schema.records import BlockKind
-from extractors.blocks import Draft
-from extractors.pdf.layout.columns import Frame, Kinds, Margins, Measures, margins_of
-from extractors.pdf.layout.geometry import Line
-from extractors.pdf.structure.footnotes import labels_of, without_marks
-from extractors.pdf.structure.headings import (
+from memoirist.data.schema.records import BlockKind
+from memoirist.extractors.blocks import Draft
+from memoirist.extractors.pdf.layout.columns import Frame, Kinds, Margins, Measures, margins_of
+from memoirist.extractors.pdf.layout.geometry import Line
+from memoirist.extractors.pdf.structure.footnotes import labels_of, without_marks
+from memoirist.extractors.pdf.structure.headings import (
     Heading,
     Limits,
     chapter_name,
@@ -21,10 +21,10 @@ from extractors.pdf.structure.headings import (
     is_caption,
     is_ornament,
 )
-from extractors.pdf.structure.paragraphs import Placed, paragraphs, placed
-from extractors.pdf.structure.shapes import rows_of
-from extractors.repair import joined, tidy
-from extractors.settings import ExtractSettings
+from memoirist.extractors.pdf.structure.paragraphs import Placed, paragraphs, placed
+from memoirist.extractors.pdf.structure.shapes import rows_of
+from memoirist.extractors.repair import joined, tidy
+from memoirist.extractors.settings import ExtractSettings
 
 # A frame with fewer lines does not say what the usual margins are.
 _TELLING_LINES = 15

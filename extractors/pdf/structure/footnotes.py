@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from extractors.pdf.layout.columns import SENTENCE_END, Frame, Kinds, Measures
-from extractors.pdf.layout.geometry import Line
-from extractors.settings import ExtractSettings
+from memoirist.extractors.pdf.layout.columns import SENTENCE_END, Frame, Kinds, Measures
+from memoirist.extractors.pdf.layout.geometry import Line
+from memoirist.extractors.settings import ExtractSettings
 
 _LABEL = re.compile(r"^(\d{1,3}|[*†‡§¶‖]{1,3}|\[\d{1,3}\])[.)]?\s*(?=\S)")
 _MARK = re.compile(r"^[\d*†‡§¶‖,\[\]()]+$")

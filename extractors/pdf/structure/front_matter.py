@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from data.schema.records import BlockKind
-from extractors.pdf.layout.columns import Frame, Kinds, Measures
-from extractors.pdf.layout.geometry import Line
-from extractors.pdf.structure.shapes import rows_of
-from extractors.settings import ExtractSettings
+from memoirist.data.schema.records import BlockKind
+from memoirist.extractors.pdf.layout.columns import Frame, Kinds, Measures
+from memoirist.extractors.pdf.layout.geometry import Line
+from memoirist.extractors.pdf.structure.shapes import rows_of
+from memoirist.extractors.settings import ExtractSettings
 
 _CONTENTS = re.compile(
     r"^(table of contents|contents|list of (illustrations|figures|plates|maps|tables)"

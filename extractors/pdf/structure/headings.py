@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from extractors.pdf.layout.columns import Frame, Kinds, Margins, Measures
-from extractors.pdf.layout.geometry import Line
-from extractors.repair import tidy
-from extractors.settings import ExtractSettings
+from memoirist.extractors.pdf.layout.columns import Frame, Kinds, Margins, Measures
+from memoirist.extractors.pdf.layout.geometry import Line
+from memoirist.extractors.repair import tidy
+from memoirist.extractors.settings import ExtractSettings
 
 _COUNT = (
     r"(?:[ivxlcdm]+|\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from data.schema.records import BlockKind
-from extractors.pdf.layout.columns import SENTENCE_END, Margins, Measures
-from extractors.pdf.layout.geometry import Line
-from extractors.pdf.structure.shapes import (
+from memoirist.data.schema.records import BlockKind
+from memoirist.extractors.pdf.layout.columns import SENTENCE_END, Margins, Measures
+from memoirist.extractors.pdf.layout.geometry import Line
+from memoirist.extractors.pdf.structure.shapes import (
     OPENS_UPPER,
     SAME_PLACE,
     SLIGHT_GAP,
@@ -21,7 +21,7 @@ from extractors.pdf.structure.shapes import (
     is_verse,
     opens,
 )
-from extractors.settings import ExtractSettings
+from memoirist.extractors.settings import ExtractSettings
 
 _OPENING_QUOTES = '"“”«„'
 # A line that leaves this share empty was ended by hand; one set to the right starts so far in.

@@ -10,11 +10,11 @@ from difflib import SequenceMatcher
 from functools import lru_cache
 from typing import Literal
 
-from data.schema.records import BlockKind
-from extractors.pdf.layout.columns import Frame, Kinds, Measures
-from extractors.pdf.layout.geometry import Line
-from extractors.pdf.structure.page_labels import folio_value
-from extractors.settings import ExtractSettings
+from memoirist.data.schema.records import BlockKind
+from memoirist.extractors.pdf.layout.columns import Frame, Kinds, Measures
+from memoirist.extractors.pdf.layout.geometry import Line
+from memoirist.extractors.pdf.structure.page_labels import folio_value
+from memoirist.extractors.settings import ExtractSettings
 
 _DIGITS = re.compile(r"\d+")
 _EDGE_ROMAN = re.compile(r"^[ivxlcdm]+\b|\b[ivxlcdm]+$")

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from data.schema.records import BlockKind
-from extractors.pdf.layout.columns import SENTENCE_END, Margins, Measures
-from extractors.pdf.layout.geometry import Line
-from extractors.settings import ExtractSettings
+from memoirist.data.schema.records import BlockKind
+from memoirist.extractors.pdf.layout.columns import SENTENCE_END, Margins, Measures
+from memoirist.extractors.pdf.layout.geometry import Line
+from memoirist.extractors.settings import ExtractSettings
 
 OPENS_UPPER = re.compile(r"^[\"'“‘«(\[”]*\s?[A-Z0-9À-ÞΑ-Ω]")
 SAME_PLACE = 2.0

@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from extractors.pdf.layout.geometry import Line, PageLines
-from extractors.pdf.structure.front_matter import heads_contents
-from extractors.pdf.structure.headings import chapter_name, opens_part
-from extractors.repair import tidy
+from memoirist.extractors.pdf.layout.geometry import Line, PageLines
+from memoirist.extractors.pdf.structure.front_matter import heads_contents
+from memoirist.extractors.pdf.structure.headings import chapter_name, opens_part
+from memoirist.extractors.repair import tidy
 
 # The title page is among so many first pages; it has so few lines, and hardly a long one.
 FRONT_PAGES = 8

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from data.schema.errors import SourceMissing, SourceUnreadable
+from memoirist.data.schema.errors import SourceMissing, SourceUnreadable
 
 MAX_FEED_BYTES = 32 << 20
 MAX_TRANSCRIPT_BYTES = 32 << 20

@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
 
-from data.schema.errors import SourceUnreadable
+from memoirist.data.schema.errors import SourceUnreadable
 
 # Formats in the order in which they tell who speaks when: voices and names first, markup last.
 RANKS = {

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from data.schema.errors import SourceError
-from data.schema.records import Source, Verdict, content_id
-from extractors.transcript.again import ask_again
-from extractors.transcript.feeds.download import (
+from memoirist.data.schema.errors import SourceError
+from memoirist.data.schema.records import Source, Verdict, content_id
+from memoirist.extractors.transcript.again import ask_again
+from memoirist.extractors.transcript.feeds.download import (
     MAX_FEED_BYTES,
     MAX_TRANSCRIPT_BYTES,
     Fetched,
@@ -23,9 +23,9 @@ from extractors.transcript.feeds.download import (
     opened,
     place,
 )
-from extractors.transcript.feeds.feed_index import Shelf, Shelved, load_shelf, save_shelf
-from extractors.transcript.feeds.feed_parser import Episode, Feed, Offered, parse_feed
-from extractors.transcript.trial import names_speakers
+from memoirist.extractors.transcript.feeds.feed_index import Shelf, Shelved, load_shelf, save_shelf
+from memoirist.extractors.transcript.feeds.feed_parser import Episode, Feed, Offered, parse_feed
+from memoirist.extractors.transcript.trial import names_speakers
 
 if TYPE_CHECKING:
     import httpx

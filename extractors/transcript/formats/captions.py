@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from extractors.transcript.formats.base import Cue, Fault, Script
-from extractors.transcript.reading import read_text
-from extractors.transcript.rolling import unrolled
-from extractors.transcript.speaker_labels import LABEL, speakers_among
-from extractors.transcript.times import TIME, seconds
+from memoirist.extractors.transcript.formats.base import Cue, Fault, Script
+from memoirist.extractors.transcript.reading import read_text
+from memoirist.extractors.transcript.rolling import unrolled
+from memoirist.extractors.transcript.speaker_labels import LABEL, speakers_among
+from memoirist.extractors.transcript.times import TIME, seconds
 
 _TIMES = re.compile(rf"^\s*({TIME})\s*-->\s*({TIME})(?:\s|$)")
 # Something that was meant as a line of times: it begins with a digit, a note does not.

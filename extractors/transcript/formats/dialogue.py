@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from extractors.transcript.formats.base import Cue, Fault, Script
-from extractors.transcript.front import Front, front_matter
-from extractors.transcript.reading import read_head, read_text
-from extractors.transcript.speaker_labels import LABEL, speakers_among
-from extractors.transcript.stage_directions import is_part
-from extractors.transcript.times import TIME, seconds
+from memoirist.extractors.transcript.formats.base import Cue, Fault, Script
+from memoirist.extractors.transcript.front import Front, front_matter
+from memoirist.extractors.transcript.reading import read_head, read_text
+from memoirist.extractors.transcript.speaker_labels import LABEL, speakers_among
+from memoirist.extractors.transcript.stage_directions import is_part
+from memoirist.extractors.transcript.times import TIME, seconds
 
 _MARK = rf"(?:\[\s*{TIME}\s*\]|\(\s*{TIME}\s*\)|{TIME})"
 _LONG_TIME = r"\d{1,3}:\d{2}:\d{2}(?:[.,]\d+)?"
@@ -214,6 +214,6 @@ def _words(text: str) -> str:
 def _bare(match: re.Match[str]) -> str:
     inner: str = match.group(2) or match.group(3)
     # "*laughs*" is a direction and keeps its stars; "*really*" is stress.
-    from extractors.transcript.stage_directions import without_directions
+    from memoirist.extractors.transcript.stage_directions import without_directions
 
     return match.group() if without_directions(f"({inner})")[1] else inner

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from lxml import etree, html
 
-from extractors.transcript.formats.base import Cue, Fault, Script
-from extractors.transcript.reading import read_head, read_text
-from extractors.transcript.times import seconds
+from memoirist.extractors.transcript.formats.base import Cue, Fault, Script
+from memoirist.extractors.transcript.reading import read_head, read_text
+from memoirist.extractors.transcript.times import seconds
 
 _BLOCKS = frozenset({"p", "li", "blockquote", "dd"})
 _MIN_PARAGRAPHS = 1

@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from extractors.transcript.formats.base import Cue, Fault, Script
-from extractors.transcript.json_fields import (
+from memoirist.extractors.transcript.formats.base import Cue, Fault, Script
+from memoirist.extractors.transcript.json_fields import (
     END,
     SPEAKER,
     START,
@@ -21,9 +21,9 @@ from extractors.transcript.json_fields import (
     times_of,
     value_of,
 )
-from extractors.transcript.reading import MAX_BYTES, read_head, read_text
-from extractors.transcript.stage_directions import is_part
-from extractors.transcript.times import seconds
+from memoirist.extractors.transcript.reading import MAX_BYTES, read_head, read_text
+from memoirist.extractors.transcript.stage_directions import is_part
+from memoirist.extractors.transcript.times import seconds
 
 # Roles of a chat, not names: such a file is a dataset, read elsewhere.
 _ROLES = frozenset("system user assistant human gpt bot model chatgpt ai tool function".split())

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from extractors.transcript.formats.base import Cue, Fault, Script
-from extractors.transcript.reading import read_head, read_text
-from extractors.transcript.times import seconds
+from memoirist.extractors.transcript.formats.base import Cue, Fault, Script
+from memoirist.extractors.transcript.reading import read_head, read_text
+from memoirist.extractors.transcript.times import seconds
 
 _SPEAKER = frozenset(
     "speaker speaker_name speakername speaker_label who voice participant talker sprecher"

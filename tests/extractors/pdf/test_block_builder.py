@@ -12,8 +12,8 @@ from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
-from data.schema.records import Rows
-from extractors import ExtractSettings, Found, extract, read_source
+from memoirist.data.schema.records import Rows
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 LEFT, MEASURE, LEADING = 40.0, 300.0, 14.0

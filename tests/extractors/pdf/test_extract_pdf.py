@@ -17,9 +17,14 @@ from reportlab.lib.utils import simpleSplit
 from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
-from data.schema.errors import SourceEncrypted, SourceMissing, SourceUnreadable, SourceWithoutText
-from data.schema.records import Block, Rows, Source
-from extractors import ExtractSettings, Found, extract, read_source
+from memoirist.data.schema.errors import (
+    SourceEncrypted,
+    SourceMissing,
+    SourceUnreadable,
+    SourceWithoutText,
+)
+from memoirist.data.schema.records import Block, Rows, Source
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
 from tests.pdfs import BAD_FONT, GOOD_FONT, WORDS, raw_pdf
 
 ROOT = Path(__file__).resolve().parents[3]

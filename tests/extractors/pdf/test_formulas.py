@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from data.schema.records import Rows
-from extractors import ExtractSettings, Found, extract, read_source
-from extractors.blocks import Draft
-from extractors.pdf.engines.auto import preferred
-from extractors.pdf.layout.geometry import Line, PageLines
-from extractors.pdf.layout.tex_fonts import ENCODINGS, composed, hang, sign
-from extractors.pdf.page_verdicts import set_aside
-from extractors.pdf.structure.footnotes import without_marks
+from memoirist.data.schema.records import Rows
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors.blocks import Draft
+from memoirist.extractors.pdf.engines.auto import preferred
+from memoirist.extractors.pdf.layout.geometry import Line, PageLines
+from memoirist.extractors.pdf.layout.tex_fonts import ENCODINGS, composed, hang, sign
+from memoirist.extractors.pdf.page_verdicts import set_aside
+from memoirist.extractors.pdf.structure.footnotes import without_marks
 from tests.pdfs import GOOD_FONT, raw_pdf
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

@@ -19,12 +19,12 @@ from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen.canvas import Canvas
 
-from data.schema.errors import SourceEncrypted, SourceWithoutText
-from data.schema.records import Rows
-from extractors import ExtractSettings, Found, extract, read_source
-from extractors.pdf.engines.passwords import forget, remember
-from extractors.pdf.ocr_languages import codes_of
-from tests.conftest import ROOT, Command, environment
+from memoirist.data.schema.errors import SourceEncrypted, SourceWithoutText
+from memoirist.data.schema.records import Rows
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors.pdf.engines.passwords import forget, remember
+from memoirist.extractors.pdf.ocr_languages import codes_of
+from tests.conftest import Command, environment
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 SECRET = "open sesame 7"
@@ -177,9 +177,9 @@ def test_a_terminal_is_asked_for_the_password(tmp_path: Path) -> None:
     locked(tmp_path / "locked.pdf")
     ours, theirs = pty.openpty()
     with subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", "extract", "locked.pdf"],
+        [sys.executable, "-m", "memoirist.flows.cli", "extract", "locked.pdf"],
         cwd=tmp_path,
-        env=environment(PYTHONPATH=str(ROOT)),
+        env=environment(),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -12,9 +12,9 @@ from pypdf.constants import PageLabelStyle
 from reportlab.lib.utils import simpleSplit
 from reportlab.pdfgen.canvas import Canvas
 
-from data.schema.records import Block
-from extractors import ExtractSettings, Found, extract, read_source
-from extractors.pdf.structure.page_labels import folio_value, roman_of
+from memoirist.data.schema.records import Block
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors.pdf.structure.page_labels import folio_value, roman_of
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PROSE = (

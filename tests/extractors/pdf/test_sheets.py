@@ -10,9 +10,9 @@ import pytest
 from reportlab.lib.utils import simpleSplit
 from reportlab.pdfgen.canvas import Canvas
 
-from data.schema.errors import SourceUnreadable
-from data.schema.records import Rows
-from extractors import ExtractSettings, Found, extract, read_source
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import Rows
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
 from tests.pdfs import GOOD_FONT, WORDS, raw_pdf
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

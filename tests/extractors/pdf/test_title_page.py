@@ -9,9 +9,9 @@ from pathlib import Path
 from reportlab.lib.utils import simpleSplit
 from reportlab.pdfgen.canvas import Canvas
 
-from extractors import Found, read_source
-from extractors.pdf.layout.geometry import Line, PageLines
-from extractors.pdf.structure.titles import title_page
+from memoirist.extractors import Found, read_source
+from memoirist.extractors.pdf.layout.geometry import Line, PageLines
+from memoirist.extractors.pdf.structure.titles import title_page
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PROSE = (

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from data.schema.errors import SourceUnreadable
-from data.schema.records import Rows
-from extractors import ExtractSettings, Found, extract, read_source
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.schema.records import Rows
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
 from tests.pdfs import GOOD_FONT, WORDS, raw_pdf
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)

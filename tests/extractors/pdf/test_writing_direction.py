@@ -10,10 +10,14 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
 
-from data.schema.records import Rows
-from extractors import ExtractSettings, Found, extract, read_source
-from extractors.pdf.layout.geometry import Glyph, Line
-from extractors.pdf.layout.writing_direction import in_reading_order, logical, stands_as_seen
+from memoirist.data.schema.records import Rows
+from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors.pdf.layout.geometry import Glyph, Line
+from memoirist.extractors.pdf.layout.writing_direction import (
+    in_reading_order,
+    logical,
+    stands_as_seen,
+)
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 COLUMNS = (
