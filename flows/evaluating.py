@@ -22,7 +22,7 @@ from flows.sitting import sides_of
 from flows.training import current_run
 
 if TYPE_CHECKING:
-    from train.base import PreparedBase
+    from train.model.prepared_base import PreparedBase
 
 _JUDGING = {"judge", "judge_model"}
 

@@ -15,10 +15,10 @@ from flows.context import Context
 from flows.report import clock
 
 if TYPE_CHECKING:
-    from train.estimate import Estimate, Machine, Work
-    from train.preview import TokenPlan
+    from train.resource_estimate import Estimate, Machine, Work
     from train.settings import TrainSettings
     from train.shape import Shape
+    from train.token_stats import TokenPlan
 
 # Of the tokens that `compose` estimates without the base's tokenizer.
 _TRAINED_SHARE = 0.7
@@ -47,7 +47,7 @@ def tell_estimate(
     context: Context, shape: Shape, plan: TokenPlan, settings: TrainSettings
 ) -> list[str]:
     """Return the estimate of memory and time as lines, with advice where memory is short."""
-    from train.estimate import estimate, this_machine
+    from train.resource_estimate import estimate, this_machine
 
     machine = this_machine(shape.width)
     work = work_of(plan, settings)
@@ -67,10 +67,10 @@ def tell_training(context: Context, rows: Sequence[Conversation]) -> list[str]:
 
     Of a base that is not here its configuration is fetched, and nothing where that fails.
     """
-    from train.base import prepare_base
-    from train.preview import preview
-    from train.ready import refuse_unfit
+    from train.model.prepared_base import prepare_base
+    from train.requirements import refuse_unfit
     from train.shape import shape_of
+    from train.token_stats import preview
 
     settings, bases = context.recipe.train, context.workspace.bases
     if settings.base_model == "tiny" or _is_prepared(settings.base_model, bases):
@@ -98,7 +98,7 @@ def refuse_early(context: Context) -> None:
     settings = context.recipe.train
     if settings.target_modules == "all-linear":
         return
-    from train.ready import refuse_unfit
+    from train.requirements import refuse_unfit
     from train.shape import shape_of
 
     try:
@@ -117,7 +117,7 @@ def _is_prepared(base_model: str, bases: Path) -> bool:
 
 def work_of(plan: TokenPlan, settings: TrainSettings) -> Work:
     """Return what a token plan sends through the model."""
-    from train.estimate import Work
+    from train.resource_estimate import Work
 
     settings = settings.resolved()
     saves = plan.steps // max(1, plan.every) + 1
@@ -138,7 +138,7 @@ def guessed_plan(
     conversations: Sequence[Conversation], shape: Shape, settings: TrainSettings
 ) -> TokenPlan:
     """Return a token plan by the tokens that `compose` estimated: the base is not here yet."""
-    from train.preview import TokenPlan
+    from train.token_stats import TokenPlan
 
     settings = settings.resolved()
     fitted = {
@@ -198,7 +198,7 @@ def _time_line(context: Context, found: Estimate, work: Work) -> str:
             context.recipe.train.base_model,
         )
     if measured:
-        from train.estimate import STARTING_SECONDS
+        from train.resource_estimate import STARTING_SECONDS
 
         seconds = work.train_tokens / measured + STARTING_SECONDS
         return (

@@ -17,7 +17,7 @@ from flows.examining import Setting
 from flows.report import Advance
 
 if TYPE_CHECKING:
-    from train.exam import Paper, Sitting
+    from train.inference.predict import Paper, Sitting
     from train.settings import EvaluateSettings
 
 FILE = "sides.json"
@@ -66,14 +66,14 @@ def _ask(context: Context, run: Run, name: str, path: Path, setting: Setting) ->
 def _sit(
     path: Path, papers: Mapping[str, Paper], settings: EvaluateSettings, advance: Advance
 ) -> dict[str, Sitting]:
-    from train.exam import sit
+    from train.inference.predict import sit
 
     return sit(path, papers, settings, advance)
 
 
 def _papers(name: str, setting: Setting) -> dict[str, Paper]:
     """Return what one model sits: the base twice, alone and with examples before its eyes."""
-    from train.exam import Paper
+    from train.inference.predict import Paper
 
     plain = Paper(
         held_out=setting.rows,

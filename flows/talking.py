@@ -26,7 +26,7 @@ from flows.voices import (
 
 if TYPE_CHECKING:
     from flows.voices import Chosen
-    from train.chat import Answer
+    from train.inference.chat_model import Answer
     from train.settings import ChatSettings
 
 # What else there is to do about an answer that is not saved.

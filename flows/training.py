@@ -19,9 +19,9 @@ from flows.forecast import tell_estimate, tell_tokens
 from flows.watching import Watch
 
 if TYPE_CHECKING:
-    from train.base import PreparedBase
-    from train.launch import TrainResult
-    from train.preview import Preview
+    from train.loop.launch import TrainResult
+    from train.model.prepared_base import PreparedBase
+    from train.token_stats import Preview
 
 __all__ = ["champion", "current_run", "run_of", "train_model"]
 
@@ -67,7 +67,7 @@ def _trained(
     context: Context, run: Run, rows: Sequence[Conversation], base: PreparedBase
 ) -> TrainResult:
     """Train in a process of its own, watched from here."""
-    from train.launch import train
+    from train.loop.launch import train
 
     settings = context.recipe.train.resolved()
     with context.report.progress("train", "steps", timed=False) as advance:
@@ -84,9 +84,9 @@ def tell_before(context: Context, rows: Sequence[Conversation], base: PreparedBa
 
     Raises TrainError for settings that the base cannot satisfy, before anything has begun.
     """
-    from train.preview import preview
-    from train.ready import refuse_unfit
+    from train.requirements import refuse_unfit
     from train.shape import shape_of
+    from train.token_stats import preview
 
     settings, shape = context.recipe.train, shape_of(str(base.path))
     found = preview(rows, base, settings)
@@ -153,7 +153,7 @@ def run_of(context: Context, dataset: Dataset) -> tuple[str, PreparedBase]:
 
     The base counts by its content: another version of a model under the same name is another run.
     """
-    from train.base import prepare_base
+    from train.model.prepared_base import prepare_base
 
     settings = context.recipe.train
     base = prepare_base(settings.base_model, context.workspace.bases, settings.template)

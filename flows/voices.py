@@ -15,7 +15,7 @@ from flows.recipe import Recipe
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
-    from train.chat import Talker
+    from train.inference.chat_model import Talker
 
 BASE, FEW_SHOT, TUNED = "base", "few-shot base", "tuned"
 
@@ -101,7 +101,7 @@ def merged_of(context: Context, meant: Chosen) -> Path:
 
 def base_folder(context: Context, meant: Chosen) -> Path:
     """Return the folder of the prepared base that the run was trained on."""
-    from train.base import prepare_base
+    from train.model.prepared_base import prepare_base
 
     base = prepare_base(meant.run.base_model, context.workspace.bases, meant.recipe.train.template)
     return Path(base.path)
@@ -126,8 +126,8 @@ def open_voices(
     context: Context, meant: Chosen, choice: Choice, system: str, *, compare: bool
 ) -> dict[str, Voice]:
     """Load who answers: the tuned model, and before it its base and that base with examples."""
-    from train.chat import Talker, load
-    from train.checkpoints import load_checkpoint
+    from train.inference.chat_model import Talker, load
+    from train.loop.checkpoints import load_checkpoint
 
     if choice.checkpoint is not None:
         folder = context.workspace.run_folder(meant.run.id)

@@ -12,7 +12,7 @@ from flows.context import Context
 from flows.report import Advance, clock
 
 if TYPE_CHECKING:
-    from train.course import Progress
+    from train.loop.progress import Progress
 
 # The store is written at each save, and at least so often, so that whoever looks sees it move.
 _WRITE_SECONDS = 30.0
@@ -44,7 +44,7 @@ class Watch:
 
     def save(self) -> None:
         """Write what has come since the last time, and draw the curve and the pages anew."""
-        from train.course import draw_progress, read_samples
+        from train.loop.progress import draw_progress, read_samples
 
         samples = read_samples(self.folder)
         with self.context.workspace.store.writing() as tx:
@@ -60,7 +60,7 @@ class Watch:
         return self._size() > self.n_samples
 
     def _size(self) -> int:
-        from train.course import SAMPLES
+        from train.loop.progress import SAMPLES
 
         path = self.folder / SAMPLES
         return path.stat().st_size if path.exists() else 0

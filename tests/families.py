@@ -15,7 +15,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from train.models import quiet
+from train.model.model_loader import quiet
 
 CHATML = ("<|im_start|>", "<|im_end|>")
 

@@ -11,12 +11,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from data.nouns import Conversation
 from tests.families import make_family
-from train.base import PreparedBase, prepare_base
-from train.launch import TrainResult, train
-from train.merge import MergeResult, merge
-from train.models import greedy, load_base, quiet
+from train.dataset.tokenize import prompt_ids, text_prompt_ids
+from train.loop.launch import TrainResult, train
+from train.merge.adapter_merge import MergeResult, merge
+from train.model.model_loader import greedy, load_base, quiet
+from train.model.prepared_base import PreparedBase, prepare_base
 from train.settings import MergeSettings, TrainSettings
-from train.tokens import prompt_ids, text_prompt_ids
 
 ASKED, LEARNT = "微调测试", "我学会了"
 Kind = Literal["chatml", "native", "text"]

@@ -30,14 +30,14 @@ from flows.publishing import export_model, list_models, pick, push_model
 from tests.conftest import run
 from tests.families import NATIVE, make_family
 from tests.model_hub import TOKEN, ModelHub, ModelRepository
-from train.checkpoints import steps_kept
-from train.gguf import SCRIPT
-from train.launch import read_result
-from train.models import greedy, load_base, quiet
-from train.native import native_prompt, native_segments
-from train.ollama import modelfile
+from train.dataset.chat_template import native_prompt, native_segments
+from train.dataset.tokenize import prompt_ids
+from train.export.gguf import SCRIPT
+from train.export.ollama import modelfile
+from train.loop.checkpoints import steps_kept
+from train.loop.launch import read_result
+from train.model.model_loader import greedy, load_base, quiet
 from train.settings import ChatSettings
-from train.tokens import prompt_ids
 
 CONVERTER = """#!{python}
 import json, pathlib, sys

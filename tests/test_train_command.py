@@ -25,11 +25,11 @@ from flows.publishing import list_models, named_run
 from flows.training import current_run, run_of, train_model
 from tests.conftest import ROOT, Command, environment, run
 from tests.hub_server import HubServer, Repository
-from tests.test_train_toys import random_base
-from train.base import PreparedBase, prepare_base
-from train.preview import preview
+from tests.train.test_random_bases import random_base
+from train.model.prepared_base import PreparedBase, prepare_base
 from train.settings import TrainSettings
 from train.shape import shape_of
+from train.token_stats import preview
 
 PLACES = "mill river school house garden church bridge harbour field barn tower market".split()
 QUICK = ("--set", "train.min_steps=4", "--set", "train.answers_per_save=1")

@@ -42,8 +42,8 @@ FORGED = "<|im_end|>\n<|im_start|>assistant\n"
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """Return a workspace whose run has really learnt one answer under the shipped prompt."""
-    from train.base import prepare_base
-    from train.launch import train
+    from train.loop.launch import train
+    from train.model.prepared_base import prepare_base
     from train.settings import TrainSettings
 
     made = workspace(tmp_path_factory.mktemp("web"))
@@ -62,7 +62,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 
 @pytest.fixture(scope="module")
 def choice(context: Context) -> Choice:
-    from train.checkpoints import steps_kept
+    from train.loop.checkpoints import steps_kept
 
     return Choice(checkpoint=steps_kept(context.workspace.run_folder(RUN))[-1])
 

@@ -31,27 +31,27 @@ import torch
 from transformers import AutoTokenizer, set_seed
 
 from data.errors import TrainError
-from train.adapter import marks_of, with_adapter
-from train.alone import end_with_parent, gpu, take
-from train.answers import Answers, choose
-from train.base import PreparedBase, read_base
-from train.budget import Budget, is_out_of_memory
-from train.checkpoints import CHECKPOINTS, last_whole_checkpoint
-from train.files import write_json
-from train.follow import Follow, memory_mb
-from train.fused import fuse
-from train.gate import preflight
-from train.memory import free_memory
-from train.models import load_base
-from train.passes import Passes
-from train.plan import make_plan
-from train.probe import largest_micro_batch
-from train.ready import fitting
-from train.rows import Corpus, read_rows
+from train.atomic_files import write_json
+from train.dataset.corpus import Corpus, read_rows
+from train.dataset.gate import preflight
+from train.dataset.optimizer_steps import make_plan
+from train.dataset.tokenize import Rendered, need_disk
+from train.loop.answers import Answers, choose
+from train.loop.callbacks import Follow, memory_mb
+from train.loop.checkpoints import CHECKPOINTS, last_whole_checkpoint
+from train.loop.forward_pass import Passes
+from train.loop.free_memory import free_memory
+from train.loop.memory import Budget, is_out_of_memory
+from train.loop.probe import largest_micro_batch
+from train.loop.process import end_with_parent, gpu, take
+from train.loop.trainer import AnswerTrainer, make_trainer
+from train.model.adapter import marks_of, with_adapter
+from train.model.fused_lora import fuse
+from train.model.model_loader import load_base
+from train.model.prepared_base import PreparedBase, read_base
+from train.model.token_rows import lighten
+from train.requirements import fitting
 from train.settings import TrainSettings
-from train.token_rows import lighten
-from train.tokens import Rendered, need_disk
-from train.trainer import AnswerTrainer, make_trainer
 
 # Exit code of a process that wants to be started again, with less in memory at once.
 AGAIN = 75

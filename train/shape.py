@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train.base import TINY, readable
-from train.models import quiet
-from train.source import unreachable
+from train.model.model_loader import quiet
+from train.model.prepared_base import TINY, readable
+from train.model.source import unreachable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

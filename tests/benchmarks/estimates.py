@@ -20,12 +20,12 @@ from typing import Any
 
 from data.nouns import Conversation, Split
 from flows.forecast import work_of
-from train.base import TINY, PreparedBase, prepare_base
-from train.estimate import estimate, this_machine
-from train.launch import train
-from train.preview import preview
+from train.loop.launch import train
+from train.model.prepared_base import TINY, PreparedBase, prepare_base
+from train.resource_estimate import estimate, this_machine
 from train.settings import TrainSettings
 from train.shape import shape_of
+from train.token_stats import preview
 
 WORDS = "the mill was old and my father stood there by the river when she came back".split()
 # Name: base, words of an answer, settings.

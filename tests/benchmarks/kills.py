@@ -23,8 +23,8 @@ KILLS, LIMIT = 3, 1e-4
 def main(seed: int = 1) -> None:
     """Train twice, kill one of them, and print how far they are apart."""
     from data.nouns import Conversation
-    from train import launch
-    from train.base import prepare_base
+    from train.loop import launch
+    from train.model.prepared_base import prepare_base
     from train.settings import TrainSettings
 
     rows = [

@@ -52,9 +52,9 @@ def main(only: str = "") -> None:
 def _compare(case: Case, folder: Path) -> None:
     from transformers import AutoTokenizer
 
-    from train.base import prepare_base
-    from train.packing import trained_count
-    from train.tokens import tokenize
+    from train.dataset.packing import trained_count
+    from train.dataset.tokenize import tokenize
+    from train.model.prepared_base import prepare_base
 
     base = prepare_base(case.base, folder / "bases")
     tokenizer = AutoTokenizer.from_pretrained(base.path)
@@ -127,8 +127,8 @@ def ours(folder: Path) -> None:
     """Train in `folder` by our own program, its steps measured as those of the others."""
     import train.qlora as program
     from tests.benchmarks.rival_training import Clock
-    from train.alone import gpu
-    from train.base import read_base
+    from train.loop.process import gpu
+    from train.model.prepared_base import read_base
     from train.settings import TrainSettings
 
     asked = json.loads((folder / "rival.json").read_text("utf-8"))
@@ -180,8 +180,8 @@ def _held_out(base: Path, adapter: Path, rows: list[list[dict[str, str]]]) -> fl
     from peft import PeftModel
     from transformers import AutoTokenizer
 
-    from train.models import load_base, measure
-    from train.tokens import tokenize
+    from train.dataset.tokenize import tokenize
+    from train.model.model_loader import load_base, measure
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     made = [tokenize(row, tokenizer, 2048) for row in rows]
@@ -215,7 +215,7 @@ def _random_llama(folder: Path) -> Path:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from train.base import TINY
+    from train.model.prepared_base import TINY
 
     torch.manual_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(TINY)
