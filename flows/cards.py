@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from memoirist.data.card import CardFacts, card
+from memoirist.data.model_card import CardFacts, card
 from memoirist.data.schema.records import Model, Run
 from memoirist.flows.recipe.recipe import Recipe
 from memoirist.flows.runtime.context import Context
@@ -54,9 +54,9 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     The adapter is made a folder that other tools load by itself. Written anew at every call: the
     figures grow with the evaluation, and rights may have been mended since.
     """
-    from memoirist.train.checkpoints import WHOLE, base_of, mark_whole
-    from memoirist.train.ollama import of_folder
-    from memoirist.train.standalone import complete
+    from memoirist.train.export.adapter_folder import complete
+    from memoirist.train.export.ollama import of_folder
+    from memoirist.train.loop.checkpoints import WHOLE, base_of, mark_whole
 
     root = context.workspace.root
     merged, adapter = root / str(model.merged_path), root / model.adapter_path
@@ -105,7 +105,7 @@ def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
 
 def _came_to(context: Context, run: Run, model: Model) -> dict[str, Any]:
     """Return what the training made of settings that were left to it, and when it ended."""
-    from memoirist.train.launch import read_result
+    from memoirist.train.loop.launch import read_result
 
     folder = context.workspace.run_folder(run.id)
     if not (folder / "result.json").exists():
@@ -166,7 +166,7 @@ def _merge_figures(model: Model, limit: int) -> dict[str, Any]:
 
 def _noted(facts: CardFacts, adapter: Path) -> CardFacts:
     """Return the facts with the word of warning that the adapter alone needs."""
-    from memoirist.train.standalone import trains_tokens
+    from memoirist.train.export.adapter_folder import trains_tokens
 
     base = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
     notes = [f"`peft`: `PeftModel.from_pretrained(BASE, FOLDER)` on `{facts.base_model}`"]

@@ -109,8 +109,8 @@ def _shelve(
     context: Context, meant: Chosen, choice: Choice, settings: ServerSettings, shelf: Path
 ) -> dict[str, tuple[str, Path]]:
     """Lay out the models; returns name and folder of each voice."""
-    from memoirist.train.models import quiet
-    from memoirist.train.served import merge_checkpoint, shelve
+    from memoirist.train.inference.served_models import merge_checkpoint, shelve
+    from memoirist.train.model.model_loader import quiet
 
     quiet()
     if choice.checkpoint is not None:
@@ -139,7 +139,7 @@ def _command(engine: str, shelved: Mapping[str, tuple[str, Path]], port: int) ->
         name, folder = shelved[TUNED]
         place = ["--host", HOST, "--port", str(port)]
         return ["vllm", "serve", str(folder), "--served-model-name", name, *place]
-    command = [sys.executable, "-m", "memoirist.train.serve"]
+    command = [sys.executable, "-m", "memoirist.train.inference.serve"]
     # Pinned, a server takes requests that name no model; with two of them each has to be named.
     command += [name for name, _ in shelved.values()] if len(shelved) == 1 else []
     return [*command, "--host", HOST, "--port", str(port), "--model-timeout", "-1"]

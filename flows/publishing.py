@@ -27,7 +27,7 @@ FROM runs r LEFT JOIN models m ON m.run_id = r.id ORDER BY r.started_at, r.id
 
 def list_models(context: Context) -> Fetched:
     """Return a row for each run with its model, and the steps whose checkpoints can be tried."""
-    from memoirist.train.checkpoints import steps_kept
+    from memoirist.train.loop.checkpoints import steps_kept
 
     found = context.workspace.store.fetch(_LIST)
     kept = [steps_kept(context.workspace.run_folder(str(row[0]))) for row in found.rows]
@@ -87,9 +87,9 @@ def export_model(
 
     What has to be merged first, or again, is. Raises MemoiristError for a folder as the target.
     """
-    from memoirist.train.checkpoints import base_of
-    from memoirist.train.gguf import to_gguf
-    from memoirist.train.merged import MANIFEST
+    from memoirist.train.export.gguf import to_gguf
+    from memoirist.train.loop.checkpoints import base_of
+    from memoirist.train.merge.merged_model import MANIFEST
 
     if target is not None and target.is_dir():
         name = "model.gguf" if form == "gguf" else "Modelfile"
@@ -119,7 +119,7 @@ def export_model(
 
 def push_model(context: Context, told: str, repository: str, *, adapter: bool, public: bool) -> str:
     """Save a run's merged model or its adapter to a hub repository, with its card."""
-    from memoirist.train.hub import push, refuse_name
+    from memoirist.train.export.hub_upload import push, refuse_name
 
     refuse_name(repository)  # before the minutes that a merge may take
     run, step = named_run(context, told)
@@ -173,7 +173,7 @@ def _is_newer(made: Path, source: Path) -> bool:
 
 def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = False) -> Model:
     """Return the model of a run at its kept step or at `step`, made if it is not there."""
-    from memoirist.train.checkpoints import base_of
+    from memoirist.train.loop.checkpoints import base_of
 
     found = context.workspace.store.nouns(Model, "run_id = ?", run.id)
     if found and found[0].step == step and is_merged(context, found[0]):

@@ -26,7 +26,7 @@ from memoirist.flows.voices import (
 
 if TYPE_CHECKING:
     from memoirist.flows.voices import Chosen
-    from memoirist.train.chat import Answer
+    from memoirist.train.inference.chat_model import Answer
     from memoirist.train.settings import ChatSettings
 
 

@@ -15,7 +15,7 @@ from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.split import persona_language
 
 if TYPE_CHECKING:
-    from memoirist.train.chat import Talker
+    from memoirist.train.inference.chat_model import Talker
 
 
 BASE, FEW_SHOT, TUNED = "base", "few-shot base", "tuned"
@@ -102,7 +102,7 @@ def merged_of(context: Context, meant: Chosen) -> Path:
 
 def base_folder(context: Context, meant: Chosen) -> Path:
     """Return the folder of the prepared base that the run was trained on."""
-    from memoirist.train.base import prepare_base
+    from memoirist.train.model.prepared_base import prepare_base
 
     base = prepare_base(meant.run.base_model, context.workspace.bases, meant.recipe.train.template)
     return Path(base.path)
@@ -127,8 +127,8 @@ def open_voices(
     context: Context, meant: Chosen, choice: Choice, system: str, *, compare: bool
 ) -> dict[str, Voice]:
     """Load who answers: the tuned model, and before it its base and that base with examples."""
-    from memoirist.train.chat import Talker, load
-    from memoirist.train.checkpoints import load_checkpoint
+    from memoirist.train.inference.chat_model import Talker, load
+    from memoirist.train.loop.checkpoints import load_checkpoint
 
     if choice.checkpoint is not None:
         folder = context.workspace.run_folder(meant.run.id)

@@ -15,7 +15,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
-from memoirist.train.models import quiet
+from memoirist.train.model.model_loader import quiet
 
 CHATML = ("<|im_start|>", "<|im_end|>")
 

@@ -10,12 +10,12 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from memoirist.data.schema.records import Conversation
-from memoirist.train.base import PreparedBase, prepare_base
-from memoirist.train.launch import TrainResult, train
-from memoirist.train.merge import MergeResult, merge
-from memoirist.train.models import greedy, load_base, quiet
+from memoirist.train.dataset.tokenize import prompt_ids, text_prompt_ids
+from memoirist.train.loop.launch import TrainResult, train
+from memoirist.train.merge.adapter_merge import MergeResult, merge
+from memoirist.train.model.model_loader import greedy, load_base, quiet
+from memoirist.train.model.prepared_base import PreparedBase, prepare_base
 from memoirist.train.settings import MergeSettings, TrainSettings
-from memoirist.train.tokens import prompt_ids, text_prompt_ids
 from tests.families import make_family
 
 ASKED, LEARNT = "微调测试", "我学会了"

@@ -22,7 +22,7 @@ RUN = "0123456789abcdef"
 
 def workspace(folder: Path) -> Context:
     """Return the context of a composed dataset and a run whose merged model is its base."""
-    from memoirist.train.base import prepare_base
+    from memoirist.train.model.prepared_base import prepare_base
 
     wanted = {"persona.name": PERSONA, "persona.lang": "en"}
     context = Context(Workspace(folder / "workspace"), load(None, wanted), Report(quiet=True))

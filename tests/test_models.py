@@ -16,22 +16,22 @@ import yaml
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from memoirist.data.card import CardFacts, card
 from memoirist.data.composition.chatml import IM_END, IM_START, render
+from memoirist.data.model_card import CardFacts, card
 from memoirist.data.schema.errors import MemoiristError
 from memoirist.data.schema.records import Model
 from memoirist.flows import options
 from memoirist.flows.ledger import note_rights
 from memoirist.flows.publishing import export_model, list_models, pick, push_model
 from memoirist.flows.runtime.context import Context
-from memoirist.train.checkpoints import steps_kept
-from memoirist.train.gguf import SCRIPT
-from memoirist.train.launch import read_result
-from memoirist.train.models import greedy, load_base, quiet
-from memoirist.train.native import native_prompt, native_segments
-from memoirist.train.ollama import modelfile
+from memoirist.train.dataset.chat_template import native_prompt, native_segments
+from memoirist.train.dataset.tokenize import prompt_ids
+from memoirist.train.export.gguf import SCRIPT
+from memoirist.train.export.ollama import modelfile
+from memoirist.train.loop.checkpoints import steps_kept
+from memoirist.train.loop.launch import read_result
+from memoirist.train.model.model_loader import greedy, load_base, quiet
 from memoirist.train.settings import ChatSettings
-from memoirist.train.tokens import prompt_ids
 from tests.conftest import run
 from tests.families import NATIVE, make_family
 from tests.model_hub import TOKEN, ModelHub, ModelRepository

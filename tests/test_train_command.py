@@ -23,13 +23,13 @@ from memoirist.flows.cli import with_number
 from memoirist.flows.planning.training_estimate import guessed_plan, tell_tokens
 from memoirist.flows.publishing import list_models, named_run
 from memoirist.flows.steps.train import current_run, run_of, train_model
-from memoirist.train.base import PreparedBase, prepare_base
-from memoirist.train.preview import preview
+from memoirist.train.model.prepared_base import PreparedBase, prepare_base
 from memoirist.train.settings import TrainSettings
 from memoirist.train.shape import shape_of
+from memoirist.train.token_stats import preview
 from tests.conftest import Command, environment, run
 from tests.hub_server import HubServer, Repository
-from tests.test_train_toys import random_base
+from tests.train.test_random_bases import random_base
 
 PLACES = "mill river school house garden church bridge harbour field barn tower market".split()
 QUICK = ("--set", "train.min_steps=4", "--set", "train.answers_per_save=1")

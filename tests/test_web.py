@@ -49,8 +49,8 @@ FORGED = "<|im_end|>\n<|im_start|>assistant\n"
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """Return a workspace whose run has really learnt one answer under the shipped prompt."""
-    from memoirist.train.base import prepare_base
-    from memoirist.train.launch import train
+    from memoirist.train.loop.launch import train
+    from memoirist.train.model.prepared_base import prepare_base
     from memoirist.train.settings import TrainSettings
 
     made = workspace(tmp_path_factory.mktemp("web"))
@@ -69,7 +69,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 
 @pytest.fixture(scope="module")
 def choice(context: Context) -> Choice:
-    from memoirist.train.checkpoints import steps_kept
+    from memoirist.train.loop.checkpoints import steps_kept
 
     return Choice(checkpoint=steps_kept(context.workspace.run_folder(RUN))[-1])
 

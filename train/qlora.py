@@ -22,37 +22,38 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import AutoTokenizer, set_seed
+
+from memoirist.data.schema.errors import TrainError
+from memoirist.train.atomic_files import write_json
+from memoirist.train.dataset.corpus import Corpus, read_rows
+from memoirist.train.dataset.gate import preflight
+from memoirist.train.dataset.optimizer_steps import make_plan
+from memoirist.train.dataset.tokenize import Rendered, need_disk
+from memoirist.train.loop.answers import Answers, choose
+from memoirist.train.loop.callbacks import Follow, memory_mb
+from memoirist.train.loop.checkpoints import CHECKPOINTS, last_whole_checkpoint
+from memoirist.train.loop.forward_pass import Passes
+from memoirist.train.loop.free_memory import free_memory
+from memoirist.train.loop.memory import Budget, is_out_of_memory
+from memoirist.train.loop.probe import largest_micro_batch
+from memoirist.train.loop.process import end_with_parent, gpu, take
+from memoirist.train.loop.trainer import AnswerTrainer, make_trainer
+from memoirist.train.model.adapter import marks_of, with_adapter
+from memoirist.train.model.fused_lora import fuse
+from memoirist.train.model.model_loader import load_base
+from memoirist.train.model.prepared_base import PreparedBase, read_base
+from memoirist.train.model.token_rows import lighten
+from memoirist.train.requirements import fitting
+from memoirist.train.settings import TrainSettings
+
 # Before the libraries are imported: they read these once. The base is on disk, so the hub is
 # never needed, and a tokenizer that forks its own threads competes with torch for two cores.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore")
 
-import torch
-from transformers import AutoTokenizer, set_seed
-
-from memoirist.data.schema.errors import TrainError
-from memoirist.train.adapter import marks_of, with_adapter
-from memoirist.train.alone import end_with_parent, gpu, take
-from memoirist.train.answers import Answers, choose
-from memoirist.train.base import PreparedBase, read_base
-from memoirist.train.budget import Budget, is_out_of_memory
-from memoirist.train.checkpoints import CHECKPOINTS, last_whole_checkpoint
-from memoirist.train.files import write_json
-from memoirist.train.follow import Follow, memory_mb
-from memoirist.train.fused import fuse
-from memoirist.train.gate import preflight
-from memoirist.train.memory import free_memory
-from memoirist.train.models import load_base
-from memoirist.train.passes import Passes
-from memoirist.train.plan import make_plan
-from memoirist.train.probe import largest_micro_batch
-from memoirist.train.ready import fitting
-from memoirist.train.rows import Corpus, read_rows
-from memoirist.train.settings import TrainSettings
-from memoirist.train.token_rows import lighten
-from memoirist.train.tokens import Rendered, need_disk
-from memoirist.train.trainer import AnswerTrainer, make_trainer
 
 # Exit code of a process that wants to be started again, with less in memory at once.
 AGAIN = 75

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memoirist.train.base import TINY, readable
-from memoirist.train.models import quiet
-from memoirist.train.source import unreachable
+from memoirist.train.model.model_loader import quiet
+from memoirist.train.model.prepared_base import TINY, readable
+from memoirist.train.model.source import unreachable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

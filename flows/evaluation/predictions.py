@@ -17,7 +17,7 @@ from memoirist.flows.runtime.context import Context, fingerprint
 from memoirist.flows.runtime.report import Advance
 
 if TYPE_CHECKING:
-    from memoirist.train.exam import Paper, Sitting
+    from memoirist.train.inference.predict import Paper, Sitting
     from memoirist.train.settings import EvaluateSettings
 
 
@@ -67,14 +67,14 @@ def _ask(context: Context, run: Run, name: str, path: Path, setting: Setting) ->
 def _sit(
     path: Path, papers: Mapping[str, Paper], settings: EvaluateSettings, advance: Advance
 ) -> dict[str, Sitting]:
-    from memoirist.train.exam import sit
+    from memoirist.train.inference.predict import sit
 
     return sit(path, papers, settings, advance)
 
 
 def _papers(name: str, setting: Setting) -> dict[str, Paper]:
     """Return what one model sits: the base twice, alone and with examples before its eyes."""
-    from memoirist.train.exam import Paper
+    from memoirist.train.inference.predict import Paper
 
     plain = Paper(
         held_out=setting.rows,

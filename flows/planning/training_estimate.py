@@ -15,10 +15,10 @@ from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import clock
 
 if TYPE_CHECKING:
-    from memoirist.train.estimate import Estimate, Machine, Work
-    from memoirist.train.preview import TokenPlan
+    from memoirist.train.resource_estimate import Estimate, Machine, Work
     from memoirist.train.settings import TrainSettings
     from memoirist.train.shape import Shape
+    from memoirist.train.token_stats import TokenPlan
 
 
 # Of the tokens that `compose` estimates without the base's tokenizer.
@@ -48,7 +48,7 @@ def tell_estimate(
     context: Context, shape: Shape, plan: TokenPlan, settings: TrainSettings
 ) -> list[str]:
     """Return the estimate of memory and time as lines, with advice where memory is short."""
-    from memoirist.train.estimate import estimate, this_machine
+    from memoirist.train.resource_estimate import estimate, this_machine
 
     machine = this_machine(shape.width)
     work = work_of(plan, settings)
@@ -68,10 +68,10 @@ def tell_training(context: Context, rows: Sequence[Conversation]) -> list[str]:
 
     Of a base that is not here its configuration is fetched, and nothing where that fails.
     """
-    from memoirist.train.base import prepare_base
-    from memoirist.train.preview import preview
-    from memoirist.train.ready import refuse_unfit
+    from memoirist.train.model.prepared_base import prepare_base
+    from memoirist.train.requirements import refuse_unfit
     from memoirist.train.shape import shape_of
+    from memoirist.train.token_stats import preview
 
     settings, bases = context.recipe.train, context.workspace.bases
     if settings.base_model == "tiny" or _is_prepared(settings.base_model, bases):
@@ -99,7 +99,7 @@ def refuse_early(context: Context) -> None:
     settings = context.recipe.train
     if settings.target_modules == "all-linear":
         return
-    from memoirist.train.ready import refuse_unfit
+    from memoirist.train.requirements import refuse_unfit
     from memoirist.train.shape import shape_of
 
     try:
@@ -118,7 +118,7 @@ def _is_prepared(base_model: str, bases: Path) -> bool:
 
 def work_of(plan: TokenPlan, settings: TrainSettings) -> Work:
     """Return what a token plan sends through the model."""
-    from memoirist.train.estimate import Work
+    from memoirist.train.resource_estimate import Work
 
     settings = settings.resolved()
     saves = plan.steps // max(1, plan.every) + 1
@@ -139,7 +139,7 @@ def guessed_plan(
     conversations: Sequence[Conversation], shape: Shape, settings: TrainSettings
 ) -> TokenPlan:
     """Return a token plan by the tokens that `compose` estimated: the base is not here yet."""
-    from memoirist.train.preview import TokenPlan
+    from memoirist.train.token_stats import TokenPlan
 
     settings = settings.resolved()
     fitted = {
@@ -199,7 +199,7 @@ def _time_line(context: Context, found: Estimate, work: Work) -> str:
             context.recipe.train.base_model,
         )
     if measured:
-        from memoirist.train.estimate import STARTING_SECONDS
+        from memoirist.train.resource_estimate import STARTING_SECONDS
 
         seconds = work.train_tokens / measured + STARTING_SECONDS
         return (

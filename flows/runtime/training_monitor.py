@@ -12,7 +12,7 @@ from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Advance, clock
 
 if TYPE_CHECKING:
-    from memoirist.train.course import Progress
+    from memoirist.train.loop.progress import Progress
 
 
 # The store is written at each save, and at least so often, so that whoever looks sees it move.
@@ -45,7 +45,7 @@ class Watch:
 
     def save(self) -> None:
         """Write what has come since the last time, and draw the curve and the pages anew."""
-        from memoirist.train.course import draw_progress, read_samples
+        from memoirist.train.loop.progress import draw_progress, read_samples
 
         samples = read_samples(self.folder)
         with self.context.workspace.store.writing() as tx:
@@ -61,7 +61,7 @@ class Watch:
         return self._size() > self.n_samples
 
     def _size(self) -> int:
-        from memoirist.train.course import SAMPLES
+        from memoirist.train.loop.progress import SAMPLES
 
         path = self.folder / SAMPLES
         return path.stat().st_size if path.exists() else 0

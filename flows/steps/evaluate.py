@@ -22,7 +22,7 @@ from memoirist.flows.runtime.context import Context, fingerprint
 from memoirist.flows.steps.train import current_run
 
 if TYPE_CHECKING:
-    from memoirist.train.base import PreparedBase
+    from memoirist.train.model.prepared_base import PreparedBase
 
 
 _JUDGING = {"judge", "judge_model"}

@@ -13,8 +13,8 @@ from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.train import current_run
 
 if TYPE_CHECKING:
-    from memoirist.train.base import PreparedBase
-    from memoirist.train.merge import MergeResult
+    from memoirist.train.merge.adapter_merge import MergeResult
+    from memoirist.train.model.prepared_base import PreparedBase
 
 
 def merge_model(context: Context) -> Model:
@@ -45,7 +45,7 @@ def merge_run(
     before = found[0] if found else None
     if before and before.step == step and is_merged(context, before):
         return before
-    from memoirist.train.merge import merge
+    from memoirist.train.merge.adapter_merge import merge
 
     folder = context.workspace.run_folder(run.id)
     with context.timed() as seconds, context.report.progress("merge", "steps"):
@@ -105,7 +105,7 @@ def _model(context: Context, run: Run, result: MergeResult, step: int | None) ->
 
 def is_merged(context: Context, model: Model) -> bool:
     """Tell whether a model lies where it should, made under the recipe's settings of [merge]."""
-    from memoirist.train.merged import merged_before
+    from memoirist.train.merge.merged_model import merged_before
 
     folder = context.workspace.root / str(model.merged_path)
     return merged_before(folder, context.recipe.merge) is not None

@@ -19,9 +19,9 @@ from memoirist.flows.runtime.training_monitor import Watch
 from memoirist.flows.steps.curate import latest_dataset, refuse_withdrawn
 
 if TYPE_CHECKING:
-    from memoirist.train.base import PreparedBase
-    from memoirist.train.launch import TrainResult
-    from memoirist.train.preview import Preview
+    from memoirist.train.loop.launch import TrainResult
+    from memoirist.train.model.prepared_base import PreparedBase
+    from memoirist.train.token_stats import Preview
 
 
 __all__ = ["champion", "current_run", "run_of", "train_model"]
@@ -68,7 +68,7 @@ def _trained(
     context: Context, run: Run, rows: Sequence[Conversation], base: PreparedBase
 ) -> TrainResult:
     """Train in a process of its own, watched from here."""
-    from memoirist.train.launch import train
+    from memoirist.train.loop.launch import train
 
     settings = context.recipe.train.resolved()
     with context.report.progress("train", "steps", timed=False) as advance:
@@ -85,9 +85,9 @@ def tell_before(context: Context, rows: Sequence[Conversation], base: PreparedBa
 
     Raises TrainError for settings that the base cannot satisfy, before anything has begun.
     """
-    from memoirist.train.preview import preview
-    from memoirist.train.ready import refuse_unfit
+    from memoirist.train.requirements import refuse_unfit
     from memoirist.train.shape import shape_of
+    from memoirist.train.token_stats import preview
 
     settings, shape = context.recipe.train, shape_of(str(base.path))
     found = preview(rows, base, settings)
@@ -154,7 +154,7 @@ def run_of(context: Context, dataset: Dataset) -> tuple[str, PreparedBase]:
 
     The base counts by its content: another version of a model under the same name is another run.
     """
-    from memoirist.train.base import prepare_base
+    from memoirist.train.model.prepared_base import prepare_base
 
     settings = context.recipe.train
     base = prepare_base(settings.base_model, context.workspace.bases, settings.template)

@@ -23,8 +23,8 @@ KILLS, LIMIT = 3, 1e-4
 def main(seed: int = 1) -> None:
     """Train twice, kill one of them, and print how far they are apart."""
     from memoirist.data.schema.records import Conversation
-    from memoirist.train import launch
-    from memoirist.train.base import prepare_base
+    from memoirist.train.loop import launch
+    from memoirist.train.model.prepared_base import prepare_base
     from memoirist.train.settings import TrainSettings
 
     rows = [

@@ -52,9 +52,9 @@ def main(only: str = "") -> None:
 def _compare(case: Case, folder: Path) -> None:
     from transformers import AutoTokenizer
 
-    from memoirist.train.base import prepare_base
-    from memoirist.train.packing import trained_count
-    from memoirist.train.tokens import tokenize
+    from memoirist.train.dataset.packing import trained_count
+    from memoirist.train.dataset.tokenize import tokenize
+    from memoirist.train.model.prepared_base import prepare_base
 
     base = prepare_base(case.base, folder / "bases")
     tokenizer = AutoTokenizer.from_pretrained(base.path)
@@ -126,8 +126,8 @@ def _run(way: str, folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
 def ours(folder: Path) -> None:
     """Train in `folder` by our own program, its steps measured as those of the others."""
     import memoirist.train.qlora as program
-    from memoirist.train.alone import gpu
-    from memoirist.train.base import read_base
+    from memoirist.train.loop.process import gpu
+    from memoirist.train.model.prepared_base import read_base
     from memoirist.train.settings import TrainSettings
     from tests.benchmarks.rival_training import Clock
 
@@ -180,8 +180,8 @@ def _held_out(base: Path, adapter: Path, rows: list[list[dict[str, str]]]) -> fl
     from peft import PeftModel
     from transformers import AutoTokenizer
 
-    from memoirist.train.models import load_base, measure
-    from memoirist.train.tokens import tokenize
+    from memoirist.train.dataset.tokenize import tokenize
+    from memoirist.train.model.model_loader import load_base, measure
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     made = [tokenize(row, tokenizer, 2048) for row in rows]
@@ -215,7 +215,7 @@ def _random_llama(folder: Path) -> Path:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from memoirist.train.base import TINY
+    from memoirist.train.model.prepared_base import TINY
 
     torch.manual_seed(1)
     tokenizer = AutoTokenizer.from_pretrained(TINY)

@@ -1,0 +1,1 @@
+"""From conversations to optimizer steps: tokens, labels, checked rows, packs and their order."""

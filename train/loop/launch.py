@@ -1,0 +1,256 @@
+"""Start the training process, follow it, and bring back its result."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from memoirist.data.schema.errors import TrainError
+from memoirist.data.schema.records import Conversation, Metric
+from memoirist.train.atomic_files import write_json, write_text
+from memoirist.train.loop.checkpoints import steps_kept
+from memoirist.train.loop.gpus import command, gpu_count, wanted_gpus
+from memoirist.train.loop.progress import Progress, read_progress
+from memoirist.train.model.prepared_base import PreparedBase
+from memoirist.train.requirements import refuse_missing
+from memoirist.train.settings import TrainSettings
+
+__all__ = ["Progress", "TrainResult", "read_result", "train"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """What a finished training left; losses are nats per trained token, on held-out rows if any.
+
+    `dropped` names the conversations that did not fit `max_length`, for a Verdict each.
+    `notes` tells what was changed on the way for want of memory.
+    `moved` is false when no weight of the adapter has changed: it answers as its base does.
+    `stopped_by` is `steps`, `patience` or `loss`; `best_step` is the checkpoint that was kept.
+    """
+
+    adapter: Path
+    loss_curve: Path
+    log: Path
+    steps: int
+    best_step: int
+    stopped_by: str
+    train_loss: float | None
+    base_eval_loss: float | None
+    eval_loss: float | None
+    seconds: float
+    tokens: int
+    trained_tokens: int
+    tokens_per_second: float
+    peak_memory_mb: float
+    n_train: int
+    n_validation: int
+    shortened: int
+    dropped: tuple[str, ...]
+    notes: tuple[str, ...]
+    plan: dict[str, float]
+    metrics: tuple[Metric, ...]
+    moved: bool = True
+
+
+def train(
+    run_folder: Path,
+    conversations: Iterable[Conversation],
+    base: PreparedBase,
+    settings: TrainSettings,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> TrainResult:
+    """Train an adapter in `run_folder` in a process of its own and return what came out.
+
+    A finished run is returned without training; an interrupted one goes on from its last whole
+    checkpoint. Raises TrainError when a library that the settings ask for is missing, the gate
+    refuses the rows, the folder holds another run, or the process ends without a result.
+    """
+    refuse_missing(settings)
+    run_folder.mkdir(parents=True, exist_ok=True)
+    _write_request(run_folder, conversations, base, settings)
+    if not (run_folder / "result.json").exists():
+        (run_folder / "error.json").unlink(missing_ok=True)
+        _follow(run_folder, on_progress)
+    return read_result(run_folder)
+
+
+def read_result(run_folder: Path) -> TrainResult:
+    """Return the result of the finished run in `run_folder`, drawing its curve if it is missing."""
+    try:
+        found = json.loads((run_folder / "result.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainError(
+            f"the run in {str(run_folder)!r} is not finished", "start its training again"
+        ) from error
+    curve = run_folder / "loss.png"
+    lines = read_progress(run_folder)
+    # One that was drawn at a save in between shows less than all.
+    if not curve.exists() or curve.stat().st_mtime < (run_folder / "result.json").stat().st_mtime:
+        from memoirist.train.loop.curve import draw
+
+        draw(curve, lines, found["best_step"], found["base_eval_loss"])
+    found["dropped"], found["notes"] = tuple(found["dropped"]), tuple(found["notes"])
+    return TrainResult(
+        adapter=run_folder / "adapter",
+        loss_curve=curve,
+        log=run_folder / "train.log",
+        metrics=tuple(_metrics(run_folder.name, lines, found)),
+        **found,
+    )
+
+
+def _write_request(
+    folder: Path,
+    conversations: Iterable[Conversation],
+    base: PreparedBase,
+    settings: TrainSettings,
+) -> None:
+    """Write what the child reads; refuse a folder in which something else was trained."""
+    rows = [
+        json.dumps(
+            {"id": row.id, "split": row.split, "messages": [dict(turn) for turn in row.messages]},
+            ensure_ascii=False,
+        )
+        for row in conversations
+    ]
+    if not rows:
+        raise TrainError("there are 0 conversations to train on", "compose a dataset first")
+    text = "\n".join(rows) + "\n"
+    request = {
+        "settings": settings.resolved().model_dump(),
+        "base_path": str(base.path.resolve()),
+        "base_hash": base.hash,
+    }
+    request_file, rows_file = folder / "train.json", folder / "conversations.jsonl"
+    if request_file.exists() and rows_file.exists():
+        before = json.loads(request_file.read_text(encoding="utf-8"))
+        # Paths and names are left out: a workspace may be moved, its hash says what the base is.
+        lasting = TrainSettings.model_validate(before["settings"]).lasting()
+        same = before["base_hash"] == request["base_hash"] and lasting == settings.lasting()
+        if not same or rows_file.read_text(encoding="utf-8") != text:
+            raise TrainError(
+                f"{str(folder)!r} holds a run with other settings, rows or base",
+                "give the new run a folder of its own",
+            )
+    write_text(rows_file, text)
+    write_json(request_file, request)
+
+
+def _follow(folder: Path, on_progress: Callable[[Progress], None] | None) -> None:
+    """Run the child to its end, handing on every new line of its progress."""
+    room = _memory(folder)
+    lines = folder / "progress.jsonl"
+    lines.touch()
+    log = folder / "train.log"
+    with log.open("ab") as output, lines.open(encoding="utf-8") as progress:
+        progress.seek(0, os.SEEK_END)
+        child = _start(folder, output.fileno())
+        try:
+            while True:
+                ended = child.poll() is not None
+                for line in _new_lines(progress):
+                    if on_progress is not None:
+                        on_progress(Progress(**line))
+                if ended:
+                    break
+                time.sleep(0.1)
+        except KeyboardInterrupt:
+            child.send_signal(signal.SIGINT)
+            _wait(child, seconds=60)
+            raise
+        finally:
+            _wait(child, seconds=0)
+    if child.returncode and _memory(folder) < room:
+        # Several processes that ran out of memory end, to be started with less at once.
+        _follow(folder, on_progress)
+    elif child.returncode or not (folder / "result.json").exists():
+        raise _failure(folder, child.returncode)
+
+
+def _memory(folder: Path) -> float:
+    """Return the tokens at once that a run has come down to, infinity before any such step."""
+    try:
+        return float(json.loads((folder / "memory.json").read_text(encoding="utf-8"))["tokens"])
+    except (OSError, ValueError):
+        return math.inf
+
+
+def _start(folder: Path, output: int) -> subprocess.Popen[bytes]:
+    root = str(Path(__file__).resolve().parents[2])
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.Popen(
+        command(folder, min(gpu_count(), wanted_gpus(folder))),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "MEMOIRIST_PARENT": str(os.getpid()),
+        },
+        # Ctrl-C in a terminal reaches a whole session: here it must reach the child once, from
+        # us, so that it saves a checkpoint instead of dying of the second one.
+        start_new_session=True,
+    )
+
+
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> None:
+    try:
+        child.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _failure(folder: Path, code: int) -> TrainError:
+    """Say why the child ended: its own error, else the last line of its log."""
+    try:
+        told = json.loads((folder / "error.json").read_text(encoding="utf-8"))
+        return TrainError(told["what"], told["next_step"])
+    except (OSError, ValueError):
+        pass
+    log = folder / "train.log"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    if code == 130:
+        return TrainError("the training was interrupted", "start it again: it goes on from there")
+    reason = f"signal {-code}" if code < 0 else (lines[-1][:300] if lines else f"exit code {code}")
+    again = "it goes on from its last checkpoint" if steps_kept(folder) else "it begins anew"
+    return TrainError(
+        f"the training process ended without a result ({reason})",
+        f"read {str(log)!r}, then start it again: {again}",
+    )
+
+
+def _new_lines(progress: Any) -> Iterator[dict[str, Any]]:
+    """Yield whole lines; half a line stays for the next look."""
+    while True:
+        at = progress.tell()
+        line = progress.readline()
+        if not line.endswith("\n"):
+            progress.seek(at)
+            return
+        yield json.loads(line)
+
+
+def _metrics(run_id: str, lines: Iterable[Progress], found: dict[str, Any]) -> Iterator[Metric]:
+    """Yield the figures of a run as rows: the curve first, what came out of it last."""
+    if found["base_eval_loss"] is not None:
+        yield Metric(run_id=run_id, step=0, name="eval_loss", value=found["base_eval_loss"])
+    for line in lines:
+        figures = asdict(line)
+        names = ("loss",) if line.loss is not None else ("eval_loss",)
+        for name in (*names, "tokens_per_second"):
+            if figures[name] is not None and (name != "tokens_per_second" or line.loss is not None):
+                yield Metric(run_id=run_id, step=line.step, name=name, value=figures[name])
+    for name in ("seconds", "tokens", "peak_memory_mb", "best_step", "base_eval_loss"):
+        value = found[name]
+        if value is not None and not math.isnan(value):
+            yield Metric(run_id=run_id, step=found["steps"], name=name, value=float(value))

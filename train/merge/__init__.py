@@ -1,0 +1,1 @@
+"""Merge an adapter into its base, and compare the merged model with base + adapter."""
