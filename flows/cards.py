@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from memoirist.data.evaluation.intervals import Estimate
 from memoirist.data.model_card import CardFacts, card
 from memoirist.data.schema.records import Model, Run
 from memoirist.flows.recipe.recipe import Recipe
@@ -31,7 +32,7 @@ WHERE NOT keep AND rule <> 'withdrawn' AND list_contains(?, source_id)
 GROUP BY subject, rule ORDER BY n DESC, subject, rule LIMIT 30
 """
 _FIGURES = """
-SELECT metric, model, value, low, high FROM evaluations WHERE run_id = ? ORDER BY rowid
+SELECT metric, model, value, low, high, n FROM evaluations WHERE run_id = ? ORDER BY rowid
 """
 # Of the settings, those that say how the weights came about.
 _SETTINGS = (
@@ -54,6 +55,7 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     The adapter is made a folder that other tools load by itself. Written anew at every call: the
     figures grow with the evaluation, and rights may have been mended since.
     """
+    from memoirist.train.atomic_files import write_text
     from memoirist.train.export.adapter_folder import complete
     from memoirist.train.export.ollama import of_folder
     from memoirist.train.loop.checkpoints import WHOLE, base_of, mark_whole
@@ -63,13 +65,13 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     facts = card_facts(context, run, model)
     if adapter.is_dir():
         complete(adapter, base_of(context.workspace.run_folder(run.id)))
-        _write(adapter / "README.md", card(_noted(facts, adapter), adapter=True))
+        write_text(adapter / "README.md", card(_of_adapter(facts, adapter), adapter=True))
     if (adapter / WHOLE).exists():
         mark_whole(adapter)  # a picked checkpoint can still be tried, and merged again
     if not merged.is_dir():
         return
-    _write(merged / "README.md", card(facts, adapter=False))
-    _write(merged / "Modelfile", of_folder(merged, facts.system))
+    write_text(merged / "README.md", card(facts, adapter=False))
+    write_text(merged / "Modelfile", of_folder(merged, facts.system))
 
 
 def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
@@ -92,14 +94,10 @@ def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
         settings={key: trained[key] for key in _SETTINGS if trained.get(key) is not None},
         # What was measured is the adapter that training kept, not another step of it.
         figures=_figures(context, run) if model.step is None else {},
-        merge=_merge_figures(model, recipe.merge.max_new_tokens),
+        merge={}
+        if model.prompts is None
+        else {**asdict(model), "max_new_tokens": recipe.merge.max_new_tokens},
         system=recipe.persona.system_prompt(language),
-        disclosure=_disclosure(context, run) if model.step is None else "",
-        notes=(
-            "`transformers`: `AutoModelForCausalLM.from_pretrained(FOLDER)`; the chat template is"
-            " saved with it",
-            "Ollama: `ollama create NAME -f Modelfile` in this folder",
-        ),
     )
 
 
@@ -123,71 +121,20 @@ def _came_to(context: Context, run: Run, model: Model) -> dict[str, Any]:
     }
 
 
-def _disclosure(context: Context, run: Run) -> str:
-    """Return how often the model said that it is an AI, in words; empty where nobody asked it."""
-    rows = context.workspace.store.rows(
-        "SELECT model, value, low, high, n FROM evaluations"
-        " WHERE run_id = ? AND metric = 'honest_disclosed'",
-        [run.id],
-    )
-    found = {row["model"]: row for row in rows}
-    if "tuned" not in found:
-        return ""
-    own = found["tuned"]
-    span = "" if own["low"] is None else f" ({100 * own['low']:.0f} to {100 * own['high']:.0f})"
-    base = f"; its base in {found['base']['value']:.0%}" if "base" in found else ""
-    return f"{own['value']:.0%}{span} of {own['n']} answers{base}"
-
-
-def _figures(context: Context, run: Run) -> dict[str, dict[str, str]]:
-    """Return the sides of each metric by name, with their intervals."""
-    found: dict[str, dict[str, str]] = {}
+def _figures(context: Context, run: Run) -> dict[str, dict[str, Estimate]]:
+    """Return the sides of each metric by name."""
+    figures: dict[str, dict[str, Estimate]] = {}
     for row in context.workspace.store.rows(_FIGURES, [run.id]):
-        told = f"{row['value']:.3g}"
-        if row["low"] is not None and row["high"] is not None:
-            told += f" [{row['low']:.3g}, {row['high']:.3g}]"
-        found.setdefault(row["metric"], {})[row["model"]] = told
-    return found
+        estimate = Estimate(value=row["value"], low=row["low"], high=row["high"], n=row["n"])
+        figures.setdefault(row["metric"], {})[row["model"]] = estimate
+    return figures
 
 
-def _merge_figures(model: Model, limit: int) -> dict[str, Any]:
-    if model.prompts is None:
-        return {}
-    return {
-        "merged into": f"{model.way} base, saved as {model.dtype}",
-        "greedy answers equal": f"{model.equal} of {model.prompts} ({model.ties} part at a draw)",
-        "ended by themselves": f"{model.stops} of {model.prompts} within {limit} tokens",
-        "KL, nats a token": f"{model.kl:.1e}",
-        "loss of base": f"{model.loss_base:.4f}",
-        "loss of base + adapter": f"{model.loss_adapter:.4f}",
-        "loss of merged model": f"{model.loss_merged:.4f}",
-    }
-
-
-def _noted(facts: CardFacts, adapter: Path) -> CardFacts:
-    """Return the facts with the word of warning that the adapter alone needs."""
+def _of_adapter(facts: CardFacts, adapter: Path) -> CardFacts:
+    """Return the facts with the base that the adapter needs, where it trains tokens of its own."""
     from memoirist.train.export.adapter_folder import trains_tokens
 
+    if not trains_tokens(adapter):
+        return facts
     base = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
-    notes = [f"`peft`: `PeftModel.from_pretrained(BASE, FOLDER)` on `{facts.base_model}`"]
-    if trains_tokens(adapter):
-        notes.append(
-            "it trains rows of single tokens on a prepared base: vLLM loads no such adapter, serve"
-            " the merged model there"
-        )
-        notes.append(
-            "text-generation-webui: load the prepared base"
-            f" `{Path(base['base_model_name_or_path']).name}` with its transformers loader first"
-        )
-    else:
-        notes.append(
-            "vLLM: `--enable-lora --max-lora-rank RANK`; text-generation-webui: load the base with"
-            " its transformers loader, then this folder under LoRA"
-        )
-    return replace(facts, notes=tuple(notes))
-
-
-def _write(path: Path, text: str) -> None:
-    making = path.with_name(f".{path.name}.making")
-    making.write_text(text, encoding="utf-8")
-    making.replace(path)
+    return replace(facts, prepared_base=Path(base["base_model_name_or_path"]).name)

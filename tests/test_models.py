@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from markdown_it import MarkdownIt
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from memoirist.data.composition.chatml import IM_END, IM_START, render
+from memoirist.data.evaluation.intervals import Estimate
 from memoirist.data.model_card import CardFacts, card
 from memoirist.data.schema.errors import MemoiristError
 from memoirist.data.schema.records import Model
@@ -329,8 +331,10 @@ FACTS = CardFacts(
     origins={"spoken": 5, "generated": 1100},
     drops=[{"subject": "passages", "rule": "too_short", "n": 17}],
     settings={"rank": 16},
-    figures={"nll": {"tuned": "3.25 [3, 4]", "base": "4.5"}, "distinct_3": {"human": "0.9"}},
-    merge={"KL, nats a token": "1e-9"},
+    figures={
+        "nll": {"tuned": Estimate(value=3.25, low=3, high=4), "base": Estimate(value=4.5)},
+        "distinct_3": {"human": Estimate(value=0.9)},
+    },
     system="You are Edith.",
 )
 
@@ -351,6 +355,15 @@ def test_a_card_tells_what_the_store_knows() -> None:
     assert "| nll | 4.5 | 3.25 [3, 4] |  |" in text
     assert "| distinct 3 |  |  | 0.9 |" in text
     assert "not that person" in text
+    assert "disclosed an AI" not in text
+    hostile = "# [x](http://y)\n<b> | `z`"
+    sources = [{"title": hostile, "author": hostile, "rights_basis": hostile}]
+    held = card(replace(FACTS, persona=hostile, system=hostile, sources=sources), adapter=False)
+    text_alone = held.split("---\n", 2)[2]
+    page = MarkdownIt("commonmark", {"html": True}).enable("table").render(text_alone)
+    assert not re.findall("<(?:a|b)[ >]", page)
+    assert page.count("<h1>") == 1
+    assert page.count("&lt;b&gt; | `z`") == 7
     unknown = [{"title": "Letters"}]
     other = card(replace(FACTS, sources=unknown, base_model="./a base"), adapter=True)
     front = yaml.safe_load(other.split("---")[1])

@@ -21,11 +21,12 @@ from memoirist.train.inference.served_models import merge_checkpoint
 from memoirist.train.loop.checkpoints import base_of, load_checkpoint, mark_whole
 from memoirist.train.loop.free_memory import free_memory, need_memory
 from memoirist.train.merge.merged_weights import Deltas, Way, changed, deltas_of, names_in_files
-from memoirist.train.merge.parity import Parity, _spread, compare, observe
+from memoirist.train.merge.parity import Parity, Reference, _spread, compare, observe
+from memoirist.train.merge.parity_report import report
 from memoirist.train.merge.shards import rewrite, weights_in
 from memoirist.train.model.adapter import with_adapter
 from memoirist.train.model.model_loader import load_base, quiet
-from memoirist.train.model.prepared_base import PreparedBase, prepare_base
+from memoirist.train.model.prepared_base import TINY, PreparedBase, prepare_base
 from memoirist.train.settings import MergeSettings, TrainSettings
 from tests.families import make_family
 
@@ -292,3 +293,22 @@ def test_an_adapter_names_the_base_that_others_can_load(tuned: Tuned, tmp_path: 
     complete(adapter, replace(tuned.base, name="someone/base", new_ids=()))
     assert json.loads(config.read_text())["base_model_name_or_path"] == "someone/base"
     assert not trains_tokens(adapter)
+
+
+def test_the_report_shows_what_is_answered_otherwise() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(TINY)
+    prompt, before, after = (
+        tokenizer(text)["input_ids"] for text in ("Who *are* you?", "The miller.", "| A clerk.")
+    )
+    reference = Reference(
+        rows=[], prompts=[prompt], answers=[before], nearest=[], logits=torch.zeros(1), loss=1.0,
+        base_loss=2.0, stopped=1,
+    )  # fmt: skip
+    parity = Parity(
+        prompts=1, equal=0, ties=0, stopped=1, kl=1e-3, loss=1.5, answers=[after], differs=[0]
+    )
+    text = report(reference, {"dequantised": parity}, "dequantised", tokenizer)
+    assert "| dequantised (kept) | 1 | 0 | 0 | 1 | 1.0e-03 | 1.5000 |" in text
+    assert text.endswith(
+        "\n## Who \\*are\\* you?\n\n- base + adapter: The miller.\n- merged: \\| A clerk.\n"
+    )

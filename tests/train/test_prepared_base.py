@@ -306,7 +306,8 @@ def test_a_base_that_cannot_be_used_says_so_in_one_line(fault: str, tmp_path: Pa
 
 def test_a_hub_id_without_a_hub_says_so_in_one_line_and_soon(tmp_path: Path) -> None:
     program = (
-        "import sys, pathlib, memoirist.train.model.prepared_base as b, memoirist.data.schema.errors as e\n"
+        "import sys, pathlib, memoirist.data.schema.errors as e\n"
+        "import memoirist.train.model.prepared_base as b\n"
         "try: b.prepare_base('nobody/no-such-model', pathlib.Path(sys.argv[1]))\n"
         "except e.TrainError as error: print(error)\n"
     )
