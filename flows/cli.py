@@ -7,6 +7,7 @@ import gc
 import os
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -44,10 +45,10 @@ for _command in (
     commands_build.merge,
     commands_evaluate.evaluate,
     commands_build.refresh,
-    commands_talk.serve,
     commands_talk.chat,
     commands_serve.serve_model,
     commands_serve.web,
+    commands_serve.schedule,
     commands_sources.withdraw,
     commands_sources.rights,
     commands_look.look,
@@ -58,7 +59,29 @@ for _command in (
     commands_talk.doctor,
 ):
     app.command()(_command)
+# The name that `schedule` had before; it goes with the next release.
+app.command("serve", hidden=True)(commands_serve.serve)
 app.add_typer(commands_models.models, name="models")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"memoirist {version('memoirist')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Declare the options of the program itself."""
 
 
 def main() -> None:

@@ -31,6 +31,7 @@ def evaluate(
     read_sheet: Annotated[
         Path | None, typer.Option("--read-sheet", help="Take the verdicts of a filled-in sheet.")
     ] = None,
+    force: o.ForceOption = False,
     base_url: o.BaseUrlOption = None,
     model: Annotated[str | None, typer.Option("--model", help="The LLM that judges.")] = None,
     assigned: o.SetOption = None,
@@ -40,6 +41,7 @@ def evaluate(
     """Compare the tuned model with its base and with the person, and write a report."""
     from flows.dueling import take_sheet, write_sheet
     from flows.evaluating import evaluate_model
+    from flows.outputs import check_output_file
     from flows.training import current_run
 
     wanted = o.overrides(
@@ -57,4 +59,7 @@ def evaluate(
         if sheet is not None:
             write_sheet(context, current_run(context)[0], sheet)
 
-    run(o.open_workspace(workspace, recipe, wanted), step)
+    context = o.open_workspace(workspace, recipe, wanted)
+    if sheet is not None:
+        check_output_file(context, sheet, force=force)
+    run(context, step)

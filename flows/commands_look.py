@@ -111,12 +111,16 @@ def export(
     split: Annotated[
         str | None, typer.Option("--split", help="train, validation or test; default: all.")
     ] = None,
+    force: o.ForceOption = False,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Write the newest dataset for other trainers."""
     from flows.looking import export_dataset
+    from flows.outputs import check_output_file
 
-    told = export_dataset(o.open_workspace(workspace), output, form.value, split)
+    context = o.open_workspace(workspace)
+    check_output_file(context, output, force=force)
+    told = export_dataset(context, output, form.value, split)
     typer.echo(told, err=True)
 
 

@@ -12,7 +12,7 @@ from flows import options as o
 from flows.options import WORKSPACE
 
 models = typer.Typer(
-    help="List the trained models, pick the one in use, export it, push it to a hub.",
+    help="List the trained models, pick the one in use, export it.",
     invoke_without_command=True,
 )
 Named = Annotated[
@@ -76,12 +76,16 @@ def export(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Where; else in the workspace's exports.")
     ] = None,
+    force: o.ForceOption = False,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Write a merged model for other programs; the merged folder itself loads in transformers."""
+    from flows.outputs import check_output_file
     from flows.publishing import export_model
 
     context = o.open_workspace(workspace)
+    if output is not None:
+        check_output_file(context, output, force=force)
     with context.workspace.held():
         typer.echo(export_model(context, run, to, output))
 
@@ -105,4 +109,5 @@ def push(
         typer.echo(push_model(context, run, repository, adapter=adapter, public=public))
 
 
-models.command("push")(push)
+# The second name of `memoirist push`; it goes with the next release.
+models.command("push", hidden=True)(push)

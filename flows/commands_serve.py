@@ -1,4 +1,4 @@
-"""The commands that open the persona to other programs: `serve-model` and `web`."""
+"""The commands that run until Ctrl-C: `serve-model`, `web` and `schedule`."""
 
 from __future__ import annotations
 
@@ -53,3 +53,29 @@ def web(
 
     choice = Choice(run=run, checkpoint=checkpoint)
     serve_page(o.patient_workspace(workspace), choice, port, compare=compare)
+
+
+def schedule(
+    recipe: o.RecipeOption = None,
+    assigned: o.SetOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Run the deployments: `refresh` on the recipe's schedule, `build` when it is asked for."""
+    from flows.serving import serve_deployments
+
+    context = o.open_workspace(workspace, recipe, o.overrides(assigned))
+    serve_deployments(context, workspace, recipe)
+
+
+def serve(
+    recipe: o.RecipeOption = None,
+    assigned: o.SetOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Do what `schedule` does, under its former name."""
+    typer.echo(
+        "`memoirist serve` is now `memoirist schedule`; for an OpenAI-compatible server of the"
+        " model use `memoirist serve-model`",
+        err=True,
+    )
+    schedule(recipe, assigned, workspace)

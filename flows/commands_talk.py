@@ -1,4 +1,4 @@
-"""The commands that talk and watch: `chat`, `serve` and `doctor`."""
+"""The commands that talk and watch: `chat` and `doctor`."""
 
 from __future__ import annotations
 
@@ -91,18 +91,6 @@ def chat(
         say_once(talk, message)
     else:
         converse(talk)
-
-
-def serve(
-    recipe: o.RecipeOption = None,
-    assigned: o.SetOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
-) -> None:
-    """Run the deployments: `refresh` on the recipe's schedule, `build` when it is asked for."""
-    from flows.serving import serve_deployments
-
-    context = o.open_workspace(workspace, recipe, o.overrides(assigned))
-    serve_deployments(context, workspace, recipe)
 
 
 def doctor(

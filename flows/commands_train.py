@@ -54,6 +54,7 @@ ShowOption = Annotated[
 def train(
     data: DataOption = None,
     output: OutputOption = None,
+    force: o.ForceOption = False,
     columns: o.MapOption = None,
     persona: o.PersonaOption = None,
     base_model: o.BaseModelOption = None,
@@ -84,6 +85,8 @@ def train(
         train__seed=seed,
         train__tracker=tracker,
     )
+    from flows.outputs import check_output_folder
+
     if data:
         from flows.from_data import settings_for
 
@@ -93,6 +96,8 @@ def train(
         _train(context, from_data=bool(data), show=show)
 
     context = o.open_workspace(output or workspace, recipe, wanted)
+    if output is not None:
+        check_output_folder(context, force=force)
     run(context, step)
     if data and show is None:
         where = output or workspace

@@ -85,17 +85,12 @@ def export_model(
 ) -> Path:
     """Write a model as GGUF, or all that Ollama needs beside it; return what was written.
 
-    What has to be merged first, or again, is. Raises MemoiristError for a folder as the target.
+    What has to be merged first, or again, is.
     """
     from train.checkpoints import base_of
     from train.gguf import to_gguf
     from train.merged import MANIFEST
 
-    if target is not None and target.is_dir():
-        name = "model.gguf" if form == "gguf" else "Modelfile"
-        raise MemoiristError(
-            f"{str(target)!r} is a folder", f"name a file, such as -o {target / name}"
-        )
     run, step = named_run(context, told)
     model = _merged(context, run, step if told else _step_in_use(context, run))
     merged = context.workspace.root / str(model.merged_path)

@@ -125,12 +125,6 @@ def test_a_checkpoint_is_picked_by_hand_and_the_kept_one_again(context: Context)
     assert (merged(context) / "model.safetensors").exists()
 
 
-def test_a_folder_is_no_file_to_export_to(context: Context, tmp_path: Path) -> None:
-    for form, name in (("gguf", "model.gguf"), ("ollama", "Modelfile")):
-        with pytest.raises(MemoiristError, match=rf"is a folder; name a file, such as .*{name}"):
-            export_model(context, None, form, tmp_path)  # type: ignore[arg-type]
-
-
 def test_the_adapter_alone_is_loaded_by_other_tools(context: Context) -> None:
     quiet()
     model = context.workspace.store.nouns(Model, "champion")[0]

@@ -28,6 +28,8 @@ def test_the_readme_names_every_command() -> None:
     from flows.cli import app
 
     for command in app.registered_commands:
+        if command.hidden:
+            continue
         assert command.callback is not None
         name = command.callback.__name__.replace("_", "-")
         assert re.search(rf"\b{name}\b", README), name
