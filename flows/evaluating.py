@@ -12,11 +12,11 @@ from data.errors import MemoiristError, NothingToDo
 from data.measures.findings import Findings, Side, figures, find
 from data.measures.intervals import Estimate
 from data.nouns import Done, Evaluation, Metric, Model, Run
-from flows.cards import lay_beside
-from flows.champions import crown, model_before
 from flows.context import Context, fingerprint
 from flows.dueling import judge_duels, scores
 from flows.examining import Setting, setting_of
+from flows.models.card_facts import lay_beside
+from flows.models.model_registry import crown, model_before
 from flows.reporting import tell, write_report
 from flows.sitting import sides_of
 from flows.training import current_run

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.nouns import Metric, Model, Run
-from flows.cards import lay_beside
 from flows.context import Context
+from flows.models.card_facts import lay_beside
 from flows.training import current_run
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import IO, cast
 from rich.console import Console
 from rich.markup import escape
 
-from flows.staying import Lasting
+from flows.detach import Lasting
 
 Advance = Callable[[int, int, str], None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from flows.staying import staying
+from flows.detach import staying
 
 if TYPE_CHECKING:
     from flows.context import Context

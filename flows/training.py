@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from data.errors import NothingToDo
 from data.nouns import Conversation, Dataset, Model, Run, Verdict, content_id
 from data.training_nouns import UNFINISHED
-from flows.champions import champion
 from flows.context import Context
 from flows.curating import latest_dataset, refuse_withdrawn
 from flows.forecast import tell_estimate, tell_tokens
+from flows.models.model_registry import champion
 from flows.watching import Watch
 
 if TYPE_CHECKING:

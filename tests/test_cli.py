@@ -16,7 +16,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from data.samples import PERSONA, SOURCES
 from data.store import Store
-from flows.cli import app
+from flows.cli.main import app
 from tests.conftest import Command, run
 
 COMMANDS = [
@@ -220,7 +220,7 @@ def test_an_endpoint_that_refuses_stops_the_asking(memoirist: Command, tmp_path:
 
 
 def test_ctrl_c_is_one_line(memoirist: Command, tmp_path: Path) -> None:
-    code = "import os, signal, flows.looking as l; import flows.cli as c\n"
+    code = "import os, signal, flows.inspection as l; import flows.cli.main as c\n"
     # A shell's background job is born deaf to it.
     code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "def stop(*_): os.kill(os.getpid(), signal.SIGINT)\n"

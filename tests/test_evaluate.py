@@ -17,8 +17,8 @@ from data.measures.findings import Matter, Side, figures, find
 from data.measures.reading import read
 from data.nouns import Model, Run
 from data.store import Store
-from flows.champions import against, crown, use
 from flows.context import Context
+from flows.models.model_registry import against, crown, use
 from flows.recipe import load
 from flows.report import Report
 from flows.workspace import Workspace

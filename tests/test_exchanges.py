@@ -11,10 +11,10 @@ from data.errors import NothingToDo, RecipeError, SourceUnreadable
 from data.export import export
 from data.nouns import Conversation
 from flows.asking import ask_questions
+from flows.cli.options import mapped, mixes
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs
 from flows.ingest import extract_sources
-from flows.options import mapped, mixes
 from flows.recipe import load
 from flows.recipe_tables import Mixed
 from flows.report import Report

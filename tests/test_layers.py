@@ -65,7 +65,7 @@ def test_only_doctor_looks_at_torch_in_flows() -> None:
     assert users == {"doctor.py"}
 
 
-@pytest.mark.parametrize("module", ["flows.cli", "flows.commands_look"])
+@pytest.mark.parametrize("module", ["flows.cli.main", "flows.cli.inspect_commands"])
 def test_the_command_line_starts_without_heavy_libraries(module: str) -> None:
     code = (
         f"import sys, {module}; "

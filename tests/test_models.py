@@ -23,10 +23,10 @@ from data.card import CardFacts, card
 from data.chatml import IM_END, IM_START, render
 from data.errors import MemoiristError
 from data.nouns import Model
-from flows import options
+from flows.cli import options
 from flows.context import Context
 from flows.ledger import note_rights
-from flows.publishing import export_model, list_models, pick, push_model
+from flows.models.publish import export_model, list_models, pick, push_model
 from tests.conftest import run
 from tests.families import NATIVE, make_family
 from tests.model_hub import TOKEN, ModelHub, ModelRepository

@@ -25,7 +25,7 @@ HERE = [c for c in COMMANDS if not any(re.match(each, c) for each in ELSEWHERE)]
 
 
 def test_the_readme_names_every_command() -> None:
-    from flows.cli import app
+    from flows.cli.main import app
 
     for command in app.registered_commands:
         if command.hidden:

@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from data.errors import RecipeError
+from flows.cli.options import overrides
 from flows.from_data import settings_for
-from flows.options import overrides
 from flows.recipe import Recipe, document_keys, dump, load
 
 

@@ -22,11 +22,11 @@ from data.errors import NothingToDo
 from data.few_shot import few_shot_prompt, training_exchanges
 from data.nouns import Conversation, Question
 from data.store import FILE, SQL
+from flows.chat.backends import BASE, FEW_SHOT, TUNED, Choice
+from flows.chat.chat_session import Talk
+from flows.chat.terminal import _printable, converse, say_once
+from flows.cli.options import patient_workspace
 from flows.context import Context
-from flows.options import patient_workspace
-from flows.talking import Talk
-from flows.terminal import _printable, converse, say_once
-from flows.voices import BASE, FEW_SHOT, TUNED, Choice
 from tests.conftest import ROOT, environment
 from tests.talk_workspace import PERSONA, RUN, workspace
 

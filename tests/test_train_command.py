@@ -18,10 +18,10 @@ import pytest
 from data.errors import NothingToDo, TrainError
 from data.nouns import Conversation, Dataset, Metric, Run
 from data.store import Store
-from flows import options
-from flows.cli import with_number
+from flows.cli import options
+from flows.cli.main import with_number
 from flows.forecast import guessed_plan, tell_tokens
-from flows.publishing import list_models, named_run
+from flows.models.publish import list_models, named_run
 from flows.training import current_run, run_of, train_model
 from tests.conftest import ROOT, Command, environment, run
 from tests.hub_server import HubServer, Repository

@@ -16,13 +16,13 @@ from data.measures.honesty import discloses
 from data.saved import Exchange
 from data.text import normalise
 from flows.asking import ask_questions
+from flows.chat.saved_exchanges import save_exchange
 from flows.context import Context
 from flows.curating import compose_dataset, curate_pairs
 from flows.ingest import extract_sources
 from flows.ledger import restore, withdraw
 from flows.recipe import load
 from flows.report import Report
-from flows.saving import save_exchange
 from flows.splitting import split_documents
 from flows.workspace import Workspace
 from tests.conftest import ROOT

@@ -23,14 +23,21 @@ import uvicorn
 
 from data.errors import EndpointError, RecipeError, TrainError
 from data.nouns import Conversation, Question
+from flows.chat.backends import BASE, TUNED, Choice, chosen, shipped_prompt
+from flows.chat.chat_session import Talk
 from flows.context import Context
-from flows.model_server import Served, ServerSettings, free_port, model_name, pick_engine, serving
-from flows.model_server import _command as command_of
-from flows.serve_model import engine_named
-from flows.talking import Talk
-from flows.voices import BASE, TUNED, Choice, chosen, shipped_prompt
-from flows.web import run_page
-from flows.web_talk import Controls, Histories, Page, fitted
+from flows.serving.model_server import (
+    Served,
+    ServerSettings,
+    free_port,
+    model_name,
+    pick_engine,
+    serving,
+)
+from flows.serving.model_server import _command as command_of
+from flows.serving.serve_model import engine_named
+from flows.serving.web_server import run_page
+from flows.serving.web_session import Controls, Histories, Page, fitted
 from generators.stream import Piece, stream_chat
 from tests.talk_workspace import PERSONA, RUN, workspace
 

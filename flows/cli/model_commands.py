@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from data.errors import NothingToDo
-from flows import options as o
-from flows.options import WORKSPACE
+from flows.cli import options as o
+from flows.cli.options import WORKSPACE
 
 models = typer.Typer(
     help="List the trained models, pick the one in use, export it.",
@@ -34,8 +34,8 @@ def list_(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show every run: its figures, the model in use, the checkpoints that can be tried."""
-    from flows.looking import print_rows
-    from flows.publishing import list_models
+    from flows.inspection import print_rows
+    from flows.models.publish import list_models
 
     context = o.open_workspace(workspace)
     if not context.workspace.store.path.exists():
@@ -53,7 +53,7 @@ def pick(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Make a run, or one of its checkpoints, the model in use; it is merged if it is not yet."""
-    from flows import publishing
+    from flows.models import publish as publishing
     from flows.openings import save_recipe
 
     context = o.open_workspace(workspace, None, o.overrides(assigned))
@@ -80,8 +80,8 @@ def export(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Write a merged model for other programs; the merged folder itself loads in transformers."""
-    from flows.outputs import check_output_file
-    from flows.publishing import export_model
+    from flows.cli.output_check import check_output_file
+    from flows.models.publish import export_model
 
     context = o.open_workspace(workspace)
     if output is not None:
@@ -102,7 +102,7 @@ def push(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Save a model with its card to a hub repository, if the rights of its sources permit."""
-    from flows.publishing import push_model
+    from flows.models.publish import push_model
 
     context = o.open_workspace(workspace)
     with context.workspace.held():

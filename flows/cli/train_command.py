@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data.errors import RecipeError
-from flows import options as o
-from flows.options import WORKSPACE
+from flows.cli import options as o
+from flows.cli.options import WORKSPACE
 from flows.running import run
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def train(
         train__seed=seed,
         train__tracker=tracker,
     )
-    from flows.outputs import check_output_folder
+    from flows.cli.output_check import check_output_folder
 
     if data:
         from flows.from_data import settings_for

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from data.errors import EndpointError
+from flows.chat.backends import Choice, Chosen, base_folder, chosen, merged_of, shipped_prompt
 from flows.context import Context
 from flows.language import persona_language
-from flows.model_server import HOST, ServerSettings, free_port, serving
-from flows.serve_model import ended_by_signal
-from flows.voices import Choice, Chosen, base_folder, chosen, merged_of, shipped_prompt
-from flows.web_talk import Page
+from flows.serving.model_server import HOST, ServerSettings, free_port, serving
+from flows.serving.serve_model import ended_by_signal
+from flows.serving.web_session import Page
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -71,7 +71,7 @@ async def run_page(
     """
     import uvicorn
 
-    from flows.web_page import application
+    from flows.serving.web_page import application
 
     config = uvicorn.Config(
         application(page),

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from data.errors import MemoiristError, RecipeError
 from data.saved import Ended, cut
-from flows.talking import Talk
-from flows.voices import TUNED
+from flows.chat.backends import TUNED
+from flows.chat.chat_session import Talk
 
 HELP = """\
 /save           keep the last exchange for the next training

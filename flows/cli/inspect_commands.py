@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from flows import options as o
-from flows.options import WORKSPACE
+from flows.cli import options as o
+from flows.cli.options import WORKSPACE
 
 
 class TableFormat(StrEnum):
@@ -87,7 +87,7 @@ def look(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show tables and sizes, what was dropped and why, coverage, or one pair's lineage."""
-    from flows.looking import show
+    from flows.inspection import show
 
     show(o.open_store(workspace), what, subject, limit, form.value)
 
@@ -98,7 +98,7 @@ def sql(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Run a query on the workspace's tables; nothing can be changed by it."""
-    from flows.looking import print_rows
+    from flows.inspection import print_rows
 
     print_rows(o.open_store(workspace).fetch(query), form.value)
 
@@ -115,8 +115,8 @@ def export(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Write the newest dataset for other trainers."""
-    from flows.looking import export_dataset
-    from flows.outputs import check_output_file
+    from flows.cli.output_check import check_output_file
+    from flows.inspection import export_dataset
 
     context = o.open_workspace(workspace)
     check_output_file(context, output, force=force)

@@ -9,9 +9,9 @@ from types import FrameType
 from typing import cast, get_args
 
 from data.errors import EndpointError, RecipeError
+from flows.chat.backends import TUNED, Choice, chosen, shipped_prompt
 from flows.context import Context
-from flows.model_server import Engine, ServerSettings, serving
-from flows.voices import TUNED, Choice, chosen, shipped_prompt
+from flows.serving.model_server import Engine, ServerSettings, serving
 
 
 def engine_named(name: str) -> Engine:

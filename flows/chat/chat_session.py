@@ -10,10 +10,7 @@ from data.asked import opening
 from data.errors import NothingToDo
 from data.saved import Ended, Exchange, cut
 from data.text import neutralise
-from flows.context import Context
-from flows.language import persona_language
-from flows.saving import save_exchange
-from flows.voices import (
+from flows.chat.backends import (
     FEW_SHOT,
     TUNED,
     Choice,
@@ -23,9 +20,12 @@ from flows.voices import (
     open_voices,
     shipped_prompt,
 )
+from flows.chat.saved_exchanges import save_exchange
+from flows.context import Context
+from flows.language import persona_language
 
 if TYPE_CHECKING:
-    from flows.voices import Chosen
+    from flows.chat.backends import Chosen
     from train.chat import Answer
     from train.settings import ChatSettings
 

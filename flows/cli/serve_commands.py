@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from flows import options as o
-from flows.commands_talk import CheckpointOption, RunOption
-from flows.options import WORKSPACE
+from flows.cli import options as o
+from flows.cli.chat_command import CheckpointOption, RunOption
+from flows.cli.options import WORKSPACE
 
 
 def serve_model(
@@ -29,8 +29,8 @@ def serve_model(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Serve the model to OpenAI clients on 127.0.0.1 until Ctrl-C."""
-    from flows.serve_model import serve_model as serve_it
-    from flows.voices import Choice
+    from flows.chat.backends import Choice
+    from flows.serving.serve_model import serve_model as serve_it
 
     choice = Choice(run=run, checkpoint=checkpoint)
     serve_it(o.patient_workspace(workspace), choice, system, port, engine)
@@ -48,8 +48,8 @@ def web(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Open a chat page on 127.0.0.1, base and tuned side by side, until Ctrl-C."""
-    from flows.voices import Choice
-    from flows.web import serve_page
+    from flows.chat.backends import Choice
+    from flows.serving.web_server import serve_page
 
     choice = Choice(run=run, checkpoint=checkpoint)
     serve_page(o.patient_workspace(workspace), choice, port, compare=compare)
@@ -61,7 +61,7 @@ def schedule(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Run the deployments: `refresh` on the recipe's schedule, `build` when it is asked for."""
-    from flows.serving import serve_deployments
+    from flows.serving.schedule import serve_deployments
 
     context = o.open_workspace(workspace, recipe, o.overrides(assigned))
     serve_deployments(context, workspace, recipe)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import options as o
-from flows.options import WORKSPACE
+from flows.cli import options as o
+from flows.cli.options import WORKSPACE
 from flows.running import run
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def evaluate(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Compare the tuned model with its base and with the person, and write a report."""
+    from flows.cli.output_check import check_output_file
     from flows.dueling import take_sheet, write_sheet
     from flows.evaluating import evaluate_model
-    from flows.outputs import check_output_file
     from flows.training import current_run
 
     wanted = o.overrides(

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows import options as o
-from flows.options import WORKSPACE
+from flows.cli import options as o
+from flows.cli.options import WORKSPACE
 
 RunOption = Annotated[
     str | None, typer.Option("--run", help="The run meant, by the beginning of its id.")
@@ -65,9 +65,9 @@ def chat(
 ) -> None:
     """Talk to the persona; /save keeps a good exchange for training, /help lists the rest."""
     from data.errors import RecipeError
-    from flows.talking import Talk
-    from flows.terminal import converse, say_once
-    from flows.voices import Choice
+    from flows.chat.backends import Choice
+    from flows.chat.chat_session import Talk
+    from flows.chat.terminal import converse, say_once
 
     if message is not None and not message.strip():
         raise RecipeError("--message is empty", "write what to ask: chat --message 'Who are you?'")

@@ -12,9 +12,9 @@ from data.compose import estimate_tokens
 from data.errors import MemoiristError
 from data.saved import Ended, Exchange, cut
 from data.text import neutralise
+from flows.chat.backends import TUNED
+from flows.chat.saved_exchanges import save_exchange
 from flows.context import Context
-from flows.saving import save_exchange
-from flows.voices import TUNED
 from generators.stream import Piece, stream_chat
 
 Message = dict[str, str]

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from data.errors import MemoiristError, NothingToDo
 from data.few_shot import few_shot_prompt, training_exchanges
 from data.nouns import Model, Run
-from flows.champions import champion
 from flows.context import Context
+from flows.models.model_registry import champion
 from flows.recipe import Recipe
 from flows.splitting import persona_language
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows import options as o
-from flows.options import WORKSPACE
+from flows.cli import options as o
+from flows.cli.options import WORKSPACE
 
 
 def withdraw(
@@ -54,7 +54,7 @@ def rights(
     from data.nouns import Source
     from data.rights import obstacles
     from flows import ledger
-    from flows.looking import print_rows
+    from flows.inspection import print_rows
 
     named = {"rights": told, "title": title, "author": author, "living": living, "consent": consent}
     entry = {key: value for key, value in named.items() if value is not None}

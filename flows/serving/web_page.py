@@ -9,8 +9,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from data.errors import MemoiristError
-from flows.voices import BASE, TUNED
-from flows.web_talk import Controls, Histories, Page, answers, save_last
+from flows.chat.backends import BASE, TUNED
+from flows.serving.web_session import Controls, Histories, Page, answers, save_last
 
 # Read when gradio is imported: no count of visits, no question for a newer version.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"

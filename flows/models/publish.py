@@ -11,11 +11,11 @@ from data.errors import MemoiristError, NothingToDo
 from data.nouns import Model, Run, Source
 from data.rights import obstacles
 from data.store import Fetched
-from flows.cards import lay_beside
-from flows.champions import use
 from flows.context import Context
 from flows.curating import refuse_withdrawn
 from flows.merging import is_merged, merge_run
+from flows.models.card_facts import lay_beside
+from flows.models.model_registry import use
 
 _LIST = """
 SELECT r.id AS run, r.status, r.base_model, r.dataset_id, m.champion, m.step, m.way, m.dtype,

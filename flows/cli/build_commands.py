@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from data.errors import RecipeError
-from flows import options as o
-from flows.options import WORKSPACE
+from flows.cli import options as o
+from flows.cli.options import WORKSPACE
+from flows.detach import let_go, staying
 from flows.running import run
-from flows.staying import let_go, staying
 
 if TYPE_CHECKING:
     from flows.context import Context
@@ -134,7 +134,7 @@ def _unlock(
 ) -> None:
     """Remember the passwords of locked files; on a terminal, ask for those that are missing."""
     from extractors.pdf.passwords import remember
-    from flows.unlocking import locked, typed
+    from flows.cli.password_prompt import locked, typed
 
     remember(given or ())
     if not sys.stdin.isatty():
