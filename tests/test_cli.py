@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -14,13 +16,13 @@ from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.data.samples import PERSONA, SOURCES
 from memoirist.data.store import Store
-from memoirist.flows.cli import app
+from memoirist.flows.cli.main import app
 from tests.conftest import Command, environment, run
 
 COMMANDS = [
     command.callback.__name__.replace("_", "-")
     for command in app.registered_commands
-    if command.callback
+    if command.callback and not command.hidden
 ]
 MEMOIR, INTERVIEW, EXCHANGES = (str(path) for path in SOURCES)
 EDITH = ("--persona", PERSONA)
@@ -39,7 +41,7 @@ def _one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
 
 
 def test_the_commands_are_the_designs() -> None:
-    wanted = "build plan extract ask curate compose train merge evaluate refresh serve chat look"
+    wanted = "build plan extract ask curate compose train merge evaluate refresh schedule chat look"
     assert set(COMMANDS) == {
         *wanted.split(), "sql", "export", "doctor", "rights", "withdraw", "calibrate", "push",
         "web", "serve-model",
@@ -52,6 +54,20 @@ def test_every_command_has_help(memoirist: Command, command: str) -> None:
     assert done.returncode == 0
     assert "Usage: " in done.stdout
     assert len(done.stdout) > 200
+
+
+def test_the_version_is_the_packages(memoirist: Command) -> None:
+    done = memoirist("--version")
+    assert (done.returncode, done.stdout) == (0, f"memoirist {version('memoirist')}\n")
+
+
+def test_former_names_are_hidden_and_still_work(memoirist: Command) -> None:
+    assert not re.search(r"^  serve ", memoirist("--help").stdout, re.MULTILINE)
+    assert "push" not in memoirist("models", "--help").stdout
+    done = memoirist("serve")
+    assert "is now `memoirist schedule`" in done.stderr
+    assert "the recipe names no source" in _one_line(done, 1)
+    assert "no model yet" in _one_line(memoirist("models", "push", "1a2b", "me/ada"), 1)
 
 
 def test_usage_errors_exit_with_2(memoirist: Command) -> None:
@@ -202,7 +218,9 @@ def test_an_endpoint_that_refuses_stops_the_asking(memoirist: Command, tmp_path:
 
 
 def test_ctrl_c_is_one_line(memoirist: Command, tmp_path: Path) -> None:
-    code = "import os, signal, memoirist.flows.looking as l; import memoirist.flows.cli as c\n"
+    code = (
+        "import os, signal, memoirist.flows.inspection as l; import memoirist.flows.cli.main as c\n"
+    )
     # A shell's background job is born deaf to it.
     code += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     code += "def stop(*_): os.kill(os.getpid(), signal.SIGINT)\n"

@@ -17,7 +17,7 @@ from memoirist.data.evaluation.assessment import assess
 from memoirist.data.evaluation.findings import Matter, Side, figures, find
 from memoirist.data.schema.records import Model, Run
 from memoirist.data.store import Store
-from memoirist.flows.champions import against, crown, use
+from memoirist.flows.models.model_registry import against, crown, use
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report

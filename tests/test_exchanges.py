@@ -10,7 +10,7 @@ import pytest
 from memoirist.data.composition.export_formats import export
 from memoirist.data.schema.errors import NothingToDo, RecipeError, SourceUnreadable
 from memoirist.data.schema.records import Conversation
-from memoirist.flows.options import mapped, mixes
+from memoirist.flows.cli.options import mapped, mixes
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.recipe.tables import Mixed
 from memoirist.flows.runtime.context import Context

@@ -22,9 +22,9 @@ from memoirist.data.evaluation.intervals import Estimate
 from memoirist.data.model_card import CardFacts, card
 from memoirist.data.schema.errors import MemoiristError
 from memoirist.data.schema.records import Model
-from memoirist.flows import options
+from memoirist.flows.cli import options
 from memoirist.flows.ledger import note_rights
-from memoirist.flows.publishing import export_model, list_models, pick, push_model
+from memoirist.flows.models.publish import export_model, list_models, pick, push_model
 from memoirist.flows.runtime.context import Context
 from memoirist.train.dataset.chat_template import native_prompt, native_segments
 from memoirist.train.dataset.tokenize import prompt_ids
@@ -125,12 +125,6 @@ def test_a_checkpoint_is_picked_by_hand_and_the_kept_one_again(context: Context)
     export_model(context, None, "ollama", None)
     assert store.nouns(Model, "champion")[0].prompts == 3
     assert (merged(context) / "model.safetensors").exists()
-
-
-def test_a_folder_is_no_file_to_export_to(context: Context, tmp_path: Path) -> None:
-    for form, name in (("gguf", "model.gguf"), ("ollama", "Modelfile")):
-        with pytest.raises(MemoiristError, match=rf"is a folder; name a file, such as .*{name}"):
-            export_model(context, None, form, tmp_path)  # type: ignore[arg-type]
 
 
 def test_the_adapter_alone_is_loaded_by_other_tools(context: Context) -> None:

@@ -25,9 +25,11 @@ HERE = [c for c in COMMANDS if not any(re.match(each, c) for each in ELSEWHERE)]
 
 
 def test_the_readme_names_every_command() -> None:
-    from memoirist.flows.cli import app
+    from memoirist.flows.cli.main import app
 
     for command in app.registered_commands:
+        if command.hidden:
+            continue
         assert command.callback is not None
         name = command.callback.__name__.replace("_", "-")
         assert re.search(rf"\b{name}\b", README), name

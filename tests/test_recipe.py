@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from memoirist.data.schema.errors import RecipeError
-from memoirist.flows.options import overrides
+from memoirist.flows.cli.options import overrides
 from memoirist.flows.recipe.recipe import Recipe, document_keys, dump, load
 from memoirist.flows.steps.train_from_data import settings_for
 

@@ -83,7 +83,9 @@ def test_only_doctor_looks_at_torch_in_flows() -> None:
     assert users == {"doctor.py"}
 
 
-@pytest.mark.parametrize("module", ["memoirist.flows.cli", "memoirist.flows.commands_look"])
+@pytest.mark.parametrize(
+    "module", ["memoirist.flows.cli.main", "memoirist.flows.cli.inspect_commands"]
+)
 def test_the_command_line_starts_without_heavy_libraries(module: str) -> None:
     code = (
         f"import sys, {module}; "

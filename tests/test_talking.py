@@ -19,11 +19,11 @@ from memoirist.data.composition.few_shot_prompt import few_shot_prompt, training
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Conversation, Question
 from memoirist.data.store import FILE, SQL
-from memoirist.flows.options import patient_workspace
+from memoirist.flows.chat.backends import BASE, FEW_SHOT, TUNED, Choice
+from memoirist.flows.chat.chat_session import Talk
+from memoirist.flows.chat.terminal import _printable, converse, say_once
+from memoirist.flows.cli.options import patient_workspace
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.talking import Talk
-from memoirist.flows.terminal import _printable, converse, say_once
-from memoirist.flows.voices import BASE, FEW_SHOT, TUNED, Choice
 from tests.conftest import environment
 from tests.talk_workspace import PERSONA, RUN, workspace
 
@@ -231,7 +231,7 @@ def _until(screen: int, wanted: str, seconds: float = 60) -> str:
 def test_ctrl_c_ends_an_answer_and_not_the_talk(context: Context) -> None:
     """In a real terminal: an endless answer is stopped, the talk goes on and ends with /quit."""
     screen, terminal = pty.openpty()
-    command = [sys.executable, "-m", "memoirist.flows.cli", "chat", "--max-tokens", "1800"]
+    command = [sys.executable, "-m", "memoirist.flows.cli.main", "chat", "--max-tokens", "1800"]
     command += ["--temperature", "2", "--top-p", "1"]
     with subprocess.Popen(
         [*command, "-w", str(context.workspace.root)],

@@ -18,10 +18,10 @@ import pytest
 from memoirist.data.schema.errors import NothingToDo, TrainError
 from memoirist.data.schema.records import Conversation, Dataset, Metric, Run
 from memoirist.data.store import Store
-from memoirist.flows import options
-from memoirist.flows.cli import with_number
+from memoirist.flows.cli import options
+from memoirist.flows.cli.main import with_number
+from memoirist.flows.models.publish import list_models, named_run
 from memoirist.flows.planning.training_estimate import guessed_plan, tell_tokens
-from memoirist.flows.publishing import list_models, named_run
 from memoirist.flows.steps.train import current_run, run_of, train_model
 from memoirist.train.model.prepared_base import PreparedBase, prepare_base
 from memoirist.train.settings import TrainSettings
@@ -219,7 +219,7 @@ def test_a_training_outlives_its_terminal(toy: Path, tmp_path: Path) -> None:
         [
             sys.executable,
             "-m",
-            "memoirist.flows.cli",
+            "memoirist.flows.cli.main",
             *arguments,
             *QUICK,
             "--set",

@@ -15,12 +15,12 @@ from memoirist.data.composition.saved_exchanges import Exchange
 from memoirist.data.evaluation.honesty import discloses
 from memoirist.data.schema.errors import NothingToDo, StoreLocked
 from memoirist.data.text.words import normalise
+from memoirist.flows.chat.saved_exchanges import save_exchange
 from memoirist.flows.ledger import restore, withdraw
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
-from memoirist.flows.saving import save_exchange
 from memoirist.flows.steps.ask import ask_questions
 from memoirist.flows.steps.curate import compose_dataset, curate_pairs
 from memoirist.flows.steps.extract import extract_sources

@@ -20,7 +20,10 @@ import uvicorn
 
 from memoirist.data.schema.errors import EndpointError, RecipeError, TrainError
 from memoirist.data.schema.records import Conversation, Question
-from memoirist.flows.model_server import (
+from memoirist.flows.chat.backends import BASE, TUNED, Choice, chosen, shipped_prompt
+from memoirist.flows.chat.chat_session import Talk
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.serving.model_server import (
     Served,
     ServerSettings,
     free_port,
@@ -28,13 +31,10 @@ from memoirist.flows.model_server import (
     pick_engine,
     serving,
 )
-from memoirist.flows.model_server import _command as command_of
-from memoirist.flows.runtime.context import Context
-from memoirist.flows.serve_model import engine_named
-from memoirist.flows.talking import Talk
-from memoirist.flows.voices import BASE, TUNED, Choice, chosen, shipped_prompt
-from memoirist.flows.web import run_page
-from memoirist.flows.web_talk import Controls, Histories, Page, fitted
+from memoirist.flows.serving.model_server import _command as command_of
+from memoirist.flows.serving.serve_model import engine_named
+from memoirist.flows.serving.web_server import run_page
+from memoirist.flows.serving.web_session import Controls, Histories, Page, fitted
 from memoirist.generators.stream import Piece, stream_chat
 from tests.talk_workspace import PERSONA, RUN, workspace
 

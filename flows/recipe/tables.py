@@ -123,7 +123,7 @@ class RefreshSettings(BaseModel):
     min_new_pairs: int = Field(
         50, ge=1, description="Fewer new pairs than this wait for the next refresh."
     )
-    cron: str = Field("0 3 * * *", description="When `serve` refreshes, as a cron line.")
+    cron: str = Field("0 3 * * *", description="When `schedule` refreshes, as a cron line.")
     timezone: str = Field("UTC", description="The cron line's time zone, such as Europe/Berlin.")
 
 

@@ -15,6 +15,11 @@ from memoirist.data.store import FILE, Store
 class Workspace:
     """Where everything of one persona lies."""
 
+    # Files and folders that no command writes for its user; `exports` is the user's.
+    OWN_NAMES = frozenset(
+        {FILE, "recipe.toml", ".lock", "serve.log", "bases", "feeds", "ocr", "reports", "runs"}
+    )
+
     def __init__(self, root: Path, on_wait: Callable[[str], None] | None = None) -> None:
         self.root = root
         self.store = Store(root / FILE)
@@ -36,6 +41,10 @@ class Workspace:
             return str(path.resolve().relative_to(self.root.resolve()))
         except ValueError:
             return str(path)
+
+    def owns(self, name: str) -> bool:
+        """Tell whether a name in the root is the workspace's own, DuckDB's neighbours included."""
+        return name in self.OWN_NAMES or name.startswith((f"{FILE}.", "replies-", "recipe.partial"))
 
     @contextmanager
     def held(self) -> Iterator[None]:

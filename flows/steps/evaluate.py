@@ -12,12 +12,12 @@ from memoirist.data.evaluation.findings import Findings, Side, figures, find
 from memoirist.data.evaluation.intervals import Estimate
 from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Done, Evaluation, Metric, Model, Run
-from memoirist.flows.cards import lay_beside
-from memoirist.flows.champions import crown, model_before
 from memoirist.flows.evaluation.comparison import judge_duels, scores
 from memoirist.flows.evaluation.eval_set import Setting, setting_of
 from memoirist.flows.evaluation.evaluation_report import tell, write_report
 from memoirist.flows.evaluation.predictions import sides_of
+from memoirist.flows.models.card_facts import lay_beside
+from memoirist.flows.models.model_registry import crown, model_before
 from memoirist.flows.runtime.context import Context, fingerprint
 from memoirist.flows.steps.train import current_run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.records import Metric, Model, Run
-from memoirist.flows.cards import lay_beside
+from memoirist.flows.models.card_facts import lay_beside
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.train import current_run
 

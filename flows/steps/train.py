@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Conversation, Dataset, Model, Run, Verdict, content_id
 from memoirist.data.schema.training_records import UNFINISHED
-from memoirist.flows.champions import champion
+from memoirist.flows.models.model_registry import champion
 from memoirist.flows.planning.training_estimate import tell_estimate, tell_tokens
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.training_monitor import Watch

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from memoirist.data.composition.saved_exchanges import Ended, cut
 from memoirist.data.schema.errors import MemoiristError, RecipeError
-from memoirist.flows.talking import Talk
-from memoirist.flows.voices import TUNED
+from memoirist.flows.chat.backends import TUNED
+from memoirist.flows.chat.chat_session import Talk
 
 HELP = """\
 /save           keep the last exchange for the next training

@@ -9,9 +9,9 @@ from types import FrameType
 from typing import cast, get_args
 
 from memoirist.data.schema.errors import EndpointError, RecipeError
-from memoirist.flows.model_server import Engine, ServerSettings, serving
+from memoirist.flows.chat.backends import TUNED, Choice, chosen, shipped_prompt
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.voices import TUNED, Choice, chosen, shipped_prompt
+from memoirist.flows.serving.model_server import Engine, ServerSettings, serving
 
 
 def engine_named(name: str) -> Engine:

@@ -9,12 +9,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.errors import EndpointError
-from memoirist.flows.model_server import HOST, ServerSettings, free_port, serving
+from memoirist.flows.chat.backends import (
+    Choice,
+    Chosen,
+    base_folder,
+    chosen,
+    merged_of,
+    shipped_prompt,
+)
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.persona_language import persona_language
-from memoirist.flows.serve_model import ended_by_signal
-from memoirist.flows.voices import Choice, Chosen, base_folder, chosen, merged_of, shipped_prompt
-from memoirist.flows.web_talk import Page
+from memoirist.flows.serving.model_server import HOST, ServerSettings, free_port, serving
+from memoirist.flows.serving.serve_model import ended_by_signal
+from memoirist.flows.serving.web_session import Page
 
 if TYPE_CHECKING:
     from uvicorn import Server
@@ -71,7 +78,7 @@ async def run_page(
     """
     import uvicorn
 
-    from memoirist.flows.web_page import application
+    from memoirist.flows.serving.web_page import application
 
     config = uvicorn.Config(
         application(page),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from memoirist.data.composition.few_shot_prompt import few_shot_prompt, training_exchanges
 from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Model, Run
-from memoirist.flows.champions import champion
+from memoirist.flows.models.model_registry import champion
 from memoirist.flows.recipe.recipe import Recipe
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.split import persona_language

@@ -1,4 +1,4 @@
-"""`serve`: the deployments of the flows, `refresh` on its schedule and `build` on demand."""
+"""`schedule`: the deployments of the flows, `refresh` on its schedule and `build` on demand."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def serve_deployments(context: Context, workspace: Path, recipe: Path | None) ->
                 "write five fields, such as '0 3 * * *' for three every night",
             ) from error
         context.report.step(
-            "serve", f"refresh at {settings.cron!r} ({settings.timezone}), build on demand; {url}"
+            "schedule",
+            f"refresh at {settings.cron!r} ({settings.timezone}), build on demand; {url}",
         )
         context.report.note("Ctrl-C ends it; a running refresh goes on where it stopped next time")
         deployments = (

@@ -10,10 +10,7 @@ from memoirist.data.composition.disclosure import opening
 from memoirist.data.composition.saved_exchanges import Ended, Exchange, cut
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.text.sanitizer import neutralise
-from memoirist.flows.runtime.context import Context
-from memoirist.flows.runtime.persona_language import persona_language
-from memoirist.flows.saving import save_exchange
-from memoirist.flows.voices import (
+from memoirist.flows.chat.backends import (
     FEW_SHOT,
     TUNED,
     Choice,
@@ -23,9 +20,12 @@ from memoirist.flows.voices import (
     open_voices,
     shipped_prompt,
 )
+from memoirist.flows.chat.saved_exchanges import save_exchange
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.persona_language import persona_language
 
 if TYPE_CHECKING:
-    from memoirist.flows.voices import Chosen
+    from memoirist.flows.chat.backends import Chosen
     from memoirist.train.inference.chat_model import Answer
     from memoirist.train.settings import ChatSettings
 

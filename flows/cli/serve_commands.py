@@ -1,4 +1,4 @@
-"""The commands that open the persona to other programs: `serve-model` and `web`."""
+"""The commands that run until Ctrl-C: `serve-model`, `web` and `schedule`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from memoirist.flows import options as o
-from memoirist.flows.commands_talk import CheckpointOption, RunOption
-from memoirist.flows.options import WORKSPACE
+from memoirist.flows.cli import options as o
+from memoirist.flows.cli.chat_command import CheckpointOption, RunOption
+from memoirist.flows.cli.options import WORKSPACE
 
 
 def serve_model(
@@ -29,8 +29,8 @@ def serve_model(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Serve the model to OpenAI clients on 127.0.0.1 until Ctrl-C."""
-    from memoirist.flows.serve_model import serve_model as serve_it
-    from memoirist.flows.voices import Choice
+    from memoirist.flows.chat.backends import Choice
+    from memoirist.flows.serving.serve_model import serve_model as serve_it
 
     choice = Choice(run=run, checkpoint=checkpoint)
     serve_it(o.patient_workspace(workspace), choice, system, port, engine)
@@ -48,8 +48,34 @@ def web(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Open a chat page on 127.0.0.1, base and tuned side by side, until Ctrl-C."""
-    from memoirist.flows.voices import Choice
-    from memoirist.flows.web import serve_page
+    from memoirist.flows.chat.backends import Choice
+    from memoirist.flows.serving.web_server import serve_page
 
     choice = Choice(run=run, checkpoint=checkpoint)
     serve_page(o.patient_workspace(workspace), choice, port, compare=compare)
+
+
+def schedule(
+    recipe: o.RecipeOption = None,
+    assigned: o.SetOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Run the deployments: `refresh` on the recipe's schedule, `build` when it is asked for."""
+    from memoirist.flows.serving.schedule import serve_deployments
+
+    context = o.open_workspace(workspace, recipe, o.overrides(assigned))
+    serve_deployments(context, workspace, recipe)
+
+
+def serve(
+    recipe: o.RecipeOption = None,
+    assigned: o.SetOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Do what `schedule` does, under its former name."""
+    typer.echo(
+        "`memoirist serve` is now `memoirist schedule`; for an OpenAI-compatible server of the"
+        " model use `memoirist serve-model`",
+        err=True,
+    )
+    schedule(recipe, assigned, workspace)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memoirist.data.schema.errors import RecipeError
-from memoirist.flows import options as o
-from memoirist.flows.options import WORKSPACE
+from memoirist.flows.cli import options as o
+from memoirist.flows.cli.options import WORKSPACE
 from memoirist.flows.running import run
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ ShowOption = Annotated[
 def train(
     data: DataOption = None,
     output: OutputOption = None,
+    force: o.ForceOption = False,
     columns: o.MapOption = None,
     persona: o.PersonaOption = None,
     base_model: o.BaseModelOption = None,
@@ -85,6 +86,8 @@ def train(
         train__seed=seed,
         train__tracker=tracker,
     )
+    from memoirist.flows.cli.output_check import check_output_folder
+
     if data:
         from memoirist.flows.steps.train_from_data import settings_for
 
@@ -94,6 +97,8 @@ def train(
         _train(context, from_data=bool(data), show=show)
 
     context = o.open_workspace(output or workspace, recipe, wanted)
+    if output is not None:
+        check_output_folder(context, force=force)
     run(context, step)
     if data and show is None:
         where = output or workspace

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from memoirist.flows import options as o
-from memoirist.flows.options import WORKSPACE
+from memoirist.flows.cli import options as o
+from memoirist.flows.cli.options import WORKSPACE
 
 
 class TableFormat(StrEnum):
@@ -87,7 +87,7 @@ def look(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show tables and sizes, what was dropped and why, coverage, or one pair's lineage."""
-    from memoirist.flows.looking import show
+    from memoirist.flows.inspection import show
 
     show(o.open_store(workspace), what, subject, limit, form.value)
 
@@ -98,7 +98,7 @@ def sql(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Run a query on the workspace's tables; nothing can be changed by it."""
-    from memoirist.flows.looking import print_rows
+    from memoirist.flows.inspection import print_rows
 
     print_rows(o.open_store(workspace).fetch(query), form.value)
 
@@ -111,12 +111,16 @@ def export(
     split: Annotated[
         str | None, typer.Option("--split", help="train, validation or test; default: all.")
     ] = None,
+    force: o.ForceOption = False,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Write the newest dataset for other trainers."""
-    from memoirist.flows.looking import export_dataset
+    from memoirist.flows.cli.output_check import check_output_file
+    from memoirist.flows.inspection import export_dataset
 
-    told = export_dataset(o.open_workspace(workspace), output, form.value, split)
+    context = o.open_workspace(workspace)
+    check_output_file(context, output, force=force)
+    told = export_dataset(context, output, form.value, split)
     typer.echo(told, err=True)
 
 

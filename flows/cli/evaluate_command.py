@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memoirist.flows import options as o
-from memoirist.flows.options import WORKSPACE
+from memoirist.flows.cli import options as o
+from memoirist.flows.cli.options import WORKSPACE
 from memoirist.flows.running import run
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def evaluate(
     read_sheet: Annotated[
         Path | None, typer.Option("--read-sheet", help="Take the verdicts of a filled-in sheet.")
     ] = None,
+    force: o.ForceOption = False,
     base_url: o.BaseUrlOption = None,
     model: Annotated[str | None, typer.Option("--model", help="The LLM that judges.")] = None,
     assigned: o.SetOption = None,
@@ -38,6 +39,7 @@ def evaluate(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Compare the tuned model with its base and with the person, and write a report."""
+    from memoirist.flows.cli.output_check import check_output_file
     from memoirist.flows.evaluation.comparison import take_sheet, write_sheet
     from memoirist.flows.steps.evaluate import evaluate_model
     from memoirist.flows.steps.train import current_run
@@ -57,4 +59,7 @@ def evaluate(
         if sheet is not None:
             write_sheet(context, current_run(context)[0], sheet)
 
-    run(o.open_workspace(workspace, recipe, wanted), step)
+    context = o.open_workspace(workspace, recipe, wanted)
+    if sheet is not None:
+        check_output_file(context, sheet, force=force)
+    run(context, step)

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from memoirist.flows import options as o
-from memoirist.flows.options import WORKSPACE
+from memoirist.flows.cli import options as o
+from memoirist.flows.cli.options import WORKSPACE
 
 
 def withdraw(
@@ -54,7 +54,7 @@ def rights(
     from memoirist.data.schema.errors import RecipeError
     from memoirist.data.schema.records import Source
     from memoirist.flows import ledger
-    from memoirist.flows.looking import print_rows
+    from memoirist.flows.inspection import print_rows
 
     named = {"rights": told, "title": title, "author": author, "living": living, "consent": consent}
     entry = {key: value for key, value in named.items() if value is not None}

@@ -160,8 +160,6 @@ def export_dataset(context: Context, output: Path, form: str, split: str | None)
     from memoirist.data.composition.export_formats import export
     from memoirist.flows.steps.curate import latest_dataset, refuse_withdrawn
 
-    if output.is_dir():
-        raise QueryError(f"{str(output)!r} is a folder", "name a file, such as -o train.jsonl")
     dataset = latest_dataset(context)
     if dataset is None:
         raise NothingToDo("there is no dataset to export", "make one with `memoirist compose`")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memoirist.data.schema.errors import RecipeError
-from memoirist.flows import options as o
-from memoirist.flows.options import WORKSPACE
+from memoirist.flows.cli import options as o
+from memoirist.flows.cli.options import WORKSPACE
 from memoirist.flows.running import run
 from memoirist.flows.runtime.detach import let_go, staying
 
@@ -135,7 +135,7 @@ def _unlock(
 ) -> None:
     """Remember the passwords of locked files; on a terminal, ask for those that are missing."""
     from memoirist.extractors.pdf.engines.passwords import remember
-    from memoirist.flows.unlocking import locked, typed
+    from memoirist.flows.cli.password_prompt import locked, typed
 
     remember(given or ())
     if not sys.stdin.isatty():

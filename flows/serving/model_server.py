@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Literal
 
 from memoirist.data.schema.errors import EndpointError
+from memoirist.flows.chat.backends import BASE, TUNED, Choice, Chosen, base_folder, merged_of
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.voices import BASE, TUNED, Choice, Chosen, base_folder, merged_of
 
 Engine = Literal["auto", "transformers", "vllm"]
 HOST = "127.0.0.1"
@@ -146,7 +146,7 @@ def _command(engine: str, shelved: Mapping[str, tuple[str, Path]], port: int) ->
 
 
 def _start(command: Sequence[str], shelf: Path, output: int) -> subprocess.Popen[bytes]:
-    root = str(Path(__file__).resolve().parents[1])
+    root = str(Path(__file__).resolve().parents[2])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {
         "PYTHONPATH": os.pathsep.join(paths),

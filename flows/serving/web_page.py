@@ -8,18 +8,20 @@ from contextlib import aclosing
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+import gradio as gr
+
 from memoirist.data.schema.errors import MemoiristError
-from memoirist.flows.voices import BASE, TUNED
-from memoirist.flows.web_talk import Controls, Histories, Page, answers, save_last
+from memoirist.flows.chat.backends import BASE, TUNED
+from memoirist.flows.serving.web_session import Controls, Histories, Page, answers, save_last
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
 
 # Read when gradio is imported: no count of visits, no question for a newer version.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
-import gradio as gr
-
-if TYPE_CHECKING:
-    from fastapi import FastAPI
 
 # Whatever a library's page may ask of other hosts, the browser refuses. Gradio's own scripts
 # are inline and make functions of strings.

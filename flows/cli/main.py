@@ -1,4 +1,4 @@
-"""The command line: one module of commands each for building, looking and talking."""
+"""The command line: the application, its commands and what becomes of their errors."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ import gc
 import os
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
 from memoirist.data.schema.errors import DiskFull, MemoiristError
-from memoirist.flows import (
-    commands_build,
-    commands_evaluate,
-    commands_look,
-    commands_models,
-    commands_serve,
-    commands_sources,
-    commands_talk,
-    commands_train,
+from memoirist.flows.cli import (
+    build_commands,
+    chat_command,
+    evaluate_command,
+    inspect_commands,
+    model_commands,
+    serve_commands,
+    source_commands,
+    train_command,
 )
 
 _STOPPED = "stopped; run the same command again to go on"
@@ -34,31 +35,53 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for _command in (
-    commands_build.build,
-    commands_look.plan,
-    commands_build.extract,
-    commands_build.ask,
-    commands_build.curate,
-    commands_build.compose,
-    commands_train.train,
-    commands_build.merge,
-    commands_evaluate.evaluate,
-    commands_build.refresh,
-    commands_talk.serve,
-    commands_talk.chat,
-    commands_serve.serve_model,
-    commands_serve.web,
-    commands_sources.withdraw,
-    commands_sources.rights,
-    commands_look.look,
-    commands_look.sql,
-    commands_look.export,
-    commands_look.calibrate,
-    commands_models.push,
-    commands_talk.doctor,
+    build_commands.build,
+    inspect_commands.plan,
+    build_commands.extract,
+    build_commands.ask,
+    build_commands.curate,
+    build_commands.compose,
+    train_command.train,
+    build_commands.merge,
+    evaluate_command.evaluate,
+    build_commands.refresh,
+    chat_command.chat,
+    serve_commands.serve_model,
+    serve_commands.web,
+    serve_commands.schedule,
+    source_commands.withdraw,
+    source_commands.rights,
+    inspect_commands.look,
+    inspect_commands.sql,
+    inspect_commands.export,
+    inspect_commands.calibrate,
+    model_commands.push,
+    chat_command.doctor,
 ):
     app.command()(_command)
-app.add_typer(commands_models.models, name="models")
+# The name that `schedule` had before; it goes with the next release.
+app.command("serve", hidden=True)(serve_commands.serve)
+app.add_typer(model_commands.models, name="models")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"memoirist {version('memoirist')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Declare the options of the program itself."""
 
 
 def main() -> None:
@@ -116,7 +139,3 @@ def _say(message: str, code: int, *, debug: bool) -> int:
     line = " ".join(message.split())
     sys.stderr.write(f"memoirist: {line}\n")
     return code
-
-
-if __name__ == "__main__":
-    main()

@@ -11,8 +11,8 @@ from memoirist.data.provenance.rights import obstacles
 from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Model, Run, Source
 from memoirist.data.store import Fetched
-from memoirist.flows.cards import lay_beside
-from memoirist.flows.champions import use
+from memoirist.flows.models.card_facts import lay_beside
+from memoirist.flows.models.model_registry import use
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.curate import refuse_withdrawn
 from memoirist.flows.steps.merge import is_merged, merge_run
@@ -85,17 +85,12 @@ def export_model(
 ) -> Path:
     """Write a model as GGUF, or all that Ollama needs beside it; return what was written.
 
-    What has to be merged first, or again, is. Raises MemoiristError for a folder as the target.
+    What has to be merged first, or again, is.
     """
     from memoirist.train.export.gguf import to_gguf
     from memoirist.train.loop.checkpoints import base_of
     from memoirist.train.merge.merged_model import MANIFEST
 
-    if target is not None and target.is_dir():
-        name = "model.gguf" if form == "gguf" else "Modelfile"
-        raise MemoiristError(
-            f"{str(target)!r} is a folder", f"name a file, such as -o {target / name}"
-        )
     run, step = named_run(context, told)
     model = _merged(context, run, step if told else _step_in_use(context, run))
     merged = context.workspace.root / str(model.merged_path)

@@ -115,6 +115,9 @@ EpochsOption = Annotated[
     float | None, typer.Option("--epochs", help="Passes over the training rows, taken exactly.")
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of the training.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Overwrite a file that exists; never the workspace's own.")
+]
 
 
 # The flags that are not named as their key.

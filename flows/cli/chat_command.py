@@ -1,4 +1,4 @@
-"""The commands that talk and watch: `chat`, `serve` and `doctor`."""
+"""The commands that talk and watch: `chat` and `doctor`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from memoirist.flows import options as o
-from memoirist.flows.options import WORKSPACE
+from memoirist.flows.cli import options as o
+from memoirist.flows.cli.options import WORKSPACE
 
 RunOption = Annotated[
     str | None, typer.Option("--run", help="The run meant, by the beginning of its id.")
@@ -65,9 +65,9 @@ def chat(
 ) -> None:
     """Talk to the persona; /save keeps a good exchange for training, /help lists the rest."""
     from memoirist.data.schema.errors import RecipeError
-    from memoirist.flows.talking import Talk
-    from memoirist.flows.terminal import converse, say_once
-    from memoirist.flows.voices import Choice
+    from memoirist.flows.chat.backends import Choice
+    from memoirist.flows.chat.chat_session import Talk
+    from memoirist.flows.chat.terminal import converse, say_once
 
     if message is not None and not message.strip():
         raise RecipeError("--message is empty", "write what to ask: chat --message 'Who are you?'")
@@ -91,18 +91,6 @@ def chat(
         say_once(talk, message)
     else:
         converse(talk)
-
-
-def serve(
-    recipe: o.RecipeOption = None,
-    assigned: o.SetOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
-) -> None:
-    """Run the deployments: `refresh` on the recipe's schedule, `build` when it is asked for."""
-    from memoirist.flows.serving import serve_deployments
-
-    context = o.open_workspace(workspace, recipe, o.overrides(assigned))
-    serve_deployments(context, workspace, recipe)
 
 
 def doctor(

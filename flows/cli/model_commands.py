@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 import typer
 
 from memoirist.data.schema.errors import NothingToDo
-from memoirist.flows import options as o
-from memoirist.flows.options import WORKSPACE
+from memoirist.flows.cli import options as o
+from memoirist.flows.cli.options import WORKSPACE
 
 models = typer.Typer(
-    help="List the trained models, pick the one in use, export it, push it to a hub.",
+    help="List the trained models, pick the one in use, export it.",
     invoke_without_command=True,
 )
 Named = Annotated[
@@ -34,8 +34,8 @@ def list_(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show every run: its figures, the model in use, the checkpoints that can be tried."""
-    from memoirist.flows.looking import print_rows
-    from memoirist.flows.publishing import list_models
+    from memoirist.flows.inspection import print_rows
+    from memoirist.flows.models.publish import list_models
 
     context = o.open_workspace(workspace)
     if not context.workspace.store.path.exists():
@@ -53,7 +53,7 @@ def pick(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Make a run, or one of its checkpoints, the model in use; it is merged if it is not yet."""
-    from memoirist.flows import publishing
+    from memoirist.flows.models import publish as publishing
     from memoirist.flows.recipe.io import save_recipe
 
     context = o.open_workspace(workspace, None, o.overrides(assigned))
@@ -76,12 +76,16 @@ def export(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Where; else in the workspace's exports.")
     ] = None,
+    force: o.ForceOption = False,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Write a merged model for other programs; the merged folder itself loads in transformers."""
-    from memoirist.flows.publishing import export_model
+    from memoirist.flows.cli.output_check import check_output_file
+    from memoirist.flows.models.publish import export_model
 
     context = o.open_workspace(workspace)
+    if output is not None:
+        check_output_file(context, output, force=force)
     with context.workspace.held():
         typer.echo(export_model(context, run, to, output))
 
@@ -98,11 +102,12 @@ def push(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Save a model with its card to a hub repository, if the rights of its sources permit."""
-    from memoirist.flows.publishing import push_model
+    from memoirist.flows.models.publish import push_model
 
     context = o.open_workspace(workspace)
     with context.workspace.held():
         typer.echo(push_model(context, run, repository, adapter=adapter, public=public))
 
 
-models.command("push")(push)
+# The second name of `memoirist push`; it goes with the next release.
+models.command("push", hidden=True)(push)

@@ -12,9 +12,9 @@ from memoirist.data.composition.disclosure import opening
 from memoirist.data.composition.saved_exchanges import Ended, Exchange, cut
 from memoirist.data.schema.errors import MemoiristError
 from memoirist.data.text.sanitizer import neutralise
+from memoirist.flows.chat.backends import TUNED
+from memoirist.flows.chat.saved_exchanges import save_exchange
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.saving import save_exchange
-from memoirist.flows.voices import TUNED
 from memoirist.generators.stream import Piece, stream_chat
 
 Message = dict[str, str]

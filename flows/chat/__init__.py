@@ -1,0 +1,1 @@
+"""Talk to the persona: the session, the models that answer, the terminal, what is saved."""

@@ -1,0 +1,6 @@
+"""Run the command line as `python -m memoirist.flows.cli.main`."""
+
+from memoirist.flows.cli.main import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""Decide whether a command may write to a path that its user named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from pathlib import Path
+
+from memoirist.data.schema.errors import MemoiristError
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.workspace import Workspace
+
+
+def check_output_file(context: Context, path: Path, *, force: bool) -> None:
+    """Raise MemoiristError unless a file may be written at `path`.
+
+    A folder, the workspace's own files and the sources are refused always; another existing file
+    is refused without `force`.
+    """
+    named = repr(str(path))
+    target = path.expanduser().resolve()
+    if target.is_dir():
+        raise MemoiristError(f"{named} is a folder", f"name a file in it, such as {path / 'NAME'}")
+    _refuse_owned(context.workspace, path, target)
+    if not target.exists():
+        return
+    if _is_source(context, target):
+        raise MemoiristError(
+            f"{named} is one of the sources, or lies in a folder of sources", "choose another path"
+        )
+    if not force:
+        raise MemoiristError(
+            f"{named} exists already", "choose another path, or give --force to overwrite it"
+        )
+
+
+def check_output_folder(context: Context, *, force: bool) -> None:
+    """Raise MemoiristError unless the workspace may be made in its folder.
+
+    A workspace that exists goes on; a folder with other files in it is refused without `force`.
+    """
+    root = context.workspace.root
+    named = repr(str(root))
+    if root.exists() and not root.is_dir():
+        raise MemoiristError(f"{named} is a file", "name a folder with -o")
+    owned = any((root / name).exists() for name in Workspace.OWN_NAMES)
+    if root.is_dir() and any(root.iterdir()) and not owned and not force:
+        raise MemoiristError(
+            f"the folder {named} holds other files",
+            "choose another folder, or give --force to write beside them",
+        )
+
+
+def _refuse_owned(workspace: Workspace, path: Path, target: Path) -> None:
+    """Raise for a file that the workspace keeps for itself, also under another name (a link)."""
+    root = workspace.root.resolve()
+    inside = target.relative_to(root).parts if target.is_relative_to(root) else ()
+    store = workspace.store.path
+    linked = target.exists() and any(
+        own.exists() and target.samefile(own) for own in (store, workspace.recipe)
+    )
+    if linked or (inside and workspace.owns(inside[0])):
+        raise MemoiristError(
+            f"{str(path)!r} belongs to the workspace itself",
+            f"choose another path, such as {str(workspace.exports / path.name)!r}",
+        )
+
+
+def _is_source(context: Context, target: Path) -> bool:
+    store = context.workspace.store
+    pointers = list(_source_pointers(context))
+    if store.path.exists():
+        pointers += [str(row["location"]) for row in store.rows("SELECT location FROM sources")]
+    for pointer in pointers:
+        if "://" in pointer:
+            continue
+        source = Path(pointer).expanduser().resolve()
+        if source.is_file() and target.samefile(source):
+            return True
+        if source in target.parents or fnmatch(str(target), str(source)):
+            return True
+    return False
+
+
+def _source_pointers(context: Context) -> Iterable[str]:
+    yield from context.recipe.sources.include
+    yield from (mixed.source for mixed in context.recipe.sources.mix)

@@ -1,0 +1,1 @@
+"""What runs until Ctrl-C: the model server, the chat page, the schedule of the deployments."""
