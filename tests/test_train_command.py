@@ -23,7 +23,7 @@ from flows.cli import with_number
 from flows.forecast import guessed_plan, tell_tokens
 from flows.publishing import list_models, named_run
 from flows.training import current_run, run_of, train_model
-from tests.conftest import ROOT, Command, environment, run
+from tests.conftest import ROOT, Command, environment, run, run_process
 from tests.hub_server import HubServer, Repository
 from tests.test_train_toys import random_base
 from train.base import PreparedBase, prepare_base
@@ -162,7 +162,7 @@ def test_a_hub_dataset_is_composed_and_shown(toy: Path, tmp_path: Path) -> None:
     repository = Repository()
     repository.commit(files)
     with HubServer({"org/chats": repository}) as hub:
-        done = run(
+        done = run_process(
             tmp_path, "train", "--data", "hf://org/chats", "-o", "out",
             "--base-model", str(toy), "--show", "1",
             HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "hf"), HF_TOKEN="",
