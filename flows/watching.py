@@ -44,7 +44,8 @@ class Watch:
 
     def save(self) -> None:
         """Write what has come since the last time, and draw the curve and the pages anew."""
-        from train.course import draw_progress, read_samples
+        from train.course import read_samples
+        from train.curve import draw_progress
 
         samples = read_samples(self.folder)
         with self.context.workspace.store.writing() as tx:

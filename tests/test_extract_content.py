@@ -14,7 +14,7 @@ from data.errors import SourceError, SourceUnreadable
 from data.samples import SOURCES
 from extractors import ExtractSettings, discover, extract, left_out, read_source
 from extractors.content import content_of
-from extractors.formats import format_of
+from extractors.formats import SUFFIXES, format_of
 from tests.conftest import Command
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -115,7 +115,7 @@ def test_a_damaged_pdf_stays_a_pdf(tmp_path: Path) -> None:
     headless = put(
         tmp_path / "torn.pdf", "1 0 obj << /Type /Catalog >> endobj and more words\n" * 9
     )
-    assert (named(headless), content_of(headless)) == ("pdf", None)
+    assert (named(headless), content_of(headless, SUFFIXES)) == ("pdf", None)
     assert named(put(tmp_path / "noise.pdf", bytes(range(256)) * 8)) == "pdf"
     assert named(put(tmp_path / "few.pdf", "no pdf")) == "pdf"
 

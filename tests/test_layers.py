@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,32 @@ def test_imports_follow_the_arrows(folder: str) -> None:
         for name in _imports(path):
             assert name not in ARROWS or name in ARROWS[folder], f"{path} imports {name}"
             assert name not in ONLY or folder in ONLY[name], f"{path} imports {name}"
+
+
+def _modules() -> dict[str, Path]:
+    """Return the file of every module of ours."""
+    paths = (path for folder in ARROWS for path in (ROOT / folder).rglob("*.py"))
+    named = ((path.relative_to(ROOT).with_suffix("").parts, path) for path in paths)
+    return {".".join(parts).removesuffix(".__init__"): path for parts, path in named}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Imports within functions and those for type checkers alone count like any other."""
+    modules = _modules()
+    imported: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {name.name for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+        imported[module] = (names & modules.keys()) - {module}
+    assert sum(map(len, imported.values())) > len(modules)
+    try:
+        TopologicalSorter(imported).prepare()
+    except CycleError as error:
+        pytest.fail(f"imports in a circle: {' -> '.join(reversed(error.args[1]))}")
 
 
 def test_only_doctor_looks_at_torch_in_flows() -> None:
