@@ -1,12 +1,12 @@
-"""Fixtures: a fresh workspace, the command line as a child process, the test corpora."""
+"""Fixtures: a fresh workspace, the command line, the test corpora."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,11 @@ from filelock import FileLock
 
 from memoirist.data.samples import PERSONA, SOURCES
 from memoirist.data.store import Store
+from tests.support.command import ROOT, environment, run, run_process
+from tests.support.training import Fork
 
-ROOT = Path(__file__).parent.parent
+__all__ = ["ROOT", "environment", "run", "run_process"]
+
 CORPORA = Path(os.environ.get("MEMOIRIST_CORPORA", ROOT.parent / "shared" / "corpora"))
 
 EDITH = ("--persona", PERSONA)
@@ -35,39 +38,26 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "memoirist.duckdb")
 
 
-def environment(**extra: str) -> dict[str, str]:
-    """Return this environment without any endpoint, so that no test calls a real one."""
-    kept = {
-        k: v for k, v in os.environ.items() if not k.startswith(("OPENAI_", "MEMOIRIST_", "HF_"))
-    }
-    return {**kept, "COLUMNS": "200", **extra}
+@pytest.fixture(scope="session", autouse=True)
+def forked_trainings() -> Iterator[None]:
+    """Fork the trainings that are started in this process; on a GPU they start as ever."""
+    from memoirist.train.loop import launch
+    from memoirist.train.loop.gpus import gpu_count
+
+    start = launch._start
+
+    def fork(folder: Path, output: int) -> object:
+        return start(folder, output) if gpu_count() else Fork(folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "_start", fork)
+        yield
 
 
 @pytest.fixture
 def memoirist(tmp_path: Path) -> Command:
-    """Run `memoirist ARGUMENTS` in `tmp_path`, whose workspace is `tmp_path/workspace`."""
-
-    def here(
-        *arguments: str, timeout: float = 240, **extra: str
-    ) -> subprocess.CompletedProcess[str]:
-        return run(tmp_path, *arguments, timeout=timeout, **extra)
-
-    return here
-
-
-def run(
-    folder: Path, *arguments: str, timeout: float = 600, **extra: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "memoirist.flows.cli", *arguments],
-        cwd=folder,
-        env=environment(**extra),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    """Call `memoirist ARGUMENTS` in `tmp_path`, whose workspace is `tmp_path/workspace`."""
+    return partial(run, tmp_path)
 
 
 # A shorter training, fewer and shorter answers than a user gets: they would take most of the time.
@@ -110,7 +100,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
         if not (folder / "stdout.txt").exists():
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
-            done = run(folder, "build", *map(str, SOURCES), *EDITH, *sets(*QUICK))
+            done = run_process(folder, "build", *map(str, SOURCES), *EDITH, *sets(*QUICK))
             assert done.returncode == 0, done.stderr
             (folder / "stderr.txt").write_text(done.stderr, "utf-8")
             (folder / "stdout.txt").write_text(done.stdout, "utf-8")

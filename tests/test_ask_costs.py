@@ -24,7 +24,7 @@ from memoirist.generators.completion import Completion
 from memoirist.generators.line import Line
 from memoirist.generators.prices import Price, estimate_tokens, price_of
 from memoirist.generators.settings import InterviewSettings
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT, environment, run
 from tests.openai_server import OpenAIServer, Script
 from tests.test_ask_ledger import ask, context_for, passage, put, rows_are_right
 
@@ -174,18 +174,16 @@ def test_a_limit_below_one_request_sends_nothing() -> None:
 def test_a_limit_is_told_in_one_line(tmp_path: Path, store: Store) -> None:
     put(store, [passage(n) for n in range(30)])
     with OpenAIServer() as server:
-        done = subprocess.run(
-            [*_command(tmp_path, server), "--max-requests", "10"],
-            cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        done = run(tmp_path, *_asking(tmp_path, server), "--max-requests", "10")
+        assert done.returncode == 0, done.stderr
         (line,) = [line for line in done.stderr.splitlines() if "max_requests" in line]
         assert "20 passages are still to be asked" in line
         assert "no price is known of 'interviewer'" in done.stderr
         # A limit that lets nothing through leaves work undone, and says so.
-        done = subprocess.run(
-            [*_command(tmp_path, server), "--max-requests", "0", "--max-tokens", "10"],
-            cwd=ROOT, env=environment(), capture_output=True, text=True, check=True,
-        )  # fmt: skip
+        done = run(
+            tmp_path, *_asking(tmp_path, server), "--max-requests", "0", "--max-tokens", "10"
+        )
+        assert done.returncode == 0, done.stderr
     assert "20 passages are still to be asked" in done.stderr
     assert "nothing to do" not in done.stderr
 
@@ -193,21 +191,22 @@ def test_a_limit_is_told_in_one_line(tmp_path: Path, store: Store) -> None:
 def test_what_is_not_asked_again_is_not_told_to_be(tmp_path: Path, store: Store) -> None:
     put(store, [passage(n) for n in range(6)])
     with OpenAIServer(Script(faults=["context", "context"])) as server:
-        done = subprocess.run(
-            _command(tmp_path, server), cwd=ROOT, env=environment(), capture_output=True,
-            text=True, check=True,
-        )  # fmt: skip
+        done = run(tmp_path, *_asking(tmp_path, server))
+        assert done.returncode == 0, done.stderr
         assert store.value("SELECT count(*) FROM requests WHERE rule = 'request_failed'") == 2
         assert "2 request_failed" in done.stderr
         assert "again" not in done.stderr
 
 
-def _command(folder: Path, server: OpenAIServer) -> list[str]:
+def _asking(folder: Path, server: OpenAIServer) -> list[str]:
     return [
-        sys.executable, "-m", "memoirist.flows.cli", "ask", "-w", str(folder / "ws"), "--base-url",
-        server.base_url, "--model", "interviewer", "--max-concurrency", "8",
-        "--set", "persona.lang=en",
+        "ask", "-w", str(folder / "ws"), "--base-url", server.base_url, "--model", "interviewer",
+        "--max-concurrency", "8", "--set", "persona.lang=en",
     ]  # fmt: skip
+
+
+def _command(folder: Path, server: OpenAIServer) -> list[str]:
+    return [sys.executable, "-m", "memoirist.flows.cli", *_asking(folder, server)]
 
 
 def _interrupted(folder: Path, server: OpenAIServer, *, times: int) -> tuple[int, str, float]:

@@ -26,7 +26,7 @@ from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
 from memoirist.flows.steps.ask import ask_questions
 from memoirist.flows.steps.curate import curate_pairs
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT, environment, run
 from tests.openai_server import OpenAIServer, Script
 from tests.rows import NOW, document, source
 
@@ -334,12 +334,12 @@ def test_a_killed_run_repeats_at_most_what_was_in_flight(tmp_path: Path, store: 
     n_passages, in_flight = 300, 16
     put(store, [passage(n) for n in range(n_passages)])
     with OpenAIServer(Script(latency_seconds=0.1)) as server:
-        command = [
-            sys.executable, "-m", "memoirist.flows.cli", "ask", "-w", str(tmp_path / "ws"),
-            "--base-url",
-            server.base_url, "--model", "interviewer", "--max-concurrency", str(in_flight),
+        asking = [
+            "ask", "-w", str(tmp_path / "ws"), "--base-url", server.base_url,
+            "--model", "interviewer", "--max-concurrency", str(in_flight),
             "--set", "persona.lang=en", "--set", "flow.batch_rows=8",
         ]  # fmt: skip
+        command = [sys.executable, "-m", "memoirist.flows.cli", *asking]
         child = subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.DEVNULL)
         while server.seen.requests < n_passages // 2 and child.poll() is None:
             time.sleep(0.01)
@@ -349,7 +349,7 @@ def test_a_killed_run_repeats_at_most_what_was_in_flight(tmp_path: Path, store: 
         assert n_passages // 2 <= half < n_passages
         # Behind the kill, replies stand in the journal that no batch has taken to the store.
         assert list((tmp_path / "ws").glob("replies-*.jsonl"))
-        subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
+        assert run(tmp_path, *asking).returncode == 0
         assert server.seen.requests - n_passages <= in_flight
     assert rows_are_right(store) == n_passages
     assert store.value("SELECT count(*) FROM requests WHERE status = 'ok'") == n_passages

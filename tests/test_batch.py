@@ -20,7 +20,7 @@ from memoirist.generators.batch_client import BatchClient
 from memoirist.generators.client import Completion, Endpoint, RequestFailed
 from memoirist.generators.replies import SCHEMA
 from memoirist.generators.settings import InterviewSettings
-from tests.conftest import ROOT, environment
+from tests.conftest import ROOT, environment, run
 from tests.openai_batches import BatchScript
 from tests.openai_server import OpenAIServer
 from tests.test_ask_ledger import ask as ask_workspace
@@ -193,12 +193,12 @@ def test_a_stopped_batch_run_is_fetched_by_the_next(tmp_path: Path, sent: signal
     put(store, [passage(n) for n in range(12)])
     with OpenAIServer() as server:
         server.batches.script = BatchScript(seconds=60)
-        command = [
-            sys.executable, "-m", "memoirist.flows.cli", "ask", "-w", str(tmp_path / "ws"),
-            "--base-url",
-            server.base_url, "--model", "interviewer", "--set", "persona.lang=en",
+        asking = [
+            "ask", "-w", str(tmp_path / "ws"), "--base-url", server.base_url,
+            "--model", "interviewer", "--set", "persona.lang=en",
             "--set", "interview.mode=batch", "--set", "interview.batch_poll_seconds=0.1",
         ]  # fmt: skip
+        command = [sys.executable, "-m", "memoirist.flows.cli", *asking]
         out = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         child = subprocess.Popen(command, cwd=ROOT, env=environment(), text=True, **out)
         while server.batches.polls < 2 and child.poll() is None:
@@ -211,6 +211,6 @@ def test_a_stopped_batch_run_is_fetched_by_the_next(tmp_path: Path, sent: signal
         assert child.returncode != 0
         for batch in server.batches.batches.values():
             batch["ready"] = 0.0
-        subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
+        assert run(tmp_path, *asking).returncode == 0
         assert len(server.batches.asked) == 12
     assert rows_are_right(store) == 12

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from memoirist.data.samples import SOURCES
 from memoirist.data.store import Store
-from tests.conftest import EDITH, HURRIED, environment, run, sets
+from tests.conftest import EDITH, HURRIED, run, sets
 from tests.content import content
 
 
@@ -76,16 +74,7 @@ def test_chat_answers_and_prints_nothing_else(built: Path) -> None:
 
 
 def test_a_conversation_in_the_terminal(built: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "memoirist.flows.cli", "chat", "--max-tokens", "12"],
-        cwd=built,
-        env=environment(),
-        input="Hello?\n/reset\n/what\n/quit\n",
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    done = run(built, "chat", "--max-tokens", "12", typed="Hello?\n/reset\n/what\n/quit\n")
     assert done.returncode == 0, done.stderr
     # A pipe gets the answer alone; what the commands say goes beside it.
     assert len(done.stdout.splitlines()) >= 1

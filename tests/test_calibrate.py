@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from memoirist.data.curation.label_agreement import Agreement, agreement, best_threshold, is_trusted
 from memoirist.data.schema.records import Verdict
 from memoirist.data.store import Store
-from tests.conftest import Command, environment
+from tests.conftest import Command, run
 from tests.rows import NOW, pair, source
 
 
@@ -77,16 +76,7 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def label(folder: Path, typed: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "memoirist.flows.cli", "calibrate", *flags],
-        cwd=folder,
-        env=environment(),
-        input=typed,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run(folder, "calibrate", *flags, typed=typed)
 
 
 def _numbers(shown: str) -> list[int]:

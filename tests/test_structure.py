@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,28 @@ def test_modules_stay_small() -> None:
         for path in _modules(folder)
     }
     assert {path: length for path, length in lengths.items() if length > 550} == {}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Imports within functions and those for type checkers alone count like any other."""
+    modules = {
+        ".".join(("memoirist", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        ): path
+        for folder in ARROWS
+        for path in _modules(folder)
+    }
+    imported: dict[str, set[str]] = {}
+    for module, path in modules.items():
+        names: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {name.name for name in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+        imported[module] = (names & modules.keys()) - {module}
+    assert sum(map(len, imported.values())) > len(modules)
+    try:
+        TopologicalSorter(imported).prepare()
+    except CycleError as error:
+        pytest.fail(f"imports in a circle: {' -> '.join(reversed(error.args[1]))}")

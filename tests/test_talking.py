@@ -231,7 +231,7 @@ def _until(screen: int, wanted: str, seconds: float = 60) -> str:
 def test_ctrl_c_ends_an_answer_and_not_the_talk(context: Context) -> None:
     """In a real terminal: an endless answer is stopped, the talk goes on and ends with /quit."""
     screen, terminal = pty.openpty()
-    command = [sys.executable, "-m", "memoirist.flows.cli.main", "chat", "--max-tokens", "1800"]
+    command = [sys.executable, "-m", "memoirist.flows.cli", "chat", "--max-tokens", "1800"]
     command += ["--temperature", "2", "--top-p", "1"]
     with subprocess.Popen(
         [*command, "-w", str(context.workspace.root)],

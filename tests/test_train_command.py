@@ -27,7 +27,7 @@ from memoirist.train.model.prepared_base import PreparedBase, prepare_base
 from memoirist.train.settings import TrainSettings
 from memoirist.train.shape import shape_of
 from memoirist.train.token_stats import preview
-from tests.conftest import Command, environment, run
+from tests.conftest import Command, environment, run, run_process
 from tests.hub_server import HubServer, Repository
 from tests.train.test_random_bases import random_base
 
@@ -162,7 +162,7 @@ def test_a_hub_dataset_is_composed_and_shown(toy: Path, tmp_path: Path) -> None:
     repository = Repository()
     repository.commit(files)
     with HubServer({"org/chats": repository}) as hub:
-        done = run(
+        done = run_process(
             tmp_path, "train", "--data", "hf://org/chats", "-o", "out",
             "--base-model", str(toy), "--show", "1",
             HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "hf"), HF_TOKEN="",
@@ -219,7 +219,7 @@ def test_a_training_outlives_its_terminal(toy: Path, tmp_path: Path) -> None:
         [
             sys.executable,
             "-m",
-            "memoirist.flows.cli.main",
+            "memoirist.flows.cli",
             *arguments,
             *QUICK,
             "--set",

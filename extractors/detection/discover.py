@@ -171,7 +171,7 @@ def _promised(path: Path) -> Found:
 
 
 def _unknown(path: Path) -> SourceUnreadable:
-    content = content_of(path)
+    content = content_of(path, SUFFIXES)
     if content is None:
         return SourceUnreadable(f"no extractor reads the format of {str(path)!r}", _looked_for())
     step = f"let its name end in {content.suffixes[0]}" if content.suffixes else _looked_for()

@@ -183,7 +183,7 @@ def format_of(path: Path) -> Format | None:
     """
     suffix = path.suffix.lower()
     candidates = [each for each in FORMATS if suffix in each.suffixes]
-    content = content_of(path)
+    content = content_of(path, SUFFIXES)
     if content is not None and suffix not in content.suffixes:
         candidates = [by_name(name) for name in content.formats]
     return next((each for each in candidates if not each.claims or load(each.claims)(path)), None)
@@ -191,7 +191,7 @@ def format_of(path: Path) -> Format | None:
 
 def misnamed(path: Path, name: str) -> str | None:
     """Return what a file of the format `name` is, in words, where its ending says otherwise."""
-    content = content_of(path)
+    content = content_of(path, SUFFIXES)
     if content is None or path.suffix.lower() in by_name(name).suffixes:
         return None
     return content.told if name in content.formats else None

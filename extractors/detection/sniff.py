@@ -120,20 +120,21 @@ _MIN_WORDS = 8
 _WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
-def content_of(path: Path) -> Content | None:
+def content_of(path: Path, known: tuple[str, ...]) -> Content | None:
     """Return what a file plainly is; None where its bytes are no contradiction to its ending.
 
-    Only a signature counts against an ending, and text in a file that is named as none.
+    Only a signature counts against an ending, and text in a file that is named as none; `known`
+    are the endings of the formats that are read.
     """
     try:
         state = path.stat()
     except OSError:
         return None
-    return _content_of(path, state.st_mtime_ns, state.st_size)
+    return _content_of(path, known, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=256)
-def _content_of(path: Path, _mtime_ns: int, _size: int) -> Content | None:
+def _content_of(path: Path, known: tuple[str, ...], _mtime_ns: int, _size: int) -> Content | None:
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
@@ -143,16 +144,10 @@ def _content_of(path: Path, _mtime_ns: int, _size: int) -> Content | None:
     found = next(_signs(path, head), None)
     if found is None and suffix in _PLAIN:
         found = _json(head)
-    if found is None and (suffix in _NO_TEXT or not _is_read(suffix)) and _is_prose(head):
+    if found is None and (suffix in _NO_TEXT or suffix not in known) and _is_prose(head):
         # An unknown ending may mean another kind of text: a program, a table.
         return _TEXT if suffix in _NO_TEXT else Content(told=_TEXT.told, next_step=_TEXT.next_step)
     return found
-
-
-def _is_read(suffix: str) -> bool:
-    from memoirist.extractors.detection.format_registry import SUFFIXES
-
-    return suffix in SUFFIXES
 
 
 def _signs(path: Path, head: bytes) -> Iterator[Content]:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from memoirist.extractors.transcript.formats.captions import Shown
+from dataclasses import dataclass, replace
 
 _TAG = re.compile(r"<[^<>]{0,300}>")
 # Speakers repeat themselves; a caption that rolls does so in nearly every cue.
 _MIN_ROLLING_SHARE = 0.3
 _MIN_CUES = 3
 _REACH_SECONDS = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The lines that one cue puts on the screen, tags and all."""
+
+    number: int
+    lines: tuple[str, ...]
+    start: float | None
+    end: float | None
 
 
 def unrolled(shown: Sequence[Shown]) -> Iterable[Shown]:

@@ -1,4 +1,4 @@
-"""Run the command line as `python -m memoirist.flows.cli.main`."""
+"""Run the command line as `python -m memoirist.flows.cli`."""
 
 from memoirist.flows.cli.main import main
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.store import Store
-from tests.conftest import run
+from tests.conftest import run_process
 from tests.hub_server import TOKEN, HubServer, Repository
 
 CARD = """---
@@ -57,7 +57,7 @@ def hub() -> Iterator[HubServer]:
 
 
 def extract(folder: Path, hub: HubServer, pointer: str, **extra: str) -> tuple[int, str, list[str]]:
-    done = run(
+    done = run_process(
         folder, "extract", pointer, "--persona", "Ada",
         HF_ENDPOINT=hub.url, HF_HOME=str(folder / "hf"), **{"HF_TOKEN": "", **extra},
     )  # fmt: skip

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from memoirist.train.loop.progress import Progress, read_progress
 
 if TYPE_CHECKING:
     from memoirist.train.loop.progress import Progress
@@ -36,3 +39,16 @@ def draw(
     making = path.with_name(f".{path.name}")
     figure.savefig(making, dpi=120, format="png")
     making.replace(path)
+
+
+def draw_progress(run_folder: Path) -> Path:
+    """Draw the curve of a run that is still going, and return the file."""
+    try:
+        known = json.loads((run_folder / "base_loss.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        known = {"eval_loss": None}
+    lines = read_progress(run_folder)
+    held_out = [line for line in lines if line.eval_loss is not None]
+    best = min(held_out, key=lambda line: line.eval_loss or 0.0, default=None)
+    draw(run_folder / "loss.png", lines, best.step if best else None, known["eval_loss"])
+    return run_folder / "loss.png"

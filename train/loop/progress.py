@@ -53,18 +53,3 @@ def read_samples(run_folder: Path) -> list[Sample]:
         # A step done twice was done the same way: the later answer counts.
         found[sample.step, sample.prompt] = sample
     return sorted(found.values(), key=lambda sample: sample.step)
-
-
-def draw_progress(run_folder: Path) -> Path:
-    """Draw the curve of a run that is still going, and return the file."""
-    from memoirist.train.loop.curve import draw
-
-    try:
-        known = json.loads((run_folder / "base_loss.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        known = {"eval_loss": None}
-    lines = read_progress(run_folder)
-    held_out = [line for line in lines if line.eval_loss is not None]
-    best = min(held_out, key=lambda line: line.eval_loss or 0.0, default=None)
-    draw(run_folder / "loss.png", lines, best.step if best else None, known["eval_loss"])
-    return run_folder / "loss.png"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from memoirist.extractors.transcript.formats.base import Cue, Fault, Script
 from memoirist.extractors.transcript.reading import read_text
-from memoirist.extractors.transcript.rolling import unrolled
+from memoirist.extractors.transcript.rolling import Shown, unrolled
 from memoirist.extractors.transcript.speaker_labels import LABEL, speakers_among
 from memoirist.extractors.transcript.times import TIME, seconds
 
@@ -22,16 +22,6 @@ _VOICE = re.compile(r"<v(?:\.[^\s<>]{0,100})?\s+([^<>]{0,200})>")
 _TAG = re.compile(r"</?(?:[a-zA-Z][^<>]{0,300})?>|<\d[\d:.]{0,20}>|\{\\[^{}]{0,100}\}")
 _PREFIX = re.compile(rf"^({LABEL})\s*(?::(?=\s|$)|：)\s*")
 _TURN = re.compile(r"^(?:[-–—]\s+(?=\S)|>>+\s*)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """The lines that one cue puts on the screen, tags and all."""
-
-    number: int
-    lines: tuple[str, ...]
-    start: float | None
-    end: float | None
 
 
 def read_captions(path: Path) -> list[Script]:
