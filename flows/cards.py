@@ -54,22 +54,22 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     The adapter is made a folder that other tools load by itself. Written anew at every call: the
     figures grow with the evaluation, and rights may have been mended since.
     """
-    from train.export.adapter_folder import complete
-    from train.export.ollama import of_folder
+    from train.export.adapter_folder import complete_adapter
+    from train.export.ollama import folder_modelfile
     from train.loop.checkpoints import WHOLE, base_of, mark_whole
 
     root = context.workspace.root
     merged, adapter = root / str(model.merged_path), root / model.adapter_path
     facts = card_facts(context, run, model)
     if adapter.is_dir():
-        complete(adapter, base_of(context.workspace.run_folder(run.id)))
+        complete_adapter(adapter, base_of(context.workspace.run_folder(run.id)))
         _write(adapter / "README.md", card(_noted(facts, adapter), adapter=True))
     if (adapter / WHOLE).exists():
         mark_whole(adapter)  # a picked checkpoint can still be tried, and merged again
     if not merged.is_dir():
         return
     _write(merged / "README.md", card(facts, adapter=False))
-    _write(merged / "Modelfile", of_folder(merged, facts.system))
+    _write(merged / "Modelfile", folder_modelfile(merged, facts.system))
 
 
 def card_facts(context: Context, run: Run, model: Model) -> CardFacts:

@@ -15,9 +15,9 @@ from flows.context import Context
 from flows.report import clock
 
 if TYPE_CHECKING:
+    from train.requirements import BaseShape
     from train.resource_estimate import Estimate, Machine, Work
     from train.settings import TrainSettings
-    from train.shape import Shape
     from train.token_stats import TokenPlan
 
 # Of the tokens that `compose` estimates without the base's tokenizer.
@@ -44,7 +44,7 @@ def tell_tokens(plan: TokenPlan) -> list[str]:
 
 
 def tell_estimate(
-    context: Context, shape: Shape, plan: TokenPlan, settings: TrainSettings
+    context: Context, shape: BaseShape, plan: TokenPlan, settings: TrainSettings
 ) -> list[str]:
     """Return the estimate of memory and time as lines, with advice where memory is short."""
     from train.resource_estimate import estimate, this_machine
@@ -68,8 +68,7 @@ def tell_training(context: Context, rows: Sequence[Conversation]) -> list[str]:
     Of a base that is not here its configuration is fetched, and nothing where that fails.
     """
     from train.model.prepared_base import prepare_base
-    from train.requirements import refuse_unfit
-    from train.shape import shape_of
+    from train.requirements import refuse_unfit, shape_of
     from train.token_stats import preview
 
     settings, bases = context.recipe.train, context.workspace.bases
@@ -98,8 +97,7 @@ def refuse_early(context: Context) -> None:
     settings = context.recipe.train
     if settings.target_modules == "all-linear":
         return
-    from train.requirements import refuse_unfit
-    from train.shape import shape_of
+    from train.requirements import refuse_unfit, shape_of
 
     try:
         shape = shape_of(settings.base_model)
@@ -135,7 +133,7 @@ def work_of(plan: TokenPlan, settings: TrainSettings) -> Work:
 
 
 def guessed_plan(
-    conversations: Sequence[Conversation], shape: Shape, settings: TrainSettings
+    conversations: Sequence[Conversation], shape: BaseShape, settings: TrainSettings
 ) -> TokenPlan:
     """Return a token plan by the tokens that `compose` estimated: the base is not here yet."""
     from train.token_stats import TokenPlan

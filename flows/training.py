@@ -84,8 +84,7 @@ def tell_before(context: Context, rows: Sequence[Conversation], base: PreparedBa
 
     Raises TrainError for settings that the base cannot satisfy, before anything has begun.
     """
-    from train.requirements import refuse_unfit
-    from train.shape import shape_of
+    from train.requirements import refuse_unfit, shape_of
     from train.token_stats import preview
 
     settings, shape = context.recipe.train, shape_of(str(base.path))

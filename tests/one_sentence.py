@@ -12,9 +12,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from data.nouns import Conversation
 from tests.families import make_family
 from train.dataset.tokenize import prompt_ids, text_prompt_ids
+from train.inference.batch_inference import greedy
 from train.loop.launch import TrainResult, train
 from train.merge.adapter_merge import MergeResult, merge
-from train.model.model_loader import greedy, load_base, quiet
+from train.model.model_loader import load_base, quiet
 from train.model.prepared_base import PreparedBase, prepare_base
 from train.settings import MergeSettings, TrainSettings
 

@@ -34,9 +34,10 @@ from train.dataset.chat_template import native_prompt, native_segments
 from train.dataset.tokenize import prompt_ids
 from train.export.gguf import SCRIPT
 from train.export.ollama import modelfile
+from train.inference.batch_inference import greedy
 from train.loop.checkpoints import steps_kept
 from train.loop.launch import read_result
-from train.model.model_loader import greedy, load_base, quiet
+from train.model.model_loader import load_base, quiet
 from train.settings import ChatSettings
 
 CONVERTER = """#!{python}

@@ -27,8 +27,8 @@ from tests.conftest import ROOT, Command, environment, run
 from tests.hub_server import HubServer, Repository
 from tests.train.test_random_bases import random_base
 from train.model.prepared_base import PreparedBase, prepare_base
+from train.requirements import shape_of
 from train.settings import TrainSettings
-from train.shape import shape_of
 from train.token_stats import preview
 
 PLACES = "mill river school house garden church bridge harbour field barn tower market".split()

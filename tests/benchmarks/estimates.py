@@ -22,9 +22,9 @@ from data.nouns import Conversation, Split
 from flows.forecast import work_of
 from train.loop.launch import train
 from train.model.prepared_base import TINY, PreparedBase, prepare_base
+from train.requirements import shape_of
 from train.resource_estimate import estimate, this_machine
 from train.settings import TrainSettings
-from train.shape import shape_of
 from train.token_stats import preview
 
 WORDS = "the mill was old and my father stood there by the river when she came back".split()

@@ -181,7 +181,8 @@ def _held_out(base: Path, adapter: Path, rows: list[list[dict[str, str]]]) -> fl
     from transformers import AutoTokenizer
 
     from train.dataset.tokenize import tokenize
-    from train.model.model_loader import load_base, measure
+    from train.inference.batch_inference import measure
+    from train.model.model_loader import load_base
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     made = [tokenize(row, tokenizer, 2048) for row in rows]

@@ -21,9 +21,9 @@ from data.errors import TrainError
 from data.nouns import Conversation
 from tests.conftest import ROOT, environment
 from train import qlora
-from train.loop import gpus, launch
+from train.loop import launch, process
 from train.loop.launch import TrainResult, read_result
-from train.loop.memory import Budget, is_out_of_memory
+from train.loop.memory import MemoryBudget, is_out_of_memory
 from train.model.prepared_base import PreparedBase, prepare_base
 from train.settings import TrainSettings
 
@@ -126,7 +126,7 @@ def test_a_step_and_an_evaluation_without_memory_are_done_in_smaller_passes(
     kept = json.loads((folder / "memory.json").read_text())["tokens"]
     assert kept <= 80
     # A start after that knows it from the beginning.
-    assert Budget.of_run(folder, 8, 60).tokens == kept
+    assert MemoryBudget.of_run(folder, 8, 60).tokens == kept
 
 
 def test_an_optimizer_without_memory_goes_on_from_the_last_checkpoint(
@@ -190,13 +190,13 @@ def test_several_gpus_are_launched_together_and_one_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,3")
-    assert gpus.gpu_count() == 3
-    several = gpus.command(tmp_path, 3)
+    assert process.gpu_count() == 3
+    several = process.command(tmp_path, 3)
     assert several[several.index("--num_processes") + 1] == "3"
     assert several[-3:] == ["-m", "train.qlora", str(tmp_path)]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert gpus.gpu_count() == 0
-    assert gpus.command(tmp_path, 0) == [sys.executable, "-m", "train.qlora", str(tmp_path)]
+    assert process.gpu_count() == 0
+    assert process.command(tmp_path, 0) == [sys.executable, "-m", "train.qlora", str(tmp_path)]
 
 
 def test_processes_that_ran_out_of_memory_are_started_again(

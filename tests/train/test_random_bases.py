@@ -11,11 +11,12 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from data.nouns import Conversation
 from train.dataset.tokenize import IGNORE, text_prompt_ids, tokenize
+from train.inference.batch_inference import greedy
 from train.inference.chat_model import load
 from train.loop.launch import train
 from train.merge.adapter_merge import merge
 from train.model.adapter import trained_tokens, with_adapter
-from train.model.model_loader import greedy, load_base, quiet
+from train.model.model_loader import load_base, quiet
 from train.model.prepared_base import TINY, prepare_base
 from train.settings import ChatSettings, MergeSettings, TrainSettings
 

@@ -30,9 +30,8 @@ from train.model.model_loader import load_base
 from train.model.prepared_base import PreparedBase, prepare_base
 from train.presets import PRESETS
 from train.qlora import run
-from train.requirements import refuse_missing, refuse_unfit
+from train.requirements import refuse_missing, refuse_unfit, shape_of
 from train.settings import MergeSettings, TrainSettings
-from train.shape import shape_of
 
 ADAPTER = "adapter_model.safetensors"
 ROWS = [

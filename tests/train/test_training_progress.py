@@ -22,7 +22,7 @@ from flows.report import Report, clock
 from flows.watching import Watch, before_and_now, page, sparkline, told_of
 from flows.workspace import Workspace
 from tests.test_train_toys import random_base
-from train.loop.answers import choose
+from train.loop.callbacks import choose_prompts
 from train.loop.progress import Progress, read_progress, read_samples
 from train.model.prepared_base import prepare_base
 from train.qlora import run
@@ -97,16 +97,16 @@ def test_trained_questions_stand_in_where_nothing_is_held_out(tmp_path: Path) ->
     row = {"id": "a", "split": "train", "messages": messages("mill")}
     text = {"id": "b", "split": "train", "messages": [{"role": "assistant", "content": "Once."}]}
     rows.write_text("\n".join(map(json.dumps, (row, text))), "utf-8")
-    found = choose(rows, TrainSettings(answers_per_save=2))
+    found = choose_prompts(rows, TrainSettings(answers_per_save=2))
     assert [(prompt.kind, prompt.text) for prompt in found] == [
         ("trained", "What of the mill?"),
         ("general", "Who are you?"),
     ]
     assert found[1].messages[0] == {"role": "system", "content": "You are Ada."}
-    assert choose(rows, TrainSettings(answers_per_save=0)) == []
+    assert choose_prompts(rows, TrainSettings(answers_per_save=0)) == []
     # Raw text alone asks nothing: the general questions are left.
     rows.write_text(json.dumps(text), "utf-8")
-    assert {prompt.kind for prompt in choose(rows, TrainSettings())} == {"general"}
+    assert {prompt.kind for prompt in choose_prompts(rows, TrainSettings())} == {"general"}
 
 
 def test_the_store_and_the_plot_follow_the_run(folder: Path) -> None:
