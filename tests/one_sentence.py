@@ -11,9 +11,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from memoirist.data.schema.records import Conversation
 from memoirist.train.dataset.tokenize import prompt_ids, text_prompt_ids
+from memoirist.train.inference.batch_inference import greedy
 from memoirist.train.loop.launch import TrainResult, train
 from memoirist.train.merge.adapter_merge import MergeResult, merge
-from memoirist.train.model.model_loader import greedy, load_base, quiet
+from memoirist.train.model.model_loader import load_base, quiet
 from memoirist.train.model.prepared_base import PreparedBase, prepare_base
 from memoirist.train.settings import MergeSettings, TrainSettings
 from tests.families import make_family

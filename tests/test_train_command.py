@@ -24,8 +24,8 @@ from memoirist.flows.models.publish import list_models, named_run
 from memoirist.flows.planning.training_estimate import guessed_plan, tell_tokens
 from memoirist.flows.steps.train import current_run, run_of, train_model
 from memoirist.train.model.prepared_base import PreparedBase, prepare_base
+from memoirist.train.requirements import shape_of
 from memoirist.train.settings import TrainSettings
-from memoirist.train.shape import shape_of
 from memoirist.train.token_stats import preview
 from tests.conftest import Command, environment, run, run_process
 from tests.hub_server import HubServer, Repository

@@ -3,10 +3,10 @@
     python -m memoirist.train.qlora RUN_FOLDER
     accelerate launch -m memoirist.train.qlora RUN_FOLDER     (several GPUs)
 
-RUN_FOLDER holds train.json (settings and base) and conversations.jsonl. What comes out:
-progress.jsonl while it runs, checkpoints/, then adapter/ (a standard PEFT folder) and, last of
-all, result.json: a run without result.json is unfinished and goes on from its last whole
-checkpoint when the same command is given again.
+RUN_FOLDER holds train.json (settings and base) and conversations.jsonl. The run writes
+progress.jsonl and checkpoints/, then adapter/ (a standard PEFT folder) and, last of all,
+result.json: a run without result.json is unfinished and continues from its last whole checkpoint
+when the same command is given again.
 """
 
 from __future__ import annotations
@@ -26,37 +26,32 @@ import torch
 from transformers import AutoTokenizer, set_seed
 
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.atomic_files import write_json
-from memoirist.train.dataset.corpus import Corpus, read_rows
-from memoirist.train.dataset.gate import preflight
-from memoirist.train.dataset.optimizer_steps import make_plan
-from memoirist.train.dataset.tokenize import Rendered, need_disk
-from memoirist.train.loop.answers import Answers, choose
-from memoirist.train.loop.callbacks import Follow, memory_mb
-from memoirist.train.loop.checkpoints import CHECKPOINTS, last_whole_checkpoint
-from memoirist.train.loop.forward_pass import Passes
-from memoirist.train.loop.free_memory import free_memory
-from memoirist.train.loop.memory import Budget, is_out_of_memory
-from memoirist.train.loop.probe import largest_micro_batch
-from memoirist.train.loop.process import end_with_parent, gpu, take
+from memoirist.train.dataset.corpus import Corpus, preflight, read_rows
+from memoirist.train.dataset.optimizer_steps import StepPlan, plan_steps
+from memoirist.train.dataset.tokenize import TokenRow
+from memoirist.train.disk import need_disk, write_json
+from memoirist.train.loop.callbacks import RunCallback, SampleCallback, choose_prompts, memory_mb
+from memoirist.train.loop.checkpoints import CHECKPOINTS, last_whole_checkpoint, read_request
+from memoirist.train.loop.forward_pass import ForwardPass
+from memoirist.train.loop.memory import MemoryBudget, free_memory, is_out_of_memory
+from memoirist.train.loop.process import end_with_parent, lock_run
 from memoirist.train.loop.trainer import AnswerTrainer, make_trainer
-from memoirist.train.model.adapter import marks_of, with_adapter
-from memoirist.train.model.fused_lora import fuse
+from memoirist.train.model.adapter import weight_hashes, with_adapter
+from memoirist.train.model.fused_lora import fuse_lora, fuse_token_rows
 from memoirist.train.model.model_loader import load_base
 from memoirist.train.model.prepared_base import PreparedBase, read_base
-from memoirist.train.model.token_rows import lighten
 from memoirist.train.requirements import fitting
 from memoirist.train.settings import TrainSettings
 
 # Before the libraries are imported: they read these once. The base is on disk, so the hub is
-# never needed, and a tokenizer that forks its own threads competes with torch for two cores.
+# never needed, and a tokenizer with threads of its own competes with torch for the cores.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore")
 
 
-# Exit code of a process that wants to be started again, with less in memory at once.
-AGAIN = 75
+# Exit code of a process that is to be started again, with smaller passes.
+START_AGAIN = 75
 
 
 def main(folder: Path) -> int:
@@ -64,7 +59,7 @@ def main(folder: Path) -> int:
     end_with_parent()
     try:
         with (folder / "train.lock").open("w") as lock:
-            take(lock.fileno(), folder)
+            lock_run(lock.fileno(), folder)
             if not (folder / "result.json").exists():
                 return run(folder)
     except TrainError as error:
@@ -75,154 +70,172 @@ def main(folder: Path) -> int:
 
 
 def run(folder: Path) -> int:
-    """Do the whole training: rows, gate, model, base loss, steps, adapter, result."""
+    """Do the whole training: rows, model, steps, adapter, result; return the exit code."""
     started = time.monotonic()
-    request = json.loads((folder / "train.json").read_text(encoding="utf-8"))
-    settings = TrainSettings.model_validate(request["settings"]).resolved()
-    base = read_base(Path(request["base_path"]))
-    if base.hash != request["base_hash"]:
-        raise TrainError(
-            f"the base at {str(base.path)!r} is not the one that this run was started on",
-            "start a new run",
-        )
+    settings, base = read_settings(folder)
     tokenizer = AutoTokenizer.from_pretrained(base.path)
     corpus = read_rows(folder / "conversations.jsonl", tokenizer, settings.max_length)
     preflight(corpus.train, corpus.validation, base.end_id, base.vocabulary)
 
     # The seed comes before the model: adapter weights are drawn when it is built.
     set_seed(settings.seed)
-    rows = tuple(corpus.train.values())
     with fitting():
-        passes = make_passes(made(base, settings, rows), settings)
-    fresh = marks_of(passes.tuned)
-    # An adapter with its two moments, for the checkpoints that are kept, and room for the last.
-    trainable = sum(weight.numel() for weight in passes.tuned.parameters() if weight.requires_grad)
+        model = make_model(base, settings, tuple(corpus.train.values()))
+        passes = make_forward_pass(model, settings)
+    untrained = weight_hashes(model)
+    # Disk for the kept checkpoints, each an adapter with its two moments, and for the last one.
+    trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     need_disk(folder, (settings.keep_checkpoints + 2) * 12 * trainable)
 
-    # Of the layers: OPT's embedding may be narrower than they are.
-    width = passes.model.config.get_text_config().hidden_size
-    plan = make_plan(
-        settings,
-        settings.rate(base.n_parameters, width),
-        corpus,
-        largest_micro_batch(passes, rows, settings),
-    )
-    longest = max(len(row.input_ids) for row in [*rows, *corpus.validation.values()])
-    budget = Budget.of_run(folder, plan.micro_batch, longest)
-    checkpoint = last_whole_checkpoint(folder / CHECKPOINTS)
-    follow = Follow(budget, plan, settings)
+    callback = RunCallback(*plan_run(folder, passes, base, corpus, settings), settings)
     with fitting():
-        trainer = make_trainer(passes, corpus, (folder, plan, settings), follow)
-    prompts = choose(folder / "conversations.jsonl", settings)
-    trainer.add_callback(Answers(prompts, tokenizer, settings.answer_tokens, follow))
-    base_loss = _base_loss(folder, trainer)
-    # Once more: what was tried out on the model has drawn numbers.
+        trainer = make_trainer(passes, corpus, callback, settings)
+    prompts = choose_prompts(folder / "conversations.jsonl", settings)
+    trainer.add_callback(SampleCallback(prompts, tokenizer, settings.answer_tokens, callback))
+    base_loss = measure_base_loss(folder, trainer)
+    # Again: building and trying the model has drawn random numbers.
     set_seed(settings.seed)
+    if code := train_steps(folder, trainer):
+        return code
+
+    if trainer.is_world_process_zero():
+        seconds = round(time.monotonic() - started, 2)
+        moved = weight_hashes(model) != untrained
+        save_adapter(folder, model)
+        result = {**result_of(trainer, corpus), "base_eval_loss": base_loss}
+        # Last of all: a run with a result is finished.
+        write_json(folder / "result.json", {**result, "moved": moved, "seconds": seconds})
+    return 0
+
+
+def read_settings(folder: Path) -> tuple[TrainSettings, PreparedBase]:
+    """Return settings and base of the run; TrainError when the base is not the one it began on."""
+    request = read_request(folder)
+    base = read_base(Path(request["base_path"]))
+    if base.hash != request["base_hash"]:
+        raise TrainError(
+            f"the base at {str(base.path)!r} is not the one that this run was started on",
+            "start a new run",
+        )
+    return TrainSettings.model_validate(request["settings"]).resolved(), base
+
+
+def make_model(base: PreparedBase, settings: TrainSettings, rows: Sequence[TokenRow]) -> Any:
+    """Return the base, quantised as the settings say, with a fresh adapter on it."""
+    double, attention = settings.double_quantisation, settings.attention
+    model = load_base(base.path, settings.quantisation, double=double, attention=attention)
+    return with_adapter(model, base, settings, rows)
+
+
+def make_forward_pass(tuned: Any, settings: TrainSettings) -> ForwardPass:
+    """Return the forward pass of the model with its adapter, and say when it cannot pack rows."""
+    fuse_token_rows(tuned)
+    if not torch.cuda.is_available():
+        fuse_lora(tuned, free_memory() // 4)
+    passes = ForwardPass(tuned, settings.packing)
+    if settings.packing and not passes.packed:
+        sys.stderr.write("this model does not keep packed rows apart: rows are padded instead\n")
+    return passes
+
+
+def plan_run(
+    folder: Path,
+    passes: ForwardPass,
+    base: PreparedBase,
+    corpus: Corpus,
+    settings: TrainSettings,
+) -> tuple[MemoryBudget, StepPlan]:
+    """Return the tokens of a pass, and the number of steps, rows and the rate."""
+    rows, held_out = list(corpus.train.values()), list(corpus.validation.values())
+    # On a CPU more rows at once are no faster, and 8 rows of 1024 tokens need little memory.
+    micro_batch = settings.micro_batch or 8
+    if settings.micro_batch is None and torch.cuda.is_available():
+        micro_batch = passes.largest_micro_batch(rows, settings.effective_batch)
+    # The width of the layers: OPT's embedding may be narrower.
+    width = passes.model.config.get_text_config().hidden_size
+    plan = plan_steps(settings, settings.rate(base.n_parameters, width), corpus, micro_batch)
+    longest = max(len(row.input_ids) for row in [*rows, *held_out])
+    return MemoryBudget.of_run(folder, plan.micro_batch, longest), plan
+
+
+def measure_base_loss(folder: Path, trainer: AnswerTrainer) -> float | None:
+    """Return the held-out loss of the base, measured once for all starts of the run.
+
+    A fresh adapter changes nothing, so it need not be switched off.
+    """
+    path = folder / "base_loss.json"
+    if path.exists():
+        loss: float | None = json.loads(path.read_text(encoding="utf-8"))["eval_loss"]
+        return loss
+    loss = trainer.held_out_loss() if trainer.eval_dataset else None
+    if trainer.is_world_process_zero():
+        write_json(path, {"eval_loss": loss})
+    return loss
+
+
+def train_steps(folder: Path, trainer: AnswerTrainer) -> int:
+    """Train from the last whole checkpoint on; return 0 at the end, else the exit code."""
+    checkpoint = last_whole_checkpoint(folder / CHECKPOINTS)
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         # Outside of a step's passes: the optimizer may have moved half of the weights.
+        budget = trainer.run.budget
         budget.halve(budget.micro_batch, "between two steps")
         return start_again(folder)
-    if follow.interrupted:
-        return 130
-    if trainer.is_world_process_zero():
-        moved = marks_of(trainer.accelerator.unwrap_model(trainer.model)) != fresh
-        _finish(folder, trainer, follow, (base_loss, corpus, time.monotonic() - started, moved))
-    return 0
+    return 130 if trainer.run.interrupted else 0
 
 
 def start_again(folder: Path) -> int:
-    """Go on from the last whole checkpoint in a process whose memory is empty.
+    """Continue from the last whole checkpoint in a process whose memory is empty.
 
-    One process becomes the new one, and its parent notices nothing; several end, and whoever
-    launched them starts them again.
+    A single process is replaced, unnoticed by its parent; several end, and whoever launched them
+    starts them again.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return AGAIN
+        return START_AGAIN
     sys.stderr.flush()
     return os.execv(  # noqa: S606 - this very program
         sys.executable, [sys.executable, "-m", "memoirist.train.qlora", str(folder)]
     )
 
 
-def made(base: PreparedBase, settings: TrainSettings, rows: Sequence[Rendered]) -> Any:
-    """Return the base, held as the settings say, with a fresh adapter on it."""
-    double, attention = settings.double_quantisation, settings.attention
-    model = load_base(base.path, settings.quantisation, gpu(), double=double, attention=attention)
-    return with_adapter(model, base, settings, rows)
-
-
-def make_passes(tuned: Any, settings: TrainSettings) -> Passes:
-    """Return how rows go through the model with its adapter, and say what it does not allow."""
-    lighten(tuned)
-    if not torch.cuda.is_available():
-        fuse(tuned, free_memory() // 4)
-    passes = Passes(tuned, settings.packing)
-    if settings.packing and not passes.packed:
-        sys.stderr.write("this model does not keep packed rows apart: rows are padded instead\n")
-    return passes
-
-
-def _base_loss(folder: Path, trainer: AnswerTrainer) -> float | None:
-    """Return the held-out loss of the base, measured once for all starts of the run.
-
-    A fresh adapter changes nothing, so the base needs no passes of its own.
-    """
-    known = folder / "base_loss.json"
-    if not known.exists():
-        found = trainer.held_out_loss() if trainer.eval_dataset else None
-        if not trainer.is_world_process_zero():
-            return found
-        write_json(known, {"eval_loss": found})
-    loss: float | None = json.loads(known.read_text(encoding="utf-8"))["eval_loss"]
-    return loss
-
-
-def _finish(
-    folder: Path,
-    trainer: AnswerTrainer,
-    follow: Follow,
-    facts: tuple[float | None, Corpus, float, bool],
-) -> None:
-    """Save the adapter under a temporary name, rename it, and write result.json last."""
-    base_loss, corpus, seconds, moved = facts
-    making, adapter = folder / "adapter.making", folder / "adapter"
-    for rest in (making, adapter):
+def save_adapter(folder: Path, model: Any) -> None:
+    """Save the adapter under a temporary name and rename it."""
+    temporary, adapter = folder / "adapter.making", folder / "adapter"
+    for rest in (temporary, adapter):
         shutil.rmtree(rest, ignore_errors=True)
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    model.save_pretrained(making, save_embedding_layers=False)
-    making.rename(adapter)
-    history = trainer.state.log_history
+    model.save_pretrained(temporary, save_embedding_layers=False)
+    temporary.rename(adapter)
+
+
+def result_of(trainer: AnswerTrainer, corpus: Corpus) -> dict[str, Any]:
+    """Return the figures of a finished training for result.json."""
+    callback, state = trainer.run, trainer.state
+    seconds = max(time.monotonic() - callback.started, 1e-9)
+    held_out = list(corpus.validation.values())
     # Measured again, on what is saved: a wrongly restored checkpoint would show here.
-    kept = list(corpus.validation.values())
-    held_out = trainer.passes.measure(kept, trainer.budget.tokens).mean if kept else None
-    spent = max(time.monotonic() - follow.started, 1e-9)
-    write_json(
-        folder / "result.json",
-        {
-            "steps": trainer.state.global_step,
-            "best_step": trainer.state.best_global_step or trainer.state.global_step,
-            "moved": moved,
-            "stopped_by": follow.stopped_by,
-            "train_loss": next((line["loss"] for line in history[::-1] if "loss" in line), None),
-            "base_eval_loss": base_loss,
-            "eval_loss": held_out,
-            "seconds": round(seconds, 2),
-            "tokens": follow.tokens,
-            "trained_tokens": follow.trained,
-            "tokens_per_second": round(follow.tokens / spent, 1),
-            "peak_memory_mb": memory_mb(),
-            "n_train": len(corpus.train),
-            "n_validation": len(corpus.validation),
-            "shortened": corpus.shortened,
-            "dropped": list(corpus.dropped),
-            "notes": follow.budget.notes,
-            "plan": asdict(follow.plan),
-        },
-    )
+    loss = trainer.passes.measure(held_out, callback.budget.tokens).mean if held_out else None
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    return {
+        "steps": state.global_step,
+        "best_step": state.best_global_step or state.global_step,
+        "stopped_by": callback.stopped_by,
+        "train_loss": losses[-1] if losses else None,
+        "eval_loss": loss,
+        "tokens": callback.tokens,
+        "trained_tokens": callback.trained,
+        "tokens_per_second": round(callback.tokens / seconds, 1),
+        "peak_memory_mb": memory_mb(),
+        "n_train": len(corpus.train),
+        "n_validation": len(corpus.validation),
+        "shortened": corpus.shortened,
+        "dropped": list(corpus.dropped),
+        "notes": callback.budget.notes,
+        "plan": asdict(callback.plan),
+    }
 
 
 if __name__ == "__main__":

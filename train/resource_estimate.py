@@ -9,29 +9,30 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Any
 
 from memoirist.data.schema.errors import TrainError
+from memoirist.train.loop.process import environment
 from memoirist.train.presets import OPTIMIZERS
+from memoirist.train.requirements import BaseShape
 from memoirist.train.settings import TrainSettings
-from memoirist.train.shape import Shape
 
-# Measured on children of this project, fp32 on a CPU (python -m tests.benchmarks.estimates): what
-# Python, torch, transformers and peft take by themselves.
+# What Python, torch, transformers and peft take by themselves: measured on training processes in
+# fp32 on a CPU (python -m tests.benchmarks.estimates).
 RUNTIME_BYTES = 575e6
 # Numbers that a layer keeps of a token for the backward pass, by input and output of its linears.
 KEPT_SHARE = {"cpu": 1.1, "cuda": 1.4}
 # Bytes of such a number: float32 on a CPU; on a GPU 16 bits, and 32 where an adapter reads it.
 KEPT_BYTES = {"cpu": 4.0, "cuda": 3.0}
-# Logits are made some at a time (train/head.py), two numbers of 4 bytes for each.
+# Logits are made in chunks (train/loop/forward_pass.py), with two numbers of 4 bytes for each.
 LOGITS = {"cpu": 2**23 * 8.0, "cuda": 2**27 * 8.0}
-# What a CPU's allocator had not given back, for each place that has a label and each token of the
-# vocabulary: found by fitting, not by reasoning.
+# What a CPU's allocator does not return, for each place that has a label and each token of the
+# vocabulary: fitted to measurements, not derived.
 LEFT_BYTES = {"cpu": 6.0, "cuda": 0.0}
 # Share of a plain matrix product's speed that a training step reaches.
 EFFICIENCY = {"cpu": 0.6, "cuda": 0.4}
-# Of the estimate, the least and the most that a run may take: other work on the machine, short
-# rows and slow disks are not known.
+# The range of a run's time as shares of the estimate, which knows nothing of other work on the
+# machine, short rows and slow disks.
 TIME_RANGE = (0.7, 2.0)
 STARTING_SECONDS = 12.0
 
@@ -48,7 +49,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What goes through the model: tokens in all, of them held out, and tokens of one pass."""
+    """Tokens that go through the model: trained on, held out, of one pass, and of answers."""
 
     train_tokens: float
     held_out_tokens: float
@@ -71,15 +72,15 @@ class Estimate:
         return max(loading, sum(size for name, size in self.parts.items() if name != "loading"))
 
 
-def estimate(shape: Shape, settings: TrainSettings, work: Work, machine: Machine) -> Estimate:
-    """Return what a training will take of a machine, as far as that can be told before."""
+def estimate(shape: BaseShape, settings: TrainSettings, work: Work, machine: Machine) -> Estimate:
+    """Return the memory and the time that a training will probably take."""
     settings = settings.resolved()
-    parts = memory_parts(shape, settings, work, machine)
+    parts = _memory_parts(shape, settings, work, machine)
     return Estimate(parts=parts, seconds=_seconds(shape, settings, work, machine))
 
 
-def memory_parts(
-    shape: Shape, settings: TrainSettings, work: Work, machine: Machine
+def _memory_parts(
+    shape: BaseShape, settings: TrainSettings, work: Work, machine: Machine
 ) -> dict[str, float]:
     """Return the bytes of weights, adapter, optimizer, activations and logits.
 
@@ -111,26 +112,26 @@ def memory_parts(
     if kind == "cpu":
         if _keeps_full_weights(shape, settings, machine):
             parts["full weights"] = 4.0 * shape.n_linear
-        # The file is read in 16 bits, page by page, while the weights are made of it.
+        # The file is read in 16 bits, page by page, while the weights are made from it.
         parts["loading"] = parts["runtime"] + 2.0 * shape.n_parameters + linear + other
     return parts
 
 
-def _keeps_full_weights(shape: Shape, settings: TrainSettings, machine: Machine) -> bool:
-    """Tell whether the 4-bit weights are kept dequantised as well (train/fused.py)."""
+def _keeps_full_weights(shape: BaseShape, settings: TrainSettings, machine: Machine) -> bool:
+    """Tell whether the 4-bit weights are kept dequantised as well (train/model/fused_lora.py)."""
     fits = 4.0 * shape.n_linear <= machine.memory_bytes / 4
     plain = settings.quantisation in {"nf4", "fp4"} and not (settings.dora or settings.dropout)
     return fits and plain
 
 
-def adapter_parameters(shape: Shape, settings: TrainSettings) -> int:
-    """Return the numbers of a LoRA adapter: rank x (inputs + outputs) of each layer."""
+def adapter_parameters(shape: BaseShape, settings: TrainSettings) -> int:
+    """Return the size of a LoRA adapter in numbers: rank x (inputs + outputs) of each layer."""
     adapted = shape.adapted(settings.target_modules)
     directions = sum(outputs for _, _, outputs in adapted) if settings.dora else 0
     return settings.rank * sum(inputs + outputs for _, inputs, outputs in adapted) + directions
 
 
-def step_flops(shape: Shape, settings: TrainSettings, trained_share: float) -> float:
+def step_flops(shape: BaseShape, settings: TrainSettings, trained_share: float) -> float:
     """Return the operations of one token: forward, and backward by activations alone.
 
     The base is frozen, so the backward pass costs as much as the forward one, not twice as much
@@ -150,18 +151,16 @@ def this_machine(width: int = 1024) -> Machine:
     """
     import torch
 
-    return measured_apart(width) if torch.cuda.is_available() else measured(width)
+    return measure_apart(width) if torch.cuda.is_available() else measure_machine(width)
 
 
-def measured_apart(width: int) -> Machine:
+def measure_apart(width: int) -> Machine:
     """Return what another process measures; raises TrainError where it cannot."""
-    root = str(Path(__file__).resolve().parents[1])
-    paths = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [sys.executable, "-m", "memoirist.train.resource_estimate", str(width)],
+        [sys.executable, "-m", __name__, str(width)],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": paths},
+        env=environment(),
         check=False,
     )
     if done.returncode:
@@ -172,26 +171,26 @@ def measured_apart(width: int) -> Machine:
     return Machine(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def measured(width: int) -> Machine:
+def measure_machine(width: int) -> Machine:
     """Measure this machine in this process."""
     import torch
 
     if torch.cuda.is_available():
         free, _ = torch.cuda.mem_get_info()
         half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        flops = _product_flops(torch.device("cuda"), half, 4096)
+        flops = _product_flops("cuda", half, 4096)
         name = torch.cuda.get_device_name()
         return Machine(kind="cuda", name=name, memory_bytes=float(free), flops=flops)
-    flops = _product_flops(torch.device("cpu"), torch.float32, max(256, min(width, 2048)))
+    flops = _product_flops("cpu", torch.float32, max(256, min(width, 2048)))
     memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     return Machine(kind="cpu", name="CPU", memory_bytes=memory, flops=flops)
 
 
-def _product_flops(device: object, dtype: object, width: int) -> float:
+def _product_flops(device: Any, dtype: Any, width: int) -> float:
     import torch
 
-    left = torch.randn(512, width, device=device, dtype=dtype)  # type: ignore[call-overload]
-    right = torch.randn(width, width, device=device, dtype=dtype)  # type: ignore[call-overload]
+    left = torch.randn(512, width, device=device, dtype=dtype)
+    right = torch.randn(width, width, device=device, dtype=dtype)
     best, began = float("inf"), time.monotonic()
     while time.monotonic() - began < 0.4:
         start = time.perf_counter()
@@ -210,7 +209,7 @@ def _weight_bytes(settings: TrainSettings, unit: float) -> float:
 
 
 def _seconds(
-    shape: Shape, settings: TrainSettings, work: Work, machine: Machine
+    shape: BaseShape, settings: TrainSettings, work: Work, machine: Machine
 ) -> tuple[float, float]:
     speed = machine.flops * EFFICIENCY[machine.kind]
     train = work.train_tokens * step_flops(shape, settings, work.trained_share)
@@ -222,4 +221,4 @@ def _seconds(
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asdict(measured(int(sys.argv[1])))) + "\n")
+    sys.stdout.write(json.dumps(asdict(measure_machine(int(sys.argv[1])))) + "\n")

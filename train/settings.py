@@ -2,113 +2,325 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import difflib
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from memoirist.train.training_settings import SMALL, TrainSettings
+from memoirist.train.presets import (
+    OPTIMIZERS,
+    PRESETS,
+    WITHOUT_EFFECT,
+    Attention,
+    Preset,
+    Quantisation,
+    Scheduler,
+    Template,
+    Tracker,
+)
 
-__all__ = ["SMALL", "ChatSettings", "EvaluateSettings", "MergeSettings", "TrainSettings"]
+# Below this number of parameters a base is tiny: it takes a higher rate, and its token rows are
+# trained.
+SMALL = 100_000_000
 
 
-class MergeSettings(BaseModel):
+class _Settings(BaseModel):
+    """Settings whose fields are described by the docstrings below them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        for field in cls.model_fields.values():
+            field.description = " ".join((field.description or "").split())
+
+
+class TrainSettings(_Settings):
+    """Say how an adapter is trained; the defaults follow the published evidence for QLoRA."""
+
+    base_model: str = Field("tiny", min_length=1)
+    """The model to tune: `tiny` (embedded, offline), a folder, or a hub id."""
+
+    preset: Preset | None = None
+    """Settings for a memory: `8gb`, `12gb`, `24gb`, `80gb` of a GPU, or `cpu`. It sets micro_batch,
+    gradient_checkpointing, max_length, optimizer and quantisation where they are not given."""
+
+    template: Template = "chatml"
+    """How a conversation is written for the model: in ChatML, or in the chat template that came
+    with the base (Gemma, Llama 3, Mistral, Qwen). The model is saved, served and talked to with the
+    same one."""
+
+    epochs: float | None = Field(None, gt=0)
+    """Passes over the training rows, taken exactly. Unset: 3, but at least `min_steps` optimizer
+    steps, ended early by `stop_at_loss` or `patience`."""
+
+    min_steps: int = Field(60, ge=1)
+    """Optimizer steps that a small dataset gets at least when `epochs` is unset."""
+
+    learning_rate: float | None = Field(None, gt=0, lt=1)
+    """Peak learning rate. Unset: by size of the base, 2e-3 below 100 million parameters (more below
+    a width of 256), 2e-4 up to 13 billion, 1e-4 above."""
+
+    scheduler: Scheduler = "cosine"
+    """How the learning rate goes on after the warm-up: `cosine` and `linear` fall to 0,
+    `polynomial` by `power`, `inverse_sqrt` falls slowly and never to 0, `constant_with_warmup`
+    stays, `constant` stays and has no warm-up."""
+
+    power: float = Field(2.0, gt=0)
+    """Exponent of the scheduler `polynomial`: 1 is linear, more falls sooner."""
+
+    warmup_share: float = Field(0.03, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises."""
+
+    rank: int = Field(16, ge=1, le=1024)
+    """Rank of the adapter: its capacity, its size on disk and in memory. 8 holds a manner of
+    speaking, 64 much more than most datasets have."""
+
+    alpha: int = Field(32, ge=1)
+    """Weight of the adapter: it is scaled by alpha / rank. Rank to twice the rank; more acts like
+    a higher learning rate."""
+
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of adapter inputs dropped; .05-.1 on small data."""
+
+    target_modules: str | list[str] = "all-linear"
+    """Layers that get an adapter: `all-linear`, or a list of names such as ['q_proj', 'v_proj'];
+    attention only is worse at equal size."""
+
+    rslora: bool = False
+    """Scale the adapter by alpha / sqrt(rank) (arXiv 2312.03732): high ranks learn more."""
+
+    dora: bool = False
+    """Train length and direction of the weights separately (arXiv 2402.09353): closer to full
+    training, and a third to a half slower."""
+
+    max_length: int = Field(1024, ge=16)
+    """Tokens a row may have; longer ones lose their oldest exchanges, never their end. More costs
+    memory."""
+
+    effective_batch: int = Field(8, ge=1)
+    """Rows per optimizer step, over all accumulation and GPUs: accumulation is effective_batch /
+    micro_batch / GPUs. 8 to 16; below 32."""
+
+    packing: bool = True
+    """Lay short rows end to end instead of padding them, where this model keeps them apart: tested
+    on it before the first step. Rows per step stay the same."""
+
+    micro_batch: int | None = Field(None, ge=1)
+    """Rows per forward pass; smaller saves memory at the same result. Unset: the largest that fits,
+    probed on a GPU before training."""
+
+    gpus: int | None = Field(None, ge=1)
+    """GPUs to train on; each holds a whole quantised base and takes its share of every step. Unset:
+    all that this machine shows."""
+
+    quantisation: Quantisation = "nf4"
+    """How the frozen base is held: `nf4` or `fp4` in 4 bits (nf4 is closer to the original), `int8`
+    in 8, `none` as it is. Fewer bits need less memory and are a little slower."""
+
+    double_quantisation: bool = True
+    """Quantise the scales of a 4-bit base as well: 0.4 bits a weight less."""
+
+    attention: Attention = "auto"
+    """Kernel of attention: `sdpa` (what auto takes), `eager` (slow, for debugging),
+    `flash_attention_2` (Ampere GPUs or newer, once flash-attn is installed)."""
+
+    optimizer: str = "adamw_torch"
+    """A name of transformers' optimizers: `adamw_torch`, `paged_adamw_8bit` (less GPU memory),
+    `adafactor` (next to none), `lion_8bit`, `sgd`, ..."""
+
+    weight_decay: float = Field(0.0, ge=0)
+    """Decay of the adapter's weights per step."""
+
+    max_grad_norm: float = Field(1.0, gt=0)
+    """Length to which gradients are clipped; lower is calmer."""
+
+    gradient_checkpointing: bool = False
+    """Recompute activations: about a third less speed, far less memory."""
+
+    save_every: int | None = Field(None, ge=1)
+    """Steps between two evaluations with their checkpoints. Unset: ten a run."""
+
+    keep_checkpoints: int = Field(10, ge=2)
+    """Checkpoints of a run that are kept to be tried; each takes three adapters."""
+
+    patience: int | None = Field(3, ge=1)
+    """Evaluations without a better held-out loss after which training ends, unless `epochs` is set.
+    The best checkpoint is kept in any case. Unset: never."""
+
+    stop_at_loss: float | None = Field(0.01, ge=0)
+    """Mean training loss of the last epoch at which training ends because everything is learnt,
+    unless `epochs` is set. Unset: never."""
+
+    seed: int = Field(42, ge=0)
+    """Seed of adapter weights, shuffling and dropout."""
+
+    prompts: list[str] = Field(default_factory=list)
+    """Questions of your own that are answered before the first step and at each save, beside some
+    of the held-out ones: table `samples`."""
+
+    answers_per_save: int = Field(6, ge=0, le=50)
+    """Held-out and general questions answered at each save, without your own; 0: none."""
+
+    answer_tokens: int = Field(48, ge=1)
+    """Tokens of each of those answers at most."""
+
+    tracker: Tracker = "none"
+    """Where the curves are sent as well: `tensorboard` (RUN/tracker), `wandb`, `mlflow` or
+    `trackio`, each once it is installed."""
+
+    @field_validator("optimizer")
+    @classmethod
+    def _known_optimizer(cls, name: str) -> str:
+        if name not in OPTIMIZERS:
+            near = difflib.get_close_matches(name, OPTIMIZERS, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"{name!r} is no optimizer; {hint}known are {', '.join(OPTIMIZERS)}")
+        return name
+
+    @field_validator("target_modules")
+    @classmethod
+    def _listed(cls, value: str | list[str]) -> str | list[str]:
+        """Take a name for a list of one: a word by itself would be read as a pattern."""
+        if value == "all-linear":
+            return value
+        names = value.split(",") if isinstance(value, str) else value
+        names = [name.strip() for name in names if name.strip()]
+        if not names:
+            raise ValueError(f"{value!r} names no layer; write all-linear, or names such as q_proj")
+        return names
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> Self:
+        if self.micro_batch is not None and self.micro_batch > self.effective_batch:
+            raise ValueError(
+                f"micro_batch {self.micro_batch} is above effective_batch {self.effective_batch}; "
+                "lower micro_batch or raise effective_batch"
+            )
+        if self.dora and self.quantisation == "int8":
+            # peft 0.21.2 takes the length of a weight that bitsandbytes no longer holds.
+            raise ValueError("dora does not go with quantisation int8; take nf4 or none")
+        return self
+
+    def resolved(self) -> Self:
+        """Return the settings with the preset's keys in place of those that were not given."""
+        if self.preset is None:
+            return self
+        update = {k: v for k, v in PRESETS[self.preset].items() if k not in self.model_fields_set}
+        if "micro_batch" in update:
+            update["micro_batch"] = min(update["micro_batch"], self.effective_batch)
+        return self.model_copy(update=update)
+
+    def lasting(self) -> dict[str, Any]:
+        """Return the keys on which the trained weights depend, by name."""
+        return self.resolved().model_dump(exclude=set(WITHOUT_EFFECT))
+
+    def rate(self, n_parameters: int, width: int) -> float:
+        """Return the peak learning rate for a base of `n_parameters` with rows `width` wide.
+
+        Below a width of 256 the rate grows as the width falls (Yang et al. 2022,
+        arXiv 2203.03466): one exchange in 60 steps came to a loss of 0.07 instead of 4.2 on a
+        random base 64 wide, and of 0.06 instead of 1.2 at 128.
+        """
+        if self.learning_rate is not None:
+            return self.learning_rate
+        if n_parameters < SMALL:
+            return 2e-3 * max(1.0, 256 / width)
+        return 2e-4 if n_parameters <= 13_500_000_000 else 1e-4
+
+
+class MergeSettings(_Settings):
     """Say how the adapter becomes part of the model."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    method: Literal["best", "dequantised", "original"] = "best"
+    """Merge into the 4-bit weights made full again, into the original base, or do both and keep the
+    one with the lower held-out loss."""
 
-    method: Literal["best", "dequantised", "original"] = Field(
-        "best",
-        description="Merge into the 4-bit weights made full again, into the original base, or do "
-        "both and keep the one with the lower held-out loss.",
-    )
-    dtype: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto",
-        description="Type of the saved weights. Auto: float32 below 1 billion parameters, else "
-        "bfloat16 unless it answers otherwise than base + adapter.",
-    )
-    prompts: int = Field(
-        50, ge=1, le=500, description="Prompts on which merged model and adapter must agree."
-    )
-    max_new_tokens: int = Field(
-        48, ge=1, description="Tokens of each answer that are compared in that check."
-    )
-    max_conversations: int = Field(
-        64, ge=1, description="Held-out conversations on which both merges are evaluated."
-    )
-    max_kl: float = Field(
-        1e-4,
-        gt=0,
-        description="Divergence from base + adapter, in nats a token, up to which a merged model "
-        "counts as the trained one.",
-    )
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of the saved weights. Auto: float32 below 1 billion parameters, else bfloat16 unless its
+    answers differ from those of base + adapter."""
+
+    prompts: int = Field(50, ge=1, le=500)
+    """Prompts on which merged model and adapter must agree."""
+
+    max_new_tokens: int = Field(48, ge=1)
+    """Tokens of each answer that are compared in that check."""
+
+    max_conversations: int = Field(64, ge=1)
+    """Held-out conversations on which both merges are evaluated."""
+
+    max_kl: float = Field(1e-4, gt=0)
+    """Divergence from base + adapter, in nats a token, up to which a merged model counts as the
+    trained one."""
 
 
-class EvaluateSettings(BaseModel):
+class EvaluateSettings(_Settings):
     """Say what the tuned model is asked, beside its base, and how its answers are drawn."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    max_length: int = Field(1024, ge=16)
+    """Tokens a conversation may have."""
 
-    max_length: int = Field(1024, ge=16, description="Tokens a conversation may have.")
-    max_conversations: int | None = Field(
-        None, ge=1, description="Conversations to measure the loss of at most. Unset: all."
-    )
-    questions: int = Field(
-        24, ge=0, description="Held-out questions that each model answers; 0 measures loss alone."
-    )
-    max_new_tokens: int = Field(256, ge=8, description="Tokens each of these answers may have.")
-    temperature: float = Field(
-        0.7, ge=0, le=2, description="As in `chat`; 0 always takes the likeliest token."
-    )
-    top_p: float = Field(0.8, gt=0, le=1, description="As in `chat`.")
-    seed: int = Field(42, ge=0, description="Seed of the draws and of the intervals.")
-    batch: int = Field(
-        32, ge=1, description="Answers that are made at once; halved where memory is short."
-    )
-    few_shot: int = Field(
-        5, ge=0, description="Exchanges shown to the base for comparison; 0 leaves that side out."
-    )
-    few_shot_words: int = Field(400, ge=50, description="Words that these exchanges may have.")
-    abilities: bool = Field(
-        True, description="Ask plain instructions too, to see what training made it forget."
-    )
-    judge: bool = Field(
-        False, description="Have an LLM choose between answers; the endpoint of [interview]."
-    )
-    judge_model: str | None = Field(None, description="The judge's model. Unset: interview.model.")
+    max_conversations: int | None = Field(None, ge=1)
+    """Conversations to measure the loss of at most. Unset: all."""
+
+    questions: int = Field(24, ge=0)
+    """Held-out questions that each model answers; 0 measures loss alone."""
+
+    max_new_tokens: int = Field(256, ge=8)
+    """Tokens each of these answers may have."""
+
+    temperature: float = Field(0.7, ge=0, le=2)
+    """As in `chat`; 0 always takes the likeliest token."""
+
+    top_p: float = Field(0.8, gt=0, le=1)
+    """As in `chat`."""
+
+    seed: int = Field(42, ge=0)
+    """Seed of the draws and of the intervals."""
+
+    batch: int = Field(32, ge=1)
+    """Answers that are made at once; halved where memory is short."""
+
+    few_shot: int = Field(5, ge=0)
+    """Exchanges shown to the base for comparison; 0 leaves that side out."""
+
+    few_shot_words: int = Field(400, ge=50)
+    """Words that these exchanges may have."""
+
+    abilities: bool = True
+    """Ask plain instructions too, to see what training made it forget."""
+
+    judge: bool = False
+    """Have an LLM choose between answers; the endpoint of [interview]."""
+
+    judge_model: str | None = None
+    """The judge's model. Unset: interview.model."""
 
 
-class ChatSettings(BaseModel):
+class ChatSettings(_Settings):
     """Say how an answer is drawn from the model."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    max_new_tokens: int = Field(512, ge=1)
+    """Tokens an answer may have at most."""
 
-    max_new_tokens: int = Field(512, ge=1, description="Tokens an answer may have at most.")
-    # A small tuned model that always takes the likeliest token soon goes in circles. Nucleus
+    # A small tuned model that always takes the likeliest token soon repeats itself. Nucleus
     # sampling at .8 keeps what was learnt verbatim: a token with that much of the probability is
     # alone in its nucleus, so it is taken for certain.
-    temperature: float = Field(
-        0.7,
-        ge=0,
-        le=2,
-        description="0 always takes the likeliest token; higher is livelier and less faithful.",
-    )
-    top_p: float = Field(
-        0.8, gt=0, le=1, description="Sampling keeps the likeliest tokens up to this probability."
-    )
-    repetition_penalty: float = Field(
-        1.0,
-        ge=1,
-        le=2,
-        description="Above 1 makes tokens of the answer less likely again; breaks verbatim text.",
-    )
-    max_repeats: int | None = Field(
-        4,
-        ge=2,
-        description="End an answer that says one run of words so often in a row. Unset: never.",
-    )
-    disclose: bool = Field(
-        True,
-        description="Begin the answer to whoever asks whether this is the person or a machine with"
-        " the disclosure of an AI; the model goes on from there.",
-    )
-    seed: int = Field(42, ge=0, description="Seed of the draws when temperature is above 0.")
+    temperature: float = Field(0.7, ge=0, le=2)
+    """0 always takes the likeliest token; higher is livelier and less faithful."""
+
+    top_p: float = Field(0.8, gt=0, le=1)
+    """Sampling keeps the likeliest tokens up to this probability."""
+
+    repetition_penalty: float = Field(1.0, ge=1, le=2)
+    """Above 1 makes tokens of the answer less likely again; breaks verbatim text."""
+
+    max_repeats: int | None = Field(4, ge=2)
+    """End an answer that says one run of words so often in a row. Unset: never."""
+
+    disclose: bool = True
+    """Begin the answer to whoever asks whether this is the person or a machine with the disclosure
+    of an AI; the model goes on from there."""
+
+    seed: int = Field(42, ge=0)
+    """Seed of the draws when temperature is above 0."""

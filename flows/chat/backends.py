@@ -15,7 +15,7 @@ from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.split import persona_language
 
 if TYPE_CHECKING:
-    from memoirist.train.inference.chat_model import Talker
+    from memoirist.train.inference.chat_model import ChatModel
 
 
 BASE, FEW_SHOT, TUNED = "base", "few-shot base", "tuned"
@@ -34,7 +34,7 @@ class Voice:
     """One model with what it is told before the talk."""
 
     name: str
-    talker: Talker
+    talker: ChatModel
     system: str
 
 
@@ -127,12 +127,12 @@ def open_voices(
     context: Context, meant: Chosen, choice: Choice, system: str, *, compare: bool
 ) -> dict[str, Voice]:
     """Load who answers: the tuned model, and before it its base and that base with examples."""
-    from memoirist.train.inference.chat_model import Talker, load
+    from memoirist.train.inference.chat_model import ChatModel, load
     from memoirist.train.loop.checkpoints import load_checkpoint
 
     if choice.checkpoint is not None:
         folder = context.workspace.run_folder(meant.run.id)
-        tuned = Talker(*load_checkpoint(folder, choice.checkpoint))
+        tuned = ChatModel(*load_checkpoint(folder, choice.checkpoint))
     else:
         tuned = load(merged_of(context, meant))
     voices = [Voice(name=TUNED, talker=tuned, system=system)]

@@ -13,7 +13,7 @@ from memoirist.data.schema.records import Run
 from memoirist.flows.evaluation.eval_set import Setting
 from memoirist.flows.recipe.recipe import Recipe
 from memoirist.flows.runtime.context import Context
-from memoirist.train.atomic_files import write_text
+from memoirist.train.disk import write_text
 
 _SHOWN = 5
 

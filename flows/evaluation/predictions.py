@@ -17,7 +17,7 @@ from memoirist.flows.runtime.context import Context, fingerprint
 from memoirist.flows.runtime.report import Advance
 
 if TYPE_CHECKING:
-    from memoirist.train.inference.predict import Paper, Sitting
+    from memoirist.train.inference.predict import PredictionInputs, Predictions
     from memoirist.train.settings import EvaluateSettings
 
 
@@ -51,7 +51,7 @@ def sides_of(
 def _ask(context: Context, run: Run, name: str, path: Path, setting: Setting) -> dict[str, Side]:
     with context.report.progress("evaluate", "answers") as advance:
         step = partial(_sit, path, _papers(name, setting), context.recipe.evaluate, advance)
-        sittings: dict[str, Sitting] = context.call("evaluate", f"{run.id} {name}", step)
+        sittings: dict[str, Predictions] = context.call("evaluate", f"{run.id} {name}", step)
     return {
         each: Side(
             answers=[said.text for said in sitting.answers],
@@ -65,18 +65,18 @@ def _ask(context: Context, run: Run, name: str, path: Path, setting: Setting) ->
 
 
 def _sit(
-    path: Path, papers: Mapping[str, Paper], settings: EvaluateSettings, advance: Advance
-) -> dict[str, Sitting]:
-    from memoirist.train.inference.predict import sit
+    path: Path, papers: Mapping[str, PredictionInputs], settings: EvaluateSettings, advance: Advance
+) -> dict[str, Predictions]:
+    from memoirist.train.inference.predict import predict
 
-    return sit(path, papers, settings, advance)
+    return predict(path, papers, settings, advance)
 
 
-def _papers(name: str, setting: Setting) -> dict[str, Paper]:
+def _papers(name: str, setting: Setting) -> dict[str, PredictionInputs]:
     """Return what one model sits: the base twice, alone and with examples before its eyes."""
-    from memoirist.train.inference.predict import Paper
+    from memoirist.train.inference.predict import PredictionInputs
 
-    plain = Paper(
+    plain = PredictionInputs(
         held_out=setting.rows,
         prompts=[each.prompt for each in setting.held],
         honest=setting.honest_prompts,

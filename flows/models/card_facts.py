@@ -13,6 +13,7 @@ from memoirist.data.schema.records import Model, Run
 from memoirist.flows.recipe.recipe import Recipe
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.split import persona_language
+from memoirist.train.disk import write_text
 
 _SOURCES = """
 SELECT s.id, s.title, s.author, s.kind, s.rights, s.rights_basis, s.withdrawn_at,
@@ -55,23 +56,22 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     The adapter is made a folder that other tools load by itself. Written anew at every call: the
     figures grow with the evaluation, and rights may have been mended since.
     """
-    from memoirist.train.atomic_files import write_text
-    from memoirist.train.export.adapter_folder import complete
-    from memoirist.train.export.ollama import of_folder
+    from memoirist.train.export.adapter_folder import complete_adapter
+    from memoirist.train.export.ollama import folder_modelfile
     from memoirist.train.loop.checkpoints import WHOLE, base_of, mark_whole
 
     root = context.workspace.root
     merged, adapter = root / str(model.merged_path), root / model.adapter_path
     facts = card_facts(context, run, model)
     if adapter.is_dir():
-        complete(adapter, base_of(context.workspace.run_folder(run.id)))
+        complete_adapter(adapter, base_of(context.workspace.run_folder(run.id)))
         write_text(adapter / "README.md", card(_of_adapter(facts, adapter), adapter=True))
     if (adapter / WHOLE).exists():
         mark_whole(adapter)  # a picked checkpoint can still be tried, and merged again
     if not merged.is_dir():
         return
     write_text(merged / "README.md", card(facts, adapter=False))
-    write_text(merged / "Modelfile", of_folder(merged, facts.system))
+    write_text(merged / "Modelfile", folder_modelfile(merged, facts.system))
 
 
 def card_facts(context: Context, run: Run, model: Model) -> CardFacts:

@@ -15,9 +15,9 @@ from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import clock
 
 if TYPE_CHECKING:
+    from memoirist.train.requirements import BaseShape
     from memoirist.train.resource_estimate import Estimate, Machine, Work
     from memoirist.train.settings import TrainSettings
-    from memoirist.train.shape import Shape
     from memoirist.train.token_stats import TokenPlan
 
 
@@ -45,7 +45,7 @@ def tell_tokens(plan: TokenPlan) -> list[str]:
 
 
 def tell_estimate(
-    context: Context, shape: Shape, plan: TokenPlan, settings: TrainSettings
+    context: Context, shape: BaseShape, plan: TokenPlan, settings: TrainSettings
 ) -> list[str]:
     """Return the estimate of memory and time as lines, with advice where memory is short."""
     from memoirist.train.resource_estimate import estimate, this_machine
@@ -69,8 +69,7 @@ def tell_training(context: Context, rows: Sequence[Conversation]) -> list[str]:
     Of a base that is not here its configuration is fetched, and nothing where that fails.
     """
     from memoirist.train.model.prepared_base import prepare_base
-    from memoirist.train.requirements import refuse_unfit
-    from memoirist.train.shape import shape_of
+    from memoirist.train.requirements import refuse_unfit, shape_of
     from memoirist.train.token_stats import preview
 
     settings, bases = context.recipe.train, context.workspace.bases
@@ -99,8 +98,7 @@ def refuse_early(context: Context) -> None:
     settings = context.recipe.train
     if settings.target_modules == "all-linear":
         return
-    from memoirist.train.requirements import refuse_unfit
-    from memoirist.train.shape import shape_of
+    from memoirist.train.requirements import refuse_unfit, shape_of
 
     try:
         shape = shape_of(settings.base_model)
@@ -136,7 +134,7 @@ def work_of(plan: TokenPlan, settings: TrainSettings) -> Work:
 
 
 def guessed_plan(
-    conversations: Sequence[Conversation], shape: Shape, settings: TrainSettings
+    conversations: Sequence[Conversation], shape: BaseShape, settings: TrainSettings
 ) -> TokenPlan:
     """Return a token plan by the tokens that `compose` estimated: the base is not here yet."""
     from memoirist.train.token_stats import TokenPlan

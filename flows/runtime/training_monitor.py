@@ -45,8 +45,7 @@ class Watch:
 
     def save(self) -> None:
         """Write what has come since the last time, and draw the curve and the pages anew."""
-        from memoirist.train.loop.curve import draw_progress
-        from memoirist.train.loop.progress import read_samples
+        from memoirist.train.loop.progress import draw_progress, read_samples
 
         samples = read_samples(self.folder)
         with self.context.workspace.store.writing() as tx:

@@ -109,7 +109,8 @@ def _shelve(
     context: Context, meant: Chosen, choice: Choice, settings: ServerSettings, shelf: Path
 ) -> dict[str, tuple[str, Path]]:
     """Lay out the models; returns name and folder of each voice."""
-    from memoirist.train.inference.served_models import merge_checkpoint, shelve
+    from memoirist.train.inference.served_models import link_model
+    from memoirist.train.merge.adapter_merge import merge_checkpoint
     from memoirist.train.model.model_loader import quiet
 
     quiet()
@@ -124,7 +125,7 @@ def _shelve(
     found = {}
     for voice, folder in folders.items():
         name = model_name(meant.recipe.persona.name, voice)
-        shelved = shelve(shelf / "hub", name, folder, settings.system)
+        shelved = link_model(shelf / "hub", name, folder, settings.system)
         if settings.system and not shelved.system:
             context.report.warn(
                 f"the template of {name} has no place for a system prompt: clients send their own"
@@ -139,7 +140,7 @@ def _command(engine: str, shelved: Mapping[str, tuple[str, Path]], port: int) ->
         name, folder = shelved[TUNED]
         place = ["--host", HOST, "--port", str(port)]
         return ["vllm", "serve", str(folder), "--served-model-name", name, *place]
-    command = [sys.executable, "-m", "memoirist.train.inference.serve"]
+    command = [sys.executable, "-m", "memoirist.train.inference.served_models"]
     # Pinned, a server takes requests that name no model; with two of them each has to be named.
     command += [name for name, _ in shelved.values()] if len(shelved) == 1 else []
     return [*command, "--host", HOST, "--port", str(port), "--model-timeout", "-1"]

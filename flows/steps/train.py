@@ -85,8 +85,7 @@ def tell_before(context: Context, rows: Sequence[Conversation], base: PreparedBa
 
     Raises TrainError for settings that the base cannot satisfy, before anything has begun.
     """
-    from memoirist.train.requirements import refuse_unfit
-    from memoirist.train.shape import shape_of
+    from memoirist.train.requirements import refuse_unfit, shape_of
     from memoirist.train.token_stats import preview
 
     settings, shape = context.recipe.train, shape_of(str(base.path))

@@ -19,9 +19,9 @@ from memoirist.data.schema.records import Conversation, Split
 from memoirist.flows.planning.training_estimate import work_of
 from memoirist.train.loop.launch import train
 from memoirist.train.model.prepared_base import TINY, PreparedBase, prepare_base
+from memoirist.train.requirements import shape_of
 from memoirist.train.resource_estimate import estimate, this_machine
 from memoirist.train.settings import TrainSettings
-from memoirist.train.shape import shape_of
 from memoirist.train.token_stats import preview
 
 # isort: split

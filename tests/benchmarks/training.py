@@ -181,7 +181,8 @@ def _held_out(base: Path, adapter: Path, rows: list[list[dict[str, str]]]) -> fl
     from transformers import AutoTokenizer
 
     from memoirist.train.dataset.tokenize import tokenize
-    from memoirist.train.model.model_loader import load_base, measure
+    from memoirist.train.inference.batch_inference import measure
+    from memoirist.train.model.model_loader import load_base
 
     tokenizer = AutoTokenizer.from_pretrained(base)
     made = [tokenize(row, tokenizer, 2048) for row in rows]

@@ -15,15 +15,22 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.dataset.tokenize import IGNORE, Rendered, prompt_ids, tokenize
-from memoirist.train.export.adapter_folder import complete, trains_tokens
-from memoirist.train.inference.served_models import merge_checkpoint
+from memoirist.train.dataset.tokenize import IGNORE, TokenRow, prompt_ids, tokenize
+from memoirist.train.export.adapter_folder import complete_adapter, trains_tokens
 from memoirist.train.loop.checkpoints import base_of, load_checkpoint, mark_whole
-from memoirist.train.loop.free_memory import free_memory, need_memory
-from memoirist.train.merge.merged_weights import Deltas, Way, changed, deltas_of, names_in_files
+from memoirist.train.loop.memory import free_memory, need_memory
+from memoirist.train.merge.adapter_merge import merge_checkpoint
+from memoirist.train.merge.merged_weights import (
+    Deltas,
+    Way,
+    deltas_of,
+    keys_in_files,
+    merge_weight,
+    rewrite_weights,
+    stored_weights,
+)
 from memoirist.train.merge.parity import Parity, Reference, _spread, compare, observe
 from memoirist.train.merge.parity_report import report
-from memoirist.train.merge.shards import rewrite, weights_in
 from memoirist.train.model.adapter import with_adapter
 from memoirist.train.model.model_loader import load_base, quiet
 from memoirist.train.model.prepared_base import TINY, PreparedBase, prepare_base
@@ -46,7 +53,7 @@ class Tuned:
     base: PreparedBase
     adapter: Path
     trained: TrainSettings
-    row: Rendered
+    row: TokenRow
 
     def load(self, quantisation: Any = None) -> Any:
         held = quantisation or self.trained.quantisation
@@ -87,8 +94,8 @@ def merged_by_hand(tuned: Tuned, way: Way) -> Any:
 
 def write(tuned: Tuned, target: Path, way: Way, deltas: Deltas) -> Any:
     """Merge weight by weight into `target` and return the model as anyone loads it."""
-    names = {key: name for name, key in names_in_files(tuned.base.path).items()}
-    assert deltas.touched <= {names.get(each.key) for each in weights_in(tuned.base.path)}
+    names = {key: name for name, key in keys_in_files(tuned.base.path).items()}
+    assert deltas.touched <= {names.get(each.key) for each in stored_weights(tuned.base.path)}
     target.mkdir()
     (target / "config.json").write_text((tuned.base.path / "config.json").read_text())
 
@@ -96,9 +103,9 @@ def write(tuned: Tuned, target: Path, way: Way, deltas: Deltas) -> Any:
         name = names.get(key, "")
         if name not in deltas.touched:
             return weight
-        return changed(name, weight, deltas, way, tuned.trained)
+        return merge_weight(name, weight, deltas, way, tuned.trained)
 
-    size = rewrite(tuned.base.path, target, change, torch.float32)
+    size = rewrite_weights(tuned.base.path, target, change, torch.float32)
     assert size < sum(path.stat().st_size for path in target.glob("*.safetensors"))
     return AutoModelForCausalLM.from_pretrained(target, dtype=torch.float32, use_safetensors=True)
 
@@ -209,12 +216,12 @@ def test_one_weight_is_held_and_the_files_keep_their_keys(tmp_path: Path) -> Non
         seen.append(key)
         return weight + 1 if key.endswith("q_proj.weight") else weight
 
-    rewrite(source, target, change, torch.bfloat16)
-    assert sorted(seen) == sorted(each.key for each in weights_in(source))
+    rewrite_weights(source, target, change, torch.bfloat16)
+    assert sorted(seen) == sorted(each.key for each in stored_weights(source))
     assert {p.name for p in target.iterdir()} == {p.name for p in source.glob("model*")}
     told = json.loads((target / "model.safetensors.index.json").read_text())
     assert set(told["weight_map"]) == set(seen)
-    for each in weights_in(target):
+    for each in stored_weights(target):
         assert each.dtype == "BF16"
         with safe_open(target / each.file, framework="pt") as file:
             assert file.metadata() == {"format": "pt"}
@@ -283,14 +290,14 @@ def test_an_adapter_names_the_base_that_others_can_load(tuned: Tuned, tmp_path: 
     adapter = tmp_path / "adapter"
     shutil.copytree(tuned.adapter, adapter)
     config = adapter / "adapter_config.json"
-    complete(adapter, tuned.base)
+    complete_adapter(adapter, tuned.base)
     # Its token rows belong to the prepared base and to no other.
     assert json.loads(config.read_text())["base_model_name_or_path"] == str(tuned.base.path)
     assert trains_tokens(adapter)
     assert AutoTokenizer.from_pretrained(adapter).eos_token_id == tuned.base.end_id
     plain = {**json.loads(config.read_text()), "trainable_token_indices": None}
     config.write_text(json.dumps(plain))
-    complete(adapter, replace(tuned.base, name="someone/base", new_ids=()))
+    complete_adapter(adapter, replace(tuned.base, name="someone/base", new_ids=()))
     assert json.loads(config.read_text())["base_model_name_or_path"] == "someone/base"
     assert not trains_tokens(adapter)
 

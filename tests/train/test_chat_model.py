@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from memoirist.train.dataset.tokenize import prompt_ids
-from memoirist.train.inference.chat_model import Talker, _goes_round, load
-from memoirist.train.model.model_loader import greedy
+from memoirist.train.inference.batch_inference import greedy
+from memoirist.train.inference.chat_model import ChatModel, _is_circular, load
 from memoirist.train.model.prepared_base import prepare_base
 from memoirist.train.settings import ChatSettings
 
@@ -24,11 +24,11 @@ SYSTEM = {"role": "system", "content": "You are Ann."}
 
 
 @pytest.fixture(scope="module")
-def talker(tmp_path_factory: pytest.TempPathFactory) -> Talker:
+def talker(tmp_path_factory: pytest.TempPathFactory) -> ChatModel:
     return load(prepare_base("tiny", tmp_path_factory.mktemp("bases")).path)
 
 
-def taught(folder: Path, words: str, *, ends: bool) -> Talker:
+def taught(folder: Path, words: str, *, ends: bool) -> ChatModel:
     """Return the tiny base, really trained to answer `words`, with or without an end."""
     talker = load(prepare_base("tiny", folder).path)
     tokenizer: Any = talker.tokenizer
@@ -51,11 +51,11 @@ def taught(folder: Path, words: str, *, ends: bool) -> Talker:
 
 
 @pytest.fixture(scope="module")
-def speaker(tmp_path_factory: pytest.TempPathFactory) -> Talker:
+def speaker(tmp_path_factory: pytest.TempPathFactory) -> ChatModel:
     return taught(tmp_path_factory.mktemp("bases"), CHINESE, ends=True)
 
 
-def test_pieces_are_whole_characters_and_make_up_the_answer(speaker: Talker) -> None:
+def test_pieces_are_whole_characters_and_make_up_the_answer(speaker: ChatModel) -> None:
     settings = ChatSettings()
     answer = speaker.answer(ASK, settings)
     pieces = list(answer)
@@ -69,7 +69,7 @@ def test_pieces_are_whole_characters_and_make_up_the_answer(speaker: Talker) -> 
     assert all(pieces)
 
 
-def test_an_answer_that_ends_within_a_character_shows_no_half(speaker: Talker) -> None:
+def test_an_answer_that_ends_within_a_character_shows_no_half(speaker: ChatModel) -> None:
     for limit in range(1, 20):
         answer = speaker.answer(ASK, ChatSettings(max_new_tokens=limit))
         shown = "".join(answer)
@@ -78,7 +78,7 @@ def test_an_answer_that_ends_within_a_character_shows_no_half(speaker: Talker) -
         assert CHINESE.startswith(shown)
 
 
-def test_greedy_is_the_likeliest_token_every_time(talker: Talker) -> None:
+def test_greedy_is_the_likeliest_token_every_time(talker: ChatModel) -> None:
     pieces = "".join(talker.answer(ASK, GREEDY))
     prompt = prompt_ids(ASK, talker.tokenizer)
     expected = greedy(talker.model, talker.tokenizer, [prompt], 24)[0]
@@ -88,7 +88,7 @@ def test_greedy_is_the_likeliest_token_every_time(talker: Talker) -> None:
     assert pieces == decoded.rstrip("\ufffd")
 
 
-def test_the_seed_decides_the_draw(talker: Talker) -> None:
+def test_the_seed_decides_the_draw(talker: ChatModel) -> None:
     def said(seed: int) -> str:
         settings = ChatSettings(seed=seed, temperature=1.5, top_p=1.0, max_new_tokens=16)
         return "".join(talker.answer(ASK, settings))
@@ -97,13 +97,13 @@ def test_the_seed_decides_the_draw(talker: Talker) -> None:
     assert len({said(seed) for seed in range(4)}) == 4
 
 
-def test_a_tiny_nucleus_leaves_the_likeliest_token(talker: Talker) -> None:
+def test_a_tiny_nucleus_leaves_the_likeliest_token(talker: ChatModel) -> None:
     prompt = prompt_ids(ASK, talker.tokenizer)
     narrow = ChatSettings(temperature=1.5, top_p=1e-6, max_new_tokens=12)
     assert list(talker._tokens(prompt, narrow)) == list(talker._tokens(prompt, GREEDY))[:12]
 
 
-def test_a_repetition_penalty_says_fewer_tokens_twice(talker: Talker) -> None:
+def test_a_repetition_penalty_says_fewer_tokens_twice(talker: ChatModel) -> None:
     prompt = prompt_ids(ASK, talker.tokenizer)
     free = ChatSettings(temperature=0, max_new_tokens=40)
     strict = free.model_copy(update={"repetition_penalty": 2.0})
@@ -128,8 +128,8 @@ def test_a_repetition_penalty_says_fewer_tokens_twice(talker: Talker) -> None:
     ],
 )
 def test_the_repetition_guard(said: list[int], ends: bool) -> None:
-    assert _goes_round(said, 4) is ends
-    assert _goes_round(said, None) is False
+    assert _is_circular(said, 4) is ends
+    assert _is_circular(said, None) is False
 
 
 def test_a_model_that_goes_in_circles_is_ended(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def history(exchanges: int, words: str = "and the river rose above the old mill 
     return [SYSTEM, *turns, {"role": "user", "content": "The last question?"}]
 
 
-def test_a_long_history_loses_its_oldest_exchanges_and_never_the_system(talker: Talker) -> None:
+def test_a_long_history_loses_its_oldest_exchanges_and_never_the_system(talker: ChatModel) -> None:
     messages = history(40)
     settings = ChatSettings(max_new_tokens=100)
     ids = talker._prompt(messages, settings.max_new_tokens)
@@ -175,7 +175,7 @@ def _without(messages: Any, exchanges: int) -> Any:
 
 @pytest.mark.parametrize("opening", [[SYSTEM], []])
 def test_one_message_longer_than_the_context_loses_its_beginning(
-    opening: Any, talker: Talker
+    opening: Any, talker: ChatModel
 ) -> None:
     asked = {"role": "user", "content": "and the river rose " * 3000 + "THE END"}
     settings = ChatSettings(max_new_tokens=8)
@@ -188,7 +188,7 @@ def test_one_message_longer_than_the_context_loses_its_beginning(
     assert isinstance("".join(talker.answer([*opening, asked], settings)), str)
 
 
-def test_an_answer_stays_within_the_context(talker: Talker) -> None:
+def test_an_answer_stays_within_the_context(talker: ChatModel) -> None:
     prompt = prompt_ids(ASK, talker.tokenizer)
     talker.room, before = len(prompt) + 5, talker.room
     try:

@@ -20,14 +20,19 @@ from transformers import (
     Qwen3Config,
 )
 
-from memoirist.train.dataset.order import Steps, share
-from memoirist.train.dataset.packing import best_fit, lay, pad_right, padded_bins, trained_count
-from memoirist.train.dataset.tokenize import IGNORE, Rendered
-from memoirist.train.loop.forward_pass import Passes
+from memoirist.train.dataset.optimizer_steps import StepDataset, process_share
+from memoirist.train.dataset.packing import (
+    best_fit,
+    lay_end_to_end,
+    pad_right,
+    padded_bins,
+    trained_count,
+)
+from memoirist.train.dataset.tokenize import IGNORE, TokenRow
+from memoirist.train.loop.forward_pass import ForwardPass
 from memoirist.train.model.adapter import with_adapter
-from memoirist.train.model.fused_lora import fuse
+from memoirist.train.model.fused_lora import fuse_lora, fuse_token_rows
 from memoirist.train.model.model_loader import quiet
-from memoirist.train.model.token_rows import lighten
 from memoirist.train.settings import TrainSettings
 
 # isort: split
@@ -70,13 +75,13 @@ CONFIGS: dict[str, Callable[[], Any]] = {
 TRAINED = (1, 5, 9)
 
 
-def rows(*lengths: int, seed: int = 3) -> list[Rendered]:
+def rows(*lengths: int, seed: int = 3) -> list[TokenRow]:
     chance = random.Random(seed)
     made = []
     for length in lengths:
         ids = [chance.randrange(2, 90) for _ in range(length)]
         start = chance.randrange(1, max(2, length - 2))
-        made.append(Rendered(input_ids=ids, labels=[IGNORE] * start + ids[start:]))
+        made.append(TokenRow(input_ids=ids, labels=[IGNORE] * start + ids[start:]))
     return made
 
 
@@ -93,12 +98,12 @@ def tuned(name: str, *, fast: bool) -> Any:
             if weight.requires_grad:
                 weight += 0.05 * torch.randn(weight.shape) if "lora_A" not in part else 0.0
     if fast:
-        assert lighten(made) >= 1
-        assert fuse(made, 2**30) > 0
+        assert fuse_token_rows(made) >= 1
+        assert fuse_lora(made, 2**30) > 0
     return made
 
 
-def by_hand(model: Any, chosen: list[Rendered]) -> torch.Tensor:
+def by_hand(model: Any, chosen: list[TokenRow]) -> torch.Tensor:
     """Return the summed loss of rows that go alone through peft's own model."""
     total = torch.zeros(())
     for row in chosen:
@@ -123,7 +128,7 @@ def test_a_pack_has_the_loss_and_the_gradients_of_its_rows_alone(name: str) -> N
     reference, model = tuned(name, fast=False), tuned(name, fast=True)
     wanted = by_hand(reference.eval(), chosen)
     wanted.backward()
-    passes = Passes(model, packing=True)
+    passes = ForwardPass(model, packing=True)
     assert passes.packed, name
     assert (passes.head is None) == (name in ("gemma2", "granite"))
     assert [len(each) for each in passes.bins(chosen, 64)] == [5]
@@ -152,13 +157,13 @@ def test_a_model_that_leaks_is_padded_instead() -> None:
         return plain(hidden + 0.1 * hidden.cumsum(dim=1), *arguments, **named)
 
     layer.forward = mixing
-    passes = Passes(model, packing=True)
+    passes = ForwardPass(model, packing=True)
     assert not passes.packed
     chosen = rows(12, 9, 9)
     assert [len(each) for each in passes.bins(chosen, 24)] == [2, 1]
     alone = sum(float(passes.run([row])) for row in chosen)
     assert passes.measure(chosen, 40).total == pytest.approx(alone, rel=1e-5)
-    assert not Passes(tuned("llama", fast=True), packing=False).packed
+    assert not ForwardPass(tuned("llama", fast=True), packing=False).packed
 
 
 def test_the_head_works_in_chunks_and_with_a_disabled_adapter(
@@ -166,9 +171,9 @@ def test_the_head_works_in_chunks_and_with_a_disabled_adapter(
 ) -> None:
     chosen = rows(30, 25, 17)
     model = tuned("tied", fast=True)
-    whole = Passes(model, packing=True).measure(chosen, 100)
-    monkeypatch.setattr("memoirist.train.loop.head.CPU_LOGITS", 96 * 5)
-    passes = Passes(model, packing=True)
+    whole = ForwardPass(model, packing=True).measure(chosen, 100)
+    monkeypatch.setattr("memoirist.train.loop.forward_pass.CPU_LOGITS", 96 * 5)
+    passes = ForwardPass(model, packing=True)
     assert passes.measure(chosen, 100).total == pytest.approx(whole.total, rel=1e-6)
     assert whole.tokens == trained_count(chosen)
     reference = tuned("tied", fast=False)
@@ -184,7 +189,7 @@ def test_gradient_checkpointing_keeps_the_rows_apart() -> None:
     saving.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     for model in (plain, saving):
         model.train()
-        Passes(model, packing=True).run(chosen, torch.autograd.backward)
+        ForwardPass(model, packing=True).run(chosen, torch.autograd.backward)
     for part, gradient in gradients(plain).items():
         assert torch.allclose(gradient, gradients(saving)[part], rtol=1e-4, atol=1e-6), part
 
@@ -195,7 +200,7 @@ def test_generation_is_not_changed_by_packing() -> None:
     mask = torch.tensor([[0, 0, *[1] * 8], [1] * 10])
     asked = {"attention_mask": mask, "max_new_tokens": 6, "do_sample": False}
     before = model.generate(prompt, **asked)
-    assert Passes(model, packing=True).packed
+    assert ForwardPass(model, packing=True).packed
     assert torch.equal(model.generate(prompt, **asked), before)
 
 
@@ -214,9 +219,9 @@ def test_best_fit_fills_and_loses_nothing() -> None:
 
 
 def test_no_row_predicts_the_next_one() -> None:
-    first = Rendered(input_ids=[5, 6], labels=[IGNORE, 6])
-    second = Rendered(input_ids=[7, 8, 9], labels=[7, 8, IGNORE])
-    pack = lay([first, second], torch.device("cpu"))
+    first = TokenRow(input_ids=[5, 6], labels=[IGNORE, 6])
+    second = TokenRow(input_ids=[7, 8, 9], labels=[7, 8, IGNORE])
+    pack = lay_end_to_end([first, second], torch.device("cpu"))
     assert pack.positions.tolist() == [[0, 1, 0, 1, 2]]
     assert (pack.places.tolist(), pack.targets.tolist()) == ([0, 2], [6, 8])
     padded = pad_right([first, second], torch.device("cpu"))
@@ -226,8 +231,8 @@ def test_no_row_predicts_the_next_one() -> None:
 
 def test_a_step_depends_on_seed_and_number_alone() -> None:
     made = rows(*range(3, 13))
-    steps = Steps(made, per_step=4, steps=9, seed=5)
-    again = Steps(made, per_step=4, steps=9, seed=5)
+    steps = StepDataset(made, per_step=4, steps=9, seed=5)
+    again = StepDataset(made, per_step=4, steps=9, seed=5)
     seen = [[id(row) for row in steps[at].rows] for at in range(9)]
     assert [[id(row) for row in again[at].rows] for at in (8, 3, 0)] == [seen[8], seen[3], seen[0]]
     for epoch in range(3):
@@ -238,5 +243,5 @@ def test_a_step_depends_on_seed_and_number_alone() -> None:
     with pytest.raises(IndexError):
         steps[9]
     for world in (1, 2, 3):
-        shares = [share(steps[0].rows, rank, world) for rank in range(world)]
+        shares = [process_share(steps[0].rows, rank, world) for rank in range(world)]
         assert sorted(id(r) for part in shares for r in part) == sorted(seen[0])

@@ -11,11 +11,10 @@ from transformers import AutoTokenizer
 
 from memoirist.data.schema.errors import TrainError
 from memoirist.train.dataset.chat_template import end_of_turn
-from memoirist.train.dataset.corpus import read_rows
-from memoirist.train.dataset.gate import preflight
+from memoirist.train.dataset.corpus import preflight, read_rows
 from memoirist.train.dataset.tokenize import (
     IGNORE,
-    Rendered,
+    TokenRow,
     prompt_ids,
     rows_of,
     text_prompt_ids,
@@ -90,7 +89,7 @@ def chatml(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return assign(plain, 4096, tmp_path_factory.mktemp("scratch")).tokenizer
 
 
-def trained_text(row: Rendered, tokenizer: Any) -> str:
+def trained_text(row: TokenRow, tokenizer: Any) -> str:
     return str(tokenizer.decode([label for label in row.labels if label != IGNORE]))
 
 

@@ -17,9 +17,9 @@ import torch
 from memoirist.data.schema.errors import TrainError
 from memoirist.data.schema.records import Conversation
 from memoirist.train import qlora
-from memoirist.train.loop import gpus, launch
+from memoirist.train.loop import launch, process
 from memoirist.train.loop.launch import TrainResult, read_result
-from memoirist.train.loop.memory import Budget, is_out_of_memory
+from memoirist.train.loop.memory import MemoryBudget, is_out_of_memory
 from memoirist.train.model.prepared_base import PreparedBase, prepare_base
 from memoirist.train.settings import TrainSettings
 from tests.conftest import ROOT, environment
@@ -126,7 +126,7 @@ def test_a_step_and_an_evaluation_without_memory_are_done_in_smaller_passes(
     kept = json.loads((folder / "memory.json").read_text())["tokens"]
     assert kept <= 80
     # A start after that knows it from the beginning.
-    assert Budget.of_run(folder, 8, 60).tokens == kept
+    assert MemoryBudget.of_run(folder, 8, 60).tokens == kept
 
 
 def test_an_optimizer_without_memory_goes_on_from_the_last_checkpoint(
@@ -190,13 +190,13 @@ def test_several_gpus_are_launched_together_and_one_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,3")
-    assert gpus.gpu_count() == 3
-    several = gpus.command(tmp_path, 3)
+    assert process.gpu_count() == 3
+    several = process.command(tmp_path, 3)
     assert several[several.index("--num_processes") + 1] == "3"
     assert several[-3:] == ["-m", "memoirist.train.qlora", str(tmp_path)]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert gpus.gpu_count() == 0
-    assert gpus.command(tmp_path, 0) == [
+    assert process.gpu_count() == 0
+    assert process.command(tmp_path, 0) == [
         sys.executable,
         "-m",
         "memoirist.train.qlora",

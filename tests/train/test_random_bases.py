@@ -11,11 +11,12 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from memoirist.data.schema.records import Conversation
 from memoirist.train.dataset.tokenize import IGNORE, text_prompt_ids, tokenize
+from memoirist.train.inference.batch_inference import greedy
 from memoirist.train.inference.chat_model import load
 from memoirist.train.loop.launch import train
 from memoirist.train.merge.adapter_merge import merge
 from memoirist.train.model.adapter import trained_tokens, with_adapter
-from memoirist.train.model.model_loader import greedy, load_base, quiet
+from memoirist.train.model.model_loader import load_base, quiet
 from memoirist.train.model.prepared_base import TINY, prepare_base
 from memoirist.train.settings import ChatSettings, MergeSettings, TrainSettings
 

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from memoirist.train.requirements import BaseShape
 from memoirist.train.resource_estimate import (
     Machine,
     Work,
     adapter_parameters,
     estimate,
-    measured_apart,
+    measure_apart,
     step_flops,
     this_machine,
 )
 from memoirist.train.settings import TrainSettings
-from memoirist.train.shape import Shape
 
 # Llama 3.1 8B by its published configuration.
 LAYER = (
@@ -29,7 +29,7 @@ LAYER = (
     ("down_proj", 14336, 4096),
 )
 LINEARS = tuple((f"{n}.{name}", i, o) for n in range(32) for name, i, o in LAYER)
-LLAMA = Shape(
+LLAMA = BaseShape(
     n_parameters=8_030_261_248,
     n_linear=sum(i * o for _, i, o in LINEARS),
     layers=32,
@@ -96,7 +96,7 @@ def test_a_cpu_pays_for_python_and_for_loading() -> None:
     assert machine.flops > 1e8
     assert machine.memory_bytes > 1e9
     # As a GPU is measured, so that this process does not hold it.
-    assert measured_apart(256).memory_bytes == machine.memory_bytes
+    assert measure_apart(256).memory_bytes == machine.memory_bytes
     small = replace(machine, kind="cpu", memory_bytes=1e12)
     found = estimate(LLAMA, PLAIN, WORK, small)
     assert found.parts["full weights"] == 4 * LLAMA.n_linear

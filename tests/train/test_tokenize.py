@@ -12,8 +12,9 @@ from transformers import AutoTokenizer
 
 from memoirist.data.composition.chatml import IM_END, TEMPLATE, render
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.dataset.gate import preflight
-from memoirist.train.dataset.tokenize import IGNORE, Rendered, need_disk, prompt_ids, show, tokenize
+from memoirist.train.dataset.corpus import preflight
+from memoirist.train.dataset.tokenize import IGNORE, TokenRow, prompt_ids, show, tokenize
+from memoirist.train.disk import need_disk
 from memoirist.train.model.prepared_base import TINY
 from memoirist.train.model.special_tokens import assign
 
@@ -35,7 +36,7 @@ def turns(*words: str, system: str | None = None) -> list[dict[str, str]]:
     return opening + [{"role": roles[n % 2], "content": text} for n, text in enumerate(words)]
 
 
-def trained_text(row: Rendered, tokenizer: Any) -> str:
+def trained_text(row: TokenRow, tokenizer: Any) -> str:
     return str(tokenizer.decode([label for label in row.labels if label != IGNORE]))
 
 
@@ -143,8 +144,8 @@ def test_a_question_left_without_answer_does_not_push_the_last_answer_out(tokeni
     assert tokenize(messages, tokenizer, 40) is None
 
 
-def row(ids: Sequence[int], labels: Sequence[int]) -> Rendered:
-    return Rendered(input_ids=list(ids), labels=list(labels))
+def row(ids: Sequence[int], labels: Sequence[int]) -> TokenRow:
+    return TokenRow(input_ids=list(ids), labels=list(labels))
 
 
 GOOD = row([5, 6, 9], [IGNORE, 6, 9])

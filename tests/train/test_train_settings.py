@@ -25,9 +25,8 @@ from memoirist.train.model.model_loader import load_base
 from memoirist.train.model.prepared_base import PreparedBase, prepare_base
 from memoirist.train.presets import PRESETS
 from memoirist.train.qlora import run
-from memoirist.train.requirements import refuse_missing, refuse_unfit
+from memoirist.train.requirements import refuse_missing, refuse_unfit, shape_of
 from memoirist.train.settings import MergeSettings, TrainSettings
-from memoirist.train.shape import shape_of
 from tests.conftest import ROOT
 from tests.test_train_toys import TURNS, random_base
 

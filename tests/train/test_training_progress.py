@@ -18,7 +18,7 @@ from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report, clock
 from memoirist.flows.runtime.training_monitor import Watch, before_and_now, page, sparkline, told_of
 from memoirist.flows.runtime.workspace import Workspace
-from memoirist.train.loop.answers import choose
+from memoirist.train.loop.callbacks import choose_prompts
 from memoirist.train.loop.progress import Progress, read_progress, read_samples
 from memoirist.train.model.prepared_base import prepare_base
 from memoirist.train.qlora import run
@@ -97,16 +97,16 @@ def test_trained_questions_stand_in_where_nothing_is_held_out(tmp_path: Path) ->
     row = {"id": "a", "split": "train", "messages": messages("mill")}
     text = {"id": "b", "split": "train", "messages": [{"role": "assistant", "content": "Once."}]}
     rows.write_text("\n".join(map(json.dumps, (row, text))), "utf-8")
-    found = choose(rows, TrainSettings(answers_per_save=2))
+    found = choose_prompts(rows, TrainSettings(answers_per_save=2))
     assert [(prompt.kind, prompt.text) for prompt in found] == [
         ("trained", "What of the mill?"),
         ("general", "Who are you?"),
     ]
     assert found[1].messages[0] == {"role": "system", "content": "You are Ada."}
-    assert choose(rows, TrainSettings(answers_per_save=0)) == []
+    assert choose_prompts(rows, TrainSettings(answers_per_save=0)) == []
     # Raw text alone asks nothing: the general questions are left.
     rows.write_text(json.dumps(text), "utf-8")
-    assert {prompt.kind for prompt in choose(rows, TrainSettings())} == {"general"}
+    assert {prompt.kind for prompt in choose_prompts(rows, TrainSettings())} == {"general"}
 
 
 def test_the_store_and_the_plot_follow_the_run(folder: Path) -> None:

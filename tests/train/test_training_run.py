@@ -21,13 +21,14 @@ from memoirist.data.evaluation.ability import instructions
 from memoirist.data.schema.errors import TrainError
 from memoirist.data.schema.records import Conversation, Split
 from memoirist.train.dataset.tokenize import IGNORE, prompt_ids, tokenize
+from memoirist.train.inference.batch_inference import greedy, measure
 from memoirist.train.inference.chat_model import load
-from memoirist.train.inference.predict import Paper, sit
+from memoirist.train.inference.predict import PredictionInputs, predict
 from memoirist.train.loop.checkpoints import last_whole_checkpoint, load_checkpoint, steps_kept
 from memoirist.train.loop.launch import Progress, TrainResult, read_result, train
 from memoirist.train.merge.adapter_merge import MergeResult, merge
 from memoirist.train.model.adapter import with_adapter
-from memoirist.train.model.model_loader import greedy, load_base, measure, quiet
+from memoirist.train.model.model_loader import load_base, quiet
 from memoirist.train.model.prepared_base import PreparedBase, prepare_base
 from memoirist.train.settings import ChatSettings, EvaluateSettings, MergeSettings, TrainSettings
 from tests.conftest import ROOT, environment
@@ -405,10 +406,10 @@ def test_held_out_loss_is_the_mean_over_answer_tokens(
     losses = {}
     for name, path in {"base": several.base.path, "tuned": merged.path}.items():
         papers = {
-            "alone": Paper(held_out=[held_out], prompts=()),
-            "shown": Paper(held_out=[held_out], prompts=(), examples=examples),
+            "alone": PredictionInputs(held_out=[held_out], prompts=()),
+            "shown": PredictionInputs(held_out=[held_out], prompts=(), examples=examples),
         }
-        sat = sit(path, papers, EvaluateSettings())
+        sat = predict(path, papers, EvaluateSettings())
         for paper, before in (("alone", []), ("shown", examples)):
             messages = [*before, *held_out.messages]
             row = tokenize(messages, AutoTokenizer.from_pretrained(path), 1000)
@@ -431,8 +432,10 @@ def test_held_out_loss_is_the_mean_over_answer_tokens(
 def test_answers_are_those_of_one_prompt_alone(merged: MergeResult) -> None:
     prompts = [row.messages[:1] for row in SEVERAL[:5]]
     likeliest = EvaluateSettings(temperature=0, max_new_tokens=40, batch=2)
-    paper = Paper(held_out=(), prompts=prompts, honest=prompts[:1], plain=instructions()[:3])
-    sat = sit(merged.path, {"tuned": paper}, likeliest)["tuned"]
+    paper = PredictionInputs(
+        held_out=(), prompts=prompts, honest=prompts[:1], plain=instructions()[:3]
+    )
+    sat = predict(merged.path, {"tuned": paper}, likeliest)["tuned"]
     model, tokenizer = load_base(merged.path, "none"), AutoTokenizer.from_pretrained(merged.path)
     ids = [prompt_ids(prompt, tokenizer) for prompt in prompts]
     alone = [greedy(model, tokenizer, [each], 40)[0] for each in ids]
@@ -441,24 +444,26 @@ def test_answers_are_those_of_one_prompt_alone(merged: MergeResult) -> None:
     assert all(answer.finished for answer in sat.answers)
     assert [answer.text for answer in sat.honest] == said[:1]
     assert [len(attempt.losses) for attempt in sat.attempts] == [4, 4, 4]
-    cut = sit(
+    cut = predict(
         merged.path,
-        {"tuned": Paper(held_out=(), prompts=prompts[:1])},
+        {"tuned": PredictionInputs(held_out=(), prompts=prompts[:1])},
         likeliest.model_copy(update={"max_new_tokens": 8}),
     )["tuned"]
     assert not cut.answers[0].finished
 
 
 def test_a_seed_repeats_the_drawn_answers(base: PreparedBase) -> None:
-    paper = {"base": Paper(held_out=(), prompts=[row.messages[:1] for row in SEVERAL[:3]])}
+    paper = {
+        "base": PredictionInputs(held_out=(), prompts=[row.messages[:1] for row in SEVERAL[:3]])
+    }
     settings = EvaluateSettings(max_new_tokens=12)
-    first, again = (sit(base.path, paper, settings)["base"].answers for _ in range(2))
-    other = sit(base.path, paper, settings.model_copy(update={"seed": 7}))["base"].answers
+    first, again = (predict(base.path, paper, settings)["base"].answers for _ in range(2))
+    other = predict(base.path, paper, settings.model_copy(update={"seed": 7}))["base"].answers
     assert first == again
     assert first != other
 
 
 def test_a_row_that_does_not_fit_is_left_out(base: PreparedBase) -> None:
-    paper = {"base": Paper(held_out=SEVERAL[-2:], prompts=())}
-    found = sit(base.path, paper, EvaluateSettings(max_length=64))["base"].losses
+    paper = {"base": PredictionInputs(held_out=SEVERAL[-2:], prompts=())}
+    found = predict(base.path, paper, EvaluateSettings(max_length=64))["base"].losses
     assert set(found) == {"field"}

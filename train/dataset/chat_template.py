@@ -1,8 +1,8 @@
-"""The base's own chat template: its text, and which of it the assistant says.
+"""Render a conversation in the base's own chat template, and find the assistant's part of it.
 
-Nearly no published template marks the assistant's words, so they are found: each answer is
-rendered as a private mark, the mark's place tells where the words stand, and the special token
-after them is what ends the turn.
+Nearly no published template marks the assistant's words. So each answer is rendered as a
+placeholder; its place in the text tells where the words stand, and the special token after it is
+what ends the turn.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from memoirist.data.schema.errors import TrainError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+
 Messages = Sequence[Mapping[str, str]]
-# Characters of the private use area: no text has them, no template changes them.
-_OPEN, _CLOSE = "\ue0f0", "\ue0f1"
 
 
 def is_native(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -39,39 +38,47 @@ def native_segments(
     """
     turns = _accepted(messages, tokenizer)
     try:
-        rest = _render(_marked(turns), tokenizer)
+        rest = _render(_with_placeholders(turns), tokenizer)
     except TrainError:
         first = 1 if turns and turns[0]["role"] == "system" else 0
         if turns[first:][:1] and turns[first]["role"] == "user":
             raise
         # Many templates want a user's turn first, and some conversations begin with an answer.
         turns.insert(first, {"role": "user", "content": ""})
-        rest = _render(_marked(turns), tokenizer)
-    opening = _opening(tokenizer)
-    found: list[tuple[str, bool]] = []
+        rest = _render(_with_placeholders(turns), tokenizer)
+    opening, special = _opening(tokenizer), special_tokens(tokenizer)
+    pieces: list[tuple[str, bool]] = []
     for at, turn in enumerate(turns):
         if turn["role"] != "assistant":
             continue
-        before, mark, rest = rest.partition(_mark(at))
-        if not mark:
-            # Left out by the template; what is not rendered cannot be trained.
+        before, placeholder, rest = rest.partition(_placeholder(at))
+        if not placeholder:
+            # The template leaves this turn out; what is not rendered cannot be trained.
             rest = before
             continue
         if opening and opening in before:
             lead = before[before.rindex(opening) + len(opening) :]
         else:
-            # Where nothing asks for an answer, a blank before the words is part of their token.
+            # Without a generation prompt, a blank before the words is part of their token.
             lead = before[len(before.rstrip()) :]
-        end = _end(rest, tokenizer)
-        found.append((before[: len(before) - len(lead)], False))
-        found.append((lead + turn["content"] + rest[:end], True))
+        end = _end(rest, special)
+        pieces.append((before[: len(before) - len(lead)], False))
+        pieces.append((lead + turn["content"] + rest[:end], True))
         rest = rest[end:]
-    return [*found, (rest, False)]
+    return [*pieces, (rest, False)]
 
 
 def native_prompt(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> str:
     """Return the text that asks for the next answer, as the template puts it."""
     return _render(_accepted(messages, tokenizer), tokenizer, add_generation_prompt=True)
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    """Return the texts of all special tokens of a base, sorted."""
+    # All added ones, not `all_special_tokens` only: that leaves out the base's own end token, which
+    # still stops answers, and the headers of its own chat format.
+    added = tokenizer.added_tokens_decoder.values()
+    return sorted({*tokenizer.all_special_tokens, *(t.content for t in added if t.special)})
 
 
 @lru_cache(maxsize=8)
@@ -82,9 +89,10 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
     """
     if not isinstance(tokenizer.chat_template, str):
         raise TrainError("the base has no chat template of its own", "leave template at `chatml`")
-    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _mark(1)}]
-    rest = _render(turns, tokenizer).partition(_mark(1))[2]
-    ids: list[int] = tokenizer(rest[: _end(rest, tokenizer)], add_special_tokens=False)["input_ids"]
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _placeholder(1)}]
+    rest = _render(turns, tokenizer).partition(_placeholder(1))[2]
+    end = _end(rest, special_tokens(tokenizer))
+    ids: list[int] = tokenizer(rest[:end], add_special_tokens=False)["input_ids"]
     if not ids or ids[-1] not in tokenizer.added_tokens_decoder:
         raise TrainError(
             "the base's own chat template ends no answer with a token: the model would never stop",
@@ -93,22 +101,21 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
     return ids[-1]
 
 
-def _marked(turns: Messages) -> list[Mapping[str, str]]:
+def _with_placeholders(turns: Messages) -> list[Mapping[str, str]]:
     return [
-        {**turn, "content": _mark(at)} if turn["role"] == "assistant" else turn
+        {**turn, "content": _placeholder(at)} if turn["role"] == "assistant" else turn
         for at, turn in enumerate(turns)
     ]
 
 
-def _mark(at: int) -> str:
-    return f"{_OPEN}{at}{_CLOSE}"
+def _placeholder(at: int) -> str:
+    # Characters of the private use area: no text has them, no template changes them.
+    return f"\ue0f0{at}\ue0f1"
 
 
-def _end(text: str, tokenizer: PreTrainedTokenizerBase) -> int:
-    """Return where the first special token of `text` ends, 0 when only blanks precede none."""
-    places = [
-        (text.index(token), len(token)) for token in _special(tokenizer) if token and token in text
-    ]
+def _end(text: str, special: Sequence[str]) -> int:
+    """Return where the special token that `text` begins with ends, 0 where there is none."""
+    places = [(text.index(token), len(token)) for token in special if token and token in text]
     if not places:
         return 0
     start, length = min(places, key=lambda place: (place[0], -place[1]))
@@ -116,25 +123,19 @@ def _end(text: str, tokenizer: PreTrainedTokenizerBase) -> int:
 
 
 @lru_cache(maxsize=8)
-def _special(tokenizer: PreTrainedTokenizerBase) -> tuple[str, ...]:
-    added = tokenizer.added_tokens_decoder.values()
-    return tuple({*tokenizer.all_special_tokens, *(t.content for t in added if t.special)})
-
-
-@lru_cache(maxsize=8)
 def _opening(tokenizer: PreTrainedTokenizerBase) -> str:
     """Return what the template adds to ask for an answer: the head of an assistant's turn."""
     turns = [{"role": "user", "content": "x"}]
-    asked = _render(turns, tokenizer, add_generation_prompt=True)
-    return asked.removeprefix(_render(turns, tokenizer))
+    prompt = _render(turns, tokenizer, add_generation_prompt=True)
+    return prompt.removeprefix(_render(turns, tokenizer))
 
 
 @lru_cache(maxsize=8)
 def _takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
     """Tell whether the template renders a system message; some refuse it, some lose it."""
-    turns = [{"role": "system", "content": _mark(0)}, {"role": "user", "content": "x"}]
+    turns = [{"role": "system", "content": _placeholder(0)}, {"role": "user", "content": "x"}]
     try:
-        return _mark(0) in _render(turns, tokenizer)
+        return _placeholder(0) in _render(turns, tokenizer)
     except TrainError:
         return False
 

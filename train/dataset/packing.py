@@ -1,4 +1,4 @@
-"""Lay rows end to end: which rows share a forward pass, and what the model is given of them."""
+"""Pack rows end to end: which rows share a forward pass, and the tensors that the model gets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from memoirist.train.dataset.tokenize import IGNORE, Rendered
+from memoirist.train.dataset.tokenize import IGNORE, TokenRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +37,12 @@ def best_fit(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     room: list[int] = []
     for at in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
         fitting = [b for b in range(len(bins)) if room[b] >= lengths[at]]
-        if fitting:
-            chosen = min(fitting, key=room.__getitem__)
-            bins[chosen].append(at)
-            room[chosen] -= lengths[at]
-        else:
-            bins.append([at])
-            room.append(capacity - lengths[at])
+        if not fitting:
+            bins.append([])
+            room.append(capacity)
+        fullest = min(fitting, key=room.__getitem__, default=-1)
+        bins[fullest].append(at)
+        room[fullest] -= lengths[at]
     return bins
 
 
@@ -58,41 +57,41 @@ def padded_bins(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return bins
 
 
-def lay(rows: Sequence[Rendered], device: torch.device) -> Pack:
+def lay_end_to_end(rows: Sequence[TokenRow], device: torch.device) -> Pack:
     """Return `rows` end to end; no row's first token is predicted from the row before it."""
-    ids, labels, positions = list[int](), list[int](), list[int]()
-    for row in rows:
-        ids += row.input_ids
-        labels += [IGNORE, *row.labels[1:]]
-        positions += range(len(row.input_ids))
-    # One step to the left: the place before a token predicts it.
-    shifted = torch.tensor([*labels[1:], IGNORE])
-    places = (shifted != IGNORE).nonzero().flatten()
-    return Pack(
-        input_ids=torch.tensor([ids], device=device),
-        positions=torch.tensor([positions], device=device),
-        places=places.to(device),
-        targets=shifted[places].to(device),
-        lengths=tuple(len(row.input_ids) for row in rows),
-    )
+    ids = [[token for row in rows for token in row.input_ids]]
+    labels = [[label for row in rows for label in (*row.labels[1:], IGNORE)]]
+    positions = torch.tensor([[at for row in rows for at in range(len(row.input_ids))]])
+    return _pack(ids, labels, positions.to(device), tuple(len(row.input_ids) for row in rows))
 
 
-def pad_right(rows: Sequence[Rendered], device: torch.device) -> Pack:
+def pad_right(rows: Sequence[TokenRow], device: torch.device) -> Pack:
     """Return `rows` padded right to the longest: a causal model never looks there."""
     longest = max(len(row.input_ids) for row in rows)
     ids = [[*row.input_ids, *[0] * (longest - len(row.input_ids))] for row in rows]
     labels = [[*row.labels[1:], *[IGNORE] * (longest + 1 - len(row.labels))] for row in rows]
-    shifted = torch.tensor(labels).flatten()
+    positions = torch.arange(longest, device=device).expand(len(rows), -1)
+    return _pack(ids, labels, positions, ())
+
+
+def _pack(
+    ids: list[list[int]],
+    shifted_labels: list[list[int]],
+    positions: torch.Tensor,
+    lengths: tuple[int, ...],
+) -> Pack:
+    # One step to the left: the place before a token predicts it.
+    shifted = torch.tensor(shifted_labels).flatten()
     places = (shifted != IGNORE).nonzero().flatten()
     return Pack(
-        input_ids=torch.tensor(ids, device=device),
-        positions=torch.arange(longest, device=device).expand(len(rows), -1),
-        places=places.to(device),
-        targets=shifted[places].to(device),
-        lengths=(),
+        input_ids=torch.tensor(ids, device=positions.device),
+        positions=positions,
+        places=places.to(positions.device),
+        targets=shifted[places].to(positions.device),
+        lengths=lengths,
     )
 
 
-def trained_count(rows: Sequence[Rendered]) -> int:
+def trained_count(rows: Sequence[TokenRow]) -> int:
     """Return the tokens that `rows` train; the first of a row is predicted from nothing."""
     return sum(label != IGNORE for row in rows for label in row.labels[1:])

@@ -1,16 +1,20 @@
-"""Conversation -> token ids and labels: which tokens are trained, and the gate before it."""
+"""Turn a conversation into token ids and labels: the labels say which tokens are trained."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from memoirist.data.composition.chatml import IM_END, IM_START, segments
-from memoirist.data.schema.errors import TrainError
-from memoirist.train.dataset.chat_template import is_native, native_prompt, native_segments
+from memoirist.train.dataset.chat_template import (
+    Messages,
+    is_native,
+    native_prompt,
+    native_segments,
+    special_tokens,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,15 +26,13 @@ BOS_PREFIX = "{{- bos_token -}}"
 # word is trained without the words that lead to it.
 OVERLAP = 1 / 8
 
-Messages = Sequence[Mapping[str, str]]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
+class TokenRow:
     """One row for the model; `labels` repeats the id of a trained token and is -100 elsewhere.
 
-    `shortened` counts the messages that had to go so that the row fits; `kind` is `text` for raw
-    text to be continued, of which all tokens are trained.
+    `shortened` counts the messages that were left out so that the row fits; `kind` is `text` for
+    raw text to be continued, of which all tokens are trained.
     """
 
     input_ids: Sequence[int]
@@ -41,28 +43,28 @@ class Rendered:
 
 def rows_of(
     messages: Messages, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> list[Rendered]:
+) -> list[TokenRow]:
     """Return what `messages` train: one row of a chat, all chunks of a raw text, or nothing."""
     if is_text(messages):
-        words = "\n\n".join(message["content"] for message in messages)
-        return text_rows(words, tokenizer, max_length)
+        text = "\n\n".join(message["content"] for message in messages)
+        return text_rows(text, tokenizer, max_length)
     row = tokenize(messages, tokenizer, max_length)
     return [] if row is None else [row]
 
 
 def is_text(messages: Messages) -> bool:
-    """Tell whether `messages` are raw text: words that nobody asked for."""
+    """Tell whether `messages` are raw text: an assistant's words without a question."""
     return bool(messages) and all(message["role"] == "assistant" for message in messages)
 
 
-def text_rows(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[Rendered]:
+def text_rows(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> list[TokenRow]:
     """Return raw text as rows of at most `max_length` tokens, the last one with the end token.
 
-    Every token is trained exactly once: what a chunk repeats of the one before is only read.
+    Every token is trained exactly once: what a chunk repeats of the one before is not labelled.
     """
-    words = _broken(text.strip(), _special(tokenizer))
-    ids = text_prompt_ids(words, tokenizer)
-    first = len(ids) - len(tokenizer(words, add_special_tokens=False)["input_ids"])
+    text = _defused(text.strip(), special_tokens(tokenizer))
+    ids = text_prompt_ids(text, tokenizer)
+    first = len(ids) - len(tokenizer(text, add_special_tokens=False)["input_ids"])
     if len(ids) == first:
         return []
     ids.append(int(tokenizer.eos_token_id))
@@ -70,99 +72,81 @@ def text_rows(text: str, tokenizer: PreTrainedTokenizerBase, max_length: int) ->
     while True:
         chunk = ids[at : at + max_length]
         labels = [IGNORE] * first + chunk[first:]
-        rows.append(Rendered(input_ids=chunk, labels=labels, kind="text"))
+        rows.append(TokenRow(input_ids=chunk, labels=labels, kind="text"))
         if at + max_length >= len(ids):
             return rows
         at, first = at + max_length - overlap, overlap
 
 
 def text_prompt_ids(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Return the ids of raw text to be continued, opened as the base opens a text."""
-    opening = [int(tokenizer.bos_token_id)] if opens_with_bos(tokenizer) else []
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return [*opening, *ids]
+    """Return the ids of raw text to be continued, after the base's BOS if it uses one."""
+    bos = [int(tokenizer.bos_token_id)] if opens_with_bos(tokenizer) else []
+    return [*bos, *tokenizer(text, add_special_tokens=False)["input_ids"]]
 
 
 def tokenize(
     messages: Messages, tokenizer: PreTrainedTokenizerBase, max_length: int
-) -> Rendered | None:
+) -> TokenRow | None:
     """Return `messages` as ids and labels of at most `max_length` tokens, or None.
 
     Every assistant turn is trained, its end token included. A row that is too long loses its
     oldest exchanges, never its system message or its last answer; None means that even the last
-    exchange alone is too long, or that there is no answer. Of raw text the first chunk is
-    returned; `rows_of` has them all.
+    exchange is too long, or that there is no answer. Of raw text the first chunk is returned;
+    `rows_of` has them all.
     """
     if is_text(messages):
         return next(iter(rows_of(messages, tokenizer, max_length)), None)
-    for fitted in _ever_shorter(messages):
-        row = _encode(fitted, tokenizer)
+    for turns in _from_longest(messages):
+        row = _encode(turns, tokenizer)
         if len(row.input_ids) <= max_length:
             trained = any(label != IGNORE for label in row.labels)
-            shortened = len(messages) - len(fitted)
-            return (
-                Rendered(input_ids=row.input_ids, labels=row.labels, shortened=shortened)
-                if trained
-                else None
-            )
+            return replace(row, shortened=len(messages) - len(turns)) if trained else None
     return None
 
 
 def prompt_ids(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return the ids that ask for the next answer: a prefix of the row that was trained."""
-    harmless = _harmless(messages, tokenizer)
+    turns = _defused_turns(messages, tokenizer)
     if is_native(tokenizer):
-        text = native_prompt(harmless, tokenizer)
+        text = native_prompt(turns, tokenizer)
     else:
-        said = "".join(piece for piece, _ in segments(harmless))
-        text = f"{_bos(tokenizer)}{said}{IM_START}assistant\n"
+        conversation = "".join(piece for piece, _ in segments(turns))
+        text = f"{_bos(tokenizer)}{conversation}{IM_START}assistant\n"
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return ids
 
 
-def need_disk(folder: Path, needed_bytes: int) -> None:
-    """Raise TrainError when the disk of `folder` has less than `needed_bytes` free."""
-    free = shutil.disk_usage(folder).free
-    if free < needed_bytes:
-        raise TrainError(
-            f"the disk of {str(folder)!r} has {free / 2**20:,.0f} MB free and this needs "
-            f"{needed_bytes / 2**20:,.0f} MB",
-            "free space or use another workspace",
-        )
-
-
-def show(rendered: Rendered, tokenizer: PreTrainedTokenizerBase, *, colour: bool = True) -> str:
+def show(row: TokenRow, tokenizer: PreTrainedTokenizerBase, *, colour: bool = True) -> str:
     """Return the row as text: trained tokens green, else in double brackets, others grey."""
-    runs: list[tuple[bool, list[int]]] = []
-    for token, label in zip(rendered.input_ids, rendered.labels, strict=True):
-        if not runs or runs[-1][0] != (label != IGNORE):
-            runs.append((label != IGNORE, []))
-        runs[-1][1].append(token)
     marks = {True: ("\x1b[32m", "\x1b[0m"), False: ("\x1b[90m", "\x1b[0m")}
     if not colour:
         marks = {True: ("\u27e6", "\u27e7"), False: ("", "")}
-    return "".join(tokenizer.decode(ids).join(marks[trained]) for trained, ids in runs)
+    pairs = zip(row.input_ids, row.labels, strict=True)
+    return "".join(
+        tokenizer.decode([token for token, _ in run]).join(marks[trained])
+        for trained, run in groupby(pairs, key=lambda pair: pair[1] != IGNORE)
+    )
 
 
-def _ever_shorter(messages: Messages) -> Iterator[list[Mapping[str, str]]]:
+def _from_longest(messages: Messages) -> Iterator[list[Mapping[str, str]]]:
     """Yield `messages`, then without the oldest exchange, and so on to the last exchange."""
     system = [message for message in messages[:1] if message["role"] == "system"]
     turns = list(messages[len(system) :])
     starts = [at for at, message in enumerate(turns) if message["role"] == "user"]
     yield [*system, *turns]
     for start in starts[1:]:
-        # What follows must still hold an answer, or there is nothing to learn from it.
+        # The rest must still hold an answer, or there is nothing to learn from it.
         if any(message["role"] == "assistant" for message in turns[start:]):
             yield [*system, *turns[start:]]
 
 
-def _encode(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> Rendered:
+def _encode(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> TokenRow:
     """Encode the whole text at once, as every server will, and label by character offsets."""
     native = is_native(tokenizer)
     text = "" if native else _bos(tokenizer)
-    harmless = _harmless(messages, tokenizer)
+    turns = _defused_turns(messages, tokenizer)
     spans: list[tuple[int, int]] = []
-    for piece, trained in native_segments(harmless, tokenizer) if native else segments(harmless):
+    for piece, trained in native_segments(turns, tokenizer) if native else segments(turns):
         if trained:
             spans.append((len(text), len(text) + len(piece)))
         text += piece
@@ -175,7 +159,7 @@ def _encode(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> Rendered:
             at += 1
         if at < len(spans) and start >= spans[at][0]:
             labels[place] = ids[place]
-    return Rendered(input_ids=ids, labels=labels)
+    return TokenRow(input_ids=ids, labels=labels)
 
 
 def _bos(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -193,27 +177,20 @@ def opens_with_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer.bos_token is not None and text.startswith(str(tokenizer.bos_token))
 
 
-def _harmless(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, str]]:
-    """Break every special token of this very base inside the words, as `<s>` in a page."""
-    special = _special(tokenizer)
+def _defused_turns(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, str]]:
+    """Break every special token of this base inside the words, such as `<s>` in a web page."""
+    special = special_tokens(tokenizer)
     if not is_native(tokenizer):
-        # In ChatML these two lose their bars, on servers as well: the template sees to it.
+        # In ChatML these two lose their bars, on servers as well: the template does that.
         special = [token for token in special if token not in (IM_START, IM_END)]
     return [
-        {"role": message["role"], "content": _broken(message["content"], special)}
+        {"role": message["role"], "content": _defused(message["content"], special)}
         for message in messages
     ]
 
 
-def _special(tokenizer: PreTrainedTokenizerBase) -> list[str]:
-    # All added ones, not `all_special_tokens`: that leaves out the base's own end token, which
-    # stops answers still, and the headers of its own chat format.
-    added = tokenizer.added_tokens_decoder.values()
-    return sorted({*tokenizer.all_special_tokens, *(t.content for t in added if t.special)})
-
-
-def _broken(words: str, special: Sequence[str]) -> str:
+def _defused(text: str, special: Sequence[str]) -> str:
     for token in special:
-        if len(token) > 1 and token in words:
-            words = words.replace(token, f"{token[0]} {token[1:]}")
-    return words
+        if len(token) > 1 and token in text:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text

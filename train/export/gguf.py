@@ -1,4 +1,4 @@
-"""Turn a merged model into one GGUF file, by llama.cpp's own converter where it is installed."""
+"""Convert a merged model into one GGUF file, by llama.cpp's own converter where it is installed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from tempfile import TemporaryDirectory
 
 from memoirist.data.composition.chatml import IM_END, IM_START
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.atomic_files import write_json
-from memoirist.train.model.prepared_base import PreparedBase
-from memoirist.train.model.source import PIECES
+from memoirist.train.disk import write_json
+from memoirist.train.model.prepared_base import SENTENCEPIECE, PreparedBase
 
 SCRIPT = "convert_hf_to_gguf.py"
 
@@ -28,9 +27,8 @@ def converter() -> list[str]:
     folder = os.environ.get("LLAMA_CPP")
     if folder and (Path(folder) / SCRIPT).is_file():
         return [sys.executable, str(Path(folder) / SCRIPT)]
-    found = shutil.which(SCRIPT)
-    if found:
-        return [found]
+    if program := shutil.which(SCRIPT):
+        return [program]
     where = f"PATH, nor in LLAMA_CPP={folder!r}" if folder else "PATH"
     raise TrainError(
         f"{SCRIPT} is not in {where}",
@@ -45,50 +43,50 @@ def to_gguf(
     """Convert the merged model to `target`, whole or not at all; TrainError tells what failed."""
     command = converter()
     target.parent.mkdir(parents=True, exist_ok=True)
-    making = target.with_name(f".{target.stem}.making.gguf")
-    making.unlink(missing_ok=True)
-    with _as_it_reads(merged, base) as folder:
-        arguments = [*command, str(folder), "--outfile", str(making), "--outtype", "auto"]
+    temporary = target.with_name(f".{target.stem}.making.gguf")
+    temporary.unlink(missing_ok=True)
+    with _with_sentencepiece(merged, base) as folder:
+        arguments = [*command, str(folder), "--outfile", str(temporary), "--outtype", "auto"]
         if tell is not None:
             tell(" ".join(arguments))
         done = subprocess.run(
             arguments, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
         )
     try:
-        if done.returncode or not making.exists() or _begins(making) != b"GGUF":
-            lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["it said nothing"]
+        if done.returncode or not temporary.exists() or _first_bytes(temporary) != b"GGUF":
+            lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no output"]
             lacks = "No module named" in lines[-1]
             other = "serve the merged folder itself, or update llama.cpp if the family is new to it"
             raise TrainError(
                 f"llama.cpp's converter made no GGUF of {str(merged)!r} ({lines[-1][:300]})",
                 f"pip install that module for {command[0]!r}" if lacks else other,
             )
-        making.replace(target)
+        temporary.replace(target)
     finally:
-        making.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return target
 
 
 @contextmanager
-def _as_it_reads(merged: Path, base: PreparedBase) -> Iterator[Path]:
+def _with_sentencepiece(merged: Path, base: PreparedBase) -> Iterator[Path]:
     """Yield the model as the converter wants it: with the base's sentencepiece, if it has one.
 
-    The tokens that were given new names are told apart from it in added_tokens.json.
+    added_tokens.json lists the tokens that have other names in it.
     """
-    pieces = base.path / PIECES
-    if not pieces.exists():
+    sentencepiece = base.path / SENTENCEPIECE
+    if not sentencepiece.exists():
         yield merged
         return
     with TemporaryDirectory(prefix="gguf-") as name:
         folder = Path(name)
         for path in merged.iterdir():
             (folder / path.name).symlink_to(path.resolve())
-        (folder / "tokenizer.model").symlink_to(pieces.resolve())
+        (folder / "tokenizer.model").symlink_to(sentencepiece.resolve())
         added = {IM_START: base.start_id, IM_END: base.end_id} if base.new_ids else {}
         write_json(folder / "added_tokens.json", added)
         yield folder
 
 
-def _begins(path: Path) -> bytes:
+def _first_bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(4)

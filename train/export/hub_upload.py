@@ -1,4 +1,4 @@
-"""Save a folder to a hub repository: private unless it is said otherwise, in one commit."""
+"""Upload a model's folder to a hub repository: private by default, in one commit."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from memoirist.data.schema.errors import TrainError
 
-# What belongs to a model or an adapter; logs, checkpoints and reports stay at home.
-_KEPT = (".safetensors", ".json", ".jinja", ".md", ".model", ".txt")
+# What belongs to a model or an adapter; logs, checkpoints and reports are not uploaded.
+_UPLOADED = (".safetensors", ".json", ".jinja", ".md", ".model", ".txt")
 
 
 def refuse_name(repository: str) -> None:
-    """Raise TrainError for what is no OWNER/NAME of a hub repository."""
+    """Raise TrainError for what is not the OWNER/NAME of a hub repository."""
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
@@ -31,8 +31,8 @@ def push(folder: Path, repository: str, *, public: bool, message: str) -> str:
     """Upload a model's folder and return the address of its commit.
 
     The address of the hub is HF_ENDPOINT's and the token that of `hf auth login` or HF_TOKEN.
-    Raises TrainError when the name is none, the hub refuses or cannot be reached, or it holds the
-    repository in public although nobody asked for that.
+    Raises TrainError when the name is not valid, the hub refuses or cannot be reached, or the
+    repository is public and `public` is not set.
     """
     refuse_name(repository)
     from huggingface_hub import CommitOperationAdd, HfApi
@@ -54,7 +54,7 @@ def push(folder: Path, repository: str, *, public: bool, message: str) -> str:
             CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=path)
             for path in _files(folder)
         ]
-        made = api.create_commit(repository, operations, commit_message=message)
+        commit = api.create_commit(repository, operations, commit_message=message)
     except LocalTokenNotFoundError as error:
         raise TrainError("no token for the hub is known", "log in: `hf auth login`") from error
     # RuntimeError: what the library raises when a large file's upload breaks off.
@@ -64,12 +64,12 @@ def push(folder: Path, repository: str, *, public: bool, message: str) -> str:
             "check the name, your token's rights (`hf auth whoami`) and the network; nothing is"
             " half there, the files are one commit",
         ) from error
-    return str(made.commit_url)
+    return str(commit.commit_url)
 
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if path.is_file() and (path.suffix in _KEPT or path.name == "Modelfile"):
+        if path.is_file() and (path.suffix in _UPLOADED or path.name == "Modelfile"):
             yield path
 
 

@@ -1,7 +1,7 @@
-"""Write an Ollama Modelfile: template, stop, system prompt and sampling, none of it guessed.
+"""Write an Ollama Modelfile: template, stop, system prompt and sampling.
 
-Ollama recognises the templates of well-known models only; a tuned model needs its own in writing
-(https://docs.ollama.com/modelfile). The tokens at the beginning of a text are added by the model.
+Ollama recognises the templates of well-known models only; a tuned model needs its own in the file
+(https://docs.ollama.com/modelfile). Ollama adds the tokens at the beginning of a text by itself.
 """
 
 from __future__ import annotations
@@ -26,22 +26,20 @@ CHATML = (
     "{{- range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}"
     "<|im_start|>assistant\n"
 )
-# Stand-ins for words, of the private use area: no template has them.
+# Placeholders for words, of the private use area: no template has them.
 _SYSTEM, _USER, _ANSWER = "\ue010", "\ue011", "\ue012"
-
-
-# Ollama reserves memory for the whole of it; many models name far more than they need.
+# Ollama reserves memory for the whole context; many models name far more than they need.
 _CONTEXT_TOKENS = 8192
 
 
-def of_folder(merged: Path, system: str) -> str:
+def folder_modelfile(merged: Path, system: str) -> str:
     """Return the Modelfile that lies beside a merged model's weights."""
     from transformers import AutoConfig, AutoTokenizer
 
     config = AutoConfig.from_pretrained(merged).get_text_config()
-    room = int(getattr(config, "max_position_embeddings", None) or _CONTEXT_TOKENS)
+    context = int(getattr(config, "max_position_embeddings", None) or _CONTEXT_TOKENS)
     tokenizer = AutoTokenizer.from_pretrained(merged)
-    return modelfile(".", tokenizer, system, ChatSettings(), min(room, _CONTEXT_TOKENS))
+    return modelfile(".", tokenizer, system, ChatSettings(), min(context, _CONTEXT_TOKENS))
 
 
 def modelfile(
@@ -70,7 +68,7 @@ def modelfile(
 
 
 def native_template(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return the base's own chat template in Ollama's language, read off what it renders.
+    """Return the base's own chat template in Ollama's language, derived from what it renders.
 
     A system prompt goes before the first question where the template has no place for one.
     """
@@ -79,15 +77,15 @@ def native_template(tokenizer: PreTrainedTokenizerBase) -> str:
         {"role": "user", "content": _USER},
         {"role": "assistant", "content": _ANSWER},
     ]
-    said = "".join(piece for piece, _ in native_segments(turns, tokenizer))
-    asking = _without_bos(native_prompt(turns[:2], tokenizer), tokenizer)
+    conversation = "".join(piece for piece, _ in native_segments(turns, tokenizer))
+    prompt = _without_bos(native_prompt(turns[:2], tokenizer), tokenizer)
     before_user, after_user = _without_bos(native_prompt(turns[1:2], tokenizer), tokenizer).split(
         _USER
     )
-    before_system, between = asking.split(_USER)[0].split(_SYSTEM)
-    # A question is always answered: what asks for the answer can stand at its end.
+    before_system, between = prompt.split(_USER)[0].split(_SYSTEM)
+    # A question is always answered: the generation prompt can be part of it.
     question = f"{before_user}{{{{ .Content }}}}{after_user}"
-    answer = f"{{{{ .Content }}}}{said.split(_ANSWER)[1]}"
+    answer = f"{{{{ .Content }}}}{conversation.split(_ANSWER)[1]}"
     system = f"{before_system}{{{{ .Content }}}}{between.removesuffix(before_user)}"
     if before_system == before_user:
         # The first question is the second message, if a system prompt is the first.

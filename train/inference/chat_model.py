@@ -1,4 +1,4 @@
-"""Talk to a model on disk: one streamed answer at a time, ended by its end token."""
+"""Chat with a model on disk: one streamed answer at a time, ended by its end token."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ import torch
 
 from memoirist.data.composition.saved_exchanges import Ended
 from memoirist.train.dataset.tokenize import prompt_ids
-from memoirist.train.model.model_loader import end_ids, load_base, quiet
+from memoirist.train.inference.batch_inference import end_ids
+from memoirist.train.model.model_loader import context_length, load_base, quiet
 from memoirist.train.settings import ChatSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def load(model_path: Path) -> Talker:
+def load(model_path: Path) -> ChatModel:
     """Return the merged model, or a prepared base, ready to answer."""
     quiet()
     from transformers import AutoTokenizer
 
-    return Talker(load_base(model_path, "none"), AutoTokenizer.from_pretrained(model_path))
+    return ChatModel(load_base(model_path, "none"), AutoTokenizer.from_pretrained(model_path))
 
 
 class Answer:
-    """An answer while it is made: its pieces, and once they have all come, how it ended.
+    """The pieces of an answer, and how it ended once all of them are taken.
 
-    Until then, and where nobody takes the rest, it counts as stopped.
+    Before that, and when the caller does not take the rest, it counts as stopped.
     """
 
     def __init__(self, pieces: Generator[str, None, Ended]) -> None:
-        """Take what makes the pieces; nothing is computed before the first is taken."""
+        """Take a generator of pieces; nothing is computed before the first is taken."""
         self.pieces = pieces
         self.ended: Ended = "stopped"
 
@@ -41,7 +42,7 @@ class Answer:
         self.ended = yield from self.pieces
 
 
-class Talker:
+class ChatModel:
     """A model and its tokenizer."""
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -49,8 +50,7 @@ class Talker:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.ends = end_ids(model, tokenizer)
-        config = model.config.get_text_config()
-        self.room = int(getattr(config, "max_position_embeddings", None) or 4096)
+        self.room = context_length(model)
 
     def answer(
         self, messages: Sequence[Mapping[str, str]], settings: ChatSettings, opening: str = ""
@@ -60,37 +60,36 @@ class Talker:
         It begins with `opening`, and the model goes on from there. The oldest exchanges are left
         out when the conversation outgrows the model's context.
         """
-        begun = self.tokenizer.encode(opening, add_special_tokens=False) if opening else []
-        prompt = self._prompt(messages, settings.max_new_tokens + len(begun))
-        return Answer(self._pieces([*prompt, *begun], settings, opening, len(begun)))
+        return Answer(self._pieces(messages, settings, opening))
 
     def _pieces(
-        self, prompt: Sequence[int], settings: ChatSettings, opening: str, n_begun: int
+        self, messages: Sequence[Mapping[str, str]], settings: ChatSettings, opening: str
     ) -> Generator[str, None, Ended]:
-        """Yield the opening, which the prompt ends in, and what the model says after it."""
+        """Yield the opening and what the model says after it."""
+        answer: list[int] = self.tokenizer.encode(opening, add_special_tokens=False)
         if opening:
             yield opening
-        said: list[int] = list(prompt[len(prompt) - n_begun :])
-        shown = self.tokenizer.decode(said, skip_special_tokens=True)
-        limit = n_begun + settings.max_new_tokens
+        limit = len(answer) + settings.max_new_tokens
+        prompt = [*self._prompt(messages, limit), *answer]
+        shown = self.tokenizer.decode(answer, skip_special_tokens=True)
         for token in self._tokens(prompt, settings):
             if token in self.ends:
                 return "end"
-            said.append(token)
-            text = self.tokenizer.decode(said, skip_special_tokens=True)
-            # Half a character decodes to U+FFFD; it is shown once its other bytes have come.
+            answer.append(token)
+            text = self.tokenizer.decode(answer, skip_special_tokens=True)
+            # Half a character decodes to U+FFFD; it is shown once its other bytes are there.
             if not text.endswith("\ufffd"):
                 yield text[len(shown) :]
                 shown = text
-            if _goes_round(said, settings.max_repeats):
+            if _is_circular(answer, settings.max_repeats):
                 return "circles"
-        return "limit" if len(said) >= limit else "context"
+        return "limit" if len(answer) >= limit else "context"
 
     def _prompt(self, messages: Sequence[Mapping[str, str]], n_answer: int) -> list[int]:
-        """Return ids that leave room for an answer: at the cost of old exchanges, then of words.
+        """Return ids that leave room for an answer: without old exchanges, then without words.
 
-        The system message stays in any case; a last message that fills the context by itself
-        loses its beginning.
+        The system message always stays; a last message that fills the context by itself loses its
+        beginning.
         """
         kept = [dict(message) for message in messages]
         first = 1 if kept and kept[0]["role"] == "system" else 0
@@ -98,15 +97,15 @@ class Talker:
         while len(ids := prompt_ids(kept, self.tokenizer)) > limit and len(kept) > first + 2:
             del kept[first : first + 2]
         while len(ids) > limit and len(kept) > first and (words := kept[-1]["content"]):
-            # Their share of what is too much, and at least one character, so that it ends.
+            # In proportion to the excess, and at least one character, so that the loop ends.
             kept[-1]["content"] = words[max(1, len(words) * (len(ids) - limit) // len(ids)) :]
             ids = prompt_ids(kept, self.tokenizer)
-        # Beyond the context nothing was ever trained: what is still too long loses its beginning.
+        # Positions beyond the context were never trained: a prompt that is still too long is cut.
         return ids[-limit:]
 
     def _tokens(self, prompt: Sequence[int], settings: ChatSettings) -> Iterator[int]:
         """Yield token after token, up to an end token or the limit."""
-        chance = torch.Generator(device="cpu").manual_seed(settings.seed)
+        generator = torch.Generator(device="cpu").manual_seed(settings.seed)
         ids = torch.tensor([list(prompt)], device=self.model.device)
         cache = None
         seen: list[int] = []
@@ -115,7 +114,7 @@ class Talker:
                 output = self.model(input_ids=ids, past_key_values=cache, use_cache=True)
                 cache = output.past_key_values
                 logits = output.logits[0, -1].float().cpu()
-                token = _draw(_penalised(logits, seen, settings), settings, chance)
+                token = _draw(_penalised(logits, seen, settings), settings, generator)
                 yield token
                 if token in self.ends:
                     return
@@ -127,31 +126,30 @@ def _penalised(logits: torch.Tensor, seen: Sequence[int], settings: ChatSettings
     """Divide the odds of tokens already said (Keskar et al. 2019, arXiv 1909.05858)."""
     if settings.repetition_penalty == 1.0 or not seen:
         return logits
-    at = torch.tensor(sorted(set(seen)))
-    before = logits[at]
-    penalty = settings.repetition_penalty
-    logits[at] = torch.where(before > 0, before / penalty, before * penalty)
+    ids, penalty = torch.tensor(sorted(set(seen))), settings.repetition_penalty
+    before = logits[ids]
+    logits[ids] = torch.where(before > 0, before / penalty, before * penalty)
     return logits
 
 
-def _draw(logits: torch.Tensor, settings: ChatSettings, chance: torch.Generator) -> int:
+def _draw(logits: torch.Tensor, settings: ChatSettings, generator: torch.Generator) -> int:
     """Return the likeliest token, or draw one from the smallest set that holds `top_p`."""
     if settings.temperature == 0:
         return int(logits.argmax())
-    chances, order = (logits / settings.temperature).softmax(-1).sort(descending=True)
+    probabilities, order = (logits / settings.temperature).softmax(-1).sort(descending=True)
     # The token that crosses the limit still counts, so that at least one is left.
-    chances[chances.cumsum(-1) - chances > settings.top_p] = 0
-    return int(order[torch.multinomial(chances, 1, generator=chance)])
+    probabilities[probabilities.cumsum(-1) - probabilities > settings.top_p] = 0
+    return int(order[torch.multinomial(probabilities, 1, generator=generator)])
 
 
-def _goes_round(said: Sequence[int], max_repeats: int | None) -> bool:
+def _is_circular(answer: Sequence[int], max_repeats: int | None) -> bool:
     """Tell whether the answer ends in one run of 1 to 40 tokens said `max_repeats` times over."""
     if max_repeats is None:
         return False
     for length in range(1, 41):
-        # One or two tokens may well repeat ("ha ha ha"); they must do so for longer.
+        # One or two tokens may well repeat ("ha ha ha"); they are allowed four times as often.
         times = max_repeats if length > 2 else 4 * max_repeats
-        tail = said[-length * times :]
+        tail = answer[-length * times :]
         if len(tail) < length * times or tail[length:] != tail[:-length]:
             continue
         # A longer run that is itself "ha ha ha" is judged as the short one.

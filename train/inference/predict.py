@@ -1,9 +1,9 @@
-"""Have one model sit the evaluation: its losses, its answers and its plain abilities."""
+"""Collect what one model does in an evaluation: losses, answers, and answers to instructions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ import torch
 
 from memoirist.data.evaluation.ability import Attempt, Plain
 from memoirist.data.schema.records import Conversation
-from memoirist.train.dataset.tokenize import IGNORE, Messages, Rendered, prompt_ids, rows_of
-from memoirist.train.inference.batch_inference import RowLoss, losses_of
-from memoirist.train.model.model_loader import end_ids, load_base, quiet
+from memoirist.train.dataset.chat_template import Messages
+from memoirist.train.dataset.tokenize import IGNORE, TokenRow, prompt_ids, rows_of
+from memoirist.train.inference.batch_inference import Loss, end_ids, generate, losses_of
+from memoirist.train.model.model_loader import context_length, load_base, quiet
 from memoirist.train.settings import EvaluateSettings
 
 if TYPE_CHECKING:
@@ -22,16 +23,17 @@ if TYPE_CHECKING:
 
 # Tokens of an answer about itself, and of one to a plain instruction: these are short.
 SHORT_ANSWER, PLAIN_ANSWER = 96, 32
-Progress = Callable[[int, int, str], None]
+# Called after every batch with the number of answers so far, their total and the inputs' name.
+Advance = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Paper:
-    """What one side is asked; `examples` are exchanges shown to it before everything else.
+class PredictionInputs:
+    """What a model is asked; `examples` are exchanges shown to it before everything else.
 
     `held_out` are conversations of which the loss is measured, `prompts` the messages up to each
     answer that is wanted, `honest` the same for short answers, `plain` instructions without the
-    persona. A side that only differs by its examples leaves `plain` empty.
+    persona. Inputs that differ from others by their examples only leave `plain` empty.
     """
 
     held_out: Sequence[Conversation]
@@ -42,66 +44,66 @@ class Paper:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class GeneratedAnswer:
     """One answer; `finished` tells that it ended by itself within the limit."""
 
     text: str
     finished: bool
 
 
-@dataclass(slots=True, kw_only=True)
-class Sitting:
-    """What one side has done: losses by conversation, answers in the order of the prompts."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Predictions:
+    """Losses by conversation id, and answers in the order of the prompts."""
 
-    losses: dict[str, RowLoss] = field(default_factory=dict)
-    answers: list[Said] = field(default_factory=list)
-    honest: list[Said] = field(default_factory=list)
+    losses: dict[str, Loss] = field(default_factory=dict)
+    answers: list[GeneratedAnswer] = field(default_factory=list)
+    honest: list[GeneratedAnswer] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
 
 
-def sit(
+def predict(
     model_path: Path,
-    papers: Mapping[str, Paper],
+    inputs: Mapping[str, PredictionInputs],
     settings: EvaluateSettings,
-    advance: Progress = lambda _done, _total, _told: None,
-) -> dict[str, Sitting]:
-    """Load a model once and have it sit each paper; `advance` hears of every batch of answers."""
+    advance: Advance = lambda _done, _total, _name: None,
+) -> dict[str, Predictions]:
+    """Load a model once and return its predictions for each of the named inputs."""
     quiet()
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model_path)
-    desk = Desk(load_base(model_path, "none").eval(), tokenizer, settings)
-    total = sum(len(p.prompts) + len(p.honest) + len(p.plain) for p in papers.values())
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()  # of the model before
+    predictor = _Predictor(load_base(model_path, "none").eval(), tokenizer, settings)
+    total = sum(len(x.prompts) + len(x.honest) + len(x.plain) for x in inputs.values())
     done = 0
 
-    def ticked(answers: Iterator[list[Said]], name: str) -> list[Said]:
+    def answers(
+        name: str, prompts: Sequence[Messages], limit: int, *, greedy: bool = False
+    ) -> list[GeneratedAnswer]:
         nonlocal done
-        found: list[Said] = []
-        for batch in answers:
-            found += batch
+        collected: list[GeneratedAnswer] = []
+        for batch in predictor.answers(prompts, limit, greedy=greedy):
+            collected += batch
             done += len(batch)
             advance(done, total, name)
-        return found
+        return collected
 
-    sittings: dict[str, Sitting] = {}
-    for name, paper in papers.items():
-        prompts, honest = (
-            [_with(paper.examples, each) for each in asked]
-            for asked in (paper.prompts, paper.honest)
-        )
-        plain = [[{"role": "user", "content": task.ask}] for task in paper.plain]
-        sittings[name] = Sitting(
-            losses=desk.losses(paper.held_out, paper.examples),
-            answers=ticked(desk.answers(prompts, settings.max_new_tokens), name),
-            honest=ticked(desk.answers(honest, min(SHORT_ANSWER, settings.max_new_tokens)), name),
-            attempts=desk.attempts(
-                paper.plain, ticked(desk.answers(plain, PLAIN_ANSWER, greedy=True), name)
+    limit = settings.max_new_tokens
+    predictions: dict[str, Predictions] = {}
+    for name, asked in inputs.items():
+        prompts = [_with(asked.examples, messages) for messages in asked.prompts]
+        honest = [_with(asked.examples, messages) for messages in asked.honest]
+        plain = [[{"role": "user", "content": task.ask}] for task in asked.plain]
+        predictions[name] = Predictions(
+            losses=predictor.losses(asked.held_out, asked.examples),
+            answers=answers(name, prompts, limit),
+            honest=answers(name, honest, min(SHORT_ANSWER, limit)),
+            attempts=predictor.attempts(
+                asked.plain, answers(name, plain, PLAIN_ANSWER, greedy=True)
             ),
         )
-    del desk
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()  # for the next model
-    return sittings
+    return predictions
 
 
 def _with(examples: Messages, messages: Messages) -> list[Mapping[str, str]]:
@@ -110,8 +112,8 @@ def _with(examples: Messages, messages: Messages) -> list[Mapping[str, str]]:
     return [*messages[:first], *examples, *messages[first:]]
 
 
-class Desk:
-    """A loaded model with its tokenizer, asked in batches."""
+class _Predictor:
+    """A loaded model in evaluation mode with its tokenizer."""
 
     def __init__(
         self,
@@ -119,109 +121,86 @@ class Desk:
         tokenizer: PreTrainedTokenizerBase,
         settings: EvaluateSettings,
     ) -> None:
-        """Take a loaded model in evaluation mode."""
-        self.model = model
-        self.tokenizer = tokenizer
-        self.settings = settings
-        config = model.config.get_text_config()
-        self.room = int(getattr(config, "max_position_embeddings", None) or 4096)
+        self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        self.context = context_length(model)
 
-    def losses(
-        self, conversations: Sequence[Conversation], examples: Messages
-    ) -> dict[str, RowLoss]:
+    def losses(self, conversations: Sequence[Conversation], examples: Messages) -> dict[str, Loss]:
         """Return the loss of each conversation's own answers; one that does not fit is left out.
 
-        Examples are read but not counted; they go first where the room is short.
+        Examples are read but not counted; they are dropped first where the context is short.
         """
-        limit = self.settings.max_length if not examples else self.room
-        rows: list[Rendered] = []
+        limit = self.context if examples else min(self.settings.max_length, self.context)
+        rows: list[TokenRow] = []
         owners: list[str] = []
         for conversation in conversations:
             own = sum(message["role"] == "assistant" for message in conversation.messages)
             messages = _with(examples, conversation.messages) if own else []
-            for row in rows_of(messages, self.tokenizer, min(limit, self.room)):
+            for row in rows_of(messages, self.tokenizer, limit):
                 rows.append(row if row.kind == "text" else _last_answers(row, own))
                 owners.append(conversation.id)
-        found: dict[str, RowLoss] = {}
+        losses: dict[str, Loss] = {}
         for owner, loss in zip(owners, losses_of(self.model, rows), strict=True):
-            found[owner] = found.get(owner, RowLoss()) + loss
-        return found
+            losses[owner] = losses.get(owner, Loss()) + loss
+        return losses
 
     def answers(
-        self, prompts: Sequence[Messages], max_new_tokens: int, *, greedy: bool = False
-    ) -> Iterator[list[Said]]:
+        self, prompts: Sequence[Messages], max_new_tokens: int, *, greedy: bool
+    ) -> Iterator[list[GeneratedAnswer]]:
         """Yield the answers in batches, in the order of the prompts, the same for the same seed."""
         torch.manual_seed(self.settings.seed)
-        limit = self.room - min(max_new_tokens, self.room // 2)
+        sampling: dict[str, Any] = {"do_sample": False}
+        if not greedy and self.settings.temperature > 0:
+            sampling = {
+                "do_sample": True,
+                "temperature": self.settings.temperature,
+                "top_p": self.settings.top_p,
+                "top_k": 0,
+            }
+        limit = self.context - min(max_new_tokens, self.context // 2)
         ids = [prompt_ids(prompt, self.tokenizer)[-limit:] for prompt in prompts]
         at, size = 0, self.settings.batch
         while at < len(ids):
+            batch = ids[at : at + size]
             try:
-                made = self._batch(ids[at : at + size], max_new_tokens, greedy=greedy)
+                rows = generate(self.model, self.tokenizer, batch, max_new_tokens, **sampling)
             except torch.OutOfMemoryError:
                 if size == 1:
                     raise
                 size //= 2
                 torch.cuda.empty_cache()
                 continue
-            yield made
+            yield [self._answer(row) for row in rows]
             at += size
 
-    def _batch(
-        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, *, greedy: bool
-    ) -> list[Said]:
-        longest = max(len(prompt) for prompt in prompts)
-        fill = self.tokenizer.pad_token_id
-        # Padded left, so that all answers start at the same column; masked by position, not by id.
-        ids = [[fill] * (longest - len(prompt)) + list(prompt) for prompt in prompts]
-        mask = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
-        drawn: dict[str, Any] = {"do_sample": False}
-        if not greedy and self.settings.temperature > 0:
-            drawn = {
-                "do_sample": True,
-                "temperature": self.settings.temperature,
-                "top_p": self.settings.top_p,
-                "top_k": 0,
-            }
-        with torch.inference_mode():
-            made = self.model.generate(
-                input_ids=torch.tensor(ids, device=self.model.device),
-                attention_mask=torch.tensor(mask, device=self.model.device),
-                max_new_tokens=max_new_tokens,
-                pad_token_id=fill,
-                **drawn,
-            )[:, longest:].tolist()
-        ends = end_ids(self.model, self.tokenizer)
-        return [self._said(answer, ends) for answer in made]
+    def _answer(self, ids: Sequence[int]) -> GeneratedAnswer:
+        finished = bool(ids) and ids[-1] in end_ids(self.model, self.tokenizer)
+        words = ids[:-1] if finished else ids
+        text = self.tokenizer.decode(words, skip_special_tokens=True).strip()
+        return GeneratedAnswer(text=text, finished=finished)
 
-    def _said(self, ids: Sequence[int], ends: set[int]) -> Said:
-        at = next((place for place, token in enumerate(ids) if token in ends), None)
-        text = self.tokenizer.decode(ids[:at], skip_special_tokens=True).strip()
-        return Said(text=text, finished=at is not None)
-
-    def attempts(self, tasks: Sequence[Plain], written: Sequence[Said]) -> list[Attempt]:
+    def attempts(self, tasks: Sequence[Plain], answers: Sequence[GeneratedAnswer]) -> list[Attempt]:
         """Return what the model makes of plain instructions: its losses and its answer."""
-        rows: list[Rendered] = []
+        rows: list[TokenRow] = []
         for task in tasks:
             for choice in task.choices:
                 exchange = (("user", task.ask), ("assistant", choice))
                 messages = [{"role": role, "content": words} for role, words in exchange]
-                rows += map(_without_end, rows_of(messages, self.tokenizer, self.room))
+                rows += map(_without_end, rows_of(messages, self.tokenizer, self.context))
         losses = iter(losses_of(self.model, rows))
         return [
-            Attempt(losses=[next(losses).mean for _ in task.choices], answer=said.text)
-            for task, said in zip(tasks, written, strict=True)
+            Attempt(losses=[next(losses).mean for _ in task.choices], answer=answer.text)
+            for task, answer in zip(tasks, answers, strict=True)
         ]
 
 
-def _without_end(row: Rendered) -> Rendered:
-    """Return a row whose end token is not counted: who answers at length is not less able."""
+def _without_end(row: TokenRow) -> TokenRow:
+    """Return a row whose end token is not counted: a model that writes more is not less able."""
     labels = list(row.labels)
     labels[max(place for place, label in enumerate(labels) if label >= 0)] = IGNORE
-    return Rendered(input_ids=row.input_ids, labels=labels)
+    return TokenRow(input_ids=row.input_ids, labels=labels)
 
 
-def _last_answers(row: Rendered, n_answers: int) -> Rendered:
+def _last_answers(row: TokenRow, n_answers: int) -> TokenRow:
     """Return a row in which only its last answers are labelled."""
     labels = list(row.labels)
     seen = 0
@@ -232,4 +211,4 @@ def _last_answers(row: Rendered, n_answers: int) -> Rendered:
             seen += 1
         if seen > n_answers:
             labels[place] = IGNORE
-    return Rendered(input_ids=row.input_ids, labels=labels, shortened=row.shortened)
+    return replace(row, labels=labels)

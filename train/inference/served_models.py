@@ -1,17 +1,24 @@
-"""Lay models out for an OpenAI-compatible server: each under a name, with its template and limits.
+"""Serve models to OpenAI clients by `transformers serve`, from a hub cache made of links.
 
-The layout is the hub's own cache, made of links: the server then lists our models, finds no other
-one, and needs neither the network nor a path in a model's name (an @ or a colon in a path would be
-taken for a revision or a file).
+In that cache each model has a name, its template and its limits: the server lists our models only,
+and needs neither the network nor a path in a model's name (an @ or a colon in a path would be taken
+for a revision or a file).
+
+`python -m memoirist.train.inference.served_models ARGUMENTS` takes the arguments of
+`transformers serve`. The application is called directly, because its command first asks a package
+index for a newer version.
 """
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memoirist.train.loop.process import end_with_parent
 from memoirist.train.settings import ChatSettings
 
 if TYPE_CHECKING:
@@ -24,23 +31,23 @@ _OWN = {"chat_template.jinja", "generation_config.json"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shelved:
-    """A model's name and folder, and whether its template puts a prompt where none is sent."""
+class ServedModel:
+    """A model's name and folder; `system` tells whether its template adds a system prompt."""
 
     name: str
     folder: Path
     system: bool
 
 
-def shelve(shelf: Path, name: str, model_folder: Path, system: str) -> Shelved:
-    """Put a merged model or a prepared base on the shelf under `name` (OWNER/NAME).
+def link_model(cache: Path, name: str, model_folder: Path, system: str) -> ServedModel:
+    """Link a merged model or a prepared base into a hub cache under `name` (OWNER/NAME).
 
-    Whoever sends no system message gets `system`, so that the disclosure of an AI does not depend
-    on the client. Sampling is switched on: servers take a request's temperature only then.
+    A conversation without a system message gets `system`, so that the disclosure of an AI does not
+    depend on the client. Sampling is switched on: servers use a request's temperature only then.
     """
     from transformers import AutoTokenizer
 
-    folder = shelf / f"models--{name.replace('/', '--')}"
+    folder = cache / f"models--{name.replace('/', '--')}"
     snapshot = folder / "snapshots" / _REVISION
     snapshot.mkdir(parents=True)
     (folder / "refs").mkdir()
@@ -54,7 +61,7 @@ def shelve(shelf: Path, name: str, model_folder: Path, system: str) -> Shelved:
     (snapshot / "generation_config.json").write_text(
         json.dumps(_generation(model_folder), indent=1), "utf-8"
     )
-    return Shelved(name=name, folder=snapshot, system=template is not None)
+    return ServedModel(name=name, folder=snapshot, system=template is not None)
 
 
 def with_default_system(tokenizer: PreTrainedTokenizerBase, system: str) -> str | None:
@@ -89,35 +96,13 @@ def _generation(model_folder: Path) -> dict[str, Any]:
     return {**known, **drawn, "max_new_tokens": usual.max_new_tokens}
 
 
-def merge_checkpoint(run_folder: Path, step: int, folder: Path) -> None:
-    """Write base + adapter of a checkpoint as one model, for servers that take no adapter.
+def serve(arguments: Sequence[str]) -> None:
+    """Serve until SIGINT, or until the parent process ends."""
+    from transformers.cli.transformers import app
 
-    Into the weights that it was trained on, as `merge` does: a base held in few bits made full
-    again, a base held as it is left so.
-    """
-    import torch
+    end_with_parent()
+    app(["serve", *arguments])
 
-    from memoirist.train.loop.checkpoints import (
-        base_of,
-        checkpoint_folder,
-        load_checkpoint,
-        trained_with,
-    )
-    from memoirist.train.merge.merge_work import Work, ways_of, write_merged
-    from memoirist.train.merge.merged_weights import deltas_of
-    from memoirist.train.model.model_loader import compute_dtype
-    from memoirist.train.settings import MergeSettings
 
-    model, tokenizer = load_checkpoint(run_folder, step)
-    deltas = deltas_of(model)
-    del model
-    work = Work(
-        run_folder=run_folder,
-        adapter=checkpoint_folder(run_folder, step),
-        base=base_of(run_folder),
-        trained=trained_with(run_folder),
-        settings=MergeSettings(method="dequantised"),
-        tokenizer=tokenizer,
-    )
-    dtype = compute_dtype() if torch.cuda.is_available() else torch.float32
-    write_merged(work, folder, ways_of(work)[0], deltas, dtype)
+if __name__ == "__main__":
+    serve(sys.argv[1:])

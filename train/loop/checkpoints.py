@@ -1,4 +1,4 @@
-"""Checkpoints of a run: whole ones are told from torn ones by a list of what belongs to them."""
+"""A run's folder: its request, its base, and its checkpoints, whole ones told from torn ones."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.atomic_files import write_json
+from memoirist.train.disk import write_json
+from memoirist.train.model.prepared_base import MANIFEST, PreparedBase, read_base
+from memoirist.train.settings import TrainSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-    from memoirist.train.model.prepared_base import PreparedBase
-    from memoirist.train.training_settings import TrainSettings
 
 
 CHECKPOINTS, WHOLE = "checkpoints", "whole.json"
@@ -33,18 +32,17 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
 
 def steps_kept(run_folder: Path) -> list[int]:
     """Return the steps of a run whose checkpoints are whole, lowest first; removes nothing."""
-    found = (run_folder / CHECKPOINTS).glob("checkpoint-*")
-    return sorted(_step(checkpoint) for checkpoint in found if _is_whole(checkpoint))
+    checkpoints = (run_folder / CHECKPOINTS).glob("checkpoint-*")
+    return sorted(_step(checkpoint) for checkpoint in checkpoints if _is_whole(checkpoint))
 
 
 def checkpoint_folder(run_folder: Path, step: int) -> Path:
     """Return the adapter of a run at `step`; TrainError names the steps that are kept."""
     kept = steps_kept(run_folder)
     if step not in kept:
-        told = ", ".join(map(str, kept)) or "none"
         raise TrainError(
             f"the run {run_folder.name!r} has no checkpoint of step {step}",
-            f"choose one of those that are kept: {told}",
+            f"choose one of those that are kept: {', '.join(map(str, kept)) or 'none'}",
         )
     return run_folder / CHECKPOINTS / f"checkpoint-{step}"
 
@@ -54,37 +52,30 @@ def load_checkpoint(run_folder: Path, step: int) -> tuple[Any, PreTrainedTokeniz
 
     Raises TrainError when the step is not kept, or the base has changed or gone since.
     """
-    from peft import PeftModel
     from transformers import AutoTokenizer
 
-    from memoirist.train.model.model_loader import load_base
+    from memoirist.train.model.model_loader import load_tuned
 
-    adapter = checkpoint_folder(run_folder, step)
-    base, trained = base_of(run_folder), trained_with(run_folder)
-    held = load_base(base.path, trained.quantisation, double=trained.double_quantisation)
-    model = PeftModel.from_pretrained(held, adapter)
+    adapter, base = checkpoint_folder(run_folder, step), base_of(run_folder)
+    model = load_tuned(base.path, adapter, trained_with(run_folder))
     return model, AutoTokenizer.from_pretrained(base.path)
 
 
 def trained_with(run_folder: Path) -> TrainSettings:
     """Return the settings that a run was started with, presets resolved."""
-    from memoirist.train.training_settings import TrainSettings
-
-    return TrainSettings.model_validate(_request(run_folder)["settings"]).resolved()
+    return TrainSettings.model_validate(read_request(run_folder)["settings"]).resolved()
 
 
 def base_of(run_folder: Path) -> PreparedBase:
     """Return the prepared base that a run was started on: its own workspace's, if that has it.
 
-    So a workspace that was moved or copied stands by itself. Raises TrainError where neither that
+    So a workspace that was moved or copied needs no other. Raises TrainError where neither that
     folder nor the one that the run names is the base by its hash.
     """
-    from memoirist.train.model.prepared_base import MANIFEST, read_base
-
-    request = _request(run_folder)
+    request = read_request(run_folder)
     named = Path(request["base_path"])
     own = run_folder.resolve().parent.parent / "bases" / named.name
-    path = named if named.is_dir() and not _names(own / MANIFEST, request["base_hash"]) else own
+    path = named if named.is_dir() and _hash_in(own / MANIFEST) != request["base_hash"] else own
     base = read_base(path)
     if base.hash != request["base_hash"]:
         raise TrainError(
@@ -94,29 +85,29 @@ def base_of(run_folder: Path) -> PreparedBase:
     return base
 
 
-def _request(run_folder: Path) -> dict[str, Any]:
+def read_request(run_folder: Path) -> dict[str, Any]:
+    """Return what a run was asked for: `settings`, `base_path` and `base_hash`."""
     try:
-        told = (run_folder / "train.json").read_text(encoding="utf-8")
+        request: dict[str, Any] = json.loads((run_folder / "train.json").read_text("utf-8"))
     except OSError as error:
         raise TrainError(
             f"the run's folder {str(run_folder)!r} is not there or not whole",
             "put it back, or train again: `memoirist build`",
         ) from error
-    request: dict[str, Any] = json.loads(told)
     return request
 
 
-def _names(manifest: Path, wanted: str) -> bool:
-    """Tell whether a prepared base says of itself that it is the one of a hash."""
-    try:
-        return bool(json.loads(manifest.read_text(encoding="utf-8"))["hash"] == wanted)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
 def mark_whole(checkpoint: Path) -> None:
-    """List what belongs to a checkpoint, once all of it is written."""
+    """List the files of a checkpoint, once all of it is written."""
     write_json(checkpoint / WHOLE, _sizes(checkpoint))
+
+
+def _hash_in(manifest: Path) -> str | None:
+    """Return the hash in a base's manifest, None where there is none."""
+    try:
+        return str(json.loads(manifest.read_text(encoding="utf-8"))["hash"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _is_whole(checkpoint: Path) -> bool:
@@ -132,8 +123,5 @@ def _step(checkpoint: Path) -> int:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    return {
-        path.name: path.stat().st_size
-        for path in folder.iterdir()
-        if path.is_file() and path.name != WHOLE
-    }
+    files = (path for path in folder.iterdir() if path.is_file() and path.name != WHOLE)
+    return {path.name: path.stat().st_size for path in files}

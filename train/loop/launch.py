@@ -1,4 +1,4 @@
-"""Start the training process, follow it, and bring back its result."""
+"""Start the training process, pass on its progress, and return its result."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from memoirist.data.schema.errors import TrainError
 from memoirist.data.schema.records import Conversation, Metric
-from memoirist.train.atomic_files import write_json, write_text
-from memoirist.train.loop.checkpoints import steps_kept
-from memoirist.train.loop.gpus import command, gpu_count, wanted_gpus
-from memoirist.train.loop.progress import Progress, read_progress
+from memoirist.train.disk import write_json, write_text
+from memoirist.train.loop.checkpoints import read_request, steps_kept, trained_with
+from memoirist.train.loop.process import command, environment, gpu_count
+from memoirist.train.loop.progress import PROGRESS, Progress, draw_curve, read_progress
 from memoirist.train.model.prepared_base import PreparedBase
 from memoirist.train.requirements import refuse_missing
 from memoirist.train.settings import TrainSettings
@@ -28,10 +28,10 @@ __all__ = ["Progress", "TrainResult", "read_result", "train"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
-    """What a finished training left; losses are nats per trained token, on held-out rows if any.
+    """The result of a finished training; losses are nats per trained token, held-out if possible.
 
     `dropped` names the conversations that did not fit `max_length`, for a Verdict each.
-    `notes` tells what was changed on the way for want of memory.
+    `notes` tells what was changed on the way for lack of memory.
     `moved` is false when no weight of the adapter has changed: it answers as its base does.
     `stopped_by` is `steps`, `patience` or `loss`; `best_step` is the checkpoint that was kept.
     """
@@ -67,43 +67,41 @@ def train(
     settings: TrainSettings,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> TrainResult:
-    """Train an adapter in `run_folder` in a process of its own and return what came out.
+    """Train an adapter in `run_folder` in a process of its own and return the result.
 
-    A finished run is returned without training; an interrupted one goes on from its last whole
-    checkpoint. Raises TrainError when a library that the settings ask for is missing, the gate
-    refuses the rows, the folder holds another run, or the process ends without a result.
+    A finished run is returned without training; an interrupted one continues from its last whole
+    checkpoint. Raises TrainError when a library that the settings ask for is missing, the rows are
+    refused, the folder holds another run, or the process ends without a result.
     """
     refuse_missing(settings)
     run_folder.mkdir(parents=True, exist_ok=True)
     _write_request(run_folder, conversations, base, settings)
     if not (run_folder / "result.json").exists():
         (run_folder / "error.json").unlink(missing_ok=True)
-        _follow(run_folder, on_progress)
+        _run_child(run_folder, on_progress)
     return read_result(run_folder)
 
 
 def read_result(run_folder: Path) -> TrainResult:
     """Return the result of the finished run in `run_folder`, drawing its curve if it is missing."""
+    path, curve = run_folder / "result.json", run_folder / "loss.png"
     try:
-        found = json.loads((run_folder / "result.json").read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainError(
             f"the run in {str(run_folder)!r} is not finished", "start its training again"
         ) from error
-    curve = run_folder / "loss.png"
     lines = read_progress(run_folder)
-    # One that was drawn at a save in between shows less than all.
-    if not curve.exists() or curve.stat().st_mtime < (run_folder / "result.json").stat().st_mtime:
-        from memoirist.train.loop.curve import draw
-
-        draw(curve, lines, found["best_step"], found["base_eval_loss"])
-    found["dropped"], found["notes"] = tuple(found["dropped"]), tuple(found["notes"])
+    # A curve that was drawn during the run lacks its last steps.
+    if not curve.exists() or curve.stat().st_mtime < path.stat().st_mtime:
+        draw_curve(curve, lines, result["best_step"], result["base_eval_loss"])
+    result["dropped"], result["notes"] = tuple(result["dropped"]), tuple(result["notes"])
     return TrainResult(
         adapter=run_folder / "adapter",
         loss_curve=curve,
         log=run_folder / "train.log",
-        metrics=tuple(_metrics(run_folder.name, lines, found)),
-        **found,
+        metrics=tuple(_metrics(run_folder.name, lines, result)),
+        **result,
     )
 
 
@@ -115,42 +113,37 @@ def _write_request(
 ) -> None:
     """Write what the child reads; refuse a folder in which something else was trained."""
     rows = [
-        json.dumps(
-            {"id": row.id, "split": row.split, "messages": [dict(turn) for turn in row.messages]},
-            ensure_ascii=False,
-        )
+        {"id": row.id, "split": row.split, "messages": [dict(turn) for turn in row.messages]}
         for row in conversations
     ]
     if not rows:
         raise TrainError("there are 0 conversations to train on", "compose a dataset first")
-    text = "\n".join(rows) + "\n"
-    request = {
-        "settings": settings.resolved().model_dump(),
-        "base_path": str(base.path.resolve()),
-        "base_hash": base.hash,
-    }
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     request_file, rows_file = folder / "train.json", folder / "conversations.jsonl"
     if request_file.exists() and rows_file.exists():
-        before = json.loads(request_file.read_text(encoding="utf-8"))
-        # Paths and names are left out: a workspace may be moved, its hash says what the base is.
-        lasting = TrainSettings.model_validate(before["settings"]).lasting()
-        same = before["base_hash"] == request["base_hash"] and lasting == settings.lasting()
+        # Paths and names are not compared: a workspace may be moved, the hash identifies the base.
+        same = read_request(folder)["base_hash"] == base.hash
+        same = same and trained_with(folder).lasting() == settings.lasting()
         if not same or rows_file.read_text(encoding="utf-8") != text:
             raise TrainError(
                 f"{str(folder)!r} holds a run with other settings, rows or base",
                 "give the new run a folder of its own",
             )
     write_text(rows_file, text)
+    request = {
+        "settings": settings.resolved().model_dump(),
+        "base_path": str(base.path.resolve()),
+        "base_hash": base.hash,
+    }
     write_json(request_file, request)
 
 
-def _follow(folder: Path, on_progress: Callable[[Progress], None] | None) -> None:
+def _run_child(folder: Path, on_progress: Callable[[Progress], None] | None) -> None:
     """Run the child to its end, handing on every new line of its progress."""
-    room = _memory(folder)
-    lines = folder / "progress.jsonl"
+    budget = _memory_budget(folder)
+    lines = folder / PROGRESS
     lines.touch()
-    log = folder / "train.log"
-    with log.open("ab") as output, lines.open(encoding="utf-8") as progress:
+    with (folder / "train.log").open("ab") as output, lines.open(encoding="utf-8") as progress:
         progress.seek(0, os.SEEK_END)
         child = _start(folder, output.fileno())
         try:
@@ -168,15 +161,15 @@ def _follow(folder: Path, on_progress: Callable[[Progress], None] | None) -> Non
             raise
         finally:
             _wait(child, seconds=0)
-    if child.returncode and _memory(folder) < room:
+    if child.returncode and _memory_budget(folder) < budget:
         # Several processes that ran out of memory end, to be started with less at once.
-        _follow(folder, on_progress)
+        _run_child(folder, on_progress)
     elif child.returncode or not (folder / "result.json").exists():
         raise _failure(folder, child.returncode)
 
 
-def _memory(folder: Path) -> float:
-    """Return the tokens at once that a run has come down to, infinity before any such step."""
+def _memory_budget(folder: Path) -> float:
+    """Return the tokens of a pass that a run was reduced to, infinity before any reduction."""
     try:
         return float(json.loads((folder / "memory.json").read_text(encoding="utf-8"))["tokens"])
     except (OSError, ValueError):
@@ -184,18 +177,12 @@ def _memory(folder: Path) -> float:
 
 
 def _start(folder: Path, output: int) -> subprocess.Popen[bytes]:
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
-        command(folder, min(gpu_count(), wanted_gpus(folder))),
+        command(folder, min(gpu_count(), trained_with(folder).gpus or gpu_count())),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(paths),
-            "MEMOIRIST_PARENT": str(os.getpid()),
-        },
+        env=environment(MEMOIRIST_PARENT=str(os.getpid())),
         # Ctrl-C in a terminal reaches a whole session: here it must reach the child once, from
         # us, so that it saves a checkpoint instead of dying of the second one.
         start_new_session=True,
@@ -213,14 +200,14 @@ def _wait(child: subprocess.Popen[bytes], seconds: float) -> None:
 def _failure(folder: Path, code: int) -> TrainError:
     """Say why the child ended: its own error, else the last line of its log."""
     try:
-        told = json.loads((folder / "error.json").read_text(encoding="utf-8"))
-        return TrainError(told["what"], told["next_step"])
+        error = json.loads((folder / "error.json").read_text(encoding="utf-8"))
+        return TrainError(error["what"], error["next_step"])
     except (OSError, ValueError):
         pass
-    log = folder / "train.log"
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     if code == 130:
         return TrainError("the training was interrupted", "start it again: it goes on from there")
+    log = folder / "train.log"
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     reason = f"signal {-code}" if code < 0 else (lines[-1][:300] if lines else f"exit code {code}")
     again = "it goes on from its last checkpoint" if steps_kept(folder) else "it begins anew"
     return TrainError(
@@ -230,7 +217,7 @@ def _failure(folder: Path, code: int) -> TrainError:
 
 
 def _new_lines(progress: Any) -> Iterator[dict[str, Any]]:
-    """Yield whole lines; half a line stays for the next look."""
+    """Yield whole lines; half a line is left for the next call."""
     while True:
         at = progress.tell()
         line = progress.readline()
@@ -240,17 +227,17 @@ def _new_lines(progress: Any) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def _metrics(run_id: str, lines: Iterable[Progress], found: dict[str, Any]) -> Iterator[Metric]:
-    """Yield the figures of a run as rows: the curve first, what came out of it last."""
-    if found["base_eval_loss"] is not None:
-        yield Metric(run_id=run_id, step=0, name="eval_loss", value=found["base_eval_loss"])
+def _metrics(run_id: str, lines: Iterable[Progress], result: dict[str, Any]) -> Iterator[Metric]:
+    """Yield the figures of a run as rows: first the curve, then those of the result."""
+    figures: list[tuple[int, str, float | None]] = [(0, "eval_loss", result["base_eval_loss"])]
     for line in lines:
-        figures = asdict(line)
-        names = ("loss",) if line.loss is not None else ("eval_loss",)
-        for name in (*names, "tokens_per_second"):
-            if figures[name] is not None and (name != "tokens_per_second" or line.loss is not None):
-                yield Metric(run_id=run_id, step=line.step, name=name, value=figures[name])
-    for name in ("seconds", "tokens", "peak_memory_mb", "best_step", "base_eval_loss"):
-        value = found[name]
-        if value is not None and not math.isnan(value):
-            yield Metric(run_id=run_id, step=found["steps"], name=name, value=float(value))
+        if line.loss is None:
+            figures.append((line.step, "eval_loss", line.eval_loss))
+        else:
+            figures.append((line.step, "loss", line.loss))
+            figures.append((line.step, "tokens_per_second", line.tokens_per_second))
+    names = ("seconds", "tokens", "peak_memory_mb", "best_step", "base_eval_loss")
+    figures += [(result["steps"], name, result[name]) for name in names]
+    for step, name, value in figures:
+        if value is not None:
+            yield Metric(run_id=run_id, step=step, name=name, value=float(value))

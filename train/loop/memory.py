@@ -1,4 +1,4 @@
-"""Memory of a run: how many tokens go through the model at once, and less when it runs out."""
+"""Memory: what is free, a refusal before it runs out, and smaller passes when it does."""
 
 from __future__ import annotations
 
@@ -8,45 +8,79 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import torch
 
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.atomic_files import write_json
+from memoirist.train.disk import write_json
+
+# Where Linux keeps the limit of a container and what it uses, in bytes.
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free_memory() -> int:
+    """Return the bytes that this process may still take, by the machine and by its container."""
+    free = int(psutil.virtual_memory().available)
+    try:
+        limit = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+        lines = (_CGROUP / "memory.stat").read_text().splitlines()
+        # Cached files count as used; the system gives them back on demand.
+        cached = int(dict(line.split() for line in lines).get("inactive_file", 0))
+    except (OSError, ValueError):
+        # No container, or one without a limit ("max").
+        return free
+    return min(free, limit - used + cached)
+
+
+def free_model_memory() -> int:
+    """Return the bytes free where models are loaded: on the GPU, where there is one."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info()[0])
+    return free_memory()
+
+
+def need_memory(needed: int, free: int, what: str, next_step: str) -> None:
+    """Raise TrainError when `what` needs more bytes than are `free`."""
+    if free < needed:
+        raise TrainError(
+            f"{what} needs {needed / 2**20:,.0f} MB of memory and {free / 2**20:,.0f} MB are free",
+            next_step,
+        )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error says that there was no memory left, of a GPU or of this machine."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    told = str(error).lower()
-    return isinstance(error, RuntimeError) and (
-        "out of memory" in told or "can't allocate memory" in told or "not enough memory" in told
-    )
+    phrases = ("out of memory", "can't allocate memory", "not enough memory")
+    message = str(error).lower()
+    return isinstance(error, RuntimeError) and any(phrase in message for phrase in phrases)
 
 
 @dataclass
-class Budget:
+class MemoryBudget:
     """The tokens of one pass, kept in the run's folder so that a resumed run knows them.
 
-    Of several processes only one `keeps` it. `longest` is the longest row of the run in tokens:
-    tokens / longest is the micro-batch in rows of full length.
+    Of several processes only one `writes` the file. `longest` is the longest row of the run in
+    tokens: tokens / longest is the micro-batch in rows of full length.
     """
 
     folder: Path
     tokens: int
     longest: int
     notes: list[str] = field(default_factory=list)
-    keeps: bool = True
+    writes: bool = True
 
     @classmethod
-    def of_run(cls, folder: Path, micro_batch: int, longest: int) -> Budget:
-        """Return the budget of `micro_batch` longest rows, or what an earlier start came to."""
+    def of_run(cls, folder: Path, micro_batch: int, longest: int) -> MemoryBudget:
+        """Return a budget of `micro_batch` longest rows, or the smaller one of an earlier start."""
         tokens = micro_batch * longest
-        known = folder / "memory.json"
-        if known.exists():
-            tokens = min(tokens, int(json.loads(known.read_text(encoding="utf-8"))["tokens"]))
+        path = folder / "memory.json"
+        if path.exists():
+            tokens = min(tokens, int(json.loads(path.read_text(encoding="utf-8"))["tokens"]))
         first = os.environ.get("RANK", "0") == "0"
-        return cls(folder, max(1, tokens), longest, keeps=first)
+        return cls(folder, max(1, tokens), longest, writes=first)
 
     @property
     def micro_batch(self) -> int:
@@ -54,7 +88,7 @@ class Budget:
         return max(1, self.tokens // self.longest)
 
     def halve(self, rows: int, when: str) -> None:
-        """Halve the tokens of a pass after one of `rows` rows found no memory.
+        """Halve the tokens of a pass because one of `rows` rows found no memory.
 
         Raises TrainError when that was a single row.
         """
@@ -64,7 +98,7 @@ class Budget:
                 "lower train.max_length, or set train.gradient_checkpointing",
             )
         before, self.tokens = self.tokens, max(1, self.tokens // 2)
-        if self.keeps:
+        if self.writes:
             write_json(self.folder / "memory.json", {"tokens": self.tokens})
         note = (
             f"out of memory {when}: passes of {self.tokens} tokens instead of {before} from here"

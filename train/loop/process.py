@@ -1,26 +1,44 @@
-"""The training process: one for each run and GPU, which ends when its parent does."""
+"""The training process: its command, its environment, its lock, and its end with its parent."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import sys
 import threading
 import time
 from pathlib import Path
 
-import torch
-
 from memoirist.data.schema.errors import TrainError
 
 
-def gpu() -> int | None:
-    """Return the number of this process's GPU, None without one."""
-    # One quantised copy per GPU; 4-bit weights cannot be moved afterwards.
-    return int(os.environ.get("LOCAL_RANK", "0")) if torch.cuda.is_available() else None
+def gpu_count() -> int:
+    """Return the number of GPUs that a training would see, without loading torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    driver = Path("/proc/driver/nvidia/gpus")
+    return len(list(driver.iterdir())) if driver.is_dir() else 0
 
 
-def take(lock: int, folder: Path) -> None:
-    """Take the run's lock, for this process and its GPUs alone."""
+def command(folder: Path, gpus: int) -> list[str]:
+    """Return the command that trains in `folder`: each of several GPUs has a process and a base."""
+    program = ["-m", "memoirist.train.qlora", str(folder.resolve())]
+    if gpus < 2:
+        return [sys.executable, *program]
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(gpus)]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    return [sys.executable, *launcher, "--main_process_port", "0", *program]
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """Return the environment of a child that imports what this process can import."""
+    paths = os.pathsep.join(str(Path(path).resolve()) for path in sys.path)
+    return {**os.environ, "PYTHONPATH": paths, **extra}
+
+
+def lock_run(lock: int, folder: Path) -> None:
+    """Take the run's lock, an open file, for this process and its GPUs only."""
     if int(os.environ.get("LOCAL_RANK", "0")):
         return
     for _ in range(50):
@@ -41,7 +59,7 @@ def end_with_parent() -> None:
     direct = os.getppid() == parent
 
     def watch() -> None:
-        while os.getppid() == parent if direct else _lives(parent):
+        while os.getppid() == parent if direct else _is_alive(parent):
             time.sleep(0.5)
         os._exit(3)
 
@@ -49,7 +67,7 @@ def end_with_parent() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def _lives(process: int) -> bool:
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

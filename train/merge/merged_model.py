@@ -1,4 +1,4 @@
-"""A merged model on the disk: what was compared, and under which settings it was made."""
+"""A merged model on disk: the figures of its comparison, and the settings it was made under."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MANIFEST = "merge.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeResult:
-    """The merged model on disk and what was compared, by name; losses are nats a token.
+    """The merged model on disk and its comparison, by name; losses are nats a token.
 
-    `alike` is false where the model that was kept is not the trained model by every measure;
+    `alike` is false where the kept model differs from the trained model by some measure;
     `checked_in` is the type in which it was loaded for the comparison.
     """
 
@@ -31,7 +31,7 @@ class MergeResult:
 
     @property
     def summary(self) -> str:
-        """Tell the figures that a person asks for first."""
+        """Return the most important figures in one line."""
         f = self.figures
         draws = f" and {f['ties']:.0f} part at a draw" if f["ties"] else ""
         return (
@@ -42,19 +42,19 @@ class MergeResult:
 
 
 def read_merged(folder: Path) -> MergeResult:
-    """Return what was compared when the model in `folder` was made."""
-    told: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
-    told.pop("settings", None)
-    return MergeResult(path=folder, **told)
+    """Return the merge in `folder` with the figures of its comparison."""
+    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    manifest.pop("settings", None)
+    return MergeResult(path=folder, **manifest)
 
 
 def merged_before(folder: Path, settings: MergeSettings) -> MergeResult | None:
-    """Return the merge in `folder` if it is whole and was made under these very settings.
+    """Return the merge in `folder` if it is whole and was made under exactly these settings.
 
-    Each of them decides: way and type directly, the rest by what the ways are compared on.
+    Every setting decides: way and type directly, the rest by what the ways are compared on.
     """
     try:
-        told = json.loads((folder / MANIFEST).read_text("utf-8"))
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return read_merged(folder) if told.get("settings") == settings.model_dump() else None
+    return read_merged(folder) if manifest.get("settings") == settings.model_dump() else None

@@ -1,18 +1,21 @@
-"""What an adapter changes, weight by weight, and how one weight takes it in.
+"""Write the base's weights with the adapter's changes, holding one weight at a time.
 
-The base is never held whole: a merge walks its files and asks here for each weight.
+A merge walks the safetensors files of the base; the base is never held whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from safetensors import safe_open
 
-from memoirist.train.model.adapter import beside_the_text
+from memoirist.train.model.adapter import non_text_linears
 from memoirist.train.model.model_loader import compute_dtype
 from memoirist.train.settings import TrainSettings
 
@@ -21,12 +24,19 @@ if TYPE_CHECKING:
 
 
 Way = Literal["dequantised", "original"]
+Change = Callable[[str, torch.Tensor], torch.Tensor]
+
+INDEX = "model.safetensors.index.json"
 _ADAPTER = "default"
+# The format's own names (https://github.com/huggingface/safetensors, "Format").
+_NAMES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16"}
+_FLOATS = {"F64", "F32", "BF16", "F16"}
+_BYTES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "I16": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lora:
-    """The low-rank change of one weight: `scaling * b @ a`; DoRA has the rows' lengths as well."""
+class LoraDelta:
+    """The low-rank change of one weight: `scaling * b @ a`; DoRA adds the rows' lengths."""
 
     a: torch.Tensor
     b: torch.Tensor
@@ -38,11 +48,11 @@ class Lora:
 class Deltas:
     """All changes of an adapter by the name of the weight in the model.
 
-    `rows` holds token ids and the rows that they have now; `quantised` names the weights that
-    training saw in few bits.
+    `rows` holds token ids and their trained rows; `quantised` names the weights that were quantised
+    in training.
     """
 
-    loras: Mapping[str, Lora] = field(default_factory=dict)
+    loras: Mapping[str, LoraDelta] = field(default_factory=dict)
     rows: Mapping[str, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)
     quantised: frozenset[str] = frozenset()
 
@@ -52,20 +62,35 @@ class Deltas:
         return {*self.loras, *self.rows, *self.quantised}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredWeight:
+    """One weight in a file, not read yet."""
+
+    file: str
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def numbers(self) -> int:
+        """Return how many numbers the weight has."""
+        return math.prod(self.shape)
+
+
 def deltas_of(model: PeftModel) -> Deltas:
-    """Return what the adapter on a loaded base changes, on the CPU and in float32."""
+    """Return the changes by the adapter on a loaded base, on the CPU and in float32."""
     from peft.tuners.lora import LoraLayer
     from peft.tuners.trainable_tokens import TrainableTokensLayer
 
     loras, rows, quantised = {}, {}, set()
-    held = model.get_base_model()
-    # What text never passes is merged as it was: it has not been trained, only held in few bits.
-    beside = {f"{path}.weight" for path in beside_the_text(held)}
-    for path, module in held.named_modules():
+    base = model.get_base_model()
+    # Layers that text never passes are merged unchanged: they were quantised but not trained.
+    untrained = {f"{path}.weight" for path in non_text_linears(base)}
+    for path, module in base.named_modules():
         name = f"{path.replace('.base_layer', '').removesuffix('.token_adapter')}.weight"
         if isinstance(module, LoraLayer) and _ADAPTER in module.lora_A:
             lengths = module.lora_magnitude_vector
-            loras[name] = Lora(
+            loras[name] = LoraDelta(
                 a=_plain(module.lora_A[_ADAPTER].weight),
                 b=_plain(module.lora_B[_ADAPTER].weight),
                 scaling=float(module.scaling[_ADAPTER]),
@@ -75,17 +100,17 @@ def deltas_of(model: PeftModel) -> Deltas:
             ids = torch.tensor(module.token_indices[_ADAPTER])
             rows[name] = (ids, _plain(module.trainable_tokens_delta[_ADAPTER]))
         elif type(module).__name__ in {"Linear4bit", "Linear8bitLt"}:
-            # A wrapped layer's own class has the same name; it was taken by the branch above.
+            # A wrapped layer's own class has the same name; the branch above has handled it.
             quantised.add(name)
-    return Deltas(loras=loras, rows=rows, quantised=frozenset(quantised - beside))
+    return Deltas(loras=loras, rows=rows, quantised=frozenset(quantised - untrained))
 
 
-def changed(
+def merge_weight(
     name: str, weight: torch.Tensor, deltas: Deltas, way: Way, trained: TrainSettings
 ) -> torch.Tensor:
     """Return one weight of the base with the adapter in it, in float32.
 
-    Never into few bits: adding and rounding again loses most of what was learnt.
+    Never into a quantised weight: adding and rounding again loses most of what was learnt.
     """
     if way == "dequantised" and name in deltas.quantised:
         weight = _as_trained(weight, trained)
@@ -94,7 +119,7 @@ def changed(
         device = weight.device
         weight = weight + (lora.b.to(device) @ lora.a.to(device)) * lora.scaling
         if lora.magnitude is not None:
-            # Liu et al. 2024, arXiv 2402.09353, equation 5: direction and length apart.
+            # Liu et al. 2024, arXiv 2402.09353, equation 5: direction and length are separate.
             length = torch.linalg.norm(weight, dim=1)
             weight = weight * (lora.magnitude.to(device) / length)[:, None]
     if name in deltas.rows:
@@ -103,29 +128,82 @@ def changed(
     return weight
 
 
-def names_in_files(base: Path) -> dict[str, str]:
+def keys_in_files(base: Path) -> dict[str, str]:
     """Return the key under which the files of a model hold the weight of each plain layer.
 
     Some families' files carry older names than their modules (GPT-NeoX: `embed_out` for
-    `lm_head`). Layers whose weight is turned round or fused in the files are left out.
+    `lm_head`). Layers whose weight is transposed or fused in the files are left out.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.core_model_loading import revert_weight_conversion
 
     with torch.device("meta"):
         model: Any = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
-    found = {}
+    keys = {}
     for path, module in model.named_modules():
         if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
             name = f"{path}.weight"
             in_files = revert_weight_conversion(model, {name: module.weight})
             if len(in_files) == 1:
-                found[name] = next(iter(in_files))
-    return found
+                keys[name] = next(iter(in_files))
+    return keys
+
+
+def stored_weights(folder: Path) -> list[StoredWeight]:
+    """Return all weights of a model by file, without reading them."""
+    weights = []
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for key in file.keys():  # noqa: SIM118 - no mapping
+                part = file.get_slice(key)
+                shape, dtype = tuple(part.get_shape()), part.get_dtype()
+                weights.append(StoredWeight(file=path.name, key=key, shape=shape, dtype=dtype))
+    return weights
+
+
+def rewrite_weights(source: Path, target: Path, change: Change, dtype: torch.dtype) -> int:
+    """Write every weight of `source` to `target` as `change` returns it, in `dtype`.
+
+    Files and keys stay the same; integers keep their type. Returns the bytes written. One weight
+    and the result of `change` are held at a time.
+    """
+    total = 0
+    for path in sorted(source.glob("*.safetensors")):
+        total += _rewrite_file(path, target / path.name, change, dtype)
+    if (source / INDEX).exists():
+        index = json.loads((source / INDEX).read_text("utf-8"))
+        index["metadata"] = {**index.get("metadata", {}), "total_size": total}
+        (target / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
+    return total
+
+
+def _rewrite_file(source: Path, target: Path, change: Change, dtype: torch.dtype) -> int:
+    weights = [stored for stored in stored_weights(source.parent) if stored.file == source.name]
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    at = 0
+    for stored in weights:
+        kind = _NAMES[dtype] if stored.dtype in _FLOATS else stored.dtype
+        end = at + stored.numbers * _BYTES.get(kind, 1)
+        header[stored.key] = {"dtype": kind, "shape": stored.shape, "data_offsets": [at, end]}
+        at = end
+    head = json.dumps(header, separators=(",", ":")).encode()
+    # Readers map the file into memory: the numbers begin at a multiple of eight.
+    head += b" " * (-len(head) % 8)
+    with target.open("wb") as out:
+        out.write(len(head).to_bytes(8, "little") + head)
+        for stored in weights:
+            # Opened for each weight: as long as a file is open, what was read stays in memory.
+            with safe_open(source, framework="pt") as file:
+                weight = change(stored.key, file.get_tensor(stored.key))
+            if weight.is_floating_point():
+                weight = weight.to(dtype)
+            flat = weight.contiguous().cpu().reshape(-1)
+            flat.view(torch.uint8).numpy().tofile(out)
+    return at
 
 
 def _as_trained(weight: torch.Tensor, trained: TrainSettings) -> torch.Tensor:
-    """Quantise a weight and make it full again, by the calls that loading and training made."""
+    """Quantise and dequantise a weight, by the calls that loading and training made."""
     from bitsandbytes import functional
     from bitsandbytes.nn import Params4bit
 
@@ -134,13 +212,13 @@ def _as_trained(weight: torch.Tensor, trained: TrainSettings) -> torch.Tensor:
         packed, scales, _ = functional.int8_vectorwise_quant(weight.half())
         full: torch.Tensor = functional.int8_vectorwise_dequant(packed, scales)
         return full
-    held = Params4bit(
+    quantised = Params4bit(
         weight,
         requires_grad=False,
         quant_type=trained.quantisation,
         compress_statistics=trained.double_quantisation,
     ).to(weight.device)
-    dequantised: torch.Tensor = functional.dequantize_4bit(held.data, held.quant_state)
+    dequantised: torch.Tensor = functional.dequantize_4bit(quantised.data, quantised.quant_state)
     return dequantised
 
 

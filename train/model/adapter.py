@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from memoirist.train.dataset.tokenize import IGNORE, Rendered
+from memoirist.train.dataset.tokenize import IGNORE, TokenRow
 from memoirist.train.model.prepared_base import PreparedBase
 from memoirist.train.settings import SMALL, TrainSettings
 
 
-def trained_tokens(base: PreparedBase, rows: Sequence[Rendered]) -> list[int]:
+def trained_tokens(base: PreparedBase, rows: Sequence[TokenRow]) -> list[int]:
     """Return the tokens whose embedding rows are trained beside the adapter.
 
     Always the ChatML tokens that are new to the base. On a small base all tokens of the answers:
     it has never seen some of them, their rows in the frozen head are as good as random, and an
-    adapter on the layers cannot say them. One Chinese exchange on the embedded English base stood
-    at 3.1 nats a token after 60 steps without these rows and at 0.0001 with them; 100 rows of an
-    English book came to a held-out 4.07 instead of 4.19 (base 4.61).
+    adapter on the layers cannot produce them. One Chinese exchange on the embedded English base had
+    3.1 nats a token after 60 steps without these rows and 0.0001 with them; 100 rows of an English
+    book had a held-out loss of 4.07 instead of 4.19 (base 4.61).
     """
     tokens = set(base.new_ids)
     if base.n_parameters < SMALL:
@@ -31,33 +31,33 @@ def trained_tokens(base: PreparedBase, rows: Sequence[Rendered]) -> list[int]:
 
 
 def with_adapter(
-    model: Any, base: PreparedBase, settings: TrainSettings, rows: Sequence[Rendered] = ()
+    model: Any, base: PreparedBase, settings: TrainSettings, rows: Sequence[TokenRow] = ()
 ) -> PeftModel:
     """Return `model` with a fresh LoRA on its linear layers and trainable rows of some tokens."""
     token_ids = trained_tokens(base, rows)
-    embedding = _name(model, model.get_input_embeddings())
-    targets: dict[str, list[int]] = {embedding: token_ids} if token_ids else {}
-    head = model.get_output_embeddings()
-    if targets and head is not None and head.weight is not model.get_input_embeddings().weight:
-        # An untied head has rows of its own; the new end token must learn to be said there.
-        targets[_name(model, head)] = token_ids
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    layers = [embedding]
+    if head is not None and head.weight is not embedding.weight:
+        # An untied head has rows of its own, from which the new end token is predicted.
+        layers.append(head)
+    # peft finds a layer by the last part of its name.
+    names = [n.rsplit(".", 1)[-1] for n, part in model.named_modules() if part in layers]
     # A fully trained embedding (modules_to_save) would be ten times the adapter on a tiny model
-    # and a billion parameters on an 8B one, for the sake of a few rows.
+    # and a billion parameters on an 8B one, for a few rows.
+    excluded = non_text_linears(model) if settings.target_modules == "all-linear" else []
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=settings.target_modules,
-        exclude_modules=(beside_the_text(model) or None)
-        if settings.target_modules == "all-linear"
-        else None,
+        exclude_modules=excluded or None,
         use_rslora=settings.rslora,
         use_dora=settings.dora,
-        trainable_token_indices=targets or None,
+        trainable_token_indices=dict.fromkeys(names, token_ids) if token_ids else None,
         task_type="CAUSAL_LM",
     )
     # Not prepare_model_for_kbit_training: it turns embeddings and head to float32 (+2 GB on 8B).
-    # The one thing needed of it is a gradient that reaches the first adapter.
+    # Only one thing of it is needed: a gradient that reaches the first adapter.
     model.enable_input_require_grads()
     tuned = get_peft_model(model, config)
     for weight in tuned.parameters():
@@ -67,11 +67,8 @@ def with_adapter(
     return tuned
 
 
-def beside_the_text(model: Any) -> list[str]:
-    """Return the linear layers that text never passes: the eyes and ears of larger families.
-
-    Gemma 3 from 4B on is such a model; nothing trained on text reaches its vision tower.
-    """
+def non_text_linears(model: Any) -> list[str]:
+    """Return the linear layers that text never passes, such as the vision tower of Gemma 3."""
     decoder, head = model.get_decoder(), model.get_output_embeddings()
     inside = {id(part) for part in decoder.modules()} | {id(head)}
     return [
@@ -81,16 +78,10 @@ def beside_the_text(model: Any) -> list[str]:
     ]
 
 
-def marks_of(tuned: Any) -> dict[str, str]:
-    """Return a hash of each trainable weight by name, by which it is seen whether one has moved."""
+def weight_hashes(tuned: Any) -> dict[str, str]:
+    """Return a hash of each trainable weight by name; a weight has moved when its hash differs."""
     return {
         name: blake2b(weight.detach().cpu().numpy().tobytes(), digest_size=16).hexdigest()
         for name, weight in tuned.named_parameters()
         if weight.requires_grad
     }
-
-
-def _name(model: Any, wanted: Any) -> str:
-    """Return the last part of a module's name, by which peft finds it."""
-    path: str = next(name for name, part in model.named_modules() if part is wanted)
-    return path.rsplit(".", 1)[-1]

@@ -1,7 +1,7 @@
-"""The prepared base: a model with ChatML tokens, made once, trained on and merged into.
+"""Prepare a base model with ChatML tokens, once; it is then trained on and merged into.
 
 Two resizes of one model give different rows, and then the adapter fits neither. So the base is
-changed once, saved with its tokenizer, template and end token, and known by a hash from then on.
+changed once, saved with its tokenizer, template and end token, and identified by a hash afterwards.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.dataset.tokenize import need_disk
-from memoirist.train.model.source import keep_pieces, unreachable
+from memoirist.train.disk import need_disk
 from memoirist.train.presets import Template
 
 if TYPE_CHECKING:
@@ -28,9 +27,12 @@ if TYPE_CHECKING:
 
 TINY = Path(__file__).parents[1] / "tiny_base"
 MANIFEST = "prepared.json"
-# Bump when preparation changes, so that an older prepared base is not taken for the same one.
+# The base's sentencepiece model, under a name that no tokenizer loads.
+SENTENCEPIECE = "sentencepiece.model"
+# Raise this when preparation changes, so that an older prepared base is not taken for the same one.
 VERSION = 1
-# Hashing 16 GB at every start would take longer than loading them: beyond this, sizes must do.
+# Hashing 16 GB at every start would take longer than loading them: above this only sizes are
+# compared.
 FULL_HASH_BYTES = 2**30
 
 
@@ -54,8 +56,8 @@ def prepare_base(
 ) -> PreparedBase:
     """Return the prepared base of `tiny`, a local folder or a hub id, making it when it is new.
 
-    It answers in ChatML, or with `native` in the chat template that its maker gave it. Raises
-    TrainError when the model cannot be found, read or changed, or is damaged.
+    It answers in ChatML, or with `native` in its own chat template. Raises TrainError when the
+    model cannot be found, read or changed, or is damaged.
     """
     source = TINY if base_model == "tiny" else Path(base_model).expanduser()
     # A hub id and a missing folder look alike; a dot, a slash in front or two slashes say folder.
@@ -76,16 +78,19 @@ def prepare_base(
 
 def read_base(folder: Path) -> PreparedBase:
     """Return the prepared base in `folder`; raises TrainError when a file of it has changed."""
+    damaged = TrainError(
+        f"the prepared base {str(folder)!r} is damaged or was changed",
+        "remove that folder, it is made again; adapters trained on it need training again",
+    )
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         manifest["new_ids"] = tuple(manifest["new_ids"])
         base = PreparedBase(path=folder, **manifest)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _damaged(folder) from error
-    if _sizes(folder) != base.sizes:
-        raise _damaged(folder)
-    if sum(base.sizes.values()) <= FULL_HASH_BYTES and _hash(folder) != base.hash:
-        raise _damaged(folder)
+        raise damaged from error
+    small = sum(base.sizes.values()) <= FULL_HASH_BYTES
+    if _sizes(folder) != base.sizes or (small and _hash(folder) != base.hash):
+        raise damaged
     return base
 
 
@@ -108,24 +113,42 @@ def readable(base_model: str) -> Iterator[None]:
         raise TrainError(what, step) from error
 
 
+def unreachable(model_id: str) -> bool:
+    """Ask the hub once: loading would ask for each file, six times, for a minute without a net."""
+    from huggingface_hub import HfApi
+
+    # Of httpx or httpx2, whichever this hub client was built on.
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
+
+    try:
+        HfApi().model_info(model_id, timeout=10)
+    except HfHubHTTPError:
+        # The hub answers, if only that there is no such model; loading reports that.
+        return False
+    except (HTTPError, OSError):
+        return True
+    return False
+
+
 def _prepare(source: str, folder: Path, template: Template) -> None:
     """Make the prepared base of `source` under a temporary name and rename it to `folder`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     if Path(source).is_dir():
         need_disk(folder.parent, 2 * sum(_sizes(Path(source)).values()))
-    making = Path(mkdtemp(prefix=".making-", dir=folder.parent))
+    temporary = Path(mkdtemp(prefix=".making-", dir=folder.parent))
     try:
         with readable(source):
-            manifest = _make(source, making, template)
-        (making / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+            manifest = _write_base(source, temporary, template)
+        (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
         # A folder without its manifest is the rest of a killed run.
         shutil.rmtree(folder, ignore_errors=True)
-        making.rename(folder)
+        temporary.rename(folder)
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _make(source: str, making: Path, template: Template) -> dict[str, Any]:
+def _write_base(source: str, target: Path, template: Template) -> dict[str, Any]:
+    """Write model and tokenizer of `source`, prepared, to `target`; return the manifest."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -133,43 +156,37 @@ def _make(source: str, making: Path, template: Template) -> dict[str, Any]:
     from memoirist.train.model.special_tokens import assign, fill_rows, finish, keep_native
 
     quiet()
-    cached = not Path(source).is_dir() and unreachable(source)
-    tokenizer = AutoTokenizer.from_pretrained(
-        source, trust_remote_code=False, local_files_only=cached
-    )
+    options: dict[str, Any] = {
+        "trust_remote_code": False,
+        "local_files_only": not Path(source).is_dir() and unreachable(source),
+    }
+    tokenizer = AutoTokenizer.from_pretrained(source, **options)
     # Safetensors only: a pickle would run code of whoever made it.
     model, report = AutoModelForCausalLM.from_pretrained(
-        source,
-        dtype=torch.bfloat16,
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=cached,
-        output_loading_info=True,
+        source, dtype=torch.bfloat16, use_safetensors=True, output_loading_info=True, **options
     )
     _refuse_holes(source, model, report)
     rows = model.get_input_embeddings().weight.shape[0]
     tokens = (
-        keep_native(tokenizer, rows) if template == "native" else assign(tokenizer, rows, making)
+        keep_native(tokenizer, rows) if template == "native" else assign(tokenizer, rows, target)
     )
     fill_rows(model, tokens)
     finish(model, tokens)
-    model.save_pretrained(making)
-    tokens.tokenizer.save_pretrained(making)
-    keep_pieces(source, making, cached=cached)
+    model.save_pretrained(target)
+    tokens.tokenizer.save_pretrained(target)
+    _keep_sentencepiece(source, target, cached=options["local_files_only"])
     base = PreparedBase(
-        path=making,
-        hash=_hash(making),
+        path=target,
+        hash=_hash(target),
         name=Path(source).name if Path(source).is_dir() else source,
         n_parameters=model.num_parameters(),
         vocabulary=model.get_input_embeddings().weight.shape[0],
         start_id=tokens.start_id,
         end_id=tokens.end_id,
         new_ids=tokens.new_ids,
-        sizes=_sizes(making),
+        sizes=_sizes(target),
     )
-    manifest = asdict(base)
-    del manifest["path"]
-    return manifest
+    return {name: value for name, value in asdict(base).items() if name != "path"}
 
 
 def _refuse_holes(source: str, model: PreTrainedModel, report: dict[str, Any]) -> None:
@@ -190,11 +207,23 @@ def _refuse_holes(source: str, model: PreTrainedModel, report: dict[str, Any]) -
             )
 
 
-def _damaged(folder: Path) -> TrainError:
-    return TrainError(
-        f"the prepared base {str(folder)!r} is damaged or was changed",
-        "remove that folder, it is made again; adapters trained on it need training again",
-    )
+def _keep_sentencepiece(source: str, target: Path, *, cached: bool) -> None:
+    """Copy the sentencepiece model of families that have one.
+
+    llama.cpp needs it to convert Gemma and Phi. Under its own name tokenizers would read it, and
+    with it the vocabulary without the tokens that were renamed.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    path = Path(source) / "tokenizer.model"
+    if not Path(source).is_dir():
+        try:
+            path = Path(hf_hub_download(source, "tokenizer.model", local_files_only=cached))
+        except (EntryNotFoundError, LocalEntryNotFoundError):
+            return
+    if path.is_file():
+        shutil.copyfile(path, target / SENTENCEPIECE)
 
 
 def _files(folder: Path) -> list[Path]:

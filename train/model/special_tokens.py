@@ -1,4 +1,4 @@
-"""Give a model the two ChatML tokens, with as little change to it as it allows."""
+"""Give a model the two special tokens of ChatML, with as little change to it as possible."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _RESERVED = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ControlTokens:
-    """The tokenizer with ChatML tokens; `new_ids` have rows that nobody has trained yet."""
+class SpecialTokens:
+    """The tokenizer with ChatML tokens; `new_ids` have rows that were never trained."""
 
     tokenizer: PreTrainedTokenizerBase
     start_id: int
@@ -35,7 +35,7 @@ class ControlTokens:
     original_length: int
 
 
-def assign(tokenizer: PreTrainedTokenizerBase, rows: int, scratch: Path) -> ControlTokens:
+def assign(tokenizer: PreTrainedTokenizerBase, rows: int, scratch: Path) -> SpecialTokens:
     """Return `tokenizer` with ChatML tokens: those that it has, else reserved, spare or new ones.
 
     `rows` is the height of the model's embedding; `scratch` takes the tokenizer's files while
@@ -66,7 +66,7 @@ def assign(tokenizer: PreTrainedTokenizerBase, rows: int, scratch: Path) -> Cont
         else:
             tokenizer.add_special_tokens({"pad_token": PAD})
     tokenizer.chat_template = (BOS_PREFIX if opens_with_bos else "") + TEMPLATE
-    return ControlTokens(
+    return SpecialTokens(
         tokenizer=tokenizer,
         start_id=start,
         end_id=end,
@@ -76,7 +76,7 @@ def assign(tokenizer: PreTrainedTokenizerBase, rows: int, scratch: Path) -> Cont
     )
 
 
-def keep_native(tokenizer: PreTrainedTokenizerBase, rows: int) -> ControlTokens:
+def keep_native(tokenizer: PreTrainedTokenizerBase, rows: int) -> SpecialTokens:
     """Return `tokenizer` with its own chat template, and a token to pad with that ends nothing.
 
     Raises TrainError when it has no template, or one that ends no answer with a token.
@@ -90,7 +90,7 @@ def keep_native(tokenizer: PreTrainedTokenizerBase, rows: int) -> ControlTokens:
             tokenizer.add_special_tokens({"pad_token": PAD})
     if original_end is None:
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
-    return ControlTokens(
+    return SpecialTokens(
         tokenizer=tokenizer,
         start_id=end,
         end_id=end,
@@ -100,7 +100,7 @@ def keep_native(tokenizer: PreTrainedTokenizerBase, rows: int) -> ControlTokens:
     )
 
 
-def fill_rows(model: PreTrainedModel, tokens: ControlTokens) -> None:
+def fill_rows(model: PreTrainedModel, tokens: SpecialTokens) -> None:
     """Resize `model` if it must be, and start the new rows from rows that mean something.
 
     <|im_end|> starts as the base's end token, which it replaces; <|im_start|> and all other new
@@ -128,7 +128,7 @@ def fill_rows(model: PreTrainedModel, tokens: ControlTokens) -> None:
                 weight[token] = weight[tokens.original_end_id] if ends else mean
 
 
-def finish(model: PreTrainedModel, tokens: ControlTokens) -> None:
+def finish(model: PreTrainedModel, tokens: SpecialTokens) -> None:
     """Write end, padding and beginning into config and generation_config, as servers read them."""
     from transformers import GenerationConfig
 
