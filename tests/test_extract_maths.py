@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data.nouns import Rows
-from extractors import ExtractSettings, Found, extract, read_source
+from extractors import ExtractSettings, SourceRef, extract, read_source
 from extractors.blocks import Draft
 from extractors.pdf.auto_engine import preferred
 from extractors.pdf.lines import Line, PageLines
@@ -32,7 +32,7 @@ FORMULA = (
 
 def rows_of(path: Path, engine: str) -> Rows:
     settings = ExtractSettings.model_validate({"workers": 1, "engine": engine})
-    return extract(read_source(Found(path=path, format="pdf"), NOW), settings)
+    return extract(read_source(SourceRef(path=path, format="pdf"), NOW), settings)
 
 
 def line(text: str, marks: tuple[tuple[int, int], ...] = ()) -> Line:

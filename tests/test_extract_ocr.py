@@ -21,7 +21,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from data.errors import SourceEncrypted, SourceWithoutText
 from data.nouns import Rows
-from extractors import ExtractSettings, Found, extract, read_source
+from extractors import ExtractSettings, SourceRef, extract, read_source
 from extractors.pdf.ocr_languages import codes_of
 from extractors.pdf.passwords import forget, remember
 from tests.conftest import ROOT, Command, environment
@@ -34,7 +34,7 @@ needs_tesseract = pytest.mark.skipif(
 
 
 def rows_of(path: Path, settings: ExtractSettings) -> Rows:
-    return extract(read_source(Found(path=path, format="pdf"), NOW), settings)
+    return extract(read_source(SourceRef(path=path, format="pdf"), NOW), settings)
 
 
 def scanned(path: Path, *lines: str) -> Path:

@@ -19,7 +19,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from data.errors import SourceEncrypted, SourceMissing, SourceUnreadable, SourceWithoutText
 from data.nouns import Block, Rows, Source
-from extractors import ExtractSettings, Found, extract, read_source
+from extractors import ExtractSettings, SourceRef, extract, read_source
 from tests.pdfs import BAD_FONT, GOOD_FONT, WORDS, raw_pdf
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,7 +29,7 @@ ENGINES = ("pdfium", "pdfminer", "auto")
 
 
 def source_of(path: Path) -> Source:
-    return read_source(Found(path=path, format="pdf"), NOW)
+    return read_source(SourceRef(path=path, format="pdf"), NOW)
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -11,7 +11,7 @@ from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
 
 from data.nouns import Rows
-from extractors import ExtractSettings, Found, extract, read_source
+from extractors import ExtractSettings, SourceRef, extract, read_source
 from extractors.pdf.lines import Glyph, Line
 from extractors.pdf.rtl import in_reading_order, logical, stands_as_seen
 
@@ -26,7 +26,7 @@ NOTES = ("此處甚好", "讀者記之")
 
 def rows_of(path: Path, engine: str) -> Rows:
     settings = ExtractSettings.model_validate({"workers": 1, "engine": engine})
-    return extract(read_source(Found(path=path, format="pdf"), NOW), settings)
+    return extract(read_source(SourceRef(path=path, format="pdf"), NOW), settings)
 
 
 def draw_columns(path: Path) -> Path:

@@ -12,7 +12,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from data.errors import SourceUnreadable
 from data.nouns import Rows
-from extractors import ExtractSettings, Found, extract, read_source
+from extractors import ExtractSettings, SourceRef, extract, read_source
 from tests.pdfs import GOOD_FONT, WORDS, raw_pdf
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -44,7 +44,7 @@ def settings(request: pytest.FixtureRequest) -> ExtractSettings:
 
 
 def rows_of(path: Path, settings: ExtractSettings) -> Rows:
-    return extract(read_source(Found(path=path, format="pdf"), NOW), settings)
+    return extract(read_source(SourceRef(path=path, format="pdf"), NOW), settings)
 
 
 def texts(rows: Rows) -> list[str]:

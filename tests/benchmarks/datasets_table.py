@@ -12,7 +12,7 @@ from pathlib import Path
 
 from data.errors import SourceError
 from extractors import discover
-from extractors.detection.format_registry import by_name
+from extractors.detection.format_registry import format_named
 from flows.context import Context
 from flows.curating import curate_pairs
 from flows.ingest import extract_sources
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
         "| file | schema | rows | pairs | refused | flags |\n|---|---|---|---|---|---|\n"
     )
     for found in discover(told):
-        if by_name(found.format).kind == "dataset":
+        if format_named(found.format).kind == "dataset":
             sys.stdout.write(_line(found.path) + "\n")
             sys.stdout.flush()
 

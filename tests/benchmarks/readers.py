@@ -67,8 +67,8 @@ def ours(path: str, engine: str | None, kinds: Iterable[str]) -> list[str]:
     from datetime import UTC, datetime
 
     from data.nouns import Source
-    from extractors.extract import extract
     from extractors.settings import ExtractSettings
+    from extractors.source_reader import extract
 
     settings = ExtractSettings.model_validate({"engine": engine} if engine else {})
     source = Source(
