@@ -2,19 +2,21 @@
 
 from typing import TYPE_CHECKING, Any
 
-from memoirist.extractors.detection.discover import Found, discover, left_out, read_source
-from memoirist.extractors.extract import extract
+from memoirist.extractors.detection.discover import SourceRef, discover, skipped_files
+from memoirist.extractors.source_reader import extract, read_source
 
-# The processes that read PDF pages start in half the time because pydantic loads only when the
-# settings are used.
 if TYPE_CHECKING:
     from memoirist.extractors.settings import ExtractSettings
 
-__all__ = ["ExtractSettings", "Found", "discover", "extract", "left_out", "read_source"]
+
+# The processes that read PDF pages start in half the time because pydantic loads only when the
+# settings are used.
+
+__all__ = ["ExtractSettings", "SourceRef", "discover", "extract", "read_source", "skipped_files"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Return the settings, the one name that is not there from the start."""
+    """Return the settings, the one name that is loaded on first use."""
     if name == "ExtractSettings":
         from memoirist.extractors.settings import ExtractSettings
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from memoirist.data.schema.records import Block, Rows
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
-from memoirist.extractors.detection.format_registry import format_of
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
+from memoirist.extractors.detection.sniff import format_of
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 _CONTAINER = """<?xml version="1.0"?>
@@ -29,7 +29,7 @@ def read(path: Path) -> Rows:
     """Return what the extractor of the file's format makes of it."""
     known = format_of(path)
     assert known is not None
-    return extract(read_source(Found(path=path, format=known.name), NOW), ExtractSettings())
+    return extract(read_source(SourceRef(path=path, format=known.name), NOW), ExtractSettings())
 
 
 def told(rows: Rows) -> list[tuple[str, str, str | None]]:

@@ -1,44 +1,33 @@
-"""Find the sources that the user points at, and say what each of them is."""
+"""Find the files and hub datasets that the user points at."""
 
 from __future__ import annotations
 
 import glob
-import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import cast
 
 from memoirist.data.schema.errors import SourceMissing, SourceUnreadable
-from memoirist.data.schema.records import Source, content_id
-from memoirist.extractors.detection.format_registry import (
-    FORMATS,
-    SUFFIXES,
-    by_name,
-    format_of,
-    load,
-)
-from memoirist.extractors.detection.sniff import content_of
+from memoirist.extractors.detection.format_registry import FORMATS, SUFFIXES, load
+from memoirist.extractors.detection.sniff import content_of, format_of
 
-_WILD = re.compile(r"[*?\[]")
+_WILDCARD = re.compile(r"[*?\[]")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
-_SHARED_NAME = re.compile(r"^(transcript|captions?|subtitles?|episode|book|index|main)\b", re.I)
 _NOTE_SUFFIXES = {".md", ".markdown", ".txt", ".html", ".htm"}
-_ABOUT = re.compile(
+_ABOUT_FILES = re.compile(
     r"^(?:readme|licen[cs]es?|copying|copyright|notice|change-?log|changes|contributing|contributors"
     r"|authors|code[-_ ]of[-_ ]conduct|security|todo|manifest)"
     r"(?:[._](?:md|txt|html?|[a-z]{2}|[a-z]{2}[-_][a-z]{2}))?$",
     re.IGNORECASE,
 )
 _STORE = "memoirist.duckdb"
-_CHUNK_BYTES = 1 << 20
 _HUB = "hf://"
+_KNOWN_FORMATS = f"give one of these formats: {', '.join(SUFFIXES)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SourceRef:
     """One file or hub dataset that an extractor reads, and its format."""
 
     path: Path
@@ -47,102 +36,99 @@ class Found:
 
     @property
     def location(self) -> str:
-        """Return where it lies, as its source says it."""
+        """Return its place as the source's row states it."""
         return self.pointer or printable(self.path.expanduser().resolve())
 
 
-def discover(pointers: Sequence[str]) -> list[Found]:
-    """Return the readable files behind files, folders and globs, each once.
+def discover(pointers: Sequence[str]) -> list[SourceRef]:
+    """Return the readable files of files, folders and patterns, each once.
 
-    Raise SourceMissing where nothing lies, SourceUnreadable for a folder without a readable file
-    and for a file of an unknown format.
+    Raise SourceMissing where nothing is there, SourceUnreadable for a folder without a readable
+    file and for a file of an unknown format.
     """
-    found: dict[str, Found] = {}
+    refs: dict[str, SourceRef] = {}
     for pointer in pointers:
-        for each in _behind(pointer):
-            found.setdefault(each.pointer or str(each.path.resolve()), each)
-    return list(found.values())
+        for ref in _resolve(pointer):
+            refs.setdefault(ref.pointer or str(ref.path.resolve()), ref)
+    return list(refs.values())
 
 
 def is_url(pointer: str) -> bool:
-    """Tell whether a pointer is an address of the web, that is a feed."""
+    """Tell whether a pointer is a web address, that is a feed."""
     return pointer.lower().startswith(("http://", "https://"))
 
 
-def _behind(pointer: str) -> list[Found]:
+def _resolve(pointer: str) -> list[SourceRef]:
     if pointer.startswith(_HUB):
         load("memoirist.extractors.dataset.hub_dataset:parse")(pointer)
-        return [Found(path=Path(pointer), format="dataset", pointer=pointer)]
+        return [SourceRef(path=Path(pointer), format="dataset", pointer=pointer)]
     if is_url(pointer):
-        return []  # a feed: its transcripts are found when it is looked at
+        return []  # the flow downloads a feed's transcripts
     if scheme := _SCHEME.match(pointer):
         raise SourceUnreadable(
-            f"{pointer!r} cannot be read: nothing here speaks {scheme[1].lower()}://",
-            "name the file itself, downloaded where it lies elsewhere; https:// names a podcast's"
+            f"{pointer!r} cannot be read: the address {scheme[1].lower()}:// is not supported",
+            "name the file itself, after downloading it where necessary; https:// names a podcast's"
             " feed, hf:// a hub dataset",
         )
     if not pointer.strip():
         raise SourceMissing("an empty name is no source", "name a file, a folder or a pattern")
-    path = _at_home(pointer)
+    path = _expand_home(pointer)
     if path.is_dir():
         return _in_folder(path)
     if path.exists():
-        return [known(path)]
-    if _WILD.search(pointer):
+        return [ref_of(path)]
+    if _WILDCARD.search(pointer):
         # Path.glob takes no absolute pattern.
-        names = glob.glob(str(path), recursive=True)  # noqa: PTH207
-        matches = [Path(name) for name in sorted(names)]
-        ending = path.suffix and not _WILD.search(path.suffix)
-        files = [each for each in matches if each.is_file() and not _in_workspace(each)]
-        found = [_promised(each) for each in files if ending or each.suffix.lower() in SUFFIXES]
-        if found:
-            return found
-        if matches:
-            raise SourceUnreadable(f"{pointer!r} matches no readable source", _looked_for())
+        names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
+        has_ending = path.suffix and not _WILDCARD.search(path.suffix)
+        refs = [
+            _promised(file)
+            for file in map(Path, names)
+            if file.is_file() and not _in_workspace(file) and (has_ending or _has_format(file))
+        ]
+        if refs:
+            return refs
+        if names:
+            raise SourceUnreadable(f"{pointer!r} matches no readable source", _KNOWN_FORMATS)
     raise SourceMissing(
         f"there is no file, folder or match for {pointer!r}",
         "check the spelling, and quote a pattern so that the shell leaves it alone",
     )
 
 
-def _in_folder(folder: Path) -> list[Found]:
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
-    files = [path for path in files if path.suffix.lower() in SUFFIXES and not _in_workspace(path)]
-    found = [_promised(path) for path in files if not _about_files(path)]
-    if not found:
+def _in_folder(folder: Path) -> list[SourceRef]:
+    refs = [_promised(path) for path, is_source in _files(folder) if is_source]
+    if not refs:
         raise SourceUnreadable(
-            f"the folder {str(folder)!r} holds no readable source", _looked_for()
+            f"the folder {str(folder)!r} holds no readable source", _KNOWN_FORMATS
         )
-    return found
+    return refs
 
 
-def _about_files(path: Path) -> bool:
-    """Tell whether a file speaks of the files beside it rather than being one of them."""
-    return path.suffix.lower() in _NOTE_SUFFIXES and bool(_ABOUT.match(path.stem))
-
-
-def left_out(pointers: Sequence[str]) -> list[Path]:
+def skipped_files(pointers: Sequence[str]) -> list[Path]:
     """Return the files in folders that are not taken: README.md and its like, other formats."""
-    folders = [folder for pointer in pointers if (folder := _at_home(pointer)).is_dir()]
-    return [
-        path
-        for folder in folders
-        for path in sorted(folder.rglob("*"))
-        if _is_left_out(path, folder) and not _in_workspace(path)
-    ]
+    folders = [folder for pointer in pointers if (folder := _expand_home(pointer)).is_dir()]
+    return [path for folder in folders for path, is_source in _files(folder) if not is_source]
 
 
-def _is_left_out(path: Path, folder: Path) -> bool:
-    if path.is_dir() or any(part.startswith(".") for part in path.relative_to(folder).parts):
-        return False
-    return not path.is_file() or _about_files(path) or path.suffix.lower() not in SUFFIXES
+def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield each file in a folder, and whether it is taken; hidden ones and a build's are no files.
+
+    A README or a licence describes the files beside it and is not taken.
+    """
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if hidden or path.is_dir() or _in_workspace(path):
+            continue
+        is_about = path.suffix.lower() in _NOTE_SUFFIXES and _ABOUT_FILES.match(path.stem)
+        yield path, path.is_file() and not is_about and _has_format(path)
 
 
-def _at_home(pointer: str) -> Path:
+def _has_format(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def _expand_home(pointer: str) -> Path:
     try:
         return Path(pointer).expanduser()
     except RuntimeError:  # "~nobody" names no user: then it is a file's name
@@ -150,105 +136,38 @@ def _at_home(pointer: str) -> Path:
 
 
 def _in_workspace(path: Path) -> bool:
-    """Tell whether a file was made by a build: its own rows must never become its sources."""
+    """Tell whether a file belongs to a workspace: a build's own output must not become a source."""
     return any((folder / _STORE).exists() for folder in path.parents)
 
 
-def known(path: Path) -> Found:
+def ref_of(path: Path) -> SourceRef:
     """Return a file with its format; raise SourceUnreadable for an unknown one."""
-    found = format_of(path)
-    if found is None:
-        raise _unknown(path)
-    return Found(path=path, format=found.name)
+    known = format_of(path)
+    if known is None:
+        raise unknown_format(path)
+    return SourceRef(path=path, format=known.name)
 
 
-def _promised(path: Path) -> Found:
-    """Return a file as its content says, else as its ending: then reading it says what is wrong."""
-    promised = [each for each in FORMATS if path.suffix.lower() in each.suffixes]
-    if not promised:
-        return known(path)
-    return Found(path=path, format=(format_of(path) or promised[-1]).name)
+def _promised(path: Path) -> SourceRef:
+    """Return a file with the format of its content, else of its ending; its reader finds faults."""
+    by_ending = [known for known in FORMATS if path.suffix.lower() in known.suffixes]
+    if not by_ending:
+        return ref_of(path)
+    return SourceRef(path=path, format=(format_of(path) or by_ending[-1]).name)
 
 
-def _unknown(path: Path) -> SourceUnreadable:
-    content = content_of(path, SUFFIXES)
+def unknown_format(path: Path) -> SourceUnreadable:
+    """Return the error for a file that no extractor reads."""
+    content = content_of(path)
     if content is None:
-        return SourceUnreadable(f"no extractor reads the format of {str(path)!r}", _looked_for())
-    step = f"let its name end in {content.suffixes[0]}" if content.suffixes else _looked_for()
+        return SourceUnreadable(f"no extractor reads the format of {str(path)!r}", _KNOWN_FORMATS)
+    step = f"let its name end in {content.suffixes[0]}" if content.suffixes else _KNOWN_FORMATS
     return SourceUnreadable(
-        f"no extractor reads {str(path)!r}: by its content it is {content.told}",
+        f"no extractor reads {str(path)!r}: by its content it is {content.description}",
         content.next_step or step,
-    )
-
-
-def _looked_for() -> str:
-    return f"give one of these formats: {', '.join(SUFFIXES)}"
-
-
-def read_source(found: Found, added_at: datetime) -> Source:
-    """Return the source of one file; raise SourceMissing or, where it is empty, unreadable.
-
-    A hub dataset's source is what its pointer means there today.
-    """
-    if found.pointer is not None:
-        return cast(
-            "Source",
-            load("memoirist.extractors.dataset.hub_dataset:hub_source")(found.pointer, added_at),
-        )
-    path = found.path.expanduser().resolve()
-    if printable(path) != str(path):
-        raise SourceUnreadable(
-            f"the file name {printable(path)!r} is not UTF-8", "rename the file and run it again"
-        )
-    try:
-        sha256 = _sha256(path)
-        empty = path.stat().st_size == 0
-    except FileNotFoundError as fault:
-        raise missing(str(path)) from fault
-    except OSError as fault:
-        raise SourceUnreadable(
-            f"the file {str(path)!r} cannot be opened ({fault.strerror})", "check its permissions"
-        ) from fault
-    if empty:
-        raise SourceUnreadable(f"the file {str(path)!r} is empty", "point at the whole file")
-    if format_of(path) is None:
-        raise _unknown(path)
-    known = by_name(found.format)
-    title, author = load(known.names)(path) if known.names else (None, None)
-    return Source(
-        id=content_id(sha256),
-        kind=known.kind,
-        format=found.format,
-        location=str(path),
-        sha256=sha256,
-        added_at=added_at,
-        title=title or _readable(path),
-        author=author,
-    )
-
-
-def missing(location: str) -> SourceMissing:
-    """Return the error for a source that is gone."""
-    return SourceMissing(
-        f"the file {location!r} is not there", "put it back, or point at its new place"
     )
 
 
 def printable(path: Path) -> str:
     """Return a path as text that can be stored: bytes that are not UTF-8 as their escapes."""
     return str(path).encode("utf-8", "backslashreplace").decode()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _readable(path: Path) -> str:
-    """Return a file's name as a title; one that many folders share takes its folder's name."""
-    stem = f"{path.parent.name} {path.stem}" if _SHARED_NAME.match(path.stem) else path.stem
-    words = re.sub(r"[_\s]+|(?<=\w)-(?=\w)", " ", stem).strip()
-    return words[:1].upper() + words[1:] if words else path.stem

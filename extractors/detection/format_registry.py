@@ -1,15 +1,13 @@
-"""The formats that are read: what each one is called, how it is recognised, and who reads it."""
+"""List the formats that are read: names, file endings, how to recognise one, and its extractor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from memoirist.data.schema.records import Rows, Source, SourceKind
-from memoirist.extractors.detection.sniff import content_of
 
 if TYPE_CHECKING:
     from memoirist.extractors.settings import ExtractSettings
@@ -27,181 +25,109 @@ class Extractor(Protocol):
         """Return the rows; `on_progress` gets (pages done, pages in all)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Format:
-    """One format. Functions are named as `module:function`, so that only what is met is loaded.
+    """One format. Functions are given as `module:function`, so that only those in use are loaded.
 
-    `claims` tells whether a file whose suffix several formats share is of this one; `names`
-    returns the (title, author) that the file gives itself, None where it is silent.
+    `names` returns the (title, author) that a file states, each None where it states none.
+    `recognise` tells whether a file is of this format where several formats share its ending.
+    `reader` reads the file of a transcript into scripts.
     """
 
     name: str
     kind: SourceKind
     suffixes: tuple[str, ...]
     extractor: str
-    claims: str | None = None
     names: str | None = None
+    recognise: str | None = None
+    reader: str | None = None
 
 
-# Where formats share a suffix, the first that claims the file has it; one without a claim is last.
+_CAPTIONS = "memoirist.extractors.transcript.formats.captions"
+_JSON = "memoirist.extractors.transcript.formats.transcript_json"
+_HTML = "memoirist.extractors.transcript.formats.podcast_html"
+_TABLE = "memoirist.extractors.transcript.formats.turn_table"
+_DIALOGUE = "memoirist.extractors.transcript.formats.dialogue"
+
+
+def _transcript(
+    name: str, suffixes: tuple[str, ...], reader: str, recognise: str | None = None
+) -> Format:
+    return Format(
+        name,
+        "podcast",
+        suffixes,
+        "memoirist.extractors.transcript.transcript_turns:extract_transcript",
+        "memoirist.extractors.transcript.transcript_turns:names",
+        recognise,
+        reader,
+    )
+
+
+_TABLES = (".jsonl", ".json", ".ndjson", ".parquet", ".arrow", ".feather", ".csv", ".tsv")
+
+
+def _text(name: str, kind: SourceKind, suffixes: tuple[str, ...], extractor: str) -> Format:
+    return Format(name, kind, suffixes, extractor, f"{extractor.partition(':')[0]}:names")
+
+
+# Where formats share an ending, the first that recognises the file reads it; those that do not
+# look at the content come last.
 FORMATS = (
-    Format(
-        name="pdf",
-        kind="book",
-        suffixes=(".pdf",),
-        extractor="memoirist.extractors.pdf.extract_pdf:extract_pdf",
-        names="memoirist.extractors.pdf.extract_pdf:names",
+    _text("pdf", "book", (".pdf",), "memoirist.extractors.pdf.extract_pdf:extract_pdf"),
+    _transcript("vtt", (".vtt",), f"{_CAPTIONS}:read_captions"),
+    _transcript("srt", (".srt",), f"{_CAPTIONS}:read_captions"),
+    _transcript("whisper", (".json",), f"{_JSON}:read_entries", f"{_JSON}:is_whisper"),
+    _transcript("podcast-json", (".json",), f"{_JSON}:read_entries", f"{_JSON}:is_podcast_json"),
+    _transcript("podlove", (".json",), f"{_JSON}:read_entries", f"{_JSON}:is_podlove"),
+    _transcript(
+        "conversation",
+        (".jsonl", ".json"),
+        f"{_JSON}:read_conversations",
+        f"{_JSON}:is_conversation",
+    ),
+    _transcript(
+        "podcast-html", (".html", ".htm"), f"{_HTML}:read_podcast_html", f"{_HTML}:is_podcast_html"
+    ),
+    _transcript(
+        "turn-table", (".csv", ".tsv"), f"{_TABLE}:read_turn_table", f"{_TABLE}:is_turn_table"
+    ),
+    _transcript(
+        "dialogue",
+        (".txt", ".md", ".markdown"),
+        f"{_DIALOGUE}:read_dialogue",
+        f"{_DIALOGUE}:is_dialogue",
     ),
     Format(
-        name="vtt",
-        kind="podcast",
-        suffixes=(".vtt",),
-        extractor="memoirist.extractors.transcript.transcript_turns:extract_transcript",
-        names="memoirist.extractors.transcript.transcript_turns:names",
+        "dataset", "dataset", _TABLES, "memoirist.extractors.dataset.dataset_rows:extract_dataset"
+    ),
+    _text("epub", "book", (".epub",), "memoirist.extractors.text.epub:extract_epub"),
+    _text("docx", "book", (".docx",), "memoirist.extractors.text.docx:extract_docx"),
+    _text(
+        "html", "book", (".html", ".htm", ".xhtml"), "memoirist.extractors.text.html:extract_html"
+    ),
+    _text(
+        "markdown",
+        "text",
+        (".md", ".markdown"),
+        "memoirist.extractors.text.markdown:extract_markdown",
     ),
     Format(
-        name="srt",
-        kind="podcast",
-        suffixes=(".srt",),
-        extractor="memoirist.extractors.transcript.transcript_turns:extract_transcript",
-        names="memoirist.extractors.transcript.transcript_turns:names",
-    ),
-    Format(
-        name="whisper",
-        kind="podcast",
-        suffixes=(".json",),
-        extractor="memoirist.extractors.transcript.transcript_turns:extract_transcript",
-        claims="memoirist.extractors.transcript.formats.transcript_json:is_whisper",
-        names="memoirist.extractors.transcript.transcript_turns:names",
-    ),
-    Format(
-        name="podcast-json",
-        kind="podcast",
-        suffixes=(".json",),
-        extractor="memoirist.extractors.transcript.transcript_turns:extract_transcript",
-        claims="memoirist.extractors.transcript.formats.transcript_json:is_podcast_json",
-        names="memoirist.extractors.transcript.transcript_turns:names",
-    ),
-    Format(
-        name="podlove",
-        kind="podcast",
-        suffixes=(".json",),
-        extractor="memoirist.extractors.transcript.transcript_turns:extract_transcript",
-        claims="memoirist.extractors.transcript.formats.transcript_json:is_podlove",
-        names="memoirist.extractors.transcript.transcript_turns:names",
-    ),
-    Format(
-        name="conversation",
-        kind="podcast",
-        suffixes=(".jsonl", ".json"),
-        extractor="memoirist.extractors.transcript.transcript_turns:extract_transcript",
-        claims="memoirist.extractors.transcript.formats.transcript_json:is_conversation",
-        names="memoirist.extractors.transcript.transcript_turns:names",
-    ),
-    Format(
-        name="podcast-html",
-        kind="podcast",
-        suffixes=(".html", ".htm"),
-        extractor="memoirist.extractors.transcript.transcript_turns:extract_transcript",
-        claims="memoirist.extractors.transcript.formats.podcast_html:is_podcast_html",
-        names="memoirist.extractors.transcript.transcript_turns:names",
-    ),
-    Format(
-        name="turn-table",
-        kind="podcast",
-        suffixes=(".csv", ".tsv"),
-        extractor="memoirist.extractors.transcript.transcript_turns:extract_transcript",
-        claims="memoirist.extractors.transcript.formats.turn_table:is_turn_table",
-        names="memoirist.extractors.transcript.transcript_turns:names",
-    ),
-    Format(
-        name="dialogue",
-        kind="podcast",
-        suffixes=(".txt", ".md", ".markdown"),
-        extractor="memoirist.extractors.transcript.transcript_turns:extract_transcript",
-        claims="memoirist.extractors.transcript.formats.dialogue:is_dialogue",
-        names="memoirist.extractors.transcript.transcript_turns:names",
-    ),
-    Format(
-        name="dataset",
-        kind="dataset",
-        suffixes=(
-            ".jsonl",
-            ".json",
-            ".ndjson",
-            ".parquet",
-            ".arrow",
-            ".feather",
-            ".csv",
-            ".tsv",
-        ),
-        extractor="memoirist.extractors.dataset.dataset_rows:extract_dataset",
-    ),
-    Format(
-        name="epub",
-        kind="book",
-        suffixes=(".epub",),
-        extractor="memoirist.extractors.text.epub:extract_epub",
-        names="memoirist.extractors.text.epub:names",
-    ),
-    Format(
-        name="docx",
-        kind="book",
-        suffixes=(".docx",),
-        extractor="memoirist.extractors.text.docx:extract_docx",
-        names="memoirist.extractors.text.docx:names",
-    ),
-    Format(
-        name="html",
-        kind="book",
-        suffixes=(".html", ".htm", ".xhtml"),
-        extractor="memoirist.extractors.text.html:extract_html",
-        names="memoirist.extractors.text.html:names",
-    ),
-    Format(
-        name="markdown",
-        kind="text",
-        suffixes=(".md", ".markdown"),
-        extractor="memoirist.extractors.text.markdown:extract_markdown",
-        names="memoirist.extractors.text.markdown:names",
-    ),
-    Format(
-        name="text",
-        kind="text",
-        suffixes=(".txt",),
-        extractor="memoirist.extractors.text.plain_text:extract_text",
-        names="memoirist.extractors.text.plain_text:names",
+        "text",
+        "text",
+        (".txt",),
+        "memoirist.extractors.text.plain_text:extract_text",
+        "memoirist.extractors.text.gutenberg:header_names",
     ),
 )
-SUFFIXES = tuple(dict.fromkeys(suffix for each in FORMATS for suffix in each.suffixes))
+SUFFIXES = tuple(dict.fromkeys(suffix for known in FORMATS for suffix in known.suffixes))
 
 
-def format_of(path: Path) -> Format | None:
-    """Return the format of a file: by its ending, unless its content plainly is another.
-
-    None where the ending is unknown and the content no help, or where nothing reads the content.
-    """
-    suffix = path.suffix.lower()
-    candidates = [each for each in FORMATS if suffix in each.suffixes]
-    content = content_of(path, SUFFIXES)
-    if content is not None and suffix not in content.suffixes:
-        candidates = [by_name(name) for name in content.formats]
-    return next((each for each in candidates if not each.claims or load(each.claims)(path)), None)
-
-
-def misnamed(path: Path, name: str) -> str | None:
-    """Return what a file of the format `name` is, in words, where its ending says otherwise."""
-    content = content_of(path, SUFFIXES)
-    if content is None or path.suffix.lower() in by_name(name).suffixes:
-        return None
-    return content.told if name in content.formats else None
-
-
-def by_name(name: str) -> Format:
+def format_named(name: str) -> Format:
     """Return the format that is called `name`; raise KeyError for an unknown one."""
-    for each in FORMATS:
-        if each.name == name:
-            return each
+    for known in FORMATS:
+        if known.name == name:
+            return known
     raise KeyError(name)
 
 

@@ -1,4 +1,4 @@
-"""Open the zip files of EPUB and DOCX without trusting them: counts and sizes are capped."""
+"""Open the zip files of EPUB and DOCX safely: the number and size of entries are limited."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from memoirist.data.schema.errors import SourceEncrypted, SourceUnreadable
+from memoirist.data.schema.errors import SourceUnreadable
 
 # A book has some hundred files; its text packs four to thirty times smaller.
 _MAX_ENTRIES = 20_000
@@ -17,7 +17,7 @@ _MAX_TEXT_BYTES = 256 << 20
 _MAX_RATIO = 250
 _RATIO_COUNTS_FROM_BYTES = 1 << 20
 _FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
-_MEND = "get a whole copy of it; `unzip -t FILE` names the broken part"
+REPAIR = "get a whole copy of it; `unzip -t FILE` names the broken part"
 
 
 class EntryUnreadable(Exception):
@@ -66,14 +66,14 @@ class Archive:
 
 @contextmanager
 def open_archive(location: str, kind: str) -> Iterator[Archive]:
-    """Give the archive at `location`; raise SourceUnreadable for a damaged zip or a bomb."""
+    """Yield the archive at `location`; raise SourceUnreadable for a damaged zip or a bomb."""
     try:
         file = zipfile.ZipFile(Path(location))
     except FileNotFoundError:
         raise
     except _FAULTS as fault:
         raise SourceUnreadable(
-            f"the {kind} {location!r} is not a whole zip file ({fault})", _MEND
+            f"the {kind} {location!r} is not a whole zip file ({fault})", REPAIR
         ) from fault
     with file:
         if len(file.infolist()) > _MAX_ENTRIES:
@@ -85,14 +85,6 @@ def open_archive(location: str, kind: str) -> Iterator[Archive]:
         yield Archive(file)
 
 
-def locked(location: str, kind: str) -> SourceEncrypted:
-    """Return the error for a book under digital rights management."""
-    return SourceEncrypted(
-        f"the {kind} {location!r} is encrypted (DRM), and only its own reading program opens it",
-        "use an edition without DRM, or ask the publisher for one",
-    )
-
-
-def unreadable_entry(location: str, kind: str, name: str, why: str) -> SourceUnreadable:
+def unreadable_entry(location: str, kind: str, name: str, reason: str) -> SourceUnreadable:
     """Return the error for an entry without which there is no book."""
-    return SourceUnreadable(f"{name!r} of the {kind} {location!r} cannot be read: {why}", _MEND)
+    return SourceUnreadable(f"{name!r} of the {kind} {location!r} cannot be read: {reason}", REPAIR)

@@ -1,16 +1,20 @@
-"""Find the words of libraries around a book: headers, licences, credits, transcribers' notes."""
+"""Find what Project Gutenberg and other libraries add: headers, licences, credits, notes."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
-from memoirist.extractors.text.text_unit import Unit, size
+from memoirist.extractors.text.encoding import decode, unix_lines
+from memoirist.extractors.text.text_unit import Unit, word_count
 
+_HEAD_BYTES = 20_000
+_FIELD = re.compile(r"^(title|author):[ \t]*(.+(?:\n[ \t]+\S.*)*)", re.IGNORECASE | re.MULTILINE)
 _NAME = r"project\s+guten(?:b[eu]rg|berg)"
 _START = re.compile(rf"\*\s*(?:START|BEGIN)\s+OF\s+(?:THE|THIS)?\s*{_NAME}", re.IGNORECASE)
 _END = re.compile(rf"\*\s*END\s+OF\s+(?:THE|THIS)?\s*{_NAME}", re.IGNORECASE)
-# The old editions' header ends so; their marks are trusted on the right side of the middle alone.
+# The end of the header in old editions; a mark counts only in the half of the book it belongs to.
 _OLD_START = re.compile(r"\*END\W*THE SMALL PRINT", re.IGNORECASE)
 _OLD_END = re.compile(
     rf"^\W*end of\s+(?:the |this )?{_NAME}|^\W*\*+\s*START\W*THE SMALL PRINT"
@@ -40,82 +44,91 @@ _IMPRINT = re.compile(
 _CREDIT_REACH = 12
 
 
-def mark_library(units: Sequence[Unit]) -> None:
-    """Name what stands outside a library's start and end marks boilerplate, credits within too.
+def header_names(path: Path) -> tuple[str | None, str | None]:
+    """Return title and author as a library's header states them."""
+    try:
+        with path.open("rb") as file:
+            head = decode(file.read(_HEAD_BYTES)).text
+    except OSError:
+        # The extract step raises it again, where it becomes the source's verdict.
+        return None, None
+    if "gutenberg" not in head.lower():
+        return None, None
+    fields = {name.lower(): value for name, value in reversed(_FIELD.findall(unix_lines(head)))}
+    title, author = fields.get("title"), fields.get("author")
+    return (
+        title.splitlines()[0].strip() if title else None,
+        " ".join(author.split()) if author else None,
+    )
 
-    Marks are Project Gutenberg's, of its old editions ("small print") and of the new ones.
+
+def mark_library_text(units: Sequence[Unit]) -> None:
+    """Mark as boilerplate what stands outside a library's start and end marks, and credits within.
+
+    The marks are Project Gutenberg's, of its old editions ("small print") and of the new ones.
     """
     first, last = _bounds(units)
     for at, unit in enumerate(units):
-        inside = first <= at < last
         if (
-            not inside
+            not first <= at < last
             or (_CREDIT.match(unit.text) and _is_credit(unit, at - first, last - at))
             or _is_licence(unit)
         ):
-            _drop(unit)
+            _mark(unit)
 
 
 def _bounds(units: Sequence[Unit]) -> tuple[int, int]:
     """Return the first unit of the book itself and the one after its last."""
     middle = _middle(units)
-    first = max(
-        (
-            at + 1
-            for at, unit in enumerate(units)
-            if _START.search(unit.text) or (at < middle and _OLD_START.search(unit.text))
-        ),
-        default=0,
-    )
-    # "End of the Project Gutenberg Etext of volume 1" may stand between two volumes.
-    closing = [
-        at
+    starts = [
+        at + 1
         for at, unit in enumerate(units)
-        if at >= first and (_END.search(unit.text) or (at > middle and _OLD_END.search(unit.text)))
+        if _START.search(unit.text) or (at < middle and _OLD_START.search(unit.text))
     ]
-    last = len(units)
-    for at in closing:
-        if not any(_is_story(unit) for unit in units[at + 1 : at + 40]):
-            last = at
-            break
-        _drop(units[at])
-    return first, last
+    first = max(starts, default=0)
+    # "End of the Project Gutenberg Etext of volume 1" may stand between two volumes.
+    for at, unit in enumerate(units):
+        if at < first:
+            continue
+        if _END.search(unit.text) or (at > middle and _OLD_END.search(unit.text)):
+            if not any(map(_opens_volume, units[at + 1 : at + 40])):
+                return first, at
+            _mark(unit)
+    return first, len(units)
 
 
 def _middle(units: Sequence[Unit]) -> int:
     """Return the unit at half of the words."""
-    half, seen = _words(units) / 2, 0
-    for at, unit in enumerate(units):
-        seen += size(unit.text)
-        if seen >= half:
+    counts = [word_count(unit.text) for unit in units]
+    half, n_words = sum(counts) / 2, 0
+    for at, count in enumerate(counts):
+        n_words += count
+        if n_words >= half:
             return at
     return len(units)
 
 
-def _words(units: Sequence[Unit]) -> int:
-    return sum(size(unit.text) for unit in units)
-
-
-def _is_story(unit: Unit) -> bool:
+def _opens_volume(unit: Unit) -> bool:
     """Tell whether a unit behind an end mark is the next volume's text, not the licence."""
     return unit.kind == "heading" and bool(re.match(r"(?:chapter|volume|book)\b", unit.text, re.I))
 
 
 def _is_credit(unit: Unit, from_start: int, from_end: int) -> bool:
-    noted = re.match(r"\W*(?:transcriber|note (?:of|by)|etext)", unit.text, re.IGNORECASE)
-    return bool(noted) or (size(unit.text) < 80 and min(from_start, from_end) < _CREDIT_REACH)
+    is_note = re.match(r"\W*(?:transcriber|note (?:of|by)|etext)", unit.text, re.IGNORECASE)
+    is_near = min(from_start, from_end) < _CREDIT_REACH
+    return bool(is_note) or (word_count(unit.text) < 80 and is_near)
 
 
 def _is_licence(unit: Unit) -> bool:
-    hits = len(_LICENCE.findall(unit.text))
-    return hits >= 2 and hits * 50 >= size(unit.text)
+    n_hits = len(_LICENCE.findall(unit.text))
+    return n_hits >= 2 and n_hits * 50 >= word_count(unit.text)
 
 
 def is_imprint(text: str) -> bool:
     """Tell whether a short text speaks of copyright, publisher and printing."""
-    hits = len(_IMPRINT.findall(text))
-    return hits > 0 and hits * 40 >= size(text)
+    n_hits = len(_IMPRINT.findall(text))
+    return n_hits > 0 and n_hits * 40 >= word_count(text)
 
 
-def _drop(unit: Unit) -> None:
+def _mark(unit: Unit) -> None:
     unit.kind, unit.level = "boilerplate", 0

@@ -1,16 +1,22 @@
-"""Resolve the notes of HTML: marks leave the text, note bodies become footnotes."""
+"""Find the notes of HTML pages by their links: marks leave the text, notes become footnotes."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from posixpath import dirname, join, normpath
 from urllib.parse import unquote
 
-from memoirist.extractors.text.html_elements import Element, classes_of, text_of, types_of
+from memoirist.extractors.text.html_elements import (
+    KIND,
+    NOTE_TYPES,
+    Element,
+    classes_of,
+    text_of,
+    types_of,
+)
 
-KIND = "memoirist-kind"
 _MARK = re.compile(
     r"^[\[({]?\s*(?:\d{1,4}|[*†‡§¶‖#]{1,4}|[a-z]{1,2}|[ivxlc]{1,6}|note \d+)\s*[\])}]?[.:]?$", re.I
 )
@@ -24,41 +30,47 @@ _NOTE_CLASS = re.compile(
 _NOTE_ID = re.compile(
     r"^_?(?:foot|end)?_?-?(?:note|fn|linknote|footnote|footer|ftn|edn|endnote)s?[-_:]?\d", re.I
 )
-_NOTE_TYPES = {"footnote", "endnote", "rearnote", "footnotes", "endnotes", "rearnotes"}
 _REF_TYPES = {"noteref"}
 _BLOCKS = {"p", "li", "div", "aside", "dd", "td", "section", "blockquote", "tr"}
-_MAX_TITLE_LEVEL = {"h1", "h2", "h3", "h4", "h5", "h6", "nav"}
+_TITLES = {"h1", "h2", "h3", "h4", "h5", "h6", "nav"}
 
 
-def resolve_notes(
-    pages: Sequence[tuple[str, Element]], link: dict[tuple[str, str], Element]
-) -> None:
+def resolve_notes(pages: Sequence[tuple[str, Element]]) -> None:
     """Take note marks out of all pages, and mark the bodies of notes with the kind footnote.
 
-    `pages` are (file, root); `link` maps (file, id) to its element, and (file, "") to the root.
+    `pages` are (file, root); a note may stand in another file than its mark.
     """
-    marks = [found for file, root in pages for found in _marks(file, root, link)]
-    named = {id(mark) for mark, _ in marks}
-    bodies = [body for _, target in marks if (body := _body_of(target, named)) is not None]
+    targets = {
+        (file, name): element
+        for file, root in pages
+        for element in root.iter()
+        for key in ("id", "name")
+        if (name := element.get(key))
+    }
+    marks = [pair for file, root in pages for pair in _marks(file, root, targets)]
+    mark_ids = {id(mark) for mark, _ in marks}
+    bodies = [body for _, target in marks if (body := _body_of(target, mark_ids)) is not None]
     for _, root in pages:
-        bodies += [each for each in root.iter() if _says_note(each)]
+        bodies += [element for element in root.iter() if _states_note(element)]
     for body in bodies:
         body.set(KIND, "footnote")
-    sources = {each.get(key) for mark, _ in marks for each in _near(mark) for key in ("id", "name")}
+    back_names = {
+        element.get(key) for mark, _ in marks for element in _near(mark) for key in ("id", "name")
+    }
     for body in {id(body): body for body in bodies}.values():
-        _clean_body(body, sources - {None})
+        _clean_body(body, back_names - {None})
     for mark, _ in marks:
-        if not any(each.get(KIND) for each in mark.iterancestors()):
-            _cut(mark)
+        if not any(element.get(KIND) for element in mark.iterancestors()):
+            _remove(mark)
     for _, root in pages:
-        for each in list(root.iter("a", "sup")):
-            if types_of(each) & _REF_TYPES or any(
-                map(_REF_CLASS.match, classes_of(each) - {"ref"})
-            ):
-                _cut(each)
+        for element in list(root.iter("a", "sup")):
+            is_mark = types_of(element) & _REF_TYPES
+            if is_mark or any(map(_REF_CLASS.match, classes_of(element) - {"ref"})):
+                _remove(element)
 
 
-def _near(mark: Element) -> Iterable[Element]:
+def _near(mark: Element) -> Iterator[Element]:
+    """Yield the elements whose id a note's link back may name."""
     yield mark
     yield from mark.iter()
     if mark.getparent() is not None:
@@ -68,46 +80,48 @@ def _near(mark: Element) -> Iterable[Element]:
 
 
 def _marks(
-    file: str, root: Element, link: dict[tuple[str, str], Element]
-) -> Iterable[tuple[Element, Element]]:
-    """Give each link that is a note's mark with the element that it points at."""
-    for each in root.iter("a"):
-        href = each.get("href") or ""
-        if "#" not in href:
+    file: str, root: Element, targets: dict[tuple[str, str], Element]
+) -> Iterator[tuple[Element, Element]]:
+    """Yield each link that is a note's mark with the element that it leads to."""
+    for link in root.iter("a"):
+        path, hash_sign, fragment = (link.get("href") or "").partition("#")
+        if not hash_sign:
             continue
-        path, _, fragment = href.partition("#")
-        target = link.get((beside(file, path), fragment))
-        if target is None or target is each:
+        target = targets.get((resolve_path(file, path), fragment))
+        if target is None or target is link:
             continue
-        text = unicodedata.normalize("NFKC", text_of(each)).strip()
-        told = bool(types_of(each) & _REF_TYPES)
-        if not told and (not _MARK.match(text) or not _leads_to_note(each, target, text)):
-            continue
-        yield each, target
+        text = _mark_text(link)
+        if types_of(link) & _REF_TYPES or (
+            _MARK.match(text) and _leads_to_note(link, target, text)
+        ):
+            yield link, target
+
+
+def _mark_text(element: Element) -> str:
+    return unicodedata.normalize("NFKC", text_of(element)).strip()
 
 
 def _leads_to_note(mark: Element, target: Element, text: str) -> bool:
-    """Tell whether a link of a number or a sign leads to a note rather than a page or chapter."""
-    if any(map(_REF_CLASS.match, classes_of(mark))) or _says_note(target):
+    """Tell whether a link of a number or a sign leads to a note, not to a page or a chapter."""
+    if any(map(_REF_CLASS.match, classes_of(mark))) or _states_note(target):
         return True
-    if any(each.tag in _MAX_TITLE_LEVEL for each in mark.iterancestors()) and not text.startswith(
-        "["
-    ):
+    in_title = any(element.tag in _TITLES for element in mark.iterancestors())
+    if in_title and not text.startswith("["):
         return False
-    if target.tag in _MAX_TITLE_LEVEL or (not text_of(target) and _opens_page(target)):
+    if target.tag in _TITLES or (not text_of(target) and _opens_page(target)):
         return False
-    inside = [target, *target.iterancestors()][:4]
-    if any(_says_note(each) or _NOTE_ID.match(each.get("id") or "") for each in inside):
-        return not _is_backlink_place(mark)
+    around = [target, *target.iterancestors()][:4]
+    if any(_states_note(parent) or _NOTE_ID.match(parent.get("id") or "") for parent in around):
+        return not _is_link_back(mark)
     raised = mark.tag == "sup" or any(
-        each.tag == "sup" for each in [*mark.iter(), *mark.iterancestors()][:6]
+        element.tag == "sup" for element in [*mark.iter(), *mark.iterancestors()][:6]
     )
-    body = _block(target)
+    body = _block_of(target)
     label = re.escape(text.strip("[](){}. "))
     opens = body is not None and bool(
         re.match(rf"\W{{0,3}}{label}\b|\W{{0,2}}{label}", text_of(body))
     )
-    return (raised or text[:1] in "[({*†‡§") and opens and not _is_backlink_place(mark)
+    return (raised or text[:1] in "[({*†‡§") and opens and not _is_link_back(mark)
 
 
 def _opens_page(target: Element) -> bool:
@@ -115,68 +129,68 @@ def _opens_page(target: Element) -> bool:
     return parent is None or parent.tag in {"body", "div", "section"}
 
 
-def _is_backlink_place(mark: Element) -> bool:
-    """Tell whether the link opens its own block, as the number of a note does that leads back."""
-    block = _block(mark)
-    return (
-        block is not None
-        and text_of(block).startswith(text_of(mark))
-        and (len(text_of(block)) > len(text_of(mark)) + 5)
-        and (_says_note(block) or bool(_NOTE_ID.match(mark.get("id") or mark.get("name") or "")))
-    )
+def _is_link_back(mark: Element) -> bool:
+    """Tell whether the link opens its own block, as the number of a note that leads back does."""
+    block = _block_of(mark)
+    if block is None:
+        return False
+    text, label = text_of(block), text_of(mark)
+    if not text.startswith(label) or len(text) <= len(label) + 5:
+        return False
+    return _states_note(block) or bool(_NOTE_ID.match(mark.get("id") or mark.get("name") or ""))
 
 
-def beside(file: str, path: str) -> str:
-    """Return the name of the entry that a link in `file` leads to."""
+def resolve_path(file: str, path: str) -> str:
+    """Return the name of the archive's entry that a link in `file` leads to."""
     return normpath(join(dirname(file), unquote(path))) if path else file
 
 
-def _says_note(element: Element) -> bool:
+def _states_note(element: Element) -> bool:
     if not isinstance(element.tag, str) or element.tag in {"a", "sup", "span", "body", "html"}:
         return False
-    return bool(types_of(element) & _NOTE_TYPES) or any(map(_NOTE_CLASS.match, classes_of(element)))
+    return bool(types_of(element) & NOTE_TYPES) or any(map(_NOTE_CLASS.match, classes_of(element)))
 
 
-def _block(element: Element) -> Element | None:
-    return next((each for each in [element, *element.iterancestors()] if each.tag in _BLOCKS), None)
+def _block_of(element: Element) -> Element | None:
+    around = [element, *element.iterancestors()]
+    return next((block for block in around if block.tag in _BLOCKS), None)
 
 
-def _body_of(target: Element, marks: set[int]) -> Element | None:
-    """Return the element that holds the whole note: its block, or the one around made for it."""
-    block = _block(target)
-    if block is None or (block.tag in {"section"} and not _says_note(block)):
+def _body_of(target: Element, mark_ids: set[int]) -> Element | None:
+    """Return the element that holds the whole note: its block, or a note element around it."""
+    block = _block_of(target)
+    if block is None or (block.tag == "section" and not _states_note(block)):
         return None
-    for around in block.iterancestors():
-        if around.tag not in {"li", "aside", "dd", "tr"} and not _says_note(around):
+    for parent in block.iterancestors():
+        if parent.tag not in {"li", "aside", "dd", "tr"} and not _states_note(parent):
             break
-        block = around
-        if around.tag in {"li", "aside"}:
+        block = parent
+        if parent.tag in {"li", "aside"}:
             break
-    held = sum(id(each) in marks for each in block.iter("a"))
-    return block if held == 0 or len(text_of(block)) < 5000 else None
+    has_marks = any(id(link) in mark_ids for link in block.iter("a"))
+    return block if not has_marks or len(text_of(block)) < 5000 else None
 
 
-def _clean_body(body: Element, sources: set[str | None]) -> None:
-    """Cut the links back and the label out of a note."""
-    for each in list(body.iter("a")):
-        href = each.get("href") or ""
+def _clean_body(body: Element, back_names: set[str | None]) -> None:
+    """Remove the links back and the label from a note."""
+    for link in list(body.iter("a")):
+        href = link.get("href") or ""
+        text = _mark_text(link)
         fragment = href.partition("#")[2]
-        text = unicodedata.normalize("NFKC", text_of(each)).strip()
-        back = {"backlink", "doc-backlink"} & types_of(each) or fragment in sources
+        is_back = {"backlink", "doc-backlink"} & types_of(link) or fragment in back_names
         if (
-            (back and (_BACK.match(text) or _MARK.match(text) or len(text) < 3))
+            (is_back and (_BACK.match(text) or _MARK.match(text) or len(text) < 3))
             or (href.startswith("#") and _BACK.match(text))
-            or (not href and _MARK.match(text) and text_of(body).startswith(text_of(each)))
+            or (not href and _MARK.match(text) and text_of(body).startswith(text_of(link)))
         ):
-            _cut(each)
-    for each in list(body.iter("span", "sup", "small"))[:3]:
-        label = unicodedata.normalize("NFKC", text_of(each)).strip()
-        if label and _MARK.match(label) and text_of(body).startswith(text_of(each)):
-            _cut(each)
+            _remove(link)
+    for element in list(body.iter("span", "sup", "small"))[:3]:
+        if _MARK.match(_mark_text(element)) and text_of(body).startswith(text_of(element)):
+            _remove(element)
             break
 
 
-def _cut(element: Element) -> None:
+def _remove(element: Element) -> None:
     """Take an element out and leave the text behind it."""
     parent = element.getparent()
     if parent is None:
@@ -189,7 +203,8 @@ def _cut(element: Element) -> None:
         parent.text = (parent.text or "") + tail
     element.tail = None
     parent.remove(element)
-    # <sup>, <span> and brackets around the mark alone go with it.
-    empty = not re.sub(r"[\[\](){}\s]", "", text_of(parent))
-    if empty and parent.tag in {"sup", "span", "small"} and next(parent.iter("img"), None) is None:
-        _cut(parent)
+    # An element with nothing but brackets around the mark goes with it.
+    is_empty = not re.sub(r"[\[\](){}\s]", "", text_of(parent))
+    has_picture = next(parent.iter("img"), None) is not None
+    if is_empty and parent.tag in {"sup", "span", "small"} and not has_picture:
+        _remove(parent)

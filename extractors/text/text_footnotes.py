@@ -1,9 +1,8 @@
-"""Tell notes from text by their marks, and take the marks out of the text."""
+"""Find the notes of a text by their marks, and take the marks out of the text."""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 
 from memoirist.extractors.text.text_unit import Unit
@@ -31,101 +30,98 @@ _REACH = 12
 _MAX_NOTE_UNITS, _MAX_CAPTION_UNITS = 40, 4
 
 
-def mark_notes(units: Sequence[Unit]) -> int:
-    """Name note units footnotes and take their marks out of the text; return the marks removed.
+def mark_footnotes(units: Sequence[Unit]) -> None:
+    """Mark note units as footnotes and take their marks out of the text.
 
-    A paragraph that opens with a mark is a note where a text before it bears the same mark, or
+    A paragraph that begins with a mark is a note where a text before it bears the same mark, or
     where it stands in a section of notes; a mark is removed where its note is found.
     """
     for at in range(len(units)):
-        _bracketed(units, at)
-    removed = 0
-    owners: defaultdict[str, list[int]] = defaultdict(list)
-    in_section = _sections(units)
+        _mark_bracketed(units, at)
+    in_section = _in_notes_section(units)
     for at, unit in enumerate(units):
-        if unit.kind == "footnote" and unit.sure and unit.label is None:
+        is_note = unit.kind == "footnote"
+        if unit.kind not in {"paragraph", "quote", "footnote"}:
             continue
-        label = unit.label if unit.kind == "footnote" and unit.label else _label(unit)
-        if label is None or unit.kind not in {"paragraph", "quote", "footnote"}:
+        if is_note and unit.fixed and unit.label is None:
             continue
-        owner = _owner(units, at, label, in_section[at] or unit.kind == "footnote")
+        label = unit.label if is_note and unit.label else _label(unit)
+        if label is None:
+            continue
+        owner = _owner(units, at, label, anywhere=in_section[at] or is_note)
         if owner is None and not in_section[at]:
             continue
-        if unit.kind != "footnote" or unit.label is None:
+        if not is_note or unit.label is None:
             unit.text = _LABELLED.sub("", unit.text, count=1) or unit.text
         unit.kind, unit.label = "footnote", label
         unit.text = unit.text.replace("\n", " ")
         if owner is not None:
-            owners[label].append(owner)
-            units[owner].text, n = _without(units[owner].text, label)
-            removed += n
-    return removed
+            owner.text = _mark_pattern(label).sub("", owner.text, count=1)
 
 
-def _bracketed(units: Sequence[Unit], at: int) -> None:
-    """Name "[Footnote 1: ...]" and "[Illustration: ...]", over several units where they go on."""
+def _mark_bracketed(units: Sequence[Unit], at: int) -> None:
+    """Mark "[Footnote 1: ...]" and "[Illustration: ...]", also over several units."""
     unit = units[at]
     if unit.kind not in {"paragraph", "quote"} or not unit.text.startswith("["):
         return
-    opened, closed = unit.text.count("["), unit.text.count("]")
-    found = _BRACKETED.match(unit.text) or _ILLUSTRATION.match(unit.text)
-    if found is None:
+    n_open = unit.text.count("[") - unit.text.count("]")
+    match = _BRACKETED.match(unit.text) or _ILLUSTRATION.match(unit.text)
+    if match is None:
         return
-    unit.kind = "footnote" if found.re is _BRACKETED else "caption"
-    unit.label = found["label"] if unit.kind == "footnote" else None
-    # Its own last bracket is not part of the note.
-    unit.text = (found["text"] if opened == closed else unit.text[found.start("text") :]).strip()
-    unit.text = unit.text or "[]"
-    if opened > closed:
-        _continue(units, at, opened - closed)
+    unit.kind = "footnote" if match.re is _BRACKETED else "caption"
+    unit.label = match["label"] if unit.kind == "footnote" else None
+    # The last bracket belongs to the note where the text has as many "[" as "]".
+    text = match["text"] if n_open == 0 else unit.text[match.start("text") :]
+    unit.text = text.strip() or "[]"
+    if n_open > 0:
+        _mark_to_bracket(units, at, n_open)
 
 
-def _continue(units: Sequence[Unit], at: int, missing: int) -> None:
-    """Give the units up to the closing bracket the kind of the one that opened it, if it closes."""
+def _mark_to_bracket(units: Sequence[Unit], at: int, n_open: int) -> None:
+    """Give the units up to the closing bracket the kind of the one that opens it, if it closes."""
     limit = _MAX_NOTE_UNITS if units[at].kind == "footnote" else _MAX_CAPTION_UNITS
     for last in range(at + 1, min(at + limit, len(units))):
-        if units[last].kind not in {"paragraph", "quote", "heading"}:
+        if units[last].kind not in _TEXT:
             return
-        missing += units[last].text.count("[") - units[last].text.count("]")
-        if missing <= 0:
-            for each in units[at + 1 : last + 1]:
-                each.kind, each.level, each.sure = units[at].kind, 0, True
+        n_open += units[last].text.count("[") - units[last].text.count("]")
+        if n_open <= 0:
+            for unit in units[at + 1 : last + 1]:
+                unit.kind, unit.level, unit.fixed = units[at].kind, 0, True
             return
 
 
 def _label(unit: Unit) -> str | None:
-    found = _LABELLED.match(unit.text)
-    if found is None or found.end() >= len(unit.text):
+    match = _LABELLED.match(unit.text)
+    if match is None or match.end() >= len(unit.text):
         return None
-    return next(group for group in found.groups()[1:] if group)
+    return next(group for group in match.groups()[1:] if group)
 
 
-def _sections(units: Sequence[Unit]) -> list[bool]:
+def _in_notes_section(units: Sequence[Unit]) -> list[bool]:
     """Tell for each unit whether it stands below a heading such as "Footnotes"."""
-    inside, found = False, []
+    inside, result = False, []
     for unit in units:
         if unit.kind == "heading":
             inside = False
-        elif unit.kind == "footnote" and not unit.sure and unit.label is None:
+        elif unit.kind == "footnote" and not unit.fixed and unit.label is None:
             inside = True
-        found.append(inside)
-    return found
+        result.append(inside)
+    return result
 
 
-def _owner(units: Sequence[Unit], at: int, label: str, far: bool) -> int | None:
-    """Return the nearest text unit before `at` that bears the mark; any distance where `far`."""
-    mark = _mark(label)
-    first = 0 if far else max(0, at - _REACH)
-    for before in range(at - 1, first - 1, -1):
-        unit = units[before]
+def _owner(units: Sequence[Unit], at: int, label: str, *, anywhere: bool) -> Unit | None:
+    """Return the nearest text before `at` that bears the mark; any distance where `anywhere`."""
+    mark = _mark_pattern(label)
+    first = 0 if anywhere else max(0, at - _REACH)
+    for unit in reversed(units[first:at]):
         if unit.kind in _TEXT and mark.search(unit.text):
-            return before
-        if not far and unit.kind == "heading" and unit.level in {1, 2}:
+            return unit
+        if not anywhere and unit.kind == "heading" and unit.level in {1, 2}:
             return None
     return None
 
 
-def _mark(label: str) -> re.Pattern[str]:
+def _mark_pattern(label: str) -> re.Pattern[str]:
     """Return the pattern of a label where it is a mark: in brackets, or raised behind a word."""
     quoted = re.escape(label)
     if label.isascii() and label.isalnum():
@@ -139,19 +135,14 @@ def _mark(label: str) -> re.Pattern[str]:
     return re.compile(rf"(?<=\S) ?{quoted}")
 
 
-def _without(text: str, label: str) -> tuple[str, int]:
-    changed, n = _mark(label).subn("", text, count=1)
-    return changed, n
-
-
-def cut_pages(units: Sequence[Unit]) -> None:
+def remove_page_marks(units: Sequence[Unit]) -> None:
     """Take marks such as "[Pg 12]" out of the text and number the units from there on."""
     page: str | None = None
     for unit in units:
         unit.page = unit.page or page
-        for found in _PAGE.finditer(unit.text) if "[" in unit.text or "{" in unit.text else ():
-            page = found["page"] or found["other"]
-            if found.start() < 2:
+        for match in _PAGE.finditer(unit.text) if "[" in unit.text or "{" in unit.text else ():
+            page = match["page"] or match["other"]
+            if match.start() < 2:
                 unit.page = page
         if page is not None:
             unit.text = _PAGE.sub("", unit.text).strip()

@@ -15,9 +15,9 @@ from memoirist.extractors.transcript.feeds.download import place
 def names_speakers(content: bytes, url: str, suffix: str, folder: Path) -> bool:
     """Tell whether a transcript names anybody; raise SourceUnreadable for what is none."""
     # Imported here: the extractors' table names this package's own modules.
-    from memoirist.extractors.detection.discover import Found, read_source
-    from memoirist.extractors.detection.format_registry import format_of
-    from memoirist.extractors.extract import extract
+    from memoirist.extractors.detection.discover import SourceRef
+    from memoirist.extractors.detection.sniff import format_of
+    from memoirist.extractors.source_reader import extract, read_source
 
     refused = SourceUnreadable(
         f"{url!r} holds no transcript with times or speakers", "look at it yourself"
@@ -27,7 +27,7 @@ def names_speakers(content: bytes, url: str, suffix: str, folder: Path) -> bool:
         if known is None or known.kind != "podcast":
             raise refused
         try:
-            source = read_source(Found(path=path, format=known.name), datetime.now(UTC))
+            source = read_source(SourceRef(path=path, format=known.name), datetime.now(UTC))
             rows = extract(source, ExtractSettings())
         except SourceError as fault:
             raise refused from fault

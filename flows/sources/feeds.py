@@ -6,12 +6,12 @@ from dataclasses import replace
 from functools import partial
 
 from memoirist.data.schema.records import Source
-from memoirist.extractors import Found
-from memoirist.extractors.detection.discover import known
+from memoirist.extractors import SourceRef
+from memoirist.extractors.detection.discover import ref_of
 from memoirist.flows.runtime.context import Context, replace_verdicts
 
 
-def take_feed(context: Context, url: str) -> list[Found]:
+def take_feed(context: Context, url: str) -> list[SourceRef]:
     """Return the transcripts of a feed, old and new; an episode without one is a verdict.
 
     A feed that is down is a warning where it gave something before, else its SourceError.
@@ -36,7 +36,7 @@ def take_feed(context: Context, url: str) -> list[Found]:
         taken = context.call("extract", "feed", step)
     if taken.fault is not None:
         context.report.warn(f"{taken.fault}; the episodes that it gave before stay")
-        return [known(path) for path in taken.files]
+        return [ref_of(path) for path in taken.files]
     source = replace(before[0], title=taken.source.title) if before else taken.source
     with store.writing() as tx:
         tx.upsert([source])
@@ -47,4 +47,4 @@ def take_feed(context: Context, url: str) -> list[Found]:
         n_before = len(taken.files) - taken.n_new
         told = f"{taken.n_new:,} new transcripts, {n_before:,} before{changed}{lost}"
         context.report.step("extract", f"{source.title}: {told}", seconds())
-    return [known(path) for path in taken.files]
+    return [ref_of(path) for path in taken.files]

@@ -14,9 +14,9 @@ from memoirist.data.schema.records import Block, Document, Done, Rows, Source
 from memoirist.data.store import Transaction
 from memoirist.data.text import personal_data
 from memoirist.data.text.language_detection import detect_language
-from memoirist.extractors import Found, discover, extract, left_out, read_source
-from memoirist.extractors.detection.discover import is_url, missing, printable
-from memoirist.extractors.extract import BY_CONTENT
+from memoirist.extractors import SourceRef, discover, extract, read_source, skipped_files
+from memoirist.extractors.detection.discover import is_url, printable
+from memoirist.extractors.source_reader import BY_CONTENT, missing_source
 from memoirist.flows.ledger import warn_of_obstacles, with_rights
 from memoirist.flows.runtime.context import Context, fingerprint, replace_verdicts
 from memoirist.flows.sources.feeds import take_feed
@@ -39,7 +39,7 @@ def extract_sources(
     share_of = {each: shares.get(pointer) for pointer, them in found.items() for each in them}
     files = list(dict.fromkeys(each for several in found.values() for each in several))
     labels = short_names([each.location for each in files])
-    refused: dict[Found, SourceError] = {}
+    refused: dict[SourceRef, SourceError] = {}
     for each in files:
         try:
             _extract_one(context, each, share_of[each], labels[each.location])
@@ -55,7 +55,7 @@ def extract_sources(
         raise failures[asked[0]]
     for told in dict.fromkeys(map(str, [*failures.values(), *refused.values()])):
         context.report.warn(told)
-    left = [printable(path) for path in left_out(pointers)]
+    left = [printable(path) for path in skipped_files(pointers)]
     if names := sorted(short_names(left).values()):
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         context.report.note(
@@ -69,9 +69,9 @@ def extract_sources(
 
 def _discovered(
     context: Context, pointers: Sequence[str]
-) -> tuple[dict[str, list[Found]], dict[str, SourceError]]:
+) -> tuple[dict[str, list[SourceRef]], dict[str, SourceError]]:
     """Return what each pointer leads to, or its error; a source that has gone gets a verdict."""
-    found: dict[str, list[Found]] = {}
+    found: dict[str, list[SourceRef]] = {}
     failures: dict[str, SourceError] = {}
     for pointer in pointers:
         try:
@@ -82,7 +82,7 @@ def _discovered(
                 refuse(context, pointer, error)
     for gone in _gone(context, list(found)):
         failures[gone.location] = SourceMissing(
-            missing(gone.location).what,
+            missing_source(gone.location).what,
             f"put it back, or take its rows out: `memoirist withdraw {gone.id}`",
         )
         refuse(context, gone.location, failures[gone.location])
@@ -107,7 +107,7 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
-def _extract_one(context: Context, found: Found, share: float | None, label: str) -> None:
+def _extract_one(context: Context, found: SourceRef, share: float | None, label: str) -> None:
     store = context.workspace.store
     source = read_source(found, context.now)
     known = identified(context, source)

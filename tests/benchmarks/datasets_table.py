@@ -12,7 +12,7 @@ from pathlib import Path
 
 from memoirist.data.schema.errors import SourceError
 from memoirist.extractors import discover
-from memoirist.extractors.detection.format_registry import by_name
+from memoirist.extractors.detection.format_registry import format_named
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
         "| file | schema | rows | pairs | refused | flags |\n|---|---|---|---|---|---|\n"
     )
     for found in discover(told):
-        if by_name(found.format).kind == "dataset":
+        if format_named(found.format).kind == "dataset":
             sys.stdout.write(_line(found.path) + "\n")
             sys.stdout.flush()
 

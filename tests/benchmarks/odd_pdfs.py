@@ -50,11 +50,11 @@ def _outcome(path: Path, engine: str) -> str:
     from datetime import UTC, datetime
 
     from memoirist.data.schema.errors import SourceError
-    from memoirist.extractors import ExtractSettings, Found, extract, read_source
+    from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 
     settings = ExtractSettings.model_validate({"engine": engine})
     try:
-        rows = extract(read_source(Found(path=path, format="pdf"), datetime.now(UTC)), settings)
+        rows = extract(read_source(SourceRef(path=path, format="pdf"), datetime.now(UTC)), settings)
     except SourceError as error:
         return f"{error.rule}: {error.what.replace(str(path), path.name)}"
     rules = sorted({verdict.rule for verdict in rows.verdicts})

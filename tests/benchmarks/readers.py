@@ -67,8 +67,8 @@ def ours(path: str, engine: str | None, kinds: Iterable[str]) -> list[str]:
     from datetime import UTC, datetime
 
     from memoirist.data.schema.records import Source
-    from memoirist.extractors.extract import extract
     from memoirist.extractors.settings import ExtractSettings
+    from memoirist.extractors.source_reader import extract
 
     settings = ExtractSettings.model_validate({"engine": engine} if engine else {})
     source = Source(

@@ -13,8 +13,8 @@ from pathlib import Path
 from memoirist.data.schema.errors import SourceError
 from memoirist.data.schema.records import Block
 from memoirist.data.text.words import count_words
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
-from memoirist.extractors.detection.format_registry import format_of
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
+from memoirist.extractors.detection.sniff import format_of
 
 _ROOT = Path(__file__).parent.parent.parent
 CORPORA = Path(os.environ.get("MEMOIRIST_CORPORA", _ROOT.parent / "shared" / "corpora"))
@@ -40,7 +40,7 @@ def told(path: Path) -> str:
     if known is None:
         return f"{name} no transcript"
     try:
-        source = read_source(Found(path=path, format=known.name), datetime.now(UTC))
+        source = read_source(SourceRef(path=path, format=known.name), datetime.now(UTC))
         rows = extract(source, ExtractSettings())
     except SourceError as error:
         return f"{name} {known.name:<13} {error}"

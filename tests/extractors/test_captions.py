@@ -9,13 +9,13 @@ import pytest
 
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import Block
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def turns_of(path: Path) -> list[Block]:
-    source = read_source(Found(path=path, format="vtt"), NOW)
+    source = read_source(SourceRef(path=path, format="vtt"), NOW)
     rows = extract(source, ExtractSettings())
     assert len(rows.documents) == 1
     return list(rows.blocks)

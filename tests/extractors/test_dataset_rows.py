@@ -18,7 +18,7 @@ import memoirist.data.exchanges
 from memoirist.data.exchanges import forget, sweep, take
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.store import Store
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from memoirist.extractors.dataset.batches import Batches
 from memoirist.extractors.dataset.reading import unwrapped
 
@@ -55,7 +55,7 @@ def taken(
     path: Path, *, carefully: bool = False, **settings: object
 ) -> tuple[str, list[dict[str, Any]]]:
     """Return what the extract line tells and what the rows became, refused ones among them."""
-    source = read_source(Found(path=path, format="dataset"), NOW)
+    source = read_source(SourceRef(path=path, format="dataset"), NOW)
     rows = extract(source, ExtractSettings().model_copy(update=settings))
     assert isinstance(rows.exchanges, Batches)
     if carefully:
@@ -437,7 +437,7 @@ def test_columns_can_be_said(tmp_path: Path) -> None:
 def test_raw_text_is_learnt_as_it_stands_or_asked_about(tmp_path: Path) -> None:
     path = written(tmp_path, *({"text": f"Line {n}.\nAnd more."} for n in range(3)), {"text": ""})
     assert exchanges(path, text_as="completion")[0][3:] == (None, "Line 0.\nAnd more.")
-    source = read_source(Found(path=path, format="dataset"), NOW)
+    source = read_source(SourceRef(path=path, format="dataset"), NOW)
     rows = extract(source, ExtractSettings())
     assert [d.title for d in rows.documents] == ["row 1", "row 2", "row 3"]
     assert [b.text for b in rows.blocks][:2] == ["Line 0.", "And more."]

@@ -9,7 +9,7 @@ import pydantic
 import pytest
 
 from memoirist.data.schema.errors import SourceMissing, SourceUnreadable
-from memoirist.extractors import ExtractSettings, Found, discover, left_out, read_source
+from memoirist.extractors import ExtractSettings, SourceRef, discover, read_source, skipped_files
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ def test_a_folder_leaves_files_about_files_out(folder: Path) -> None:
         (folder / name).write_text("About the files.")
     found = {each.path.name for each in discover([str(folder)])}
     assert found == {"a.txt", "b.vtt", "c.jsonl", "licence-to-fish.txt"}
-    left = {path.name for path in left_out([str(folder)])}
+    left = {path.name for path in skipped_files([str(folder)])}
     assert left >= {"LICENSE.txt", "README.md", "CHANGELOG.md", "cover.png"}
     assert not left & found
     assert [each.path.name for each in discover([str(folder / "README.md")])] == ["README.md"]
@@ -69,7 +69,7 @@ def test_source_id_follows_the_bytes_alone(tmp_path: Path) -> None:
     one, two = tmp_path / "my_first-diary.txt", tmp_path / "copy.txt"
     one.write_text("Dear diary.")
     two.write_text("Dear diary.")
-    first, second = (read_source(Found(path=path, format="text"), NOW) for path in (one, two))
+    first, second = (read_source(SourceRef(path=path, format="text"), NOW) for path in (one, two))
     assert first.id == second.id
     assert first.title == "My first diary"
     assert first.location == str(one)
@@ -78,10 +78,10 @@ def test_source_id_follows_the_bytes_alone(tmp_path: Path) -> None:
 
 def test_missing_and_empty_source(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match=r"gone\.txt' is not there"):
-        read_source(Found(path=tmp_path / "gone.txt", format="text"), NOW)
+        read_source(SourceRef(path=tmp_path / "gone.txt", format="text"), NOW)
     (tmp_path / "empty.txt").touch()
     with pytest.raises(SourceUnreadable, match=r"empty\.txt' is empty"):
-        read_source(Found(path=tmp_path / "empty.txt", format="text"), NOW)
+        read_source(SourceRef(path=tmp_path / "empty.txt", format="text"), NOW)
 
 
 def test_settings_refuse_unknown_keys_and_explain_each() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.schema.errors import SourceEncrypted, SourceUnreadable
-from memoirist.extractors.detection.format_registry import by_name, load
+from memoirist.extractors.detection.format_registry import format_named, load
 from tests.text_books import PROSE, of_kind, read, told
 
 _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
@@ -74,7 +74,7 @@ def test_headings_quotes_and_properties(tmp_path: Path) -> None:
         ("paragraph", PROSE, "The Mill"),
         ("quote", f"She said. {PROSE}", "The Mill"),
     ]
-    reference = by_name("docx").names
+    reference = format_named("docx").names
     assert reference
     assert load(reference)(path) == ("The Weir", "Ada Marrow")
 

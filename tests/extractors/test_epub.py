@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.schema.errors import SourceEncrypted, SourceUnreadable
-from memoirist.extractors.detection.format_registry import by_name, load
+from memoirist.extractors.detection.format_registry import format_named, load
 from tests.text_books import PROSE, blocks_with, epub, of_kind, page, read, told
 
 
@@ -29,7 +29,7 @@ def test_spine_gives_the_order_and_headings_the_chapters(tmp_path: Path) -> None
 
 def test_names_are_those_who_wrote_it(tmp_path: Path) -> None:
     path = epub(tmp_path / "book.epub", {"a.xhtml": page(f"<p>{PROSE}</p>")})
-    reference = by_name("epub").names
+    reference = format_named("epub").names
     assert reference
     assert load(reference)(path) == ("The Weir", "Ada Marrow")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.schema.errors import SourceUnreadable
-from memoirist.extractors.detection.format_registry import by_name, load
+from memoirist.extractors.detection.format_registry import format_named, load
 from tests.text_books import PROSE, blocks_with, of_kind, read, told
 
 
@@ -115,7 +115,7 @@ def test_a_saved_article_leaves_the_site_behind(tmp_path: Path) -> None:
     assert ("paragraph", PROSE, "On Mills") in told(rows)
     assert of_kind(rows, "paragraph", "quote") == [PROSE, f"{PROSE} Twice."]
     assert not blocks_with(rows, "var x")
-    reference = by_name("html").names
+    reference = format_named("html").names
     assert reference
     assert load(reference)(path) == ("On Mills", None)
 
@@ -170,6 +170,6 @@ def test_markdown_becomes_blocks(tmp_path: Path) -> None:
     assert of_kind(rows, "quote") == [PROSE]
     assert of_kind(rows, "footnote") == ["A weir of stone."]
     assert of_kind(rows, "boilerplate") == ["code_here()"]
-    reference = by_name("markdown").names
+    reference = format_named("markdown").names
     assert reference
     assert load(reference)(path) == ("The Weir", "Ada Marrow, Bo Lind")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.schema.errors import SourceUnreadable
-from memoirist.extractors.detection.format_registry import by_name, load
+from memoirist.extractors.detection.format_registry import format_named, load
 from memoirist.extractors.text.encoding import decode
 from tests.text_books import PROSE, blocks_with, of_kind, read, told
 
@@ -127,7 +127,7 @@ def test_gutenberg_headers_and_licence_are_boilerplate(tmp_path: Path, edition: 
 
 
 def test_names_come_from_the_header(tmp_path: Path) -> None:
-    reference = by_name("text").names
+    reference = format_named("text").names
     assert reference
     stated = _text(tmp_path / "a.txt", NEW.format(body=LONG), newline="\r\n")
     assert load(reference)(stated) == ("The Weir", "Ada Marrow")

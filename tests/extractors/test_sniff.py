@@ -12,9 +12,9 @@ import pytest
 
 from memoirist.data.samples import SOURCES
 from memoirist.data.schema.errors import SourceError, SourceUnreadable
-from memoirist.extractors import ExtractSettings, discover, extract, left_out, read_source
-from memoirist.extractors.detection.format_registry import SUFFIXES, format_of
-from memoirist.extractors.detection.sniff import content_of
+from memoirist.extractors import ExtractSettings, discover, extract, read_source, skipped_files
+from memoirist.extractors.detection.format_registry import SUFFIXES
+from memoirist.extractors.detection.sniff import content_of, format_of
 from tests.conftest import Command
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -149,7 +149,7 @@ def test_a_folder_takes_known_endings_alone(tmp_path: Path) -> None:
     }
     with pytest.raises(SourceUnreadable, match=r"by its content it is a PNG picture"):
         read_source(found["cover.txt"], NOW)
-    assert {path.name for path in left_out([str(tmp_path)])} == {"b.zip", "d"}
+    assert {path.name for path in skipped_files([str(tmp_path)])} == {"b.zip", "d"}
     assert [each.format for each in discover([f"{tmp_path}/*.zip"])] == ["epub"]
     assert {each.path.name for each in discover([f"{tmp_path}/*"])} == set(found)
 
@@ -158,7 +158,7 @@ def test_a_folder_takes_known_endings_alone(tmp_path: Path) -> None:
 def test_other_addresses_have_their_own_line(pointer: str) -> None:
     scheme = pointer.partition(":")[0]
     with pytest.raises(
-        SourceError, match=rf"nothing here speaks {scheme}://; name the file itself"
+        SourceError, match=rf"the address {scheme}:// is not supported; name the file itself"
     ):
         discover([pointer])
 

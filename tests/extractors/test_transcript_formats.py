@@ -12,8 +12,8 @@ import pytest
 
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import Block, Rows
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
-from memoirist.extractors.detection.format_registry import format_of
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
+from memoirist.extractors.detection.sniff import format_of
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 Said = list[tuple[str | None, str]]
@@ -23,7 +23,7 @@ def read(path: Path) -> Rows:
     known = format_of(path)
     assert known is not None
     assert known.kind == "podcast"
-    source = read_source(Found(path=path, format=known.name), NOW)
+    source = read_source(SourceRef(path=path, format=known.name), NOW)
     return extract(source, ExtractSettings())
 
 

@@ -13,7 +13,7 @@ from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.data.schema.records import Rows
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 LEFT, MEASURE, LEADING = 40.0, 300.0, 14.0
@@ -68,7 +68,7 @@ def draw(path: Path, pages: Sequence[Sequence[Set]]) -> Path:
 
 
 def rows_of(path: Path) -> Rows:
-    return extract(read_source(Found(path=path, format="pdf"), NOW), ExtractSettings(workers=1))
+    return extract(read_source(SourceRef(path=path, format="pdf"), NOW), ExtractSettings(workers=1))
 
 
 def texts(rows: Rows, kind: str) -> list[str]:

@@ -24,7 +24,7 @@ from memoirist.data.schema.errors import (
     SourceWithoutText,
 )
 from memoirist.data.schema.records import Block, Rows, Source
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from tests.pdfs import BAD_FONT, GOOD_FONT, WORDS, raw_pdf
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,7 +34,7 @@ ENGINES = ("pdfium", "pdfminer", "auto")
 
 
 def source_of(path: Path) -> Source:
-    return read_source(Found(path=path, format="pdf"), NOW)
+    return read_source(SourceRef(path=path, format="pdf"), NOW)
 
 
 @pytest.fixture(scope="module", params=ENGINES)

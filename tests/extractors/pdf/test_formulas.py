@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.schema.records import Rows
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from memoirist.extractors.blocks import Draft
 from memoirist.extractors.pdf.engines.auto import preferred
 from memoirist.extractors.pdf.layout.geometry import Line, PageLines
@@ -32,7 +32,7 @@ FORMULA = (
 
 def rows_of(path: Path, engine: str) -> Rows:
     settings = ExtractSettings.model_validate({"workers": 1, "engine": engine})
-    return extract(read_source(Found(path=path, format="pdf"), NOW), settings)
+    return extract(read_source(SourceRef(path=path, format="pdf"), NOW), settings)
 
 
 def line(text: str, marks: tuple[tuple[int, int], ...] = ()) -> Line:

@@ -21,7 +21,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.data.schema.errors import SourceEncrypted, SourceWithoutText
 from memoirist.data.schema.records import Rows
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from memoirist.extractors.pdf.engines.passwords import forget, remember
 from memoirist.extractors.pdf.ocr_languages import codes_of
 from tests.conftest import Command, environment
@@ -34,7 +34,7 @@ needs_tesseract = pytest.mark.skipif(
 
 
 def rows_of(path: Path, settings: ExtractSettings) -> Rows:
-    return extract(read_source(Found(path=path, format="pdf"), NOW), settings)
+    return extract(read_source(SourceRef(path=path, format="pdf"), NOW), settings)
 
 
 def scanned(path: Path, *lines: str) -> Path:

@@ -13,7 +13,7 @@ from reportlab.lib.utils import simpleSplit
 from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.data.schema.records import Block
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from memoirist.extractors.pdf.structure.page_labels import folio_value, roman_of
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -46,7 +46,7 @@ def drawn(path: Path, folios: Sequence[str], head: str = "") -> Path:
 def labels(path: Path, engine: str) -> list[str | None]:
     """Return the label of each page that has prose."""
     settings = ExtractSettings.model_validate({"workers": 1, "engine": engine})
-    source = read_source(Found(path=path, format="pdf"), NOW)
+    source = read_source(SourceRef(path=path, format="pdf"), NOW)
     blocks: Sequence[Block] = extract(source, settings).blocks
     first: dict[int, str | None] = {}
     for block in blocks:

@@ -12,7 +12,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import Rows
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from tests.pdfs import GOOD_FONT, WORDS, raw_pdf
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -44,7 +44,7 @@ def settings(request: pytest.FixtureRequest) -> ExtractSettings:
 
 
 def rows_of(path: Path, settings: ExtractSettings) -> Rows:
-    return extract(read_source(Found(path=path, format="pdf"), NOW), settings)
+    return extract(read_source(SourceRef(path=path, format="pdf"), NOW), settings)
 
 
 def texts(rows: Rows) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from reportlab.lib.utils import simpleSplit
 from reportlab.pdfgen.canvas import Canvas
 
-from memoirist.extractors import Found, read_source
+from memoirist.extractors import SourceRef, read_source
 from memoirist.extractors.pdf.layout.geometry import Line, PageLines
 from memoirist.extractors.pdf.structure.titles import title_page
 
@@ -50,9 +50,9 @@ def names(*lines: tuple[str, float]) -> tuple[str | None, str | None]:
 
 def test_the_title_page_names_the_book(tmp_path: Path) -> None:
     front = [("THE FERRY BOOK", 26), ("Being a Memoir", 13), ("Josiah T. Marrow", 15), ("1911", 11)]
-    source = read_source(Found(path=book(tmp_path / "4367-pdf.pdf", front), format="pdf"), NOW)
+    source = read_source(SourceRef(path=book(tmp_path / "4367-pdf.pdf", front), format="pdf"), NOW)
     assert (source.title, source.author) == ("The Ferry Book", "Josiah T. Marrow")
-    again = read_source(Found(path=tmp_path / "4367-pdf.pdf", format="pdf"), NOW)
+    again = read_source(SourceRef(path=tmp_path / "4367-pdf.pdf", format="pdf"), NOW)
     assert again.title == source.title
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import Rows
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from tests.pdfs import GOOD_FONT, WORDS, raw_pdf
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -22,7 +22,7 @@ BOMB = (GOOD_FONT, b"/Filter /FlateDecode\n" + zlib.compress(b" " * 600_000_000,
 
 
 def rows_of(path: Path, settings: ExtractSettings) -> Rows:
-    return extract(read_source(Found(path=path, format="pdf"), NOW), settings)
+    return extract(read_source(SourceRef(path=path, format="pdf"), NOW), settings)
 
 
 def hurried(engine: str, workers: int = 1, page_memory_mb: int = 400) -> ExtractSettings:
@@ -68,7 +68,7 @@ def test_a_file_of_nothing_but_slow_pages_ends_soon(tmp_path: Path) -> None:
 def test_progress_counts_every_page(tmp_path: Path) -> None:
     path = raw_pdf(tmp_path / "book.pdf", [GOOD] * 30)
     ticks: list[tuple[int, int]] = []
-    source = read_source(Found(path=path, format="pdf"), NOW)
+    source = read_source(SourceRef(path=path, format="pdf"), NOW)
     extract(source, ExtractSettings(workers=2), lambda done, total: ticks.append((done, total)))
     assert [done for done, _ in ticks] == [*range(1, 31), 30]
     assert {total for _, total in ticks} == {30}

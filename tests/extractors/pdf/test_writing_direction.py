@@ -11,7 +11,7 @@ from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.data.schema.records import Rows
-from memoirist.extractors import ExtractSettings, Found, extract, read_source
+from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from memoirist.extractors.pdf.layout.geometry import Glyph, Line
 from memoirist.extractors.pdf.layout.writing_direction import (
     in_reading_order,
@@ -30,7 +30,7 @@ NOTES = ("此處甚好", "讀者記之")
 
 def rows_of(path: Path, engine: str) -> Rows:
     settings = ExtractSettings.model_validate({"workers": 1, "engine": engine})
-    return extract(read_source(Found(path=path, format="pdf"), NOW), settings)
+    return extract(read_source(SourceRef(path=path, format="pdf"), NOW), settings)
 
 
 def draw_columns(path: Path) -> Path:
