@@ -10,8 +10,7 @@ from typing import Any
 from data.card import CardFacts, card
 from data.nouns import Model, Run
 from flows.recipe.recipe import Recipe
-from flows.runtime.context import Context
-from flows.steps.split import persona_language
+from flows.runtime.context import Context, persona_language
 
 _SOURCES = """
 SELECT s.id, s.title, s.author, s.kind, s.rights, s.rights_basis, s.withdrawn_at,

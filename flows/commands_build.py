@@ -204,9 +204,8 @@ def extract(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Read sources into documents and blocks, and split them into passages."""
-    from flows.recipe.io import as_saved, merged_sources, save_recipe
-    from flows.steps.extract import extract_sources
-    from flows.steps.split import split_documents
+    from flows import pipeline
+    from flows.recipe.io import as_saved, merged_sources
 
     before = o.open_workspace(workspace, recipe)
     path = recipe or (before.workspace.recipe if before.workspace.recipe.exists() else None)
@@ -227,21 +226,14 @@ def extract(
     if sources:
         wanted["sources.include"] = merged_sources(path, sources)
     context = o.open_workspace(workspace, recipe, wanted)
-    include = context.recipe.sources.include
     named = as_saved(sources) if sources else None
-    if not include:
+    if not context.recipe.sources.include:
         raise RecipeError(
             "there is no source to extract", "name a file or folder: `memoirist extract book.pdf`"
         )
 
     _unlock(sources, recipe, workspace, password)
-
-    def step(context: Context) -> None:
-        extract_sources(context, include, named)
-        save_recipe(context)
-        split_documents(context)
-
-    run(context, step)
+    run(context, lambda context: pipeline.extract(context, named))
 
 
 def ask(
@@ -292,17 +284,11 @@ def curate(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Pair questions with passages and judge the pairs by rules, and by an LLM if you wish."""
+    from flows.pipeline import run_steps
     from flows.recipe.io import save_recipe
-    from flows.steps.curate import curate_pairs
-    from flows.steps.follow_up import follow_pairs
-    from flows.steps.judge import judge_pairs
-    from flows.steps.polish import polish_answers
 
     def step(context: Context) -> None:
-        polish_answers(context)
-        curate_pairs(context)
-        judge_pairs(context)
-        follow_pairs(context)
+        run_steps(context, "curate")
         if judge is not None or answers is not None:
             save_recipe(context)
 
@@ -316,9 +302,10 @@ def compose(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Compose the kept pairs into conversations: a dataset version, split by whole groups."""
-    from flows.steps.curate import compose_dataset
+    from flows.pipeline import run_steps
 
-    run(o.open_workspace(workspace, recipe, o.overrides(assigned)), compose_dataset)
+    context = o.open_workspace(workspace, recipe, o.overrides(assigned))
+    run(context, lambda context: run_steps(context, "compose"))
 
 
 def merge(
@@ -327,11 +314,11 @@ def merge(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Merge the adapter into its base and check that both answer alike."""
+    from flows.pipeline import run_steps
     from flows.recipe.io import save_recipe
-    from flows.steps.merge import merge_model
 
     def step(context: Context) -> None:
-        merge_model(context)
+        run_steps(context, "merge")
         save_recipe(context)  # else the next build would merge again, under the former settings
 
     run(o.open_workspace(workspace, recipe, o.overrides(assigned)), step)

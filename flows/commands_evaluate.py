@@ -39,7 +39,7 @@ def evaluate(
 ) -> None:
     """Compare the tuned model with its base and with the person, and write a report."""
     from flows.evaluation.comparison import take_sheet, write_sheet
-    from flows.steps.evaluate import evaluate_model
+    from flows.pipeline import run_steps
     from flows.steps.train import current_run
 
     wanted = o.overrides(
@@ -53,7 +53,7 @@ def evaluate(
     def step(context: Context) -> None:
         if read_sheet is not None:
             take_sheet(context, current_run(context)[0], read_sheet)
-        evaluate_model(context)
+        run_steps(context, "evaluate")
         if sheet is not None:
             write_sheet(context, current_run(context)[0], sheet)
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from data.errors import RecipeError
 from data.nouns import Source, Verdict
 from data.saved import BY_HAND
-from flows.runtime.context import Context
-from flows.runtime.persona_language import persona_language
+from flows.runtime.context import Context, persona_language
 from generators.kinds import KINDS, Kind, guess_kind
 from generators.settings import InterviewSettings
 

@@ -157,7 +157,7 @@ def _lineage(store: Store, subject: str | None) -> Fetched:
 def export_dataset(context: Context, output: Path, form: str, split: str | None) -> str:
     """Write the newest dataset, or one split of it, and tell how much that was."""
     from data.export import export
-    from flows.steps.curate import latest_dataset, refuse_withdrawn
+    from flows.steps.compose import latest_dataset, refuse_withdrawn
 
     if output.is_dir():
         raise QueryError(f"{str(output)!r} is a folder", "name a file, such as -o train.jsonl")

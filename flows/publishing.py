@@ -14,7 +14,7 @@ from data.store import Fetched
 from flows.cards import lay_beside
 from flows.champions import use
 from flows.runtime.context import Context
-from flows.steps.curate import refuse_withdrawn
+from flows.steps.compose import refuse_withdrawn
 from flows.steps.merge import is_merged, merge_run
 
 _LIST = """

@@ -9,17 +9,8 @@ from flows.build import open_context, publish  # isort: skip - it quiets Prefect
 from prefect import flow
 
 from data.errors import NothingToDo
-from flows.recipe.io import save_recipe
+from flows.pipeline import MODEL, PAIRS, extract, run_steps
 from flows.runtime.context import Context
-from flows.steps.ask import ask_questions
-from flows.steps.curate import compose_dataset, curate_pairs
-from flows.steps.evaluate import evaluate_model
-from flows.steps.extract import extract_sources
-from flows.steps.follow_up import follow_pairs
-from flows.steps.judge import judge_pairs
-from flows.steps.merge import merge_model
-from flows.steps.split import split_documents
-from flows.steps.train import train_model
 
 
 @flow(name="refresh", flow_run_name="refresh {workspace}", persist_result=False)
@@ -38,18 +29,10 @@ def refresh(
             "the recipe names no source to look at again", "build once: `memoirist build SOURCE`"
         )
     with context.workspace.held():
-        save_recipe(context)
-        extract_sources(context, context.recipe.sources.include, ())
-        split_documents(context)
-        ask_questions(context)
-        curate_pairs(context)
-        judge_pairs(context)
-        follow_pairs(context)
+        extract(context, named=())  # a source that fails does not stop the others
+        run_steps(context, *PAIRS)
         if worth_training(context):
-            compose_dataset(context)
-            train_model(context)
-            merge_model(context)
-            evaluate_model(context)
+            run_steps(context, *MODEL)
         publish(context)
     return context.changed
 

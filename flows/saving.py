@@ -10,8 +10,7 @@ from data.errors import NothingToDo
 from data.nouns import Verdict
 from data.saved import FORMAT, Exchange, Saved, replaced, save
 from data.store import Transaction
-from flows.runtime.context import Context
-from flows.runtime.persona_language import persona_language
+from flows.runtime.context import Context, persona_language
 
 _ALIKE = (
     "SELECT id FROM pairs WHERE question = ? AND answer = ? AND source_id <> ? ORDER BY id LIMIT 1"

@@ -10,8 +10,7 @@ from data.asked import opening
 from data.errors import NothingToDo
 from data.saved import Ended, Exchange, cut
 from data.text import neutralise
-from flows.runtime.context import Context
-from flows.runtime.persona_language import persona_language
+from flows.runtime.context import Context, persona_language
 from flows.saving import save_exchange
 from flows.voices import (
     FEW_SHOT,

@@ -11,8 +11,7 @@ from data.few_shot import few_shot_prompt, training_exchanges
 from data.nouns import Model, Run
 from flows.champions import champion
 from flows.recipe.recipe import Recipe
-from flows.runtime.context import Context
-from flows.steps.split import persona_language
+from flows.runtime.context import Context, persona_language
 
 if TYPE_CHECKING:
     from train.chat import Talker

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from data.errors import EndpointError
 from flows.model_server import HOST, ServerSettings, free_port, serving
-from flows.runtime.context import Context
-from flows.runtime.persona_language import persona_language
+from flows.runtime.context import Context, persona_language
 from flows.serve_model import ended_by_signal
 from flows.voices import Choice, Chosen, base_folder, chosen, merged_of, shipped_prompt
 from flows.web_talk import Page

@@ -12,13 +12,14 @@ from data.nouns import Run
 from data.training_nouns import Model
 from flows.recipe.recipe import load
 from flows.refresh import worth_training
-from flows.runtime.context import Context
+from flows.runtime.context import Context, persona_language
 from flows.runtime.report import Report
 from flows.runtime.workspace import Workspace
 from flows.steps.ask import ask_questions
-from flows.steps.curate import compose_dataset, curate_pairs
+from flows.steps.compose import compose_dataset
+from flows.steps.curate import curate_pairs
 from flows.steps.extract import extract_sources
-from flows.steps.split import persona_language, split_documents
+from flows.steps.split import split_documents
 from tests.rows import NOW
 
 _TOPICS = "river mill market school harbour garden kitchen railway orchard winter church letter"

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from data.errors import RecipeError
 from flows.options import overrides
 from flows.recipe.recipe import Recipe, document_keys, dump, load
-from flows.steps.train_from_data import settings_for
+from flows.steps.train import settings_for
 
 
 def _tables(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from flows.sources.short_names import short_names
+from flows.steps.extract import short_names
 from tests.conftest import Command
 
 

@@ -22,7 +22,8 @@ from flows.runtime.report import Report
 from flows.runtime.workspace import Workspace
 from flows.saving import save_exchange
 from flows.steps.ask import ask_questions
-from flows.steps.curate import compose_dataset, curate_pairs
+from flows.steps.compose import compose_dataset
+from flows.steps.curate import curate_pairs
 from flows.steps.extract import extract_sources
 from flows.steps.split import split_documents
 from tests.conftest import ROOT

@@ -15,8 +15,7 @@ from data.nouns import Conversation, Run
 from data.saved import BY_HAND
 from data.text import count_words, detect_language
 from flows.recipe.recipe import Recipe
-from flows.runtime.context import Context
-from flows.steps.split import persona_language
+from flows.runtime.context import Context, persona_language
 
 Messages = Sequence[Mapping[str, str]]
 # Answers that make good examples: long enough to have a voice, short enough to be several.

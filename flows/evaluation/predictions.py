@@ -1,4 +1,4 @@
-"""Have each model sit the evaluation, and keep what it said, so that a judge can come later."""
+"""Ask each model the questions of the eval set, and keep its predictions for later judges."""
 
 from __future__ import annotations
 
@@ -13,53 +13,46 @@ from data.measures.ability import Attempt
 from data.measures.findings import Side
 from data.nouns import GivenAnswer, Run
 from flows.evaluation.eval_set import Setting
-from flows.runtime.context import Context, fingerprint
+from flows.runtime.context import Context
 from flows.runtime.report import Advance
+from flows.steps.base import Step, fingerprint
 
 if TYPE_CHECKING:
     from train.exam import Paper, Sitting
     from train.settings import EvaluateSettings
 
-FILE = "sides.json"
-
 
 def sides_of(
-    context: Context, run: Run, paths: Mapping[str, Path], setting: Setting, mark: str
+    context: Context, run: Run, paths: Mapping[str, Path], setting: Setting, state: str
 ) -> dict[str, Side]:
-    """Return what every side said, from an earlier evaluation under the same mark if there is one.
-
-    A killed evaluation goes on with the model that it had reached.
-    """
-    folder = context.workspace.reports / run.id
-    folder.mkdir(parents=True, exist_ok=True)
+    """Return what every side said; a model that has answered in this `state` is not asked again."""
     questions = [*(held.question for held in setting.held), *(row.id for row in setting.rows)]
     sides: dict[str, Side] = {}
     for name, path in paths.items():
-        own = fingerprint(mark, context.workspace.relative(path), setting.system, *questions)
-        kept = folder / f"{name}.{FILE}"
-        found = _read(kept, own)
-        if found is None:
-            found = _ask(context, run, name, path, setting)
-            _write(kept, {"mark": own, "sides": {n: asdict(side) for n, side in found.items()}})
-        sides |= found
-    sides["human"] = Side(answers=[each.answer for each in setting.held])
+        inputs = (state, context.workspace.relative(path), setting.system, *questions)
+        step = Step(context, f"predict_{name}", run.id, fingerprint(*inputs), verb="evaluate")
+        if not step.is_done:
+            _write(step, run, name, _ask(step, run, name, path, setting))
+        sides |= _read(context, run, name)
+    sides["human"] = Side(answers=[held.answer for held in setting.held])
     _keep(context, run, sides, setting)
     return sides
 
 
-def _ask(context: Context, run: Run, name: str, path: Path, setting: Setting) -> dict[str, Side]:
+def _ask(step: Step, run: Run, name: str, path: Path, setting: Setting) -> dict[str, Side]:
+    context = step.context
     with context.report.progress("evaluate", "answers") as advance:
-        step = partial(_sit, path, _papers(name, setting), context.recipe.evaluate, advance)
-        sittings: dict[str, Sitting] = context.call("evaluate", f"{run.id} {name}", step)
+        function = partial(_sit, path, _papers(name, setting), context.recipe.evaluate, advance)
+        sittings = step.call(f"{run.id} {name}", function)
     return {
-        each: Side(
+        side: Side(
             answers=[said.text for said in sitting.answers],
             finished=[said.finished for said in sitting.answers],
             honest=[said.text for said in sitting.honest],
             losses={i: (loss.total, loss.tokens) for i, loss in sitting.losses.items()},
             attempts=sitting.attempts,
         )
-        for each, sitting in sittings.items()
+        for side, sitting in sittings.items()
     }
 
 
@@ -77,7 +70,7 @@ def _papers(name: str, setting: Setting) -> dict[str, Paper]:
 
     plain = Paper(
         held_out=setting.rows,
-        prompts=[each.prompt for each in setting.held],
+        prompts=[held.prompt for held in setting.held],
         honest=setting.honest_prompts,
         plain=setting.plain,
     )
@@ -118,19 +111,18 @@ def _given(run_id: str, name: str, side: Side, setting: Setting) -> list[GivenAn
     ]
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    making = path.with_name(f".{path.name}.making")
-    making.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    making.replace(path)
+def _write(step: Step, run: Run, name: str, sides: Mapping[str, Side]) -> None:
+    content = json.dumps({n: asdict(side) for n, side in sides.items()}, ensure_ascii=False)
+    with step.writing() as tx:
+        tx.execute("DELETE FROM predictions WHERE run_id = ? AND model = ?", [run.id, name])
+        tx.execute("INSERT INTO predictions VALUES (?, ?, ?)", [run.id, name, content])
 
 
-def _read(path: Path, mark: str) -> dict[str, Side] | None:
-    if not path.exists():
-        return None
-    told = json.loads(path.read_text("utf-8"))
-    if told["mark"] != mark:
-        return None
-    return {name: _side(row) for name, row in told["sides"].items()}
+def _read(context: Context, run: Run, name: str) -> dict[str, Side]:
+    content = context.workspace.store.value(
+        "SELECT content FROM predictions WHERE run_id = ? AND model = ?", run.id, name
+    )
+    return {side: _side(row) for side, row in json.loads(content).items()}
 
 
 def _side(row: Mapping[str, Any]) -> Side:
@@ -139,5 +131,5 @@ def _side(row: Mapping[str, Any]) -> Side:
         finished=row["finished"],
         honest=row["honest"],
         losses={name: (loss[0], loss[1]) for name, loss in row["losses"].items()},
-        attempts=[Attempt(**each) for each in row["attempts"]],
+        attempts=[Attempt(**attempt) for attempt in row["attempts"]],
     )

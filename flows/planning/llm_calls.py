@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from data.nouns import Pair
 from flows.kinds import resolved_settings
 from flows.rounds import closed_keys
-from flows.runtime.context import Context
+from flows.runtime.context import Context, persona_language
 from flows.steps.ask import due_queries, eligible, known_model
 from flows.steps.follow_up import KEPT_PAIRS, follow_neighbours
 from flows.steps.judge import JUDGED_PAIRS, judge_settings
 from flows.steps.polish import planned_polish, polish_settings
-from flows.steps.split import persona_language
 from generators.brief import write_brief
 from generators.follow import open_follow_prompt
 from generators.judge import open_bench

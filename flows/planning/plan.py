@@ -10,7 +10,7 @@ from extractors import discover
 from extractors.discover import is_url
 from flows.planning.training_estimate import tell_training
 from flows.runtime.context import Context
-from flows.steps.curate import latest_dataset
+from flows.steps.compose import latest_dataset
 
 PILOT_CALLS = 20
 

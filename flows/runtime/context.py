@@ -1,17 +1,14 @@
-"""What every step of a flow needs: the workspace, the recipe, the report and the way to call."""
+"""The context of a run: its workspace, recipe, report, budget and way to call functions."""
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from data.nouns import Verdict, content_id
-from data.store import Transaction
+from data.nouns import content_id
+from data.saved import BY_HAND
 from flows.recipe.recipe import Recipe
 from flows.runtime.artifacts import Artifacts, Unseen
 from flows.runtime.report import Report
@@ -37,7 +34,7 @@ def directly(verb: str, label: str, step: Callable[[], R]) -> R:
 
 @dataclass(slots=True)
 class Context:
-    """One run's surroundings; `changed` counts the rows each verb has made or dropped."""
+    """What all steps of a run share; `changed` counts by verb the rows written or dropped."""
 
     workspace: Workspace
     recipe: Recipe
@@ -55,7 +52,7 @@ class Context:
 
     @property
     def budget(self) -> Budget:
-        """Return what the run may spend, in all its steps together."""
+        """Return the budget of all the run's steps together."""
         if self._budget is None:
             from generators.budget import Budget
 
@@ -67,44 +64,25 @@ class Context:
         """Return the time that new rows carry."""
         return datetime.now(UTC)
 
-    def is_done(self, subject_id: str, step: str, mark: str) -> bool:
-        """Tell whether a step has finished on a subject under the settings of `mark`."""
-        store = self.workspace.store
-        return store.path.exists() and bool(
-            store.value(
-                "SELECT count(*) FROM done WHERE subject_id = ? AND step = ? AND fingerprint = ?",
-                subject_id,
-                step,
-                mark,
-            )
-        )
-
     def count(self, verb: str, rows: int) -> None:
-        """Remember that a verb made rows."""
+        """Add to the rows that a verb has changed."""
         self.changed[verb] = self.changed.get(verb, 0) + rows
 
-    @contextmanager
-    def timed(self) -> Iterator[Callable[[], float]]:
-        """Yield a function that tells the seconds since the block began."""
-        began = time.monotonic()
-        yield lambda: time.monotonic() - began
 
+def persona_language(context: Context) -> str:
+    """Return the recipe's language, or the one that most of the passages are in.
 
-def fingerprint(*parts: object) -> str:
-    """Return a hash of settings and ids, by which a step knows that nothing has changed."""
-    joined = "\x1f".join(str(part) for part in parts)
-    return hashlib.blake2b(joined.encode(), digest_size=12).hexdigest()
-
-
-def replace_verdicts(
-    tx: Transaction,
-    verdicts: Iterable[Verdict],
-    step: str,
-    sources: Sequence[str],
-    source_of: Callable[[Verdict], str | None],
-) -> None:
-    """Write a step's verdicts on some sources in place of the ones that it gave before."""
-    tx.execute(
-        "DELETE FROM verdicts WHERE step = ? AND list_contains(?, source_id)", [step, list(sources)]
+    Talks in which the persona does not speak have no passage and do not count.
+    """
+    if context.recipe.persona.lang != "auto":
+        return context.recipe.persona.lang
+    lang = context.workspace.store.value(
+        "SELECT d.lang FROM documents d JOIN sources s ON s.id = d.source_id JOIN ("
+        " SELECT document_id, sum(n_words) AS size FROM cut_passages GROUP BY document_id"
+        # Counting the words of a million rows would take longer than all the rest here.
+        " UNION ALL SELECT document_id, 80 * count(*) FROM exchanges GROUP BY document_id"
+        ") t ON t.document_id = d.id WHERE d.lang <> 'und' AND s.mix_share IS NULL"
+        f" AND s.withdrawn_at IS NULL AND s.format NOT IN {BY_HAND} GROUP BY d.lang"
+        " ORDER BY sum(t.size) DESC, d.lang LIMIT 1"
     )
-    tx.upsert([replace(v, step=step, source_id=source_of(v)) for v in verdicts])
+    return str(lang or "en")
