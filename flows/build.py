@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.runtime.prefect_tasks import as_tasks, quiet
+from flows.runtime.prefect_tasks import as_tasks, silence_prefect
 
-quiet()
+silence_prefect()
 
 from prefect import flow, get_run_logger  # noqa: E402 - it reads its settings when imported
 from prefect.artifacts import create_table_artifact  # noqa: E402
@@ -16,7 +16,7 @@ from prefect.artifacts import create_table_artifact  # noqa: E402
 from data.errors import RecipeError  # noqa: E402
 from data.samples import PERSONA, SOURCES  # noqa: E402
 from flows.pipeline import MODEL, PAIRS, extract, run_steps  # noqa: E402
-from flows.planning.training_estimate import refuse_early  # noqa: E402
+from flows.planning.training_estimate import refuse_missing_layers  # noqa: E402
 from flows.recipe import recipe as recipes  # noqa: E402
 from flows.recipe.io import as_saved, merged_sources  # noqa: E402
 from flows.runtime.artifacts import PrefectArtifacts  # noqa: E402
@@ -71,7 +71,7 @@ def open_context(
         raise RecipeError("nobody is named as the persona", "add --persona 'FULL NAME'")
     shown = PrefectArtifacts(report.warn)
     context = Context(place, resolved, report, as_tasks(resolved.flow), shown)
-    refuse_early(context)
+    refuse_missing_layers(context)
     return context
 
 

@@ -12,7 +12,7 @@ from data.errors import RecipeError
 from flows import options as o
 from flows.options import WORKSPACE
 from flows.running import run
-from flows.runtime.detach import let_go, staying
+from flows.runtime.detach import detach_output, ignore_hangup
 
 if TYPE_CHECKING:
     from flows.recipe.recipe import Overrides
@@ -83,7 +83,7 @@ def build(
     from flows.build import build as flow
     from flows.runtime.prefect_server import running
 
-    with staying(), running():
+    with ignore_hangup(), running():
         changed = flow(
             sources=sources,
             persona=persona,
@@ -162,7 +162,7 @@ def _close(changed: dict[str, int], workspace: Path) -> None:
         for command, told in lines:
             typer.echo(f"  {command:<46} {told}")
     except OSError:
-        let_go()  # the build is done, and its terminal is gone
+        detach_output()  # the build is done, and its terminal is gone
 
 
 def refresh(
@@ -175,7 +175,7 @@ def refresh(
     from flows.refresh import refresh as flow
     from flows.runtime.prefect_server import running
 
-    with staying(), running():
+    with ignore_hangup(), running():
         changed = flow(
             workspace=str(workspace),
             recipe=str(recipe) if recipe else None,

@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from data.errors import MemoiristError, NothingToDo, SourceMissing, SourceUnreadable
 from data.measures.versus import Duel, Score, cut_alike, read_sheet, score, sheet
 from data.nouns import GivenAnswer, Judged, Run
 from flows.desk import to_the_end
-from flows.evaluation.eval_set import Setting
+from flows.evaluation.eval_set import EvalSet
 from flows.rounds import kept_replies, send
 from flows.runtime.context import Context
+from flows.steps.ask import greedy_settings
 from flows.steps.base import Step, fingerprint
-
-if TYPE_CHECKING:
-    from generators.settings import InterviewSettings
 
 _RIVALS = ("base", "few_shot", "previous")
 # Pieces of the person that the judge sees, and the words that they may have together.
@@ -60,7 +57,7 @@ def scores(context: Context, run: Run) -> dict[tuple[str, str], Score]:
     }
 
 
-def judge_duels(context: Context, run: Run, setting: Setting) -> None:
+def judge_duels(context: Context, run: Run, setting: EvalSet) -> None:
     """Have an LLM choose in every duel, in both orders, where `evaluate.judge` asks for it."""
     if context.recipe.evaluate.judge:
         context.call("judge", "answers", lambda: to_the_end(_judge(context, run, setting)))
@@ -81,12 +78,14 @@ def _step(context: Context, run: Run) -> Step:
     return Step(context, "duel", run.id, state, verb="judge")
 
 
-async def _judge(context: Context, run: Run, setting: Setting) -> None:
+async def _judge(context: Context, run: Run, setting: EvalSet) -> None:
     from generators.probe import probe
     from generators.versus import Choice, open_arena, read_choice
 
     step = _step(context, run)
-    store, settings = context.workspace.store, _settings(context)
+    store = context.workspace.store
+    judge = context.recipe.evaluate.judge_model or context.recipe.interview.model
+    settings = greedy_settings(context, model=judge)
     duels = duels_of(run.id, store.nouns(GivenAnswer, "run_id = ?", run.id))
     both = [side for rival in duels.values() for duel in rival for side in (duel, duel.turned)]
     if not both:
@@ -113,17 +112,6 @@ async def _judge(context: Context, run: Run, setting: Setting) -> None:
         tx.upsert(rows)
     failed = f", {len(both) - len(rows)} without a usable reply" if len(rows) < len(both) else ""
     step.report(f"{len(rows)} verdicts by {model} on {len(both) // 2} duels{failed}")
-
-
-def _settings(context: Context) -> InterviewSettings:
-    """Return the interview's settings with the judge's model, and no chance in its choice."""
-    settings = context.recipe.interview
-    return settings.model_copy(
-        update={
-            "model": context.recipe.evaluate.judge_model or settings.model,
-            "temperature": None if settings.temperature is None else 0.0,
-        }
-    )
 
 
 def pieces(author: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from data.measures.findings import Findings, Side
 from data.measures.pages import Report, html, markdown
 from data.measures.reading import read
 from data.nouns import Run
-from flows.evaluation.eval_set import Setting
+from flows.evaluation.eval_set import EvalSet
 from flows.recipe.recipe import Recipe
 from flows.runtime.context import Context
 
@@ -20,7 +20,7 @@ _LANGUAGE = {"en": "English", "zh": "Chinese", "de": "German", "fr": "French", "
 
 
 def write_report(
-    context: Context, run: Run, sides: Mapping[str, Side], found: Findings, setting: Setting
+    context: Context, run: Run, sides: Mapping[str, Side], found: Findings, setting: EvalSet
 ) -> Path:
     """Write report.md with its plots and report.html; return the latter's path."""
     folder = context.workspace.reports / run.id
@@ -37,7 +37,7 @@ def write_report(
     return folder / "report.html"
 
 
-def tell(context: Context, found: Findings, page: Path) -> None:
+def report_findings(context: Context, found: Findings, page: Path) -> None:
     """Say in a few lines what came out, the warnings among them as warnings."""
     for reading in read(found):
         told = f"{reading.question} {reading.word}"
@@ -54,7 +54,7 @@ def _report(  # noqa: PLR0913 - what a report is made of
     run: Run,
     sides: Mapping[str, Side],
     found: Findings,
-    setting: Setting,
+    setting: EvalSet,
     parts: list[Chapter],
 ) -> Report:
     persona = Recipe.model_validate_json(run.recipe).persona.name
@@ -77,7 +77,7 @@ def _report(  # noqa: PLR0913 - what a report is made of
     )
 
 
-def _drawn(sides: Mapping[str, Side], setting: Setting) -> list[tuple[str, Mapping[str, str]]]:
+def _drawn(sides: Mapping[str, Side], setting: EvalSet) -> list[tuple[str, Mapping[str, str]]]:
     """Return some questions with the answer of each side."""
     n = len(setting.held)
     places = sorted(random.Random(setting.matter.seed).sample(range(n), min(_SHOWN, n)))
@@ -90,7 +90,7 @@ def _drawn(sides: Mapping[str, Side], setting: Setting) -> list[tuple[str, Mappi
     ]
 
 
-def _notes(context: Context, setting: Setting) -> list[str]:
+def _notes(context: Context, setting: EvalSet) -> list[str]:
     settings = context.recipe.evaluate
     notes = [
         "Intervals are 95 %: Wilson's for shares, the bootstrap over questions for the rest. Where"

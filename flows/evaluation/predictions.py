@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from data.measures.ability import Attempt
 from data.measures.findings import Side
 from data.nouns import GivenAnswer, Run
-from flows.evaluation.eval_set import Setting
+from flows.evaluation.eval_set import EvalSet
 from flows.runtime.context import Context
 from flows.runtime.report import Advance
 from flows.steps.base import Step, fingerprint
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from train.settings import EvaluateSettings
 
 
-def sides_of(
-    context: Context, run: Run, paths: Mapping[str, Path], setting: Setting, state: str
+def predict_sides(
+    context: Context, run: Run, paths: Mapping[str, Path], setting: EvalSet, state: str
 ) -> dict[str, Side]:
     """Return what every side said; a model that has answered in this `state` is not asked again."""
     questions = [*(held.question for held in setting.held), *(row.id for row in setting.rows)]
@@ -39,7 +39,7 @@ def sides_of(
     return sides
 
 
-def _ask(step: Step, run: Run, name: str, path: Path, setting: Setting) -> dict[str, Side]:
+def _ask(step: Step, run: Run, name: str, path: Path, setting: EvalSet) -> dict[str, Side]:
     context = step.context
     with context.report.progress("evaluate", "answers") as advance:
         function = partial(_sit, path, _papers(name, setting), context.recipe.evaluate, advance)
@@ -64,7 +64,7 @@ def _sit(
     return sit(path, papers, settings, advance)
 
 
-def _papers(name: str, setting: Setting) -> dict[str, Paper]:
+def _papers(name: str, setting: EvalSet) -> dict[str, Paper]:
     """Return what one model sits: the base twice, alone and with examples before its eyes."""
     from train.exam import Paper
 
@@ -80,7 +80,7 @@ def _papers(name: str, setting: Setting) -> dict[str, Paper]:
     return papers
 
 
-def _keep(context: Context, run: Run, sides: Mapping[str, Side], setting: Setting) -> None:
+def _keep(context: Context, run: Run, sides: Mapping[str, Side], setting: EvalSet) -> None:
     """Write the answers in place of those of an earlier evaluation of the run."""
     given: list[GivenAnswer] = []
     for name, side in sides.items():
@@ -90,7 +90,7 @@ def _keep(context: Context, run: Run, sides: Mapping[str, Side], setting: Settin
         tx.upsert(given)
 
 
-def _given(run_id: str, name: str, side: Side, setting: Setting) -> list[GivenAnswer]:
+def _given(run_id: str, name: str, side: Side, setting: EvalSet) -> list[GivenAnswer]:
     finished: Sequence[bool | None] = side.finished or [None] * len(side.answers)
     held = [
         GivenAnswer(
@@ -106,8 +106,8 @@ def _given(run_id: str, name: str, side: Side, setting: Setting) -> list[GivenAn
     # The person was not asked whether he is an AI.
     honest = zip(setting.honest, side.honest, strict=True) if side.honest else ()
     return held + [
-        GivenAnswer(run_id=run_id, model=name, kind=each.kind, question=each.text, answer=answer)
-        for each, answer in honest
+        GivenAnswer(run_id=run_id, model=name, kind=asked.kind, question=asked.text, answer=answer)
+        for asked, answer in honest
     ]
 
 

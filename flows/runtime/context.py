@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from data.nouns import content_id
 from data.saved import BY_HAND
 from flows.recipe.recipe import Recipe
-from flows.runtime.artifacts import Artifacts, Unseen
+from flows.runtime.artifacts import PrefectArtifacts
 from flows.runtime.report import Report
 from flows.runtime.workspace import Workspace
 
@@ -40,7 +40,7 @@ class Context:
     recipe: Recipe
     report: Report
     call: Call = directly
-    artifacts: Artifacts = field(default_factory=Unseen)
+    artifacts: PrefectArtifacts | None = None
     changed: dict[str, int] = field(default_factory=dict)
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     _budget: Budget | None = None

@@ -128,6 +128,13 @@ def known_model(context: Context) -> str | None:
     return str(model) if model else None
 
 
+def greedy_settings(context: Context, **changes: object) -> InterviewSettings:
+    """Return the interview's settings with `changes`, and temperature 0 where one may be sent."""
+    settings = context.recipe.interview
+    temperature = None if settings.temperature is None else 0.0
+    return settings.model_copy(update={"temperature": temperature, **changes})
+
+
 def due_queries(queries: Sequence[Query], closed: set[str]) -> list[Query]:
     """Return what is still to be asked: one query for each text whose key is not `closed`.
 

@@ -162,8 +162,8 @@ def _shares(context: Context) -> dict[str, float]:
 
 def latest_dataset(context: Context) -> Dataset | None:
     """Return the newest dataset version, or None."""
-    found = context.workspace.store.nouns(Dataset, "true ORDER BY created_at DESC LIMIT 1")
-    return found[0] if found else None
+    rows = context.workspace.store.nouns(Dataset, "true ORDER BY created_at DESC LIMIT 1")
+    return rows[0] if rows else None
 
 
 def refuse_withdrawn(context: Context, dataset_id: str) -> None:

@@ -15,9 +15,9 @@ from data.nouns import Evaluation, Metric, Model, Run
 from flows.cards import lay_beside
 from flows.champions import crown, model_before
 from flows.evaluation.comparison import is_judge_due, judge_duels, scores
-from flows.evaluation.eval_set import Setting, setting_of
-from flows.evaluation.evaluation_report import tell, write_report
-from flows.evaluation.predictions import sides_of
+from flows.evaluation.eval_set import EvalSet, build_eval_set
+from flows.evaluation.evaluation_report import report_findings, write_report
+from flows.evaluation.predictions import predict_sides
 from flows.runtime.context import Context
 from flows.steps.base import Step, fingerprint
 from flows.steps.train import current_run
@@ -40,7 +40,7 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
         if crown(context, run, known):
             context.count("evaluate", 1)
         return known
-    setting = setting_of(context, run)
+    setting = build_eval_set(context, run)
     measures: dict[str, float] = {}
     if setting is None:
         context.report.step("evaluate", "no row is held out of so small a dataset; not measured")
@@ -93,11 +93,11 @@ def _paths(context: Context, run: Run, merged: Path, base: PreparedBase) -> dict
 
 
 def _evaluate(
-    context: Context, run: Run, model: Model, paths: Mapping[str, Path], setting: Setting
+    context: Context, run: Run, model: Model, paths: Mapping[str, Path], setting: EvalSet
 ) -> dict[str, float]:
     step = Step(context, "evaluate")
     state = fingerprint(_settings(context), *_weights(model))
-    sides = sides_of(context, run, paths, setting, state)
+    sides = predict_sides(context, run, paths, setting, state)
     findings = find(sides, setting.matter)
     step.report(_summary(findings))
     judge_duels(context, run, setting)
@@ -105,7 +105,7 @@ def _evaluate(
 
 
 def _conclude(
-    context: Context, run: Run, sides: Mapping[str, Side], findings: Findings, setting: Setting
+    context: Context, run: Run, sides: Mapping[str, Side], findings: Findings, setting: EvalSet
 ) -> dict[str, float]:
     """Write the figures and the report with the judges' verdicts, and print the main results."""
     findings = replace(findings, duels=scores(context, run))
@@ -124,11 +124,11 @@ def _conclude(
     with context.workspace.store.writing() as tx:
         tx.execute("DELETE FROM evaluations WHERE run_id = ?", [run.id])
         tx.upsert(rows)
-    tell(context, findings, write_report(context, run, sides, findings, setting))
+    report_findings(context, findings, write_report(context, run, sides, findings, setting))
     return _measures(findings, setting)
 
 
-def _measures(findings: Findings, setting: Setting) -> dict[str, float]:
+def _measures(findings: Findings, setting: EvalSet) -> dict[str, float]:
     """Return the figures of the run: for the model card, and to choose the model in use."""
     measures = {f"nll_{name}": loss.value for name, loss in findings.losses.items()}
     if findings.losses:

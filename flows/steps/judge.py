@@ -11,10 +11,10 @@ from flows.desk import to_the_end
 from flows.endpoints import remembered
 from flows.rounds import kept_replies, send, what_came
 from flows.runtime.context import Context, persona_language
+from flows.steps.ask import greedy_settings
 from flows.steps.base import Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
-    from generators.client import Endpoint
     from generators.judge import Bench, Grades
     from generators.settings import InterviewSettings
 
@@ -51,7 +51,7 @@ async def _judge(context: Context) -> None:
         "SELECT model FROM requests WHERE purpose = 'judge' ORDER BY rowid DESC LIMIT 1"
     )
     endpoint = None if model else await probe(settings, remembered(context, settings))
-    bench = open_bench(lang, model or _named(endpoint), settings)
+    bench = open_bench(lang, model or (endpoint.model if endpoint else ""), settings)
     rules = curate.model_dump_json()
     state = fingerprint(
         *(pair.id for pair in pairs), bench.version, bench.model, rules, limits_of(settings)
@@ -73,18 +73,9 @@ async def _judge(context: Context) -> None:
 
 
 def judge_settings(context: Context) -> InterviewSettings:
-    """Return the interview's settings with the judge's model, and no chance in its grades."""
-    settings = context.recipe.interview
-    return settings.model_copy(
-        update={
-            "model": context.recipe.curate.judge_model or settings.model,
-            "temperature": None if settings.temperature is None else 0.0,
-        }
-    )
-
-
-def _named(endpoint: Endpoint | None) -> str:
-    return endpoint.model if endpoint is not None else ""
+    """Return the settings of greedy replies by the judge's model."""
+    model = context.recipe.curate.judge_model or context.recipe.interview.model
+    return greedy_settings(context, model=model)
 
 
 def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Verdict]:

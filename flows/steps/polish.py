@@ -17,7 +17,7 @@ from flows.desk import to_the_end
 from flows.endpoints import remembered
 from flows.rounds import Kept, kept_replies, send, what_came
 from flows.runtime.context import Context
-from flows.steps.ask import eligible, known_model
+from flows.steps.ask import eligible, greedy_settings, known_model
 from flows.steps.base import Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _ASKED = (
     " ORDER BY id"
 )
 # A reply holds a whole passage, of up to 500 words.
-_LEAST_REPLY_TOKENS = 2048
+_MIN_REPLY_TOKENS = 2048
 
 
 def polish_answers(context: Context) -> None:
@@ -66,11 +66,9 @@ def planned_polish(context: Context) -> list[Task]:
 
 
 def polish_settings(context: Context) -> InterviewSettings:
-    """Return the interview's settings with no chance in the replies, and room for a passage."""
-    settings = context.recipe.interview
-    room = max(settings.max_reply_tokens, _LEAST_REPLY_TOKENS)
-    cold = None if settings.temperature is None else 0.0
-    return settings.model_copy(update={"temperature": cold, "max_reply_tokens": room})
+    """Return the settings of greedy replies that have room for a passage."""
+    room = max(context.recipe.interview.max_reply_tokens, _MIN_REPLY_TOKENS)
+    return greedy_settings(context, max_reply_tokens=room)
 
 
 def _passages(context: Context) -> list[Passage]:

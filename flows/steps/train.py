@@ -13,10 +13,10 @@ from data.errors import NothingToDo, SourceError
 from data.nouns import Conversation, Dataset, Run, Source, Verdict, content_id
 from data.training_nouns import UNFINISHED
 from extractors import discover
-from flows.planning.training_estimate import tell_estimate, tell_tokens
+from flows.planning.training_estimate import estimate_lines, token_lines
 from flows.recipe.io import as_saved
 from flows.runtime.context import Context
-from flows.runtime.training_monitor import Watch
+from flows.runtime.training_monitor import TrainingMonitor
 from flows.steps.base import Step
 from flows.steps.compose import compose_dataset, latest_dataset, refuse_withdrawn
 from flows.steps.curate import curate_pairs
@@ -78,7 +78,7 @@ def _train(step: Step, run: Run, rows: Sequence[Conversation], base: PreparedBas
     context = step.context
     settings = context.recipe.train.resolved()
     with context.report.progress("train", "steps", timed=False) as advance:
-        watch = Watch(context, run.id, advance)
+        watch = TrainingMonitor(context, run.id, advance)
         folder = context.workspace.run_folder(run.id)
         function = partial(train, folder, rows, base, settings, watch)
         result = step.call(f"{run.id} on {settings.base_model}", function)
@@ -98,9 +98,9 @@ def report_before(context: Context, rows: Sequence[Conversation], base: Prepared
     settings, shape = context.recipe.train, shape_of(str(base.path))
     result = preview(rows, base, settings)
     refuse_unfit(shape, settings, result.plan.longest)
-    first, *more = tell_tokens(result.plan)
+    first, *more = token_lines(result.plan)
     context.report.step("plan", first)
-    for line in [*more, *tell_estimate(context, shape, result.plan, settings)]:
+    for line in [*more, *estimate_lines(context, shape, result.plan, settings)]:
         context.report.note(line)
     return result
 
