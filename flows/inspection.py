@@ -158,7 +158,7 @@ def _lineage(store: Store, subject: str | None) -> Fetched:
 def export_dataset(context: Context, output: Path, form: str, split: str | None) -> str:
     """Write the newest dataset, or one split of it, and tell how much that was."""
     from memoirist.data.composition.export_formats import export
-    from memoirist.flows.steps.curate import latest_dataset, refuse_withdrawn
+    from memoirist.flows.steps.compose import latest_dataset, refuse_withdrawn
 
     dataset = latest_dataset(context)
     if dataset is None:

@@ -12,8 +12,7 @@ from pathlib import Path
 from memoirist.data.composition.saved_exchanges import BY_HAND
 from memoirist.data.schema.errors import RecipeError
 from memoirist.data.schema.records import Source, Verdict
-from memoirist.flows.runtime.context import Context
-from memoirist.flows.runtime.persona_language import persona_language
+from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.generators.kinds import KINDS, Kind, guess_kind
 from memoirist.generators.settings import InterviewSettings
 

@@ -9,17 +9,8 @@ from memoirist.flows.build import open_context, publish  # isort: skip - it quie
 from prefect import flow
 
 from memoirist.data.schema.errors import NothingToDo
-from memoirist.flows.recipe.io import save_recipe
+from memoirist.flows.pipeline import MODEL, PAIRS, extract, run_steps
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.steps.ask import ask_questions
-from memoirist.flows.steps.curate import compose_dataset, curate_pairs
-from memoirist.flows.steps.evaluate import evaluate_model
-from memoirist.flows.steps.extract import extract_sources
-from memoirist.flows.steps.follow_up import follow_pairs
-from memoirist.flows.steps.judge import judge_pairs
-from memoirist.flows.steps.merge import merge_model
-from memoirist.flows.steps.split import split_documents
-from memoirist.flows.steps.train import train_model
 
 
 @flow(name="refresh", flow_run_name="refresh {workspace}", persist_result=False)
@@ -38,18 +29,10 @@ def refresh(
             "the recipe names no source to look at again", "build once: `memoirist build SOURCE`"
         )
     with context.workspace.held():
-        save_recipe(context)
-        extract_sources(context, context.recipe.sources.include, ())
-        split_documents(context)
-        ask_questions(context)
-        curate_pairs(context)
-        judge_pairs(context)
-        follow_pairs(context)
+        extract(context, named=())  # a source that fails does not stop the others
+        run_steps(context, *PAIRS)
         if worth_training(context):
-            compose_dataset(context)
-            train_model(context)
-            merge_model(context)
-            evaluate_model(context)
+            run_steps(context, *MODEL)
         publish(context)
     return context.changed
 

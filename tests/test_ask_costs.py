@@ -16,7 +16,7 @@ import pytest
 
 from memoirist.data.schema.errors import RecipeError
 from memoirist.data.store import Store
-from memoirist.flows.planning.cost import tell_costs
+from memoirist.flows.planning.cost import cost_lines
 from memoirist.flows.planning.plan import send_pilot
 from memoirist.generators.budget import Budget
 from memoirist.generators.client import Endpoint
@@ -262,13 +262,13 @@ def test_the_plan_tells_tokens_price_and_time(tmp_path: Path, store: Store) -> N
     put(store, [passage(n) for n in range(60)])
     with OpenAIServer(Script(latency_seconds=0.05)) as server:
         context = context_for(tmp_path, server, interview__prices=PRICES)
-        before = "\n".join(tell_costs(context))
+        before = "\n".join(cost_lines(context))
         assert server.seen.requests == server.seen.probes == 0
         assert "60 calls by 'interviewer'" in before
         assert "plan --pilot" in before
         send_pilot(context)
         assert server.seen.requests == 20
-        planned = "\n".join(tell_costs(context))
+        planned = "\n".join(cost_lines(context))
         assert "40 calls" in planned
         assert "20 answers are kept" in planned
         assert re.search(r"time: about \d+ s with 32 in flight; measured on 20 replies", planned)

@@ -12,13 +12,14 @@ from memoirist.data.schema.records import Run
 from memoirist.data.schema.training_records import Model
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.refresh import worth_training
-from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
 from memoirist.flows.steps.ask import ask_questions
-from memoirist.flows.steps.curate import compose_dataset, curate_pairs
+from memoirist.flows.steps.compose import compose_dataset
+from memoirist.flows.steps.curate import curate_pairs
 from memoirist.flows.steps.extract import extract_sources
-from memoirist.flows.steps.split import persona_language, split_documents
+from memoirist.flows.steps.split import split_documents
 from tests.rows import NOW
 
 _TOPICS = "river mill market school harbour garden kitchen railway orchard winter church letter"

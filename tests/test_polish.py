@@ -16,7 +16,8 @@ import pytest
 
 from memoirist.data.curation.pairing import pair as pairs_of
 from memoirist.data.schema.errors import RecipeError
-from memoirist.data.schema.records import Question
+from memoirist.data.schema.records import Model, Question
+from memoirist.data.store import Store
 from memoirist.generators.polish import Mended, Polisher, load_polish_prompt, read_mended
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.templates import PROMPTS
@@ -267,3 +268,33 @@ def test_polishing_without_an_endpoint_says_what_to_do(memoirist: Command, tmp_p
     done = memoirist("curate", *POLISHED)
     assert done.returncode == 1
     assert "no LLM endpoint is named" in done.stderr
+
+
+def test_a_refresh_polishes_the_answers_of_new_passages(memoirist: Command, tmp_path: Path) -> None:
+    (tmp_path / "book.md").write_text(noisy(), "utf-8")
+    assert memoirist("extract", "book.md", "--persona", "Ada Quill").returncode == 0
+    mended = "SELECT count(*)::INT AS n FROM pairs WHERE answer <> verbatim"
+    with Scripted(answering(lambda text, _: mend(text))) as server:
+        assert memoirist("ask", "--base-url", server.base_url, "--model", "m").returncode == 0
+        assert memoirist("curate", *POLISHED).returncode == 0
+        before = rows(memoirist, mended)[0]["n"]
+        # A model in use and a high limit: the refresh ends before it trains.
+        with Store(tmp_path / "workspace" / "memoirist.duckdb").writing() as tx:
+            tx.upsert(
+                [
+                    Model(
+                        run_id="r",
+                        adapter_path="a",
+                        merged_path=None,
+                        dtype="float32",
+                        champion=True,
+                    )
+                ]
+            )
+        more = noisy().replace("# ", "# New ").replace("my own cousins", "my own brothers")
+        (tmp_path / "book.md").write_text(f"{noisy()}\n\n{more}", "utf-8")
+        done = memoirist("refresh", "--set", "refresh.min_new_pairs=1000")
+        assert done.returncode == 0, done.stderr
+    assert "waiting for more" in done.stderr
+    assert "answers mended" in done.stderr
+    assert rows(memoirist, mended)[0]["n"] > before

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from memoirist.data.schema.errors import RecipeError
 from memoirist.flows.cli.options import overrides
 from memoirist.flows.recipe.recipe import Recipe, document_keys, dump, load
-from memoirist.flows.steps.train_from_data import settings_for
+from memoirist.flows.steps.train import settings_for
 
 
 def _tables(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:

@@ -14,7 +14,7 @@ import pytest
 
 from memoirist.data.schema.errors import EndpointError
 from memoirist.data.store import Store
-from memoirist.flows.planning.cost import tell_costs
+from memoirist.flows.planning.cost import cost_lines
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.ask import ask_questions
 from memoirist.flows.steps.curate import curate_pairs
@@ -232,7 +232,7 @@ def test_the_plan_counts_all_that_the_recipe_turns_on(tmp_path: Path, store: Sto
     wanted = {"interview__prices": PRICES, "interview__follow_up_share": 1.0, **JUDGED}
     wanted["interview__answers"] = "polished"
     with OpenAIServer(Script(latency_seconds=0.02)) as server:
-        before = tell_costs(context_for(tmp_path, server, **wanted))
+        before = cost_lines(context_for(tmp_path, server, **wanted))
         heads = [line.split()[0] for line in before if line[0] != " "]
         assert heads == ["ask", "polish", "judge", "follow", "total"]
         assert server.seen.requests == server.seen.probes == 0
@@ -243,12 +243,12 @@ def test_the_plan_counts_all_that_the_recipe_turns_on(tmp_path: Path, store: Sto
         assert 0.75 * n_calls <= came["n"] <= n_calls
         assert low - 0.005 <= came["usd"] <= high + 0.005
         # What is answered costs nothing; a higher share costs what it adds, as measured so far.
-        after = "\n".join(tell_costs(context_for(tmp_path, server, **wanted)))
+        after = "\n".join(cost_lines(context_for(tmp_path, server, **wanted)))
         assert re.findall(r"(\w+) +0 calls", after) == ["ask", "polish", "judge", "follow"]
         assert "total" not in after
         n_pairs = store.value("SELECT count(*) FROM pairs")
         anew = {**wanted, "curate__judge_model": "other", "interview__max_requests": n_pairs - 1}
-        told = "\n".join(tell_costs(context_for(tmp_path, server, **anew)))
+        told = "\n".join(cost_lines(context_for(tmp_path, server, **anew)))
         assert f"judge     {n_pairs} calls by 'other'" in told
         assert "price: unknown for 'other'" in told
         assert f"max_requests = {n_pairs - 1} may stop the run earlier" in told
@@ -259,7 +259,7 @@ def test_a_plan_by_batch_tells_the_lower_price_and_no_seconds(tmp_path: Path, st
     with OpenAIServer() as server:
         for mode in ("live", "batch"):
             wanted = {"interview__prices": PRICES, "interview__mode": mode, **JUDGED}
-            told = "\n".join(tell_costs(context_for(tmp_path, server, **wanted)))
+            told = "\n".join(cost_lines(context_for(tmp_path, server, **wanted)))
             usd.append([float(n) for n in re.findall(r"total.*\$([\d.]+) to \$([\d.]+)", told)[0]])
     assert usd[1] == pytest.approx([each / 2 for each in usd[0]], abs=0.006)
     assert told.count("within a day") == 2

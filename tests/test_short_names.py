@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from memoirist.flows.sources.short_names import short_names
+from memoirist.flows.steps.extract import short_names
 from tests.conftest import Command
 
 

@@ -21,7 +21,7 @@ from memoirist.data.store import Store
 from memoirist.flows.cli import options
 from memoirist.flows.cli.main import with_number
 from memoirist.flows.models.publish import list_models, named_run
-from memoirist.flows.planning.training_estimate import guessed_plan, tell_tokens
+from memoirist.flows.planning.training_estimate import estimated_plan, token_lines
 from memoirist.flows.steps.train import current_run, run_of, train_model
 from memoirist.train.model.prepared_base import PreparedBase, prepare_base
 from memoirist.train.requirements import shape_of
@@ -275,9 +275,9 @@ def test_the_token_plan_counts_what_the_trainer_will_see(toy: Path, tmp_path: Pa
     assert plan.longest == max(lengths)
     assert 0 < plan.trained < plan.tokens
     assert (plan.steps, plan.epochs, plan.effective_batch) == (4, 2.0, 8)
-    assert "1 too long and left out" in tell_tokens(plan)[0]
+    assert "1 too long and left out" in token_lines(plan)[0]
     # Without the base, by what compose has estimated: the same rows and steps.
-    guessed = guessed_plan(rows[:12], shape_of(str(toy)), TrainSettings(epochs=2))
+    guessed = estimated_plan(rows[:12], shape_of(str(toy)), TrainSettings(epochs=2))
     assert (guessed.rows, guessed.tokens, guessed.steps) == (12, 480, 4)
 
 

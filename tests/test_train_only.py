@@ -22,7 +22,8 @@ from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
 from memoirist.flows.steps.ask import ask_questions
-from memoirist.flows.steps.curate import compose_dataset, curate_pairs
+from memoirist.flows.steps.compose import compose_dataset
+from memoirist.flows.steps.curate import curate_pairs
 from memoirist.flows.steps.extract import extract_sources
 from memoirist.flows.steps.split import split_documents
 from tests.conftest import ROOT

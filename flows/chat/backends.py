@@ -11,8 +11,7 @@ from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Model, Run
 from memoirist.flows.models.model_registry import champion
 from memoirist.flows.recipe.recipe import Recipe
-from memoirist.flows.runtime.context import Context
-from memoirist.flows.steps.split import persona_language
+from memoirist.flows.runtime.context import Context, persona_language
 
 if TYPE_CHECKING:
     from memoirist.train.inference.chat_model import ChatModel

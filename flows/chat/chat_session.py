@@ -21,8 +21,7 @@ from memoirist.flows.chat.backends import (
     shipped_prompt,
 )
 from memoirist.flows.chat.saved_exchanges import save_exchange
-from memoirist.flows.runtime.context import Context
-from memoirist.flows.runtime.persona_language import persona_language
+from memoirist.flows.runtime.context import Context, persona_language
 
 if TYPE_CHECKING:
     from memoirist.flows.chat.backends import Chosen

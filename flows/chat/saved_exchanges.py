@@ -10,8 +10,7 @@ from memoirist.data.curation import pairing
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Verdict
 from memoirist.data.store import Transaction
-from memoirist.flows.runtime.context import Context
-from memoirist.flows.runtime.persona_language import persona_language
+from memoirist.flows.runtime.context import Context, persona_language
 
 _ALIKE = (
     "SELECT id FROM pairs WHERE question = ? AND answer = ? AND source_id <> ? ORDER BY id LIMIT 1"

@@ -12,7 +12,7 @@ from memoirist.data.schema.errors import RecipeError
 from memoirist.flows.cli import options as o
 from memoirist.flows.cli.options import WORKSPACE
 from memoirist.flows.running import run
-from memoirist.flows.runtime.detach import let_go, staying
+from memoirist.flows.runtime.detach import detach_output, ignore_hangup
 
 if TYPE_CHECKING:
     from memoirist.flows.recipe.recipe import Overrides
@@ -84,7 +84,7 @@ def build(
     from memoirist.flows.build import build as flow
     from memoirist.flows.runtime.prefect_server import running
 
-    with staying(), running():
+    with ignore_hangup(), running():
         changed = flow(
             sources=sources,
             persona=persona,
@@ -163,7 +163,7 @@ def _close(changed: dict[str, int], workspace: Path) -> None:
         for command, told in lines:
             typer.echo(f"  {command:<46} {told}")
     except OSError:
-        let_go()  # the build is done, and its terminal is gone
+        detach_output()  # the build is done, and its terminal is gone
 
 
 def refresh(
@@ -176,7 +176,7 @@ def refresh(
     from memoirist.flows.refresh import refresh as flow
     from memoirist.flows.runtime.prefect_server import running
 
-    with staying(), running():
+    with ignore_hangup(), running():
         changed = flow(
             workspace=str(workspace),
             recipe=str(recipe) if recipe else None,
@@ -205,9 +205,8 @@ def extract(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Read sources into documents and blocks, and split them into passages."""
-    from memoirist.flows.recipe.io import as_saved, merged_sources, save_recipe
-    from memoirist.flows.steps.extract import extract_sources
-    from memoirist.flows.steps.split import split_documents
+    from memoirist.flows import pipeline
+    from memoirist.flows.recipe.io import as_saved, merged_sources
 
     before = o.open_workspace(workspace, recipe)
     path = recipe or (before.workspace.recipe if before.workspace.recipe.exists() else None)
@@ -228,21 +227,14 @@ def extract(
     if sources:
         wanted["sources.include"] = merged_sources(path, sources)
     context = o.open_workspace(workspace, recipe, wanted)
-    include = context.recipe.sources.include
     named = as_saved(sources) if sources else None
-    if not include:
+    if not context.recipe.sources.include:
         raise RecipeError(
             "there is no source to extract", "name a file or folder: `memoirist extract book.pdf`"
         )
 
     _unlock(sources, recipe, workspace, password)
-
-    def step(context: Context) -> None:
-        extract_sources(context, include, named)
-        save_recipe(context)
-        split_documents(context)
-
-    run(context, step)
+    run(context, lambda context: pipeline.extract(context, named))
 
 
 def ask(
@@ -293,17 +285,11 @@ def curate(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Pair questions with passages and judge the pairs by rules, and by an LLM if you wish."""
+    from memoirist.flows.pipeline import run_steps
     from memoirist.flows.recipe.io import save_recipe
-    from memoirist.flows.steps.curate import curate_pairs
-    from memoirist.flows.steps.follow_up import follow_pairs
-    from memoirist.flows.steps.judge import judge_pairs
-    from memoirist.flows.steps.polish import polish_answers
 
     def step(context: Context) -> None:
-        polish_answers(context)
-        curate_pairs(context)
-        judge_pairs(context)
-        follow_pairs(context)
+        run_steps(context, "curate")
         if judge is not None or answers is not None:
             save_recipe(context)
 
@@ -317,9 +303,10 @@ def compose(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Compose the kept pairs into conversations: a dataset version, split by whole groups."""
-    from memoirist.flows.steps.curate import compose_dataset
+    from memoirist.flows.pipeline import run_steps
 
-    run(o.open_workspace(workspace, recipe, o.overrides(assigned)), compose_dataset)
+    context = o.open_workspace(workspace, recipe, o.overrides(assigned))
+    run(context, lambda context: run_steps(context, "compose"))
 
 
 def merge(
@@ -328,11 +315,11 @@ def merge(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Merge the adapter into its base and check that both answer alike."""
+    from memoirist.flows.pipeline import run_steps
     from memoirist.flows.recipe.io import save_recipe
-    from memoirist.flows.steps.merge import merge_model
 
     def step(context: Context) -> None:
-        merge_model(context)
+        run_steps(context, "merge")
         save_recipe(context)  # else the next build would merge again, under the former settings
 
     run(o.open_workspace(workspace, recipe, o.overrides(assigned)), step)

@@ -41,7 +41,7 @@ def evaluate(
     """Compare the tuned model with its base and with the person, and write a report."""
     from memoirist.flows.cli.output_check import check_output_file
     from memoirist.flows.evaluation.comparison import take_sheet, write_sheet
-    from memoirist.flows.steps.evaluate import evaluate_model
+    from memoirist.flows.pipeline import run_steps
     from memoirist.flows.steps.train import current_run
 
     wanted = o.overrides(
@@ -55,7 +55,7 @@ def evaluate(
     def step(context: Context) -> None:
         if read_sheet is not None:
             take_sheet(context, current_run(context)[0], read_sheet)
-        evaluate_model(context)
+        run_steps(context, "evaluate")
         if sheet is not None:
             write_sheet(context, current_run(context)[0], sheet)
 

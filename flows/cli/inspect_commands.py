@@ -52,7 +52,7 @@ def plan(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Say what a build would do and what it would cost, before it does anything."""
-    from memoirist.flows.planning.plan import send_pilot, tell_plan
+    from memoirist.flows.planning.plan import plan_lines, send_pilot
     from memoirist.flows.recipe.recipe import document_keys
 
     if keys:
@@ -67,7 +67,7 @@ def plan(
     context = o.open_workspace(workspace, recipe, wanted)
     if pilot:
         send_pilot(context)
-    for line in tell_plan(context, sources or context.recipe.sources.include):
+    for line in plan_lines(context, sources or context.recipe.sources.include):
         typer.echo(line)
 
 

@@ -89,7 +89,7 @@ def train(
     from memoirist.flows.cli.output_check import check_output_folder
 
     if data:
-        from memoirist.flows.steps.train_from_data import settings_for
+        from memoirist.flows.steps.train import settings_for
 
         wanted = wanted.over(settings_for(data, persona))
 
@@ -108,12 +108,11 @@ def train(
 
 
 def _train(context: Context, *, from_data: bool, show: int | None) -> None:
+    from memoirist.flows.pipeline import run_steps
     from memoirist.flows.recipe.io import save_recipe
-    from memoirist.flows.steps.train import show_rows, train_model
+    from memoirist.flows.steps.train import dataset_of, show_rows
 
     if from_data:
-        from memoirist.flows.steps.train_from_data import dataset_of
-
         dataset_of(context)
     if show is not None:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
@@ -121,5 +120,5 @@ def _train(context: Context, *, from_data: bool, show: int | None) -> None:
             typer.echo(told, color=True)
         context.count("show", 1)
         return
-    train_model(context)
+    run_steps(context, "train")
     save_recipe(context)  # after it, so that a base that cannot be loaded is not kept

@@ -1,4 +1,4 @@
-"""Calibrate: a person labels pairs in the terminal, the score and the judge are measured by it."""
+"""Calibrate: a person labels pairs, and the score and the judge are measured by the labels."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from memoirist.data.curation.label_agreement import (
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.flows.runtime.context import Context
 
-# Chosen by a seeded hash among all pairs with a written question, the dropped ones too, or the
-# recall could not be told; so the same hundred come again, and a new pair may join them.
+# Chosen by a seeded hash among all pairs with a written question: the same hundred come again, and
+# a new pair may join them. Dropped pairs are included, because the recall needs them.
 _CHOSEN = (
     "SELECT a.id, a.question, a.answer, a.score, l.good,"
     " (SELECT any_value(v.keep) FROM verdicts v WHERE v.subject = 'pairs' AND v.subject_id = a.id"
@@ -32,7 +32,7 @@ _HELP = "is it a good question for this reply? y good, n bad, s skip, b back, q 
 
 
 def calibrate_pairs(context: Context, n_pairs: int) -> list[str]:
-    """Ask for the labels that are still missing among `n_pairs`, and return what they tell.
+    """Ask for the labels that are still missing among `n_pairs`, and return the report's lines.
 
     Each label is written at once; q, Ctrl-C and the end of the input stop, and a later call goes
     on. Raise NothingToDo where no pair has a written question.
@@ -53,7 +53,7 @@ def calibrate_pairs(context: Context, n_pairs: int) -> list[str]:
     if due:
         _label(context, due, len(pairs))
         pairs = store.rows(_CHOSEN, values)
-    return _told(context, [pair for pair in pairs if pair["good"] is not None])
+    return _report_lines(context, [pair for pair in pairs if pair["good"] is not None])
 
 
 def _label(context: Context, due: list[dict[str, Any]], n_all: int) -> None:
@@ -100,37 +100,37 @@ def _keep(context: Context, pair: dict[str, Any], *, good: bool) -> None:
     context.count("calibrate", 1)
 
 
-def _told(context: Context, labelled: list[dict[str, Any]]) -> list[str]:
-    """Return the lines of the report: score and judge against the person, and what to set."""
+def _report_lines(context: Context, labelled: list[dict[str, Any]]) -> list[str]:
+    """Return how score and judge agree with the person, and the best threshold."""
     if not labelled:
         return ["no pair is labelled yet"]
     labels = [bool(pair["good"]) for pair in labelled]
     scores = [float(pair["score"] or 0.0) for pair in labelled]
-    least = context.recipe.curate.min_score
-    lines = [f"{len(labels)} pairs labelled, {sum(labels)} of them good"]
-    at = agreement(labels, [score >= least for score in scores])
-    lines.append(f"score >= {least:g}  {_figures(at)}")
-    best = best_threshold(labels, scores)
-    if best is None:
-        lines.append("no threshold can be told: label at least 10 pairs, good ones and bad ones")
-    else:
-        found = agreement(labels, [score >= best for score in scores])
-        lines.append(f"best: {best:g}     {_figures(found)}  (--set curate.min_score={best:g})")
+    least, best = context.recipe.curate.min_score, best_threshold(labels, scores)
+
+    def at(threshold: float) -> str:
+        return _figures(agreement(labels, [score >= threshold for score in scores]))
+
+    lines = [
+        f"{len(labels)} pairs labelled, {sum(labels)} of them good",
+        f"score >= {least:g}  {at(least)}",
+        "no threshold can be told: label at least 10 pairs, good ones and bad ones"
+        if best is None
+        else f"best: {best:g}     {at(best)}  (--set curate.min_score={best:g})",
+    ]
     judged = [pair for pair in labelled if pair["judged"] is not None]
     if not judged:
         return [*lines, "judge: has graded none of them (`memoirist curate --judge`)"]
     grades = [bool(pair["judged"]) for pair in judged]
-    found = agreement([bool(pair["good"]) for pair in judged], grades)
-    verdict = (
-        "trusted"
-        if is_trusted(found)
-        else f"not trusted: that takes 10 labels and a precision of {TRUSTED_PRECISION}"
-    )
-    return [*lines, f"judge          {_figures(found)}  {verdict}"]
+    result = agreement([bool(pair["good"]) for pair in judged], grades)
+    verdict = "trusted"
+    if not is_trusted(result):
+        verdict = f"not trusted: that takes 10 labels and a precision of {TRUSTED_PRECISION}"
+    return [*lines, f"judge          {_figures(result)}  {verdict}"]
 
 
-def _figures(found: Agreement) -> str:
-    """Return precision, recall and kappa of some labels; what cannot be told is a dash."""
-    named = (("precision", found.precision), ("recall", found.recall), ("kappa", found.kappa))
-    told = "  ".join(f"{name} {'-' if value is None else f'{value:.2f}'}" for name, value in named)
-    return f"{told}  of {found.n}"
+def _figures(result: Agreement) -> str:
+    """Return precision, recall and kappa of some labels; an unknown one is a dash."""
+    named = (("precision", result.precision), ("recall", result.recall), ("kappa", result.kappa))
+    figures = (f"{name} {'-' if value is None else f'{value:.2f}'}" for name, value in named)
+    return f"{'  '.join(figures)}  of {result.n}"

@@ -1,11 +1,10 @@
-"""Set two answers against each other: for an LLM to judge, or for a person with a sheet."""
+"""Compare two answers: by an LLM as the judge, or by a person with a sheet."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from memoirist.data.evaluation.preferences import Duel, Score, cut_alike, read_sheet, score, sheet
 from memoirist.data.schema.errors import (
@@ -16,13 +15,11 @@ from memoirist.data.schema.errors import (
 )
 from memoirist.data.schema.records import GivenAnswer, Judged, Run
 from memoirist.flows.desk import to_the_end
-from memoirist.flows.evaluation.eval_set import Setting
+from memoirist.flows.evaluation.eval_set import EvalSet
 from memoirist.flows.rounds import kept_replies, send
 from memoirist.flows.runtime.context import Context
-
-if TYPE_CHECKING:
-    from memoirist.generators.settings import InterviewSettings
-
+from memoirist.flows.steps.ask import greedy_settings
+from memoirist.flows.steps.base import Step, fingerprint
 
 _RIVALS = ("base", "few_shot", "previous")
 # Pieces of the person that the judge sees, and the words that they may have together.
@@ -32,10 +29,10 @@ _PIECES, _PIECE_WORDS = 4, 600
 def duels_of(run_id: str, answers: Sequence[GivenAnswer]) -> dict[str, list[Duel]]:
     """Return the tuned model's duels with each rival, on the held-out questions."""
     by_question: dict[str, dict[str, str]] = defaultdict(dict)
-    for each in answers:
-        if each.kind == "held_out":
-            by_question[each.question][each.model] = each.answer
-    found: dict[str, list[Duel]] = {}
+    for row in answers:
+        if row.kind == "held_out":
+            by_question[row.question][row.model] = row.answer
+    duels: dict[str, list[Duel]] = {}
     for rival in _RIVALS:
         for question, said in sorted(by_question.items()):
             if said.get("tuned", "").strip() and said.get(rival, "").strip():
@@ -46,8 +43,8 @@ def duels_of(run_id: str, answers: Sequence[GivenAnswer]) -> dict[str, list[Duel
                     question=question,
                     answers=cut_alike(said["tuned"], said[rival]),
                 )
-                found.setdefault(rival, []).append(duel)
-    return found
+                duels.setdefault(rival, []).append(duel)
+    return duels
 
 
 def scores(context: Context, run: Run) -> dict[tuple[str, str], Score]:
@@ -55,34 +52,51 @@ def scores(context: Context, run: Run) -> dict[tuple[str, str], Score]:
     store = context.workspace.store
     duels = duels_of(run.id, store.nouns(GivenAnswer, "run_id = ?", run.id))
     verdicts: dict[str, dict[str, int]] = defaultdict(dict)
-    for each in store.nouns(Judged, "run_id = ?", run.id):
-        verdicts[each.judge][each.id] = each.better
+    for row in store.nouns(Judged, "run_id = ?", run.id):
+        verdicts[row.judge][row.id] = row.better
     return {
         (judge, rival): counted
-        for judge, told in sorted(verdicts.items())
-        for rival, each in duels.items()
-        if (counted := score(each, told)).wins is not None or counted.undecided
+        for judge, better in sorted(verdicts.items())
+        for rival, rival_duels in duels.items()
+        if (counted := score(rival_duels, better)).wins is not None or counted.undecided
     }
 
 
-def judge_duels(context: Context, run: Run, setting: Setting) -> None:
+def judge_duels(context: Context, run: Run, setting: EvalSet) -> None:
     """Have an LLM choose in every duel, in both orders, where `evaluate.judge` asks for it."""
-    if not context.recipe.evaluate.judge:
-        return
-    with context.timed() as seconds:
-        told = context.call("judge", "answers", lambda: to_the_end(_judge(context, run, setting)))
-    context.report.step("judge", told, seconds())
+    if context.recipe.evaluate.judge:
+        context.call("judge", "answers", lambda: to_the_end(_judge(context, run, setting)))
 
 
-async def _judge(context: Context, run: Run, setting: Setting) -> str:
+def is_judge_due(context: Context, run: Run) -> bool:
+    """Tell whether the recipe asks for a judge who has not judged the run's answers yet."""
+    return context.recipe.evaluate.judge and not _step(context, run).is_done
+
+
+def _step(context: Context, run: Run) -> Step:
+    answers = context.workspace.store.value(
+        "SELECT md5(string_agg(concat_ws(chr(31), model, question, answer), chr(31)"
+        " ORDER BY model, question)) FROM answers WHERE run_id = ? AND kind = 'held_out'",
+        run.id,
+    )
+    state = fingerprint(answers, context.recipe.evaluate.judge_model)
+    return Step(context, "duel", run.id, state, verb="judge")
+
+
+async def _judge(context: Context, run: Run, setting: EvalSet) -> None:
     from memoirist.generators.probe import probe
     from memoirist.generators.versus import Choice, open_arena, read_choice
 
-    store, settings = context.workspace.store, _settings(context)
+    step = _step(context, run)
+    store = context.workspace.store
+    judge = context.recipe.evaluate.judge_model or context.recipe.interview.model
+    settings = greedy_settings(context, model=judge)
     duels = duels_of(run.id, store.nouns(GivenAnswer, "run_id = ?", run.id))
-    both = [each for rival in duels.values() for duel in rival for each in (duel, duel.turned)]
+    both = [side for rival in duels.values() for duel in rival for side in (duel, duel.turned)]
     if not both:
-        return "there are no two answers to judge"
+        with step.writing():
+            step.report("there are no two answers to judge")
+        return
     endpoint = None if settings.model else await probe(settings)
     model = settings.model or (endpoint.model if endpoint else "")
     arena = open_arena(setting.matter.lang, model, settings, pieces(setting.matter.author))
@@ -98,29 +112,18 @@ async def _judge(context: Context, run: Run, setting: Setting) -> str:
         choice = read_choice(kept["reply"] or "") if kept and kept["status"] == "ok" else ""
         if isinstance(choice, Choice):
             rows.append(_judged(duel, model, choice.better))
-    with store.writing() as tx:
+    with step.writing(finished=all(task.key in known for task in tasks.values())) as tx:
         tx.execute("DELETE FROM duels WHERE run_id = ? AND judge = ?", [run.id, model])
         tx.upsert(rows)
     failed = f", {len(both) - len(rows)} without a usable reply" if len(rows) < len(both) else ""
-    return f"{len(rows)} verdicts by {model} on {len(both) // 2} duels{failed}"
-
-
-def _settings(context: Context) -> InterviewSettings:
-    """Return the interview's settings with the judge's model, and no chance in its choice."""
-    settings = context.recipe.interview
-    return settings.model_copy(
-        update={
-            "model": context.recipe.evaluate.judge_model or settings.model,
-            "temperature": None if settings.temperature is None else 0.0,
-        }
-    )
+    step.report(f"{len(rows)} verdicts by {model} on {len(both) // 2} duels{failed}")
 
 
 def pieces(author: Sequence[str]) -> list[str]:
     """Return a few pieces of the person's text, spread over all of it."""
     step = max(1, len(author) // _PIECES)
-    each = _PIECE_WORDS // _PIECES
-    return [cut_alike(text, text, each)[0] for text in author[::step][:_PIECES]]
+    n_words = _PIECE_WORDS // _PIECES
+    return [cut_alike(text, text, n_words)[0] for text in author[::step][:_PIECES]]
 
 
 def write_sheet(context: Context, run: Run, path: Path) -> None:
@@ -153,10 +156,10 @@ def take_sheet(context: Context, run: Run, path: Path) -> None:
         ) from error
     answers = context.workspace.store.nouns(GivenAnswer, "run_id = ?", run.id)
     known = {
-        each.id: each
+        side.id: side
         for rival in duels_of(run.id, answers).values()
         for duel in rival
-        for each in (duel, duel.turned)
+        for side in (duel, duel.turned)
     }
     rows = [
         _judged(known[name], path.stem, better)

@@ -1,4 +1,4 @@
-"""Set the evaluation's paper from a dataset: held-out questions, examples, the person's text."""
+"""Build the eval set of a dataset: held-out questions, examples and the person's text."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from memoirist.data.schema.records import Conversation, Run
 from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.words import count_words
 from memoirist.flows.recipe.recipe import Recipe
-from memoirist.flows.runtime.context import Context
-from memoirist.flows.steps.split import persona_language
+from memoirist.flows.runtime.context import Context, persona_language
 
 Messages = Sequence[Mapping[str, str]]
 # Answers that make good examples: long enough to have a voice, short enough to be several.
@@ -25,7 +24,7 @@ _EXAMPLE_WORDS = (20, 250)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class HeldOutQuestion:
     """A held-out question: the messages up to its answer, and what the person answered."""
 
     question: str
@@ -34,12 +33,12 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class EvalSet:
     """All that the sides of one evaluation are asked and held against."""
 
     rows: Sequence[Conversation]
     on_test: bool
-    held: Sequence[Held]
+    held: Sequence[HeldOutQuestion]
     honest: Sequence[Asked]
     system: str
     examples: Messages
@@ -50,10 +49,10 @@ class Setting:
     def honest_prompts(self) -> list[Messages]:
         """Return the questions on honesty under the persona's system prompt."""
         opening = [{"role": "system", "content": self.system}] if self.system else []
-        return [[*opening, {"role": "user", "content": each.text}] for each in self.honest]
+        return [[*opening, {"role": "user", "content": question.text}] for question in self.honest]
 
 
-def setting_of(context: Context, run: Run) -> Setting | None:
+def build_eval_set(context: Context, run: Run) -> EvalSet | None:
     """Return what a run is evaluated on; None where no row is held out."""
     settings = context.recipe.evaluate
     rows = context.workspace.store.nouns(
@@ -69,7 +68,7 @@ def setting_of(context: Context, run: Run) -> Setting | None:
     trained = [row for row in rows if row.split == "train"]
     honest = questions(lang, persona.name or "the author") if settings.questions else []
     plain = instructions() if settings.questions and settings.abilities else ()
-    return Setting(
+    return EvalSet(
         rows=(held_out or validation)[: settings.max_conversations],
         on_test=bool(held_out),
         held=_held(held_out, validation, settings.questions, settings.seed),
@@ -93,16 +92,12 @@ def _own(context: Context, rows: Sequence[Conversation]) -> list[Conversation]:
 
     What is mixed in from elsewhere, saved in a talk, or there to disclose the AI is not.
     """
-    store = context.workspace.store
-    mixed: set[str] = set()
-    others = f"mix_share IS NOT NULL OR format IN {BY_HAND}"
-    if store.value(f"SELECT count(*) FROM sources WHERE {others}"):
-        found = store.rows(
-            "SELECT DISTINCT l.conversation_id FROM lineage l JOIN sources s ON s.id = l.source_id"
-            f" WHERE {others}"
-        )
-        mixed = {row["conversation_id"] for row in found}
-    return [row for row in rows if row.split == "train" and row.id not in mixed]
+    others = context.workspace.store.rows(
+        "SELECT DISTINCT l.conversation_id FROM lineage l JOIN sources s ON s.id = l.source_id"
+        f" WHERE mix_share IS NOT NULL OR format IN {BY_HAND}"
+    )
+    ids = {row["conversation_id"] for row in others}
+    return [row for row in rows if row.split == "train" and row.id not in ids]
 
 
 def _language(context: Context, own: Sequence[Conversation]) -> str:
@@ -127,34 +122,37 @@ def _answers(row: Conversation) -> list[str]:
 
 def _held(
     test: Sequence[Conversation], validation: Sequence[Conversation], n: int, seed: int
-) -> list[Held]:
+) -> list[HeldOutQuestion]:
     """Return up to `n` questions that nothing was trained on; test rows come first."""
-    found: dict[str, Held] = {}
-    for rows in (test, validation):
-        shuffled = sorted(rows, key=lambda row: row.id)
-        random.Random(seed).shuffle(shuffled)
-        for row in shuffled:
-            prompt = list(takewhile(lambda m: m["role"] != "assistant", row.messages))
-            asked = [m["content"] for m in prompt if m["role"] == "user"]
-            answers = _answers(row)
-            if asked and answers and asked[-1] not in found and len(found) < n:
-                found[asked[-1]] = Held(question=asked[-1], prompt=prompt, answer=answers[0])
-    return list(found.values())
+    held: dict[str, HeldOutQuestion] = {}
+    for row in [*_shuffled(test, seed), *_shuffled(validation, seed)]:
+        prompt = list(takewhile(lambda m: m["role"] != "assistant", row.messages))
+        questions = [m["content"] for m in prompt if m["role"] == "user"]
+        answers = _answers(row)
+        if questions and answers and questions[-1] not in held:
+            held[questions[-1]] = HeldOutQuestion(
+                question=questions[-1], prompt=prompt, answer=answers[0]
+            )
+    return list(held.values())[:n]
 
 
 def _examples(rows: Sequence[Conversation], n: int, max_words: int, seed: int) -> Messages:
     """Return a few exchanges of the person, as messages, within a number of words."""
     least, most = _EXAMPLE_WORDS
-    shuffled = sorted(rows, key=lambda row: row.id)
-    random.Random(seed).shuffle(shuffled)
-    found: list[Mapping[str, str]] = []
-    left = max_words
-    for row in shuffled:
+    examples: list[Mapping[str, str]] = []
+    n_left = max_words
+    for row in _shuffled(rows, seed):
         turns = [m for m in row.messages if m["role"] != "system"][:2]
-        if [m["role"] for m in turns] != ["user", "assistant"]:
-            continue
         size = sum(count_words(m["content"]) for m in turns)
-        if least <= size <= most and size <= left and len(found) < 2 * n:
-            found += turns
-            left -= size
-    return found
+        if [m["role"] for m in turns] == ["user", "assistant"] and least <= size <= min(
+            most, n_left
+        ):
+            examples += turns
+            n_left -= size
+    return examples[: 2 * n]
+
+
+def _shuffled(rows: Sequence[Conversation], seed: int) -> list[Conversation]:
+    ordered = sorted(rows, key=lambda row: row.id)
+    random.Random(seed).shuffle(ordered)
+    return ordered

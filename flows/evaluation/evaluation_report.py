@@ -10,7 +10,7 @@ from memoirist.data.evaluation.assessment import assess
 from memoirist.data.evaluation.findings import Findings, Side
 from memoirist.data.evaluation.report_pages import LANGUAGES, Report, pages
 from memoirist.data.schema.records import Run
-from memoirist.flows.evaluation.eval_set import Setting
+from memoirist.flows.evaluation.eval_set import EvalSet
 from memoirist.flows.recipe.recipe import Recipe
 from memoirist.flows.runtime.context import Context
 from memoirist.train.disk import write_text
@@ -19,7 +19,7 @@ _SHOWN = 5
 
 
 def write_report(
-    context: Context, run: Run, sides: Mapping[str, Side], findings: Findings, setting: Setting
+    context: Context, run: Run, sides: Mapping[str, Side], findings: Findings, setting: EvalSet
 ) -> Path:
     """Write report.md with its plots and report.html; return the latter's path."""
     folder = context.workspace.reports / run.id
@@ -50,7 +50,7 @@ def write_report(
     return folder / "report.html"
 
 
-def tell(context: Context, findings: Findings, page: Path) -> None:
+def report_findings(context: Context, findings: Findings, page: Path) -> None:
     """Say in a few lines what came out, the warnings among them as warnings."""
     for assessment in assess(findings):
         answer = f"{assessment.question} {assessment.word}"
@@ -62,7 +62,7 @@ def tell(context: Context, findings: Findings, page: Path) -> None:
     context.report.note(f"report: {page}")
 
 
-def _examples(sides: Mapping[str, Side], setting: Setting) -> list[tuple[str, Mapping[str, str]]]:
+def _examples(sides: Mapping[str, Side], setting: EvalSet) -> list[tuple[str, Mapping[str, str]]]:
     """Return some questions, drawn by chance, with the answer of each side."""
     n = len(setting.held)
     places = sorted(random.Random(setting.matter.seed).sample(range(n), min(_SHOWN, n)))

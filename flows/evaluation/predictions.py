@@ -1,4 +1,4 @@
-"""Have each model sit the evaluation, and keep what it said, so that a judge can come later."""
+"""Ask each model the questions of the eval set, and keep its predictions for later judges."""
 
 from __future__ import annotations
 
@@ -12,55 +12,47 @@ from typing import TYPE_CHECKING, Any
 from memoirist.data.evaluation.ability import Attempt
 from memoirist.data.evaluation.findings import Side
 from memoirist.data.schema.records import GivenAnswer, Run
-from memoirist.flows.evaluation.eval_set import Setting
-from memoirist.flows.runtime.context import Context, fingerprint
+from memoirist.flows.evaluation.eval_set import EvalSet
+from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Advance
+from memoirist.flows.steps.base import Step, fingerprint
 
 if TYPE_CHECKING:
     from memoirist.train.inference.predict import PredictionInputs, Predictions
     from memoirist.train.settings import EvaluateSettings
 
 
-FILE = "sides.json"
-
-
-def sides_of(
-    context: Context, run: Run, paths: Mapping[str, Path], setting: Setting, mark: str
+def predict_sides(
+    context: Context, run: Run, paths: Mapping[str, Path], setting: EvalSet, state: str
 ) -> dict[str, Side]:
-    """Return what every side said, from an earlier evaluation under the same mark if there is one.
-
-    A killed evaluation goes on with the model that it had reached.
-    """
-    folder = context.workspace.reports / run.id
-    folder.mkdir(parents=True, exist_ok=True)
+    """Return what every side said; a model that has answered in this `state` is not asked again."""
     questions = [*(held.question for held in setting.held), *(row.id for row in setting.rows)]
     sides: dict[str, Side] = {}
     for name, path in paths.items():
-        own = fingerprint(mark, context.workspace.relative(path), setting.system, *questions)
-        kept = folder / f"{name}.{FILE}"
-        found = _read(kept, own)
-        if found is None:
-            found = _ask(context, run, name, path, setting)
-            _write(kept, {"mark": own, "sides": {n: asdict(side) for n, side in found.items()}})
-        sides |= found
-    sides["human"] = Side(answers=[each.answer for each in setting.held])
+        inputs = (state, context.workspace.relative(path), setting.system, *questions)
+        step = Step(context, f"predict_{name}", run.id, fingerprint(*inputs), verb="evaluate")
+        if not step.is_done:
+            _write(step, run, name, _ask(step, run, name, path, setting))
+        sides |= _read(context, run, name)
+    sides["human"] = Side(answers=[held.answer for held in setting.held])
     _keep(context, run, sides, setting)
     return sides
 
 
-def _ask(context: Context, run: Run, name: str, path: Path, setting: Setting) -> dict[str, Side]:
+def _ask(step: Step, run: Run, name: str, path: Path, setting: EvalSet) -> dict[str, Side]:
+    context = step.context
     with context.report.progress("evaluate", "answers") as advance:
-        step = partial(_sit, path, _papers(name, setting), context.recipe.evaluate, advance)
-        sittings: dict[str, Predictions] = context.call("evaluate", f"{run.id} {name}", step)
+        function = partial(_sit, path, _papers(name, setting), context.recipe.evaluate, advance)
+        sittings = step.call(f"{run.id} {name}", function)
     return {
-        each: Side(
+        side: Side(
             answers=[said.text for said in sitting.answers],
             finished=[said.finished for said in sitting.answers],
             honest=[said.text for said in sitting.honest],
             losses={i: (loss.total, loss.tokens) for i, loss in sitting.losses.items()},
             attempts=sitting.attempts,
         )
-        for each, sitting in sittings.items()
+        for side, sitting in sittings.items()
     }
 
 
@@ -72,13 +64,13 @@ def _sit(
     return predict(path, papers, settings, advance)
 
 
-def _papers(name: str, setting: Setting) -> dict[str, PredictionInputs]:
+def _papers(name: str, setting: EvalSet) -> dict[str, PredictionInputs]:
     """Return what one model sits: the base twice, alone and with examples before its eyes."""
     from memoirist.train.inference.predict import PredictionInputs
 
     plain = PredictionInputs(
         held_out=setting.rows,
-        prompts=[each.prompt for each in setting.held],
+        prompts=[held.prompt for held in setting.held],
         honest=setting.honest_prompts,
         plain=setting.plain,
     )
@@ -88,7 +80,7 @@ def _papers(name: str, setting: Setting) -> dict[str, PredictionInputs]:
     return papers
 
 
-def _keep(context: Context, run: Run, sides: Mapping[str, Side], setting: Setting) -> None:
+def _keep(context: Context, run: Run, sides: Mapping[str, Side], setting: EvalSet) -> None:
     """Write the answers in place of those of an earlier evaluation of the run."""
     given: list[GivenAnswer] = []
     for name, side in sides.items():
@@ -98,7 +90,7 @@ def _keep(context: Context, run: Run, sides: Mapping[str, Side], setting: Settin
         tx.upsert(given)
 
 
-def _given(run_id: str, name: str, side: Side, setting: Setting) -> list[GivenAnswer]:
+def _given(run_id: str, name: str, side: Side, setting: EvalSet) -> list[GivenAnswer]:
     finished: Sequence[bool | None] = side.finished or [None] * len(side.answers)
     held = [
         GivenAnswer(
@@ -114,24 +106,23 @@ def _given(run_id: str, name: str, side: Side, setting: Setting) -> list[GivenAn
     # The person was not asked whether he is an AI.
     honest = zip(setting.honest, side.honest, strict=True) if side.honest else ()
     return held + [
-        GivenAnswer(run_id=run_id, model=name, kind=each.kind, question=each.text, answer=answer)
-        for each, answer in honest
+        GivenAnswer(run_id=run_id, model=name, kind=asked.kind, question=asked.text, answer=answer)
+        for asked, answer in honest
     ]
 
 
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    making = path.with_name(f".{path.name}.making")
-    making.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-    making.replace(path)
+def _write(step: Step, run: Run, name: str, sides: Mapping[str, Side]) -> None:
+    content = json.dumps({n: asdict(side) for n, side in sides.items()}, ensure_ascii=False)
+    with step.writing() as tx:
+        tx.execute("DELETE FROM predictions WHERE run_id = ? AND model = ?", [run.id, name])
+        tx.execute("INSERT INTO predictions VALUES (?, ?, ?)", [run.id, name, content])
 
 
-def _read(path: Path, mark: str) -> dict[str, Side] | None:
-    if not path.exists():
-        return None
-    told = json.loads(path.read_text("utf-8"))
-    if told["mark"] != mark:
-        return None
-    return {name: _side(row) for name, row in told["sides"].items()}
+def _read(context: Context, run: Run, name: str) -> dict[str, Side]:
+    content = context.workspace.store.value(
+        "SELECT content FROM predictions WHERE run_id = ? AND model = ?", run.id, name
+    )
+    return {side: _side(row) for side, row in json.loads(content).items()}
 
 
 def _side(row: Mapping[str, Any]) -> Side:
@@ -140,5 +131,5 @@ def _side(row: Mapping[str, Any]) -> Side:
         finished=row["finished"],
         honest=row["honest"],
         losses={name: (loss[0], loss[1]) for name, loss in row["losses"].items()},
-        attempts=[Attempt(**each) for each in row["attempts"]],
+        attempts=[Attempt(**attempt) for attempt in row["attempts"]],
     )

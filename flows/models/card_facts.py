@@ -11,8 +11,7 @@ from memoirist.data.evaluation.intervals import Estimate
 from memoirist.data.model_card import CardFacts, card
 from memoirist.data.schema.records import Model, Run
 from memoirist.flows.recipe.recipe import Recipe
-from memoirist.flows.runtime.context import Context
-from memoirist.flows.steps.split import persona_language
+from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.train.disk import write_text
 
 _SOURCES = """

@@ -14,7 +14,7 @@ from memoirist.data.store import Fetched
 from memoirist.flows.models.card_facts import lay_beside
 from memoirist.flows.models.model_registry import use
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.steps.curate import refuse_withdrawn
+from memoirist.flows.steps.compose import refuse_withdrawn
 from memoirist.flows.steps.merge import is_merged, merge_run
 
 _LIST = """

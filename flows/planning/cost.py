@@ -1,4 +1,4 @@
-"""What a run will cost, before it: from the prompts as they are and the replies so far."""
+"""Estimate the cost of a run from its prompts and from the replies so far."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from memoirist.flows.planning.llm_calls import Planned, planned
+from memoirist.flows.planning.llm_calls import PlannedCalls, planned_calls
 from memoirist.flows.runtime.context import Context
 from memoirist.generators.prices import price_of
 
-_LEAST_MEASURED = 5
-_MOST_MEASURED = 400
+_MIN_MEASURED = 5
+_MAX_MEASURED = 400
 # Where nothing is measured: four bytes a token may be a quarter off, and one call in ten is made
 # again to have a reply repaired.
 _PROMPT_RANGE = (0.75, 1.3)
-_MOST_REPAIRED = 1.1
+_MAX_REPAIRED = 1.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +44,12 @@ class Cost:
     seconds: float | None = None
 
 
-def tell_costs(context: Context) -> list[str]:
+def cost_lines(context: Context) -> list[str]:
     """Return the lines on tokens, price and time of what is still to be asked, by purpose."""
-    plans = planned(context)
-    costs = [_cost(context, each) for each in plans]
+    plans = planned_calls(context)
+    costs = [_cost(context, plan) for plan in plans]
     lines = [line for cost in costs for line in cost.lines]
-    due = [cost for each, cost in zip(plans, costs, strict=True) if each.due]
+    due = [cost for plan, cost in zip(plans, costs, strict=True) if plan.due]
     if not due:
         return lines
     lines += _total(due) if len(due) > 1 else []
@@ -62,7 +62,7 @@ def tell_costs(context: Context) -> list[str]:
     return lines
 
 
-def _cost(context: Context, plan: Planned) -> Cost:
+def _cost(context: Context, plan: PlannedCalls) -> Cost:
     n = len(plan.due)
     about = "up to " if plan.more else ""
     most = math.ceil(n * (1 + plan.more))
@@ -77,10 +77,10 @@ def _cost(context: Context, plan: Planned) -> Cost:
     tokens_in = [estimated * f * m for f, m in zip(factor, measured.prompt, strict=True)]
     tokens_out = [n * f * m for f, m in zip(factor, measured.reply, strict=True)]
     price, usd = _price(plan, tokens_in, tokens_out)
-    told, seconds = _time(most, measured, plan)
+    time, seconds = _time(most, measured, plan)
     tokens = f"          tokens: {_range(tokens_in)} in, {_range(tokens_out)} out"
     return Cost(
-        lines=[head, tokens, price, *told],
+        lines=[head, tokens, price, *time],
         requests=most * measured.attempts,
         tokens=tokens_in[1] + tokens_out[1],
         usd=usd,
@@ -89,7 +89,7 @@ def _cost(context: Context, plan: Planned) -> Cost:
 
 
 def _price(
-    plan: Planned, tokens_in: Sequence[float], tokens_out: Sequence[float]
+    plan: PlannedCalls, tokens_in: Sequence[float], tokens_out: Sequence[float]
 ) -> tuple[str, tuple[float, float] | None]:
     priced = price_of(plan.model, plan.settings.prices) if plan.model else None
     if priced is None:
@@ -101,31 +101,31 @@ def _price(
     return f"          price: {_usd(low)} to {_usd(high)} ({priced.basis})", (low, high)
 
 
-def _time(calls: int, measured: Measured, plan: Planned) -> tuple[list[str], float | None]:
+def _time(calls: int, measured: Measured, plan: PlannedCalls) -> tuple[list[str], float | None]:
     if plan.settings.mode == "batch":
         return ["          time: within a day, as providers promise of a batch"], None
     if measured.seconds is None:
         return [], None
     at_once = plan.settings.max_concurrency
     seconds = max(math.ceil(calls / at_once), calls / at_once) * measured.seconds
-    told = (
-        f"          time: about {_shown(seconds)} with {at_once} in flight; measured on"
+    line = (
+        f"          time: about {_duration(seconds)} with {at_once} in flight; measured on"
         f" {measured.n:,} replies of {measured.seconds:.1f} s"
     )
-    return [told], seconds
+    return [line], seconds
 
 
 def _total(costs: Sequence[Cost]) -> list[str]:
     """Return the line on everything together."""
-    told = [f"{sum(cost.requests for cost in costs):,.0f} requests"]
+    parts = [f"{sum(cost.requests for cost in costs):,.0f} requests"]
     priced = [cost.usd for cost in costs if cost.usd is not None]
     if len(priced) == len(costs):
         low, high = (sum(usd[n] for usd in priced) for n in (0, 1))
-        told.append(f"{_usd(low)} to {_usd(high)}")
+        parts.append(f"{_usd(low)} to {_usd(high)}")
     timed = [cost.seconds for cost in costs if cost.seconds is not None]
     if len(timed) == len(costs):
-        told.append(f"about {_shown(sum(timed))}")
-    return [f"{'total':<10}{', '.join(told)}"]
+        parts.append(f"about {_duration(sum(timed))}")
+    return [f"{'total':<10}{', '.join(parts)}"]
 
 
 def _limits(context: Context, costs: Sequence[Cost]) -> list[str]:
@@ -144,23 +144,23 @@ def _limits(context: Context, costs: Sequence[Cost]) -> list[str]:
     ]
 
 
-def _measure(context: Context, plan: Planned) -> Measured:
-    """Measure what came of this purpose from this model, to these prompts."""
+def _measure(context: Context, plan: PlannedCalls) -> Measured:
+    """Measure the replies of this model to these prompts."""
     rows = context.workspace.store.rows(
         "SELECT key, tokens_in, tokens_out, attempts, seconds / greatest(attempts, 1) AS seconds"
         " FROM requests WHERE purpose = ? AND status IN ('ok', 'unusable') AND model = ?"
         " AND list_contains(?, prompt_version) ORDER BY created_at DESC, id LIMIT ?",
-        [plan.purpose, plan.model or "", list(plan.versions), _MOST_MEASURED],
+        [plan.purpose, plan.model or "", list(plan.versions), _MAX_MEASURED],
     )
-    if len(rows) < _LEAST_MEASURED:
+    if len(rows) < _MIN_MEASURED:
         low, high = plan.reply
-        prompt = (_PROMPT_RANGE[0], _PROMPT_RANGE[1] * _MOST_REPAIRED)
-        return Measured(n=0, prompt=prompt, reply=(low, high * _MOST_REPAIRED))
+        prompt = (_PROMPT_RANGE[0], _PROMPT_RANGE[1] * _MAX_REPAIRED)
+        return Measured(n=0, prompt=prompt, reply=(low, high * _MAX_REPAIRED))
     estimates = [(row["tokens_in"], plan.estimate(row["key"])) for row in rows]
     factors = [tokens / estimate for tokens, estimate in estimates if estimate]
     return Measured(
         n=len(rows),
-        prompt=_bounds(factors) if len(factors) >= _LEAST_MEASURED else _PROMPT_RANGE,
+        prompt=_bounds(factors) if len(factors) >= _MIN_MEASURED else _PROMPT_RANGE,
         reply=_bounds([float(row["tokens_out"]) for row in rows]),
         attempts=sum(row["attempts"] for row in rows) / len(rows),
         seconds=sum(row["seconds"] for row in rows) / len(rows),
@@ -184,5 +184,5 @@ def _usd(price: float) -> str:
     return f"${price:,.2f}" if price >= 1 else f"${price:.3f}"
 
 
-def _shown(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     return f"{seconds:,.0f} s" if seconds < 120 else f"{seconds / 60:,.0f} minutes"

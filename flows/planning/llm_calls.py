@@ -1,7 +1,6 @@
-"""What a build would still ask of an LLM, purpose by purpose: each call with its prompt.
+"""The LLM calls that a build would still send, by purpose, each with its prompt.
 
-What is not made yet stands in as it will be: a passage without its pair as a pair with a question
-of usual length.
+A passage without a pair counts as a pair with a question of usual length.
 """
 
 from __future__ import annotations
@@ -12,12 +11,11 @@ from dataclasses import dataclass
 from memoirist.data.schema.records import Pair
 from memoirist.flows.kinds import resolved_settings
 from memoirist.flows.rounds import closed_keys
-from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.ask import due_queries, eligible, known_model
 from memoirist.flows.steps.follow_up import KEPT_PAIRS, follow_neighbours
 from memoirist.flows.steps.judge import JUDGED_PAIRS, judge_settings
 from memoirist.flows.steps.polish import planned_polish, polish_settings
-from memoirist.flows.steps.split import persona_language
 from memoirist.generators.brief import write_brief
 from memoirist.generators.follow import open_follow_prompt
 from memoirist.generators.judge import open_bench
@@ -39,7 +37,7 @@ _USUAL_QUESTION = "What do you remember best of that time, and why has it stayed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class PlannedCalls:
     """The calls of one purpose: `due` are the estimated tokens of each prompt still to be sent.
 
     `estimate` tells the same of any key, also of one that is answered; `reply` is the range of a
@@ -59,23 +57,17 @@ class Planned:
     more: float = 0.0
 
 
-def planned(context: Context) -> list[Planned]:
+def planned_calls(context: Context) -> list[PlannedCalls]:
     """Return what the recipe turns on, in the order in which a build asks."""
-    questions = _questions(context)
-    found: list[Planned | None] = [
-        questions,
-        _polish(context),
-        _judge(context),
-        _follow_ups(context),
-    ]
-    return [each for each in found if each is not None]
+    calls = [_questions(context), _polish(context), _judge(context), _follow_ups(context)]
+    return [planned for planned in calls if planned is not None]
 
 
-def _questions(context: Context) -> Planned:
+def _questions(context: Context) -> PlannedCalls:
     settings, model = resolved_settings(context, keep=False), known_model(context)
     persona = context.recipe.persona.name
-    asked = Queries(settings, persona, model or "")
-    queries = {query.key: query for query in map(asked.of, eligible(context))}
+    of_passage = Queries(settings, persona, model or "").of
+    queries = {query.key: query for query in map(of_passage, eligible(context))}
     due = due_queries(list(queries.values()), closed_keys(context, "interview", settings))
 
     def tokens(query: Query) -> int:
@@ -85,7 +77,7 @@ def _questions(context: Context) -> Planned:
     def estimate(key: str) -> int | None:
         return tokens(queries[key]) if key in queries else None
 
-    return Planned(
+    return PlannedCalls(
         verb="ask",
         purpose="interview",
         settings=settings,
@@ -98,13 +90,13 @@ def _questions(context: Context) -> Planned:
     )
 
 
-def _polish(context: Context) -> Planned | None:
+def _polish(context: Context) -> PlannedCalls | None:
     if context.recipe.interview.answers == "verbatim":
         return None
     return _of_tasks(context, "polish", planned_polish(context), polish_settings(context))
 
 
-def _judge(context: Context) -> Planned | None:
+def _judge(context: Context) -> PlannedCalls | None:
     if not context.recipe.curate.judge:
         return None
     settings = judge_settings(context)
@@ -118,7 +110,7 @@ def _judge(context: Context) -> Planned | None:
     return _of_tasks(context, "judge", tasks, settings, more)
 
 
-def _follow_ups(context: Context) -> Planned | None:
+def _follow_ups(context: Context) -> PlannedCalls | None:
     settings, store = context.recipe.interview, context.workspace.store
     if not settings.follow_up_share:
         return None
@@ -137,7 +129,7 @@ def _of_tasks(
     tasks: Sequence[Task],
     settings: InterviewSettings,
     more: float = 0.0,
-) -> Planned:
+) -> PlannedCalls:
     by_key: Mapping[str, Task] = {task.key: task for task in tasks}
     closed = closed_keys(context, purpose, settings)
     due = [task for key, task in by_key.items() if key not in closed]
@@ -145,7 +137,7 @@ def _of_tasks(
     def estimate(key: str) -> int | None:
         return _tokens(by_key[key].messages) if key in by_key else None
 
-    return Planned(
+    return PlannedCalls(
         verb={"follow_up": "follow"}.get(purpose, purpose),
         purpose=purpose,
         settings=settings,
@@ -165,19 +157,19 @@ def _to_come(context: Context) -> list[Pair]:
     paired = {row["passage_id"] for row in store.rows("SELECT DISTINCT passage_id FROM made_pairs")}
     return [
         Pair(
-            id=each.id,
-            source_id=each.source_id,
-            passage_id=each.id,
-            question_id=each.id,
-            group_id=each.group_id,
-            thread_id=each.id,
+            id=passage.id,
+            source_id=passage.source_id,
+            passage_id=passage.id,
+            question_id=passage.id,
+            group_id=passage.group_id,
+            thread_id=passage.id,
             ord=0,
             question=_USUAL_QUESTION,
-            answer=each.text,
+            answer=passage.text,
             origin="generated",
         )
-        for each in eligible(context)
-        if each.id not in paired
+        for passage in eligible(context)
+        if passage.id not in paired
     ]
 
 

@@ -1,4 +1,4 @@
-"""What `plan` tells: which sources are new, what is still to be asked, what it would cost."""
+"""The plan of a build: the new sources, the calls that are due with their cost, the training."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Conversation, Source
 from memoirist.extractors import discover
 from memoirist.extractors.detection.discover import is_url
-from memoirist.flows.planning.training_estimate import tell_training
+from memoirist.flows.planning.training_estimate import training_lines
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.steps.curate import latest_dataset
+from memoirist.flows.steps.compose import latest_dataset
 
 PILOT_CALLS = 20
 
 
-def tell_plan(context: Context, pointers: Sequence[str]) -> list[str]:
+def plan_lines(context: Context, pointers: Sequence[str]) -> list[str]:
     """Return the plan as lines; nothing is written and nothing is sent."""
     lines = _sources(context, pointers) if pointers else ["sources   none named"]
     return [*lines, *_questions(context), *_training(context)]
 
 
 def send_pilot(context: Context) -> None:
-    """Send real calls about a few passages; their replies are kept, and the plan measures them.
+    """Send real calls about a few passages; the replies are kept and measured for the plan.
 
     Raise NothingToDo where no endpoint is set, or nothing is cut that could be asked about.
     """
@@ -42,10 +42,10 @@ def send_pilot(context: Context) -> None:
 def _sources(context: Context, pointers: Sequence[str]) -> list[str]:
     store = context.workspace.store
     known = {s.location for s in store.nouns(Source)} if store.path.exists() else set()
-    found = discover(pointers)
-    new = [each for each in found if each.location not in known]
-    lines = [f"sources   {len(found)}, {len(new)} of them not taken in yet"]
-    lines += [f"          new: {each.pointer or each.path} ({each.format})" for each in new[:10]]
+    files = discover(pointers)
+    new = [file for file in files if file.location not in known]
+    lines = [f"sources   {len(files)}, {len(new)} of them not taken in yet"]
+    lines += [f"          new: {file.pointer or file.path} ({file.format})" for file in new[:10]]
     if new and store.path.exists():
         lines.append("          they are not counted below: `memoirist extract` reads them, free")
     return lines + [f"          feed, looked at by a build: {p}" for p in pointers if is_url(p)]
@@ -62,9 +62,9 @@ def _questions(context: Context) -> list[str]:
     if not endpoint_configured(context.recipe.interview):
         n_due = len(due_offline(context))
         return [f"ask       {n_due:,} passages by the offline interviewer, free of charge"]
-    from memoirist.flows.planning.cost import tell_costs
+    from memoirist.flows.planning.cost import cost_lines
 
-    return tell_costs(context)
+    return cost_lines(context)
 
 
 def _training(context: Context) -> list[str]:
@@ -76,4 +76,4 @@ def _training(context: Context) -> list[str]:
     if dataset is None:
         return [f"{first}{preset}; its tokens are counted once a dataset is composed"]
     rows = store.nouns(Conversation, "dataset_id = ?", dataset.id)
-    return [f"{first}{preset}", *(f"          {line}" for line in tell_training(context, rows))]
+    return [f"{first}{preset}", *(f"          {line}" for line in training_lines(context, rows))]

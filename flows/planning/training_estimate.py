@@ -1,4 +1,4 @@
-"""What is told of a training before it starts: its tokens, its memory, its time."""
+"""Estimate a training before it starts: its tokens, memory and time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memoirist.data.schema.errors import TrainError
 from memoirist.data.schema.records import Conversation
 from memoirist.data.schema.training_records import UNFINISHED
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.runtime.report import clock
+from memoirist.flows.runtime.report import format_duration
 
 if TYPE_CHECKING:
     from memoirist.train.requirements import BaseShape
@@ -23,38 +23,35 @@ if TYPE_CHECKING:
 
 # Of the tokens that `compose` estimates without the base's tokenizer.
 _TRAINED_SHARE = 0.7
-# Parts below this share of the whole are not told one by one.
-_WORTH_TELLING = 0.04
+# Smaller parts of the memory are not listed.
+_MIN_SHOWN_SHARE = 0.04
 
 
-def tell_tokens(plan: TokenPlan) -> list[str]:
+def token_lines(plan: TokenPlan) -> list[str]:
     """Return the token plan as lines."""
-    lost = [f"{plan.shortened:,} shortened"] if plan.shortened else []
-    lost += [f"{plan.dropped:,} too long and left out"] if plan.dropped else []
-    counted = (
-        f"{plan.rows:,} rows of {plan.tokens:,} tokens, {plan.trained:,} of them trained; the"
-        f" longest has {plan.longest:,}" + "".join(f"; {each}" for each in lost)
-    )
+    shortened = f"; {plan.shortened:,} shortened" if plan.shortened else ""
+    dropped = f"; {plan.dropped:,} too long and left out" if plan.dropped else ""
     passes = f", {plan.passes:,} passes an epoch" if plan.passes else ""
-    stepped = (
+    return [
+        f"{plan.rows:,} rows of {plan.tokens:,} tokens, {plan.trained:,} of them trained; the"
+        f" longest has {plan.longest:,}{shortened}{dropped}",
         f"{plan.steps:,} steps of {plan.effective_batch} rows ({plan.epochs:.3g} epochs{passes}),"
         f" rate {plan.learning_rate:.2g}; {plan.held_out:,} rows held out, looked at every"
-        f" {plan.every:,} steps"
-    )
-    return [counted, stepped]
+        f" {plan.every:,} steps",
+    ]
 
 
-def tell_estimate(
+def estimate_lines(
     context: Context, shape: BaseShape, plan: TokenPlan, settings: TrainSettings
 ) -> list[str]:
     """Return the estimate of memory and time as lines, with advice where memory is short."""
     from memoirist.train.resource_estimate import estimate, this_machine
 
     machine = this_machine(shape.width)
-    work = work_of(plan, settings)
-    found = estimate(shape, settings, work, machine)
-    lines = [_memory_line(found, machine), _time_line(context, found, work)]
-    if found.memory_bytes > machine.memory_bytes:
+    work = training_work(plan, settings)
+    result = estimate(shape, settings, work, machine)
+    lines = [_memory_line(result, machine), _time_line(context, result, work)]
+    if result.memory_bytes > machine.memory_bytes:
         smaller = "cpu" if machine.kind == "cpu" else "8gb"
         lines.append(
             f"that is more than the {_gb(machine.memory_bytes)} of this {machine.name}: try"
@@ -63,7 +60,7 @@ def tell_estimate(
     return lines
 
 
-def tell_training(context: Context, rows: Sequence[Conversation]) -> list[str]:
+def training_lines(context: Context, rows: Sequence[Conversation]) -> list[str]:
     """Return the plan of a training as lines, by exact tokens where the base is prepared.
 
     Of a base that is not here its configuration is fetched, and nothing where that fails.
@@ -77,23 +74,22 @@ def tell_training(context: Context, rows: Sequence[Conversation]) -> list[str]:
         base = prepare_base(settings.base_model, bases)
         plan, shape = preview(rows, base, settings).plan, shape_of(str(base.path))
         refuse_unfit(shape, settings, plan.longest)
-        return [*tell_tokens(plan), *tell_estimate(context, shape, plan, settings)]
+        return [*token_lines(plan), *estimate_lines(context, shape, plan, settings)]
     try:
         shape = shape_of(settings.base_model)
     except TrainError as error:
         return [f"no estimate: {error.what}"]
     refuse_unfit(shape, settings)
-    plan = guessed_plan(rows, shape, settings)
-    counted, *more = tell_tokens(plan)
+    plan = estimated_plan(rows, shape, settings)
+    counted, *more = token_lines(plan)
     lines = [f"about {counted} (the base's own tokenizer will tell)", *more]
-    return [*lines, *tell_estimate(context, shape, plan, settings)]
+    return [*lines, *estimate_lines(context, shape, plan, settings)]
 
 
-def refuse_early(context: Context) -> None:
-    """Raise TrainError for layers that the base lacks, before anything else is paid or waited for.
+def refuse_missing_layers(context: Context) -> None:
+    """Raise TrainError for layers that the base lacks, before a build spends time or money.
 
-    Where nobody has named layers there is nothing to look for, and no library is loaded for it;
-    a base that cannot be read yet is told of when it is needed.
+    Without named layers no library is loaded; a base that cannot be read yet is reported later.
     """
     settings = context.recipe.train
     if settings.target_modules == "all-linear":
@@ -108,13 +104,13 @@ def refuse_early(context: Context) -> None:
 
 
 def _is_prepared(base_model: str, bases: Path) -> bool:
-    for manifest in bases.glob("*/prepared.json"):
-        if json.loads(manifest.read_text("utf-8")).get("name") == base_model:
-            return True
-    return False
+    return any(
+        json.loads(manifest.read_text("utf-8")).get("name") == base_model
+        for manifest in bases.glob("*/prepared.json")
+    )
 
 
-def work_of(plan: TokenPlan, settings: TrainSettings) -> Work:
+def training_work(plan: TokenPlan, settings: TrainSettings) -> Work:
     """Return what a token plan sends through the model."""
     from memoirist.train.resource_estimate import Work
 
@@ -133,7 +129,7 @@ def work_of(plan: TokenPlan, settings: TrainSettings) -> Work:
     )
 
 
-def guessed_plan(
+def estimated_plan(
     conversations: Sequence[Conversation], shape: BaseShape, settings: TrainSettings
 ) -> TokenPlan:
     """Return a token plan by the tokens that `compose` estimated: the base is not here yet."""
@@ -171,43 +167,43 @@ def guessed_plan(
     )
 
 
-def _memory_line(found: Estimate, machine: Machine) -> str:
-    whole = found.memory_bytes
-    told = [
+def _memory_line(result: Estimate, machine: Machine) -> str:
+    parts = [
         f"{name} {_gb(size)}"
-        for name, size in sorted(found.parts.items(), key=lambda part: -part[1])
-        if name != "loading" and size >= _WORTH_TELLING * whole
+        for name, size in sorted(result.parts.items(), key=lambda part: -part[1])
+        if name != "loading" and size >= _MIN_SHOWN_SHARE * result.memory_bytes
     ]
     more = " and what the driver takes" if machine.kind == "cuda" else ""
     return (
-        f"estimate: memory about {_gb(whole)}{more} of {_gb(machine.memory_bytes)}"
-        f" ({', '.join(told)})"
+        f"estimate: memory about {_gb(result.memory_bytes)}{more} of {_gb(machine.memory_bytes)}"
+        f" ({', '.join(parts)})"
     )
 
 
-def _time_line(context: Context, found: Estimate, work: Work) -> str:
-    """Return the time by the last run on this base here, else by the speed of a product."""
+def _time_line(context: Context, result: Estimate, work: Work) -> str:
+    """Return the time by the speed of the last run on this base, else of a matrix product."""
+    from memoirist.train.resource_estimate import STARTING_SECONDS
+
     store = context.workspace.store
-    measured = None
+    speed = None
     if store.path.exists():
-        measured = store.value(
+        speed = store.value(
             "SELECT median(value) FROM metrics WHERE name = 'tokens_per_second' AND run_id ="
             f" (SELECT id FROM runs WHERE base_model = ? AND status NOT IN {UNFINISHED}"
             " ORDER BY started_at DESC LIMIT 1)",
             context.recipe.train.base_model,
         )
-    if measured:
-        from memoirist.train.resource_estimate import STARTING_SECONDS
-
-        seconds = work.train_tokens / measured + STARTING_SECONDS
+    if not speed:
+        low, high = map(format_duration, result.seconds)
         return (
-            f"estimate: time about {clock(0.8 * seconds)} to {clock(1.5 * seconds)}, by the"
-            f" {measured:,.0f} tokens/s of the last run on this base"
+            f"estimate: time {low} to {high} if nothing else runs here, by the speed of a matrix"
+            " product just measured"
         )
-    low, high = found.seconds
+    seconds = work.train_tokens / speed + STARTING_SECONDS
     return (
-        f"estimate: time {clock(low)} to {clock(high)} if nothing else runs here, by the speed"
-        " of a matrix product just measured"
+        f"estimate: time about {format_duration(0.8 * seconds)} to"
+        f" {format_duration(1.5 * seconds)}, by the {speed:,.0f} tokens/s of the last run on this"
+        " base"
     )
 
 

@@ -1,4 +1,4 @@
-"""How a build begins: its recipe from file, workspace and flags, and its sources joined."""
+"""Read and save recipes: merge the sources and speakers of the flags into a saved recipe."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ def merged_sources(path: Path | None, sources: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*before, *as_saved(sources)]))
 
 
-def merged_speakers(path: Path | None, told: Sequence[str]) -> dict[str, str]:
+def merged_speakers(path: Path | None, assignments: Sequence[str]) -> dict[str, str]:
     """Return the recipe's speakers with `LABEL=NAME` set over them; an empty name unsets one.
 
     Raise RecipeError for what is no such assignment.
     """
-    found = dict(recipes.load(path).sources.speakers) if path is not None else {}
-    for each in told:
-        label, equals, name = (part.strip() for part in each.rpartition("="))
+    speakers = dict(recipes.load(path).sources.speakers) if path is not None else {}
+    for assignment in assignments:
+        label, equals, name = (part.strip() for part in assignment.rpartition("="))
         if not equals or not label:
             raise RecipeError(
-                f"--speaker {each!r} is no LABEL=NAME", "write --speaker 'SPEAKER_01=FULL NAME'"
+                f"--speaker {assignment!r} is no LABEL=NAME",
+                "write --speaker 'SPEAKER_01=FULL NAME'",
             )
         if name:
-            found[label] = name
+            speakers[label] = name
         else:
-            found.pop(label, None)
-    return found
+            speakers.pop(label, None)
+    return speakers
 
 
 def as_saved(sources: Sequence[str]) -> list[str]:

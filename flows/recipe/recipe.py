@@ -62,10 +62,10 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
     if path is not None:
         include = values.get("sources", {}).get("include")
         if isinstance(include, list):
-            values["sources"]["include"] = [_anchored(str(each), path.parent) for each in include]
-        for each in values.get("sources", {}).get("mix", []):
-            if isinstance(each, dict) and isinstance(each.get("source"), str):
-                each["source"] = _anchored(each["source"], path.parent)
+            values["sources"]["include"] = [_anchored(str(s), path.parent) for s in include]
+        for mix in values.get("sources", {}).get("mix", []):
+            if isinstance(mix, dict) and isinstance(mix.get("source"), str):
+                mix["source"] = _anchored(mix["source"], path.parent)
     for key, value in (overrides or {}).items():
         *tables, last = _parts(key)
         place = values

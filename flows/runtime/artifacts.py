@@ -3,61 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 from uuid import UUID
-
-
-class Artifacts(Protocol):
-    """Takes what a training has to show."""
-
-    def progress(self, share: float, told: str) -> None:
-        """Show how much is done, from 0 to 1."""
-
-    def saved(self, answers: Sequence[dict[str, Any]], markdown: str) -> None:
-        """Show the answers at a save, and the curve so far."""
-
-
-class Unseen:
-    """Shows nothing: a single command has no UI."""
-
-    def progress(self, share: float, told: str) -> None:
-        """Do nothing."""
-
-    def saved(self, answers: Sequence[dict[str, Any]], markdown: str) -> None:
-        """Do nothing."""
 
 
 class PrefectArtifacts:
     """Makes a progress bar, a table and a page of the flow run.
 
-    A server that has gone is no reason to lose a training: it is told once.
+    A server that has gone is no reason to lose a training: it is reported once.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
-        """Take the function that tells a fault."""
+        """Take the function that reports a fault."""
         self.warn: Callable[[str], None] | None = warn
         self.bar: UUID | None = None
         self.shown = 0.0
 
-    def progress(self, share: float, told: str) -> None:
+    def progress(self, share: float, text: str) -> None:
         """Make the bar, and move it at every twentieth."""
         if self.bar is not None and share < 1 and share - self.shown < 0.05:
             return
         self.shown = share
-        self._guarded(lambda: self._progress(100 * share, told))
+        self._guarded(lambda: self._progress(100 * share, text))
 
     def saved(self, answers: Sequence[dict[str, Any]], markdown: str) -> None:
         """Write the table of answers and the page of figures anew."""
         self._guarded(lambda: self._saved(answers, markdown))
 
-    def _progress(self, percent: float, told: str) -> None:
+    def _progress(self, percent: float, text: str) -> None:
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
         if self.bar is None:
-            made = create_progress_artifact(percent, "training-progress", told)
-            self.bar = cast("UUID", made)  # outside of an event loop it is no coroutine
+            artifact = create_progress_artifact(percent, "training-progress", text)
+            self.bar = cast("UUID", artifact)  # outside of an event loop it is no coroutine
         else:
-            update_progress_artifact(self.bar, percent, told)
+            update_progress_artifact(self.bar, percent, text)
 
     def _saved(self, answers: Sequence[dict[str, Any]], markdown: str) -> None:
         from prefect.artifacts import create_markdown_artifact, create_table_artifact

@@ -1,19 +1,16 @@
-"""What every step of a flow needs: the workspace, the recipe, the report and the way to call."""
+"""The context of a run: its workspace, recipe, report, budget and way to call functions."""
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from memoirist.data.schema.records import Verdict, content_id
-from memoirist.data.store import Transaction
+from memoirist.data.composition.saved_exchanges import BY_HAND
+from memoirist.data.schema.records import content_id
 from memoirist.flows.recipe.recipe import Recipe
-from memoirist.flows.runtime.artifacts import Artifacts, Unseen
+from memoirist.flows.runtime.artifacts import PrefectArtifacts
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
 
@@ -38,13 +35,13 @@ def directly(verb: str, label: str, step: Callable[[], R]) -> R:
 
 @dataclass(slots=True)
 class Context:
-    """One run's surroundings; `changed` counts the rows each verb has made or dropped."""
+    """What all steps of a run share; `changed` counts by verb the rows written or dropped."""
 
     workspace: Workspace
     recipe: Recipe
     report: Report
     call: Call = directly
-    artifacts: Artifacts = field(default_factory=Unseen)
+    artifacts: PrefectArtifacts | None = None
     changed: dict[str, int] = field(default_factory=dict)
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     _budget: Budget | None = None
@@ -56,7 +53,7 @@ class Context:
 
     @property
     def budget(self) -> Budget:
-        """Return what the run may spend, in all its steps together."""
+        """Return the budget of all the run's steps together."""
         if self._budget is None:
             from memoirist.generators.budget import Budget
 
@@ -68,44 +65,25 @@ class Context:
         """Return the time that new rows carry."""
         return datetime.now(UTC)
 
-    def is_done(self, subject_id: str, step: str, mark: str) -> bool:
-        """Tell whether a step has finished on a subject under the settings of `mark`."""
-        store = self.workspace.store
-        return store.path.exists() and bool(
-            store.value(
-                "SELECT count(*) FROM done WHERE subject_id = ? AND step = ? AND fingerprint = ?",
-                subject_id,
-                step,
-                mark,
-            )
-        )
-
     def count(self, verb: str, rows: int) -> None:
-        """Remember that a verb made rows."""
+        """Add to the rows that a verb has changed."""
         self.changed[verb] = self.changed.get(verb, 0) + rows
 
-    @contextmanager
-    def timed(self) -> Iterator[Callable[[], float]]:
-        """Yield a function that tells the seconds since the block began."""
-        began = time.monotonic()
-        yield lambda: time.monotonic() - began
 
+def persona_language(context: Context) -> str:
+    """Return the recipe's language, or the one that most of the passages are in.
 
-def fingerprint(*parts: object) -> str:
-    """Return a hash of settings and ids, by which a step knows that nothing has changed."""
-    joined = "\x1f".join(str(part) for part in parts)
-    return hashlib.blake2b(joined.encode(), digest_size=12).hexdigest()
-
-
-def replace_verdicts(
-    tx: Transaction,
-    verdicts: Iterable[Verdict],
-    step: str,
-    sources: Sequence[str],
-    source_of: Callable[[Verdict], str | None],
-) -> None:
-    """Write a step's verdicts on some sources in place of the ones that it gave before."""
-    tx.execute(
-        "DELETE FROM verdicts WHERE step = ? AND list_contains(?, source_id)", [step, list(sources)]
+    Talks in which the persona does not speak have no passage and do not count.
+    """
+    if context.recipe.persona.lang != "auto":
+        return context.recipe.persona.lang
+    lang = context.workspace.store.value(
+        "SELECT d.lang FROM documents d JOIN sources s ON s.id = d.source_id JOIN ("
+        " SELECT document_id, sum(n_words) AS size FROM cut_passages GROUP BY document_id"
+        # Counting the words of a million rows would take longer than all the rest here.
+        " UNION ALL SELECT document_id, 80 * count(*) FROM exchanges GROUP BY document_id"
+        ") t ON t.document_id = d.id WHERE d.lang <> 'und' AND s.mix_share IS NULL"
+        f" AND s.withdrawn_at IS NULL AND s.format NOT IN {BY_HAND} GROUP BY d.lang"
+        " ORDER BY sum(t.size) DESC, d.lang LIMIT 1"
     )
-    tx.upsert([replace(v, step=step, source_id=source_of(v)) for v in verdicts])
+    return str(lang or "en")

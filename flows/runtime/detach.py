@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 
-class Lasting:
+class DetachableStderr:
     """Standard error as it is at the moment; once nobody reads it, what is written is dropped."""
 
     def write(self, text: str) -> int:
@@ -19,7 +19,7 @@ class Lasting:
         try:
             return sys.stderr.write(text)
         except OSError:
-            let_go()
+            detach_output()
             return len(text)
 
     def flush(self) -> None:
@@ -27,13 +27,13 @@ class Lasting:
         try:
             sys.stderr.flush()
         except OSError:
-            let_go()
+            detach_output()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a text file has
         return getattr(sys.stderr, name)
 
 
-def let_go() -> None:
+def detach_output() -> None:
     """Point standard output and error at nothing where their other end has gone."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -45,7 +45,7 @@ def let_go() -> None:
 
 
 @contextmanager
-def staying() -> Iterator[None]:
+def ignore_hangup() -> Iterator[None]:
     """Go on when the terminal hangs up; the work's course is in the store and in its logs.
 
     Where somebody else handles the signal already (nohup, say), or outside of the main thread,

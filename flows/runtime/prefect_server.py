@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from memoirist.data.schema.errors import MemoiristError
-from memoirist.flows.runtime.prefect_tasks import quiet
+from memoirist.flows.runtime.prefect_tasks import silence_prefect
 
 _START_SECONDS = 120.0
 
@@ -29,7 +29,7 @@ def running(*, schedules: bool = False) -> Iterator[str]:
 
     `schedules` runs the services that start deployments on time as well.
     """
-    quiet()
+    silence_prefect()
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     own = PREFECT_API_URL.value()

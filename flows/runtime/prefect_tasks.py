@@ -27,7 +27,7 @@ _QUIET = {
 }
 
 
-def quiet() -> None:
+def silence_prefect() -> None:
     """Keep Prefect's own lines off the terminal; what the user has set stays."""
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
@@ -54,18 +54,9 @@ def as_tasks(settings: FlowSettings) -> Call:
             retry_delay_seconds=settings.retry_delay_seconds,
             retry_condition_fn=_worth_retrying,
         )
-        return named(_plain(step))()
+        return named(lambda: step())()  # Prefect cannot name a partial
 
     return call
-
-
-def _plain(step: Callable[[], R]) -> Callable[[], R]:
-    """Return a plain function around a step, which may be a partial that Prefect cannot name."""
-
-    def run() -> R:
-        return step()
-
-    return run
 
 
 def _worth_retrying(_task: object, _run: object, state: State[object]) -> bool:

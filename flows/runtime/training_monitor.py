@@ -1,4 +1,4 @@
-"""Watch a training: its progress on the terminal, its course in the store, the plot and the UI."""
+"""Monitor a training: show its progress, and write it to the store, the plot and Prefect's UI."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING, Any
 from memoirist.data.schema.records import Metric
 from memoirist.data.schema.training_records import Sample
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.runtime.report import Advance, clock
+from memoirist.flows.runtime.report import Advance, format_duration
 
 if TYPE_CHECKING:
     from memoirist.train.loop.progress import Progress
 
 
-# The store is written at each save, and at least so often, so that whoever looks sees it move.
+# The store is written at each save, and at least this often, so that `look` shows the progress.
 _WRITE_SECONDS = 30.0
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-class Watch:
-    """Takes the progress of one run, line by line, whether or not anyone is at the terminal."""
+class TrainingMonitor:
+    """Takes the progress of one run, line by line."""
 
     def __init__(self, context: Context, run_id: str, advance: Advance) -> None:
-        """Watch the run `run_id`, telling `advance` of each line."""
+        """Monitor the run `run_id`; `advance` shows each line of progress."""
         self.context, self.run_id, self.advance = context, run_id, advance
+        self.artifacts = context.artifacts
         self.folder = context.workspace.run_folder(run_id)
         self.lines: list[Progress] = []
         self.pending: list[Metric] = []
@@ -34,13 +35,14 @@ class Watch:
 
     def __call__(self, progress: Progress) -> None:
         """Take one line of progress."""
-        told = told_of(progress)
-        self.advance(progress.step, progress.total_steps, told)
-        self.context.artifacts.progress(progress.step / max(1, progress.total_steps), told)
+        text = progress_text(progress)
+        self.advance(progress.step, progress.total_steps, text)
+        if self.artifacts is not None:
+            self.artifacts.progress(progress.step / max(1, progress.total_steps), text)
         self.lines.append(progress)
         self.pending += metrics_of(self.run_id, progress)
         late = time.monotonic() - self.wrote > _WRITE_SECONDS
-        if progress.eval_loss is not None or late or self._grown():
+        if progress.eval_loss is not None or late or self._size() > self.n_samples:
             self.save()
 
     def save(self) -> None:
@@ -49,16 +51,15 @@ class Watch:
 
         samples = read_samples(self.folder)
         with self.context.workspace.store.writing() as tx:
-            tx.upsert([*self.pending, *standing(self.run_id, self.lines[-1:])])
+            tx.upsert(self.pending)
             tx.upsert(samples)
         self.pending.clear()
         self.n_samples, self.wrote = self._size(), time.monotonic()
         if self.lines:
             draw_progress(self.folder)
-            self.context.artifacts.saved(before_and_now(samples), page(self.run_id, self.lines))
-
-    def _grown(self) -> bool:
-        return self._size() > self.n_samples
+            if self.artifacts is not None:
+                page = progress_page(self.run_id, self.lines)
+                self.artifacts.saved(sample_rows(samples), page)
 
     def _size(self) -> int:
         from memoirist.train.loop.progress import SAMPLES
@@ -67,7 +68,7 @@ class Watch:
         return path.stat().st_size if path.exists() else 0
 
 
-def told_of(progress: Progress) -> str:
+def progress_text(progress: Progress) -> str:
     """Return a line of progress for a person: losses, speed, memory and time left."""
     parts = []
     if progress.loss is not None:
@@ -78,36 +79,29 @@ def told_of(progress: Progress) -> str:
         parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
     parts.append(f"{progress.memory_mb:,.0f} MB")
     if progress.seconds_left is not None:
-        parts.append(f"{clock(progress.seconds_left)} left")
+        parts.append(f"{format_duration(progress.seconds_left)} left")
     return ", ".join(parts)
 
 
 def metrics_of(run_id: str, progress: Progress) -> Iterator[Metric]:
-    """Yield the figures of one line of progress as rows."""
-    figures = {
+    """Yield a line of progress as rows; the newest state, for the view `trainings`, has step 0."""
+    of_step = {
         "loss": progress.loss,
         "eval_loss": progress.eval_loss,
         "tokens_per_second": progress.tokens_per_second if progress.loss is not None else None,
     }
-    for name, value in figures.items():
-        if value is not None:
-            yield Metric(run_id=run_id, step=progress.step, name=name, value=value)
-
-
-def standing(run_id: str, last: Sequence[Progress]) -> Iterator[Metric]:
-    """Yield where a run stands, for the view `trainings`; step 0, so that the next replaces it."""
-    for progress in last:
-        figures = {
-            "total_steps": progress.total_steps,
-            "memory_mb": progress.memory_mb,
-            "seconds_left": progress.seconds_left,
-        }
-        for name, value in figures.items():
+    newest = {
+        "total_steps": progress.total_steps,
+        "memory_mb": progress.memory_mb,
+        "seconds_left": progress.seconds_left,
+    }
+    for step, values in ((progress.step, of_step), (0, newest)):
+        for name, value in values.items():
             if value is not None:
-                yield Metric(run_id=run_id, step=0, name=name, value=float(value))
+                yield Metric(run_id=run_id, step=step, name=name, value=float(value))
 
 
-def before_and_now(samples: Sequence[Sample]) -> list[dict[str, Any]]:
+def sample_rows(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     """Return each prompt with the base's answer and that of the latest save."""
     latest = max((sample.step for sample in samples), default=0)
     base = {sample.prompt: sample.answer for sample in samples if sample.step == 0}
@@ -123,21 +117,21 @@ def before_and_now(samples: Sequence[Sample]) -> list[dict[str, Any]]:
     ]
 
 
-def page(run_id: str, lines: Sequence[Progress]) -> str:
+def progress_page(run_id: str, lines: Sequence[Progress]) -> str:
     """Return the curve and the figures of a run so far, in Markdown."""
     last = lines[-1]
     losses = [line.loss for line in lines if line.loss is not None]
     held_out = [(line.step, line.eval_loss) for line in lines if line.eval_loss is not None]
-    told = [
+    parts = [
         f"# Training {run_id}",
-        f"Step {last.step:,} of {last.total_steps:,}: {told_of(last)}",
+        f"Step {last.step:,} of {last.total_steps:,}: {progress_text(last)}",
         f"Training loss: `{sparkline(losses)}`" if losses else "",
     ]
     if held_out:
-        told.append(f"Held-out loss: `{sparkline([loss for _, loss in held_out])}`")
+        parts.append(f"Held-out loss: `{sparkline([loss for _, loss in held_out])}`")
         rows = "\n".join(f"| {step} | {loss:.4f} |" for step, loss in held_out)
-        told.append(f"| step | held-out loss |\n|---|---|\n{rows}")
-    return "\n\n".join(part for part in told if part)
+        parts.append(f"| step | held-out loss |\n|---|---|\n{rows}")
+    return "\n\n".join(part for part in parts if part)
 
 
 def sparkline(values: Sequence[float], width: int = 60) -> str:

@@ -17,8 +17,7 @@ from memoirist.flows.chat.backends import (
     merged_of,
     shipped_prompt,
 )
-from memoirist.flows.runtime.context import Context
-from memoirist.flows.runtime.persona_language import persona_language
+from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.serving.model_server import HOST, ServerSettings, free_port, serving
 from memoirist.flows.serving.serve_model import ended_by_signal
 from memoirist.flows.serving.web_session import Page

@@ -1,4 +1,4 @@
-"""Look at a podcast's feed: its new transcripts become files of the workspace, and sources."""
+"""Podcast feeds: their new transcripts become files of the workspace, and sources."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from functools import partial
 from memoirist.data.schema.records import Source
 from memoirist.extractors import SourceRef
 from memoirist.extractors.detection.discover import ref_of
-from memoirist.flows.runtime.context import Context, replace_verdicts
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.base import Step
 
 
 def take_feed(context: Context, url: str) -> list[SourceRef]:
@@ -25,26 +26,23 @@ def take_feed(context: Context, url: str) -> list[SourceRef]:
             f"{url} is withdrawn; `memoirist withdraw --undo {before[0].id}` takes it back in"
         )
         return []
-    with context.timed() as seconds, context.report.progress("extract", "episodes") as advance:
-        step = partial(
-            feed_update.take_feed,
-            url,
-            context.workspace.feeds,
-            context.recipe.sources.limit,
-            advance,
-        )
-        taken = context.call("extract", "feed", step)
-    if taken.fault is not None:
-        context.report.warn(f"{taken.fault}; the episodes that it gave before stay")
-        return [ref_of(path) for path in taken.files]
-    source = replace(before[0], title=taken.source.title) if before else taken.source
-    with store.writing() as tx:
+    step = Step(context, "extract")
+    with context.report.progress("extract", "episodes") as advance:
+        limit = context.recipe.sources.limit
+        function = partial(feed_update.take_feed, url, context.workspace.feeds, limit, advance)
+        result = step.call("feed", function)
+    files = [ref_of(path) for path in result.files]
+    if result.fault is not None:
+        context.report.warn(f"{result.fault}; the episodes that it gave before stay")
+        return files
+    source = replace(before[0], title=result.source.title) if before else result.source
+    with step.writing() as tx:
         tx.upsert([source])
-        replace_verdicts(tx, taken.verdicts, "extract", [source.id], lambda _: source.id)
-    if taken.n_new or taken.n_changed or not before:
-        lost = f"; episodes without one: {len(taken.verdicts):,}" if taken.verdicts else ""
-        changed = f" ({taken.n_changed:,} of them changed)" if taken.n_changed else ""
-        n_before = len(taken.files) - taken.n_new
-        told = f"{taken.n_new:,} new transcripts, {n_before:,} before{changed}{lost}"
-        context.report.step("extract", f"{source.title}: {told}", seconds())
-    return [ref_of(path) for path in taken.files]
+        step.replace_verdicts(tx, result.verdicts, source.id)
+    if result.n_new or result.n_changed or not before:
+        missing = f"; episodes without one: {len(result.verdicts):,}" if result.verdicts else ""
+        changed = f" ({result.n_changed:,} of them changed)" if result.n_changed else ""
+        n_before = len(files) - result.n_new
+        counts = f"{result.n_new:,} new transcripts, {n_before:,} before{changed}{missing}"
+        step.report(f"{source.title}: {counts}")
+    return files

@@ -1,4 +1,4 @@
-"""Know a source again that an earlier build took in, wherever it lies now, or refuse it."""
+"""The identity of sources: find the row of a known source, also after a move; refuse a bad one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def identified(context: Context, source: Source) -> Source | None:
     if same is not None and same != here:
         if Path(same.location).exists() and Path(same.location).resolve() != Path(source.location):
             return None
-        # Moved: the content says who it is, even when another file lay here before.
+        # It has moved: the content identifies it, even when another file was here before.
         return _as_known(source, same)
     if here is not None:
         return _as_known(source, here)
@@ -43,7 +43,7 @@ def identified(context: Context, source: Source) -> Source | None:
 
 
 def _as_known(source: Source, known: Source) -> Source:
-    """Return the source as it is now under its id, with what the ledger says of it."""
+    """Return the source as it is now, with the id and the rights of the known one."""
     return replace(
         known,
         kind=source.kind,
@@ -58,8 +58,8 @@ def known_at(context: Context, place: str) -> Source | None:
     """Return the source that an earlier build took from a place."""
     store = context.workspace.store
     location = _location(place)
-    found = store.nouns(Source, "location = ?", location) if store.path.exists() else []
-    return found[0] if found else None
+    rows = store.nouns(Source, "location = ?", location) if store.path.exists() else []
+    return rows[0] if rows else None
 
 
 def _location(place: str) -> str:

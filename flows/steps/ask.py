@@ -13,23 +13,29 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from memoirist.data.curation.question_selection import Chosen
-from memoirist.data.schema.records import Done, Passage, Rows
+from memoirist.data.curation.question_selection import Choice, Chosen, choose
+from memoirist.data.schema.records import Candidate, Passage, Request
 from memoirist.flows.desk import Desk, Pace, to_the_end
 from memoirist.flows.early import ELIGIBLE, REAL, Probing
 from memoirist.flows.kinds import resolved_settings
 from memoirist.flows.rounds import closed_keys, open_line, recover_replies
-from memoirist.flows.runtime.context import Context, fingerprint
-from memoirist.flows.runtime.persona_language import persona_language
-from memoirist.flows.steps.choosing import choose_questions, told_lengths
+from memoirist.flows.runtime.context import Context, persona_language
+from memoirist.flows.steps.base import Step, fingerprint
+from memoirist.generators.brief import LENGTH_SHARES
+from memoirist.generators.keys import Query, judging_mark
+from memoirist.generators.readings import Reader
+from memoirist.generators.settings import InterviewSettings
 
 if TYPE_CHECKING:
     from memoirist.generators.client import Endpoint
     from memoirist.generators.interview import Sitting
-    from memoirist.generators.keys import Query
-    from memoirist.generators.settings import InterviewSettings
 
 
+_MAX_LENGTH_DIFFERENCE = 0.1
+_REPLIES_HASH = (
+    "SELECT (count(*), bit_xor(md5_number_lower(id || coalesce(judged, ''))))::VARCHAR"
+    " FROM requests WHERE purpose = 'interview'"
+)
 _NOT_DONE = " AND id NOT IN (SELECT subject_id FROM done WHERE step = 'ask' AND fingerprint = ?)"
 _ORDER = "ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
 _REAL_OR_GENERATED = "('spoken', 'given', 'curated', 'disclosure', 'generated')"
@@ -42,18 +48,18 @@ def ask_questions(context: Context, probing: Probing | None = None) -> None:
     """
     from memoirist.generators.client import endpoint_configured
 
-    with context.timed() as seconds:
-        if endpoint_configured(context.recipe.interview):
-            # The replies are written while they arrive, so this task runs in the flow's process.
-            told = context.call("ask", "by LLM", lambda: _ask_llm(context, probing=probing))
-        else:
-            told = _ask_offline(context)
-    if told:
-        context.report.step("ask", told, seconds())
-    _tell_spoken(context)
+    step = Step(context, "ask")
+    if endpoint_configured(context.recipe.interview):
+        # The replies are written while they arrive, so this task runs in the flow's process.
+        message = step.call("by LLM", lambda: _ask_llm(context, probing=probing))
+    else:
+        message = _ask_offline(context)
+    if message:
+        step.report(message)
+    _note_source_questions(context)
 
 
-def _tell_spoken(context: Context) -> None:
+def _note_source_questions(context: Context) -> None:
     if "split" not in context.changed:
         return
     rows = context.workspace.store.rows(
@@ -61,18 +67,18 @@ def _tell_spoken(context: Context) -> None:
         " GROUP BY origin ORDER BY origin"
     )
     if rows:
-        told = ", ".join(f"{row['n']:,} {row['origin']}" for row in rows)
-        context.report.note(f"questions that the sources themselves hold: {told}")
+        counts = ", ".join(f"{row['n']:,} {row['origin']}" for row in rows)
+        context.report.note(f"questions that the sources themselves hold: {counts}")
 
 
 def due_offline(context: Context) -> list[Passage]:
     """Return the passages that the offline interviewer has still to ask about."""
     where = f"{ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}"
-    mark = _offline_mark(persona_language(context))
-    return context.workspace.store.nouns(Passage, where, mark, own=True)
+    state = _offline_state(persona_language(context))
+    return context.workspace.store.nouns(Passage, where, state, own=True)
 
 
-def _offline_mark(lang: str) -> str:
+def _offline_state(lang: str) -> str:
     from memoirist.generators.templates import load_templates, offline_languages
 
     version = load_templates(lang).version if lang in offline_languages() else "none"
@@ -82,43 +88,30 @@ def _offline_mark(lang: str) -> str:
 def _ask_offline(context: Context) -> str:
     from memoirist.generators.offline import ask_offline
 
-    lang = persona_language(context)
-    mark, due = _offline_mark(lang), due_offline(context)
+    lang, due = persona_language(context), due_offline(context)
     if not due:
         return ""
-    rows = context.call(
-        "ask",
+    source_of = {passage.id: passage.source_id for passage in due}
+    step = Step(context, "ask", list(source_of), _offline_state(lang))
+    rows = step.call(
         f"{len(due)} passages offline",
         partial(ask_offline, due, lang, context.now, context.recipe.persona.name),
     )
-    _write(context, due, rows, mark, due)
+    with step.writing() as tx:
+        tx.execute(
+            "DELETE FROM verdicts WHERE step = 'ask' AND list_contains(?, subject_id)",
+            [step.subjects],
+        )
+        tx.upsert(rows.questions)
+        tx.upsert(
+            [replace(v, step="ask", source_id=source_of.get(v.subject_id)) for v in rows.verdicts]
+        )
+        tx.upsert(rows.requests)
     context.count("ask", len(rows.questions))
     return (
         f"{len(rows.questions):,} questions by the offline interviewer, as no LLM endpoint is set"
         " (OPENAI_API_KEY or OPENAI_BASE_URL)"
     )
-
-
-def _write(
-    context: Context,
-    asked: Sequence[Passage],
-    rows: Rows,
-    mark: str,
-    final: Sequence[Passage],
-) -> None:
-    source_of = {passage.id: passage.source_id for passage in asked}
-    ids = [passage.id for passage in asked]
-    verdicts = [
-        replace(v, step="ask", source_id=source_of.get(v.subject_id)) for v in rows.verdicts
-    ]
-    with context.workspace.store.writing() as tx:
-        tx.execute(
-            "DELETE FROM verdicts WHERE step = 'ask' AND list_contains(?, subject_id)", [ids]
-        )
-        tx.upsert(rows.questions)
-        tx.upsert(verdicts)
-        tx.upsert(rows.requests)
-        tx.upsert([Done(subject_id=each.id, step="ask", fingerprint=mark) for each in final])
 
 
 def eligible(context: Context) -> list[Passage]:
@@ -130,10 +123,17 @@ def eligible(context: Context) -> list[Passage]:
 
 def known_model(context: Context) -> str | None:
     """Return the model of the recipe, or the one that was asked last."""
-    found = context.recipe.interview.model or context.workspace.store.value(
+    model = context.recipe.interview.model or context.workspace.store.value(
         "SELECT model FROM requests WHERE purpose = 'interview' ORDER BY created_at DESC LIMIT 1"
     )
-    return str(found) if found else None
+    return str(model) if model else None
+
+
+def greedy_settings(context: Context, **changes: object) -> InterviewSettings:
+    """Return the interview's settings with `changes`, and temperature 0 where one may be sent."""
+    settings = context.recipe.interview
+    temperature = None if settings.temperature is None else 0.0
+    return settings.model_copy(update={"temperature": temperature, **changes})
 
 
 def due_queries(queries: Sequence[Query], closed: set[str]) -> list[Query]:
@@ -181,9 +181,9 @@ def _ask_llm(context: Context, most: int | None = None, probing: Probing | None 
 
 def ask_pilot(context: Context, most: int) -> None:
     """Ask about at most `most` passages, drawn by lot; the replies are kept like any other."""
-    with context.timed() as seconds:
-        told = _ask_llm(context, most)
-    context.report.step("pilot", told or "everything is asked already; nothing was sent", seconds())
+    step = Step(context, "pilot")
+    message = _ask_llm(context, most)
+    step.report(message or "everything is asked already; nothing was sent")
 
 
 async def _open_sitting(
@@ -211,11 +211,11 @@ def _conclude(context: Context, desk: Desk | None, chosen: Chosen | None) -> str
             f"{chosen.opener_share:.0%} of the questions open with {chosen.opener!r}, and their"
             " passages have no other question; another model or prompt may vary more"
         )
-    told = f"{chosen.questions:,} questions" if chosen else "no new question"
-    told += f" ({chosen.seconds:,} second ones)" if chosen and chosen.seconds else ""
-    told += f", {told_lengths(chosen)}" if chosen and chosen.questions else ""
+    message = f"{chosen.questions:,} questions" if chosen else "no new question"
+    message += f" ({chosen.seconds:,} second ones)" if chosen and chosen.seconds else ""
+    message += f", {_length_shares(chosen)}" if chosen and chosen.questions else ""
     if desk is None:
-        return f"{told}, chosen anew among what came back; nothing was sent"
+        return f"{message}, chosen anew among what came back; nothing was sent"
     endpoint, budget = desk.line.endpoint, desk.line.budget
     left = desk.n_due - desk.done
     if desk.interrupted:
@@ -230,9 +230,76 @@ def _conclude(context: Context, desk: Desk | None, chosen: Chosen | None) -> str
             f"{desk.due_again:,} passages got no reply: `memoirist ask` asks them again, and only"
             " them"
         )
-    return f"{told}; {desk.told()} by {endpoint.model} at {endpoint.base_url}"
+    return f"{message}; {desk.told()} by {endpoint.model} at {endpoint.base_url}"
 
 
 def _spread(due: Sequence[Query], most: int, seed: int) -> list[Query]:
     """Return `most` of what is due, by lot over all sources."""
     return random.Random(f"pilot {seed}").sample(list(due), min(most, len(due)))
+
+
+def choose_questions(
+    context: Context, queries: Sequence[Query], settings: InterviewSettings
+) -> Chosen | None:
+    """Choose among the replies about all passages; return None where nothing has changed.
+
+    Replies that were judged by other rules than today's are judged again first; nothing is sent.
+    """
+    store = context.workspace.store
+    choice = Choice(
+        seed=settings.seed,
+        second_share=settings.second_share,
+        opener_share=settings.opener_share,
+        length_shares=LENGTH_SHARES,
+    )
+    rules = judging_mark(context.recipe.curate)
+    inputs = [*(f"{query.passage.id} {query.key}" for query in queries), rules, choice]
+    state = fingerprint(*inputs, store.value(_REPLIES_HASH))
+    step = Step(context, "choose", fingerprint=state, verb="ask")
+    if step.is_done:
+        return None
+    judged = _judge_again(context, queries, rules)
+    with step.writing() as tx:
+        tx.upsert([request for request, _ in judged])
+        tx.upsert([candidate for _, candidates in judged for candidate in candidates])
+        chosen = choose(tx, _columns(queries), choice, context.now)
+        step.fingerprint = fingerprint(*inputs, tx.fetch(_REPLIES_HASH)[0][0])
+    return chosen
+
+
+def _judge_again(
+    context: Context, queries: Sequence[Query], rules: str
+) -> list[tuple[Request, Sequence[Candidate]]]:
+    """Judge the replies that were judged by other rules."""
+    stale = context.workspace.store.nouns(
+        Request, "purpose = 'interview' AND status = 'ok' AND judged IS DISTINCT FROM ?", rules
+    )
+    query_of = {query.key: query for query in queries} if stale else {}
+    reader = Reader(context.recipe.persona.name, context.recipe.curate)
+    return [
+        reader.read_again(request, query_of[request.key])
+        for request in stale
+        if request.key in query_of
+    ]
+
+
+def _columns(queries: Sequence[Query]) -> dict[str, list[object]]:
+    return {
+        "passage_id": [query.passage.id for query in queries],
+        "key": [query.key for query in queries],
+        "passage_hash": [query.passage_hash for query in queries],
+        "source_id": [query.passage.source_id for query in queries],
+    }
+
+
+def _length_shares(chosen: Chosen) -> str:
+    """Return the shares of the questions' lengths, and the wanted shares where they differ much."""
+    shares = [n / max(1, chosen.questions) for n in chosen.lengths]
+    actual, wanted = (
+        "/".join(f"{share:.0%}"[:-1] for share in values) for values in (shares, LENGTH_SHARES)
+    )
+    difference = max(abs(a - b) for a, b in zip(shares, LENGTH_SHARES, strict=True))
+    more = ""
+    if difference > _MAX_LENGTH_DIFFERENCE:
+        more = f", where {wanted} are wanted and no better ones came back"
+    return f"{actual} % short/middle/long{more}"

@@ -1,4 +1,4 @@
-"""Take sources in: extract their blocks, split them into passages, judge the passages."""
+"""Extract: read every new or changed source into documents and blocks, or exchanges."""
 
 from __future__ import annotations
 
@@ -6,93 +6,97 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from importlib.metadata import version
+from pathlib import Path, PurePath
 
 from memoirist.data import exchanges
 from memoirist.data.schema.errors import SourceError, SourceMissing
-from memoirist.data.schema.records import Block, Document, Done, Rows, Source
+from memoirist.data.schema.records import Block, Document, Rows, Source
 from memoirist.data.store import Transaction
 from memoirist.data.text import personal_data
 from memoirist.data.text.language_detection import detect_language
-from memoirist.extractors import SourceRef, discover, extract, read_source, skipped_files
+from memoirist.extractors import (
+    ExtractSettings,
+    SourceRef,
+    discover,
+    extract,
+    read_source,
+    skipped_files,
+)
 from memoirist.extractors.detection.discover import is_url, printable
 from memoirist.extractors.source_reader import BY_CONTENT, missing_source
 from memoirist.flows.ledger import warn_of_obstacles, with_rights
-from memoirist.flows.runtime.context import Context, fingerprint, replace_verdicts
+from memoirist.flows.runtime.context import Context
 from memoirist.flows.sources.feeds import take_feed
 from memoirist.flows.sources.identity import clear_refusal, identified, known_at, refuse
-from memoirist.flows.sources.short_names import short_names
-from memoirist.flows.steps.extract_settings import dataset_mark, settings_of
+from memoirist.flows.steps.base import Step, fingerprint
+
+_SHOWN_NAMES = 8
 
 
 def extract_sources(
-    context: Context, pointers: Sequence[str], named: Sequence[str] | None = None
+    context: Context, pointers: Sequence[str] | None = None, named: Sequence[str] | None = None
 ) -> None:
     """Extract every source that is new or has changed; a refused one is a verdict and a warning.
 
-    `named` are the pointers that the user gave just now. When all of these fail, the first one's
-    error is raised; a source that has gone since an earlier build is no reason to stop.
+    `pointers` are the recipe's sources if not given, `named` those that the user gave just now.
+    When all of these fail, the first one's error is raised; a source that has gone since an
+    earlier build does not stop the run.
     """
-    shares = {each.source: each.share for each in context.recipe.sources.mix}
+    shares = {mix.source: mix.share for mix in context.recipe.sources.mix}
+    pointers = context.recipe.sources.include if pointers is None else pointers
     pointers = list(dict.fromkeys([*pointers, *shares]))
-    found, failures = _discovered(context, pointers)
-    share_of = {each: shares.get(pointer) for pointer, them in found.items() for each in them}
-    files = list(dict.fromkeys(each for several in found.values() for each in several))
-    labels = short_names([each.location for each in files])
+    files_of, failures = _discover_all(context, pointers)
+    share_of = {file: shares.get(pointer) for pointer in files_of for file in files_of[pointer]}
+    labels = short_names([file.location for file in share_of])
     refused: dict[SourceRef, SourceError] = {}
-    for each in files:
+    for file, share in share_of.items():
         try:
-            _extract_one(context, each, share_of[each], labels[each.location])
+            _extract_one(context, file, share, labels[file.location])
         except SourceError as error:
-            refused[each] = error
-            refuse(context, each.location, error)
-    for pointer, several in found.items():
-        faults = [refused[each] for each in several if each in refused]
-        if several and len(faults) == len(several):
-            failures[pointer] = faults[0]
-    asked = list(pointers if named is None else named)
-    if asked and all(pointer in failures for pointer in asked):
-        raise failures[asked[0]]
-    for told in dict.fromkeys(map(str, [*failures.values(), *refused.values()])):
-        context.report.warn(told)
-    left = [printable(path) for path in skipped_files(pointers)]
-    if names := sorted(short_names(left).values()):
-        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-        context.report.note(
-            f"{', '.join(names[:8])}{more} in the folders given are left out: about the files"
-            " there, or of no known format; name one to take it in"
-        )
+            refused[file] = error
+            refuse(context, file.location, error)
+    for pointer, files in files_of.items():
+        if files and all(file in refused for file in files):
+            failures[pointer] = refused[files[0]]
+    required = list(pointers if named is None else named)
+    if required and all(pointer in failures for pointer in required):
+        raise failures[required[0]]
+    for message in dict.fromkeys(map(str, [*failures.values(), *refused.values()])):
+        context.report.warn(message)
+    _note_left_out(context, pointers)
     warn_of_obstacles(context)
     if "extract" not in context.changed:
-        context.report.step("extract", f"nothing new in {_count(len(files), 'source')}")
+        context.report.step("extract", f"nothing new in {_count(len(share_of), 'source')}")
 
 
-def _discovered(
+def _discover_all(
     context: Context, pointers: Sequence[str]
 ) -> tuple[dict[str, list[SourceRef]], dict[str, SourceError]]:
-    """Return what each pointer leads to, or its error; a source that has gone gets a verdict."""
-    found: dict[str, list[SourceRef]] = {}
+    """Return the files behind each pointer, or its error; a source that has gone gets a verdict."""
+    files_of: dict[str, list[SourceRef]] = {}
     failures: dict[str, SourceError] = {}
     for pointer in pointers:
         try:
-            found[pointer] = take_feed(context, pointer) if is_url(pointer) else discover([pointer])
+            files = take_feed(context, pointer) if is_url(pointer) else discover([pointer])
+            files_of[pointer] = files
         except SourceError as error:
             failures[pointer] = error
             if not is_url(pointer) and known_at(context, pointer) is not None:
                 refuse(context, pointer, error)
-    for gone in _gone(context, list(found)):
-        failures[gone.location] = SourceMissing(
-            missing_source(gone.location).what,
-            f"put it back, or take its rows out: `memoirist withdraw {gone.id}`",
+    for source in _removed_sources(context, list(files_of)):
+        failures[source.location] = SourceMissing(
+            missing_source(source.location).what,
+            f"put it back, or take its rows out: `memoirist withdraw {source.id}`",
         )
-        refuse(context, gone.location, failures[gone.location])
-    return found, failures
+        refuse(context, source.location, failures[source.location])
+    return files_of, failures
 
 
-def _gone(context: Context, pointers: Sequence[str]) -> list[Source]:
-    """Return the sources that an earlier build took from a folder where they no longer lie."""
+def _removed_sources(context: Context, pointers: Sequence[str]) -> list[Source]:
+    """Return the sources that an earlier build took from a folder that no longer holds them."""
     store = context.workspace.store
-    folders = [Path(each).expanduser().resolve() for each in pointers if "://" not in each]
+    folders = [Path(pointer).expanduser().resolve() for pointer in pointers if "://" not in pointer]
     if not store.path.exists():
         return []
     return [
@@ -103,109 +107,150 @@ def _gone(context: Context, pointers: Sequence[str]) -> list[Source]:
     ]
 
 
+def _note_left_out(context: Context, pointers: Sequence[str]) -> None:
+    """Name the files of the given folders that are not read."""
+    names = sorted(short_names([printable(path) for path in skipped_files(pointers)]).values())
+    if not names:
+        return
+    more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
+    context.report.note(
+        f"{', '.join(names[:_SHOWN_NAMES])}{more} in the folders given are left out: about the"
+        " files there, or of no known format; name one to take it in"
+    )
+
+
 def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
-def _extract_one(context: Context, found: SourceRef, share: float | None, label: str) -> None:
-    store = context.workspace.store
-    source = read_source(found, context.now)
-    known = identified(context, source)
-    if known is None:
+def _extract_one(context: Context, file: SourceRef, share: float | None, label: str) -> None:
+    read = read_source(file, context.now)
+    source = identified(context, read)
+    if source is None:
         context.report.warn(
-            f"{source.location} has the same bytes as a source already taken in; it is skipped"
+            f"{read.location} has the same bytes as a source already taken in; it is skipped"
         )
         return
-    if known.withdrawn_at is not None:
+    if source.withdrawn_at is not None:
         context.report.note(
-            f"{label} is withdrawn; `memoirist withdraw --undo {known.id}` takes it back in"
+            f"{label} is withdrawn; `memoirist withdraw --undo {source.id}` takes it back in"
         )
         return
-    known = replace(known, mix_share=share)
-    settings = settings_of(context, mixed=share is not None)
-    mark = fingerprint(
-        known.sha256,
-        settings.model_dump_json(exclude={"workers"}),
-        found.format,
-        *([dataset_mark(context, settings)] if known.kind == "dataset" else []),
-    )
-    if context.is_done(known.id, "extract", mark):
-        known = with_rights(known, (), context.recipe.sources.ledger)
-        refused = "SELECT count(*) FROM verdicts WHERE subject = 'sources' AND subject_id = ?"
-        if known not in store.nouns(Source, "id = ?", known.id) or store.value(refused, known.id):
-            # It has moved, or it is whole again: its row says where it lies now.
-            with store.writing() as tx:
-                tx.upsert([known])
-                clear_refusal(tx, known.id)
+    source = replace(source, mix_share=share)
+    settings = _settings(context, mixed=share is not None)
+    step = Step(context, "extract", source.id, _fingerprint(context, file, source, settings))
+    if step.is_done:
+        _update_source(context, with_rights(source, (), context.recipe.sources.ledger))
         return
-    with context.timed() as seconds, context.report.progress("extract", "pages") as advance:
+    with context.report.progress("extract", "pages") as advance:
         # A title that the user noted is no part of any id.
-        step = partial(
+        function = partial(
             extract,
-            replace(known, title=source.title),
+            replace(source, title=read.title),
             settings,
             lambda done, total: advance(done, total, label),
         )
-        rows = context.call("extract", label, step)
+        rows = step.call(label, function)
     for verdict in rows.verdicts:
         if verdict.rule == BY_CONTENT:
             context.report.note(f"{label} is {verdict.reason}")
+    source = with_rights(source, rows.blocks, context.recipe.sources.ledger)
     if rows.exchanges is not None:
-        _take_exchanges(context, known, rows, mark, label)
-        return
-    rows = replace(rows, documents=_with_languages(rows.documents, rows.blocks))
-    known = with_rights(known, rows.blocks, context.recipe.sources.ledger)
-    with store.writing() as tx:
-        _forget_extracted(tx, known.id)
-        tx.upsert([known])
-        tx.upsert(rows.documents)
+        _write_exchanges(step, source, rows, label)
+    else:
+        _write_blocks(step, source, rows, label)
+
+
+def _fingerprint(
+    context: Context, file: SourceRef, source: Source, settings: ExtractSettings
+) -> str:
+    inputs = [source.sha256, settings.model_dump_json(exclude={"workers"}), file.format]
+    if source.kind == "dataset":
+        dataset_inputs = fingerprint(
+            sorted(settings.columns.items()),
+            settings.text_as,
+            sorted(settings.fill.items()),
+            settings.persona,
+            context.recipe.passages.mask_personal,
+            version("duckdb"),  # its hashes find the duplicates
+        )
+        inputs.append(dataset_inputs)
+    return fingerprint(*inputs)
+
+
+def _settings(context: Context, *, mixed: bool) -> ExtractSettings:
+    """Return the recipe's settings of the step, with the settings that datasets depend on.
+
+    No questions are asked about raw texts that are mixed in.
+    """
+    sources = context.recipe.sources
+    values: dict[str, object] = {
+        "columns": sources.map,
+        "text_as": "completion" if mixed else sources.text_as,
+        "fill": sources.fill,
+        "persona": context.recipe.persona.name,
+        "ocr_folder": str(context.workspace.root / "ocr"),
+    }
+    if sources.extract.ocr and not sources.extract.ocr_languages:
+        values["ocr_languages"] = [context.recipe.persona.lang or "en"]
+    return sources.extract.model_copy(update=values)
+
+
+def _update_source(context: Context, source: Source) -> None:
+    """Write the row of a source that has moved, or that can be read again."""
+    store = context.workspace.store
+    refused = "SELECT count(*) FROM verdicts WHERE subject = 'sources' AND subject_id = ?"
+    if source not in store.nouns(Source, "id = ?", source.id) or store.value(refused, source.id):
+        with store.writing() as tx:
+            tx.upsert([source])
+            clear_refusal(tx, source.id)
+
+
+def _write_blocks(step: Step, source: Source, rows: Rows, label: str) -> None:
+    with step.writing() as tx:
+        _delete_rows(tx, source.id)
+        tx.upsert([source])
+        tx.upsert(_with_languages(rows.documents, rows.blocks))
         tx.upsert(rows.blocks)
-        replace_verdicts(tx, rows.verdicts, "extract", [known.id], lambda _: known.id)
-        tx.upsert([Done(subject_id=known.id, step="extract", fingerprint=mark)])
-    context.count("extract", len(rows.blocks))
-    context.report.step("extract", f"{label}: {_describe(rows)}", seconds())
+        step.replace_verdicts(tx, rows.verdicts, source.id)
+    step.finish(len(rows.blocks), f"{label}: {_summary(rows)}")
 
 
-def _take_exchanges(context: Context, source: Source, rows: Rows, mark: str, label: str) -> None:
-    """Read a dataset's rows into the store as they come: a million of them fit no list."""
+def _write_exchanges(step: Step, source: Source, rows: Rows, label: str) -> None:
+    """Write a dataset's rows while they are read: a million of them do not fit into a list."""
     (document,) = rows.documents
     masking = None
-    if context.recipe.passages.mask_personal:
+    if step.context.recipe.passages.mask_personal:
         lang = document.lang or "en"
         masking = exchanges.Masking(
             lambda text: personal_data.mask(text, lang), personal_data.candidate(lang)
         )
-    source = with_rights(source, (), context.recipe.sources.ledger)
-    store = context.workspace.store
-    with context.timed() as seconds:
-        with store.writing() as tx:
-            _forget_extracted(tx, source.id)
-            replace_verdicts(tx, rows.verdicts, "extract", [source.id], lambda _: source.id)
-            exchanges.take(tx, source, rows, masking, context.now)
-            tx.upsert([source])
-            tx.upsert([document])
-        with store.writing() as tx:
-            taken = exchanges.sweep(tx, source.id)
-            tx.upsert([Done(subject_id=source.id, step="extract", fingerprint=mark)])
-    context.count("extract", taken.exchanges)
-    told = f"{rows.told}; {_count(taken.rows, 'row')}, {_count(taken.exchanges, 'exchange')}"
-    if taken.refused:
-        rules = ", ".join(f"{n:,} {rule}" for rule, n, _ in taken.faults)
-        told += f"; {_count(taken.refused, 'row')} refused ({rules})"
-    context.report.step("extract", f"{label}: {told}", seconds())
-    if taken.faults:
-        context.report.note(taken.faults[0][2])
+    with step.writing(finished=False) as tx:
+        _delete_rows(tx, source.id)
+        step.replace_verdicts(tx, rows.verdicts, source.id)
+        exchanges.take(tx, source, rows, masking, step.context.now)
+        tx.upsert([source])
+        tx.upsert([document])
+    with step.writing() as tx:
+        counts = exchanges.sweep(tx, source.id)
+    message = f"{rows.told}; {_count(counts.rows, 'row')}, {_count(counts.exchanges, 'exchange')}"
+    if counts.refused:
+        rules = ", ".join(f"{n:,} {rule}" for rule, n, _ in counts.faults)
+        message += f"; {_count(counts.refused, 'row')} refused ({rules})"
+    step.finish(counts.exchanges, f"{label}: {message}")
+    if counts.faults:
+        step.context.report.note(counts.faults[0][2])
 
 
-def _describe(rows: Rows) -> str:
+def _summary(rows: Rows) -> str:
     kinds = Counter(block.kind for block in rows.blocks)
-    told = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common(6))
+    blocks = ", ".join(f"{n:,} {kind}" for kind, n in kinds.most_common(6))
     pages = max((block.page_last or block.page or 0 for block in rows.blocks), default=0)
     unit = f"{pages} pages" if pages else _count(len(rows.documents), "document")
-    n_lost = sum(not verdict.keep for verdict in rows.verdicts)
-    lost = f"; {_count(n_lost, 'page' if pages else 'row')} set aside" if n_lost else ""
+    n_dropped = sum(not verdict.keep for verdict in rows.verdicts)
+    dropped = f"; {_count(n_dropped, 'page' if pages else 'row')} set aside" if n_dropped else ""
     schema = f"{rows.told}; " if rows.told else ""
-    return f"{schema}{unit}, {_count(len(rows.blocks), 'block')} ({told}){lost}"
+    return f"{schema}{unit}, {_count(len(rows.blocks), 'block')} ({blocks}){dropped}"
 
 
 def _with_languages(documents: Sequence[Document], blocks: Sequence[Block]) -> list[Document]:
@@ -216,7 +261,7 @@ def _with_languages(documents: Sequence[Document], blocks: Sequence[Block]) -> l
     return [replace(d, lang=d.lang or detect_language(text[d.id])) for d in documents]
 
 
-def _forget_extracted(tx: Transaction, source_id: str) -> None:
+def _delete_rows(tx: Transaction, source_id: str) -> None:
     tx.execute(
         "DELETE FROM blocks WHERE document_id IN (SELECT id FROM documents WHERE source_id = ?)",
         [source_id],
@@ -224,3 +269,29 @@ def _forget_extracted(tx: Transaction, source_id: str) -> None:
     tx.execute("DELETE FROM documents WHERE source_id = ?", [source_id])
     exchanges.forget(tx, source_id)
     clear_refusal(tx, source_id)
+
+
+def short_names(locations: Sequence[str]) -> dict[str, str]:
+    """Return for each location the shortest end of its path that no other location has.
+
+    A location with a scheme keeps its whole name.
+    """
+    parts = {
+        location: (location,)
+        if "://" in location
+        else tuple(part for part in PurePath(location).parts if part != "/")
+        for location in dict.fromkeys(locations)
+    }
+    names = dict.fromkeys(parts, "")
+    ambiguous, size = list(parts), 0
+    while ambiguous:
+        size += 1
+        ends = {location: "/".join(parts[location][-size:]) for location in ambiguous}
+        counts = Counter(ends.values())
+        names.update(ends)
+        ambiguous = [
+            location
+            for location in ambiguous
+            if counts[ends[location]] > 1 and size < len(parts[location])
+        ]
+    return names

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memoirist.data.curation.pairing import CurateSettings
-from memoirist.data.schema.records import Done, Pair, Verdict
+from memoirist.data.schema.records import Pair, Verdict
 from memoirist.flows.desk import to_the_end
 from memoirist.flows.endpoints import remembered
 from memoirist.flows.rounds import kept_replies, send, what_came
-from memoirist.flows.runtime.context import Context, fingerprint
-from memoirist.flows.steps.split import persona_language
+from memoirist.flows.runtime.context import Context, persona_language
+from memoirist.flows.steps.ask import greedy_settings
+from memoirist.flows.steps.base import Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
-    from memoirist.generators.client import Endpoint
     from memoirist.generators.judge import Bench, Grades
     from memoirist.generators.settings import InterviewSettings
 
@@ -34,21 +33,13 @@ def judge_pairs(context: Context) -> None:
     A pair whose grades are too low gets verdicts that drop it. Without the setting, earlier
     grades no longer count; the replies stay, and are not paid for again.
     """
-    store = context.workspace.store
     if not context.recipe.curate.judge:
-        if store.value("SELECT count(*) FROM verdicts WHERE step = 'grade'"):
-            with store.writing() as tx:
-                tx.execute("DELETE FROM verdicts WHERE step = 'grade'")
-                tx.execute("DELETE FROM done WHERE step = 'grade'")
-            context.count("judge", 1)
+        remove_rows(context, "grade", "judge")
         return
-    with context.timed() as seconds:
-        told = context.call("judge", "by LLM", lambda: to_the_end(_judge(context)))
-    if told:
-        context.report.step("judge", told, seconds())
+    context.call("judge", "by LLM", lambda: to_the_end(_judge(context)))
 
 
-async def _judge(context: Context) -> str:
+async def _judge(context: Context) -> None:
     from memoirist.generators.judge import open_bench
     from memoirist.generators.keys import limits_of
     from memoirist.generators.probe import probe
@@ -61,13 +52,14 @@ async def _judge(context: Context) -> str:
         "SELECT model FROM requests WHERE purpose = 'judge' ORDER BY rowid DESC LIMIT 1"
     )
     endpoint = None if model else await probe(settings, remembered(context, settings))
-    bench = open_bench(lang, model or _named(endpoint), settings)
+    bench = open_bench(lang, model or (endpoint.model if endpoint else ""), settings)
     rules = curate.model_dump_json()
-    mark = fingerprint(
+    state = fingerprint(
         *(pair.id for pair in pairs), bench.version, bench.model, rules, limits_of(settings)
     )
-    if not pairs or context.is_done("*", "grade", mark):
-        return ""
+    step = Step(context, "grade", fingerprint=state, verb="judge")
+    if not pairs or step.is_done:
+        return
     known = kept_replies(context, "judge", settings)
     tasks = [bench.task(pair) for pair in pairs]
     due = [task for task in tasks if task.key not in known]
@@ -75,28 +67,16 @@ async def _judge(context: Context) -> str:
         await send(context, due, bench.round(), (settings, endpoint))
         known = kept_replies(context, "judge", settings)
     verdicts = _verdicts(context, pairs, bench)
-    finished = all(task.key in known for task in tasks)
-    with store.writing() as tx:
-        tx.execute("DELETE FROM verdicts WHERE step = 'grade'")
-        tx.upsert(verdicts)
-        if finished:
-            tx.upsert([Done(subject_id="*", step="grade", fingerprint=mark)])
-    return _told(context, verdicts, len(due), bench.model)
+    with step.writing(finished=all(task.key in known for task in tasks)) as tx:
+        step.replace_verdicts(tx, verdicts, {pair.id: pair.source_id for pair in pairs})
+    n_judged = sum(verdict.rule == "judge" for verdict in verdicts)
+    step.finish(n_judged, _summary(verdicts, n_judged, len(due), bench.model))
 
 
 def judge_settings(context: Context) -> InterviewSettings:
-    """Return the interview's settings with the judge's model, and no chance in its grades."""
-    settings = context.recipe.interview
-    return settings.model_copy(
-        update={
-            "model": context.recipe.curate.judge_model or settings.model,
-            "temperature": None if settings.temperature is None else 0.0,
-        }
-    )
-
-
-def _named(endpoint: Endpoint | None) -> str:
-    return endpoint.model if endpoint is not None else ""
+    """Return the settings of greedy replies by the judge's model."""
+    model = context.recipe.curate.judge_model or context.recipe.interview.model
+    return greedy_settings(context, model=model)
 
 
 def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Verdict]:
@@ -104,36 +84,35 @@ def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Ver
     from memoirist.generators.judge import read_grades
 
     came = what_came(context, "judge", "curate")
-    found: list[Verdict] = []
+    verdicts: list[Verdict] = []
     for pair in pairs:
         row = came(bench.task(pair).key)
         grades = read_grades(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
         if isinstance(grades, str):
-            base = _verdict(context, pair, "not_judged", grades, keep=True)
-            found.append(replace(base, next_step=row["next_step"]))
+            verdict = _verdict(context, pair, "not_judged", grades, keep=True)
+            verdicts.append(replace(verdict, next_step=row["next_step"]))
         else:
-            found += _graded(context, pair, grades, context.recipe.curate)
-    return found
+            verdicts += _graded(context, pair, grades)
+    return verdicts
 
 
-def _graded(
-    context: Context, pair: Pair, grades: Grades, settings: CurateSettings
-) -> list[Verdict]:
+def _graded(context: Context, pair: Pair, grades: Grades) -> list[Verdict]:
     from memoirist.generators.judge import CRITERIA
 
-    told = list(zip(CRITERIA, grades.values, grades.reasons, strict=True))
-    whole = ", ".join(f"{name} {value}" for name, value, _ in told)
+    settings = context.recipe.curate
+    by_criterion = list(zip(CRITERIA, grades.values, grades.reasons, strict=True))
+    listed = ", ".join(f"{name} {value}" for name, value, _ in by_criterion)
     keep = grades.keep(settings.judge_min_grade, settings.judge_min_mean)
-    whole_verdict = _verdict(context, pair, "judge", f"{whole}, mean {grades.mean:.2f}", keep=keep)
-    each = [
+    whole = _verdict(context, pair, "judge", f"{listed}, mean {grades.mean:.2f}", keep=keep)
+    parts = [
         replace(
             _verdict(context, pair, f"judge_{name}", reason or "no reason given", keep=True),
             keep=value >= settings.judge_min_grade,
             score=float(value),
         )
-        for name, value, reason in told
+        for name, value, reason in by_criterion
     ]
-    return [replace(whole_verdict, score=round(grades.mean, 2)), *each]
+    return [replace(whole, score=round(grades.mean, 2)), *parts]
 
 
 def _verdict(context: Context, pair: Pair, rule: str, reason: str, *, keep: bool) -> Verdict:
@@ -145,18 +124,11 @@ def _verdict(context: Context, pair: Pair, rule: str, reason: str, *, keep: bool
         reason=reason,
         created_at=context.now,
         next_step="nothing" if keep else "ask again with another model, or see curate.judge_min_*",
-        step="grade",
-        source_id=pair.source_id,
     )
 
 
-def _told(context: Context, verdicts: Sequence[Verdict], n_asked: int, model: str) -> str:
-    judged = [v for v in verdicts if v.rule == "judge"]
-    dropped = sum(not v.keep for v in judged)
-    context.count("judge", len(judged))
-    failed = sum(v.rule == "not_judged" for v in verdicts)
-    more = f", {failed:,} could not be judged and stay" if failed else ""
-    return (
-        f"{len(judged) - dropped:,} of {len(judged):,} pairs kept by {model}"
-        f" ({n_asked:,} asked now){more}"
-    )
+def _summary(verdicts: Sequence[Verdict], n_judged: int, n_sent: int, model: str) -> str:
+    n_kept = sum(verdict.rule == "judge" and verdict.keep for verdict in verdicts)
+    n_failed = sum(verdict.rule == "not_judged" for verdict in verdicts)
+    failed = f", {n_failed:,} could not be judged and stay" if n_failed else ""
+    return f"{n_kept:,} of {n_judged:,} pairs kept by {model} ({n_sent:,} asked now){failed}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.records import Metric, Model, Run
 from memoirist.flows.models.card_facts import lay_beside
 from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.base import Step, fingerprint
 from memoirist.flows.steps.train import current_run
 
 if TYPE_CHECKING:
@@ -23,65 +23,80 @@ def merge_model(context: Context) -> Model:
     A checkpoint that was picked by hand stays the model of its run.
     """
     run, base = current_run(context)
-    found = context.workspace.store.nouns(Model, "run_id = ?", run.id)
-    return merge_run(context, run, base, found[0].step if found else None)
+    models = context.workspace.store.nouns(Model, "run_id = ?", run.id)
+    return merge_run(context, run, base, models[0].step if models else None)
 
 
 def merge_run(
     context: Context,
     run: Run,
     base: PreparedBase,
-    step: int | None = None,
+    checkpoint: int | None = None,
     *,
     for_use: bool = True,
 ) -> Model:
-    """Merge a run's adapter, or its checkpoint `step`, unless that is the model it has.
+    """Merge a run's adapter, or that of a checkpoint, unless that is the model it has.
 
-    It is not where the model's folder is gone, or was made under other settings of [merge].
-    Without `for_use` a model that the run has already stays the one it is known by.
+    It merges again where the model's folder is gone or was made under other settings of [merge].
+    Without `for_use` the run keeps the model that it has.
     """
     store = context.workspace.store
-    found = store.nouns(Model, "run_id = ?", run.id)
-    before = found[0] if found else None
-    if before and before.step == step and is_merged(context, before):
+    models = store.nouns(Model, "run_id = ?", run.id)
+    before = models[0] if models else None
+    if before and before.step == checkpoint and is_merged(context, before):
         return before
     from memoirist.train.merge.adapter_merge import merge
 
+    step = _step(context, run.id, checkpoint)
     folder = context.workspace.run_folder(run.id)
-    with context.timed() as seconds, context.report.progress("merge", "steps"):
-        work = partial(
-            merge, folder, base, context.recipe.merge, step=step, tell=context.report.note
+    with context.report.progress("merge", "steps"):
+        function = partial(
+            merge, folder, base, context.recipe.merge, step=checkpoint, tell=context.report.note
         )
-        result = context.call("merge", run.id, work)
-    model = _model(context, run, result, step)
+        result = step.call(run.id, function)
+    model = _model(context, run, result, checkpoint)
     if before is not None:
         model = replace(model, champion=before.champion, picked_at=before.picked_at)
     metrics = [
-        Metric(run_id=run.id, step=step or 0, name=f"merge_{name}", value=float(value))
+        Metric(run_id=run.id, step=checkpoint or 0, name=f"merge_{name}", value=float(value))
         for name, value in result.figures.items()
     ]
-    with store.writing() as tx:
-        # The weights of the model that is known have been made anew: its row tells of these.
-        if for_use or before is None or before.step == step:
+    # A model that is known already is in use: its row describes the new weights.
+    in_use = for_use or before is None or before.step == checkpoint
+    with step.writing() if in_use else store.writing() as tx:
+        if in_use:
             tx.upsert([model])
             tx.upsert(metrics)
         if run.status not in {"merged", "evaluated"}:
             tx.upsert([replace(run, status="merged")])
     lay_beside(context, run, model)
-    context.count("merge", 1)
-    context.report.step("merge", result.summary, seconds())
+    step.finish(1, result.summary)
     if not result.alike:
+        report = folder / ("parity.md" if checkpoint is None else f"parity-{checkpoint}.md")
         context.report.warn(
             "the merged model is not the trained one by every measure: read"
-            f" {str(_report(folder, step))!r}; --set merge.dtype=float32 keeps more of it"
+            f" {str(report)!r}; --set merge.dtype=float32 keeps more of it"
         )
     return model
 
 
-def _model(context: Context, run: Run, result: MergeResult, step: int | None) -> Model:
+def is_merged(context: Context, model: Model) -> bool:
+    """Tell whether a model is in its folder, made under the recipe's settings of [merge]."""
+    folder = context.workspace.root / str(model.merged_path)
+    return _step(context, model.run_id, model.step).is_done and folder.is_dir()
+
+
+def _step(context: Context, run_id: str, checkpoint: int | None) -> Step:
+    state = fingerprint(checkpoint, context.recipe.merge.model_dump_json())
+    return Step(context, "merge", run_id, state)
+
+
+def _model(context: Context, run: Run, result: MergeResult, checkpoint: int | None) -> Model:
     """Return the row of a merged model, with what was compared."""
     folder = context.workspace.run_folder(run.id)
-    adapter = folder / ("adapter" if step is None else f"checkpoints/checkpoint-{step}")
+    adapter = folder / "adapter"
+    if checkpoint is not None:
+        adapter = folder / f"checkpoints/checkpoint-{checkpoint}"
     figures = result.figures
     return Model(
         run_id=run.id,
@@ -99,17 +114,5 @@ def _model(context: Context, run: Run, result: MergeResult, step: int | None) ->
         loss_base=figures["base_loss"],
         loss_adapter=figures["adapter_loss"],
         loss_merged=figures["loss"],
-        step=step,
+        step=checkpoint,
     )
-
-
-def is_merged(context: Context, model: Model) -> bool:
-    """Tell whether a model lies where it should, made under the recipe's settings of [merge]."""
-    from memoirist.train.merge.merged_model import merged_before
-
-    folder = context.workspace.root / str(model.merged_path)
-    return merged_before(folder, context.recipe.merge) is not None
-
-
-def _report(folder: Path, step: int | None) -> Path:
-    return folder / ("parity.md" if step is None else f"parity-{step}.md")

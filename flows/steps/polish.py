@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
-from memoirist.data.schema.records import Done, Passage, Verdict
+from memoirist.data.schema.records import Passage, Verdict
 from memoirist.flows.desk import to_the_end
 from memoirist.flows.endpoints import remembered
 from memoirist.flows.rounds import Kept, kept_replies, send, what_came
-from memoirist.flows.runtime.context import Context, fingerprint
-from memoirist.flows.steps.ask import eligible, known_model
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.ask import eligible, greedy_settings, known_model
+from memoirist.flows.steps.base import Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
     from memoirist.generators.polish import Outcome, Polisher
@@ -34,25 +37,16 @@ _ASKED = (
     " origin NOT IN ('curated', 'disclosure') AND (origin <> 'generated' OR nth IS NOT NULL))"
     " ORDER BY id"
 )
-_DONE = (
-    "SELECT (SELECT count(*) FROM done WHERE step = 'polish')"
-    " + (SELECT count(*) FROM verdicts WHERE step = 'polish')"
-)
 # A reply holds a whole passage, of up to 500 words.
-_LEAST_REPLY_TOKENS = 2048
+_MIN_REPLY_TOKENS = 2048
 
 
 def polish_answers(context: Context) -> None:
     """Mend the answers where `interview.answers` is polished, and take them back where not."""
     if context.recipe.interview.answers == "verbatim":
-        if context.workspace.store.value(_DONE):
-            _write(context, [], [], None)
-            context.count("polish", 1)
+        remove_rows(context, "polish", "polish", "polished")
         return
-    with context.timed() as seconds:
-        told = context.call("polish", "by LLM", lambda: to_the_end(_polish(context)))
-    if told:
-        context.report.step("polish", told, seconds())
+    context.call("polish", "by LLM", lambda: to_the_end(_polish(context)))
 
 
 def polished_answers(context: Context) -> dict[str, str]:
@@ -68,59 +62,64 @@ def planned_polish(context: Context) -> list[Task]:
     from memoirist.generators.polish import Polisher
 
     polisher = Polisher(polish_settings(context), known_model(context) or "")
-    passages = {each.id: each for each in (*_passages(context), *eligible(context))}
-    return [polisher.task(each) for each in passages.values()]
+    passages = {row.id: row for row in (*_passages(context), *eligible(context))}
+    return [polisher.task(passage) for passage in passages.values()]
 
 
 def polish_settings(context: Context) -> InterviewSettings:
-    """Return the interview's settings with no chance in the replies, and room for a passage."""
-    settings = context.recipe.interview
-    room = max(settings.max_reply_tokens, _LEAST_REPLY_TOKENS)
-    cold = None if settings.temperature is None else 0.0
-    return settings.model_copy(update={"temperature": cold, "max_reply_tokens": room})
+    """Return the settings of greedy replies that have room for a passage."""
+    room = max(context.recipe.interview.max_reply_tokens, _MIN_REPLY_TOKENS)
+    return greedy_settings(context, max_reply_tokens=room)
 
 
 def _passages(context: Context) -> list[Passage]:
     return context.workspace.store.nouns(Passage, _ASKED, own=True)
 
 
-async def _polish(context: Context) -> str:
+async def _polish(context: Context) -> None:
     from memoirist.generators.bounds import BOUNDS_VERSION
     from memoirist.generators.polish import Polisher
     from memoirist.generators.probe import probe
 
     passages = _passages(context)
     if not passages:
-        return ""
+        return
     settings, model = polish_settings(context), known_model(context)
     endpoint = None if model else await probe(settings, remembered(context, settings))
     polisher = Polisher(settings, model or (endpoint.model if endpoint else ""))
     tasks = [polisher.task(passage) for passage in passages]
-    told = [f"{task.subject_id} {task.key}" for task in tasks]
-    mark = fingerprint(*told, settings.polish_max_change, BOUNDS_VERSION)
-    if context.is_done("*", "polish", mark):
-        return ""
+    inputs = [f"{task.subject_id} {task.key}" for task in tasks]
+    state = fingerprint(*inputs, settings.polish_max_change, BOUNDS_VERSION)
+    step = Step(context, "polish", fingerprint=state)
+    if step.is_done:
+        return
     known = kept_replies(context, "polish", settings)
     due = list({task.key: task for task in tasks if task.key not in known}.values())
     if due:
-        kind = polisher.round({each.id: each for each in passages})
+        kind = polisher.round({passage.id: passage for passage in passages})
         await send(context, due, kind, (settings, endpoint))
         known = kept_replies(context, "polish", settings)
     came = what_came(context, "polish", "curate")
-    found = [
-        (each, task, _outcome(came(task.key), polisher, each, task))
-        for each, task in zip(passages, tasks, strict=True)
+    outcomes = [
+        _outcome(came(task.key), polisher, passage, task)
+        for passage, task in zip(passages, tasks, strict=True)
     ]
     rows = [
-        [each.id, outcome.text, outcome.change, task.key]
-        for each, task, outcome in found
+        (passage.id, outcome.text, outcome.change, task.key)
+        for passage, task, outcome in zip(passages, tasks, outcomes, strict=True)
         if outcome.text is not None
     ]
-    verdicts = [_verdict(context, each, outcome) for each, _, outcome in found]
-    finished = all(task.key in known for task in tasks)
-    _write(context, rows, [v for v in verdicts if v], mark if finished else None)
-    context.count("polish", len(rows))
-    return _told([outcome for _, _, outcome in found], len(due), polisher.model)
+    verdicts = map(partial(_verdict, context.now), passages, outcomes)
+    with step.writing(finished=all(task.key in known for task in tasks)) as tx:
+        tx.execute("DELETE FROM polished")
+        if rows:
+            names = ("passage_id", "text", "change", "request_id")
+            tx.temporary("mended", dict(zip(names, zip(*rows, strict=True), strict=True)))
+            tx.execute("INSERT INTO polished BY NAME FROM mended")
+        step.replace_verdicts(
+            tx, [v for v in verdicts if v], {passage.id: passage.source_id for passage in passages}
+        )
+    step.finish(len(rows), _summary(outcomes, len(due), polisher.model))
 
 
 def _outcome(row: Kept, polisher: Polisher, passage: Passage, task: Task) -> Outcome:
@@ -133,16 +132,16 @@ def _outcome(row: Kept, polisher: Polisher, passage: Passage, task: Task) -> Out
     return polisher.outcome(mended, passage, task)
 
 
-def _verdict(context: Context, passage: Passage, outcome: Outcome) -> Verdict | None:
-    """Return what is told of an answer, None where nothing had to be mended."""
-    if outcome.text is None and outcome.fault is None:
-        return None
+def _verdict(now: datetime, passage: Passage, outcome: Outcome) -> Verdict | None:
+    """Return the verdict on an answer, None where nothing had to be mended."""
     if outcome.text is not None:
-        rule, step = "polished", "nothing: its passage stands in `verbatim`"
+        rule, next_step = "polished", "nothing: its passage stands in `verbatim`"
         reason = f"{outcome.change:.1%} of the words were mended"
-    else:
-        rule, step = "not_polished", "nothing, or see interview.polish_max_change"
+    elif outcome.fault is not None:
+        rule, next_step = "not_polished", "nothing, or see interview.polish_max_change"
         reason = f"it stays verbatim: {outcome.fault}"
+    else:
+        return None
     return Verdict(
         subject_id=passage.id,
         subject="passages",
@@ -150,40 +149,19 @@ def _verdict(context: Context, passage: Passage, outcome: Outcome) -> Verdict | 
         keep=True,
         score=outcome.change,
         reason=reason,
-        created_at=context.now,
-        next_step=step,
-        step="polish",
-        source_id=passage.source_id,
+        created_at=now,
+        next_step=next_step,
     )
 
 
-def _write(
-    context: Context,
-    rows: Sequence[Sequence[object]],
-    verdicts: Sequence[Verdict],
-    mark: str | None,
-) -> None:
-    """Write the polished answers in place of earlier ones; without a mark, it is not finished."""
-    with context.workspace.store.writing() as tx:
-        tx.execute("DELETE FROM polished")
-        tx.execute("DELETE FROM verdicts WHERE step = 'polish'")
-        tx.execute("DELETE FROM done WHERE step = 'polish'")
-        if rows:
-            names = ("passage_id", "text", "change", "request_id")
-            tx.temporary("mended", dict(zip(names, zip(*rows, strict=True), strict=True)))
-            tx.execute("INSERT INTO polished BY NAME FROM mended")
-        tx.upsert(verdicts)
-        if mark is not None:
-            tx.upsert([Done(subject_id="*", step="polish", fingerprint=mark)])
-
-
-def _told(outcomes: Sequence[Outcome], n_asked: int, model: str) -> str:
-    n = Counter(
-        "mended" if each.text is not None else "refused" if each.fault else "sound"
-        for each in outcomes
+def _summary(outcomes: Sequence[Outcome], n_sent: int, model: str) -> str:
+    counts = Counter(
+        "mended" if outcome.text is not None else "refused" if outcome.fault else "sound"
+        for outcome in outcomes
     )
-    stays = f", {n['refused']:,} stay verbatim, as verdicts tell why" if n["refused"] else ""
+    refused = counts["refused"]
+    stays = f", {refused:,} stay verbatim, as verdicts tell why" if refused else ""
     return (
-        f"{n['mended']:,} of {len(outcomes):,} answers mended by {model}, {n['sound']:,} needed"
-        f" nothing{stays} ({n_asked:,} asked now)"
+        f"{counts['mended']:,} of {len(outcomes):,} answers mended by {model},"
+        f" {counts['sound']:,} needed nothing{stays} ({n_sent:,} asked now)"
     )

@@ -1,19 +1,91 @@
-"""Split one episode: who is who, what is cut, what was asked and answered."""
+"""Split one episode: find the speakers, cut stock text and ads, pair questions with answers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from memoirist.data.schema.records import Block, Cut, Document, Rows, Source, Verdict
 from memoirist.data.transcripts import question_answer, removed_spans, speakers
-from memoirist.flows.runtime.context import Context, fingerprint
+from memoirist.data.transcripts.ads import VERSION, find_ads, find_breaks
+from memoirist.data.transcripts.repeated_text import find_stock
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.base import Step, fingerprint
 
-_TOLD_EPISODES = 5
+_SHOWN_EPISODES = 5
+_PODCAST_TURNS = (
+    "SELECT b.id FROM blocks b JOIN documents d ON d.id = b.document_id JOIN sources s"
+    " ON s.id = d.source_id WHERE s.kind = 'podcast' AND s.withdrawn_at IS NULL"
+    " AND b.kind = 'turn'"
+)
 
 
-def casting(context: Context, source: Source) -> str:
-    """Return what the split of a podcast depends on besides its blocks and the names."""
+def find_cuts(context: Context) -> None:
+    """Find stock text and ads again when an episode was added, changed or removed.
+
+    The cuts of an episode decide whether it is split again, not this state.
+    """
+    store = context.workspace.store
+    settings = context.recipe.passages
+    content = store.value(f"SELECT md5(string_agg(id, ',' ORDER BY id)) FROM ({_PODCAST_TURNS})")
+    state = fingerprint(
+        content, settings.stock_min_words, settings.stock_min_episodes, settings.cut_ads, VERSION
+    )
+    step = Step(context, "cut", fingerprint=state, verb="split")
+    if step.is_done:
+        return
+    rows = step.call("stock text and ads", lambda: _find_cuts(context)) if content else []
+    with step.writing() as tx:
+        tx.execute("DELETE FROM cuts")
+        tx.upsert(rows)
+    if rows:
+        words = store.value(
+            "SELECT sum(len(string_split(substr(b.text, first_char + 1, last_char - first_char),"
+            " ' '))) FROM cuts c JOIN blocks b ON b.id = c.block_id"
+        )
+        blocks = len({cut.block_id for cut in rows})
+        context.report.note(
+            f"stock text and ads: {words:,} words in {blocks:,} turns are cut"
+            " (`memoirist look dropped` shows whole turns; table cuts has all)"
+        )
+
+
+def _find_cuts(context: Context) -> list[Cut]:
+    settings = context.recipe.passages
+    cuts_of: dict[str, list[Cut]] = defaultdict(list)
+    for block_id, stock in find_stock(lambda: _episodes(context), settings).items():
+        cuts_of[block_id] += stock
+    rows: list[Cut] = []
+    for _, blocks in _episodes(context):
+        for cut in find_breaks(blocks) if settings.cut_ads else ():
+            cuts_of[cut.block_id].append(cut)
+        for block in blocks:
+            ads = find_ads(block) if settings.cut_ads else ()
+            rows += removed_spans.merged(block.id, [*cuts_of.get(block.id, ()), *ads], block.text)
+    return rows
+
+
+def _episodes(context: Context) -> Iterator[tuple[str, Sequence[Block]]]:
+    """Yield (document id, turns) by source, so that only one source's text is in memory."""
+    store = context.workspace.store
+    sources = store.rows(
+        "SELECT id FROM sources WHERE kind = 'podcast' AND withdrawn_at IS NULL ORDER BY id"
+    )
+    for source in sources:
+        turns = store.nouns(
+            Block,
+            "kind = 'turn' AND document_id IN (SELECT id FROM documents WHERE source_id = ?)"
+            " ORDER BY document_id, ord",
+            source["id"],
+        )
+        for document_id, blocks in groupby(turns, lambda block: block.document_id):
+            yield document_id, list(blocks)
+
+
+def transcript_inputs(context: Context, source: Source) -> str:
+    """Return what the split of a podcast depends on besides its blocks and names."""
     cut = context.workspace.store.value(
         "SELECT md5(string_agg(c::VARCHAR, ',' ORDER BY block_id, first_char)) FROM cuts c"
         " WHERE block_id IN (SELECT b.id FROM blocks b JOIN documents d ON d.id = b.document_id"
@@ -27,7 +99,7 @@ def casting(context: Context, source: Source) -> str:
 def split_episode(
     context: Context, source: Source, document: Document, blocks: Sequence[Block]
 ) -> Rows:
-    """Return an episode's rows, after the cuts; where nobody is the persona, its refusals."""
+    """Return an episode's rows after the cuts; without the persona, a verdict for each block."""
     persona = context.recipe.persona
     names = [persona.name, *persona.aliases]
     mapping = speakers.mapping_of(context.recipe.sources.speakers, source.location)
@@ -63,10 +135,10 @@ def split_episode(
 
 
 def _who_is_who(persona: str, *, nameless: bool) -> str:
-    """Return how to say which label is the persona.
+    """Return how to name the label that is the persona.
 
-    Dashes and ">>" tell that the voice changes, not whose it is. On real captions of two people
-    every second turn was not one person's for long, so nothing counts them.
+    Dashes and ">>" mark a change of voice, not the voice. In real captions of two people the turns
+    soon stop to alternate, so turns are not counted.
     """
     if not persona:
         return "name one of them with --persona and run it again"
@@ -79,19 +151,19 @@ def _who_is_who(persona: str, *, nameless: bool) -> str:
     return step
 
 
-def tell_absent(context: Context) -> None:
-    """Tell in which episodes nobody is the persona, and who speaks there, so that one can map."""
-    found = context.workspace.store.rows(
+def warn_absent_persona(context: Context) -> None:
+    """Warn of the episodes without the persona, and name who speaks there."""
+    episodes = context.workspace.store.rows(
         "SELECT d.title, any_value(v.reason) AS reason FROM verdicts v"
         " JOIN blocks b ON b.id = v.subject_id JOIN documents d ON d.id = b.document_id"
         " WHERE v.rule = 'no_persona' AND v.subject = 'blocks' GROUP BY d.id, d.title ORDER BY ALL"
     )
-    for row in found[:_TOLD_EPISODES]:
+    for row in episodes[:_SHOWN_EPISODES]:
         nameless = speakers.UNNAMED in row["reason"]
         step = _who_is_who(context.recipe.persona.name, nameless=nameless)
         context.report.warn(f"{row['title']!r}: {row['reason']}; {step}")
-    if len(found) > _TOLD_EPISODES:
-        more = len(found) - _TOLD_EPISODES
+    if len(episodes) > _SHOWN_EPISODES:
+        more = len(episodes) - _SHOWN_EPISODES
         context.report.warn(
             f"and {more:,} more episodes without the persona; `memoirist look dropped` has them"
         )

@@ -7,16 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from memoirist.data.schema.errors import NothingToDo
-from memoirist.data.schema.records import Conversation, Dataset, Model, Run, Verdict, content_id
+from memoirist.data.schema.errors import NothingToDo, SourceError
+from memoirist.data.schema.records import Conversation, Dataset, Run, Source, Verdict, content_id
 from memoirist.data.schema.training_records import UNFINISHED
-from memoirist.flows.models.model_registry import champion
-from memoirist.flows.planning.training_estimate import tell_estimate, tell_tokens
+from memoirist.extractors import discover
+from memoirist.flows.planning.training_estimate import estimate_lines, token_lines
+from memoirist.flows.recipe.io import as_saved
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.runtime.training_monitor import Watch
-from memoirist.flows.steps.curate import latest_dataset, refuse_withdrawn
+from memoirist.flows.runtime.training_monitor import TrainingMonitor
+from memoirist.flows.steps.base import Step
+from memoirist.flows.steps.compose import compose_dataset, latest_dataset, refuse_withdrawn
+from memoirist.flows.steps.curate import curate_pairs
+from memoirist.flows.steps.extract import extract_sources
 
 if TYPE_CHECKING:
     from memoirist.train.loop.launch import TrainResult
@@ -24,38 +28,42 @@ if TYPE_CHECKING:
     from memoirist.train.token_stats import Preview
 
 
-__all__ = ["champion", "current_run", "run_of", "train_model"]
+# The purging of a persona's build would empty a dataset whose answers follow a pattern: here a
+# train row is dropped only if it differs from a held-out row by a few words.
+_CONTAINMENT, _SHARED_RUN, _EVERY_PAIR = 0.9, 100_000, 10**9
 
 
 def train_model(context: Context) -> Run:
     """Train an adapter on the newest dataset, unless these settings have trained on it before."""
     dataset = _dataset(context)
     run_id, base = run_of(context, dataset)
-    before = context.workspace.store.nouns(Run, "id = ?", run_id)
-    if before and before[0].finished and _weights(context, run_id).exists():
-        return before[0]
+    rows = context.workspace.store.nouns(Run, "id = ?", run_id)
+    step = Step(context, "train", run_id, run_id)  # the id is a hash of all inputs
+    if rows and step.is_done and (context.workspace.run_folder(run_id) / "adapter").exists():
+        return rows[0]
     refuse_withdrawn(context, dataset.id)
-    rows = _conversations(context, dataset)
-    tell_before(context, rows, base)
-    run = replace(before[0], status="training") if before else _new_run(context, dataset, run_id)
-    _write(context, run)
-    with context.timed() as seconds:
-        try:
-            result = _trained(context, run, rows, base)
-        except BaseException as error:
-            # Else the run would look like one at work for ever; started again, it goes on.
-            stopped = isinstance(error, KeyboardInterrupt)
-            _write(context, replace(run, status="interrupted" if stopped else "failed"))
-            raise
-        metrics = [replace(metric, run_id=run_id) for metric in result.metrics]
-        run = replace(run, status="trained")
-        left_out = _too_long(context, result.dropped)
+    conversations = _conversations(context, dataset)
+    report_before(context, conversations, base)
+    run = replace(rows[0], status="training") if rows else _new_run(context, dataset, run_id)
+    with context.workspace.store.writing() as tx:
+        tx.upsert([run])
+        # What was made of an earlier training of this run is made again.
+        tx.execute("DELETE FROM done WHERE subject_id = ?", [run_id])
+    try:
+        result = _train(step, run, conversations, base)
+    except BaseException as error:
+        # Otherwise the run would look as if it still trained; started again, it goes on.
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         with context.workspace.store.writing() as tx:
-            tx.upsert([run])
-            tx.upsert(metrics)
-            tx.upsert(left_out)
-    context.count("train", 1)
-    context.report.step("train", _summary(result), seconds())
+            tx.upsert([replace(run, status=status)])
+        raise
+    run = replace(run, status="trained")
+    too_long = _too_long(context, result.dropped)
+    with step.writing() as tx:
+        tx.upsert([run])
+        tx.upsert([replace(metric, run_id=run_id) for metric in result.metrics])
+        tx.upsert(too_long)
+    step.finish(1, _summary(result))
     if not result.moved:
         context.report.warn(
             "no weight of the adapter has moved: the model answers as its base does. Train longer,"
@@ -64,24 +72,23 @@ def train_model(context: Context) -> Run:
     return run
 
 
-def _trained(
-    context: Context, run: Run, rows: Sequence[Conversation], base: PreparedBase
-) -> TrainResult:
+def _train(step: Step, run: Run, rows: Sequence[Conversation], base: PreparedBase) -> TrainResult:
     """Train in a process of its own, watched from here."""
     from memoirist.train.loop.launch import train
 
+    context = step.context
     settings = context.recipe.train.resolved()
     with context.report.progress("train", "steps", timed=False) as advance:
-        watch = Watch(context, run.id, advance)
+        watch = TrainingMonitor(context, run.id, advance)
         folder = context.workspace.run_folder(run.id)
-        step = partial(train, folder, rows, base, settings, watch)
-        result: TrainResult = context.call("train", f"{run.id} on {settings.base_model}", step)
+        function = partial(train, folder, rows, base, settings, watch)
+        result = step.call(f"{run.id} on {settings.base_model}", function)
         watch.save()
     return result
 
 
-def tell_before(context: Context, rows: Sequence[Conversation], base: PreparedBase) -> Preview:
-    """Tell what the training will learn from, and what it will take of this machine.
+def report_before(context: Context, rows: Sequence[Conversation], base: PreparedBase) -> Preview:
+    """Report the training's tokens and its estimated memory and time on this machine.
 
     Raises TrainError for settings that the base cannot satisfy, before anything has begun.
     """
@@ -89,21 +96,21 @@ def tell_before(context: Context, rows: Sequence[Conversation], base: PreparedBa
     from memoirist.train.token_stats import preview
 
     settings, shape = context.recipe.train, shape_of(str(base.path))
-    found = preview(rows, base, settings)
-    refuse_unfit(shape, settings, found.plan.longest)
-    first, *more = tell_tokens(found.plan)
+    result = preview(rows, base, settings)
+    refuse_unfit(shape, settings, result.plan.longest)
+    first, *more = token_lines(result.plan)
     context.report.step("plan", first)
-    for line in [*more, *tell_estimate(context, shape, found.plan, settings)]:
+    for line in [*more, *estimate_lines(context, shape, result.plan, settings)]:
         context.report.note(line)
-    return found
+    return result
 
 
 def show_rows(context: Context, n: int, *, colour: bool) -> list[str]:
     """Return `n` rows of the newest dataset as the model sees them, trained tokens marked."""
     dataset = _dataset(context)
     _, base = run_of(context, dataset)
-    found = tell_before(context, _conversations(context, dataset), base)
-    return found.shown(n, colour=colour)
+    result = report_before(context, _conversations(context, dataset), base)
+    return result.shown(n, colour=colour)
 
 
 def _too_long(context: Context, dropped: Sequence[str]) -> list[Verdict]:
@@ -149,9 +156,10 @@ def _summary(result: TrainResult) -> str:
 
 
 def run_of(context: Context, dataset: Dataset) -> tuple[str, PreparedBase]:
-    """Return the id of the run that the recipe makes of a dataset, and its prepared base.
+    """Return the id of the run of a dataset under the recipe, and its prepared base.
 
-    The base counts by its content: another version of a model under the same name is another run.
+    The id depends on the base's content: another version of a model under the same name is
+    another run.
     """
     from memoirist.train.model.prepared_base import prepare_base
 
@@ -164,10 +172,10 @@ def run_of(context: Context, dataset: Dataset) -> tuple[str, PreparedBase]:
 def current_run(context: Context) -> tuple[Run, PreparedBase]:
     """Return the run of the newest dataset under the recipe; NothingToDo when it is not trained."""
     run_id, base = run_of(context, _dataset(context))
-    found = context.workspace.store.nouns(Run, f"id = ? AND status NOT IN {UNFINISHED}", run_id)
-    if not found:
+    runs = context.workspace.store.nouns(Run, f"id = ? AND status NOT IN {UNFINISHED}", run_id)
+    if not runs:
         raise NothingToDo("the newest dataset is not trained yet", "run `memoirist train` first")
-    return found[0], base
+    return runs[0], base
 
 
 def _dataset(context: Context) -> Dataset:
@@ -199,11 +207,62 @@ def _conversations(context: Context, dataset: Dataset) -> list[Conversation]:
     )
 
 
-def _weights(context: Context, run_id: str) -> Path:
-    return context.workspace.run_folder(run_id) / "adapter"
+def settings_for(data: Sequence[str], persona: str | None) -> dict[str, Any]:
+    """Return the recipe's keys for a training on datasets: all rows as they stand.
+
+    Without a persona nobody is disclosed as an AI by our system prompt: the rows' own ones hold.
+    """
+    named = persona or Path(data[0].rstrip("/")).name.split(".")[0]
+    return {
+        "sources.include": as_saved(data),
+        "sources.text_as": "completion",
+        "persona.name": named,
+        **({} if persona else {"persona.system": "", "compose.disclosure_share": 0.0}),
+        "compose.max_pairs": _EVERY_PAIR,
+        "compose.max_group_pairs": _EVERY_PAIR,
+        "compose.max_containment": _CONTAINMENT,
+        "compose.max_shared_run": _SHARED_RUN,
+        "compose.max_question_overlap": 2.0,
+    }
 
 
-def _write(context: Context, *rows: Run | Model) -> None:
-    with context.workspace.store.writing() as tx:
-        for row in rows:
-            tx.upsert([row])
+def dataset_of(context: Context) -> Dataset:
+    """Take the recipe's datasets in and compose all their rows, a share of them held out.
+
+    Raises SourceError for a source that is no dataset, and where the workspace holds others.
+    """
+    _refuse_others(context, context.recipe.sources.include)
+    extract_sources(context)
+    _take_system_prompt(context)
+    curate_pairs(context)
+    return compose_dataset(context)
+
+
+def _refuse_others(context: Context, include: Sequence[str]) -> None:
+    files = discover(include)
+    for file in files:
+        if file.format != "dataset":
+            raise SourceError(
+                f"--data takes datasets of conversations, and {file.location!r} is {file.format}",
+                "make a persona of it: `memoirist build SOURCE --persona NAME`",
+            )
+    store = context.workspace.store
+    if not store.path.exists():
+        return
+    known = {file.location for file in files}
+    others = [s for s in store.nouns(Source, "withdrawn_at IS NULL") if s.location not in known]
+    if others:
+        raise SourceError(
+            f"the workspace {str(context.workspace.root)!r} holds other sources, such as"
+            f" {others[0].location!r}",
+            "give the training a folder of its own: -o FOLDER",
+        )
+
+
+def _take_system_prompt(context: Context) -> None:
+    """Let chat and answers open as the rows do, where all rows have one system prompt."""
+    if context.recipe.persona.system != "":
+        return
+    prompts = context.workspace.store.rows("SELECT DISTINCT system FROM pairs LIMIT 2")
+    if len(prompts) == 1 and prompts[0]["system"]:
+        context.recipe.persona.system = str(prompts[0]["system"])

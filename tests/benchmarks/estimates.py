@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from memoirist.data.schema.records import Conversation, Split
-from memoirist.flows.planning.training_estimate import work_of
+from memoirist.flows.planning.training_estimate import training_work
 from memoirist.train.loop.launch import train
 from memoirist.train.model.prepared_base import TINY, PreparedBase, prepare_base
 from memoirist.train.requirements import shape_of
@@ -99,7 +99,7 @@ def measure(base: PreparedBase, n_words: int, chosen: dict[str, Any], folder: Pa
     conversations = rows(n_words)
     plan = preview(conversations, base, settings).plan
     shape = shape_of(str(base.path))
-    found = estimate(shape, settings, work_of(plan, settings), this_machine(shape.width))
+    found = estimate(shape, settings, training_work(plan, settings), this_machine(shape.width))
     started = time.monotonic()
     result = train(folder, conversations, base, settings)
     seconds = time.monotonic() - started

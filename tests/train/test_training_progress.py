@@ -15,8 +15,14 @@ from memoirist.data.schema.training_records import Sample
 from memoirist.flows.recipe import recipe as recipes
 from memoirist.flows.runtime.artifacts import PrefectArtifacts
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.runtime.report import Report, clock
-from memoirist.flows.runtime.training_monitor import Watch, before_and_now, page, sparkline, told_of
+from memoirist.flows.runtime.report import Report, format_duration
+from memoirist.flows.runtime.training_monitor import (
+    TrainingMonitor,
+    progress_page,
+    progress_text,
+    sample_rows,
+    sparkline,
+)
 from memoirist.flows.runtime.workspace import Workspace
 from memoirist.train.loop.callbacks import choose_prompts
 from memoirist.train.loop.progress import Progress, read_progress, read_samples
@@ -77,7 +83,7 @@ def test_the_same_prompts_are_answered_before_and_at_each_save(folder: Path) -> 
     assert len(kinds) == 2
     assert all(sample.run_id == "toy" and sample.seconds > 0 for sample in samples)
     # Greedy, in short, and of a model that has moved since.
-    now = before_and_now(samples)
+    now = sample_rows(samples)
     assert [set(row) for row in now] == [{"kind", "prompt", "base", "step 4"}] * 4
     assert any(row["base"] != row["step 4"] for row in now)
 
@@ -112,7 +118,7 @@ def test_trained_questions_stand_in_where_nothing_is_held_out(tmp_path: Path) ->
 def test_the_store_and_the_plot_follow_the_run(folder: Path) -> None:
     context = Context(Workspace(folder.parents[1]), recipes.load(None, {}), Report(quiet=True))
     shown: list[tuple[int, int, str]] = []
-    watch = Watch(context, "toy", lambda *told: shown.append(told))
+    watch = TrainingMonitor(context, "toy", lambda *told: shown.append(told))
     lines = read_progress(folder)
     for line in lines:
         watch(line)
@@ -135,7 +141,7 @@ def test_the_store_and_the_plot_follow_the_run(folder: Path) -> None:
     assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert len(shown) == len(lines) == 6
     assert {"loss", "tokens/s", "MB", "left"} <= set(shown[0][2].replace(",", "").split())
-    told = page("toy", lines)
+    told = progress_page("toy", lines)
     assert "Step 4 of 4" in told
     assert "| 2 | " in told
 
@@ -156,11 +162,11 @@ def test_time_left_is_told_as_a_clock() -> None:
         seconds_left=3700.0,
         memory_mb=950.0,
     )
-    assert told_of(line) == "loss 1.500, 1,234 tokens/s, 950 MB, 1:01:40 left"
+    assert progress_text(line) == "loss 1.500, 1,234 tokens/s, 950 MB, 1:01:40 left"
 
 
 def test_a_short_time_is_told_in_seconds() -> None:
-    assert [clock(each) for each in (0.4, 9.6, 59.4, 59.6, 163)] == [
+    assert [format_duration(each) for each in (0.4, 9.6, 59.4, 59.6, 163)] == [
         "0 s", "10 s", "59 s", "0:01:00", "0:02:43",
     ]  # fmt: skip
 

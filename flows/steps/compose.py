@@ -1,0 +1,189 @@
+"""Compose: put the kept pairs into conversations, split by groups: one dataset version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from memoirist.data.composition.conversations import Composed, compose, with_mixed
+from memoirist.data.composition.disclosure import FORMAT, Disclosure, disclose
+from memoirist.data.curation import dataset_selection
+from memoirist.data.curation.dataset_selection import Limits
+from memoirist.data.schema.errors import NothingToDo
+from memoirist.data.schema.records import Conversation, Dataset, GroupSplit, Pair, Source, Split
+from memoirist.flows.runtime.context import Context, persona_language
+from memoirist.flows.steps.base import Step, fingerprint
+from memoirist.flows.steps.curate import (
+    CONTENT_HASH,
+    EXCHANGES_HASH,
+    JUDGED_SOURCE,
+    UNJUDGED_SOURCES,
+)
+from memoirist.flows.steps.follow_up import follow_ups
+
+_KEPT = (
+    "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep"
+    " AND step IN ('curate', 'judge', 'grade'))"
+    " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
+)
+# With fewer unique answers a model hardly learns the voice.
+_FEW_ANSWERS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOnly:
+    """Pairs that are trained on and never held out: saved in chat, or disclosing the AI."""
+
+    saved: Sequence[Pair]
+    disclosure: Disclosure | None
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Return all of these pairs."""
+        return [*self.saved, *(self.disclosure.pairs if self.disclosure else ())]
+
+    @property
+    def summary(self) -> str:
+        """Return their counts in brackets."""
+        parts = [f"{len(self.disclosure.pairs)} disclose the AI"] if self.disclosure else []
+        parts += [f"{len(self.saved):,} saved in chat"] if self.saved else []
+        return f" ({', '.join(parts)})" if parts else ""
+
+
+def compose_dataset(context: Context) -> Dataset:
+    """Compose the kept pairs into a dataset version and return it, new or as it was."""
+    latest, lang = latest_dataset(context), persona_language(context)
+    step = _step(context, lang)
+    if latest is not None and step.is_done:
+        return latest
+    store, settings = context.workspace.store, context.recipe.compose
+    limits = Limits(pairs=settings.max_pairs, of_group=settings.max_group_pairs, seed=settings.seed)
+    pairs = dataset_selection.best(store, limits)
+    if waiting := int(store.value(UNJUDGED_SOURCES)):
+        context.report.warn(
+            f"sources whose exchanges are not judged yet, and in nothing composed now: {waiting};"
+            " run `memoirist curate` and compose again"
+        )
+    if not pairs:
+        raise NothingToDo(
+            "no pair is kept, so there is nothing to compose",
+            "`memoirist look dropped` tells by which rules; the limits stand under [curate]",
+        )
+    system = context.recipe.persona.system_prompt(lang)
+    splits: dict[str, Split] = {row.group_id: row.split for row in store.nouns(GroupSplit)}
+    function = partial(compose, pairs, system, settings, splits, context.now, follow_ups(context))
+    composed = step.call(f"{len(pairs)} pairs", function)
+    mixed = dataset_selection.mixed(
+        store, _shares(context), composed.dataset.n_train, settings.seed
+    )
+    if mixed:
+        composed = with_mixed(composed, mixed, pairs, settings, context.now)
+    added = _train_only(context, lang, composed.conversations)
+    if added.pairs:
+        composed = with_mixed(composed, added.pairs, pairs, settings, context.now, system)
+    dataset = _write(step, composed, latest, added, [*pairs, *mixed, *added.pairs])
+    mixed_ids = {pair.id for pair in mixed}
+    n_mixed = sum(mixed_ids.issuperset(row.pair_ids) for row in composed.conversations)
+    n_purged = len(composed.verdicts)
+    step.finish(
+        len(composed.conversations),
+        f"dataset {dataset.id}: {dataset.n_train:,} train, {dataset.n_validation:,} validation,"
+        f" {dataset.n_test:,} test conversations{added.summary}"
+        + (f", {n_mixed:,} of them mixed in" if mixed else "")
+        + (f"; {n_purged} too close to test" if n_purged else ""),
+    )
+    n_answers = len({pair.answer for pair in pairs})
+    if n_answers < _FEW_ANSWERS:
+        context.report.note(
+            f"{n_answers} unique answers; 800 to 3,000 carry a voice: more sources would help"
+        )
+    return dataset
+
+
+def _step(context: Context, lang: str) -> Step:
+    """Return the step with its declared inputs."""
+    store, recipe = context.workspace.store, context.recipe
+    pairs = f"SELECT {CONTENT_HASH.format('made_pairs')} FROM made_pairs WHERE {_KEPT}"
+    state = fingerprint(
+        store.value(f"{pairs} AND origin <> 'disclosure'"),
+        store.value(f"{EXCHANGES_HASH} WHERE {_KEPT} AND {JUDGED_SOURCE}"),
+        recipe.compose.model_dump_json(),
+        sorted(_shares(context).items()),
+        recipe.persona.system_prompt(lang),
+        f"{recipe.persona.name} {lang} {_may_disclose(context)}",
+        *sorted(row.question + row.pair_id for row in follow_ups(context).values()),
+    )
+    return Step(context, "compose", fingerprint=state)
+
+
+def _write(
+    step: Step, composed: Composed, latest: Dataset | None, added: TrainOnly, pairs: Sequence[Pair]
+) -> Dataset:
+    dataset = composed.dataset
+    if latest is not None:
+        dataset = latest if latest.id == dataset.id else replace(dataset, parent_id=latest.id)
+    limits = {"most": step.context.recipe.compose.max_pairs, "now": step.context.now}
+    with step.writing() as tx:
+        step.replace_verdicts(tx, composed.verdicts, {pair.id: pair.source_id for pair in pairs})
+        if (rows := added.disclosure) is not None:
+            if not tx.fetch("SELECT 1 FROM sources WHERE id = ?", [rows.source.id]):
+                tx.upsert([rows.source])
+            tx.upsert([rows.document])
+            tx.upsert(rows.passages)
+            tx.upsert(rows.questions)
+            tx.upsert(rows.pairs)
+            tx.upsert(rows.verdicts)
+        tx.upsert([dataset])
+        tx.upsert(composed.conversations)
+        tx.upsert(composed.splits)
+        dataset_selection.drop_unselected(tx, dataset.id, limits)
+    return dataset
+
+
+def _train_only(context: Context, lang: str, own: Sequence[Conversation]) -> TrainOnly:
+    """Return the pairs to train on beside the dataset's `own` conversations."""
+    disclosure = None
+    if _may_disclose(context):
+        # Raw texts ask nobody.
+        n_train = sum(row.split == "train" and len(row.messages) > 1 for row in own)
+        n_wanted = round(context.recipe.compose.disclosure_share * n_train)
+        disclosure = disclose(context.recipe.persona.name, lang, n_wanted, context.now)
+    return TrainOnly(saved=dataset_selection.saved(context.workspace.store), disclosure=disclosure)
+
+
+def _may_disclose(context: Context) -> bool:
+    """Tell whether nobody has withdrawn the source of the disclosure from this workspace."""
+    return not context.workspace.store.value(
+        "SELECT count(*) FROM sources WHERE format = ? AND withdrawn_at IS NOT NULL", FORMAT
+    )
+
+
+def _shares(context: Context) -> dict[str, float]:
+    """Return the share of each source that is mixed in, by its id."""
+    sources = context.workspace.store.nouns(
+        Source, "mix_share IS NOT NULL AND withdrawn_at IS NULL ORDER BY id"
+    )
+    return {source.id: float(source.mix_share or 0) for source in sources}
+
+
+def latest_dataset(context: Context) -> Dataset | None:
+    """Return the newest dataset version, or None."""
+    rows = context.workspace.store.nouns(Dataset, "true ORDER BY created_at DESC LIMIT 1")
+    return rows[0] if rows else None
+
+
+def refuse_withdrawn(context: Context, dataset_id: str) -> None:
+    """Raise NothingToDo for a dataset that still holds pairs of a source withdrawn since."""
+    titles = context.workspace.store.rows(
+        "SELECT DISTINCT s.title FROM sources s JOIN pairs a ON a.source_id = s.id"
+        " WHERE s.withdrawn_at IS NOT NULL AND a.id IN"
+        " (SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?) ORDER BY ALL",
+        [dataset_id],
+    )
+    if titles:
+        named = ", ".join(str(row["title"]) for row in titles)
+        raise NothingToDo(
+            f"dataset {dataset_id} holds what was withdrawn since: {named}",
+            "compose a new one with `memoirist compose`",
+        )
