@@ -1,4 +1,4 @@
-"""The commands that read: `plan`, `look`, `sql` and `export`."""
+"""The commands that read: `plan`, `look`, `sql`, `export`, `calibrate` and `doctor`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from flows.cli import options as o
 from flows.cli.options import WORKSPACE
+from flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
 
 
 class TableFormat(StrEnum):
@@ -34,6 +35,7 @@ class ExportFormat(StrEnum):
 FormatOption = Annotated[TableFormat, typer.Option("--format", help="How rows are printed.")]
 
 
+@recipe_flags("interview.base_url", "interview.model", "interview.max_concurrency")
 def plan(
     sources: Annotated[
         list[str] | None, typer.Argument(metavar="SOURCE...", help="Files, folders or globs.")
@@ -44,9 +46,7 @@ def plan(
     pilot: Annotated[
         bool, typer.Option("--pilot", help="Send 20 real calls first; their replies are kept.")
     ] = False,
-    base_url: o.BaseUrlOption = None,
-    model: o.ModelOption = None,
-    max_concurrency: o.ConcurrencyOption = None,
+    flags: Flags = NO_FLAGS,
     assigned: o.SetOption = None,
     recipe: o.RecipeOption = None,
     workspace: o.WorkspaceOption = WORKSPACE,
@@ -58,13 +58,7 @@ def plan(
     if keys:
         typer.echo(document_keys(), nl=False)
         return
-    wanted = o.overrides(
-        assigned,
-        interview__base_url=base_url,
-        interview__model=model,
-        interview__max_concurrency=max_concurrency,
-    )
-    context = o.open_workspace(workspace, recipe, wanted)
+    context = o.open_workspace(workspace, recipe, o.overrides(assigned, flags))
     if pilot:
         send_pilot(context)
     for line in tell_plan(context, sources or context.recipe.sources.include):
@@ -135,4 +129,13 @@ def calibrate(
     from flows.calibrating import calibrate_pairs
 
     for line in calibrate_pairs(o.open_workspace(workspace, recipe), n_pairs):
+        typer.echo(line)
+
+
+@recipe_flags("interview.base_url")
+def doctor(flags: Flags = NO_FLAGS, workspace: o.WorkspaceOption = WORKSPACE) -> None:
+    """Tell what works on this machine, and what to do about what does not."""
+    from flows.doctor import examine
+
+    for line in examine(o.open_workspace(workspace, None, o.overrides(None, flags))):
         typer.echo(line)

@@ -8,6 +8,9 @@ import typer
 
 from flows.cli import options as o
 from flows.cli.options import WORKSPACE
+from flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
+
+_LEDGER_KEYS = ("rights", "title", "author", "living", "consent")
 
 
 def withdraw(
@@ -25,25 +28,12 @@ def withdraw(
         (ledger.restore if undo else ledger.withdraw)(context, sources)
 
 
+@recipe_flags(*(f"sources.ledger.{key}" for key in _LEDGER_KEYS))
 def rights(
     source: Annotated[
         str | None, typer.Argument(metavar="SOURCE", help="A path, file name, title or id.")
     ] = None,
-    told: Annotated[
-        str | None,
-        typer.Option(
-            "--rights",
-            help="public-domain:COUNTRY, licence:ID, own-work, permission:WHOSE or unknown.",
-        ),
-    ] = None,
-    title: Annotated[str | None, typer.Option("--title", help="Its title.")] = None,
-    author: Annotated[str | None, typer.Option("--author", help="Its author.")] = None,
-    living: Annotated[
-        bool | None, typer.Option("--living/--not-living", help="A living person speaks in it.")
-    ] = None,
-    consent: Annotated[
-        str | None, typer.Option("--consent", help="Who agreed, when, to what.")
-    ] = None,
+    flags: Flags = NO_FLAGS,
     check: Annotated[
         bool, typer.Option("--check", help="End with 1 if anything stands against a push.")
     ] = False,
@@ -56,8 +46,7 @@ def rights(
     from flows import ledger
     from flows.inspection import print_rows
 
-    named = {"rights": told, "title": title, "author": author, "living": living, "consent": consent}
-    entry = {key: value for key, value in named.items() if value is not None}
+    entry = {key.rpartition(".")[2]: value for key, value in flags.items()}
     context = o.open_workspace(workspace)
     if entry and source is None:
         raise RecipeError("no source is named", "`memoirist rights SOURCE --rights own-work`")
