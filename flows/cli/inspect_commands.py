@@ -13,14 +13,6 @@ from flows.cli.options import WORKSPACE
 from flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
 
 
-class TableFormat(StrEnum):
-    """How rows are printed."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-
-
 class ExportFormat(StrEnum):
     """The formats of `export`."""
 
@@ -30,9 +22,6 @@ class ExportFormat(StrEnum):
     parquet = "parquet"
     alpaca = "alpaca"
     sharegpt = "sharegpt"
-
-
-FormatOption = Annotated[TableFormat, typer.Option("--format", help="How rows are printed.")]
 
 
 @recipe_flags("interview.base_url", "interview.model", "interview.max_concurrency")
@@ -77,7 +66,7 @@ def look(
         int | None,
         typer.Option("-n", "--limit", min=1, help="Rows at most; 20 unless told, all of coverage."),
     ] = None,
-    form: FormatOption = TableFormat.table,
+    form: o.FormatOption = o.TableFormat.table,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show tables and sizes, what was dropped and why, coverage, or one pair's lineage."""
@@ -88,11 +77,11 @@ def look(
 
 def sql(
     query: Annotated[str, typer.Argument(help="A reading statement in DuckDB's SQL.")],
-    form: FormatOption = TableFormat.table,
+    form: o.FormatOption = o.TableFormat.table,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Run a query on the workspace's tables; nothing can be changed by it."""
-    from flows.inspection import print_rows
+    from flows.table_printer import print_rows
 
     print_rows(o.open_store(workspace).fetch(query), form.value)
 
@@ -133,9 +122,13 @@ def calibrate(
 
 
 @recipe_flags("interview.base_url")
-def doctor(flags: Flags = NO_FLAGS, workspace: o.WorkspaceOption = WORKSPACE) -> None:
+def doctor(
+    flags: Flags = NO_FLAGS,
+    form: o.FormatOption = o.TableFormat.table,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
     """Tell what works on this machine, and what to do about what does not."""
     from flows.doctor import examine
+    from flows.table_printer import print_rows
 
-    for line in examine(o.open_workspace(workspace, None, o.overrides(None, flags))):
-        typer.echo(line)
+    print_rows(examine(o.open_workspace(workspace, None, o.overrides(None, flags))), form.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,6 +42,17 @@ PasswordOption = Annotated[
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Overwrite a file that exists; never the workspace's own.")
 ]
+
+
+class TableFormat(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+FormatOption = Annotated[TableFormat, typer.Option("--format", help="How rows are printed.")]
 
 
 def overrides(assigned: Sequence[str] | None, flags: Flags = NO_FLAGS) -> Overrides:

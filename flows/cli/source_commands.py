@@ -37,6 +37,7 @@ def rights(
     check: Annotated[
         bool, typer.Option("--check", help="End with 1 if anything stands against a push.")
     ] = False,
+    form: o.FormatOption = o.TableFormat.table,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show the ledger of the sources' rights, or write your word on one of them into it."""
@@ -44,7 +45,7 @@ def rights(
     from data.nouns import Source
     from data.rights import obstacles
     from flows import ledger
-    from flows.inspection import print_rows
+    from flows.table_printer import print_rows
 
     entry = {key.rpartition(".")[2]: value for key, value in flags.items()}
     context = o.open_workspace(workspace)
@@ -55,7 +56,7 @@ def rights(
             ledger.note_rights(context, source, entry)
     store = context.workspace.store
     if source is None:
-        print_rows(ledger.ledger(store), "table")
+        print_rows(ledger.ledger(store), form.value)
     found = obstacles(store.nouns(Source, "true ORDER BY added_at, id"))
     mine = ledger.find_source(store, source).id if source else None
     for each in found:
