@@ -11,7 +11,9 @@ import urllib.request
 from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
+from typing import Literal, NamedTuple
 
+from memoirist.data.store import Fetched
 from memoirist.flows.runtime.context import Context
 
 _LOCAL = (
@@ -23,35 +25,42 @@ _LOCAL = (
 _GB = 1024**3
 
 
-def examine(context: Context) -> Iterator[str]:
-    """Yield one line a finding: what was looked at, what was found, what to do."""
-    yield _line(True, "python", f"{platform.python_version()} on {platform.machine()}")
-    yield from _torch()
-    yield from _endpoints(context)
-    yield from _talking()
-    yield _hub()
-    yield _memory()
-    yield _disk(context)
+class Finding(NamedTuple):
+    """What was looked at, whether it works, what was found, and what to do next."""
+
+    state: Literal["ok", "look"]
+    what: str
+    finding: str
+    next_step: str = ""
 
 
-def _line(good: bool, what: str, found: str, next_step: str = "") -> str:
-    mark = "ok  " if good else "look"
-    return f"{mark}  {what:<9} {found}" + (f"; {next_step}" if next_step else "")
+def examine(context: Context) -> Fetched:
+    """Return a row for each finding."""
+    findings = [
+        Finding("ok", "python", f"{platform.python_version()} on {platform.machine()}"),
+        *_torch(),
+        *_endpoints(context),
+        *_talking(),
+        _hub(),
+        _memory(),
+        _disk(context),
+    ]
+    return Fetched(columns=list(Finding._fields), numeric=[False] * 4, rows=list(findings))
 
 
-def _torch() -> Iterator[str]:
+def _torch() -> Iterator[Finding]:
     try:
         import torch
     except ImportError:
-        yield _line(False, "torch", "not installed", "pip install 'memoirist[train]'")
+        yield Finding("look", "torch", "not installed", "pip install 'memoirist[train]'")
         return
     if torch.cuda.is_available():
         device = f"{torch.cuda.get_device_name(0)}"
         memory = torch.cuda.get_device_properties(0).total_memory / _GB
-        yield _line(True, "torch", f"{torch.__version__}, {device}, {memory:.0f} GB")
+        yield Finding("ok", "torch", f"{torch.__version__}, {device}, {memory:.0f} GB")
     else:
-        yield _line(
-            True,
+        yield Finding(
+            "ok",
             "torch",
             f"{torch.__version__} on {torch.get_num_threads()} CPU threads",
             "the tiny base trains in minutes; a base of billions wants a GPU",
@@ -59,7 +68,7 @@ def _torch() -> Iterator[str]:
     yield _four_bit()
 
 
-def _four_bit() -> str:
+def _four_bit() -> Finding:
     """Quantise a small matrix for real: an import alone proves nothing."""
     try:
         import logging
@@ -73,29 +82,31 @@ def _four_bit() -> str:
         packed, state = quantize_4bit(weights, quant_type="nf4")
         error = float((dequantize_4bit(packed, state) - weights).abs().mean())
     except (ImportError, RuntimeError, OSError) as error_:
-        return _line(
-            False, "4-bit", f"does not work: {error_}", "train with --set train.quantisation=none"
+        return Finding(
+            "look", "4-bit", f"does not work: {error_}", "train with --set train.quantisation=none"
         )
-    return _line(True, "4-bit", f"NF4 works on {device} (mean error {error:.3f})")
+    return Finding("ok", "4-bit", f"NF4 works on {device} (mean error {error:.3f})")
 
 
-def _talking() -> Iterator[str]:
+def _talking() -> Iterator[Finding]:
     """Tell what of serving and of the page is installed; `chat` needs nothing more than torch."""
     missing = [name for name in ("openai", "uvicorn", "fastapi") if find_spec(name) is None]
     if find_spec("vllm") is not None:
-        yield _line(True, "serving", "by vLLM, and by transformers serve", "memoirist serve-model")
+        yield Finding(
+            "ok", "serving", "by vLLM, and by transformers serve", "memoirist serve-model"
+        )
     elif missing:
         told = f"{', '.join(missing)} not installed"
-        yield _line(False, "serving", told, "pip install 'memoirist[serve]'")
+        yield Finding("look", "serving", told, "pip install 'memoirist[serve]'")
     else:
-        yield _line(True, "serving", "by transformers serve", "memoirist serve-model")
+        yield Finding("ok", "serving", "by transformers serve", "memoirist serve-model")
     if find_spec("gradio") is None:
-        yield _line(False, "web page", "gradio not installed", "pip install 'memoirist[web]'")
+        yield Finding("look", "web page", "gradio not installed", "pip install 'memoirist[web]'")
     elif not missing:
-        yield _line(True, "web page", f"Gradio {version('gradio')}", "memoirist web")
+        yield Finding("ok", "web page", f"Gradio {version('gradio')}", "memoirist web")
 
 
-def _endpoints(context: Context) -> Iterator[str]:
+def _endpoints(context: Context) -> Iterator[Finding]:
     named = context.recipe.interview.base_url or os.environ.get("OPENAI_BASE_URL")
     key = bool(os.environ.get("OPENAI_API_KEY"))
     candidates = list(_LOCAL)
@@ -105,17 +116,19 @@ def _endpoints(context: Context) -> Iterator[str]:
         candidates.insert(0, ("OpenAI", "https://api.openai.com/v1"))
     answered = False
     for name, url in candidates:
-        told = _models(url)
-        if told is not None:
+        models = _models(url)
+        if models is not None:
             answered = True
-            yield _line(True, "endpoint", f"{name} at {url} answers: {told}", f"--base-url {url}")
+            yield Finding(
+                "ok", "endpoint", f"{name} at {url} answers: {models}", f"--base-url {url}"
+            )
         elif (name, url) not in _LOCAL:
-            yield _line(
-                False, "endpoint", f"{url} does not answer", "check the address and the key"
+            yield Finding(
+                "look", "endpoint", f"{url} does not answer", "check the address and the key"
             )
     if not answered:
-        yield _line(
-            False,
+        yield Finding(
+            "look",
             "endpoint",
             "none answers",
             "the offline interviewer asks; for better questions start Ollama or set OPENAI_API_KEY",
@@ -135,34 +148,36 @@ def _models(url: str) -> str | None:
             listed = json.load(reply).get("data", [])
     except (urllib.error.URLError, OSError, ValueError, AttributeError):
         return None
-    names = [str(each.get("id")) for each in listed if isinstance(each, dict)]
+    names = [str(model.get("id")) for model in listed if isinstance(model, dict)]
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _hub() -> str:
+def _hub() -> Finding:
     address = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
         with urllib.request.urlopen(address, timeout=3):  # noqa: S310 - a fixed https address
-            return _line(True, "hub", f"{address} can be reached")
+            return Finding("ok", "hub", f"{address} can be reached")
     except (urllib.error.URLError, OSError, ValueError) as error:
-        return _line(
-            False, "hub", f"{address}: {error}", "offline: use --base-model tiny or a local folder"
+        return Finding(
+            "look", "hub", f"{address}: {error}", "offline: use --base-model tiny or a local folder"
         )
 
 
-def _memory() -> str:
+def _memory() -> Finding:
     if sys.platform != "linux":
-        return _line(True, "memory", "not measured on this system")
+        return Finding("ok", "memory", "not measured on this system")
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     total = pages * size / _GB
     step = "" if total >= 4 else "the bundled build needs about 4 GB: close other programs"
-    return _line(total >= 4, "memory", f"{total:.1f} GB", step)
+    return Finding("ok" if total >= 4 else "look", "memory", f"{total:.1f} GB", step)
 
 
-def _disk(context: Context) -> str:
+def _disk(context: Context) -> Finding:
     place = context.workspace.root
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free / _GB
     step = "" if free >= 2 else "a build writes about 0.5 GB beside the base model: free some"
-    return _line(free >= 2, "disk", f"{free:.1f} GB free at {place.resolve()}", step)
+    return Finding(
+        "ok" if free >= 2 else "look", "disk", f"{free:.1f} GB free at {place.resolve()}", step
+    )

@@ -1,24 +1,16 @@
-"""What `look`, `sql` and `export` print: rows for people, or JSON and CSV for programs."""
+"""What `look` shows of the store, and what `export` writes of it."""
 
 from __future__ import annotations
 
-import csv
-import json
-import math
-import shutil
 import sys
 from collections.abc import Sequence
-from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
-
-from rich.console import Console
-from rich.table import Table
 
 from memoirist.data.schema.errors import NothingToDo, QueryError
 from memoirist.data.schema.records import Conversation
 from memoirist.data.store import SQL, Fetched, Store
+from memoirist.flows.table_printer import print_rows
 
 if TYPE_CHECKING:
     from memoirist.data.composition.export_formats import Format
@@ -32,69 +24,6 @@ _ORDER = {
     "kept": "SELECT id, source, origin, score, page_first AS page, thread_id AS thread,"
     " ord AS turn, question, answer FROM kept",
 }
-
-
-def print_rows(found: Fetched, form: str) -> None:
-    """Print rows to stdout as a table that fits the terminal, as a JSON list, or as CSV."""
-    if form == "json":
-        named = [dict(zip(found.columns, row, strict=True)) for row in found.rows]
-        json.dump(_finite(named), sys.stdout, ensure_ascii=False, default=_json, indent=1)
-        sys.stdout.write("\n")
-    elif form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(found.columns)
-        writer.writerows([[_cell(value) for value in row] for row in found.rows])
-    else:
-        _table(found)
-
-
-def _json(value: object) -> object:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    if isinstance(value, bytes):
-        return value.hex()
-    return value.isoformat() if isinstance(value, date | datetime) else str(value)
-
-
-def _finite(value: object) -> object:
-    """Turn NaN and infinity into null, as JSON knows neither."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    return [_finite(each) for each in value] if isinstance(value, list) else value
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list | dict):
-        return json.dumps(value, ensure_ascii=False, default=_json)
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S")
-    return str(value)
-
-
-def _table(found: Fetched) -> None:
-    # A pipe has no width; what a person reads later should still hold the whole row.
-    width = shutil.get_terminal_size((160, 40)).columns if sys.stdout.isatty() else 200
-    console = Console(width=width, highlight=False, markup=False, emoji=False)
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for name, number in zip(found.columns, found.numeric, strict=True):
-        shown.add_column(
-            name, justify="right" if number else "left", no_wrap=number, overflow="fold"
-        )
-    for row in found.rows:
-        cells = (f"{v:.6g}" if isinstance(v, float) else _cell(v) for v in row)
-        shown.add_row(*map(_short, cells))
-    console.print(shown)
-    if not found.rows:
-        console.print("(no rows)")
-
-
-def _short(text: str, limit: int = 240) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 def show(store: Store, what: str, subject: str | None, limit: int | None, form: str) -> None:

@@ -16,14 +16,11 @@ from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.data.samples import PERSONA, SOURCES
 from memoirist.data.store import Store
-from memoirist.flows.cli.main import app
+from memoirist.flows.cli.main import COMMANDS, HIDDEN
+from memoirist.generators.settings import InterviewSettings
 from tests.conftest import Command, environment, run
 
-COMMANDS = [
-    command.callback.__name__.replace("_", "-")
-    for command in app.registered_commands
-    if command.callback and not command.hidden
-]
+VISIBLE = sorted(COMMANDS.keys() - HIDDEN)
 MEMOIR, INTERVIEW, EXCHANGES = (str(path) for path in SOURCES)
 EDITH = ("--persona", PERSONA)
 
@@ -42,18 +39,29 @@ def _one_line(done: subprocess.CompletedProcess[str], code: int) -> str:
 
 def test_the_commands_are_the_designs() -> None:
     wanted = "build plan extract ask curate compose train merge evaluate refresh schedule chat look"
-    assert set(COMMANDS) == {
+    assert set(VISIBLE) == {
         *wanted.split(), "sql", "export", "doctor", "rights", "withdraw", "calibrate", "push",
         "web", "serve-model",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", VISIBLE)
 def test_every_command_has_help(memoirist: Command, command: str) -> None:
     done = memoirist(command, "--help")
     assert done.returncode == 0
     assert "Usage: " in done.stdout
     assert len(done.stdout) > 200
+
+
+def test_a_flag_is_described_by_its_recipe_key(memoirist: Command) -> None:
+    shown = " ".join(memoirist("build", "--help").stdout.split())
+    fields = InterviewSettings.model_fields
+    for key, flag in (("max_concurrency", "--max-concurrency"), ("budget_usd", "--budget-usd")):
+        assert flag in shown
+        assert str(fields[key].description) in shown
+    assert "[default: 16] [1<=x<=4096]" in shown
+    assert "--answers verbatim|polished" in shown
+    assert "--ocr / --no-ocr" in shown
 
 
 def test_the_version_is_the_packages(memoirist: Command) -> None:

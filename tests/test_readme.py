@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -25,13 +26,9 @@ HERE = [c for c in COMMANDS if not any(re.match(each, c) for each in ELSEWHERE)]
 
 
 def test_the_readme_names_every_command() -> None:
-    from memoirist.flows.cli.main import app
+    from memoirist.flows.cli.main import COMMANDS, HIDDEN
 
-    for command in app.registered_commands:
-        if command.hidden:
-            continue
-        assert command.callback is not None
-        name = command.callback.__name__.replace("_", "-")
+    for name in COMMANDS.keys() - HIDDEN:
         assert re.search(rf"\b{name}\b", README), name
     for target in ("quickstart", "test"):
         assert f"\n{target}: " in (ROOT / "Makefile").read_text("utf-8")
@@ -50,10 +47,11 @@ def test_a_command_of_the_readme_runs(built: Path, command: str) -> None:
 def test_the_doctor_tells_every_finding_with_a_next_step(tmp_path: Path) -> None:
     done = run(tmp_path, "doctor")
     assert done.returncode == 0, done.stderr
-    found = {line[6:15].strip() for line in done.stdout.splitlines()}
-    assert {"python", "torch", "4-bit", "endpoint", "hub", "memory", "disk"} <= found
-    for line in done.stdout.splitlines():
-        assert line.startswith("ok  ") or "; " in line
+    assert done.stdout.splitlines()[0].split()[:3] == ["state", "what", "finding"]
+    findings = json.loads(run(tmp_path, "doctor", "--format", "json", timeout=60).stdout)
+    checked = {finding["what"] for finding in findings}
+    assert {"python", "torch", "4-bit", "endpoint", "hub", "memory", "disk"} <= checked
+    assert all(finding["state"] == "ok" or finding["next_step"] for finding in findings)
 
 
 def test_the_printed_recipe_of_the_readme_loads(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_a_missing_recipe_is_refused(tmp_path: Path) -> None:
 
 def test_flags_win_over_the_file_and_relative_sources_start_at_it(tmp_path: Path) -> None:
     path = _write(tmp_path, "[sources]\ninclude = ['books']\n[train]\nrank = 4\nseed = 7\n")
-    recipe = load(path, overrides(["train.rank=8", "persona.name=Ada"], train__seed=9, x=None))
+    recipe = load(path, overrides(["train.rank=8", "persona.name=Ada"], {"train.seed": 9}))
     assert (recipe.train.rank, recipe.train.seed, recipe.persona.name) == (8, 9, "Ada")
     assert recipe.sources.include == [str(tmp_path / "books")]
 
@@ -119,8 +119,8 @@ def test_sources_given_by_set_start_where_the_command_runs(
     [
         (["train.rank=many"], {}, "--set train.rank=many: the recipe's train.rank = 'many' is"),
         (["train.rnak=3"], {}, "--set train.rnak=3: the recipe has no key 'train.rnak'"),
-        ([], {"train__preset": "9gb"}, "--preset: the recipe's train.preset = '9gb' is"),
-        ([], {"interview__request_timeout_seconds": -1}, "--request-timeout: the recipe's int"),
+        ([], {"train.preset": "9gb"}, "--preset: the recipe's train.preset = '9gb' is"),
+        ([], {"interview.request_timeout_seconds": -1}, "--request-timeout: the recipe's int"),
     ],
 )
 def test_a_flags_fault_is_not_laid_to_the_file(
@@ -129,12 +129,12 @@ def test_a_flags_fault_is_not_laid_to_the_file(
     path = tmp_path / "recipe.toml"
     path.write_text("[train]\nrank = 4\n", "utf-8")
     with pytest.raises(RecipeError) as refused:
-        load(path, overrides(assigned, **flags).over({"persona.name": "Ada"}))
+        load(path, overrides(assigned, flags).over({"persona.name": "Ada"}))
     assert str(refused.value).startswith(told)
     assert "recipe.toml" not in str(refused.value)
     path.write_text("[train]\nrank = 0\n", "utf-8")
     with pytest.raises(RecipeError, match=r"train\.rank = 0 in '.*recipe.toml' is"):
-        load(path, overrides(None, train__preset="8gb"))
+        load(path, overrides(None, {"train.preset": "8gb"}))
 
 
 def test_a_dataset_without_a_persona_is_trained_as_it_stands() -> None:

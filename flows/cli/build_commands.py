@@ -1,93 +1,55 @@
-"""The commands that make rows and models: `build` and `refresh` as flows, each step by itself."""
+"""The commands `build` and `refresh`, which run as Prefect flows."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from memoirist.data.schema.errors import RecipeError
 from memoirist.flows.cli import options as o
 from memoirist.flows.cli.options import WORKSPACE
-from memoirist.flows.running import run
+from memoirist.flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
+from memoirist.flows.cli.step_commands import (
+    ENDPOINT_KEYS,
+    EXTRACT_KEYS,
+    Sources,
+    unlock,
+    with_speakers,
+)
 from memoirist.flows.runtime.detach import detach_output, ignore_hangup
 
 if TYPE_CHECKING:
-    from memoirist.flows.recipe.recipe import Overrides
     from memoirist.flows.runtime.context import Context
 
 
-Sources = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="SOURCE...", help="Files, folders, globs, feeds or hf:// ids."),
-]
-
-
+@recipe_flags(
+    *EXTRACT_KEYS,
+    *ENDPOINT_KEYS,
+    "interview.answers",
+    "train.base_model",
+    "train.epochs",
+    "train.seed",
+)
 def build(
     sources: Sources = None,
-    persona: o.PersonaOption = None,
-    alias: o.AliasOption = None,
-    speaker: o.SpeakerOption = None,
-    limit: o.LimitOption = None,
-    lang: o.LangOption = None,
-    include_chapter: o.IncludeChapterOption = None,
-    exclude_chapter: o.ExcludeChapterOption = None,
-    columns: o.MapOption = None,
-    mix: o.MixOption = None,
-    text_as: o.TextAsOption = None,
+    flags: Flags = NO_FLAGS,
     password: o.PasswordOption = None,
-    ocr: o.OcrOption = None,
-    base_url: o.BaseUrlOption = None,
-    model: o.ModelOption = None,
-    max_concurrency: o.ConcurrencyOption = None,
-    request_timeout: o.TimeoutOption = None,
-    budget_usd: o.BudgetOption = None,
-    max_requests: o.MaxRequestsOption = None,
-    max_tokens: o.MaxTokensOption = None,
-    answers: o.AnswersOption = None,
-    base_model: o.BaseModelOption = None,
-    epochs: o.EpochsOption = None,
-    seed: o.SeedOption = None,
     assigned: o.SetOption = None,
     recipe: o.RecipeOption = None,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Do everything: sources in, a model that one can talk to out. Run again, it does the rest."""
-    wanted = o.overrides(
-        assigned,
-        persona__aliases=alias,
-        persona__lang=lang,
-        sources__chapters__include=include_chapter,
-        sources__chapters__exclude=exclude_chapter,
-        sources__map=o.mapped(columns),
-        sources__mix=o.mixes(mix),
-        sources__text_as=text_as,
-        sources__speakers=_speakers(speaker, recipe, workspace),
-        sources__limit=limit,
-        sources__extract__ocr=ocr,
-        interview__base_url=base_url,
-        interview__model=model,
-        interview__max_concurrency=max_concurrency,
-        interview__request_timeout_seconds=request_timeout,
-        interview__budget_usd=budget_usd,
-        interview__max_requests=max_requests,
-        interview__max_tokens=max_tokens,
-        interview__answers=answers,
-        train__base_model=base_model,
-        train__epochs=epochs,
-        train__seed=seed,
-    )
-    _refuse_early(sources, persona, recipe, workspace, wanted)
-    _unlock(sources, recipe, workspace, password)
+    wanted = o.overrides(assigned, with_speakers(flags, recipe, workspace))
+    _refuse_early(sources, o.open_workspace(workspace, recipe, wanted))
+    unlock(sources, recipe, workspace, password)
     from memoirist.flows.build import build as flow
     from memoirist.flows.runtime.prefect_server import running
 
     with ignore_hangup(), running():
         changed = flow(
             sources=sources,
-            persona=persona,
             workspace=str(workspace),
             recipe=str(recipe) if recipe else None,
             overrides=wanted,
@@ -95,54 +57,19 @@ def build(
     _close(changed, workspace)
 
 
-def _speakers(
-    told: list[str] | None, recipe: Path | None, workspace: Path
-) -> dict[str, str] | None:
-    """Return the recipe's speakers with the flag's set over them; None without the flag."""
-    if not told:
-        return None
-    from memoirist.flows.recipe.io import merged_speakers
-    from memoirist.flows.runtime.workspace import Workspace
-
-    saved = Workspace(workspace).recipe
-    return merged_speakers(recipe or (saved if saved.exists() else None), told)
-
-
-def _refuse_early(
-    sources: list[str] | None,
-    persona: str | None,
-    recipe: Path | None,
-    workspace: Path,
-    wanted: Overrides,
-) -> None:
+def _refuse_early(sources: list[str] | None, context: Context) -> None:
     """Refuse what is plainly wrong before Prefect takes its seconds to start."""
-    context = o.open_workspace(workspace, recipe, wanted)
     if not sources and not context.recipe.sources.include:
         raise RecipeError(
             "there is no source to build from",
             "name a file or folder: `memoirist build book.pdf --persona 'FULL NAME'`",
         )
-    if not (persona or context.recipe.persona.name):
+    if not context.recipe.persona.name:
         raise RecipeError("nobody is named as the persona", "add --persona 'FULL NAME'")
     if sources:
         from memoirist.extractors import discover
 
         discover(sources)
-
-
-def _unlock(
-    sources: list[str] | None, recipe: Path | None, workspace: Path, given: list[str] | None
-) -> None:
-    """Remember the passwords of locked files; on a terminal, ask for those that are missing."""
-    from memoirist.extractors.pdf.engines.passwords import remember
-    from memoirist.flows.cli.password_prompt import locked, typed
-
-    remember(given or ())
-    if not sys.stdin.isatty():
-        return
-    context = o.open_workspace(workspace, recipe)
-    for path in locked(context, [*(sources or ()), *context.recipe.sources.include]):
-        typed(path)
 
 
 def _close(changed: dict[str, int], workspace: Path) -> None:
@@ -160,8 +87,8 @@ def _close(changed: dict[str, int], workspace: Path) -> None:
     )
     try:
         typer.echo("\nWhat next:")
-        for command, told in lines:
-            typer.echo(f"  {command:<46} {told}")
+        for command, purpose in lines:
+            typer.echo(f"  {command:<46} {purpose}")
     except OSError:
         detach_output()  # the build is done, and its terminal is gone
 
@@ -172,7 +99,8 @@ def refresh(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Look at the recipe's sources again; retrain when enough is new, else say why not."""
-    o.open_workspace(workspace, recipe, o.overrides(assigned))
+    wanted = o.overrides(assigned)
+    o.open_workspace(workspace, recipe, wanted)  # a wrong key is refused before Prefect starts
     from memoirist.flows.refresh import refresh as flow
     from memoirist.flows.runtime.prefect_server import running
 
@@ -180,146 +108,7 @@ def refresh(
         changed = flow(
             workspace=str(workspace),
             recipe=str(recipe) if recipe else None,
-            overrides=o.overrides(assigned),
+            overrides=wanted,
         )
     if not changed:
         typer.echo("Nothing to do: the sources hold nothing new.")
-
-
-def extract(
-    sources: Sources = None,
-    persona: o.PersonaOption = None,
-    alias: o.AliasOption = None,
-    speaker: o.SpeakerOption = None,
-    limit: o.LimitOption = None,
-    lang: o.LangOption = None,
-    include_chapter: o.IncludeChapterOption = None,
-    exclude_chapter: o.ExcludeChapterOption = None,
-    columns: o.MapOption = None,
-    mix: o.MixOption = None,
-    text_as: o.TextAsOption = None,
-    password: o.PasswordOption = None,
-    ocr: o.OcrOption = None,
-    assigned: o.SetOption = None,
-    recipe: o.RecipeOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
-) -> None:
-    """Read sources into documents and blocks, and split them into passages."""
-    from memoirist.flows import pipeline
-    from memoirist.flows.recipe.io import as_saved, merged_sources
-
-    before = o.open_workspace(workspace, recipe)
-    path = recipe or (before.workspace.recipe if before.workspace.recipe.exists() else None)
-    wanted = o.overrides(
-        assigned,
-        persona__name=persona,
-        persona__aliases=alias,
-        persona__lang=lang,
-        sources__chapters__include=include_chapter,
-        sources__chapters__exclude=exclude_chapter,
-        sources__map=o.mapped(columns),
-        sources__mix=o.mixes(mix),
-        sources__text_as=text_as,
-        sources__speakers=_speakers(speaker, recipe, workspace),
-        sources__limit=limit,
-        sources__extract__ocr=ocr,
-    )
-    if sources:
-        wanted["sources.include"] = merged_sources(path, sources)
-    context = o.open_workspace(workspace, recipe, wanted)
-    named = as_saved(sources) if sources else None
-    if not context.recipe.sources.include:
-        raise RecipeError(
-            "there is no source to extract", "name a file or folder: `memoirist extract book.pdf`"
-        )
-
-    _unlock(sources, recipe, workspace, password)
-    run(context, lambda context: pipeline.extract(context, named))
-
-
-def ask(
-    base_url: o.BaseUrlOption = None,
-    model: o.ModelOption = None,
-    max_concurrency: o.ConcurrencyOption = None,
-    request_timeout: o.TimeoutOption = None,
-    budget_usd: o.BudgetOption = None,
-    max_requests: o.MaxRequestsOption = None,
-    max_tokens: o.MaxTokensOption = None,
-    assigned: o.SetOption = None,
-    recipe: o.RecipeOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
-) -> None:
-    """Write the question to which each passage is the answer; asked ones are not asked again."""
-    wanted = o.overrides(
-        assigned,
-        interview__base_url=base_url,
-        interview__model=model,
-        interview__max_concurrency=max_concurrency,
-        interview__request_timeout_seconds=request_timeout,
-        interview__budget_usd=budget_usd,
-        interview__max_requests=max_requests,
-        interview__max_tokens=max_tokens,
-    )
-
-    def step(context: Context) -> None:
-        from memoirist.flows.early import begin_probe
-
-        probing = begin_probe(context)
-        from memoirist.flows.recipe.io import save_recipe
-        from memoirist.flows.steps.ask import ask_questions
-
-        ask_questions(context, probing)
-        save_recipe(context)
-
-    run(o.open_workspace(workspace, recipe, wanted), step)
-
-
-def curate(
-    judge: Annotated[
-        bool | None,
-        typer.Option("--judge/--no-judge", help="Have an LLM grade the pairs: curate.judge."),
-    ] = None,
-    answers: o.AnswersOption = None,
-    assigned: o.SetOption = None,
-    recipe: o.RecipeOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
-) -> None:
-    """Pair questions with passages and judge the pairs by rules, and by an LLM if you wish."""
-    from memoirist.flows.pipeline import run_steps
-    from memoirist.flows.recipe.io import save_recipe
-
-    def step(context: Context) -> None:
-        run_steps(context, "curate")
-        if judge is not None or answers is not None:
-            save_recipe(context)
-
-    wanted = o.overrides(assigned, curate__judge=judge, interview__answers=answers)
-    run(o.open_workspace(workspace, recipe, wanted), step)
-
-
-def compose(
-    assigned: o.SetOption = None,
-    recipe: o.RecipeOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
-) -> None:
-    """Compose the kept pairs into conversations: a dataset version, split by whole groups."""
-    from memoirist.flows.pipeline import run_steps
-
-    context = o.open_workspace(workspace, recipe, o.overrides(assigned))
-    run(context, lambda context: run_steps(context, "compose"))
-
-
-def merge(
-    assigned: o.SetOption = None,
-    recipe: o.RecipeOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
-) -> None:
-    """Merge the adapter into its base and check that both answer alike."""
-    from memoirist.flows.pipeline import run_steps
-    from memoirist.flows.recipe.io import save_recipe
-
-    def step(context: Context) -> None:
-        run_steps(context, "merge")
-        save_recipe(context)  # else the next build would merge again, under the former settings
-
-    run(o.open_workspace(workspace, recipe, o.overrides(assigned)), step)

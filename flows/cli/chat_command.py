@@ -1,4 +1,4 @@
-"""The commands that talk and watch: `chat` and `doctor`."""
+"""The command `chat`, and the options by which every talk chooses its model."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from memoirist.flows.cli import options as o
 from memoirist.flows.cli.options import WORKSPACE
+from memoirist.flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
 
 RunOption = Annotated[
     str | None, typer.Option("--run", help="The run meant, by the beginning of its id.")
@@ -21,6 +22,14 @@ SystemOption = Annotated[
 ]
 
 
+@recipe_flags(
+    "chat.temperature",
+    "chat.top_p",
+    "chat.repetition_penalty",
+    "chat.max_new_tokens",
+    "chat.seed",
+    "chat.disclose",
+)
 def chat(
     message: Annotated[
         str | None,
@@ -33,34 +42,7 @@ def chat(
     run: RunOption = None,
     checkpoint: CheckpointOption = None,
     system: SystemOption = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(
-            "--temperature",
-            min=0,
-            max=2,
-            help="0 is the likeliest answer, and --message's default; else .7.",
-        ),
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option("--top-p", max=1, help="Draw from the likeliest tokens up to this chance."),
-    ] = None,
-    repetition_penalty: Annotated[
-        float | None,
-        typer.Option("--repetition-penalty", min=1, max=2, help="Above 1: fewer words twice."),
-    ] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", min=1, help="Tokens an answer may have.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the draws.")] = None,
-    disclose: Annotated[
-        bool,
-        typer.Option(
-            "--disclose/--no-disclose",
-            help="Asked what it is, begin with the disclosure of an AI, or as the model would.",
-        ),
-    ] = True,
+    flags: Flags = NO_FLAGS,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Talk to the persona; /save keeps a good exchange for training, /help lists the rest."""
@@ -71,35 +53,17 @@ def chat(
 
     if message is not None and not message.strip():
         raise RecipeError("--message is empty", "write what to ask: chat --message 'Who are you?'")
-    if top_p is not None and top_p <= 0:
-        raise RecipeError(f"--top-p {top_p} leaves nothing to draw from", "give 0.01 to 1")
-    if temperature is None and message is not None and not compare:
+    settings = {key.removeprefix("chat."): value for key, value in flags.items()}
+    if settings.get("top_p", 1.0) <= 0:
+        raise RecipeError(
+            f"--top-p {settings['top_p']} leaves nothing to draw from", "give 0.01 to 1"
+        )
+    if message is not None and not compare:
         # One answer to one question is asked for by scripts and checks: the likeliest it is.
-        temperature = 0.0
-    wanted = {
-        "temperature": temperature,
-        "top_p": top_p,
-        "repetition_penalty": repetition_penalty,
-        "max_new_tokens": max_tokens,
-        "seed": seed,
-        "disclose": disclose,
-    }
-    given = {key: value for key, value in wanted.items() if value is not None}
+        settings.setdefault("temperature", 0.0)
     choice = Choice(run=run, checkpoint=checkpoint)
-    talk = Talk.open(o.patient_workspace(workspace), choice, system, given, compare=compare)
+    talk = Talk.open(o.patient_workspace(workspace), choice, system, settings, compare=compare)
     if message is not None:
         say_once(talk, message)
     else:
         converse(talk)
-
-
-def doctor(
-    base_url: o.BaseUrlOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
-) -> None:
-    """Tell what works on this machine, and what to do about what does not."""
-    from memoirist.flows.doctor import examine
-
-    context = o.open_workspace(workspace, None, o.overrides(None, interview__base_url=base_url))
-    for line in examine(context):
-        typer.echo(line)

@@ -9,21 +9,15 @@ import typer
 
 from memoirist.flows.cli import options as o
 from memoirist.flows.cli.options import WORKSPACE
-from memoirist.flows.running import run
+from memoirist.flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
 
 if TYPE_CHECKING:
     from memoirist.flows.runtime.context import Context
 
 
+@recipe_flags("evaluate.questions", "evaluate.judge", "evaluate.judge_model", "interview.base_url")
 def evaluate(
-    questions: Annotated[
-        int | None,
-        typer.Option("--questions", min=0, help="Held-out questions that each model answers."),
-    ] = None,
-    judge: Annotated[
-        bool | None,
-        typer.Option("--judge/--no-judge", help="Have an LLM choose between answers."),
-    ] = None,
+    flags: Flags = NO_FLAGS,
     sheet: Annotated[
         Path | None,
         typer.Option("--sheet", help="Write the answers in pairs for a person: .csv or .md."),
@@ -32,8 +26,6 @@ def evaluate(
         Path | None, typer.Option("--read-sheet", help="Take the verdicts of a filled-in sheet.")
     ] = None,
     force: o.ForceOption = False,
-    base_url: o.BaseUrlOption = None,
-    model: Annotated[str | None, typer.Option("--model", help="The LLM that judges.")] = None,
     assigned: o.SetOption = None,
     recipe: o.RecipeOption = None,
     workspace: o.WorkspaceOption = WORKSPACE,
@@ -44,14 +36,6 @@ def evaluate(
     from memoirist.flows.pipeline import run_steps
     from memoirist.flows.steps.train import current_run
 
-    wanted = o.overrides(
-        assigned,
-        evaluate__questions=questions,
-        evaluate__judge=judge,
-        evaluate__judge_model=model,
-        interview__base_url=base_url,
-    )
-
     def step(context: Context) -> None:
         if read_sheet is not None:
             take_sheet(context, current_run(context)[0], read_sheet)
@@ -59,7 +43,7 @@ def evaluate(
         if sheet is not None:
             write_sheet(context, current_run(context)[0], sheet)
 
-    context = o.open_workspace(workspace, recipe, wanted)
+    context = o.open_workspace(workspace, recipe, o.overrides(assigned, flags))
     if sheet is not None:
         check_output_file(context, sheet, force=force)
-    run(context, step)
+    o.run(context, step)

@@ -1,4 +1,4 @@
-"""The commands that read: `plan`, `look`, `sql` and `export`."""
+"""The commands that read: `plan`, `look`, `sql`, `export`, `calibrate` and `doctor`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,7 @@ import typer
 
 from memoirist.flows.cli import options as o
 from memoirist.flows.cli.options import WORKSPACE
-
-
-class TableFormat(StrEnum):
-    """How rows are printed."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
+from memoirist.flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
 
 
 class ExportFormat(StrEnum):
@@ -31,9 +24,7 @@ class ExportFormat(StrEnum):
     sharegpt = "sharegpt"
 
 
-FormatOption = Annotated[TableFormat, typer.Option("--format", help="How rows are printed.")]
-
-
+@recipe_flags("interview.base_url", "interview.model", "interview.max_concurrency")
 def plan(
     sources: Annotated[
         list[str] | None, typer.Argument(metavar="SOURCE...", help="Files, folders or globs.")
@@ -44,9 +35,7 @@ def plan(
     pilot: Annotated[
         bool, typer.Option("--pilot", help="Send 20 real calls first; their replies are kept.")
     ] = False,
-    base_url: o.BaseUrlOption = None,
-    model: o.ModelOption = None,
-    max_concurrency: o.ConcurrencyOption = None,
+    flags: Flags = NO_FLAGS,
     assigned: o.SetOption = None,
     recipe: o.RecipeOption = None,
     workspace: o.WorkspaceOption = WORKSPACE,
@@ -58,13 +47,7 @@ def plan(
     if keys:
         typer.echo(document_keys(), nl=False)
         return
-    wanted = o.overrides(
-        assigned,
-        interview__base_url=base_url,
-        interview__model=model,
-        interview__max_concurrency=max_concurrency,
-    )
-    context = o.open_workspace(workspace, recipe, wanted)
+    context = o.open_workspace(workspace, recipe, o.overrides(assigned, flags))
     if pilot:
         send_pilot(context)
     for line in plan_lines(context, sources or context.recipe.sources.include):
@@ -83,7 +66,7 @@ def look(
         int | None,
         typer.Option("-n", "--limit", min=1, help="Rows at most; 20 unless told, all of coverage."),
     ] = None,
-    form: FormatOption = TableFormat.table,
+    form: o.FormatOption = o.TableFormat.table,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show tables and sizes, what was dropped and why, coverage, or one pair's lineage."""
@@ -94,11 +77,11 @@ def look(
 
 def sql(
     query: Annotated[str, typer.Argument(help="A reading statement in DuckDB's SQL.")],
-    form: FormatOption = TableFormat.table,
+    form: o.FormatOption = o.TableFormat.table,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Run a query on the workspace's tables; nothing can be changed by it."""
-    from memoirist.flows.inspection import print_rows
+    from memoirist.flows.table_printer import print_rows
 
     print_rows(o.open_store(workspace).fetch(query), form.value)
 
@@ -136,3 +119,16 @@ def calibrate(
 
     for line in calibrate_pairs(o.open_workspace(workspace, recipe), n_pairs):
         typer.echo(line)
+
+
+@recipe_flags("interview.base_url")
+def doctor(
+    flags: Flags = NO_FLAGS,
+    form: o.FormatOption = o.TableFormat.table,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Tell what works on this machine, and what to do about what does not."""
+    from memoirist.flows.doctor import examine
+    from memoirist.flows.table_printer import print_rows
+
+    print_rows(examine(o.open_workspace(workspace, None, o.overrides(None, flags))), form.value)

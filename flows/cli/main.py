@@ -7,9 +7,11 @@ import gc
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.main
+from typer.core import TyperGroup
 
 from memoirist.data.schema.errors import DiskFull, MemoiristError
 from memoirist.flows.cli import (
@@ -20,35 +22,30 @@ from memoirist.flows.cli import (
     model_commands,
     serve_commands,
     source_commands,
+    step_commands,
     train_command,
 )
+from memoirist.flows.cli.recipe_flags import Command, with_flags
 
 _STOPPED = "stopped; run the same command again to go on"
 # Rows that `train --show` prints unless told.
 _SHOWN = "3"
-app = typer.Typer(
-    name="memoirist",
-    help="Turn what a person wrote and said into a chatbot that answers in that person's voice.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode=None,
-)
-for _command in (
+_COMMANDS: tuple[Command, ...] = (
     build_commands.build,
     inspect_commands.plan,
-    build_commands.extract,
-    build_commands.ask,
-    build_commands.curate,
-    build_commands.compose,
+    step_commands.extract,
+    step_commands.ask,
+    step_commands.curate,
+    step_commands.compose,
     train_command.train,
-    build_commands.merge,
+    step_commands.merge,
     evaluate_command.evaluate,
     build_commands.refresh,
     chat_command.chat,
     serve_commands.serve_model,
     serve_commands.web,
     serve_commands.schedule,
+    serve_commands.serve,
     source_commands.withdraw,
     source_commands.rights,
     inspect_commands.look,
@@ -56,11 +53,37 @@ for _command in (
     inspect_commands.export,
     inspect_commands.calibrate,
     model_commands.push,
-    chat_command.doctor,
-):
-    app.command()(_command)
-# The name that `schedule` had before; it goes with the next release.
-app.command("serve", hidden=True)(serve_commands.serve)
+    inspect_commands.doctor,
+)
+COMMANDS = {command.__name__.replace("_", "-"): command for command in _COMMANDS}
+# Former names; they go with the next release.
+HIDDEN = {"serve"}
+
+
+class CommandGroup(TyperGroup):
+    """The list of commands by their first lines; a command's options are made when it is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:  # noqa: ANN401
+        """Return the name, the command with all its options, and the arguments left for it."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in COMMANDS:
+            single = typer.Typer(add_completion=False, rich_markup_mode=None)
+            single.command(name)(with_flags(COMMANDS[name]))
+            command = typer.main.get_command(single)
+        return name, command, rest
+
+
+app = typer.Typer(
+    name="memoirist",
+    cls=CommandGroup,
+    help="Turn what a person wrote and said into a chatbot that answers in that person's voice.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+)
+for _name, _command in COMMANDS.items():
+    app.command(_name, help=_command.__doc__, hidden=_name in HIDDEN)(lambda: None)
 app.add_typer(model_commands.models, name="models")
 
 

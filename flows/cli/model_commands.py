@@ -28,14 +28,12 @@ def _models(context: typer.Context, workspace: o.WorkspaceOption = WORKSPACE) ->
 
 @models.command("list")
 def list_(
-    form: Annotated[
-        Literal["table", "json", "csv"], typer.Option("--format", help="How to print it.")
-    ] = "table",
+    form: o.FormatOption = o.TableFormat.table,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show every run: its figures, the model in use, the checkpoints that can be tried."""
-    from memoirist.flows.inspection import print_rows
     from memoirist.flows.models.publish import list_models
+    from memoirist.flows.table_printer import print_rows
 
     context = o.open_workspace(workspace)
     if not context.workspace.store.path.exists():
@@ -43,7 +41,7 @@ def list_(
             f"there is no workspace at {str(context.workspace.root)!r}",
             "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
         )
-    print_rows(list_models(context), form)
+    print_rows(list_models(context), form.value)
 
 
 @models.command()

@@ -8,6 +8,9 @@ import typer
 
 from memoirist.flows.cli import options as o
 from memoirist.flows.cli.options import WORKSPACE
+from memoirist.flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
+
+_LEDGER_KEYS = ("rights", "title", "author", "living", "consent")
 
 
 def withdraw(
@@ -25,28 +28,16 @@ def withdraw(
         (ledger.restore if undo else ledger.withdraw)(context, sources)
 
 
+@recipe_flags(*(f"sources.ledger.{key}" for key in _LEDGER_KEYS))
 def rights(
     source: Annotated[
         str | None, typer.Argument(metavar="SOURCE", help="A path, file name, title or id.")
     ] = None,
-    told: Annotated[
-        str | None,
-        typer.Option(
-            "--rights",
-            help="public-domain:COUNTRY, licence:ID, own-work, permission:WHOSE or unknown.",
-        ),
-    ] = None,
-    title: Annotated[str | None, typer.Option("--title", help="Its title.")] = None,
-    author: Annotated[str | None, typer.Option("--author", help="Its author.")] = None,
-    living: Annotated[
-        bool | None, typer.Option("--living/--not-living", help="A living person speaks in it.")
-    ] = None,
-    consent: Annotated[
-        str | None, typer.Option("--consent", help="Who agreed, when, to what.")
-    ] = None,
+    flags: Flags = NO_FLAGS,
     check: Annotated[
         bool, typer.Option("--check", help="End with 1 if anything stands against a push.")
     ] = False,
+    form: o.FormatOption = o.TableFormat.table,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show the ledger of the sources' rights, or write your word on one of them into it."""
@@ -54,10 +45,9 @@ def rights(
     from memoirist.data.schema.errors import RecipeError
     from memoirist.data.schema.records import Source
     from memoirist.flows import ledger
-    from memoirist.flows.inspection import print_rows
+    from memoirist.flows.table_printer import print_rows
 
-    named = {"rights": told, "title": title, "author": author, "living": living, "consent": consent}
-    entry = {key: value for key, value in named.items() if value is not None}
+    entry = {key.rpartition(".")[2]: value for key, value in flags.items()}
     context = o.open_workspace(workspace)
     if entry and source is None:
         raise RecipeError("no source is named", "`memoirist rights SOURCE --rights own-work`")
@@ -66,7 +56,7 @@ def rights(
             ledger.note_rights(context, source, entry)
     store = context.workspace.store
     if source is None:
-        print_rows(ledger.ledger(store), "table")
+        print_rows(ledger.ledger(store), form.value)
     found = obstacles(store.nouns(Source, "true ORDER BY added_at, id"))
     mine = ledger.find_source(store, source).id if source else None
     for each in found:

@@ -12,7 +12,7 @@ import typer
 from memoirist.data.schema.errors import RecipeError
 from memoirist.flows.cli import options as o
 from memoirist.flows.cli.options import WORKSPACE
-from memoirist.flows.running import run
+from memoirist.flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
 
 if TYPE_CHECKING:
     from memoirist.flows.runtime.context import Context
@@ -32,15 +32,7 @@ OutputOption = Annotated[
         "-o", "--output", help="With --data: the folder of the run, its merge, its chat (as -w)."
     ),
 ]
-PresetOption = Annotated[
-    str | None,
-    typer.Option("--preset", help="Settings for a memory: cpu, 8gb, 12gb, 24gb or 80gb."),
-]
-TrackerOption = Annotated[
-    str | None,
-    typer.Option("--tracker", help="Send the curves to tensorboard, wandb, mlflow or trackio."),
-]
-# The number may be left out: flows/cli.py fills it in.
+# The number may be left out: flows/cli/main.py fills it in.
 ShowOption = Annotated[
     int | None,
     typer.Option(
@@ -52,17 +44,20 @@ ShowOption = Annotated[
 ]
 
 
+@recipe_flags(
+    "sources.map",
+    "persona.name",
+    "train.base_model",
+    "train.preset",
+    "train.epochs",
+    "train.seed",
+    "train.tracker",
+)
 def train(
     data: DataOption = None,
     output: OutputOption = None,
     force: o.ForceOption = False,
-    columns: o.MapOption = None,
-    persona: o.PersonaOption = None,
-    base_model: o.BaseModelOption = None,
-    preset: PresetOption = None,
-    epochs: o.EpochsOption = None,
-    seed: o.SeedOption = None,
-    tracker: TrackerOption = None,
+    flags: Flags = NO_FLAGS,
     show: ShowOption = None,
     assigned: o.SetOption = None,
     recipe: o.RecipeOption = None,
@@ -71,27 +66,19 @@ def train(
     """Train a 4-bit LoRA adapter on the newest dataset; a killed training goes on."""
     if output is not None and not data:
         raise RecipeError("-o names the folder of a training with --data", "give --data as well")
+    columns = flags.get("sources.map")
     if columns and not data:
         raise RecipeError(
             f"--map {columns[0]!r} names columns of a training with --data",
             "give --data as well, or map at `extract` or `build`",
         )
-    wanted = o.overrides(
-        assigned,
-        sources__map=o.mapped(columns),
-        persona__name=persona,
-        train__base_model=base_model,
-        train__preset=preset,
-        train__epochs=epochs,
-        train__seed=seed,
-        train__tracker=tracker,
-    )
+    wanted = o.overrides(assigned, flags)
     from memoirist.flows.cli.output_check import check_output_folder
 
     if data:
         from memoirist.flows.steps.train import settings_for
 
-        wanted = wanted.over(settings_for(data, persona))
+        wanted = wanted.over(settings_for(data, flags.get("persona.name")))
 
     def step(context: Context) -> None:
         _train(context, from_data=bool(data), show=show)
@@ -99,7 +86,7 @@ def train(
     context = o.open_workspace(output or workspace, recipe, wanted)
     if output is not None:
         check_output_folder(context, force=force)
-    run(context, step)
+    o.run(context, step)
     if data and show is None:
         where = output or workspace
         context.report.note(
@@ -116,8 +103,8 @@ def _train(context: Context, *, from_data: bool, show: int | None) -> None:
         dataset_of(context)
     if show is not None:
         colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        for told in show_rows(context, show, colour=colour):
-            typer.echo(told, color=True)
+        for line in show_rows(context, show, colour=colour):
+            typer.echo(line, color=True)
         context.count("show", 1)
         return
     run_steps(context, "train")
