@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -122,6 +123,12 @@ LONGEST = (
     "test_evaluate.py",
     "test_models.py",
 )
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and let children hear it, although a shell's background job is born deaf."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
