@@ -34,6 +34,9 @@ from train.models import greedy, load_base, measure, quiet
 from train.settings import ChatSettings, EvaluateSettings, MergeSettings, TrainSettings
 from train.tokens import IGNORE, prompt_ids, tokenize
 
+# The runs at the top of the file are real ones; test_train_toys.py has the quick one.
+pytestmark = pytest.mark.slow
+
 ASKED, LEARNT = "微调测试", "我学会了"
 # Enough steps to learn six rows; a checkpoint every eight, so that there is one to go on from.
 SETTINGS = TrainSettings(epochs=16, effective_batch=3, save_every=8)
