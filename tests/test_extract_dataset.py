@@ -17,10 +17,10 @@ import pytest
 import data.exchanges
 from data.errors import SourceUnreadable
 from data.exchanges import forget, sweep, take
-from data.store import Store
 from extractors import ExtractSettings, Found, extract, read_source
 from extractors.dataset.batches import Batches
 from extractors.dataset.reading import unwrapped
+from tests.support.stores import empty_store
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 GOOD = {
@@ -61,7 +61,7 @@ def taken(
     if carefully:
         rows.exchanges.parts = {}
     with TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "memoirist.duckdb")
+        store = empty_store(Path(folder) / "memoirist.duckdb")
         with store.writing() as tx:
             forget(tx, source.id)
             take(tx, source, rows, None, NOW)
