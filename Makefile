@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install quickstart test check fix bench fuzz clean
+.PHONY: install quickstart test test-fast check fix bench fuzz clean
 
 install: $(STAMP)
 
@@ -26,8 +26,15 @@ quickstart: $(STAMP)
 	@echo '$$ memoirist chat --message "What did your father do wrong?" --temperature 0.7'
 	@$(BIN)/memoirist chat --message "What did your father do wrong?" --temperature 0.7
 
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+  --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
+
 test: $(STAMP)
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 15
+	$(PYTEST)
+
+# Without whole builds and trainings that take tens of seconds.
+test-fast: $(STAMP)
+	$(PYTEST) -m 'not slow'
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -42,7 +43,7 @@ def store(tmp_path: Path) -> Store:
 def forked_trainings() -> Iterator[None]:
     """Fork the trainings that are started in this process; on a GPU they start as ever."""
     from memoirist.train.loop import launch
-    from memoirist.train.loop.gpus import gpu_count
+    from memoirist.train.loop.process import gpu_count
 
     start = launch._start
 
@@ -62,10 +63,11 @@ def memoirist(tmp_path: Path) -> Command:
 
 # A shorter training, fewer and shorter answers than a user gets: they would take most of the time.
 QUICK = (
-    "train.epochs=1",
-    "train.save_every=4",
-    "train.answers_per_save=2",
-    "evaluate.max_new_tokens=64",
+    "train.epochs=0.5",
+    "train.save_every=2",
+    "train.answers_per_save=1",
+    "merge.prompts=12",
+    "evaluate.max_new_tokens=32",
     "evaluate.few_shot_words=150",
 )
 # Where the rows are the question, and not what was learnt.
@@ -86,44 +88,106 @@ def sets(*settings: str) -> list[str]:
     return [f"--set={each}" for each in settings]
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Build the bundled samples once, for real, and return a copy of the folder with the workspace.
+class Ladder:
+    """Workspaces of the bundled samples, each made once and for all processes of a test run.
 
-    The processes that share the tests share the build too: the first one makes it.
+    A rung is a folder with its `workspace`; who needs one gets a copy.
     """
-    shared = tmp_path_factory.getbasetemp()
-    if worker_id != "master":
-        shared = shared.parent
-    folder = shared / "built"
-    with FileLock(shared / "built.lock"):
-        if not (folder / "stdout.txt").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            done = run_process(folder, "build", *map(str, SOURCES), *EDITH, *sets(*QUICK))
+
+    def __init__(self, factory: pytest.TempPathFactory, worker: str) -> None:
+        base = factory.getbasetemp()
+        self.factory = factory
+        self.shared = base if worker == "master" else base.parent
+
+    def rung(self, name: str, make: Callable[[Path], None]) -> Path:
+        """Return a copy of the rung `name`, which `make` has put into an empty folder."""
+        folder, made = self.shared / name, self.shared / f"{name}.made"
+        with FileLock(self.shared / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return Path(shutil.copytree(folder, self.factory.mktemp(name) / name))
+
+    def climb(self, name: str, below: str, *arguments: str) -> Path:
+        """Return a copy of the rung that a command makes of the one below it."""
+
+        def make(folder: Path) -> None:
+            if below:
+                shutil.copytree(self.shared / below, folder, dirs_exist_ok=True)
+            done = run(folder, *arguments)
             assert done.returncode == 0, done.stderr
-            (folder / "stderr.txt").write_text(done.stderr, "utf-8")
-            (folder / "stdout.txt").write_text(done.stdout, "utf-8")
-    mine = tmp_path_factory.mktemp("mine") / "built"
-    shutil.copytree(folder, mine)
-    return mine
+
+        return self.rung(name, make)
+
+
+@pytest.fixture(scope="session")
+def ladder(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Ladder:
+    return Ladder(tmp_path_factory, worker_id)
+
+
+@pytest.fixture(scope="session")
+def extracted(ladder: Ladder) -> Path:
+    return ladder.climb("extracted", "", "extract", *map(str, SOURCES), *EDITH)
+
+
+@pytest.fixture(scope="session")
+def asked(ladder: Ladder, extracted: Path) -> Path:
+    return ladder.climb("asked", "extracted", "ask")
+
+
+@pytest.fixture(scope="session")
+def curated(ladder: Ladder, asked: Path) -> Path:
+    return ladder.climb("curated", "asked", "curate")
+
+
+@pytest.fixture(scope="session")
+def composed(ladder: Ladder, curated: Path) -> Path:
+    return ladder.climb("composed", "curated", "compose")
+
+
+@pytest.fixture(scope="session")
+def built(ladder: Ladder) -> Path:
+    """Build the samples to the end: as a process of its own with a Prefect server of its own."""
+
+    def make(folder: Path) -> None:
+        done = run_process(folder, "build", *map(str, SOURCES), *EDITH, *sets(*QUICK), timeout=600)
+        assert done.returncode == 0, done.stderr
+        (folder / "stderr.txt").write_text(done.stderr, "utf-8")
+        (folder / "stdout.txt").write_text(done.stdout, "utf-8")
+
+    return ladder.rung("built", make)
 
 
 # What takes minutes comes first, so that the processes that share the tests end together.
 LONGEST = (
-    "test_build_killed.py",
-    "test_cli.py",
     "test_build.py",
-    "test_model_families.py",
     "test_training_run.py",
-    "test_random_bases.py",
+    "test_build_killed.py",
     "test_train_command.py",
+    "test_models.py",
     "test_web.py",
     "test_evaluate.py",
-    "test_models.py",
+    "test_readme.py",
+    "test_train_hardships.py",
+    "test_train_families.py",
+    "test_train_toys.py",
+    "test_cli.py",
+    "test_changes.py",
 )
 
 
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and let children hear it, although a shell's background job is born deaf."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        # A whole build with its training stands below these.
+        if "built" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda each: order.get(each.path.name, len(order)))

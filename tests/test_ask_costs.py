@@ -26,6 +26,7 @@ from memoirist.generators.prices import Price, estimate_tokens, price_of
 from memoirist.generators.settings import InterviewSettings
 from tests.conftest import ROOT, environment, run
 from tests.openai_server import OpenAIServer, Script
+from tests.support.stores import empty_store
 from tests.test_ask_ledger import ask, context_for, passage, put, rows_are_right
 
 PRICES = {"interviewer": {"input": 1.0, "output": 10.0}}
@@ -33,7 +34,7 @@ PRICES = {"interviewer": {"input": 1.0, "output": 10.0}}
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "ws" / "memoirist.duckdb")
+    return empty_store(tmp_path / "ws" / "memoirist.duckdb")
 
 
 @pytest.mark.parametrize(

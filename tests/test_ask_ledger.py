@@ -29,6 +29,7 @@ from memoirist.flows.steps.curate import curate_pairs
 from tests.conftest import ROOT, environment, run
 from tests.openai_server import OpenAIServer, Script
 from tests.rows import NOW, document, source
+from tests.support.stores import empty_store
 
 _TEXT = (
     "I had been working in the garden since early morning when my neighbour mark-{n} came by with "
@@ -96,7 +97,7 @@ def rows_are_right(store: Store) -> int:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "ws" / "memoirist.duckdb")
+    return empty_store(tmp_path / "ws" / "memoirist.duckdb")
 
 
 def test_what_is_added_is_asked_and_nothing_else(tmp_path: Path, store: Store) -> None:
@@ -196,7 +197,7 @@ def test_the_choice_hangs_on_no_order(tmp_path: Path) -> None:
     chosen = []
     for name, many in (("a", 32), ("b", 1)):
         folder = tmp_path / name
-        store = Store(folder / "ws" / "memoirist.duckdb")
+        store = empty_store(folder / "ws" / "memoirist.duckdb")
         put(store, [passage(n, ord_=n if name == "a" else 200 - n) for n in range(120)])
         with OpenAIServer(Script(latency_seconds=0.001)) as server:
             ask(folder, server, interview__max_concurrency=many)

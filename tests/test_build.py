@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from memoirist.data.samples import SOURCES
 from memoirist.data.store import Store
 from tests.conftest import EDITH, HURRIED, run, sets
@@ -113,6 +115,7 @@ def test_refresh_waits_for_enough_and_then_takes_in_only_what_is_new(
     assert len(content(tmp_path)["models"]) == 2
 
 
+@pytest.mark.slow
 def test_the_one_exchange_is_learnt_exactly(tmp_path: Path) -> None:
     row = {
         "messages": [
@@ -137,6 +140,7 @@ def test_the_one_exchange_is_learnt_exactly(tmp_path: Path) -> None:
     assert done.stdout == "我学会了\n"
 
 
+@pytest.mark.slow
 def test_a_conversation_that_does_not_fit_is_a_verdict(tmp_path: Path) -> None:
     rows = [
         {

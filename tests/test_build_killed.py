@@ -15,14 +15,15 @@ from memoirist.data.samples import SOURCES
 from tests.conftest import EDITH, HURRIED, environment, run, sets
 from tests.content import CONTENT, content
 from tests.openai_server import OpenAIServer, Script
+from tests.support import flow_server
 
 
-def _kill_when(folder: Path, arguments: list[str], sign: str, extra: dict[str, str]) -> None:
+def _kill_when(folder: Path, arguments: list[str], sign: str) -> None:
     """Start a build and SIGKILL it, with its children, once `sign` holds in its workspace."""
     process = subprocess.Popen(
         [sys.executable, "-m", "memoirist.flows.cli", *arguments],
         cwd=folder,
-        env=environment(**extra),
+        env=environment(PREFECT_API_URL=flow_server.address()),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -38,6 +39,7 @@ def _kill_when(folder: Path, arguments: list[str], sign: str, extra: dict[str, s
     process.stderr.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_killed_in_every_step_it_completes_with_the_same_rows(tmp_path: Path) -> None:
     """The steps print when they end, so each kill falls into the step after the named one."""
@@ -51,7 +53,7 @@ def test_killed_in_every_step_it_completes_with_the_same_rows(tmp_path: Path) ->
         done = run(calm, *arguments)
         assert done.returncode == 0, done.stderr
         for sign in ("extract  ", "split  ", "ask  ", "curate  ", "compose  ", "train  "):
-            _kill_when(killed, arguments, sign, {})
+            _kill_when(killed, arguments, sign)
         done = run(killed, *arguments)
         assert done.returncode == 0, done.stderr
     left, right = content(calm), content(killed)

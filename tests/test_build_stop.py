@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from memoirist.data.store import Store
 from tests.conftest import ROOT, environment
 from tests.openai_server import OpenAIServer, Script
@@ -39,6 +41,7 @@ def interrupted(folder: Path, server: OpenAIServer, n_asked: int, times: int) ->
     return child.returncode, told
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_build(tmp_path: Path) -> None:
     (tmp_path / "book.md").write_text(book(), "utf-8")
     store = Store(tmp_path / "ws" / "memoirist.duckdb")

@@ -102,6 +102,7 @@ def test_what_is_told_before_is_what_was_done(trained: Path) -> None:
     assert f"{steps} steps of " in told
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_says_so_and_goes_on(trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "out", tmp_path / "out")
     context = options.open_workspace(tmp_path / "out", None, {"train.seed": 7})
@@ -153,6 +154,7 @@ def test_rows_are_shown_with_plain_marks_when_piped(trained: Path) -> None:
     assert "⟦You are Ada" not in done.stdout
 
 
+@pytest.mark.slow
 def test_a_hub_dataset_is_composed_and_shown(toy: Path, tmp_path: Path) -> None:
     rows = [{"question": f"What is {place}?", "response": f"A {place}."} for place in PLACES]
     files = {
@@ -210,6 +212,7 @@ def own_terminal() -> None:
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
+@pytest.mark.slow
 def test_a_training_outlives_its_terminal(toy: Path, tmp_path: Path) -> None:
     write_rows(tmp_path / "talks.jsonl")
     store = Store(tmp_path / "out" / "memoirist.duckdb", wait_seconds=20)

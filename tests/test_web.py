@@ -141,6 +141,7 @@ def asked(words: str = ASKED, **options: object) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": words}], "temperature": 0, **options}
 
 
+@pytest.mark.slow
 def test_the_server_answers_in_chatml_and_stops(served: Served) -> None:
     reply = post(served.url, model=served.names[TUNED], **asked())
     (told,) = reply["choices"]

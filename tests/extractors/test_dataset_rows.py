@@ -17,10 +17,10 @@ import pytest
 import memoirist.data.exchanges
 from memoirist.data.exchanges import forget, sweep, take
 from memoirist.data.schema.errors import SourceUnreadable
-from memoirist.data.store import Store
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from memoirist.extractors.dataset.batches import Batches
 from memoirist.extractors.dataset.reading import unwrapped
+from tests.support.stores import empty_store
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 GOOD = {
@@ -61,7 +61,7 @@ def taken(
     if carefully:
         rows.exchanges.parts = {}
     with TemporaryDirectory() as folder:
-        store = Store(Path(folder) / "memoirist.duckdb")
+        store = empty_store(Path(folder) / "memoirist.duckdb")
         with store.writing() as tx:
             forget(tx, source.id)
             take(tx, source, rows, None, NOW)

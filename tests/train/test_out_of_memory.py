@@ -164,6 +164,7 @@ def test_one_row_without_memory_is_told_and_other_errors_are_not_taken_for_it(
     assert is_out_of_memory(MemoryError())
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does(
     base: PreparedBase, undisturbed: Done, tmp_path: Path
 ) -> None:

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.data.schema.records import Rows
@@ -33,15 +35,43 @@ def rows_of(path: Path, engine: str) -> Rows:
     return extract(read_source(SourceRef(path=path, format="pdf"), NOW), settings)
 
 
+def font_of(path: Path) -> Path:
+    """Write a font with a box for each character.
+
+    Embedded, it makes a page whose text PDFium finds on a system without any fonts.
+    """
+    names = {ord(char): f"uni{ord(char):04X}" for char in "".join((*COLUMNS, *NOTES))}
+    pen = TTGlyphPen(None)
+    for move, point in zip(
+        (pen.moveTo, pen.lineTo, pen.lineTo, pen.lineTo),
+        ((50, -70), (50, 830), (950, 830), (950, -70)),
+        strict=True,
+    ):
+        move(point)
+    pen.closePath()
+    box, glyphs = pen.glyph(), [".notdef", *names.values()]
+    font = FontBuilder(1000, isTTF=True)
+    font.setupGlyphOrder(glyphs)
+    font.setupCharacterMap(names)
+    font.setupGlyf(dict.fromkeys(glyphs, box))
+    font.setupHorizontalMetrics(dict.fromkeys(glyphs, (1000, 50)))
+    font.setupHorizontalHeader(ascent=880, descent=-120)
+    font.setupNameTable({"familyName": "Boxes", "styleName": "Regular", "psName": "Boxes"})
+    font.setupOS2(sTypoAscender=880, sTypoDescender=-120, sCapHeight=830)
+    font.setupPost()
+    font.save(path)
+    return path
+
+
 def draw_columns(path: Path) -> Path:
     """Draw columns from right to left, character by character, with a note in two small rows."""
-    pdfmetrics.registerFont(UnicodeCIDFont("STSong-Light"))
+    pdfmetrics.registerFont(TTFont("Boxes", font_of(path.with_name("boxes.ttf"))))
     canvas = Canvas(str(path), pagesize=(300, 420))
-    canvas.setFont("STSong-Light", 16)
+    canvas.setFont("Boxes", 16)
     for n, column in enumerate(COLUMNS):
         for k, char in enumerate(column):
             canvas.drawString(240 - 30 * n, 380 - 17 * k, char)
-    canvas.setFont("STSong-Light", 8)
+    canvas.setFont("Boxes", 8)
     for n, note in enumerate(NOTES):
         for k, char in enumerate(note):
             canvas.drawString(219 - 9 * n, 140 - 9 * k, char)
