@@ -139,7 +139,7 @@ def test_the_rate_rises_from_its_first_share_to_the_peak(scheduler: str) -> None
 def test_an_absent_kernel_package_is_nobodys_news() -> None:
     # bitsandbytes tells of it while it is imported, before any function of ours could hush it.
     code = (
-        "import logging, train;"
+        "import logging, memoirist.train;"
         "print(logging.getLogger('bitsandbytes.backends.cpu.ops').isEnabledFor(logging.WARNING))"
     )
     told = subprocess.run(
