@@ -11,7 +11,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from extractors import Found, read_source
 from extractors.pdf.layout.geometry import Line, PageLines
-from extractors.pdf.structure.titles import title_page
+from extractors.pdf.structure.front_matter import title_page
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PROSE = (
