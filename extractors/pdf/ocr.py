@@ -1,4 +1,4 @@
-"""Make the text layer of scanned pages with ocrmypdf and tesseract, and keep it."""
+"""Read scanned pages by OCR: ocrmypdf and tesseract make a text layer, which is kept."""
 
 from __future__ import annotations
 
@@ -11,24 +11,35 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from memoirist.data.schema.errors import SourceUnreadable, SourceWithoutText
-from memoirist.data.schema.records import Source
-from memoirist.extractors.pdf.ocr_languages import codes_of
+from memoirist.data.schema.records import Document, Source, Verdict
+from memoirist.extractors.pdf.engines.worker_pool import read_all_pages
+from memoirist.extractors.pdf.layout.geometry import PageLines
+from memoirist.extractors.pdf.page_verdicts import is_scan, page_verdict
 from memoirist.extractors.settings import ExtractSettings
 
 Progress = Callable[[int, int], None]
 
+# What tesseract calls the languages that the rest of the world names by two letters.
+_TESSERACT_CODES = dict(
+    pair.split(":")
+    for pair in (
+        "ar:ara cs:ces da:dan de:deu el:ell en:eng es:spa fi:fin fr:fra he:heb hu:hun it:ita"
+        " ja:jpn ko:kor la:lat nl:nld no:nor pl:pol pt:por ro:ron ru:rus sv:swe tr:tur uk:ukr"
+        " zh:chi_sim"
+    ).split()
+)
 _WORD = re.compile(
     r"<span class=['\"]ocrx_word['\"][^>]*x_wconf (\d+)[^>]*>(.*?)</span>", re.DOTALL
 )
 _TAG = re.compile(r"<[^>]+>")
-# Below this confidence, in percent, a word is told as suspect.
+# Below this confidence, in percent, a word is named as suspect.
 _SUSPECT = 60
-_MAX_TOLD = 12
+_MAX_SUSPECTS = 12
 _PAGE_SECONDS = 180
 # So sure tesseract must be, in its own measure, to turn a page: a few lines reach no more.
 _SURE_TURN = 2
@@ -37,13 +48,13 @@ _BAD_INPUT, _MISSING, _LOCKED = 2, 3, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recognised:
+class OcrPage:
     """How sure tesseract was of one page: the mean of its words, 0 to 1, and the doubtful ones."""
 
     page: int
     confidence: float
     n_words: int
-    suspects: tuple[str, ...]
+    suspects: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +62,48 @@ class TextLayer:
     """A copy of a PDF with text on the pages that had none."""
 
     path: str
-    pages: tuple[Recognised, ...]
+    pages: Sequence[OcrPage]
+
+
+def with_ocr(
+    source: Source,
+    pages: Sequence[PageLines],
+    settings: ExtractSettings,
+    on_progress: Progress | None = None,
+) -> tuple[Sequence[PageLines], Sequence[OcrPage]]:
+    """Return the pages with OCR's text where they have none of their own, if it is asked for.
+
+    A page that was read with too little confidence has no lines.
+    """
+    scanned = {
+        page.page
+        for page in pages
+        if is_scan(page) or page.unmapped_share > settings.max_unmapped_share
+    }
+    if not settings.ocr or not scanned:
+        return pages, ()
+    layer = text_layer(source, sorted(scanned), settings, on_progress)
+    read = read_all_pages(layer.path, len(pages), settings)
+    results = {page.page: page for page in layer.pages if page.n_words and page.page in scanned}
+    merged = list(pages)
+    for number, result in results.items():
+        sure = result.confidence >= settings.ocr_min_confidence
+        merged[number - 1] = read[number - 1] if sure else replace(pages[number - 1], lines=())
+    return merged, list(results.values())
+
+
+def ocr_verdict(document: Document, page: OcrPage, min_confidence: float) -> Verdict:
+    """Return how sure OCR was of one page, and whether the page is kept for it."""
+    keep = page.confidence >= min_confidence
+    suspects = f"; suspect: {', '.join(page.suspects)}" if page.suspects else ""
+    outcome = "" if keep else ", too little to be kept"
+    reason = (
+        f"page {page.page}: {page.n_words} words read by OCR with a mean confidence of"
+        f" {page.confidence:.0%}{outcome}{suspects}"
+    )
+    step = "compare the suspect words with the scan" if keep else "scan the page better"
+    verdict = page_verdict(document, page.page, "ocr_confidence", "", step)
+    return replace(verdict, keep=keep, score=page.confidence, reason=reason)
 
 
 def text_layer(
@@ -65,7 +117,7 @@ def text_layer(
     Raise SourceWithoutText where a program or a language is missing, SourceUnreadable where
     ocrmypdf refuses the file.
     """
-    languages = codes_of(settings.ocr_languages)
+    languages = tesseract_codes(settings.ocr_languages)
     _check_programs(source.location, languages)
     folder = Path(settings.ocr_folder or tempfile.mkdtemp(prefix="memoirist-ocr-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -73,15 +125,30 @@ def text_layer(
     copy, report = folder / f"{name}.pdf", folder / f"{name}.json"
     if not (copy.exists() and report.exists()):
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            made = Path(work) / "made.pdf"
-            _run(source.location, made, languages, (numbers, settings.workers, on_progress))
-            pages = [_recognised(path) for path in sorted(Path(work).glob("ocrmypdf.io.*/*.hocr"))]
-            made.rename(copy)
+            command = _command(numbers, languages, settings.workers)
+            output = Path(work) / "output.pdf"
+            for n_done in _run([*command, source.location, str(output)], output):
+                if on_progress:
+                    on_progress(min(n_done, len(numbers)), len(numbers))
+            pages = [_ocr_page(path) for path in _results(output)]
+            output.rename(copy)
         # Last: only what is whole has its report.
         report.write_text(json.dumps([asdict(page) for page in pages]), "utf-8")
-    found = json.loads(report.read_text("utf-8"))
-    pages = [Recognised(**{**each, "suspects": tuple(each["suspects"])}) for each in found]
-    return TextLayer(path=str(copy), pages=tuple(pages))
+    pages = [OcrPage(**page) for page in json.loads(report.read_text("utf-8"))]
+    return TextLayer(path=str(copy), pages=pages)
+
+
+def tesseract_codes(languages: Sequence[str]) -> list[str]:
+    """Return tesseract's codes of languages; a code that is no ISO 639-1 one is taken for its own.
+
+    Without any language it is English.
+    """
+    codes = (
+        _TESSERACT_CODES.get(language.split("-")[0].lower(), language)
+        for language in languages
+        if language.strip()
+    )
+    return list(dict.fromkeys(codes)) or ["eng"]
 
 
 def _check_programs(path: str, languages: Sequence[str]) -> None:
@@ -98,16 +165,16 @@ def _check_programs(path: str, languages: Sequence[str]) -> None:
     listed = subprocess.run(
         ["tesseract", "--list-langs"], capture_output=True, text=True, check=False
     )
-    lacking = [each for each in languages if each not in listed.stdout.split()]
-    if lacking:
+    missing = [code for code in languages if code not in listed.stdout.split()]
+    if missing:
         raise SourceWithoutText(
-            f"{what}, and tesseract lacks the language {', '.join(lacking)}",
-            f"install it: apt install {_packages(lacking)}, or set sources.extract.ocr_languages",
+            f"{what}, and tesseract lacks the language {', '.join(missing)}",
+            f"install it: apt install {_packages(missing)}, or set sources.extract.ocr_languages",
         )
 
 
 def _packages(languages: Sequence[str]) -> str:
-    return " ".join(f"tesseract-ocr-{each.replace('_', '-')}" for each in languages)
+    return " ".join(f"tesseract-ocr-{code.replace('_', '-')}" for code in languages)
 
 
 def _ranges(numbers: Sequence[int]) -> str:
@@ -121,22 +188,22 @@ def _ranges(numbers: Sequence[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
-def _run(
-    path: str,
-    made: Path,
-    languages: Sequence[str],
-    work: tuple[Sequence[int], int, Progress | None],
-) -> None:
-    """Run ocrmypdf; its temporary files stay beside `made`, for they hold the confidences."""
-    numbers, workers, on_progress = work
+def _command(numbers: Sequence[int], languages: Sequence[str], workers: int) -> list[str]:
     command = [sys.executable, "-m", "ocrmypdf", "--keep-temporary-files", "--quiet"]
     command += ["--mode", "force", "--pages", _ranges(numbers), "--output-type", "pdf"]
     command += ["--rotate-pages", "--rotate-pages-threshold", str(_SURE_TURN), "--deskew"]
     command += ["--optimize", "0", "--jobs", str(workers)]
-    command += ["--tesseract-timeout", str(_PAGE_SECONDS), "-l", "+".join(languages)]
+    return [*command, "--tesseract-timeout", str(_PAGE_SECONDS), "-l", "+".join(languages)]
+
+
+def _run(command: Sequence[str], output: Path) -> Iterator[int]:
+    """Run ocrmypdf, and give the number of pages done from time to time.
+
+    Its temporary files stay beside `output`, for they hold the confidences.
+    """
     with subprocess.Popen(
-        [*command, path, str(made)],
-        env={**os.environ, "TMPDIR": str(made.parent), "OMP_THREAD_LIMIT": "1"},
+        command,
+        env={**os.environ, "TMPDIR": str(output.parent), "OMP_THREAD_LIMIT": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -148,38 +215,41 @@ def _run(
                     _, errors = process.communicate(timeout=0.5)
                     break
                 except subprocess.TimeoutExpired:
-                    if on_progress:
-                        done = sum(1 for _ in made.parent.glob("ocrmypdf.io.*/*.hocr"))
-                        on_progress(min(done, len(numbers)), len(numbers))
+                    yield len(_results(output))
         finally:
             process.kill()
-    if process.returncode or not made.exists():
-        raise _refused(path, process.returncode, errors)
+    if process.returncode or not output.exists():
+        raise _refusal(command[-2], process.returncode, errors)
 
 
-def _refused(path: str, code: int, errors: str) -> SourceUnreadable:
-    told = (errors.strip().splitlines() or ["it gave no reason"])[-1][:160]
+def _results(output: Path) -> list[Path]:
+    """Return tesseract's results for single pages, in order."""
+    return sorted(output.parent.glob("ocrmypdf.io.*/*.hocr"))
+
+
+def _refusal(path: str, code: int, errors: str) -> SourceUnreadable:
+    reason = (errors.strip().splitlines() or ["it gave no reason"])[-1][:160]
     steps = {
         _BAD_INPUT: "mend the file with: qpdf in.pdf out.pdf",
         _MISSING: "install what ocrmypdf misses: apt install tesseract-ocr ghostscript",
         _LOCKED: "unlock it first: qpdf --decrypt --password=... in.pdf out.pdf",
     }
     step = steps.get(code, "try by hand: ocrmypdf in.pdf out.pdf")
-    return SourceUnreadable(f"ocrmypdf cannot read the PDF {path!r} ({told})", step)
+    return SourceUnreadable(f"ocrmypdf cannot read the PDF {path!r} ({reason})", step)
 
 
-def _recognised(hocr: Path) -> Recognised:
+def _ocr_page(hocr: Path) -> OcrPage:
     """Return how sure tesseract was of a page; words of one letter weigh as much as long ones."""
     words = [
-        (int(match[1]), html.unescape(_TAG.sub("", match[2])).strip())
+        (int(match[1]), text)
         for match in _WORD.finditer(hocr.read_text("utf-8", "replace"))
+        if (text := html.unescape(_TAG.sub("", match[2])).strip())
     ]
-    words = [(confidence, text) for confidence, text in words if text]
     mean = sum(confidence for confidence, _ in words) / len(words) / 100 if words else 0.0
-    doubtful = sorted((each for each in words if each[0] < _SUSPECT), key=lambda each: each[0])
-    return Recognised(
+    doubtful = sorted((word for word in words if word[0] < _SUSPECT), key=lambda word: word[0])
+    return OcrPage(
         page=int(hocr.name[:6]),
         confidence=round(mean, 3),
         n_words=len(words),
-        suspects=tuple(dict.fromkeys(text for _, text in doubtful))[:_MAX_TOLD],
+        suspects=list(dict.fromkeys(text for _, text in doubtful))[:_MAX_SUSPECTS],
     )

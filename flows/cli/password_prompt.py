@@ -9,7 +9,11 @@ import typer
 
 from memoirist.data.schema.errors import SourceError
 from memoirist.extractors import discover
-from memoirist.extractors.pdf.engines.passwords import forget, passwords, remember
+from memoirist.extractors.pdf.engines.base import (
+    forget_passwords,
+    known_passwords,
+    remember_passwords,
+)
 from memoirist.extractors.pdf.extract_pdf import is_locked
 from memoirist.flows.runtime.context import Context
 
@@ -49,10 +53,10 @@ def typed(path: Path) -> None:
         )
         if not answer:
             return
-        before = passwords()
-        remember([answer])
+        before = known_passwords()
+        remember_passwords([answer])
         if not is_locked(path):
             return
-        forget()
-        remember(before)
+        forget_passwords()
+        remember_passwords(before)
         typer.echo("That does not open it.", err=True)

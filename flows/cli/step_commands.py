@@ -61,10 +61,10 @@ def unlock(
     sources: list[str] | None, recipe: Path | None, workspace: Path, given: list[str] | None
 ) -> None:
     """Remember the passwords of locked files; on a terminal, ask for those that are missing."""
-    from memoirist.extractors.pdf.engines.passwords import remember
+    from memoirist.extractors.pdf.engines.base import remember_passwords
     from memoirist.flows.cli.password_prompt import locked, typed
 
-    remember(given or ())
+    remember_passwords(given or ())
     if not sys.stdin.isatty():
         return
     context = o.open_workspace(workspace, recipe)

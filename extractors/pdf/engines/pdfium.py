@@ -1,4 +1,4 @@
-"""The second PDF engine: PDFium finds the characters, and whole runs of them become glyphs.
+"""Read PDFs with PDFium, which finds the characters: whole runs of them become glyphs.
 
 Asking for every character's place would cost more than PDFium itself, so the text of a page
 comes in one call, is cut where PDFium begins a line or another text object, and only the ends of
@@ -7,51 +7,71 @@ such a run are asked for their place: within one text object font, size and base
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
-from memoirist.extractors.pdf.engines import pdfium_bindings as pdfium
-from memoirist.extractors.pdf.engines.base import PdfFacts, encrypted, told, unreadable
-from memoirist.extractors.pdf.engines.pdfium_runs import Page, characters, draw
-from memoirist.extractors.pdf.layout.geometry import PageLines
-from memoirist.extractors.pdf.layout.page_lines import Drawn, assembled
+from pypdfium2 import PdfDocument, PdfiumError, PdfPage, raw
+
+from memoirist.extractors.pdf.engines import pdfium_bindings as bindings
+from memoirist.extractors.pdf.engines.base import PdfInfo, encrypted, on_one_line, unreadable
+from memoirist.extractors.pdf.layout.font_encodings import (
+    bitmap_char,
+    hang_ems,
+    is_sign_font,
+    sign_of,
+)
+from memoirist.extractors.pdf.layout.geometry import UNKNOWN, Glyph, PageLines
+from memoirist.extractors.pdf.layout.page_lines import (
+    PageGlyphs,
+    build_page,
+    rotated,
+    turned_place,
+    turns_to_upright,
+)
 from memoirist.extractors.pdf.layout.writing_direction import RTL
 
 _FEW_CHARS = 8
+_MAX_FORM_DEPTH = 5
 _FAULTS = {
+    0: "it has no pages",
     2: "it cannot be opened",
     3: "it is no PDF, or its end or its root is missing",
     5: "it is locked in a way that nobody here knows",
 }
 _RTL_FAULT = "PDFium mixes up letters that run from right to left; engine = auto reads them"
+# Not \s, which takes in the very codes of a bitmap font's ligatures.
+_WORD = re.compile("[^ ]+(?: (?=[^ ]))?")
+_ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd\ufffe\uffff]")
+_SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
+# PDFium ends a line with CR LF, or with U+FFFE for a hyphen.
+_TEXT_LINE = re.compile("(?:(?!\r\n)[^\ufffe])+\ufffe?|\ufffe")
+# A run whose characters are wider than usual in its font, by this factor, may jump over a gap.
+_WIDE_RUN = 1.1
+
+# The file that this process reads just now, so that its next pages find it open.
+_OPEN: dict[str, PdfDocument] = {}
 
 
-# The book that this process reads just now, so that its next pages find it open.
-_OPEN: dict[str, int] = {}
-
-
-def quiet() -> None:
-    """Do nothing: PDFium prints no warnings."""
-
-
-def open_facts(path: str, passwords: Sequence[str] = ()) -> PdfFacts:
-    """Open the PDF at `path`; raise SourceEncrypted or SourceUnreadable where that fails."""
-    document = _opened(path, passwords)
-    n_pages = pdfium.count_pages(document)
-    if n_pages < 1:
-        raise unreadable(path, "it has no pages")
-    return PdfFacts(
-        n_pages=n_pages,
-        title=told(pdfium.meta(document, "Title")),
-        author=told(pdfium.meta(document, "Author")),
-        outline=tuple(_outline(document)),
-        labels=_labels(document, n_pages),
+def read_info(path: str, passwords: Sequence[str] = ()) -> PdfInfo:
+    """Read the PDF at `path`; raise SourceEncrypted or SourceUnreadable where that fails."""
+    document = _open(path, passwords)
+    labels = tuple(
+        bindings.wide_text(raw.FPDF_GetPageLabel, document, n) for n in range(len(document))
     )
-
-
-def _labels(document: int, n_pages: int) -> tuple[str, ...]:
-    labels = tuple(pdfium.page_label(document, n) for n in range(n_pages))
-    return labels if any(labels) else ()
+    outline = (
+        (mark.level + 1, on_one_line(bindings.wide_text(raw.FPDFBookmark_GetTitle, mark)))
+        for mark in document.get_toc()
+    )
+    return PdfInfo(
+        n_pages=len(document),
+        title=on_one_line(bindings.wide_text(raw.FPDF_GetMetaText, document, b"Title")),
+        author=on_one_line(bindings.wide_text(raw.FPDF_GetMetaText, document, b"Author")),
+        outline=tuple((level, title) for level, title in outline if title),
+        labels=labels if any(labels) else (),
+    )
 
 
 def read_pages(
@@ -59,86 +79,226 @@ def read_pages(
 ) -> Iterator[PageLines]:
     """Give the pages `first` to `last`, counted from 1, both included.
 
-    A page that cannot be read comes back with its error and without lines.
+    A page that cannot be read has its error and no lines.
     """
-    document = _opened(path, passwords)
-    for number in range(first, last + 1):
-        yield _read(document, number)
+    document = _open(path, passwords)
+    return (_read_page(document, number) for number in range(first, last + 1))
 
 
-def forget_opened() -> None:
-    """Close what `read_pages` keeps open in this process."""
+def close_file() -> None:
+    """Close the file that is kept open in this process."""
     while _OPEN:
-        pdfium.close_file(_OPEN.popitem()[1])
+        _OPEN.popitem()[1].close()
 
 
-def _opened(path: str, passwords: Sequence[str]) -> int:
+def _open(path: str, passwords: Sequence[str]) -> PdfDocument:
     if path in _OPEN:
         return _OPEN[path]
-    forget_opened()
+    close_file()
     with open(path, "rb"):  # noqa: PTH123 - a missing file is an OSError, as everywhere
         pass
     for password in (None, *passwords):
-        key = password.encode() if password is not None else None
-        if document := pdfium.open_file(os.fsencode(path), key):
-            _OPEN[path] = document
-            return int(document)
-        fault = pdfium.last_error()
-        if fault != pdfium.WRONG_PASSWORD:
-            raise unreadable(path, _FAULTS.get(fault, f"PDFium error {fault}"))
-    raise encrypted(path, len(passwords))
+        try:
+            return _OPEN.setdefault(path, PdfDocument(Path(path).absolute(), password))
+        except PdfiumError as fault:
+            if fault.err_code != raw.FPDF_ERR_PASSWORD:
+                why = _FAULTS.get(fault.err_code, f"PDFium error {fault.err_code}")
+                raise unreadable(path, why) from fault
+    raise encrypted(path, passwords)
 
 
-def _outline(document: int) -> Iterator[tuple[int, str]]:
-    seen: set[int] = set()
-    waiting = [(1, pdfium.first_child(document, None))]
-    while waiting:
-        level, mark = waiting.pop()
-        # A damaged outline may lead in a circle.
-        if not mark or mark in seen:
-            continue
-        seen.add(mark)
-        if title := told(pdfium.bookmark_title(mark)):
-            yield level, title
-        waiting.append((level, pdfium.next_sibling(document, mark)))
-        waiting.append((level + 1, pdfium.first_child(document, mark)))
-
-
-def _read(document: int, number: int) -> PageLines:
-    page = pdfium.open_page(document, number - 1)
-    if not page:
-        return PageLines(page=number, width=0.0, height=0.0, error="PDFium cannot load it")
-    text = pdfium.open_text(page)
+def _read_page(document: PdfDocument, number: int) -> PageLines:
     try:
-        if not text:
-            return PageLines(page=number, width=0.0, height=0.0, error="PDFium reads no text")
-        box, turns = pdfium.page_box(page), pdfium.rotation(page)
-        view = Page(text, characters(text), box, turns, {})
-        if RTL.search(view.chars):
-            # PDFium turns letters round by its own lights, ligatures the wrong way.
-            return PageLines(page=number, width=0.0, height=0.0, error=_RTL_FAULT)
-        drawn = Drawn(width=box[2] - box[0], height=box[3] - box[1])
-        if turns % 2:
-            drawn.width, drawn.height = drawn.height, drawn.width
-        draw(view, drawn)
-        if drawn.n_chars < _FEW_CHARS:
-            drawn.has_image = _shows(page, pdfium.IMAGE)
-        return assembled(drawn, number)
-    finally:
-        if text:
-            pdfium.close_text(text)
-        pdfium.close_page(page)
+        with closing(document[number - 1]) as page:
+            return _page_lines(page, number)
+    except PdfiumError as fault:
+        return PageLines(page=number, error=f"PDFium cannot read it: {fault}")
 
 
-def _shows(page: int, wanted: int) -> bool:
-    """Tell whether a page draws an object of the wanted type, also inside of forms."""
-    waiting = [(pdfium.page_object(page, n), 0) for n in range(pdfium.count_objects(page))]
-    while waiting:
-        each, depth = waiting.pop()
-        kind = pdfium.object_type(each)
-        if kind == wanted:
+def _page_lines(page: PdfPage, number: int) -> PageLines:
+    text_page = page.get_textpage()  # closes with its last reference, and its handle with it
+    text = bindings.handle_of(text_page.raw)
+    left, bottom, right, top = page.get_bbox()
+    view = _Page(
+        text=text,
+        chars=bindings.characters(text),
+        corner=(left, bottom),
+        size=(right - left, top - bottom),
+        turns=page.get_rotation() // 90,
+    )
+    if RTL.search(view.chars):
+        # PDFium puts letters into an order of its own, ligatures the wrong way.
+        return PageLines(page=number, error=_RTL_FAULT)
+    width, height = view.size if view.turns % 2 == 0 else view.size[::-1]
+    drawn = PageGlyphs(width=width, height=height)
+    for match in _TEXT_LINE.finditer(view.chars):
+        _add_line(view, match.start(), match.end(), drawn)
+    if drawn.n_chars < _FEW_CHARS:
+        images = page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=_MAX_FORM_DEPTH)
+        drawn.has_image = any(True for _ in images)
+    return build_page(drawn, number)
+
+
+class _Font:
+    """A font of one page: its name, and the width of its characters in ems, taken from its runs."""
+
+    __slots__ = ("chars", "ems", "name")
+
+    def __init__(self, name: str) -> None:
+        """Begin with the width of a usual book face, which the first runs soon outweigh."""
+        self.name = name
+        self.ems, self.chars = 12.5, 25
+
+    def may_jump(self, width: float, size: float, n_chars: int) -> bool:
+        """Tell whether a run is wider than its characters explain; else take it into account."""
+        if width * self.chars > _WIDE_RUN * n_chars * size * self.ems:
             return True
-        if kind == pdfium.FORM and depth < 4:
-            inner = range(pdfium.count_inner(each))
-            waiting += [(pdfium.inner_object(each, n), depth + 1) for n in inner]
-    return False
+        self.ems += width / size
+        self.chars += n_chars
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Page:
+    """One open page: its text handle, its characters, its box and its quarter turns."""
+
+    text: int
+    chars: str
+    corner: tuple[float, float]
+    size: tuple[float, float]
+    turns: int
+    fonts: dict[int, _Font] = field(default_factory=dict)
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Return a place as the page is seen, from its lower left corner."""
+        return turned_place(x - self.corner[0], y - self.corner[1], self.turns, *self.size)
+
+    def origin(self, index: int) -> tuple[float, float]:
+        """Return where a character stands on its baseline."""
+        return self.place(*bindings.origin(self.text, index))
+
+    def right_edge(self, index: int) -> float:
+        """Return where the advance of a character ends.
+
+        Its loose box may reach further, over the whole of a leaning letter. What PDFium puts in
+        after a text object stands where the object ends, which may be after a last kern.
+        """
+        left, bottom, right, top = bindings.loose_box(self.text, index)
+        edge = max(self.place(left, bottom)[0], self.place(right, top)[0])
+        after = index + 1
+        guessed = self.chars[after : after + 1] in (" ", "\r")
+        if guessed and not bindings.text_object(self.text, after):
+            edge = min(edge, self.origin(after)[0])
+        return edge
+
+    def font_of(self, text_object: int) -> _Font:
+        """Return the font of a text object."""
+        handle = bindings.font_of(text_object)
+        if handle not in self.fonts:
+            self.fonts[handle] = _Font(bindings.font_name(handle))
+        return self.fonts[handle]
+
+
+def _add_line(page: _Page, start: int, end: int, drawn: PageGlyphs) -> None:
+    """Cut a line where its text object changes, and add its runs."""
+    at = start
+    last: list[Glyph] = []
+    while at < end:
+        owner = bindings.text_object(page.text, at)
+        blank = page.chars[at] == " "
+        if blank and owner and last:
+            # A space that the file draws counts, however narrow; one that PDFium guesses does not.
+            last.append(_space(last[-1]))
+        if blank or not owner:
+            at += 1
+            continue
+        stop = _run_end(page.text, owner, at, end)
+        last = _add_run(page, owner, (at, stop), drawn)
+        at = stop
+
+
+def _run_end(text: int, owner: int, at: int, end: int) -> int:
+    """Return the end of the characters that `owner` draws; they are all in one piece."""
+    if bindings.text_object(text, end - 1) == owner:
+        return end
+    inside, outside = at, end - 1
+    while outside - inside > 1:
+        middle = (inside + outside) // 2
+        if bindings.text_object(text, middle) == owner:
+            inside = middle
+        else:
+            outside = middle
+    return outside
+
+
+def _add_run(page: _Page, owner: int, span: tuple[int, int], drawn: PageGlyphs) -> list[Glyph]:
+    """Add what one text object draws on a line, and return the list that it went to."""
+    start, end = span
+    words = page.chars[start:end].rstrip(" ")
+    directions = rotated(bindings.matrix(page.text, start), page.turns)
+    side = turns_to_upright(directions)
+    if side is None:
+        drawn.n_askew += len(words)
+        return []
+    if side:
+        page = replace(page, turns=(page.turns + side) % 4)
+    font = page.font_of(owner)
+    size = rotated(directions, side)[3] * bindings.font_size(page.text, start)
+    whole = _glyph(page, font.name, size, (start, start + len(words)))
+    spans: list[tuple[int, int]] = []
+    if _runs_down(page, whole, start + len(words) - 1):
+        spans = [(n, n + 1) for n in range(len(words))]
+    elif " " in words and font.may_jump(whole.x1 - whole.x0, size, len(words)):
+        spans = [match.span() for match in _WORD.finditer(words)]
+    parts = [_glyph(page, font.name, size, (start + a, start + b)) for a, b in spans]
+    glyphs = parts or [whole]
+    if end - start > len(words):
+        glyphs.append(_space(glyphs[-1]))
+    drawn.sides[side].extend(glyph for glyph in glyphs if glyph.text)
+    return drawn.sides[side]
+
+
+def _glyph(page: _Page, font: str, size: float, span: tuple[int, int]) -> Glyph:
+    start, end = span
+    chars = page.chars[start:end]
+    x0, base = page.origin(start)
+    base -= size * hang_ems(font, _code(chars[0]))
+    x1 = page.right_edge(end - (2 if chars[-1] == " " else 1))
+    return Glyph(_meaning(page, font, chars, start), x0, x1, base, size, font)
+
+
+def _code(char: str) -> int:
+    return 0 if char == UNKNOWN else ord(char)
+
+
+def _runs_down(page: _Page, whole: Glyph, last: int) -> bool:
+    """Tell whether the characters of a run stand under one another, as vertical fonts set them."""
+    n_steps = len(whole.text) - 1
+    if n_steps < 1 or whole.x1 - whole.x0 > 0.3 * whole.size * (n_steps + 1) + 0.7 * whole.size:
+        return False
+    return whole.base - page.origin(last)[1] > 0.5 * whole.size * n_steps
+
+
+def _space(before: Glyph) -> Glyph:
+    return before._replace(text=" ", x0=before.x1)
+
+
+def _meaning(page: _Page, font: str, chars: str, start: int) -> str:
+    """Return what a run says; what its font does not map is mapped here or marked unknown."""
+    if chars.endswith("\ufffe"):
+        chars = chars[:-1] + "-"
+    # Within a run of words PDFium maps all or nothing; a run of signs may be mapped in part.
+    faulty = is_sign_font(font) or bindings.has_map_error(page.text, start)
+    if not faulty and not _ODD.search(chars):
+        return chars
+    if _SURROGATES.search(chars):
+        chars = chars.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if not font:
+        # A Type 3 font has no name; what it does not map comes as its code.
+        return "".join(bitmap_char(ord(char)) for char in chars)
+    return "".join(
+        sign_of(font, _code(char))
+        if _ODD.match(char) or (char != " " and bindings.has_map_error(page.text, start + n))
+        else char
+        for n, char in enumerate(chars)
+    )

@@ -1,9 +1,10 @@
-"""The first PDF engine: pdfminer.six alone lives here; every character becomes a glyph."""
+"""Read PDFs with pdfminer.six: every character becomes a glyph."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -11,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 from pdfminer.encodingdb import EncodingDB
 from pdfminer.pdfcolor import PDFColorSpace
 from pdfminer.pdfdevice import PDFTextDevice
-from pdfminer.pdfdocument import PDFDocument, PDFNoOutlines, PDFPasswordIncorrect
+from pdfminer.pdfdocument import PDFDocument, PDFPasswordIncorrect
 from pdfminer.pdfexceptions import PDFException
 from pdfminer.pdffont import PDFFont, PDFSimpleFont, PDFType3Font, PDFUnicodeNotDefined
 from pdfminer.pdfinterp import PDFGraphicState, PDFPageInterpreter, PDFResourceManager
@@ -21,14 +22,24 @@ from pdfminer.pdftypes import PDFStream, resolve1
 from pdfminer.psexceptions import PSException
 from pdfminer.utils import Matrix, apply_matrix_rect, decode_text
 
-from memoirist.extractors.pdf.engines.base import PdfFacts, encrypted, told, unreadable
-from memoirist.extractors.pdf.layout.font_encodings import coded
+from memoirist.extractors.pdf.engines.base import PdfInfo, encrypted, on_one_line, unreadable
+from memoirist.extractors.pdf.layout.font_encodings import (
+    bitmap_char,
+    hang_ems,
+    is_sign_font,
+    sign_of,
+)
 from memoirist.extractors.pdf.layout.geometry import Glyph, PageLines
-from memoirist.extractors.pdf.layout.page_lines import Drawn, assembled, side_of, turned
-from memoirist.extractors.pdf.layout.tex_fonts import hang, is_mathematical, sign
+from memoirist.extractors.pdf.layout.page_lines import (
+    PageGlyphs,
+    build_page,
+    rotated,
+    turned_place,
+    turns_to_upright,
+)
 
-# What a damaged file makes pdfminer raise while it opens; pages have their own guard.
-_OPENING_FAULTS = (
+# What a damaged file makes pdfminer raise outside of pages, which have their own guard.
+_FAULTS = (
     PDFException,
     PSException,
     ValueError,
@@ -49,14 +60,14 @@ class _Device(PDFTextDevice):
     def __init__(self, manager: PDFResourceManager) -> None:
         """Start with an empty page."""
         super().__init__(manager)
-        self.drawn = Drawn(width=0.0, height=0.0)
+        self.drawn = PageGlyphs(width=0.0, height=0.0)
         self._corner = (0.0, 0.0)
 
     def begin_page(self, page: PDFPage, ctm: Matrix) -> None:
-        """Forget the page before; take the page's size after its rotation."""
+        """Start a new page, with its size after its rotation."""
         x0, y0, x1, y1 = apply_matrix_rect(ctm, page.cropbox)
         self._corner = min(x0, x1), min(y0, y1)
-        self.drawn = Drawn(width=abs(x1 - x0), height=abs(y1 - y0))
+        self.drawn = PageGlyphs(width=abs(x1 - x0), height=abs(y1 - y0))
 
     def render_image(self, name: str, stream: PDFStream) -> None:
         """Note that the page shows a picture."""
@@ -74,82 +85,55 @@ class _Device(PDFTextDevice):
         graphicstate: PDFGraphicState,
     ) -> float:
         """Add one glyph and return its advance; text that does not run upright is counted."""
-        text = _meaning(font, cid)
+        name = "" if isinstance(font, PDFType3Font) else font.fontname or "unnamed"
+        text = _meaning(font, name, cid)
         advance = font.char_width(cid) * fontsize * scaling
         if not text:
             return advance
-        directions = matrix[:4]
-        side = side_of(directions)
+        side = turns_to_upright(matrix[:4])
         if side is None:
             self.drawn.n_askew += 1
             return advance
-        x, y = self._place(matrix[4] + matrix[2] * rise, matrix[5] + matrix[3] * rise, side)
-        a, _, _, d = turned(directions, side)
+        x = matrix[4] + matrix[2] * rise - self._corner[0]
+        y = matrix[5] + matrix[3] * rise - self._corner[1]
+        x, y = turned_place(x, y, side, self.drawn.width, self.drawn.height)
+        a, _, _, d = rotated(matrix[:4], side)
+        size, width = d * fontsize, a * advance
         if font.is_vertical():
             # The pen stands at the middle of the upper edge; the advance goes down.
-            x, y, advance_right = x - d * fontsize / 2, y - 0.76 * d * fontsize, fontsize
-        else:
-            advance_right = advance
-        name = "" if isinstance(font, PDFType3Font) else font.fontname or "unnamed"
-        y -= d * fontsize * hang(name, cid)
-        glyph = Glyph(text, x, x + a * advance_right, y, d * fontsize, name)
-        self.drawn.sides[side].append(glyph)
+            x, y, width = x - size / 2, y - 0.76 * size, a * fontsize
+        y -= size * hang_ems(name, cid)
+        self.drawn.sides[side].append(Glyph(text, x, x + width, y, size, name))
         return advance
 
-    def _place(self, x: float, y: float, side: int) -> tuple[float, float]:
-        """Return a place on the visible page as it is when turned to the right `side` times."""
-        x, y = x - self._corner[0], y - self._corner[1]
-        if side == 0:
-            return x, y
-        if side == 1:
-            return y, self.drawn.width - x
-        if side == 2:
-            return self.drawn.width - x, self.drawn.height - y
-        return self.drawn.height - y, x
 
-
-def _meaning(font: PDFFont, code: int) -> str:
+def _meaning(font: PDFFont, name: str, code: int) -> str:
     """Return what a code of a font means, U+FFFD where nothing tells."""
-    name = "" if isinstance(font, PDFType3Font) else font.fontname or ""
-    if is_mathematical(name) and _is_guessed(font, code):
-        return sign(name, code)
+    if is_sign_font(name) and _is_guessed(font, code):
+        return sign_of(name, code)
     try:
         return font.to_unichr(code)
     except PDFUnicodeNotDefined:
-        return coded(code) if isinstance(font, PDFType3Font) else sign(name, code)
+        return sign_of(name, code) if name else bitmap_char(code)
 
 
 def _is_guessed(font: PDFFont, code: int) -> bool:
-    """Tell whether pdfminer takes a code of a font for a plain letter, knowing no better."""
+    """Tell whether pdfminer takes a code of a font for a plain letter for want of a mapping."""
     if not isinstance(font, PDFSimpleFont) or font.unicode_map:
         return False
     return font.cid2unicode.get(code) == EncodingDB.std2unicode.get(code)
 
 
-def quiet() -> None:
-    """Stop pdfminer's warnings about odd files from reaching the terminal."""
-    logging.getLogger("pdfminer").setLevel(logging.ERROR)
-
-
-def open_facts(path: str, passwords: Sequence[str] = ()) -> PdfFacts:
-    """Open the PDF at `path`; raise SourceEncrypted or SourceUnreadable where that fails."""
-    quiet()
-    with Path(path).open("rb") as file:
-        try:
-            document = _document(file, path, passwords)
-            n_pages = sum(1 for _ in PDFPage.create_pages(document))
-            facts = PdfFacts(
-                n_pages=n_pages,
-                title=_info(document, "Title"),
-                author=_info(document, "Author"),
-                outline=tuple(_outline(document)),
-                labels=_labels(document, n_pages),
-            )
-        except _OPENING_FAULTS as fault:
-            raise unreadable(path, f"{type(fault).__name__}: {fault}") from fault
-    if not facts.n_pages:
-        raise unreadable(path, "it has no pages")
-    return facts
+def read_info(path: str, passwords: Sequence[str] = ()) -> PdfInfo:
+    """Read the PDF at `path`; raise SourceEncrypted or SourceUnreadable where that fails."""
+    book = _open(path, passwords)
+    return PdfInfo(
+        n_pages=len(book.pages),
+        title=_entry(book.document, "Title"),
+        author=_entry(book.document, "Author"),
+        outline=tuple(_outline(book.document)),
+        labels=_labels(book.document, len(book.pages)),
+    )
 
 
 def read_pages(
@@ -157,39 +141,48 @@ def read_pages(
 ) -> Iterator[PageLines]:
     """Give the pages `first` to `last`, counted from 1, both included.
 
-    A page that cannot be read comes back with its error and without lines.
+    A page that cannot be read has its error and no lines.
     """
-    quiet()
-    book = _OPEN.get(path) or _open(path, passwords)
-    for number in range(first, last + 1):
-        yield _read(book, number)
+    book = _open(path, passwords)
+    return (_read_page(book, number) for number in range(first, last + 1))
 
 
 class _Book(NamedTuple):
     """An open file with what its pages are read with; fonts are parsed once for all of them."""
 
     file: BinaryIO
+    document: PDFDocument
     pages: list[PDFPage]
     device: _Device
     interpreter: PDFPageInterpreter
 
 
-# The book that this process reads just now, so that its next pages find it open.
+# The file that this process reads just now, so that its next pages find it open.
 _OPEN: dict[str, _Book] = {}
 
 
 def _open(path: str, passwords: Sequence[str]) -> _Book:
-    forget_opened()
-    file = Path(path).open("rb")  # noqa: SIM115 - stays open until `forget_opened`
+    if path in _OPEN:
+        return _OPEN[path]
+    close_file()
+    # pdfminer's warnings about odd files are not for the user.
+    logging.getLogger("pdfminer").setLevel(logging.ERROR)
     manager = PDFResourceManager()
     device = _Device(manager)
-    pages = list(PDFPage.create_pages(_document(file, path, passwords)))
-    _OPEN[path] = _Book(file, pages, device, PDFPageInterpreter(manager, device))
+    file = Path(path).open("rb")  # noqa: SIM115 - stays open until `close_file`
+    try:
+        document = _document(file, path, passwords)
+        pages = list(PDFPage.create_pages(document))
+    except _FAULTS as fault:
+        raise unreadable(path, f"{type(fault).__name__}: {fault}") from fault
+    if not pages:
+        raise unreadable(path, "it has no pages")
+    _OPEN[path] = _Book(file, document, pages, device, PDFPageInterpreter(manager, device))
     return _OPEN[path]
 
 
-def forget_opened() -> None:
-    """Close what `read_pages` keeps open in this process."""
+def close_file() -> None:
+    """Close the file that is kept open in this process."""
     while _OPEN:
         _OPEN.popitem()[1].file.close()
 
@@ -200,43 +193,42 @@ def _document(file: BinaryIO, path: str, passwords: Sequence[str]) -> PDFDocumen
             return PDFDocument(PDFParser(file), password=password)
         except PDFPasswordIncorrect:
             file.seek(0)
-    raise encrypted(path, len(passwords))
+    raise encrypted(path, passwords)
 
 
-def _read(book: _Book, number: int) -> PageLines:
-    device = book.device
+def _read_page(book: _Book, number: int) -> PageLines:
     try:
         book.interpreter.process_page(book.pages[number - 1])
-        return assembled(device.drawn, number)
+        return build_page(book.device.drawn, number)
     # The documented guard of one page: a damaged stream makes pdfminer raise nearly anything,
     # and the other pages of the book must not be lost with it.
     except Exception as fault:  # noqa: BLE001
         why = f"{type(fault).__name__}: {fault}"[:200]
-        size = device.drawn
-        return PageLines(page=number, width=size.width, height=size.height, error=why)
+        drawn = book.device.drawn
+        return PageLines(page=number, width=drawn.width, height=drawn.height, error=why)
 
 
-def _info(document: PDFDocument, key: str) -> str | None:
-    for info in document.info:
-        value = resolve1(info.get(key))
-        if isinstance(value, bytes):
-            value = decode_text(value)
-        if isinstance(value, str) and (title := told(value)):
-            return title
+def _entry(document: PDFDocument, key: str) -> str | None:
+    """Return an entry of the file's description, None where it is empty or no text."""
+    with suppress(*_FAULTS):
+        for info in document.info:
+            value = resolve1(info.get(key))
+            if isinstance(value, bytes):
+                value = decode_text(value)
+            if isinstance(value, str) and (text := on_one_line(value)):
+                return text
     return None
 
 
 def _labels(document: PDFDocument, n_pages: int) -> tuple[str, ...]:
     try:
         return tuple(islice(document.get_page_labels(), n_pages))
-    except (PDFException, PSException, KeyError, TypeError, ValueError, AttributeError):
+    except _FAULTS:
         return ()
 
 
 def _outline(document: PDFDocument) -> Iterator[tuple[int, str]]:
-    try:
+    with suppress(*_FAULTS):
         for level, title, *_ in document.get_outlines():
-            if isinstance(title, str) and title.strip():
-                yield level, " ".join(title.split())
-    except (PDFNoOutlines, PDFException, KeyError, TypeError, AttributeError, RecursionError):
-        return
+            if isinstance(title, str) and (text := on_one_line(title)):
+                yield level, text

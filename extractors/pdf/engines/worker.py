@@ -1,7 +1,7 @@
-"""The process that opens PDFs: its parent sends requests and kills it when it takes too long.
+"""The process that opens PDFs for its parent, which kills it when it takes too long.
 
-Run as `python -m memoirist.extractors.pdf.engines.worker SOCKET_FD MEMORY_MB`. A C library may
-crash or hang on a damaged file; here that costs one process and one page.
+A library written in C may crash or hang on a damaged file; here that costs one process and one
+page. The parent runs `main` with the arguments SOCKET_FD MEMORY_MB.
 """
 
 from __future__ import annotations
@@ -12,18 +12,56 @@ import resource
 import signal
 import sys
 import threading
+from dataclasses import fields
 from multiprocessing.connection import Connection
+from operator import attrgetter
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from memoirist.data.schema.errors import SourceError
-from memoirist.extractors.pdf.engines.choice import engine_of
-from memoirist.extractors.pdf.engines.exchange import Answer, Request, packed
+from memoirist.extractors.pdf.engines.base import PdfInfo, engine_of
+from memoirist.extractors.pdf.layout.geometry import Line, PageLines
 
 _IDLE_SECONDS = 30.0
 
+_LINE_FIELDS = [field.name for field in fields(Line)]
+_PAGE_FIELDS = [field.name for field in fields(PageLines) if field.name != "lines"]
+_line_values = attrgetter(*_LINE_FIELDS)
+_page_values = attrgetter(*_PAGE_FIELDS)
+
+
+class Request(NamedTuple):
+    """A request for the pages `first` to `last`, or for the file's info where `last` is 0."""
+
+    engine: str
+    path: str
+    passwords: tuple[str, ...]
+    first: int = 0
+    last: int = 0
+
+
+class Response(NamedTuple):
+    """One page, the info, or the fault that ends the request; empty after the last page."""
+
+    page: tuple[Any, ...] | None = None
+    info: PdfInfo | None = None
+    fault: Exception | None = None
+
+
+def pack(page: PageLines) -> tuple[Any, ...]:
+    """Return a page as plain tuples, which travel several times faster than dataclasses."""
+    return (_page_values(page), [_line_values(line) for line in page.lines])
+
+
+def unpack(values: tuple[Any, ...]) -> PageLines:
+    """Return the page that `pack` made plain."""
+    page, lines = values
+    whole = tuple(Line(**dict(zip(_LINE_FIELDS, line, strict=True))) for line in lines)
+    return PageLines(**dict(zip(_PAGE_FIELDS, page, strict=True)), lines=whole)
+
 
 def main() -> None:
-    """Answer requests until the parent closes its end or asks nothing for a while."""
+    """Respond to requests until the parent closes its end or requests nothing for a while."""
     connection = Connection(int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _limit_memory(int(sys.argv[2]))
@@ -34,11 +72,11 @@ def main() -> None:
             request = requests.get(timeout=_IDLE_SECONDS)
         except queue.Empty:
             return
-        _answer(connection, request)
+        _respond(connection, request)
 
 
 def _listen(connection: Connection, requests: queue.SimpleQueue[Request]) -> None:
-    """Take requests in; the parent's end closes with the parent, and ends this process at once."""
+    """Receive requests; the parent's end closes with the parent, and ends this process at once."""
     while True:
         try:
             requests.put(connection.recv())
@@ -47,7 +85,7 @@ def _listen(connection: Connection, requests: queue.SimpleQueue[Request]) -> Non
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Let this process grow by so much and no more; what it has mapped so far is its libraries."""
+    """Let this process grow by so much and no more; what is mapped so far is its libraries."""
     mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = mapped + megabytes * 1024 * 1024
@@ -55,25 +93,20 @@ def _limit_memory(megabytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
-def _answer(connection: Connection, request: Request) -> None:
+def _respond(connection: Connection, request: Request) -> None:
     engine = engine_of(request.engine)
-    engine.quiet()
     try:
         if request.last:
             pages = engine.read_pages(request.path, request.first, request.last, request.passwords)
             for page in pages:
-                connection.send(Answer(page=packed(page)))
-            connection.send(Answer())
+                connection.send(Response(page=pack(page)))
+            connection.send(Response())
         else:
-            connection.send(Answer(facts=engine.open_facts(request.path, request.passwords)))
-            engine.forget_opened()
+            # The file may have changed since its pages were read.
+            engine.close_file()
+            connection.send(Response(info=engine.read_info(request.path, request.passwords)))
     except (SourceError, OSError) as fault:
-        engine.forget_opened()
-        connection.send(Answer(fault=fault))
+        connection.send(Response(fault=fault))
     except MemoryError:
         # What is left of this process cannot be relied on.
         os._exit(1)
-
-
-if __name__ == "__main__":
-    main()

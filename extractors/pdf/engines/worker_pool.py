@@ -1,17 +1,23 @@
-"""Read the pages of one PDF in parallel processes; a page that harms its process is given up."""
+"""Read PDFs in parallel worker processes; a page that harms its process is given up."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
+import subprocess
+import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing import Pipe
 from multiprocessing.connection import wait
 
-from memoirist.extractors.pdf.engines.base import PdfFacts, unreadable
-from memoirist.extractors.pdf.engines.exchange import Request, unpacked
-from memoirist.extractors.pdf.engines.passwords import passwords
-from memoirist.extractors.pdf.engines.workers import Worker, WorkerLost, asked, borrowed, hired
+from memoirist.extractors.pdf.engines import worker as worker_module
+from memoirist.extractors.pdf.engines.base import PdfInfo, known_passwords, unreadable
+from memoirist.extractors.pdf.engines.worker import Request, Response, unpack
 from memoirist.extractors.pdf.layout.geometry import PageLines
 from memoirist.extractors.settings import ExtractSettings
 
@@ -19,22 +25,128 @@ Progress = Callable[[int, int], None]
 
 # So many pages are given up before the rest of the file is, lest a file take hours.
 _MAX_GIVEN_UP = 3
-# Fewer pages than this are not worth a process more.
+# Fewer pages than this are not worth another process.
 _PAGES_PER_WORKER = 8
 
 
-def read_facts(path: str, settings: ExtractSettings) -> PdfFacts:
-    """Return what the PDF says of itself; raise SourceEncrypted or SourceUnreadable."""
-    request = Request(settings.engine, path, passwords())
+class WorkerLost(Exception):
+    """The process ended or was ended; the reason is shown to the user."""
+
+
+class Worker:
+    """One process and the connection to it."""
+
+    def __init__(self, memory_mb: int) -> None:
+        """Start the process; it responds as soon as Python has loaded."""
+        self.memory_mb = memory_mb
+        self.connection, theirs = Pipe()
+        code = f"from {worker_module.__name__} import main; main()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code, str(theirs.fileno()), str(memory_mb)],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        theirs.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Tell whether the process still runs."""
+        return self._process.poll() is None
+
+    def send(self, request: Request) -> None:
+        """Send a request; raise WorkerLost when the process has ended."""
+        try:
+            self.connection.send(request)
+        except OSError as fault:
+            raise WorkerLost(self._why()) from fault
+
+    def receive(self, seconds: float) -> Response:
+        """Return the next response; raise WorkerLost when it is late or the process has ended."""
+        try:
+            if not self.connection.poll(seconds):
+                raise WorkerLost(f"it took more than {seconds:g} s")
+            response: Response = self.connection.recv()
+        except (EOFError, OSError) as fault:
+            raise WorkerLost(self._why()) from fault
+        return response
+
+    def _why(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
+        code = self._process.returncode
+        if code == 1:
+            return f"it needs more than {self.memory_mb} MB"
+        return f"the process that read it ended with {code}"
+
+    def end(self) -> None:
+        """Kill the process and wait for it."""
+        self._process.kill()
+        self._process.wait()
+        self.connection.close()
+
+
+_IDLE: list[Worker] = []
+_LOCK = threading.Lock()
+
+
+@contextlib.contextmanager
+def _borrowed(settings: ExtractSettings) -> Iterator[list[Worker]]:
+    """Yield a list for hired workers; those in it at the end are kept for the next file.
+
+    When the block fails, its workers are ended: they may be in the middle of a response.
+    """
+    team: list[Worker] = []
     try:
-        answer = asked(request, settings, settings.opening_seconds)
+        yield team
+    except BaseException:
+        for worker in team:
+            worker.end()
+        raise
+    with _LOCK:
+        n_kept = max(settings.workers - len(_IDLE), 0)
+        _IDLE.extend(team[:n_kept])
+    for worker in team[n_kept:]:
+        worker.end()
+
+
+def _hire(team: list[Worker], settings: ExtractSettings) -> Worker:
+    """Add an idle worker with the wanted memory limit, or a new one, to the team."""
+    with _LOCK:
+        while _IDLE:
+            worker = _IDLE.pop()
+            if worker.is_alive and worker.memory_mb == settings.page_memory_mb:
+                team.append(worker)
+                return worker
+            worker.end()
+    team.append(Worker(settings.page_memory_mb))
+    return team[-1]
+
+
+@atexit.register
+def end_idle_workers() -> None:
+    """End the workers that wait for the next file."""
+    with _LOCK:
+        while _IDLE:
+            _IDLE.pop().end()
+
+
+def read_info(path: str, settings: ExtractSettings) -> PdfInfo:
+    """Return what the PDF says about itself; raise SourceEncrypted or SourceUnreadable."""
+    try:
+        with _borrowed(settings) as team:
+            worker = _hire(team, settings)
+            worker.send(Request(settings.engine, path, known_passwords()))
+            response = worker.receive(settings.opening_seconds)
     except WorkerLost as lost:
         raise unreadable(path, f"opening it was given up: {lost}") from lost
-    if answer.fault:
-        raise answer.fault
-    if answer.facts is None:
+    if response.fault:
+        raise response.fault
+    if response.info is None:
         raise unreadable(path, "it says nothing of itself")
-    return answer.facts
+    return response.info
 
 
 @dataclass(slots=True)
@@ -48,16 +160,16 @@ class _Chunk:
 
 @dataclass(slots=True)
 class _Reading:
-    """The state of one book: what is to be read, by whom, and what has been found."""
+    """The state of one book: the chunks to read, who reads which, and the pages that are read."""
 
     path: str
-    n_pages: int
     settings: ExtractSettings
+    team: list[Worker]
     waiting: deque[_Chunk]
     busy: dict[Worker, _Chunk] = field(default_factory=dict)
-    found: dict[int, PageLines] = field(default_factory=dict)
+    pages: dict[int, PageLines] = field(default_factory=dict)
     crashed: set[int] = field(default_factory=set)
-    given_up: int = 0
+    n_given_up: int = 0
 
 
 def read_all_pages(
@@ -65,97 +177,88 @@ def read_all_pages(
 ) -> list[PageLines]:
     """Return all pages in order; `on_progress` gets (pages done, pages in all) after each page.
 
-    A page that takes more than `page_seconds` or `page_memory_mb`, or ends its process, comes
-    back with its error; raise the SourceError of a file that does not open again.
+    A page that takes more than `page_seconds` or `page_memory_mb`, or ends its process, has its
+    error and no lines; raise the SourceError of a file that does not open again.
     """
     step = settings.pages_per_chunk
-    starts = range(1, n_pages + 1, step)
-    reading = _Reading(
-        path, n_pages, settings, deque(_Chunk(n, min(n + step - 1, n_pages)) for n in starts)
-    )
-    with borrowed(settings) as team:
+    chunks = deque(_Chunk(n, min(n + step - 1, n_pages)) for n in range(1, n_pages + 1, step))
+    n_workers = min(settings.workers, -(-n_pages // _PAGES_PER_WORKER))
+    on_progress = on_progress or (lambda *_: None)
+    with _borrowed(settings) as team:
+        reading = _Reading(path, settings, team, chunks)
         while reading.waiting or reading.busy:
-            _hire(reading, team)
-            for _ in _hear(reading, team):
-                if on_progress:
-                    on_progress(len(reading.found), n_pages)
-    if on_progress:
-        on_progress(n_pages, n_pages)
-    return [reading.found[number] for number in range(1, n_pages + 1)]
+            while reading.waiting and len(reading.busy) < n_workers:
+                _start(reading)
+            for _ in _receive(reading):
+                on_progress(len(reading.pages), n_pages)
+    on_progress(n_pages, n_pages)
+    return [reading.pages[number] for number in range(1, n_pages + 1)]
 
 
-def _hire(reading: _Reading, team: list[Worker]) -> None:
-    """Give every waiting chunk to a free worker, and hire workers as long as it is worth it."""
-    wanted = min(reading.settings.workers, -(-reading.n_pages // _PAGES_PER_WORKER))
-    while reading.waiting and len(reading.busy) < wanted:
-        worker = next((each for each in team if each not in reading.busy), None)
-        if worker is None:
-            worker = hired(reading.settings)
-            team.append(worker)
-        chunk = reading.waiting.popleft()
-        reading.busy[worker] = chunk
-        # The first page of a chunk may have to open the file before.
-        chunk.deadline = time.monotonic() + max(
-            reading.settings.opening_seconds, reading.settings.page_seconds
-        )
+def _start(reading: _Reading) -> None:
+    """Give the next waiting chunk to a free worker, or to a new one."""
+    settings = reading.settings
+    free = (worker for worker in reading.team if worker not in reading.busy)
+    worker = next(free, None) or _hire(reading.team, settings)
+    chunk = reading.busy[worker] = reading.waiting.popleft()
+    # Before the first page of a chunk the file may have to be opened.
+    chunk.deadline = time.monotonic() + max(settings.opening_seconds, settings.page_seconds)
+    request = Request(settings.engine, reading.path, known_passwords(), chunk.first, chunk.last)
+    try:
+        worker.send(request)
+    except WorkerLost as lost:
+        _lose(reading, worker, str(lost))
+
+
+def _receive(reading: _Reading) -> Iterator[None]:
+    """Receive what has come, page by page, and end the workers whose page takes too long."""
+    workers = {worker.connection: worker for worker in reading.busy}
+    deadline = min((chunk.deadline for chunk in reading.busy.values()), default=0.0)
+    for connection in wait(list(workers), max(deadline - time.monotonic(), 0.0)):
+        worker = workers[connection]  # type: ignore[index]
         try:
-            worker.send(
-                Request(reading.settings.engine, reading.path, passwords(), chunk.first, chunk.last)
-            )
+            if _receive_page(reading, worker):
+                yield
         except WorkerLost as lost:
-            _lose(reading, team, worker, str(lost))
-
-
-def _hear(reading: _Reading, team: list[Worker]) -> Iterator[int]:
-    """Take in what has come, page by page, and end the workers whose page takes too long."""
-    now = time.monotonic()
-    first = min(chunk.deadline for chunk in reading.busy.values()) if reading.busy else now
-    by_connection = {worker.connection: worker for worker in reading.busy}
-    for connection in wait(list(by_connection), max(first - now, 0.0)):
-        worker = by_connection[connection]  # type: ignore[index]
-        try:
-            yield from _take(reading, worker)
-        except WorkerLost as lost:
-            _lose(reading, team, worker, str(lost))
-    now = time.monotonic()
+            _lose(reading, worker, str(lost))
     for worker, chunk in list(reading.busy.items()):
-        if now > chunk.deadline and not worker.connection.poll():
-            limit = reading.settings.page_seconds
+        if time.monotonic() > chunk.deadline and not worker.connection.poll():
             reading.crashed.add(chunk.first)  # once is enough: it would hang again
-            _lose(reading, team, worker, f"it took more than {limit:g} s")
+            _lose(reading, worker, f"it took more than {reading.settings.page_seconds:g} s")
 
 
-def _take(reading: _Reading, worker: Worker) -> Iterator[int]:
-    chunk = reading.busy[worker]
-    answer = worker.receive()
-    if answer.fault:
-        raise answer.fault
-    if answer.page is None:
+def _receive_page(reading: _Reading, worker: Worker) -> bool:
+    """Store the page that a worker sends, or free the worker after its last; tell which."""
+    response = worker.receive(0)
+    if response.fault:
+        raise response.fault
+    if response.page is None:
         del reading.busy[worker]
-        return
-    page = unpacked(answer.page)
-    reading.found[page.page] = page
-    yield page.page
+        return False
+    page = unpack(response.page)
+    reading.pages[page.page] = page
+    chunk = reading.busy[worker]
     chunk.first = page.page + 1
     chunk.deadline = time.monotonic() + reading.settings.page_seconds
+    return True
 
 
-def _lose(reading: _Reading, team: list[Worker], worker: Worker, why: str) -> None:
-    """End a worker; its page is tried once more in a fresh process, its other pages go on."""
+def _lose(reading: _Reading, worker: Worker, why: str) -> None:
+    """End a worker; its page is tried once more in a new process, its other pages go on."""
     chunk = reading.busy.pop(worker)
-    team.remove(worker)
+    reading.team.remove(worker)
     worker.end()
     if chunk.first > chunk.last:
         return
-    if chunk.first not in reading.crashed:
-        reading.crashed.add(chunk.first)
+    page = chunk.first
+    if page in reading.crashed:
+        _give_up(reading, page, why)
+        reading.n_given_up += 1
+        chunk.first += 1
+    reading.crashed.add(page)
+    if chunk.first <= chunk.last:
         reading.waiting.appendleft(chunk)
-        return
-    _give_up(reading, chunk.first, why)
-    if chunk.first < chunk.last:
-        reading.waiting.appendleft(_Chunk(chunk.first + 1, chunk.last))
-    reading.given_up += 1
-    if reading.given_up >= _MAX_GIVEN_UP:
+    if reading.n_given_up >= _MAX_GIVEN_UP:
         for rest in reading.waiting:
             for number in range(rest.first, rest.last + 1):
                 _give_up(reading, number, f"{_MAX_GIVEN_UP} pages before it were given up")
@@ -163,4 +266,4 @@ def _lose(reading: _Reading, team: list[Worker], worker: Worker, why: str) -> No
 
 
 def _give_up(reading: _Reading, number: int, why: str) -> None:
-    reading.found[number] = PageLines(page=number, width=0.0, height=0.0, error=why)
+    reading.pages[number] = PageLines(page=number, error=why)

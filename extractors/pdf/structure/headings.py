@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
+from math import inf
 
-from memoirist.extractors.pdf.layout.columns import Frame, Kinds, Margins, Measures
-from memoirist.extractors.pdf.layout.geometry import Line
+from memoirist.extractors.pdf.layout.geometry import Line, Margins, Measures
 from memoirist.extractors.repair import tidy
-from memoirist.extractors.settings import ExtractSettings
 
 _COUNT = (
     r"(?:[ivxlcdm]+|\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
@@ -31,7 +31,7 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _BARE_NUMBER = re.compile(r"^(?:[ivxlcdm]{1,7}|\d{1,3})[.:]?$", re.IGNORECASE)
-_LONE = re.compile(rf"^(?:{_UNIT}\s+)?{_COUNT}$", re.I)
+_COUNT_ALONE = re.compile(rf"^(?:{_UNIT}\s+)?{_COUNT}$", re.I)
 _ORNAMENT = re.compile(r"^[\W_]+$")
 _CAPTION = re.compile(
     r"^(?:fig(?:ur[ae]?|\.)|plate|table|illustration|map|planche|tableau|carte|abb(?:ildung|\.)"
@@ -41,8 +41,11 @@ _CAPTION = re.compile(
 _ENDS_OPEN = re.compile(r"[.,;:!?…—–-]\W*$")
 _ROMAN = re.compile(r"^[IVXLCDM]+\W*$")
 _MAX_CHARS = 120
+# Lines farther apart than this many leadings are two headings.
+_MAX_LINE_GAP = 6
 # More text in large type than this is a page set large, not a heading.
-_MAX_BIG_CHARS = 500
+_MAX_LARGE_CHARS = 500
+_SMALL_WORDS = frozenset("A AN AND AT BY FOR FROM IN OF ON THE TO WITH".split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,29 +56,9 @@ class Heading:
     major: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What makes a heading of a line in this book; sizes and distances in points.
-
-    `titles` are the outline's entries, bare of everything but letters.
-    """
-
-    big: float
-    small: float
-    gap: float
-    far: float
-    titles: frozenset[str]
-
-
-def limits_of(measures: Measures, settings: ExtractSettings, entries: Iterable[str]) -> Limits:
-    """Return the limits for a book of these measures and with these entries of its outline."""
-    return Limits(
-        big=settings.heading_size_ratio * measures.size,
-        small=0.85 * measures.size,
-        gap=settings.gap_ratio * measures.leading,
-        far=6 * measures.leading,
-        titles=frozenset(title for entry in entries if len(title := _bare(entry)) > 2),
-    )
+def bare_titles(entries: Iterable[str]) -> frozenset[str]:
+    """Return the entries of an outline in the form that `headings` compares."""
+    return frozenset(title for entry in entries if len(title := _bare(entry)) > 2)
 
 
 def _bare(text: str) -> str:
@@ -99,107 +82,106 @@ def is_caption(line: Line, measures: Measures) -> bool:
 
 
 def headings(
-    frame: Frame,
-    kinds: Kinds,
-    margins: Margins,
-    limits: Limits,
+    body: Sequence[Line], margins: Margins, measures: Measures, titles: frozenset[str]
 ) -> Iterator[Heading]:
-    """Give the headings of a frame; heading lines in a row are one heading."""
-    body = [line for line in frame.lines if line not in kinds]
+    """Give the headings among the body lines of a frame; heading lines in a row are one heading.
+
+    `titles` are those that the outline or the contents list, from `bare_titles`.
+    """
+    frame = _Frame(body, margins, measures, titles)
     run: list[Line] = []
     major = False
     for at, line in enumerate(body):
-        level = _level(body, at, bool(run), margins, limits)
-        if level and run and run[-1].y - line.y > limits.far:
+        level = frame.level(at, in_heading=bool(run))
+        far = bool(run) and run[-1].y - line.y > _MAX_LINE_GAP * measures.leading
+        if run and (far or not level):
             yield Heading(lines=tuple(run), major=major)
             run = []
         if level:
             major = level == 2 or (major and bool(run))
             run.append(line)
-            continue
-        if run:
-            yield Heading(lines=tuple(run), major=major)
-        run = []
     if run:
         yield Heading(lines=tuple(run), major=major)
 
 
-def _level(
-    body: Sequence[Line],
-    at: int,
-    in_heading: bool,
-    margins: Margins,
-    limits: Limits,
-) -> int:
-    """Return 2 for a line of a chapter heading, 1 for a lesser heading, 0 for text."""
-    line = body[at]
-    text = tidy(line.text)
-    if len(text) > _MAX_CHARS or not any(letter.isalnum() for letter in text):
-        return 0
-    if line.size >= limits.big:
-        n_chars = _big_run_chars(body, at, limits.big)
-        return 2 if n_chars <= _MAX_BIG_CHARS else 0
-    above = body[at - 1].y - line.y if at else None
-    below = line.y - body[at + 1].y if at + 1 < len(body) else None
-    open_above = above is None or above > limits.gap or in_heading
-    open_below = below is None or below > 0.95 * limits.gap
-    if not open_above or line.size < limits.small:
-        return 0
-    if open_below and _bare(text) in limits.titles:
-        return 2
-    if line.x1 > margins.right - 0.1 * margins.width and not (open_below and text.isupper()):
-        return 0
-    apart = at + 1 < len(body) and _stands_apart(line, body[at + 1], above, margins, limits)
-    return _worded_level(line, text, (open_below, in_heading, apart), margins)
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The body lines of a frame, with what tells headings from text in it."""
+
+    body: Sequence[Line]
+    margins: Margins
+    measures: Measures
+    titles: frozenset[str]
+
+    def level(self, at: int, *, in_heading: bool) -> int:
+        """Return 2 for a line of a chapter heading, 1 for a lesser heading, 0 for text."""
+        line, gap = self.body[at], self.measures.gap
+        text = tidy(line.text)
+        if len(text) > _MAX_CHARS or not any(letter.isalnum() for letter in text):
+            return 0
+        if line.size >= self.measures.heading_size:
+            return 2 if self._n_large_chars(at) <= _MAX_LARGE_CHARS else 0
+        above = self.body[at - 1].y - line.y if at else inf
+        below = line.y - self.body[at + 1].y if at + 1 < len(self.body) else inf
+        open_below = below > 0.95 * gap
+        if line.size < 0.85 * self.measures.size or not (above > gap or in_heading):
+            return 0
+        if open_below and _bare(text) in self.titles:
+            return 2
+        full = line.x1 > self.margins.right - 0.1 * self.margins.width
+        if full and not (open_below and text.isupper()):
+            return 0
+        level = self._level_by_words(line, text, open_below, in_heading)
+        if level or not gap < below < inf or above <= max(1.2 * gap, below):
+            return level
+        return int(self._is_title(line, text) and self._is_prose(line, self.body[at + 1]))
+
+    def _n_large_chars(self, at: int) -> int:
+        def is_large(line: Line) -> bool:
+            return line.size >= self.measures.heading_size
+
+        before = takewhile(is_large, reversed(self.body[:at]))
+        after = takewhile(is_large, self.body[at:])
+        return sum(len(line.text) for part in (before, after) for line in part)
+
+    def _is_centred(self, line: Line) -> bool:
+        left, right = line.x0 - self.margins.left, self.margins.right - line.x1
+        return abs(left - right) < 0.08 * self.margins.width and left > 12
+
+    def _is_title(self, line: Line, text: str) -> bool:
+        return self._is_centred(line) and text[0].isupper() and not _ENDS_OPEN.search(text)
+
+    def _is_prose(self, title: Line, line: Line) -> bool:
+        """Tell whether the line below a title is one of a paragraph, in no larger type."""
+        long = line.x1 - line.x0 > 0.6 * self.margins.width
+        at_left = line.x0 - self.margins.left < 3 * line.size
+        return long and at_left and title.size > 0.95 * line.size
+
+    def _level_by_words(self, line: Line, text: str, open_below: bool, in_heading: bool) -> int:
+        centred = self._is_centred(line)
+        prominent = centred or text.isupper()
+        if _NUMBERED.match(text) and (prominent or (open_below and len(text) < 50)):
+            return 2
+        if _NAMED.match(text) and open_below and prominent:
+            return 2
+        ends_open = text.endswith((",", ";")) or (text.endswith(".") and len(text) > 60)
+        if not open_below or ends_open:
+            return 0
+        if _BARE_NUMBER.match(text):
+            return int(centred)
+        capitals = text.isupper() and sum(letter.isalpha() for letter in text) > 3
+        if in_heading and (centred or capitals):
+            return 2
+        return int((capitals and centred) or (line.bold > 0.9 and not text.endswith(".")))
 
 
-def _stands_apart(
-    line: Line, after: Line, above: float | None, margins: Margins, limits: Limits
-) -> bool:
-    """Tell whether a line has more air above than below, and a line of prose after it."""
-    below = line.y - after.y
-    wide = above is None or above > max(1.2 * limits.gap, below)
-    prose = after.x1 - after.x0 > 0.6 * margins.width and after.x0 - margins.left < 3 * after.size
-    return wide and below > limits.gap and prose and line.size > 0.95 * after.size
-
-
-def _worded_level(line: Line, text: str, places: tuple[bool, bool, bool], margins: Margins) -> int:
-    open_below, in_heading, apart = places
-    lead = line.x0 - margins.left
-    centred = abs(lead - (margins.right - line.x1)) < 0.08 * margins.width and lead > 12
-    ends_open = text.endswith((",", ";")) or (text.endswith(".") and len(text) > 60)
-    if _NUMBERED.match(text) and (centred or text.isupper() or (open_below and len(text) < 50)):
-        return 2
-    if _NAMED.match(text) and open_below and (centred or text.isupper()):
-        return 2
-    if not open_below or ends_open:
-        return 0
-    if _BARE_NUMBER.match(text):
-        return 1 if centred else 0
-    capitals = text.isupper() and sum(letter.isalpha() for letter in text) > 3
-    if in_heading and (centred or capitals):
-        return 2
-    if apart and centred and not _ENDS_OPEN.search(text) and text[0].isupper():
-        return 1
-    return 1 if (capitals and centred) or (line.bold > 0.9 and not text.endswith(".")) else 0
-
-
-def _big_run_chars(body: Sequence[Line], at: int, limit: float) -> int:
-    first = last = at
-    while first and body[first - 1].size >= limit:
-        first -= 1
-    while last + 1 < len(body) and body[last + 1].size >= limit:
-        last += 1
-    return sum(len(line.text) for line in body[first : last + 1])
-
-
-def chapter_name(lines: Sequence[str]) -> str:
+def chapter_name(lines: Iterable[str]) -> str:
     """Return a heading as a chapter's name, such as "Chapter IV. West Point - Graduation"."""
     parts: list[str] = []
     for text in lines:
         if parts and parts[-1].endswith(("-", "–", "—")):
             parts[-1] += text
-        elif parts and not _LONE.match(parts[-1].rstrip(".:")):
+        elif parts and not _COUNT_ALONE.match(parts[-1].rstrip(".:")):
             parts[-1] += " " + text
         else:
             parts.append(text)
@@ -208,14 +190,13 @@ def chapter_name(lines: Sequence[str]) -> str:
     if name.isupper() or all(part.isupper() for part in parts[1:] or parts):
         words = name.split()
         opens = [n == 0 or words[n - 1][-1] in "-.:" for n in range(len(words))]
-        name = " ".join(_cased(*pair) for pair in zip(words, opens, strict=True))
+        name = " ".join(map(_capitalised, words, opens))
     return name.strip(" .-")
 
 
-def _cased(word: str, first: bool) -> str:
+def _capitalised(word: str, first: bool) -> str:
     if _ROMAN.match(word) or not word.isupper():
         return word
-    small = {"A", "AN", "AND", "AT", "BY", "FOR", "FROM", "IN", "OF", "ON", "THE", "TO", "WITH"}
-    if word in small and not first:
+    if word in _SMALL_WORDS and not first:
         return word.lower()
     return "-".join(part.capitalize() for part in word.split("-"))

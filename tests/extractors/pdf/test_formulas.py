@@ -10,10 +10,15 @@ import pytest
 from memoirist.data.schema.records import Rows
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from memoirist.extractors.blocks import Draft
-from memoirist.extractors.pdf.engines.auto import preferred
+from memoirist.extractors.pdf.engines.auto import better_reading
+from memoirist.extractors.pdf.layout.font_encodings import (
+    ENCODINGS,
+    compose_signs,
+    hang_ems,
+    sign_of,
+)
 from memoirist.extractors.pdf.layout.geometry import Line, PageLines
-from memoirist.extractors.pdf.layout.tex_fonts import ENCODINGS, composed, hang, sign
-from memoirist.extractors.pdf.page_verdicts import set_aside
+from memoirist.extractors.pdf.page_verdicts import without_unmapped
 from memoirist.extractors.pdf.structure.footnotes import without_marks
 from tests.pdfs import GOOD_FONT, raw_pdf
 
@@ -47,30 +52,32 @@ def test_every_code_of_a_font_of_signs_has_its_place() -> None:
     assert {len(encoding) for encoding in ENCODINGS.values()} == {128}
     known = [("CMSY10", 50, "∈"), ("CMSY7", 49, "∞"), ("CMMI12", 11, "α"), ("CMMIB10", 96, "ℓ")]
     known += [("CMEX10", 88, "∑"), ("MSAM10", 4, "■"), ("ABCDEF+MSBM10", 82, "R")]
-    assert [sign(font, code) for font, code, _ in known] == [text for _, _, text in known]
+    assert [sign_of(font, code) for font, code, _ in known] == [text for _, _, text in known]
 
 
 def test_what_only_draws_says_nothing_and_other_fonts_stay_unknown() -> None:
-    assert sign("CMEX10", 122) == sign("XYATIP-Medium", 47) == sign("LINE10", 18) == ""
-    assert sign("Wingdings", 110) == sign("CMSY10", 200) == sign("LINESeed", 40) == "\ufffd"
+    assert sign_of("CMEX10", 122) == sign_of("XYATIP-Medium", 47) == sign_of("LINE10", 18) == ""
+    assert (
+        sign_of("Wingdings", 110) == sign_of("CMSY10", 200) == sign_of("LINESeed", 40) == "\ufffd"
+    )
 
 
 def test_signs_of_two_pieces_become_one() -> None:
     struck = "\u0338"
-    assert composed(f"x {struck}= y") == f"x ={struck} y"
-    assert composed(f"x = {struck} y") == f"x ={struck} y"
-    assert composed("x ↦→ x + 1, U ↪→ V") == "x ↦ x + 1, U ↪ V"
+    assert compose_signs(f"x {struck}= y") == f"x ={struck} y"
+    assert compose_signs(f"x = {struck} y") == f"x ={struck} y"
+    assert compose_signs("x ↦→ x + 1, U ↪→ V") == "x ↦ x + 1, U ↪ V"
 
 
 def test_a_large_sign_joins_the_line_that_it_hangs_above(tmp_path: Path) -> None:
-    up = 11 * hang("CMEX10", 83)
+    up = 11 * hang_ems("CMEX10", 83)
     drawn = b"BT /F1 11 Tf 40 480 Td (Let A be ) Tj 44 %.2f Td /F2 11 Tf (S) Tj" % up
     drawn += b" 9 %.2f Td /F1 11 Tf ( B, which is open.) Tj ET" % -up
     font = GOOD_FONT + SIGNS.replace(b"CMSY", b"CMEX")
     rows = rows_of(raw_pdf(tmp_path / "large.pdf", [(font, drawn)]), "pdfminer")
     assert [block.text for block in rows.blocks] == ["Let A be ⋃ B, which is open."]
-    assert hang("CMEX10", 88) > hang("CMEX10", 80) > 0.7
-    assert hang("CMR10", 80) == hang("CMEX10", 48) == 0
+    assert hang_ems("CMEX10", 88) > hang_ems("CMEX10", 80) > 0.7
+    assert hang_ems("CMR10", 80) == hang_ems("CMEX10", 48) == 0
 
 
 def test_codes_that_pdfminer_takes_for_figures_are_read_as_signs(tmp_path: Path) -> None:
@@ -84,9 +91,9 @@ def test_codes_that_pdfminer_takes_for_figures_are_read_as_signs(tmp_path: Path)
 def test_the_second_engine_is_believed_only_where_it_fills_gaps() -> None:
     gaps = page("A \ufffd B and x ∈ M, y ∈ N")
     filled, guessed = page("A ⊆ B and x ∈ M, y ∈ N"), page("A ⊆ B and x 2 M, y 2 N")
-    assert preferred(gaps, filled) is filled
-    assert preferred(gaps, guessed) is gaps
-    assert preferred(filled, gaps) is filled
+    assert better_reading(gaps, filled) is filled
+    assert better_reading(gaps, guessed) is gaps
+    assert better_reading(filled, gaps) is filled
 
 
 def test_exponents_stay_and_notes_go() -> None:
@@ -96,7 +103,7 @@ def test_exponents_stay_and_notes_go() -> None:
             at = text.index(mark, at)
             places.append((at, at + 1))
             at += 1
-        return without_marks(line(text, tuple(places)), {"2"}).text
+        return without_marks(line(text, tuple(places)), {"2"})
 
     assert cleaned("(a + b)2 = c", "2") == "(a + b)2 = c"
     assert cleaned("in R2 is x2 + y2 = 1", "2", "2", "2") == "in R2 is x2 + y2 = 1"
@@ -107,7 +114,7 @@ def test_exponents_stay_and_notes_go() -> None:
 
 def test_a_bullet_without_a_meaning_goes_alone() -> None:
     def kept(text: str) -> tuple[str, str]:
-        draft = set_aside(Draft(kind="paragraph", text=text))
+        draft = without_unmapped(Draft(kind="paragraph", text=text))
         return draft.kind, draft.text
 
     assert kept("\ufffd Bring the lamp.") == ("paragraph", "Bring the lamp.")

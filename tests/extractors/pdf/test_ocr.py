@@ -22,8 +22,8 @@ from reportlab.pdfgen.canvas import Canvas
 from memoirist.data.schema.errors import SourceEncrypted, SourceWithoutText
 from memoirist.data.schema.records import Rows
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
-from memoirist.extractors.pdf.engines.passwords import forget, remember
-from memoirist.extractors.pdf.ocr_languages import codes_of
+from memoirist.extractors.pdf.engines.base import forget_passwords, remember_passwords
+from memoirist.extractors.pdf.ocr import tesseract_codes
 from tests.conftest import Command, environment
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -109,9 +109,9 @@ def test_a_missing_tesseract_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_languages_take_the_names_of_tesseract() -> None:
-    assert codes_of(["de", "en-GB"]) == ["deu", "eng"]
-    assert codes_of([""]) == ["eng"]
-    assert codes_of(["frk"]) == ["frk"]
+    assert tesseract_codes(["de", "en-GB"]) == ["deu", "eng"]
+    assert tesseract_codes([""]) == ["eng"]
+    assert tesseract_codes(["frk"]) == ["frk"]
 
 
 # --- passwords ---------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def test_languages_take_the_names_of_tesseract() -> None:
 @pytest.fixture
 def no_passwords() -> Iterator[None]:
     yield
-    forget()
+    forget_passwords()
 
 
 def locked(path: Path, user: str = SECRET) -> Path:
@@ -137,11 +137,11 @@ def test_a_locked_file_opens_with_its_password(tmp_path: Path, engine: str) -> N
     settings = ExtractSettings.model_validate({"workers": 1, "engine": engine})
     with pytest.raises(SourceEncrypted, match=r"locked with a password; .*--password"):
         rows_of(path, settings)
-    remember(["wrong"])
+    remember_passwords(["wrong"])
     with pytest.raises(SourceEncrypted, match=r"no given password opens it") as caught:
         rows_of(path, settings)
     assert "wrong" not in str(caught.value)
-    remember([SECRET])
+    remember_passwords([SECRET])
     assert "Only who knows the word" in rows_of(path, settings).blocks[0].text
 
 

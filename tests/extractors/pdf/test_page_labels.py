@@ -14,7 +14,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.data.schema.records import Block
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
-from memoirist.extractors.pdf.structure.page_labels import folio_value, roman_of
+from memoirist.extractors.pdf.structure.page_labels import folio_value, roman_numeral
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PROSE = (
@@ -86,5 +86,5 @@ def test_the_files_own_labels_stand_in(tmp_path: Path, engine: str) -> None:
 
 @pytest.mark.parametrize(("value", "text"), [(4, "iv"), (49, "xlix"), (1994, "mcmxciv")])
 def test_roman_numbers_go_both_ways(value: int, text: str) -> None:
-    assert roman_of(value) == text
+    assert roman_numeral(value) == text
     assert folio_value(f"- {text.upper()} -") == -value

@@ -11,7 +11,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.extractors import SourceRef, read_source
 from memoirist.extractors.pdf.layout.geometry import Line, PageLines
-from memoirist.extractors.pdf.structure.titles import title_page
+from memoirist.extractors.pdf.structure.front_matter import title_page
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PROSE = (

@@ -17,8 +17,8 @@ from memoirist.extractors import ExtractSettings, SourceRef, extract, read_sourc
 from memoirist.extractors.pdf.layout.geometry import Glyph, Line
 from memoirist.extractors.pdf.layout.writing_direction import (
     in_reading_order,
-    logical,
-    stands_as_seen,
+    is_visual_rtl,
+    logical_order,
 )
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -90,19 +90,19 @@ def test_columns_are_read_from_right_to_left(tmp_path: Path, engine: str) -> Non
 
 
 def test_arabic_and_hebrew_are_put_into_reading_order() -> None:
-    assert logical("םולש ינא") == "אני שלום"
-    assert logical(".(1948) תנשב") == "בשנת (1948)."
-    assert logical("the word םולש means peace") == "the word שלום means peace"
+    assert logical_order("םולש ינא") == "אני שלום"
+    assert logical_order(".(1948) תנשב") == "בשנת (1948)."
+    assert logical_order("the word םולש means peace") == "the word שלום means peace"
     # A vowel mark stays with its letter.
-    assert logical("يبيبحَ") == "حَبيبي"
+    assert logical_order("يبيبحَ") == "حَبيبي"
 
 
 def test_a_page_from_right_to_left_is_mirrored() -> None:
     line = Line(page=1, x0=50, x1=280, y=100, size=10, text="םולש ינא")
     (read,) = in_reading_order([line], 300)
     assert (read.x0, read.x1, read.text) == (20, 250, "אני שלום")
-    assert not stands_as_seen([Glyph("plain", 0, 1, 0, 10, "F")])
-    assert stands_as_seen([Glyph("ש", 0, 1, 0, 10, "F")])
+    assert not is_visual_rtl([Glyph("plain", 0, 1, 0, 10, "F")])
+    assert is_visual_rtl([Glyph("ש", 0, 1, 0, 10, "F")])
 
 
 def test_pdfium_alone_does_not_guess_at_arabic(tmp_path: Path, corpora: Path) -> None:
