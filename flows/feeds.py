@@ -27,7 +27,7 @@ def take_feed(context: Context, url: str) -> list[SourceRef]:
         return []
     with context.timed() as seconds, context.report.progress("extract", "episodes") as advance:
         step = partial(
-            feed_update.take_feed,
+            feed_update.update_feed,
             url,
             context.workspace.feeds,
             context.recipe.sources.limit,

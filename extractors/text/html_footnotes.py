@@ -8,14 +8,7 @@ from collections.abc import Iterator, Sequence
 from posixpath import dirname, join, normpath
 from urllib.parse import unquote
 
-from extractors.text.html_elements import (
-    KIND,
-    NOTE_TYPES,
-    Element,
-    classes_of,
-    text_of,
-    types_of,
-)
+from extractors.text.html_elements import KIND, NOTE_TYPES, Element, classes_of, text_of, types_of
 
 _MARK = re.compile(
     r"^[\[({]?\s*(?:\d{1,4}|[*†‡§¶‖#]{1,4}|[a-z]{1,2}|[ivxlc]{1,6}|note \d+)\s*[\])}]?[.:]?$", re.I
