@@ -72,9 +72,9 @@ def _meant(context: Context, pointers: Sequence[str]) -> list[Source]:
     for source in (find_source(store, pointer) for pointer in pointers):
         meant[source.id] = source
         if source.format == "feed":
-            from memoirist.extractors.transcript.feeds.feed_update import shelf_of
+            from memoirist.extractors.transcript.feeds.feed_update import feed_folder
 
-            shelf = shelf_of(context.workspace.feeds, source.location).resolve()
+            shelf = feed_folder(context.workspace.feeds, source.location).resolve()
             meant |= {
                 each.id: each
                 for each in store.nouns(Source, "true ORDER BY added_at, id")

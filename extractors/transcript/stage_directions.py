@@ -1,10 +1,10 @@
-"""Stage directions: what a transcript tells besides the words, and cutting it out."""
+"""Remove stage directions from speech: what a transcript notes besides the words."""
 
 from __future__ import annotations
 
 import re
 
-# Words that make a direction wherever they stand in brackets, in several languages.
+# Words that make a direction in any brackets, in several languages.
 _STRONG = (
     r"(?:laugh|chuckl|giggl|applau|gasp|sigh|cough|sneez|snort|sniffl|groan|yawn|whistl)\w*"
     r"|clap(?:s|ping)|cheer(?:s|ing)|hums|humming|sings|singing|sobs|sobbing|inaudible|unintelligible"
@@ -12,14 +12,14 @@ _STRONG = (
     r"|lacht|lachen|gelächter|applaus|beifall|musik|räuspert|seufzt|hustet|unverständlich"
     r"|rires?|applaudissements?|musique|soupirs?|risas?|aplausos?|música|suspiros?|ininteligible"
 )
-# And those that do so only in square brackets, where a transcriber alone writes.
+# Words that do so only in square brackets, where a transcriber alone writes.
 _WEAK = (
     r"songs?|jingles?|silence|pauses?|noises?|sounds?|static|ring(?:s|ing)|knock(?:s|ing)|background"
     r"|foreign|overlapping|timer|alert|intro|outro|theme|ad break|adverts?|commercials?|break|clip"
     r"|play(?:s|ing)|audio|video|(?:in|ex)hal\w+|breath\w+|_+"
 )
 _HAN = "笑|掌声|掌聲|鼓掌|音乐|音樂|咳嗽|叹气|嘆氣|听不清|聽不清|沉默|停顿|停頓"
-_HOLE = re.compile(
+_INAUDIBLE = re.compile(
     r"inaudible|unintelligible|indiscernible|indistinct|unverständlich|ininteligible|听不清|聽不清",
     re.IGNORECASE,
 )
@@ -34,7 +34,7 @@ _ROUND = re.compile(
     rf"[(*](?:[^()*\n]{{0,20}}\b)?(?:{_STRONG})\b[^()*\n]{{0,20}}[)*]", re.IGNORECASE
 )
 _SUNG = re.compile(r"[♪♫♬][^♪♫♬\n]{0,400}[♪♫♬]|[♪♫♬]")
-_MARKS = re.compile(r"\[\s*(?:\d{1,3}:)?\d{1,3}:\d{2}(?:[.,]\d{1,3})?\s*\]")
+_TIMES = re.compile(r"\[\s*(?:\d{1,3}:)?\d{1,3}:\d{2}(?:[.,]\d{1,3})?\s*\]")
 # Markdown writes brackets with a backslash.
 _ESCAPED = re.compile(r"\\([\[\]])")
 _MAX_WORDS = 4
@@ -46,32 +46,32 @@ _PARTS = frozenset(
 )
 
 
-def is_part(text: str) -> bool:
+def is_programme_part(text: str) -> bool:
     """Tell whether a whole label or entry only names a part of the programme ("Break", "Intro")."""
     words = re.findall(r"\w+", text.casefold())
     return 0 < len(words) <= 2 and words[0] in _PARTS and not (set(words) - _PARTS - {"song"})
 
 
-def without_directions(text: str) -> tuple[str, list[str]]:
-    """Return the text without stage directions and time marks, and what was cut, in order.
+def remove_directions(text: str) -> tuple[str, list[str]]:
+    """Return the text without stage directions and time marks, and what is removed, in order.
 
     Where words could not be heard inside a sentence, "…" stands for them.
     """
-    cut: list[str] = []
+    removed: list[str] = []
     text = _ESCAPED.sub(r"\1", text)
 
-    def out(match: re.Match[str]) -> str:
-        found = match.group()
-        if found.startswith(("(", "*")) and len(found.split()) > _MAX_WORDS:
-            return found  # too long for a direction: an aside of the speaker's
-        cut.append(" ".join(found.split()))
-        inner = text[: match.start()].strip() and text[match.end() :].strip(" .!?\n")
-        return " … " if inner and _HOLE.search(found) else " "
+    def replacement(match: re.Match[str]) -> str:
+        direction = match.group()
+        if direction.startswith(("(", "*")) and len(direction.split()) > _MAX_WORDS:
+            return direction  # too long for a direction: an aside of the speaker's
+        removed.append(" ".join(direction.split()))
+        is_inside = text[: match.start()].strip() and text[match.end() :].strip(" .!?\n")
+        return " … " if is_inside and _INAUDIBLE.search(direction) else " "
 
     # Each pattern sees the text that the one before has left.
-    for pattern in (_SUNG, _MARKS, _SQUARE, _ROUND):
-        text = pattern.sub(out, text)
-    return (_tidy(text), cut) if cut else (text.strip(), cut)
+    for pattern in (_SUNG, _TIMES, _SQUARE, _ROUND):
+        text = pattern.sub(replacement, text)
+    return (_tidy(text) if removed else text.strip()), removed
 
 
 def _tidy(text: str) -> str:

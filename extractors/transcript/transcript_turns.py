@@ -1,35 +1,27 @@
-"""Extract episodes, their turns and what was wrong with them, from any transcript format."""
+"""Extract the episodes of a transcript: its cues become turns, one until another voice speaks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from importlib import import_module
+from itertools import zip_longest
 from pathlib import Path
 
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import Block, Document, Rows, Source, Verdict, content_id
-from memoirist.extractors.blocks import blocks_of
-from memoirist.extractors.detection.format_registry import Progress
+from memoirist.extractors.blocks import Draft, blocks_of
+from memoirist.extractors.detection.format_registry import Progress, format_named, load
 from memoirist.extractors.settings import ExtractSettings
 from memoirist.extractors.transcript.feeds.feed_index import episode_at
-from memoirist.extractors.transcript.formats.base import Fault, Script
-from memoirist.extractors.transcript.reading import doubt_of
-from memoirist.extractors.transcript.turns import turns
+from memoirist.extractors.transcript.formats.base import Cue, Fault, Script, encoding_doubt
+from memoirist.extractors.transcript.stage_directions import is_programme_part, remove_directions
 
-_HERE = "memoirist.extractors.transcript."
-# Which function reads a file of each format; loaded when the format is met.
-_READERS = {
-    "vtt": "formats.captions:read_captions",
-    "srt": "formats.captions:read_captions",
-    "whisper": "formats.transcript_json:read_entries",
-    "podcast-json": "formats.transcript_json:read_entries",
-    "podlove": "formats.transcript_json:read_entries",
-    "conversation": "conversations:read_conversations",
-    "podcast-html": "formats.podcast_html:read_podcast_html",
-    "turn-table": "formats.turn_table:read_turn_table",
-    "dialogue": "formats.dialogue:read_dialogue",
-}
+_SENTENCE_END = re.compile(r"[.!?…。！？][\"'”’)\]」』]*$")
+_CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uff00-\uffef]")
+# Below this share of cues that end a sentence, a transcript has no punctuation.
+_MIN_PUNCTUATED = 0.03
 
 
 def names(path: Path) -> tuple[str | None, str | None]:
@@ -37,9 +29,9 @@ def names(path: Path) -> tuple[str | None, str | None]:
     if episode := episode_at(path):
         return episode.title, None
     if path.suffix.lower() in {".md", ".markdown", ".txt"}:
-        from memoirist.extractors.transcript.formats.dialogue import names_of
+        from memoirist.extractors.transcript.formats.dialogue import title_of
 
-        return names_of(path)[0], None
+        return title_of(path), None
     return None, None
 
 
@@ -47,77 +39,60 @@ def extract_transcript(
     source: Source, settings: ExtractSettings, on_progress: Progress | None = None
 ) -> Rows:
     """Return the episodes of a transcript; raise SourceUnreadable where it has no words."""
-    module, function = _READERS[source.format].split(":")
-    read: Callable[[Path], list[Script]] = getattr(import_module(_HERE + module), function)
-    scripts = read(Path(source.location))
+    path = Path(source.location)
+    read: Callable[[Path], list[Script]] = load(format_named(source.format).reader or "")
+    scripts = read(path)
+    faults = [fault for script in scripts for fault in script.faults]
+    if doubt := encoding_doubt(path):
+        step = "check the accents, or save the file as UTF-8"
+        faults.append(Fault("encoding", "encoding", doubt, step, keep=True))
     documents: list[Document] = []
     blocks: list[Block] = []
-    verdicts = [_verdict(source, fault) for script in scripts for fault in script.faults]
-    if doubt := doubt_of(Path(source.location)):
-        verdicts.append(_verdict(source, _encoding(doubt)))
+    verdicts = [_fault_verdict(source, fault) for fault in faults]
     for script in scripts:
-        own, document, cuts = _episode(source, script, settings)
-        if own:
-            documents.append(document)
-            blocks += own
-            verdicts += cuts
+        turns = [turn for turn in turns_of(script.cues, settings) if turn[0].text.strip()]
+        if not turns:
+            continue
+        document = _document(source, script)
+        own = blocks_of(document.id, [draft for draft, _ in turns])
+        documents.append(document)
+        blocks += own
+        removed = zip(own, [directions for _, directions in turns], strict=True)
+        verdicts += [_removal(block, directions) for block, directions in removed if directions]
     if not any(block.kind == "turn" for block in blocks):
-        raise SourceUnreadable(
-            f"the transcript {source.location!r} has no cues with words", _expected(source.format)
-        )
+        step = "check that the file is whole and says what was spoken"
+        if source.format in {"vtt", "srt"}:
+            step = "give a file with lines such as 00:01.000 --> 00:04.000 and words behind them"
+        raise SourceUnreadable(f"the transcript {source.location!r} has no cues with words", step)
     return Rows(documents=documents, blocks=blocks, verdicts=verdicts)
 
 
-def _encoding(doubt: str) -> Fault:
-    return Fault(
-        where="encoding",
-        rule="encoding",
-        reason=doubt,
-        next_step="check the accents, or save the file as UTF-8",
-        keep=True,
-    )
-
-
-def _expected(name: str) -> str:
-    if name in {"vtt", "srt"}:
-        return "give a file with lines such as 00:01.000 --> 00:04.000 and words behind them"
-    return "check that the file is whole and says what was spoken"
-
-
-def _episode(
-    source: Source, script: Script, settings: ExtractSettings
-) -> tuple[list[Block], Document, list[Verdict]]:
+def _document(source: Source, script: Script) -> Document:
     episode = episode_at(Path(source.location))
     title = script.title or source.title or Path(source.location).stem
     key = title if script.key is None else f"{script.key}\x1f{title}"
-    document = Document(
+    return Document(
         id=content_id(source.id, key),
         source_id=source.id,
         title=title,
         published=script.published or (episode.published if episode else None),
     )
-    found = turns(script.cues, settings)
-    blocks = blocks_of(document.id, [draft for draft, _ in found])
-    cuts = [cut for draft, cut in found if draft.text.strip()]
-    verdicts = [_cut(block, cut) for block, cut in zip(blocks, cuts, strict=True) if cut]
-    return blocks, document, verdicts
 
 
-def _cut(block: Block, cut: Sequence[str]) -> Verdict:
-    told = ", ".join(dict.fromkeys(cut))
+def _removal(block: Block, directions: Sequence[str]) -> Verdict:
     return Verdict(
         subject_id=block.id,
         subject="blocks",
         rule="stage_direction",
         keep=True,
-        score=float(len(cut)),
-        reason=f"cut out of the turn: {told[:200]}",
+        score=float(len(directions)),
+        reason=f"cut out of the turn: {', '.join(dict.fromkeys(directions))[:200]}",
         created_at=datetime.now(UTC),
         next_step="nothing: the words that were spoken stay",
     )
 
 
-def _verdict(source: Source, fault: Fault) -> Verdict:
+def _fault_verdict(source: Source, fault: Fault) -> Verdict:
     return Verdict(
         subject_id=content_id(source.id, fault.where),
         subject="blocks",
@@ -126,4 +101,80 @@ def _verdict(source: Source, fault: Fault) -> Verdict:
         reason=f"{fault.where}: {fault.reason}",
         next_step=fault.next_step,
         created_at=datetime.now(UTC),
+    )
+
+
+def turns_of(cues: Sequence[Cue], settings: ExtractSettings) -> list[tuple[Draft, list[str]]]:
+    """Return the turns in order, each with the stage directions that are cut out of it.
+
+    A turn that holds nothing else becomes boilerplate and keeps its text. Without a name, a
+    dash, a pause or `turn_max_words` ends a turn, the last two only where a sentence ends.
+    """
+    drafts = [_draft(run) for run in _runs(cues, settings)]
+    turns: list[tuple[Draft, list[str]]] = []
+    for draft, following in zip_longest(drafts, drafts[1:]):
+        # Only the very next turn tells an end: where times are sparse, later ones are far away.
+        if draft.end_seconds is None and draft.start_seconds is not None and following:
+            draft = replace(draft, end_seconds=following.start_seconds)
+        turns.append(_without_directions(draft))
+    return turns
+
+
+def _without_directions(draft: Draft) -> tuple[Draft, list[str]]:
+    if draft.kind != "turn":
+        return draft, []
+    text, directions = remove_directions(draft.text)
+    is_part = is_programme_part(text if draft.speaker is None else draft.speaker)
+    if is_part or not re.search(r"\w", text):
+        return replace(draft, kind="boilerplate"), []
+    return replace(draft, text=text), directions
+
+
+def _runs(cues: Sequence[Cue], settings: ExtractSettings) -> Iterator[list[Cue]]:
+    """Yield the cues of each turn."""
+    n_ends = sum(_SENTENCE_END.search(cue.text) is not None for cue in cues)
+    punctuated = n_ends >= _MIN_PUNCTUATED * len(cues)
+    run: list[Cue] = []
+    for cue in cues:
+        if run and _ends_turn(run, cue, settings, punctuated=punctuated):
+            yield run
+            run = []
+        run.append(cue)
+    if run:
+        yield run
+
+
+def _ends_turn(
+    run: Sequence[Cue], cue: Cue, settings: ExtractSettings, *, punctuated: bool
+) -> bool:
+    last = run[-1]
+    if (cue.speaker, cue.kind, cue.chapter) != (last.speaker, last.kind, last.chapter):
+        return True
+    if cue.new_turn or cue.kind == "heading":
+        return True
+    if cue.speaker is not None or cue.kind != "turn":
+        return False
+    if punctuated and not _SENTENCE_END.search(last.text):
+        return False
+    pause = 0.0 if cue.start is None or last.end is None else cue.start - last.end
+    n_words = sum(len(part.text.split()) for part in run)
+    return pause > settings.turn_pause_seconds or n_words > settings.turn_max_words
+
+
+def _draft(run: Sequence[Cue]) -> Draft:
+    """Return the draft of one turn, from its first second to its last."""
+    text = run[0].text
+    for cue in run[1:]:
+        if cue.paragraph or cue.kind != "turn":
+            text += "\n\n" + cue.text
+        else:
+            is_cjk = _CJK.match(text[-1:]) and _CJK.match(cue.text[:1])
+            text += cue.text if is_cjk else " " + cue.text
+    return Draft(
+        kind=run[0].kind,
+        text=text,
+        speaker=run[0].speaker,
+        chapter=run[0].chapter,
+        start_seconds=run[0].start,
+        end_seconds=max((cue.end for cue in run if cue.end is not None), default=None),
     )

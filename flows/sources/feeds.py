@@ -29,7 +29,7 @@ def take_feed(context: Context, url: str) -> list[SourceRef]:
     step = Step(context, "extract")
     with context.report.progress("extract", "episodes") as advance:
         limit = context.recipe.sources.limit
-        function = partial(feed_update.take_feed, url, context.workspace.feeds, limit, advance)
+        function = partial(feed_update.update_feed, url, context.workspace.feeds, limit, advance)
         result = step.call("feed", function)
     files = [ref_of(path) for path in result.files]
     if result.fault is not None:

@@ -16,7 +16,7 @@ import pytest
 from memoirist.data.schema.errors import SourceMissing, SourceUnreadable
 from memoirist.extractors.transcript.feeds import download
 from memoirist.extractors.transcript.feeds.feed_parser import parse_feed
-from memoirist.extractors.transcript.feeds.feed_update import Taken, shelf_of, take_feed
+from memoirist.extractors.transcript.feeds.feed_update import FeedUpdate, feed_folder, update_feed
 from memoirist.flows.ledger import restore, withdraw
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
@@ -116,8 +116,8 @@ def named(n: int, suffix: str = "vtt", kind: str = "text/vtt") -> str:
     return f'url="/t/{n}.{suffix}" type="{kind}"'
 
 
-def look(site: Site, tmp_path: Path, limit: int | None = None) -> Taken:
-    return take_feed(site.url("/feed.xml"), tmp_path, limit)
+def look(site: Site, tmp_path: Path, limit: int | None = None) -> FeedUpdate:
+    return update_feed(site.url("/feed.xml"), tmp_path, limit)
 
 
 def test_newest_first_up_to_the_limit_and_only_new_ones_next_time(
@@ -215,7 +215,7 @@ def test_a_changed_address_replaces_the_transcript(site: Site, tmp_path: Path) -
     site.episodes(item(1, named(1)))
     taken = look(site, tmp_path)
     assert [path.suffix for path in taken.files] == [".vtt"]
-    folder = shelf_of(tmp_path, site.url("/feed.xml"))
+    folder = feed_folder(tmp_path, site.url("/feed.xml"))
     assert sorted(path.suffix for path in folder.iterdir()) == [".json", ".vtt"]
 
 
@@ -248,7 +248,7 @@ def test_a_transcript_that_changes_at_its_address_is_taken_again(
     assert (again.n_changed, again.fault) == (0, None)
     assert {path.read_text() for path in again.files} == {vtt(7), vtt(8)}
     assert site.asked.count("/t/2.vtt") == 1
-    folder = shelf_of(tmp_path, site.url("/feed.xml"))
+    folder = feed_folder(tmp_path, site.url("/feed.xml"))
     assert len(list(folder.iterdir())) == 3
 
 
@@ -344,7 +344,7 @@ def test_atom_and_junk() -> None:
     )
     (episode,) = parse_feed(atom.encode(), "https://example.org/pod/feed").episodes
     assert (episode.guid, str(episode.published)) == ("urn:1", "2024-05-06")
-    assert [(o.url, o.suffix) for o in episode.offered] == [
+    assert [(o.url, o.suffix) for o in episode.offers] == [
         ("https://example.org/pod/a.json", ".json")
     ]
     for junk in (b"", b"\x00\x01", b"{}", b"<html/>"):

@@ -1,4 +1,4 @@
-"""Fetch a feed or a transcript: with limits, retries and a rename at the end."""
+"""Download a feed or a transcript with limits and retries, and write files whole."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ _ATTEMPTS = 3
 _PAUSE_SECONDS = 0.5
 _MAX_PAUSE_SECONDS = 10.0
 _MAX_SECONDS = 120.0
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+_RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_PERMANENT = (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL)
 _AGENT = "memoirist"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fetched:
-    """What a server answered; `content` is empty where nothing has changed (304)."""
+class Response:
+    """A server's answer; `content` is empty where nothing has changed (304)."""
 
     content: bytes
     unchanged: bool = False
@@ -35,7 +36,7 @@ class Fetched:
 
 
 @contextmanager
-def opened() -> Iterator[httpx.Client]:
+def open_client() -> Iterator[httpx.Client]:
     """Yield a client for one feed: 30 s for each answer, five redirects, http and https alone."""
     with httpx.Client(
         timeout=httpx.Timeout(30.0, connect=10.0),
@@ -53,77 +54,77 @@ def _refuse_scheme(request: httpx.Request) -> None:
 
 
 def conditions(etag: str | None, last_modified: str | None) -> dict[str, str]:
-    """Return the headers that ask for what has changed since an answer with these marks."""
-    marks = {"If-None-Match": etag, "If-Modified-Since": last_modified}
-    return {name: value for name, value in marks.items() if value}
+    """Return the request headers for a conditional GET against an earlier answer."""
+    headers = {"If-None-Match": etag, "If-Modified-Since": last_modified}
+    return {name: value for name, value in headers.items() if value}
 
 
-def fetch(
+def download(
     client: httpx.Client,
     url: str,
     max_bytes: int,
     headers: Mapping[str, str] | None = None,
     attempts: int = _ATTEMPTS,
-) -> Fetched:
-    """Return what lies at `url`; what passes (5xx, 429, a lost connection) is tried three times.
+) -> Response:
+    """Return what lies at `url`; a temporary fault (5xx, 429, a lost connection) is retried.
 
     Raise SourceMissing with the last fault, SourceUnreadable for more than `max_bytes`.
     """
     fault = ""
     for attempt in range(attempts):
+        retry_after = None
         try:
             with client.stream("GET", url, headers=dict(headers or {})) as answer:
-                if answer.status_code not in _PASSING:
-                    return _taken(answer, url, max_bytes)
+                if answer.status_code not in _RETRIED_STATUSES:
+                    return _read(answer, url, max_bytes)
                 fault = f"the server answers {answer.status_code}"
-                pause = _pause(attempt, answer.headers.get("Retry-After"))
-        except (httpx.UnsupportedProtocol, httpx.TooManyRedirects, httpx.InvalidURL) as error:
+                retry_after = answer.headers.get("Retry-After")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             fault = str(error) or type(error).__name__
-            break
-        except httpx.HTTPError as error:
-            fault = str(error) or type(error).__name__
-            pause = _pause(attempt, None)
+            if isinstance(error, _PERMANENT):
+                break
         if attempt + 1 < attempts:
-            time.sleep(pause)
+            time.sleep(_pause_seconds(attempt, retry_after))
     raise SourceMissing(
         f"{url!r} cannot be fetched ({fault})", "check the address and the network, and try again"
     )
 
 
-def _taken(answer: httpx.Response, url: str, max_bytes: int) -> Fetched:
+def _read(answer: httpx.Response, url: str, max_bytes: int) -> Response:
     if answer.status_code == 304:
-        return Fetched(content=b"", unchanged=True)
+        return Response(content=b"", unchanged=True)
     if answer.status_code != 200:
         raise SourceMissing(
             f"{url!r} cannot be fetched (the server answers {answer.status_code})",
             "check the address; the next refresh tries again",
         )
     content = bytearray()
-    began = time.monotonic()
+    start = time.monotonic()
     for chunk in answer.iter_bytes():
         content += chunk
         if len(content) > max_bytes:
             raise SourceUnreadable(
                 f"{url!r} has more than {max_bytes >> 20} MB", "download it yourself and look at it"
             )
-        if time.monotonic() - began > _MAX_SECONDS:
+        if time.monotonic() - start > _MAX_SECONDS:
             raise SourceMissing(
                 f"{url!r} takes more than {_MAX_SECONDS:.0f} s", "try again on a better line"
             )
-    return Fetched(
+    return Response(
         content=bytes(content),
         etag=answer.headers.get("ETag"),
         last_modified=answer.headers.get("Last-Modified"),
     )
 
 
-def _pause(attempt: int, told: str | None) -> float:
-    wanted = float(told) if told and told.isdecimal() else _PAUSE_SECONDS * 2.0**attempt
-    return min(wanted, _MAX_PAUSE_SECONDS)
+def _pause_seconds(attempt: int, retry_after: str | None) -> float:
+    if retry_after and retry_after.isdecimal():
+        return min(float(retry_after), _MAX_PAUSE_SECONDS)
+    return min(_PAUSE_SECONDS * 2.0**attempt, _MAX_PAUSE_SECONDS)
 
 
-def place(content: bytes, path: Path) -> None:
-    """Write a file under a hidden name and rename it, so that a killed download leaves no half."""
+def write_file(content: bytes, path: Path) -> None:
+    """Write a file under a hidden name and rename it, so that a killed process leaves no half."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.write_bytes(content)

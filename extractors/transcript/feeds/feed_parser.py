@@ -1,8 +1,7 @@
-"""Read a podcast's feed: RSS or Atom, its episodes and the transcripts that they name."""
+"""Parse a podcast's feed, RSS or Atom: its episodes and the transcripts that they offer."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
@@ -12,8 +11,8 @@ from lxml import etree
 
 from memoirist.data.schema.errors import SourceUnreadable
 
-# Formats in the order in which they tell who speaks when: voices and names first, markup last.
-RANKS = {
+# File endings with ranks: formats that state voices and times come first, plain text last.
+_RANKS = {
     "text/vtt": (0, ".vtt"),
     "application/json": (1, ".json"),
     "application/x-subrip": (2, ".srt"),
@@ -23,12 +22,12 @@ RANKS = {
     "text/markdown": (4, ".md"),
     "text/plain": (5, ".txt"),
 }
-_SUFFIXES = {suffix: (rank, suffix) for rank, suffix in RANKS.values()} | {".htm": (3, ".html")}
+_SUFFIXES = {suffix: (rank, suffix) for rank, suffix in _RANKS.values()} | {".htm": (3, ".html")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Offered:
-    """One transcript that an episode names: where, in which format, how good that is."""
+class Offer:
+    """One transcript that an episode offers: its address, ending and rank, 0 the best."""
 
     url: str
     suffix: str
@@ -43,7 +42,7 @@ class Episode:
     guid: str
     title: str
     published: date | None
-    offered: tuple[Offered, ...]
+    offers: tuple[Offer, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,47 +69,50 @@ def parse_feed(content: bytes, url: str) -> Feed:
         raise SourceUnreadable(
             f"{url!r} is no RSS or Atom feed", "give the address of the podcast's feed itself"
         )
-    channel = next((each for each in root.iter() if _name(each) == "channel"), root)
+    channel = next((element for element in root.iter() if _name(element) == "channel"), root)
     lang = _text(channel, "language") or root.get("{http://www.w3.org/XML/1998/namespace}lang")
-    found = [_episode(each, url, lang) for each in root.iter() if _name(each) in {"item", "entry"}]
-    # A sort that keeps the feed's order among equals, and what has no date where it stands: last.
-    episodes = sorted(found, key=lambda each: each.published or date.min, reverse=True)
+    entries = [element for element in root.iter() if _name(element) in {"item", "entry"}]
+    # The sort keeps the feed's order among equals; episodes without a date come last.
+    episodes = sorted(
+        (_episode(entry, url, lang) for entry in entries),
+        key=lambda episode: episode.published or date.min,
+        reverse=True,
+    )
     return Feed(title=_text(channel, "title"), episodes=tuple(episodes))
 
 
 def _episode(entry: etree._Element, url: str, lang: str | None) -> Episode:
-    offered = [found for each in entry if (found := _offered(each, url))]
-    own = (lang or "").split("-")[0].casefold()
-    ordered = sorted(
-        offered, key=lambda each: (not _spoken(each, own), each.rank, offered.index(each))
-    )
+    offers = filter(None, (_offer(element, url) for element in entry))
+    feed_lang = _language(lang)
+
+    def is_other_language(offer: Offer) -> bool:
+        return bool(offer.lang and feed_lang) and _language(offer.lang) != feed_lang
+
     title = _text(entry, "title") or "untitled"
-    told = _text(entry, "pubDate") or _text(entry, "published") or _text(entry, "updated")
-    link = next((each.get("href") or each.text for each in entry if _name(each) == "link"), None)
+    link = next((el.get("href") or el.text for el in entry if _name(el) == "link"), None)
     return Episode(
-        guid=_text(entry, "guid") or _text(entry, "id") or (link or title).strip(),
+        guid=_text(entry, "guid", "id") or (link or title).strip(),
         title=title,
-        published=_date(told or _text(entry, "date")),
-        offered=tuple(ordered),
+        published=_date(_text(entry, "pubDate", "published", "updated", "date")),
+        offers=tuple(sorted(offers, key=lambda offer: (is_other_language(offer), offer.rank))),
     )
 
 
-def _spoken(offered: Offered, lang: str) -> bool:
-    """Tell whether a transcript is in the feed's language, as far as both say."""
-    return not offered.lang or not lang or offered.lang.split("-")[0].casefold() == lang
+def _language(code: str | None) -> str:
+    return (code or "").split("-")[0].casefold()
 
 
-def _offered(element: etree._Element, base: str) -> Offered | None:
+def _offer(element: etree._Element, base: str) -> Offer | None:
     if _name(element) != "transcript" or not element.get("url"):
         return None
     url = urljoin(base, str(element.get("url")).strip())
     if urlsplit(url).scheme not in {"http", "https"}:
         return None
-    kind = str(element.get("type") or "").split(";")[0].strip().casefold()
+    media_type = str(element.get("type") or "").split(";")[0].strip().casefold()
     path = urlsplit(url).path
     suffix = path[path.rfind(".") :].casefold() if "." in path else ""
-    known = RANKS.get(kind) or _SUFFIXES.get(suffix) or RANKS["text/plain"]
-    return Offered(url=url, suffix=known[1], rank=known[0], lang=element.get("language"))
+    rank, suffix = _RANKS.get(media_type) or _SUFFIXES.get(suffix) or _RANKS["text/plain"]
+    return Offer(url=url, suffix=suffix, rank=rank, lang=element.get("language"))
 
 
 def _name(element: etree._Element) -> str:
@@ -118,24 +120,23 @@ def _name(element: etree._Element) -> str:
     return etree.QName(element).localname if isinstance(element.tag, str) else ""
 
 
-def _text(element: etree._Element, name: str) -> str | None:
-    return next(_texts(element, name), None)
+def _text(element: etree._Element, *names: str) -> str | None:
+    """Return the text of the first child with one of the names, in their order, that has any."""
+    for name in names:
+        for child in element:
+            if _name(child) == name and (text := " ".join("".join(child.itertext()).split())):
+                return text[:500]
+    return None
 
 
-def _texts(element: etree._Element, name: str) -> Iterator[str]:
-    for child in element:
-        if _name(child) == name and (text := " ".join("".join(child.itertext()).split())):
-            yield text[:500]
-
-
-def _date(told: str | None) -> date | None:
-    if not told:
+def _date(text: str | None) -> date | None:
+    if not text:
         return None
     try:
-        found = parsedate_to_datetime(told)
+        moment = parsedate_to_datetime(text)
     except (TypeError, ValueError):
         try:
-            found = datetime.fromisoformat(told)
+            moment = datetime.fromisoformat(text)
         except ValueError:
             return None
-    return (found.astimezone(UTC) if found.tzinfo else found).date()
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).date()

@@ -1,42 +1,55 @@
-"""Take a feed's transcripts: newest first, the best format of each, and only what is new."""
+"""Update a feed's transcripts: new episodes, the best format of each, and what has changed."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from memoirist.data.schema.errors import SourceError
+from memoirist.data.schema.errors import SourceError, SourceUnreadable
 from memoirist.data.schema.records import Source, Verdict, content_id
-from memoirist.extractors.transcript.again import ask_again
+from memoirist.extractors.detection.discover import SourceRef
+from memoirist.extractors.detection.sniff import format_of
+from memoirist.extractors.settings import ExtractSettings
+from memoirist.extractors.source_reader import extract, read_source
 from memoirist.extractors.transcript.feeds.download import (
     MAX_FEED_BYTES,
     MAX_TRANSCRIPT_BYTES,
-    Fetched,
+    Response,
     conditions,
-    fetch,
-    opened,
-    place,
+    download,
+    open_client,
+    write_file,
 )
-from memoirist.extractors.transcript.feeds.feed_index import Shelf, Shelved, load_shelf, save_shelf
-from memoirist.extractors.transcript.feeds.feed_parser import Episode, Feed, Offered, parse_feed
-from memoirist.extractors.transcript.trial import names_speakers
+from memoirist.extractors.transcript.feeds.feed_index import (
+    FeedIndex,
+    IndexedEpisode,
+    load_index,
+    save_index,
+)
+from memoirist.extractors.transcript.feeds.feed_parser import Episode, Feed, Offer, parse_feed
 
 if TYPE_CHECKING:
     import httpx
 
 
 Progress = Callable[[int, int, str], None]
+# Corrections come in an episode's first weeks: without a limit, only so many are checked again.
+_NEWEST = 20
+_NEXT_STEPS = {
+    "no_transcript": "transcribe it yourself, and name the file as a source",
+    "transcript_missing": "nothing: the next refresh tries again",
+}
 
 
 @dataclass(slots=True, kw_only=True)
-class Taken:
-    """What a look at a feed gave: its files, old and new, its own row, and what it lacks."""
+class FeedUpdate:
+    """The result of an update: the feed's files, old and new, its own row, and what it lacks."""
 
     source: Source
     files: list[Path] = field(default_factory=list)
@@ -46,176 +59,215 @@ class Taken:
     fault: SourceError | None = None
 
 
-def shelf_of(feeds: Path, url: str) -> Path:
+def feed_folder(feeds: Path, url: str) -> Path:
     """Return the folder of a feed's transcripts inside the workspace's folder for feeds."""
     parts = urlsplit(url)
     slug = re.sub(r"[^a-z0-9]+", "-", f"{parts.hostname or ''}{parts.path}".lower()).strip("-")
-    return feeds / f"{slug[:60]}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+    return feeds / f"{slug[:60]}-{_sha256(url.encode())[:8]}"
 
 
-def take_feed(
+def update_feed(
     url: str, feeds: Path, limit: int | None = None, on_progress: Progress | None = None
-) -> Taken:
+) -> FeedUpdate:
     """Return the transcripts of a feed's newest `limit` episodes that have one.
 
-    Those not yet on the shelf are downloaded, and the newest of the others are asked whether they
-    have changed; what stands there stays, also when the feed is down: then `fault` says so. Raise
-    the SourceError of a feed that never gave anything.
+    New ones are downloaded, and the newest of the others are asked whether they have changed. What
+    is there stays, also when the feed is down: then `fault` says so. Raise the SourceError of a
+    feed that never gave anything.
     """
-    folder = shelf_of(feeds, url)
-    shelf = load_shelf(folder, url)
-    taken = Taken(source=_source(url, shelf.title))
+    folder = feed_folder(feeds, url)
+    index = load_index(folder, url)
+    update = FeedUpdate(source=_source(url, index.title))
     try:
-        with opened() as client:
-            visit = _Visit(client=client, folder=folder, shelf=shelf, taken=taken)
-            visit.look(limit, on_progress or _unheard)
+        with open_client() as client:
+            updater = _Updater(client=client, folder=folder, index=index, update=update)
+            updater.run(limit, on_progress or (lambda done, total, title: None))
     except SourceError as fault:
-        if not shelf.episodes:
+        if not index.episodes:
             raise
-        taken.fault = fault
-    taken.files = [folder / each.file for each in shelf.episodes.values()]
-    taken.files = [path for path in taken.files if path.is_file()]
-    return taken
-
-
-def _unheard(done: int, total: int, told: str) -> None:
-    """Take progress that nobody watches."""
+        update.fault = fault
+    paths = [folder / episode.file for episode in index.episodes.values()]
+    update.files = [path for path in paths if path.is_file()]
+    return update
 
 
 @dataclass(slots=True, kw_only=True)
-class _Visit:
-    """One look at a feed."""
-
+class _Updater:
     client: httpx.Client
     folder: Path
-    shelf: Shelf
-    taken: Taken
+    index: FeedIndex
+    update: FeedUpdate
 
-    def look(self, limit: int | None, on_progress: Progress) -> None:
-        """Read the feed and put what is new on the shelf."""
-        shelf, taken = self.shelf, self.taken
-        before = set(shelf.episodes)
-        answer = fetch(
-            self.client, shelf.url, MAX_FEED_BYTES, _conditions(shelf, self.folder, limit)
-        )
+    def run(self, limit: int | None, on_progress: Progress) -> None:
+        """Read the feed, download what is new, and check what is there."""
+        index = self.index
+        known = set(index.episodes)
+        answer = download(self.client, index.url, MAX_FEED_BYTES, self._conditions(limit))
         if not answer.unchanged:
-            feed = parse_feed(answer.content, shelf.url)
+            feed = parse_feed(answer.content, index.url)
             self.folder.mkdir(parents=True, exist_ok=True)
-            shelf.title, shelf.complete, shelf.lacking = feed.title, False, []
-            taken.source = _source(shelf.url, feed.title)
-            wanted, without = _chosen(feed, limit)
+            index.title, index.complete, index.lacking = feed.title, False, []
+            self.update.source = _source(index.url, feed.title)
+            wanted, without = _newest(feed, limit)
             for n, episode in enumerate(wanted, start=1):
                 on_progress(n, len(wanted), episode.title[:40])
-                if not _has(shelf, episode, self.folder):
-                    self.take(episode)
-            shelf.lacking += [
-                _lack(each, "no_transcript", "the feed names none") for each in without
-            ]
-            # Only a shelf with nothing to try again may be told "nothing has changed".
-            shelf.complete = all(each["rule"] == "no_transcript" for each in shelf.lacking)
-            shelf.etag, shelf.last_modified = answer.etag, answer.last_modified
-            shelf.limit = limit
-            save_shelf(self.folder, shelf)
-        taken.n_changed = ask_again(self.client, self.folder, shelf, before, limit)
-        taken.verdicts = [_missed(taken.source, each) for each in shelf.lacking]
+                if not self._has(episode):
+                    self._take(episode)
+            for episode in without:
+                self._lack(episode, "no_transcript", "the feed names none")
+            # Only where nothing is to be tried again may the server answer "nothing has changed".
+            index.complete = all(lack["rule"] == "no_transcript" for lack in index.lacking)
+            index.etag, index.last_modified = answer.etag, answer.last_modified
+            index.limit = limit
+            save_index(self.folder, index)
+        self._check(known, _NEWEST if limit is None else limit)
+        self.update.verdicts = [_verdict(self.update.source, lack) for lack in index.lacking]
 
-    def take(self, episode: Episode) -> None:
+    def _conditions(self, limit: int | None) -> dict[str, str]:
+        """Return the headers of a conditional request, none where something is to be tried."""
+        index = self.index
+        files = [self.folder / episode.file for episode in index.episodes.values()]
+        if index.complete and index.limit == limit and all(path.is_file() for path in files):
+            return conditions(index.etag, index.last_modified)
+        return {}
+
+    def _has(self, episode: Episode) -> bool:
+        """Tell whether an episode's transcript is there from an address that the feed still has."""
+        known = self.index.episodes.get(episode.guid)
+        if known is None or not (self.folder / known.file).is_file():
+            return False
+        return known.url in {offer.url for offer in episode.offers}
+
+    def _take(self, episode: Episode) -> None:
         """Download an episode's best transcript: the first that names speakers, else the first."""
         faults: list[str] = []
-        best: tuple[Offered, Fetched] | None = None
-        for offered in episode.offered:
+        best: tuple[Offer, Response] | None = None
+        for offer in episode.offers:
             try:
-                answer = fetch(self.client, offered.url, MAX_TRANSCRIPT_BYTES)
-                named = names_speakers(answer.content, offered.url, offered.suffix, self.folder)
+                answer = download(self.client, offer.url, MAX_TRANSCRIPT_BYTES)
+                has_speakers = self._has_speakers(answer.content, offer.url, offer.suffix)
             except SourceError as fault:
                 faults.append(fault.what)
                 continue
-            if named or best is None:
-                best = (offered, answer)
-            if named:
+            if has_speakers or best is None:
+                best = (offer, answer)
+            if has_speakers:
                 break
         if best is None:
-            self.shelf.lacking.append(_lack(episode, "transcript_missing", "; ".join(faults)))
+            self._lack(episode, "transcript_missing", "; ".join(faults))
         else:
-            self.put(episode, *best)
+            self._put(episode, *best)
 
-    def put(self, episode: Episode, offered: Offered, answer: Fetched) -> None:
-        """Put a transcript on the shelf, in the place of an older one of the same episode."""
-        file = _file_name(episode, offered.suffix)
-        old = self.shelf.episodes.get(episode.guid)
-        place(answer.content, self.folder / file)
+    def _put(self, episode: Episode, offer: Offer, answer: Response) -> None:
+        """Write a transcript, in the place of an older one of the same episode."""
+        file = _file_name(episode, offer.suffix)
+        old = self.index.episodes.get(episode.guid)
+        write_file(answer.content, self.folder / file)
         if old is not None and old.file != file:
             (self.folder / old.file).unlink(missing_ok=True)
-        self.shelf.episodes[episode.guid] = Shelved(
+        self.index.episodes[episode.guid] = IndexedEpisode(
             guid=episode.guid,
-            url=offered.url,
+            url=offer.url,
             file=file,
             title=episode.title,
             published=episode.published,
-            sha256=hashlib.sha256(answer.content).hexdigest(),
+            sha256=_sha256(answer.content),
             etag=answer.etag,
             last_modified=answer.last_modified,
         )
-        save_shelf(self.folder, self.shelf)
-        self.taken.n_new += 1
+        save_index(self.folder, self.index)
+        self.update.n_new += 1
+
+    def _lack(self, episode: Episode, rule: str, reason: str) -> None:
+        day = episode.published.isoformat() if episode.published else ""
+        reason = f"{episode.title[:120]!r} {day}: {reason}"
+        self.index.lacking.append({"guid": episode.guid, "rule": rule, "reason": reason})
+
+    def _has_speakers(self, content: bytes, url: str, suffix: str) -> bool:
+        """Tell whether a transcript names anybody; raise SourceUnreadable for what is none."""
+        refusal = SourceUnreadable(
+            f"{url!r} holds no transcript with times or speakers", "look at it yourself"
+        )
+        path = self.folder / f".trial{suffix}"
+        write_file(content, path)
+        try:
+            known = format_of(path)
+            if known is None or known.kind != "podcast":
+                raise refusal
+            source = read_source(SourceRef(path=path, format=known.name), datetime.now(UTC))
+            rows = extract(source, ExtractSettings())
+        except SourceError as fault:
+            raise refusal from fault
+        finally:
+            path.unlink(missing_ok=True)
+        return any(block.speaker for block in rows.blocks)
+
+    def _check(self, guids: set[str], limit: int) -> None:
+        """Replace those of the newest `limit` transcripts that have changed at their address.
+
+        Only episodes in `guids` are checked. One that cannot be downloaded now, or whose address
+        no longer holds a transcript, such as a server's page of repair, keeps what it has.
+        """
+        episodes = self.index.episodes.values()
+        newest = sorted(episodes, key=lambda e: e.published or date.min, reverse=True)[:limit]
+        for episode in newest:
+            path = self.folder / episode.file
+            if episode.guid not in guids or not path.is_file():
+                continue
+            sha256 = episode.sha256 or _sha256(path.read_bytes())
+            headers = conditions(episode.etag, episode.last_modified)
+            try:
+                answer = download(
+                    self.client, episode.url, MAX_TRANSCRIPT_BYTES, headers, attempts=1
+                )
+                changed = not answer.unchanged and _sha256(answer.content) != sha256
+                if changed:
+                    self._has_speakers(answer.content, episode.url, path.suffix)
+            except SourceError:
+                continue
+            if changed:
+                write_file(answer.content, path)
+                self.update.n_changed += 1
+            if not answer.unchanged:
+                self.index.episodes[episode.guid] = replace(
+                    episode,
+                    sha256=_sha256(answer.content),
+                    etag=answer.etag,
+                    last_modified=answer.last_modified,
+                )
+                save_index(self.folder, self.index)
 
 
-def _conditions(shelf: Shelf, folder: Path, limit: int | None) -> dict[str, str]:
-    """Return the headers that ask for news alone, where nothing else is open."""
-    whole = all((folder / each.file).is_file() for each in shelf.episodes.values())
-    if not shelf.complete or shelf.limit != limit or not whole:
-        return {}
-    return conditions(shelf.etag, shelf.last_modified)
-
-
-def _chosen(feed: Feed, limit: int | None) -> tuple[list[Episode], list[Episode]]:
+def _newest(feed: Feed, limit: int | None) -> tuple[list[Episode], list[Episode]]:
     """Return the newest episodes with a transcript, and those without one among them."""
     wanted: list[Episode] = []
     without: list[Episode] = []
     for episode in feed.episodes:
         if limit is not None and len(wanted) >= limit:
             break
-        (wanted if episode.offered else without).append(episode)
+        (wanted if episode.offers else without).append(episode)
     return wanted, without
 
 
-def _has(shelf: Shelf, episode: Episode, folder: Path) -> bool:
-    """Tell whether an episode stands on the shelf from an address that its feed still names."""
-    known = shelf.episodes.get(episode.guid)
-    if known is None or not (folder / known.file).is_file():
-        return False
-    return known.url in {each.url for each in episode.offered}
-
-
 def _file_name(episode: Episode, suffix: str) -> str:
-    title = re.sub(r"[^\w]+", "-", episode.title, flags=re.UNICODE).strip("-")[:60]
+    title = re.sub(r"[^\w]+", "-", episode.title).strip("-")[:60]
     day = episode.published.isoformat() if episode.published else "undated"
-    mark = hashlib.sha256(episode.guid.encode()).hexdigest()[:6]
-    return f"{day}-{title or 'episode'}-{mark}{suffix}"
+    return f"{day}-{title or 'episode'}-{_sha256(episode.guid.encode())[:6]}{suffix}"
 
 
-def _lack(episode: Episode, rule: str, reason: str) -> dict[str, str]:
-    told = episode.published.isoformat() if episode.published else ""
-    return {
-        "guid": episode.guid,
-        "rule": rule,
-        "reason": f"{episode.title[:120]!r} {told}: {reason}",
-    }
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def _missed(source: Source, lacking: dict[str, str]) -> Verdict:
-    steps = {
-        "no_transcript": "transcribe it yourself, and name the file as a source",
-        "transcript_missing": "nothing: the next refresh tries again",
-    }
+def _verdict(source: Source, lack: dict[str, str]) -> Verdict:
     return Verdict(
-        subject_id=content_id(source.id, lacking["guid"]),
+        subject_id=content_id(source.id, lack["guid"]),
         subject="documents",
-        rule=lacking["rule"],
+        rule=lack["rule"],
         keep=False,
-        reason=lacking["reason"],
+        reason=lack["reason"],
         created_at=datetime.now(UTC),
-        next_step=steps.get(lacking["rule"], "nothing"),
+        next_step=_NEXT_STEPS.get(lack["rule"], "nothing"),
     )
 
 
