@@ -22,7 +22,7 @@ from data.errors import TrainError
 from data.nouns import Conversation
 from flows import recipe as recipes
 from tests.conftest import ROOT
-from tests.test_train_toys import TURNS, random_base
+from tests.train.test_random_bases import TURNS, random_base
 from train.loop.launch import train
 from train.loop.trainer import _rate_share
 from train.merge.adapter_merge import merge

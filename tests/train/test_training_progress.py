@@ -21,7 +21,7 @@ from flows.context import Context
 from flows.report import Report, clock
 from flows.watching import Watch, before_and_now, page, sparkline, told_of
 from flows.workspace import Workspace
-from tests.test_train_toys import random_base
+from tests.train.test_random_bases import random_base
 from train.loop.callbacks import choose_prompts
 from train.loop.progress import Progress, read_progress, read_samples
 from train.model.prepared_base import prepare_base
