@@ -259,14 +259,8 @@ def _load_merged(folder: Path, checked_in: str) -> PreTrainedModel:
     """Load a merged model for the comparison, in as many bits as memory allows."""
     if checked_in == "nf4":
         return load_base(folder, "nf4")
-    from transformers import AutoModelForCausalLM
-
-    options: dict[str, Any] = {"device_map": {"": 0}} if torch.cuda.is_available() else {}
-    dtype = compute_dtype() if torch.cuda.is_available() else getattr(torch, checked_in)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, **options
-    )
-    return model
+    dtype = None if torch.cuda.is_available() else getattr(torch, checked_in)
+    return load_base(folder, "none", dtype=dtype)
 
 
 def _write_model(job: MergeJob, folder: Path, way: Way, deltas: Deltas, dtype: torch.dtype) -> None:
