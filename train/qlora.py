@@ -87,7 +87,7 @@ def run(folder: Path) -> int:
 
     callback = RunCallback(*plan_run(folder, passes, base, corpus, settings), settings)
     with fitting():
-        trainer = make_trainer(passes, corpus, callback, settings)
+        trainer = make_trainer(passes, corpus, callback)
     prompts = choose_prompts(folder / "conversations.jsonl", settings)
     trainer.add_callback(SampleCallback(prompts, tokenizer, settings.answer_tokens, callback))
     base_loss = measure_base_loss(folder, trainer)

@@ -125,9 +125,10 @@ def _run(way: str, folder: Path, asked: dict[str, Any]) -> dict[str, Any]:
 
 def ours(folder: Path) -> None:
     """Train in `folder` by our own program, its steps measured as those of the others."""
+    import torch
+
     import train.qlora as program
     from tests.benchmarks.rival_training import Clock
-    from train.loop.process import gpu
     from train.model.prepared_base import read_base
     from train.settings import TrainSettings
 
@@ -164,7 +165,7 @@ def ours(folder: Path) -> None:
         return trainer
 
     program.make_trainer = clocked
-    if program.run(folder) or gpu() is not None:
+    if program.run(folder) or torch.cuda.is_available():
         sys.exit("the run did not end, or not on a CPU")
     result = json.loads((folder / "result.json").read_text("utf-8"))
     told = {

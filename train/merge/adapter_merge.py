@@ -97,11 +97,10 @@ def merge(
 ) -> MergeResult:
     """Merge the adapter of a finished run, or of its checkpoint `step`.
 
-    A merge that is there already under the same settings is returned.
-
-    `tell` gets a line on the memory and disk that it takes, beforehand. Raises TrainError when the
-    run is not finished, another base is given, memory or disk is too small, or neither way comes
-    near the answers of base + adapter.
+    A merge that is there already under the same settings is returned. `tell` gets a line on the
+    memory and disk that it takes, beforehand. Raises TrainError when the run is not finished,
+    another base is given, memory or disk is too small, or neither way comes near the answers of
+    base + adapter.
     """
     adapter = run_folder / "adapter" if step is None else checkpoint_folder(run_folder, step)
     _refuse_mismatch(run_folder, base, adapter)
