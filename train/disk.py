@@ -22,6 +22,12 @@ def write_text(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def file_sizes(folder: Path, *, without: str) -> dict[str, int]:
+    """Return the size of every file in a folder by name, `without` one of them."""
+    files = (path for path in folder.iterdir() if path.is_file() and path.name != without)
+    return {path.name: path.stat().st_size for path in files}
+
+
 def need_disk(folder: Path, needed_bytes: int) -> None:
     """Raise TrainError when the disk of `folder` has less than `needed_bytes` free."""
     free = shutil.disk_usage(folder).free

@@ -31,7 +31,12 @@ from memoirist.train.dataset.optimizer_steps import StepPlan, plan_steps
 from memoirist.train.dataset.tokenize import TokenRow
 from memoirist.train.disk import need_disk, write_json
 from memoirist.train.loop.callbacks import RunCallback, SampleCallback, choose_prompts, memory_mb
-from memoirist.train.loop.checkpoints import CHECKPOINTS, last_whole_checkpoint, read_request
+from memoirist.train.loop.checkpoints import (
+    CHECKPOINTS,
+    base_of,
+    last_whole_checkpoint,
+    trained_with,
+)
 from memoirist.train.loop.forward_pass import ForwardPass
 from memoirist.train.loop.memory import MemoryBudget, free_memory, is_out_of_memory
 from memoirist.train.loop.process import end_with_parent, lock_run
@@ -39,7 +44,7 @@ from memoirist.train.loop.trainer import AnswerTrainer, make_trainer
 from memoirist.train.model.adapter import weight_hashes, with_adapter
 from memoirist.train.model.fused_lora import fuse_lora, fuse_token_rows
 from memoirist.train.model.model_loader import load_base
-from memoirist.train.model.prepared_base import PreparedBase, read_base
+from memoirist.train.model.prepared_base import PreparedBase
 from memoirist.train.requirements import fitting
 from memoirist.train.settings import TrainSettings
 
@@ -72,7 +77,7 @@ def main(folder: Path) -> int:
 def run(folder: Path) -> int:
     """Do the whole training: rows, model, steps, adapter, result; return the exit code."""
     started = time.monotonic()
-    settings, base = read_settings(folder)
+    settings, base = trained_with(folder), base_of(folder)
     tokenizer = AutoTokenizer.from_pretrained(base.path)
     corpus = read_rows(folder / "conversations.jsonl", tokenizer, settings.max_length)
     preflight(corpus.train, corpus.validation, base.end_id, base.vocabulary)
@@ -80,8 +85,8 @@ def run(folder: Path) -> int:
     # The seed comes before the model: adapter weights are drawn when it is built.
     set_seed(settings.seed)
     with fitting():
-        model = make_model(base, settings, tuple(corpus.train.values()))
-        passes = make_forward_pass(model, settings)
+        passes = make_forward_pass(base, settings, tuple(corpus.train.values()))
+    model = passes.tuned
     untrained = weight_hashes(model)
     # Disk for the kept checkpoints, each an adapter with its two moments, and for the last one.
     trainable = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
@@ -89,7 +94,7 @@ def run(folder: Path) -> int:
 
     callback = RunCallback(*plan_run(folder, passes, base, corpus, settings), settings)
     with fitting():
-        trainer = make_trainer(passes, corpus, callback, settings)
+        trainer = make_trainer(passes, corpus, callback)
     prompts = choose_prompts(folder / "conversations.jsonl", settings)
     trainer.add_callback(SampleCallback(prompts, tokenizer, settings.answer_tokens, callback))
     base_loss = measure_base_loss(folder, trainer)
@@ -108,27 +113,13 @@ def run(folder: Path) -> int:
     return 0
 
 
-def read_settings(folder: Path) -> tuple[TrainSettings, PreparedBase]:
-    """Return settings and base of the run; TrainError when the base is not the one it began on."""
-    request = read_request(folder)
-    base = read_base(Path(request["base_path"]))
-    if base.hash != request["base_hash"]:
-        raise TrainError(
-            f"the base at {str(base.path)!r} is not the one that this run was started on",
-            "start a new run",
-        )
-    return TrainSettings.model_validate(request["settings"]).resolved(), base
-
-
-def make_model(base: PreparedBase, settings: TrainSettings, rows: Sequence[TokenRow]) -> Any:
-    """Return the base, quantised as the settings say, with a fresh adapter on it."""
+def make_forward_pass(
+    base: PreparedBase, settings: TrainSettings, rows: Sequence[TokenRow]
+) -> ForwardPass:
+    """Return the forward pass of the quantised base with a fresh adapter on it."""
     double, attention = settings.double_quantisation, settings.attention
     model = load_base(base.path, settings.quantisation, double=double, attention=attention)
-    return with_adapter(model, base, settings, rows)
-
-
-def make_forward_pass(tuned: Any, settings: TrainSettings) -> ForwardPass:
-    """Return the forward pass of the model with its adapter, and say when it cannot pack rows."""
+    tuned = with_adapter(model, base, settings, rows)
     fuse_token_rows(tuned)
     if not torch.cuda.is_available():
         fuse_lora(tuned, free_memory() // 4)

@@ -12,16 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.model.prepared_base import TINY, readable, unreachable
+from memoirist.train.model.prepared_base import TINY, first_line, readable, unreachable
 from memoirist.train.settings import TrainSettings
-
-# Any one of the modules is enough; the package is what pip calls the first.
-_TRACKERS = {
-    "tensorboard": ("tensorboard", "tensorboardX"),
-    "wandb": ("wandb",),
-    "mlflow": ("mlflow",),
-    "trackio": ("trackio",),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,11 +86,12 @@ def shape_of(base_model: str) -> BaseShape:
 
 def refuse_missing(settings: TrainSettings) -> None:
     """Raise TrainError for a tracker or an attention kernel that is not installed."""
-    modules = _TRACKERS.get(settings.tracker, ())
-    if modules and not any(find_spec(module) for module in modules):
+    tracker = settings.tracker
+    modules = ("tensorboard", "tensorboardX") if tracker == "tensorboard" else (tracker,)
+    if tracker != "none" and not any(find_spec(module) for module in modules):
         raise TrainError(
-            f"train.tracker = {settings.tracker!r} needs a library that is not installed",
-            f"`pip install {modules[0]}`, or leave train.tracker out",
+            f"train.tracker = {tracker!r} needs a library that is not installed",
+            f"`pip install {tracker}`, or leave train.tracker out",
         )
     if settings.attention == "flash_attention_2" and find_spec("flash_attn") is None:
         raise TrainError(
@@ -138,9 +131,8 @@ def fitting() -> Iterator[None]:
         yield
     except (ValueError, TypeError, KeyError, NotImplementedError, ImportError) as error:
         traceback.print_exc()
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise TrainError(
-            f"the base cannot be trained with these settings ({reason})",
+            f"the base cannot be trained with these settings ({first_line(error)})",
             "change the setting of [train] that this is about",
         ) from error
 

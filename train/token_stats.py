@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+import torch
 
 from memoirist.data.schema.records import Conversation
 from memoirist.train.dataset.corpus import Corpus, build_corpus
@@ -82,7 +83,7 @@ def preview(
 
 def _count(corpus: Corpus, settings: TrainSettings, rate: float) -> TokenPlan:
     rows, held_out = list(corpus.train.values()), list(corpus.validation.values())
-    micro = settings.micro_batch or (None if _has_gpu() else 8)
+    micro = settings.micro_batch or (None if torch.cuda.is_available() else 8)
     plan = plan_steps(settings, rate, corpus, micro or 1) if rows else None
     effective = effective_batch(settings, corpus)
     longest = max((len(row.input_ids) for row in [*rows, *held_out]), default=0)
@@ -113,9 +114,3 @@ def _count(corpus: Corpus, settings: TrainSettings, rate: float) -> TokenPlan:
 
 def _tokens(rows: Iterable[TokenRow]) -> int:
     return sum(len(row.input_ids) for row in rows)
-
-
-def _has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available() and os.environ.get("CUDA_VISIBLE_DEVICES") != ""

@@ -28,7 +28,7 @@ from memoirist.train.qlora import run
 from memoirist.train.requirements import refuse_missing, refuse_unfit, shape_of
 from memoirist.train.settings import MergeSettings, TrainSettings
 from tests.conftest import ROOT
-from tests.test_train_toys import TURNS, random_base
+from tests.train.test_random_bases import TURNS, random_base
 
 # isort: split
 
@@ -139,7 +139,7 @@ def test_the_rate_rises_from_its_first_share_to_the_peak(scheduler: str) -> None
 def test_an_absent_kernel_package_is_nobodys_news() -> None:
     # bitsandbytes tells of it while it is imported, before any function of ours could hush it.
     code = (
-        "import logging, memoirist.train;"
+        "import logging, train;"
         "print(logging.getLogger('bitsandbytes.backends.cpu.ops').isEnabledFor(logging.WARNING))"
     )
     told = subprocess.run(

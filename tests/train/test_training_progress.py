@@ -29,7 +29,7 @@ from memoirist.train.loop.progress import Progress, read_progress, read_samples
 from memoirist.train.model.prepared_base import prepare_base
 from memoirist.train.qlora import run
 from memoirist.train.settings import TrainSettings
-from tests.test_train_toys import random_base
+from tests.train.test_random_bases import random_base
 
 # isort: split
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -15,6 +15,8 @@ from memoirist.train.dataset.tokenize import IGNORE, TokenRow
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+
+T = TypeVar("T")
 
 # Logits of one batch, in numbers: 0.5 GB in float32, whatever the vocabulary.
 LOGIT_BUDGET = 2**27
@@ -51,7 +53,8 @@ def losses_of(model: PreTrainedModel, rows: Sequence[TokenRow]) -> list[Loss]:
     losses: dict[int, Loss] = {}
     budget = min(TOKEN_BUDGET, LOGIT_BUDGET // model.get_input_embeddings().weight.shape[0])
     with torch.inference_mode():
-        for batch in _batches(sorted(rows, key=lambda row: len(row.input_ids)), budget):
+        ordered = sorted(rows, key=lambda row: len(row.input_ids))
+        for batch in _batches(ordered, [len(row.input_ids) for row in ordered], budget):
             ids, labels = pad(batch, model.device)
             counts = (labels[:, 1:] != IGNORE).sum(dim=1).tolist()
             totals = _row_totals(model, ids, labels[:, 1:]) if sum(counts) else [0.0] * len(batch)
@@ -76,18 +79,10 @@ def greedy(
 ) -> list[list[int]]:
     """Return the greedy continuation of each prompt, cut after its end token."""
     model.eval()
+    lengths = [len(prompt) + max_new_tokens for prompt in prompts]
     answers: list[list[int]] = []
-    start = 0
-    while start < len(prompts):
-        # As many as the budget allows; in order, so that batches are the same every time.
-        stop = start + 1
-        while stop < len(prompts) and (
-            (stop + 1 - start) * (max(map(len, prompts[start : stop + 1])) + max_new_tokens)
-            <= 2 * TOKEN_BUDGET
-        ):
-            stop += 1
-        answers += generate(model, tokenizer, prompts[start:stop], max_new_tokens, do_sample=False)
-        start = stop
+    for batch in _batches(prompts, lengths, 2 * TOKEN_BUDGET):
+        answers += generate(model, tokenizer, batch, max_new_tokens, do_sample=False)
     return answers
 
 
@@ -150,13 +145,14 @@ def _plain_model(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _batches(rows: Sequence[TokenRow], budget: int) -> Iterator[list[TokenRow]]:
-    """Yield runs of `rows`, sorted by length, whose padded size stays within `budget` tokens."""
-    batch: list[TokenRow] = []
-    for row in rows:
-        if batch and (len(batch) + 1) * len(row.input_ids) > budget:
+def _batches(items: Sequence[T], lengths: Sequence[int], budget: int) -> Iterator[list[T]]:
+    """Yield the items in their order, in batches whose padded size stays within `budget`."""
+    batch, longest = list[T](), 0
+    for item, length in zip(items, lengths, strict=True):
+        longest = max(longest, length)
+        if batch and (len(batch) + 1) * longest > budget:
             yield batch
-            batch = []
-        batch.append(row)
+            batch, longest = [], length
+        batch.append(item)
     if batch:
         yield batch

@@ -105,6 +105,10 @@ class ChatModel:
 
     def _tokens(self, prompt: Sequence[int], settings: ChatSettings) -> Iterator[int]:
         """Yield token after token, up to an end token or the limit."""
+        from transformers import RepetitionPenaltyLogitsProcessor
+
+        # Keskar et al. 2019, arXiv 1909.05858; of the answer's tokens, not of the prompt's.
+        penalise = RepetitionPenaltyLogitsProcessor(settings.repetition_penalty)
         generator = torch.Generator(device="cpu").manual_seed(settings.seed)
         ids = torch.tensor([list(prompt)], device=self.model.device)
         cache = None
@@ -113,23 +117,14 @@ class ChatModel:
             for _ in range(min(settings.max_new_tokens, self.room - len(prompt))):
                 output = self.model(input_ids=ids, past_key_values=cache, use_cache=True)
                 cache = output.past_key_values
-                logits = output.logits[0, -1].float().cpu()
-                token = _draw(_penalised(logits, seen, settings), settings, generator)
+                logits = output.logits[:, -1].float().cpu()
+                logits = penalise(torch.tensor([seen], dtype=torch.long), logits)[0]
+                token = _draw(logits, settings, generator)
                 yield token
                 if token in self.ends:
                     return
                 seen.append(token)
                 ids = torch.tensor([[token]], device=self.model.device)
-
-
-def _penalised(logits: torch.Tensor, seen: Sequence[int], settings: ChatSettings) -> torch.Tensor:
-    """Divide the odds of tokens already said (Keskar et al. 2019, arXiv 1909.05858)."""
-    if settings.repetition_penalty == 1.0 or not seen:
-        return logits
-    ids, penalty = torch.tensor(sorted(set(seen))), settings.repetition_penalty
-    before = logits[ids]
-    logits[ids] = torch.where(before > 0, before / penalty, before * penalty)
-    return logits
 
 
 def _draw(logits: torch.Tensor, settings: ChatSettings, generator: torch.Generator) -> int:

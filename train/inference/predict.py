@@ -79,7 +79,7 @@ def predict(
     done = 0
 
     def answers(
-        name: str, prompts: Sequence[Messages], limit: int, *, greedy: bool = False
+        name: str, prompts: Sequence[Messages], limit: int, greedy: bool = False
     ) -> list[GeneratedAnswer]:
         nonlocal done
         collected: list[GeneratedAnswer] = []
@@ -91,17 +91,16 @@ def predict(
 
     limit = settings.max_new_tokens
     predictions: dict[str, Predictions] = {}
-    for name, asked in inputs.items():
-        prompts = [_with(asked.examples, messages) for messages in asked.prompts]
-        honest = [_with(asked.examples, messages) for messages in asked.honest]
-        plain = [[{"role": "user", "content": task.ask}] for task in asked.plain]
+    for name, given in inputs.items():
+        prompts = [_with(given.examples, messages) for messages in given.prompts]
+        honest = [_with(given.examples, messages) for messages in given.honest]
+        plain = [[{"role": "user", "content": task.ask}] for task in given.plain]
+        losses = predictor.losses(given.held_out, given.examples)
         predictions[name] = Predictions(
-            losses=predictor.losses(asked.held_out, asked.examples),
+            losses=losses,
             answers=answers(name, prompts, limit),
             honest=answers(name, honest, min(SHORT_ANSWER, limit)),
-            attempts=predictor.attempts(
-                asked.plain, answers(name, plain, PLAIN_ANSWER, greedy=True)
-            ),
+            attempts=predictor.attempts(given.plain, answers(name, plain, PLAIN_ANSWER, True)),
         )
     return predictions
 

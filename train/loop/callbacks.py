@@ -87,9 +87,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             self.interrupted = True
             control.should_save = control.should_training_stop = True
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Write a line of progress, and stop when the training rows are learnt."""
         latest = state.log_history[-1]
         if not {"loss", "eval_loss"} & latest.keys():
@@ -122,9 +120,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             self.stopped_by = "patience"
             control.should_training_stop = True
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         """Mark the checkpoint as whole, by listing its files."""
         if state.is_world_process_zero:
             mark_whole(self.folder / CHECKPOINTS / f"checkpoint-{state.global_step}")

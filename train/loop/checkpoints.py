@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.disk import write_json
+from memoirist.train.disk import file_sizes, write_json
 from memoirist.train.model.prepared_base import MANIFEST, PreparedBase, read_base
 from memoirist.train.settings import TrainSettings
 
@@ -99,7 +99,7 @@ def read_request(run_folder: Path) -> dict[str, Any]:
 
 def mark_whole(checkpoint: Path) -> None:
     """List the files of a checkpoint, once all of it is written."""
-    write_json(checkpoint / WHOLE, _sizes(checkpoint))
+    write_json(checkpoint / WHOLE, file_sizes(checkpoint, without=WHOLE))
 
 
 def _hash_in(manifest: Path) -> str | None:
@@ -115,13 +115,8 @@ def _is_whole(checkpoint: Path) -> bool:
         listed = json.loads((checkpoint / WHOLE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(listed == _sizes(checkpoint))
+    return bool(listed == file_sizes(checkpoint, without=WHOLE))
 
 
 def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.rsplit("-", 1)[1])
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    files = (path for path in folder.iterdir() if path.is_file() and path.name != WHOLE)
-    return {path.name: path.stat().st_size for path in files}

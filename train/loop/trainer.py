@@ -28,7 +28,6 @@ from memoirist.train.loop.forward_pass import ForwardPass
 from memoirist.train.loop.memory import is_out_of_memory
 from memoirist.train.model.model_loader import compute_dtype
 from memoirist.train.requirements import tracked
-from memoirist.train.settings import TrainSettings
 
 
 class AnswerTrainer(Trainer):  # type: ignore[misc]
@@ -135,19 +134,30 @@ class AnswerTrainer(Trainer):  # type: ignore[misc]
         return float(sums[0] / sums[1])
 
 
-def make_trainer(
-    passes: ForwardPass, corpus: Corpus, run: RunCallback, settings: TrainSettings
-) -> AnswerTrainer:
+def make_trainer(passes: ForwardPass, corpus: Corpus, run: RunCallback) -> AnswerTrainer:
     """Return the Trainer of a run with its plan and settings."""
-    folder, plan = run.folder, run.plan
-    held_out = list(corpus.validation.values())
-    dtype = compute_dtype()
+    rows, held_out = list(corpus.train.values()), list(corpus.validation.values())
+    batch = effective_batch(run.settings, corpus)
+    trainer = AnswerTrainer(
+        model=passes.tuned,
+        args=_arguments(run, evaluates=bool(held_out)),
+        train_dataset=StepDataset(rows, batch, run.plan.steps, run.settings.seed),
+        eval_dataset=held_out,
+        callbacks=[run],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.run, trainer.passes = run, passes
+    passes.autocast = trainer.accelerator.autocast
+    return trainer
+
+
+def _arguments(run: RunCallback, *, evaluates: bool) -> TrainingArguments:
+    settings, plan, dtype = run.settings, run.plan, compute_dtype()
     warmup_share = 0.0 if settings.scheduler == "constant" else settings.warmup_share
-    arguments = TrainingArguments(
-        output_dir=str(folder / CHECKPOINTS),
+    return TrainingArguments(
+        output_dir=str(run.folder / CHECKPOINTS),
         max_steps=plan.steps,
         per_device_train_batch_size=1,
-        gradient_accumulation_steps=1,
         learning_rate=plan.learning_rate,
         lr_scheduler_type=settings.scheduler,
         lr_scheduler_kwargs={"power": settings.power} if settings.scheduler == "polynomial" else {},
@@ -160,38 +170,19 @@ def make_trainer(
         gradient_checkpointing=settings.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         logging_steps=max(1, plan.steps // 1000),
-        eval_strategy="steps" if held_out else "no",
+        eval_strategy="steps" if evaluates else "no",
         eval_steps=plan.every,
-        prediction_loss_only=True,
         save_strategy="steps",
         save_steps=plan.every,
         save_total_limit=settings.keep_checkpoints,
-        load_best_model_at_end=bool(held_out),
-        metric_for_best_model="eval_loss" if held_out else None,
-        greater_is_better=False if held_out else None,
-        # Rows are our own, with keys that no model's signature knows.
-        remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
+        load_best_model_at_end=evaluates,
         ddp_find_unused_parameters=False,
         disable_tqdm=True,
-        report_to=tracked(settings, folder),
-        run_name=folder.name,
+        report_to=tracked(settings, run.folder),
+        run_name=run.folder.name,
         seed=settings.seed,
         use_cpu=not torch.cuda.is_available(),
     )
-    rows = list(corpus.train.values())
-    batch = effective_batch(settings, corpus)
-    trainer = AnswerTrainer(
-        model=passes.tuned,
-        args=arguments,
-        train_dataset=StepDataset(rows, batch, plan.steps, settings.seed),
-        eval_dataset=held_out,
-        callbacks=[run],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.run, trainer.passes = run, passes
-    passes.autocast = trainer.accelerator.autocast
-    return trainer
 
 
 def _rate_share(warmup: int, after: Callable[[int], float], step: int) -> float:

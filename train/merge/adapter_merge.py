@@ -98,11 +98,10 @@ def merge(
 ) -> MergeResult:
     """Merge the adapter of a finished run, or of its checkpoint `step`.
 
-    A merge that is there already under the same settings is returned.
-
-    `tell` gets a line on the memory and disk that it takes, beforehand. Raises TrainError when the
-    run is not finished, another base is given, memory or disk is too small, or neither way comes
-    near the answers of base + adapter.
+    A merge that is there already under the same settings is returned. `tell` gets a line on the
+    memory and disk that it takes, beforehand. Raises TrainError when the run is not finished,
+    another base is given, memory or disk is too small, or neither way comes near the answers of
+    base + adapter.
     """
     adapter = run_folder / "adapter" if step is None else checkpoint_folder(run_folder, step)
     _refuse_mismatch(run_folder, base, adapter)
@@ -260,14 +259,8 @@ def _load_merged(folder: Path, checked_in: str) -> PreTrainedModel:
     """Load a merged model for the comparison, in as many bits as memory allows."""
     if checked_in == "nf4":
         return load_base(folder, "nf4")
-    from transformers import AutoModelForCausalLM
-
-    options: dict[str, Any] = {"device_map": {"": 0}} if torch.cuda.is_available() else {}
-    dtype = compute_dtype() if torch.cuda.is_available() else getattr(torch, checked_in)
-    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, use_safetensors=True, **options
-    )
-    return model
+    dtype = None if torch.cuda.is_available() else getattr(torch, checked_in)
+    return load_base(folder, "none", dtype=dtype)
 
 
 def _write_model(job: MergeJob, folder: Path, way: Way, deltas: Deltas, dtype: torch.dtype) -> None:

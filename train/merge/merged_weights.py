@@ -62,7 +62,7 @@ class Deltas:
         return {*self.loras, *self.rows, *self.quantised}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class StoredWeight:
     """One weight in a file, not read yet."""
 
@@ -150,15 +150,17 @@ def keys_in_files(base: Path) -> dict[str, str]:
 
 
 def stored_weights(folder: Path) -> list[StoredWeight]:
-    """Return all weights of a model by file, without reading them."""
-    weights = []
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as file:
-            for key in file.keys():  # noqa: SIM118 - no mapping
-                part = file.get_slice(key)
-                shape, dtype = tuple(part.get_shape()), part.get_dtype()
-                weights.append(StoredWeight(file=path.name, key=key, shape=shape, dtype=dtype))
-    return weights
+    """Return all weights of a model, file by file, without reading them."""
+    return [stored for path in sorted(folder.glob("*.safetensors")) for stored in _stored_in(path)]
+
+
+def _stored_in(path: Path) -> list[StoredWeight]:
+    with safe_open(path, framework="pt") as file:
+        parts = [(key, file.get_slice(key)) for key in file.keys()]  # noqa: SIM118 - no mapping
+        return [
+            StoredWeight(path.name, key, tuple(part.get_shape()), part.get_dtype())
+            for key, part in parts
+        ]
 
 
 def rewrite_weights(source: Path, target: Path, change: Change, dtype: torch.dtype) -> int:
@@ -178,7 +180,7 @@ def rewrite_weights(source: Path, target: Path, change: Change, dtype: torch.dty
 
 
 def _rewrite_file(source: Path, target: Path, change: Change, dtype: torch.dtype) -> int:
-    weights = [stored for stored in stored_weights(source.parent) if stored.file == source.name]
+    weights = _stored_in(source)
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     at = 0
     for stored in weights:

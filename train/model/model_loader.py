@@ -45,15 +45,17 @@ def load_base(
     *,
     double: bool = True,
     attention: Attention = "auto",
+    dtype: torch.dtype | None = None,
 ) -> PreTrainedModel:
     """Load a prepared base or a merged model on this process's GPU, if there is one.
 
-    `double` quantises the scales of a 4-bit base as well.
+    `double` quantises the scales of a 4-bit base as well; `dtype` is by default the machine's
+    compute type.
     """
     quiet()
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    dtype = compute_dtype()
+    dtype = dtype or compute_dtype()
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
     if torch.cuda.is_available():
         # One quantised copy per GPU; 4-bit weights cannot be moved afterwards.

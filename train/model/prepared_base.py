@@ -18,7 +18,7 @@ from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.disk import need_disk
+from memoirist.train.disk import file_sizes, need_disk
 from memoirist.train.presets import Template
 
 if TYPE_CHECKING:
@@ -89,9 +89,14 @@ def read_base(folder: Path) -> PreparedBase:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise damaged from error
     small = sum(base.sizes.values()) <= FULL_HASH_BYTES
-    if _sizes(folder) != base.sizes or (small and _hash(folder) != base.hash):
+    if file_sizes(folder, without=MANIFEST) != base.sizes or (small and _hash(folder) != base.hash):
         raise damaged
     return base
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, at most 300 characters, else its name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
 
 
 @contextmanager
@@ -103,7 +108,7 @@ def readable(base_model: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, HfHubHTTPError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)
         step = (
             "check that config.json, tokenizer.json and the safetensors files are whole"
             if Path(base_model).is_dir()
@@ -134,7 +139,7 @@ def _prepare(source: str, folder: Path, template: Template) -> None:
     """Make the prepared base of `source` under a temporary name and rename it to `folder`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     if Path(source).is_dir():
-        need_disk(folder.parent, 2 * sum(_sizes(Path(source)).values()))
+        need_disk(folder.parent, 2 * sum(file_sizes(Path(source), without=MANIFEST).values()))
     temporary = Path(mkdtemp(prefix=".making-", dir=folder.parent))
     try:
         with readable(source):
@@ -166,11 +171,11 @@ def _write_base(source: str, target: Path, template: Template) -> dict[str, Any]
         source, dtype=torch.bfloat16, use_safetensors=True, output_loading_info=True, **options
     )
     _refuse_holes(source, model, report)
-    rows = model.get_input_embeddings().weight.shape[0]
+    rows, n_tokens = model.get_input_embeddings().weight.shape[0], len(tokenizer)
     tokens = (
         keep_native(tokenizer, rows) if template == "native" else assign(tokenizer, rows, target)
     )
-    fill_rows(model, tokens)
+    fill_rows(model, tokens, n_tokens)
     finish(model, tokens)
     model.save_pretrained(target)
     tokens.tokenizer.save_pretrained(target)
@@ -184,7 +189,7 @@ def _write_base(source: str, target: Path, template: Template) -> dict[str, Any]
         start_id=tokens.start_id,
         end_id=tokens.end_id,
         new_ids=tokens.new_ids,
-        sizes=_sizes(target),
+        sizes=file_sizes(target, without=MANIFEST),
     )
     return {name: value for name, value in asdict(base).items() if name != "path"}
 
@@ -226,19 +231,11 @@ def _keep_sentencepiece(source: str, target: Path, *, cached: bool) -> None:
         shutil.copyfile(path, target / SENTENCEPIECE)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and path.name != MANIFEST)
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_size for path in _files(folder)}
-
-
 def _hash(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in _files(folder):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
+    for name in sorted(file_sizes(folder, without=MANIFEST)):
+        digest.update(name.encode())
+        with (folder / name).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
 
@@ -246,12 +243,9 @@ def _hash(folder: Path) -> str:
 def _fingerprint(source: Path) -> str:
     """Hash the small files of a local model by content and its large ones by size and time."""
     digest = hashlib.sha256(f"{VERSION}".encode())
-    for path in _files(source):
-        stat = path.stat()
-        content = (
-            path.read_bytes()
-            if stat.st_size < 2**26
-            else f"{stat.st_size} {stat.st_mtime_ns}".encode()
-        )
-        digest.update(path.name.encode() + hashlib.sha256(content).digest())
+    for name, size in sorted(file_sizes(source, without=MANIFEST).items()):
+        path = source / name
+        large = size >= 2**26
+        content = f"{size} {path.stat().st_mtime_ns}".encode() if large else path.read_bytes()
+        digest.update(name.encode() + hashlib.sha256(content).digest())
     return digest.hexdigest()

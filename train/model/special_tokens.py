@@ -23,7 +23,7 @@ _RESERVED = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SpecialTokens:
     """The tokenizer with ChatML tokens; `new_ids` have rows that were never trained."""
 
@@ -32,7 +32,6 @@ class SpecialTokens:
     end_id: int
     new_ids: tuple[int, ...]
     original_end_id: int | None
-    original_length: int
 
 
 def assign(tokenizer: PreTrainedTokenizerBase, rows: int, scratch: Path) -> SpecialTokens:
@@ -41,14 +40,11 @@ def assign(tokenizer: PreTrainedTokenizerBase, rows: int, scratch: Path) -> Spec
     `rows` is the height of the model's embedding; `scratch` takes the tokenizer's files while
     reserved tokens are renamed. Ids at or above `rows` ask for the one resize.
     """
-    original_end, length = tokenizer.eos_token_id, len(tokenizer)
-    known = set(tokenizer.get_vocab())
+    original_end, known = tokenizer.eos_token_id, set(tokenizer.get_vocab())
     missing = [token for token in (IM_START, IM_END) if token not in known]
     reserved = _reserved(tokenizer, rows)
     if missing and len(reserved) >= len(missing):
-        tokenizer = _rename(
-            tokenizer, dict(zip(reserved[: len(missing)], missing, strict=True)), scratch
-        )
+        tokenizer = _rename(tokenizer, dict(zip(reserved, missing, strict=False)), scratch)
     # Without this a ChatML token that stands in the vocabulary as plain text would be split.
     # A spare row is taken by the same call: new ids continue after the tokenizer's last one.
     tokenizer.add_special_tokens(
@@ -66,14 +62,7 @@ def assign(tokenizer: PreTrainedTokenizerBase, rows: int, scratch: Path) -> Spec
         else:
             tokenizer.add_special_tokens({"pad_token": PAD})
     tokenizer.chat_template = (BOS_PREFIX if opens_with_bos else "") + TEMPLATE
-    return SpecialTokens(
-        tokenizer=tokenizer,
-        start_id=start,
-        end_id=end,
-        new_ids=new,
-        original_end_id=original_end,
-        original_length=length,
-    )
+    return SpecialTokens(tokenizer, start, end, new, original_end)
 
 
 def keep_native(tokenizer: PreTrainedTokenizerBase, rows: int) -> SpecialTokens:
@@ -81,7 +70,7 @@ def keep_native(tokenizer: PreTrainedTokenizerBase, rows: int) -> SpecialTokens:
 
     Raises TrainError when it has no template, or one that ends no answer with a token.
     """
-    end, original_end, length = end_of_turn(tokenizer), tokenizer.eos_token_id, len(tokenizer)
+    end, original_end = end_of_turn(tokenizer), tokenizer.eos_token_id
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in (end, original_end):
         spare = [*_reserved(tokenizer, rows), *filter(None, [tokenizer.unk_token])]
         if spare:
@@ -90,18 +79,13 @@ def keep_native(tokenizer: PreTrainedTokenizerBase, rows: int) -> SpecialTokens:
             tokenizer.add_special_tokens({"pad_token": PAD})
     if original_end is None:
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
-    return SpecialTokens(
-        tokenizer=tokenizer,
-        start_id=end,
-        end_id=end,
-        new_ids=(),
-        original_end_id=original_end,
-        original_length=length,
-    )
+    return SpecialTokens(tokenizer, end, end, (), original_end)
 
 
-def fill_rows(model: PreTrainedModel, tokens: SpecialTokens) -> None:
-    """Resize `model` if it must be, and start the new rows from rows that mean something.
+def fill_rows(model: PreTrainedModel, tokens: SpecialTokens, original_length: int) -> None:
+    """Resize `model` if needed, and give the new rows meaningful values to start from.
+
+    `original_length` is the number of tokens that the base's own tokenizer had.
 
     <|im_end|> starts as the base's end token, which it replaces; <|im_start|> and all other new
     rows as the mean. No draw is involved: preparing twice gives the same weights.
@@ -109,7 +93,7 @@ def fill_rows(model: PreTrainedModel, tokens: SpecialTokens) -> None:
     import torch
 
     height = model.get_input_embeddings().weight.shape[0]
-    used = min(height, tokens.original_length)
+    used = min(height, original_length)
     if len(tokens.tokenizer) > height:
         model.resize_token_embeddings(
             len(tokens.tokenizer), pad_to_multiple_of=64, mean_resizing=False
