@@ -38,32 +38,31 @@ def refresh(
 
 
 def worth_training(context: Context) -> bool:
-    """Tell whether enough pairs are new since the last dataset, and say so either way."""
-    new = context.workspace.store.value(
+    """Tell whether enough pairs are new since the last dataset, and report it either way."""
+    store, n_wanted = context.workspace.store, context.recipe.refresh.min_new_pairs
+    n_new = store.value(
         "SELECT count(*) FROM kept WHERE id NOT IN (SELECT unnest(pair_ids) FROM conversations"
         " WHERE dataset_id IN (SELECT dataset_id FROM runs WHERE status = 'evaluated'))"
         " AND id NOT IN (SELECT subject_id FROM verdicts WHERE step = 'compose' AND NOT keep)"
     )
-    trained = context.workspace.store.value("SELECT count(*) FROM models")
-    wanted = context.recipe.refresh.min_new_pairs
-    if not trained:
-        context.report.step("refresh", "nothing is trained yet, so everything is new")
-        return True
-    withdrawn = context.workspace.store.value(
+    n_withdrawn = store.value(
         "SELECT count(*) FROM pairs WHERE id IN (SELECT unnest(pair_ids) FROM conversations WHERE"
         " dataset_id = (SELECT id FROM datasets ORDER BY created_at DESC LIMIT 1))"
         " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NOT NULL)"
     )
-    if withdrawn:
-        context.report.step("refresh", f"{withdrawn:,} pairs were withdrawn: training without them")
-        return True
-    enough = bool(new >= wanted)
-    context.report.step(
-        "refresh",
-        f"{new:,} new pairs since the last training; refresh.min_new_pairs = {wanted}: "
-        + ("training again" if enough else "waiting for more"),
-    )
-    return enough
+    worth = True
+    if not store.value("SELECT count(*) FROM models"):
+        message = "nothing is trained yet, so everything is new"
+    elif n_withdrawn:
+        message = f"{n_withdrawn:,} pairs were withdrawn: training without them"
+    else:
+        worth = bool(n_new >= n_wanted)
+        message = (
+            f"{n_new:,} new pairs since the last training; refresh.min_new_pairs = {n_wanted}: "
+            + ("training again" if worth else "waiting for more")
+        )
+    context.report.step("refresh", message)
+    return worth
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from memoirist.data.schema.records import Document, Verdict
+from memoirist.data.schema.records import Document, Run, Verdict
+from memoirist.data.store import Store
 from memoirist.flows.pipeline import MODEL, PAIRS, STEPS
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
@@ -27,6 +28,13 @@ def verdict(subject: str, step: str = "") -> Verdict:
     return Verdict(
         subject_id=subject, subject="blocks", rule="short", keep=False, reason="it is short",
         created_at=NOW, next_step="nothing", step=step,
+    )  # fmt: skip
+
+
+def run(name: str, status: str) -> Run:
+    return Run(
+        id=name, dataset_id="d", base_model="tiny", recipe="{}", seed=1, status=status,
+        started_at=NOW,
     )  # fmt: skip
 
 
@@ -115,3 +123,15 @@ def test_a_step_counts_and_reports_under_its_verb(
 
 def test_build_and_refresh_run_every_command_of_the_one_list() -> None:
     assert (*PAIRS, *MODEL) == tuple(STEPS)
+
+
+def test_a_trained_run_of_an_older_workspace_is_not_trained_again(context: Context) -> None:
+    path = context.workspace.store.path
+    with Store(path).writing() as tx:
+        tx.upsert([run("old", status="evaluated"), run("killed", status="training")])
+        tx.execute("DELETE FROM migrations WHERE name = '024_step_state.sql'")
+        tx.execute("DROP TABLE predictions")
+    with Store(path).writing():
+        pass
+    assert Step(context, "train", "old", "old").is_done
+    assert not Step(context, "train", "killed", "killed").is_done

@@ -47,12 +47,20 @@ def duels_of(run_id: str, answers: Sequence[GivenAnswer]) -> dict[str, list[Duel
     return duels
 
 
+def _duels(context: Context, run: Run) -> dict[str, list[Duel]]:
+    return duels_of(run.id, context.workspace.store.nouns(GivenAnswer, "run_id = ?", run.id))
+
+
+def _in_both_orders(context: Context, run: Run) -> list[Duel]:
+    duels = [duel for rival in _duels(context, run).values() for duel in rival]
+    return [order for duel in duels for order in (duel, duel.turned)]
+
+
 def scores(context: Context, run: Run) -> dict[tuple[str, str], Score]:
     """Return how the tuned model did against each rival, by judge and rival."""
-    store = context.workspace.store
-    duels = duels_of(run.id, store.nouns(GivenAnswer, "run_id = ?", run.id))
+    duels = _duels(context, run)
     verdicts: dict[str, dict[str, int]] = defaultdict(dict)
-    for row in store.nouns(Judged, "run_id = ?", run.id):
+    for row in context.workspace.store.nouns(Judged, "run_id = ?", run.id):
         verdicts[row.judge][row.id] = row.better
     return {
         (judge, rival): counted
@@ -62,10 +70,10 @@ def scores(context: Context, run: Run) -> dict[tuple[str, str], Score]:
     }
 
 
-def judge_duels(context: Context, run: Run, setting: EvalSet) -> None:
+def judge_duels(context: Context, run: Run, eval_set: EvalSet) -> None:
     """Have an LLM choose in every duel, in both orders, where `evaluate.judge` asks for it."""
     if context.recipe.evaluate.judge:
-        context.call("judge", "answers", lambda: to_the_end(_judge(context, run, setting)))
+        context.call("judge", "answers", lambda: to_the_end(_judge(context, run, eval_set)))
 
 
 def is_judge_due(context: Context, run: Run) -> bool:
@@ -83,23 +91,21 @@ def _step(context: Context, run: Run) -> Step:
     return Step(context, "duel", run.id, state, verb="judge")
 
 
-async def _judge(context: Context, run: Run, setting: EvalSet) -> None:
+async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
     from memoirist.generators.probe import probe
     from memoirist.generators.versus import Choice, open_arena, read_choice
 
     step = _step(context, run)
-    store = context.workspace.store
     judge = context.recipe.evaluate.judge_model or context.recipe.interview.model
     settings = greedy_settings(context, model=judge)
-    duels = duels_of(run.id, store.nouns(GivenAnswer, "run_id = ?", run.id))
-    both = [side for rival in duels.values() for duel in rival for side in (duel, duel.turned)]
+    both = _in_both_orders(context, run)
     if not both:
         with step.writing():
             step.report("there are no two answers to judge")
         return
     endpoint = None if settings.model else await probe(settings)
     model = settings.model or (endpoint.model if endpoint else "")
-    arena = open_arena(setting.matter.lang, model, settings, pieces(setting.matter.author))
+    arena = open_arena(eval_set.matter.lang, model, settings, pieces(eval_set.matter.author))
     tasks = {duel.id: arena.task(duel) for duel in both}
     known = kept_replies(context, "versus", settings)
     due = [task for task in tasks.values() if task.key not in known]
@@ -128,8 +134,7 @@ def pieces(author: Sequence[str]) -> list[str]:
 
 def write_sheet(context: Context, run: Run, path: Path) -> None:
     """Write the duels of a run as a sheet for a person; Markdown where the path ends in .md."""
-    answers = context.workspace.store.nouns(GivenAnswer, "run_id = ?", run.id)
-    duels = [duel for rival in duels_of(run.id, answers).values() for duel in rival]
+    duels = [duel for rival in _duels(context, run).values() for duel in rival]
     if not duels:
         raise NothingToDo(
             "the newest run has no answers to compare", "run `memoirist evaluate` first"
@@ -154,13 +159,7 @@ def take_sheet(context: Context, run: Run, path: Path) -> None:
         raise SourceUnreadable(
             f"the sheet {str(path)!r} cannot be read: {error}", "save it as UTF-8 text"
         ) from error
-    answers = context.workspace.store.nouns(GivenAnswer, "run_id = ?", run.id)
-    known = {
-        side.id: side
-        for rival in duels_of(run.id, answers).values()
-        for duel in rival
-        for side in (duel, duel.turned)
-    }
+    known = {duel.id: duel for duel in _in_both_orders(context, run)}
     rows = [
         _judged(known[name], path.stem, better)
         for name, better in verdicts.items()

@@ -14,83 +14,69 @@ from memoirist.data.evaluation.findings import Side
 from memoirist.data.schema.records import GivenAnswer, Run
 from memoirist.flows.evaluation.eval_set import EvalSet
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.runtime.report import Advance
 from memoirist.flows.steps.base import Step, fingerprint
 
 if TYPE_CHECKING:
-    from memoirist.train.inference.predict import PredictionInputs, Predictions
-    from memoirist.train.settings import EvaluateSettings
+    pass
 
 
 def predict_sides(
-    context: Context, run: Run, paths: Mapping[str, Path], setting: EvalSet, state: str
+    context: Context, run: Run, paths: Mapping[str, Path], eval_set: EvalSet, state: str
 ) -> dict[str, Side]:
     """Return what every side said; a model that has answered in this `state` is not asked again."""
-    questions = [*(held.question for held in setting.held), *(row.id for row in setting.rows)]
+    questions = [*(held.question for held in eval_set.held), *(row.id for row in eval_set.rows)]
     sides: dict[str, Side] = {}
     for name, path in paths.items():
-        inputs = (state, context.workspace.relative(path), setting.system, *questions)
+        inputs = (state, context.workspace.relative(path), eval_set.system, *questions)
         step = Step(context, f"predict_{name}", run.id, fingerprint(*inputs), verb="evaluate")
         if not step.is_done:
-            _write(step, run, name, _ask(step, run, name, path, setting))
+            _write(step, run, name, _ask(step, run, name, path, eval_set))
         sides |= _read(context, run, name)
-    sides["human"] = Side(answers=[held.answer for held in setting.held])
-    _keep(context, run, sides, setting)
+    sides["human"] = Side(answers=[held.answer for held in eval_set.held])
+    _keep(context, run, sides, eval_set)
     return sides
 
 
-def _ask(step: Step, run: Run, name: str, path: Path, setting: EvalSet) -> dict[str, Side]:
+def _ask(step: Step, run: Run, name: str, path: Path, eval_set: EvalSet) -> dict[str, Side]:
+    """Ask one model: the base twice, alone and with examples in its prompts."""
+    from memoirist.train.inference.predict import PredictionInputs, predict
+
+    paper = PredictionInputs(
+        held_out=eval_set.rows,
+        prompts=[question.prompt for question in eval_set.held],
+        honest=eval_set.honest_prompts,
+        plain=eval_set.plain,
+    )
+    papers = {name: paper}
+    if name == "base" and eval_set.examples:
+        papers["few_shot"] = replace(paper, plain=(), examples=eval_set.examples)
     context = step.context
     with context.report.progress("evaluate", "answers") as advance:
-        function = partial(_sit, path, _papers(name, setting), context.recipe.evaluate, advance)
-        sittings = step.call(f"{run.id} {name}", function)
+        function = partial(predict, path, papers, context.recipe.evaluate, advance)
+        results = step.call(f"{run.id} {name}", function)
     return {
         side: Side(
-            answers=[said.text for said in sitting.answers],
-            finished=[said.finished for said in sitting.answers],
-            honest=[said.text for said in sitting.honest],
-            losses={i: (loss.total, loss.tokens) for i, loss in sitting.losses.items()},
-            attempts=sitting.attempts,
+            answers=[answer.text for answer in result.answers],
+            finished=[answer.finished for answer in result.answers],
+            honest=[answer.text for answer in result.honest],
+            losses={i: (loss.total, loss.tokens) for i, loss in result.losses.items()},
+            attempts=result.attempts,
         )
-        for side, sitting in sittings.items()
+        for side, result in results.items()
     }
 
 
-def _sit(
-    path: Path, papers: Mapping[str, PredictionInputs], settings: EvaluateSettings, advance: Advance
-) -> dict[str, Predictions]:
-    from memoirist.train.inference.predict import predict
-
-    return predict(path, papers, settings, advance)
-
-
-def _papers(name: str, setting: EvalSet) -> dict[str, PredictionInputs]:
-    """Return what one model sits: the base twice, alone and with examples before its eyes."""
-    from memoirist.train.inference.predict import PredictionInputs
-
-    plain = PredictionInputs(
-        held_out=setting.rows,
-        prompts=[held.prompt for held in setting.held],
-        honest=setting.honest_prompts,
-        plain=setting.plain,
-    )
-    papers = {name: plain}
-    if name == "base" and setting.examples:
-        papers["few_shot"] = replace(plain, plain=(), examples=setting.examples)
-    return papers
-
-
-def _keep(context: Context, run: Run, sides: Mapping[str, Side], setting: EvalSet) -> None:
+def _keep(context: Context, run: Run, sides: Mapping[str, Side], eval_set: EvalSet) -> None:
     """Write the answers in place of those of an earlier evaluation of the run."""
-    given: list[GivenAnswer] = []
+    rows: list[GivenAnswer] = []
     for name, side in sides.items():
-        given += _given(run.id, name, side, setting)
+        rows += _given(run.id, name, side, eval_set)
     with context.workspace.store.writing() as tx:
         tx.execute("DELETE FROM answers WHERE run_id = ?", [run.id])
-        tx.upsert(given)
+        tx.upsert(rows)
 
 
-def _given(run_id: str, name: str, side: Side, setting: EvalSet) -> list[GivenAnswer]:
+def _given(run_id: str, name: str, side: Side, eval_set: EvalSet) -> list[GivenAnswer]:
     finished: Sequence[bool | None] = side.finished or [None] * len(side.answers)
     held = [
         GivenAnswer(
@@ -101,10 +87,10 @@ def _given(run_id: str, name: str, side: Side, setting: EvalSet) -> list[GivenAn
             answer=answer,
             finished=ended,
         )
-        for asked, answer, ended in zip(setting.held, side.answers, finished, strict=True)
+        for asked, answer, ended in zip(eval_set.held, side.answers, finished, strict=True)
     ]
     # The person was not asked whether he is an AI.
-    honest = zip(setting.honest, side.honest, strict=True) if side.honest else ()
+    honest = zip(eval_set.honest, side.honest, strict=True) if side.honest else ()
     return held + [
         GivenAnswer(run_id=run_id, model=name, kind=asked.kind, question=asked.text, answer=answer)
         for asked, answer in honest

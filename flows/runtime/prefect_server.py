@@ -12,10 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from memoirist.data.schema.errors import MemoiristError
 from memoirist.flows.runtime.prefect_tasks import silence_prefect
@@ -95,14 +93,14 @@ def _start(port: int, *, schedules: bool) -> subprocess.Popen[bytes]:
 
 
 def _wait(process: subprocess.Popen[bytes], url: str) -> None:
+    import httpx
+
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:  # noqa: S310 - ours
-                if reply.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.1)
+        with suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/health", timeout=5).is_success:
+                return
+        time.sleep(0.1)
     raise MemoiristError(
         f"Prefect's temporary server did not start on {url}",
         "run `prefect server start` in another terminal to see why, or set PREFECT_API_URL",

@@ -40,12 +40,12 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
         if crown(context, run, known):
             context.count("evaluate", 1)
         return known
-    setting = build_eval_set(context, run)
+    eval_set = build_eval_set(context, run)
     measures: dict[str, float] = {}
-    if setting is None:
+    if eval_set is None:
         context.report.step("evaluate", "no row is held out of so small a dataset; not measured")
     else:
-        measures = _evaluate(context, run, models[0], _paths(context, run, merged, base), setting)
+        measures = _evaluate(context, run, models[0], _paths(context, run, merged, base), eval_set)
     run = replace(run, status="evaluated", ended_at=context.now, metrics=json.dumps(measures))
     with _step(context, run, models[0]).writing() as tx:
         tx.upsert([Metric(run_id=run.id, step=0, name=k, value=v) for k, v in measures.items()])
@@ -93,19 +93,19 @@ def _paths(context: Context, run: Run, merged: Path, base: PreparedBase) -> dict
 
 
 def _evaluate(
-    context: Context, run: Run, model: Model, paths: Mapping[str, Path], setting: EvalSet
+    context: Context, run: Run, model: Model, paths: Mapping[str, Path], eval_set: EvalSet
 ) -> dict[str, float]:
     step = Step(context, "evaluate")
     state = fingerprint(_settings(context), *_weights(model))
-    sides = predict_sides(context, run, paths, setting, state)
-    findings = find(sides, setting.matter)
+    sides = predict_sides(context, run, paths, eval_set, state)
+    findings = find(sides, eval_set.matter)
     step.report(_summary(findings))
-    judge_duels(context, run, setting)
-    return _conclude(context, run, sides, findings, setting)
+    judge_duels(context, run, eval_set)
+    return _conclude(context, run, sides, findings, eval_set)
 
 
 def _conclude(
-    context: Context, run: Run, sides: Mapping[str, Side], findings: Findings, setting: EvalSet
+    context: Context, run: Run, sides: Mapping[str, Side], findings: Findings, eval_set: EvalSet
 ) -> dict[str, float]:
     """Write the figures and the report with the judges' verdicts, and print the main results."""
     findings = replace(findings, duels=scores(context, run))
@@ -124,16 +124,16 @@ def _conclude(
     with context.workspace.store.writing() as tx:
         tx.execute("DELETE FROM evaluations WHERE run_id = ?", [run.id])
         tx.upsert(rows)
-    report_findings(context, findings, write_report(context, run, sides, findings, setting))
-    return _measures(findings, setting)
+    report_findings(context, findings, write_report(context, run, sides, findings, eval_set))
+    return _measures(findings, eval_set)
 
 
-def _measures(findings: Findings, setting: EvalSet) -> dict[str, float]:
+def _measures(findings: Findings, eval_set: EvalSet) -> dict[str, float]:
     """Return the figures of the run: for the model card, and to choose the model in use."""
     measures = {f"nll_{name}": loss.value for name, loss in findings.losses.items()}
     if findings.losses:
         measures["conversations"] = float(findings.losses["tuned"].n)
-    measures["on_test"] = float(setting.on_test)
+    measures["on_test"] = float(eval_set.on_test)
     if "previous" in findings.gains and findings.gains["previous"].high is not None:
         measures["gain_over_previous_high"] = findings.gains["previous"].high
     if "previous" in findings.gains and findings.gains["previous"].low is not None:
