@@ -1,4 +1,4 @@
-"""Who answers in a talk: the tuned model, a checkpoint of it, its base, the base with examples."""
+"""The models that answer: the tuned one, a checkpoint of it, its base, the base with examples."""
 
 from __future__ import annotations
 
@@ -26,15 +26,6 @@ class Choice:
 
     run: str | None = None
     checkpoint: int | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class Voice:
-    """One model with what it is told before the talk."""
-
-    name: str
-    talker: Talker
-    system: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +67,12 @@ def _run(context: Context, wanted: str | None) -> Run:
     runs = context.workspace.store.nouns(Run, "true ORDER BY started_at DESC")
     found = [run for run in runs if run.id.startswith(wanted or "")]
     if not found:
-        told = ", ".join(run.id for run in runs[:5]) or "none"
+        ids = ", ".join(run.id for run in runs[:5]) or "none"
         named = f"the run {wanted!r}" if wanted else "a run"
-        raise NothingToDo(f"{named} is not in this workspace", f"the newest runs are: {told}")
+        raise NothingToDo(f"{named} is not in this workspace", f"the newest runs are: {ids}")
     if wanted and len(found) > 1 and found[0].id != wanted:
-        told = ", ".join(run.id for run in found[:5])
-        raise NothingToDo(f"{wanted!r} begins the ids of several runs", f"name one of: {told}")
+        ids = ", ".join(run.id for run in found[:5])
+        raise NothingToDo(f"{wanted!r} begins the ids of several runs", f"name one of: {ids}")
     return found[0]
 
 
@@ -122,9 +113,9 @@ def few_shot_of(context: Context, meant: Chosen, system: str, room: int) -> str:
     return few_shot_prompt(system, name, persona_language(context), exchanges)
 
 
-def open_voices(
-    context: Context, meant: Chosen, choice: Choice, system: str, *, compare: bool
-) -> dict[str, Voice]:
+def load_models(
+    context: Context, meant: Chosen, choice: Choice, *, compare: bool
+) -> dict[str, Talker]:
     """Load who answers: the tuned model, and before it its base and that base with examples."""
     from train.chat import Talker, load
     from train.checkpoints import load_checkpoint
@@ -134,13 +125,7 @@ def open_voices(
         tuned = Talker(*load_checkpoint(folder, choice.checkpoint))
     else:
         tuned = load(merged_of(context, meant))
-    voices = [Voice(name=TUNED, talker=tuned, system=system)]
-    if compare:
-        base = load(base_folder(context, meant))
-        prompt = few_shot_of(context, meant, system, base.room)
-        voices = [
-            Voice(name=BASE, talker=base, system=system),
-            Voice(name=FEW_SHOT, talker=base, system=prompt),
-            *voices,
-        ]
-    return {voice.name: voice for voice in voices}
+    if not compare:
+        return {TUNED: tuned}
+    base = load(base_folder(context, meant))
+    return {BASE: base, FEW_SHOT: base, TUNED: tuned}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from data import curate
 from data.errors import NothingToDo
@@ -24,7 +23,7 @@ class Kept:
     """The passage that holds the saved answer, and whether it was there before."""
 
     passage_id: str
-    told: Literal["saved", "known"]
+    known: bool
 
 
 def save_exchange(context: Context, exchange: Exchange, instead_of: str | None = None) -> Kept:
@@ -56,7 +55,7 @@ def save_exchange(context: Context, exchange: Exchange, instead_of: str | None =
         if instead_of not in {None, saved.passage.id}:
             tx.upsert([replaced(str(instead_of), saved, context.now)])
             _unpair(tx, str(instead_of), saved, context)
-    return Kept(passage_id=saved.passage.id, told="known" if known else "saved")
+    return Kept(passage_id=saved.passage.id, known=known)
 
 
 def _write(tx: Transaction, saved: Saved, *, known: bool) -> None:

@@ -1,4 +1,4 @@
-"""Run an OpenAI-compatible server of a run's models as a child on this machine alone."""
+"""The OpenAI-compatible server of a run's models: a child process on this machine alone."""
 
 from __future__ import annotations
 
@@ -18,10 +18,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from types import FrameType
+from typing import Literal, cast, get_args
 
-from data.errors import EndpointError
-from flows.chat.backends import BASE, TUNED, Choice, Chosen, base_folder, merged_of
+from data.errors import EndpointError, RecipeError
+from flows.chat.backends import (
+    BASE,
+    TUNED,
+    Choice,
+    Chosen,
+    base_folder,
+    chosen,
+    merged_of,
+    shipped_prompt,
+)
 from flows.context import Context
 
 Engine = Literal["auto", "transformers", "vllm"]
@@ -229,3 +239,44 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def engine_named(name: str) -> Engine:
+    """Return the engine of that name; RecipeError for another."""
+    if name not in get_args(Engine):
+        raise RecipeError(f"--engine {name!r} is unknown", f"one of: {', '.join(get_args(Engine))}")
+    return cast("Engine", name)
+
+
+def serve_model(
+    context: Context, choice: Choice, system: str | None, port: int, engine: str
+) -> None:
+    """Serve the chosen model until Ctrl-C or SIGTERM, which end the server as well."""
+    meant = chosen(context, choice)
+    prompt = shipped_prompt(context, meant) if system is None else system
+    settings = ServerSettings(system=prompt, port=port, engine=engine_named(engine))
+    with ended_by_signal(), serving(context, meant, choice, settings) as served:
+        context.report.step(
+            "serve",
+            f"{served.url} answers, model {served.names[TUNED]} ({served.engine}); Ctrl-C ends it",
+        )
+        code = served.process.wait()
+        raise EndpointError(
+            f"the server ended by itself with code {code}", f"read {str(served.log)!r}"
+        )
+
+
+@contextmanager
+def ended_by_signal() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM alike end the block without a fault."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)

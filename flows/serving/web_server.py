@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 from data.errors import EndpointError
 from flows.chat.backends import Choice, Chosen, base_folder, chosen, merged_of, shipped_prompt
 from flows.context import Context
-from flows.language import persona_language
-from flows.serving.model_server import HOST, ServerSettings, free_port, serving
-from flows.serving.serve_model import ended_by_signal
+from flows.serving.model_server import HOST, ServerSettings, ended_by_signal, free_port, serving
 from flows.serving.web_session import Page
 
 if TYPE_CHECKING:
@@ -32,12 +30,10 @@ def serve_page(context: Context, choice: Choice, port: int, *, compare: bool) ->
     with ended_by_signal(), serving(context, meant, choice, settings) as served:
         page = Page(
             context=context,
-            persona=meant.recipe.persona.name,
-            lang=persona_language(context),
-            run_id=meant.run.id,
+            chosen=meant,
             url=served.url,
             # The base stands left of what was made of it.
-            names=dict(sorted(served.names.items())),
+            models=dict(sorted(served.names.items())),
             system=system,
             room=_room(context, meant, choice),
         )
