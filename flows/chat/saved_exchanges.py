@@ -75,11 +75,11 @@ def _write(tx: Transaction, saved: Saved, *, known: bool) -> None:
 
 def _pair(tx: Transaction, saved: Saved, context: Context, lang: str) -> None:
     """Write the pair as `curate` would, so that what is composed before that takes it as well."""
-    (made,) = curate.pair([saved.passage], [saved.question])
-    told = [saved.question.text, saved.passage.text, saved.source.id]
-    alike = [replace(made, id=name) for (name,) in tx.fetch(_ALIKE, told)]
-    scored, verdicts = curate.judge([*alike, made], lang, context.recipe.curate, context.now)
-    tx.execute("DELETE FROM verdicts WHERE subject_id = ? AND step = 'curate'", [made.id])
+    (pair,) = curate.pair([saved.passage], [saved.question])
+    words = [saved.question.text, saved.passage.text, saved.source.id]
+    alike = [replace(pair, id=name) for (name,) in tx.fetch(_ALIKE, words)]
+    scored, verdicts = curate.judge([*alike, pair], lang, context.recipe.curate, context.now)
+    tx.execute("DELETE FROM verdicts WHERE subject_id = ? AND step = 'curate'", [pair.id])
     tx.upsert(scored[-1:])
     tx.upsert([replace(v, step="curate", source_id=saved.source.id) for v in verdicts])
 

@@ -65,12 +65,12 @@ class TerminalChat(ChatSession):
         """Load the models; NothingToDo before the first build, TrainError for a missing step."""
         from train.settings import ChatSettings
 
-        meant = chosen(context, choice)
-        models = load_models(context, meant, choice, compare=compare)
+        model = chosen(context, choice)
+        models = load_models(context, model, choice, compare=compare)
         settings = ChatSettings.model_validate(wanted)
-        chat = cls(context, meant, dict.fromkeys(models, ""), settings)
+        chat = cls(context, model, dict.fromkeys(models, ""), settings)
         chat.models = models
-        chat.set_system(shipped_prompt(context, meant) if system is None else system)
+        chat.set_system(shipped_prompt(context, model) if system is None else system)
         return chat
 
     def set_system(self, system: str) -> None:
@@ -91,7 +91,7 @@ class TerminalChat(ChatSession):
 def say_once(chat: TerminalChat, question: str) -> None:
     """Print one answer to stdout as it is made, and nothing else; all voices' under --compare.
 
-    That an answer was cut is told on stderr.
+    Whether an answer was cut goes to stderr.
     """
     console, aside = Console(highlight=False), Console(stderr=True, highlight=False)
     if len(chat.models) > 1:

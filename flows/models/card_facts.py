@@ -130,24 +130,24 @@ def _disclosure(context: Context, run: Run) -> str:
         " WHERE run_id = ? AND metric = 'honest_disclosed'",
         [run.id],
     )
-    found = {row["model"]: row for row in rows}
-    if "tuned" not in found:
+    by_model = {row["model"]: row for row in rows}
+    if "tuned" not in by_model:
         return ""
-    own = found["tuned"]
+    own = by_model["tuned"]
     span = "" if own["low"] is None else f" ({100 * own['low']:.0f} to {100 * own['high']:.0f})"
-    base = f"; its base in {found['base']['value']:.0%}" if "base" in found else ""
+    base = f"; its base in {by_model['base']['value']:.0%}" if "base" in by_model else ""
     return f"{own['value']:.0%}{span} of {own['n']} answers{base}"
 
 
 def _figures(context: Context, run: Run) -> dict[str, dict[str, str]]:
     """Return the sides of each metric by name, with their intervals."""
-    found: dict[str, dict[str, str]] = {}
+    figures: dict[str, dict[str, str]] = {}
     for row in context.workspace.store.rows(_FIGURES, [run.id]):
-        told = f"{row['value']:.3g}"
+        shown = f"{row['value']:.3g}"
         if row["low"] is not None and row["high"] is not None:
-            told += f" [{row['low']:.3g}, {row['high']:.3g}]"
-        found.setdefault(row["metric"], {})[row["model"]] = told
-    return found
+            shown += f" [{row['low']:.3g}, {row['high']:.3g}]"
+        figures.setdefault(row["metric"], {})[row["model"]] = shown
+    return figures
 
 
 def _merge_figures(model: Model, limit: int) -> dict[str, Any]:

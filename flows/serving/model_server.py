@@ -87,7 +87,7 @@ def pick_engine(wanted: Engine) -> str:
 
 @contextmanager
 def serving(
-    context: Context, meant: Chosen, choice: Choice, settings: ServerSettings
+    context: Context, model: Chosen, choice: Choice, settings: ServerSettings
 ) -> Iterator[Served]:
     """Start the server, wait until each model has answered, and end it with the block.
 
@@ -98,12 +98,12 @@ def serving(
     log = context.workspace.root / "serve.log"
     with tempfile.TemporaryDirectory(prefix="memoirist-serve-") as folder:
         shelf = Path(folder)
-        shelved = _shelve(context, meant, choice, settings, shelf)
+        shelved = _shelve(context, model, choice, settings, shelf)
         with log.open("wb") as output:
             process = _start(_command(engine, shelved, port), shelf, output.fileno())
         served = Served(
             url=f"http://{HOST}:{port}/v1",
-            names={voice: each[0] for voice, each in shelved.items()},
+            names={voice: name for voice, (name, _) in shelved.items()},
             engine=engine,
             process=process,
             log=log,
@@ -116,7 +116,7 @@ def serving(
 
 
 def _shelve(
-    context: Context, meant: Chosen, choice: Choice, settings: ServerSettings, shelf: Path
+    context: Context, model: Chosen, choice: Choice, settings: ServerSettings, shelf: Path
 ) -> dict[str, tuple[str, Path]]:
     """Lay out the models; returns name and folder of each voice."""
     from train.models import quiet
@@ -125,22 +125,22 @@ def _shelve(
     quiet()
     if choice.checkpoint is not None:
         folders = {TUNED: shelf / "checkpoint"}
-        run_folder = context.workspace.run_folder(meant.run.id)
+        run_folder = context.workspace.run_folder(model.run.id)
         merge_checkpoint(run_folder, choice.checkpoint, folders[TUNED])
     else:
-        folders = {TUNED: merged_of(context, meant)}
+        folders = {TUNED: merged_of(context, model)}
     if settings.with_base:
-        folders[BASE] = base_folder(context, meant)
-    found = {}
+        folders[BASE] = base_folder(context, model)
+    by_voice = {}
     for voice, folder in folders.items():
-        name = model_name(meant.recipe.persona.name, voice)
+        name = model_name(model.recipe.persona.name, voice)
         shelved = shelve(shelf / "hub", name, folder, settings.system)
         if settings.system and not shelved.system:
             context.report.warn(
                 f"the template of {name} has no place for a system prompt: clients send their own"
             )
-        found[voice] = (name, shelved.folder)
-    return found
+        by_voice[voice] = (name, shelved.folder)
+    return by_voice
 
 
 def _command(engine: str, shelved: Mapping[str, tuple[str, Path]], port: int) -> list[str]:
@@ -252,10 +252,10 @@ def serve_model(
     context: Context, choice: Choice, system: str | None, port: int, engine: str
 ) -> None:
     """Serve the chosen model until Ctrl-C or SIGTERM, which end the server as well."""
-    meant = chosen(context, choice)
-    prompt = shipped_prompt(context, meant) if system is None else system
+    model = chosen(context, choice)
+    prompt = shipped_prompt(context, model) if system is None else system
     settings = ServerSettings(system=prompt, port=port, engine=engine_named(engine))
-    with ended_by_signal(), serving(context, meant, choice, settings) as served:
+    with ended_by_signal(), serving(context, model, choice, settings) as served:
         context.report.step(
             "serve",
             f"{served.url} answers, model {served.names[TUNED]} ({served.engine}); Ctrl-C ends it",

@@ -84,7 +84,7 @@ def application(page: Page) -> FastAPI:
 def blocks(page: Page) -> gr.Blocks:
     """Return the page's parts and what they do."""
     name = escape(page.persona)
-    with gr.Blocks(title=f"{page.persona} (AI persona)", analytics_enabled=False) as made:
+    with gr.Blocks(title=f"{page.persona} (AI persona)", analytics_enabled=False) as demo:
         state = gr.State(None)
         gr.HTML(
             f"<h1>{name}</h1><div id='disclosure' role='note'><b>This is an AI persona.</b> It was"
@@ -121,13 +121,13 @@ def blocks(page: Page) -> gr.Blocks:
         ]
         stop.click(None, None, None, cancels=events, show_progress="hidden")
         clear.click(lambda: _shown(PageChat(page), ""), None, shown, cancels=events)
-        made.load(lambda: PageChat(page), None, state)
+        demo.load(lambda: PageChat(page), None, state)
         save.click(
             lambda chat, better: (chat, _save(chat, better), ""),
             [state, words],
             [state, status, words],
         )
-    return made
+    return demo
 
 
 def _chat(page: Page, voice: str) -> gr.Chatbot:
@@ -177,7 +177,7 @@ def _replies(page: Page) -> tuple[Callable[..., Any], Callable[..., Any]]:
         try:
             async with aclosing(chat.stream(question.strip())) as growing:  # type: ignore[type-var]
                 async for _ in growing:
-                    # What a save has told in the meantime stays.
+                    # The status of a save in the meantime stays.
                     yield *_shown(chat, "")[:-1], chat.cut_answers() or gr.skip()
         except MemoiristError as error:
             yield _shown(chat, str(error))
