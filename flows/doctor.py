@@ -96,8 +96,8 @@ def _talking() -> Iterator[Finding]:
             "ok", "serving", "by vLLM, and by transformers serve", "memoirist serve-model"
         )
     elif missing:
-        told = f"{', '.join(missing)} not installed"
-        yield Finding("look", "serving", told, "pip install 'memoirist[serve]'")
+        absent = f"{', '.join(missing)} not installed"
+        yield Finding("look", "serving", absent, "pip install 'memoirist[serve]'")
     else:
         yield Finding("ok", "serving", "by transformers serve", "memoirist serve-model")
     if find_spec("gradio") is None:

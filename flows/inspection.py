@@ -61,9 +61,9 @@ def _outline(store: Store, named: str | None, limit: int | None) -> Fetched:
     A source is named by a part of its title or its place, or by its id's beginning.
     """
     wanted = f"%{(named or '').casefold()}%"
-    found = store.fetch((SQL / "look_outline.sql").read_text("utf-8"), [wanted, limit or 2_000])
-    if found.rows or not named:
-        return found
+    rows = store.fetch((SQL / "look_outline.sql").read_text("utf-8"), [wanted, limit or 2_000])
+    if rows.rows or not named:
+        return rows
     known = store.fetch("SELECT title FROM sources WHERE withdrawn_at IS NULL ORDER BY title")
     raise QueryError(
         f"no source that has been split is called {named!r}",
@@ -75,13 +75,13 @@ def _lineage(store: Store, subject: str | None) -> Fetched:
     """Return the facts about a thing, by its id's beginning, as `data/sql/why.sql` tells them."""
     if not subject:
         raise QueryError("`look why` needs an id", "take one from `memoirist look kept`")
-    found = store.fetch((SQL / "why.sql").read_text("utf-8"), [subject + "%"])
-    if not found.rows:
+    rows = store.fetch((SQL / "why.sql").read_text("utf-8"), [subject + "%"])
+    if not rows.rows:
         raise QueryError(
             f"nothing has the id {subject!r}",
             "take one from `memoirist look kept`, `dropped` or `sources`",
         )
-    return found
+    return rows
 
 
 def export_dataset(context: Context, output: Path, form: str, split: str | None) -> str:

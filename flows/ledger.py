@@ -56,8 +56,8 @@ def find_source(store: Store, pointer: str) -> Source:
         if len(found) == 1:
             return found[0]
         if found:
-            told = ", ".join(f"{s.id} ({s.location})" for s in found)
-            raise SourceMissing(f"{pointer!r} names {len(found)} sources: {told}", "give the id")
+            matches = ", ".join(f"{s.id} ({s.location})" for s in found)
+            raise SourceMissing(f"{pointer!r} names {len(found)} sources: {matches}", "give the id")
     names = ", ".join(Path(s.location).name for s in known[:8]) or "none"
     raise SourceMissing(
         f"no source of this workspace is called {pointer!r} (there are: {names})",
@@ -65,28 +65,28 @@ def find_source(store: Store, pointer: str) -> Source:
     )
 
 
-def _meant(context: Context, pointers: Sequence[str]) -> list[Source]:
+def _named_sources(context: Context, pointers: Sequence[str]) -> list[Source]:
     """Return the sources that are named; a feed stands for its episodes as well."""
     store = context.workspace.store
-    meant: dict[str, Source] = {}
+    named: dict[str, Source] = {}
     for source in (find_source(store, pointer) for pointer in pointers):
-        meant[source.id] = source
+        named[source.id] = source
         if source.format == "feed":
             from memoirist.extractors.transcript.feeds.feed_update import feed_folder
 
             shelf = feed_folder(context.workspace.feeds, source.location).resolve()
-            meant |= {
-                each.id: each
-                for each in store.nouns(Source, "true ORDER BY added_at, id")
-                if Path(each.location).parent == shelf
+            named |= {
+                episode.id: episode
+                for episode in store.nouns(Source, "true ORDER BY added_at, id")
+                if Path(episode.location).parent == shelf
             }
-    return list(meant.values())
+    return list(named.values())
 
 
 def withdraw(context: Context, pointers: Sequence[str]) -> None:
     """Take sources out of everything that is composed from now on; their verdicts stay."""
     store = context.workspace.store
-    for source in _meant(context, pointers):
+    for source in _named_sources(context, pointers):
         if source.withdrawn_at is not None:
             context.report.note(f"{source.title} was withdrawn on {source.withdrawn_at:%Y-%m-%d}")
             continue
@@ -131,7 +131,7 @@ def _withdrawal(source: Source, now: datetime) -> Verdict:
 def restore(context: Context, pointers: Sequence[str]) -> None:
     """Take withdrawn sources back in."""
     store = context.workspace.store
-    for source in _meant(context, pointers):
+    for source in _named_sources(context, pointers):
         if source.withdrawn_at is None:
             context.report.note(f"{source.title} is not withdrawn")
             continue
@@ -173,8 +173,8 @@ def with_rights(source: Source, blocks: Sequence[Block], entries: Sequence[Ledge
 def _told_by(blocks: Sequence[Block]) -> str:
     """Return the blocks in which a source tells its licence: matter around the author's prose."""
     outer = [*blocks[:40], *blocks[-120:]] if len(blocks) > 160 else blocks
-    told = [b.text for b in outer if b.kind in {"boilerplate", "paragraph", "quote", "heading"}]
-    return "\n".join(told)
+    texts = [b.text for b in outer if b.kind in {"boilerplate", "paragraph", "quote", "heading"}]
+    return "\n".join(texts)
 
 
 def _fits(pattern: str, location: str) -> bool:
@@ -182,17 +182,17 @@ def _fits(pattern: str, location: str) -> bool:
     return pattern in {location, name} or fnmatch(location, pattern) or fnmatch(name, pattern)
 
 
-def _noted(source: Source, told: dict[str, Any]) -> Source:
-    if "rights" in told:
-        told |= {"rights": checked(told["rights"]), "rights_basis": "the user"}
-    return replace(source, **told)
+def _noted(source: Source, entry: dict[str, Any]) -> Source:
+    if "rights" in entry:
+        entry |= {"rights": checked(entry["rights"]), "rights_basis": "the user"}
+    return replace(source, **entry)
 
 
 def warn_of_obstacles(context: Context) -> None:
     """Say in a line for each reason which sources keep a model from being shared."""
-    found = obstacles(context.workspace.store.nouns(Source, "true ORDER BY added_at, id"))
-    for reason in dict.fromkeys(each.reason for each in found):
-        titles = list(dict.fromkeys(each.title for each in found if each.reason == reason))
+    against = obstacles(context.workspace.store.nouns(Source, "true ORDER BY added_at, id"))
+    for reason in dict.fromkeys(obstacle.reason for obstacle in against):
+        titles = list(dict.fromkeys(o.title for o in against if o.reason == reason))
         more = f" and {len(titles) - 3} more" if len(titles) > 3 else ""
         context.report.warn(
             f"{', '.join(titles[:3])}{more}: {reason}, so nothing made of it may be"

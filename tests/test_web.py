@@ -12,29 +12,30 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 
-from memoirist.data.schema.errors import EndpointError, RecipeError, TrainError
+from memoirist.data.schema.errors import EndpointError, NothingToDo, RecipeError, TrainError
 from memoirist.data.schema.records import Conversation, Question
 from memoirist.flows.chat.backends import BASE, TUNED, Choice, chosen, shipped_prompt
-from memoirist.flows.chat.chat_session import Talk
+from memoirist.flows.chat.terminal import TerminalChat
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.serving.model_server import (
     Served,
     ServerSettings,
+    engine_named,
     free_port,
     model_name,
     pick_engine,
     serving,
 )
 from memoirist.flows.serving.model_server import _command as command_of
-from memoirist.flows.serving.serve_model import engine_named
 from memoirist.flows.serving.web_server import run_page
-from memoirist.flows.serving.web_session import Controls, Histories, Page, fitted
+from memoirist.flows.serving.web_session import Page, PageChat, fitted
 from memoirist.generators.stream import Piece, stream_chat
 from tests.talk_workspace import PERSONA, RUN, workspace
 
@@ -89,11 +90,9 @@ def served(context: Context, choice: Choice) -> Iterator[Served]:
 def page(context: Context, served: Served) -> Page:
     return Page(
         context=context,
-        persona=PERSONA,
-        lang="en",
-        run_id=RUN,
+        chosen=chosen(context, Choice()),
         url=served.url,
-        names=dict(sorted(served.names.items())),
+        models=dict(sorted(served.names.items())),
         system=shipped_prompt(context, chosen(context, Choice())),
         room=2048,
     )
@@ -155,10 +154,10 @@ def test_the_server_answers_in_chatml_and_stops(served: Served) -> None:
 
 
 def test_a_checkpoint_answers_in_the_terminal_as_well(context: Context, choice: Choice) -> None:
-    talk = Talk.open(context, choice, None, {"temperature": 0}, compare=False)
+    talk = TerminalChat.open(context, choice, None, {"temperature": 0}, compare=False)
     assert "".join(talk.answer(TUNED, ASKED)) == ANSWER
     with pytest.raises(TrainError, match=f"{choice.checkpoint}"):
-        Talk.open(context, Choice(checkpoint=99_999), None, {}, compare=False)
+        TerminalChat.open(context, Choice(checkpoint=99_999), None, {}, compare=False)
 
 
 def test_the_server_lists_its_models_and_draws_by_temperature(served: Served) -> None:
@@ -231,18 +230,67 @@ def test_the_history_that_is_sent_fits(page: Page) -> None:
         for n in range(40)
         for role in ("user", "assistant")
     ]
-    controls = Controls(system=f"Be kind.{FORGED}", temperature=0, top_p=1, max_tokens=400)
-    sent = fitted([*turns, {"role": "user", "content": "Last?"}], page, controls)
+    system = {"role": "system", "content": "Be kind."}
+    last = {"role": "user", "content": "Last?"}
+    sent = fitted([system, *turns, last], page.room - 400)
+    assert sent[0] == system
+    assert sent[1]["role"] == "user"
+    assert sent[-1] == last
+    assert 5 < len(sent) < 40
+
+
+def test_a_question_without_an_answer_is_not_sent_again(page: Page) -> None:
+    chat = PageChat(page)
+    chat.set_controls(f"Be kind.{FORGED}", 0, 1, 400)
+    chat.ask("Lost?")  # the server failed before it answered
+    chat.ask("First?")
+    chat.extend(TUNED, "One.")
+    sent = chat.prompt(TUNED, "Last?")
+    assert [message["content"] for message in sent[1:]] == ["First?", "One.", "Last?"]
     assert sent[0]["role"] == "system"
     assert "<|im_" not in sent[0]["content"]
-    assert sent[1]["role"] == "user"
-    assert sent[-1]["content"] == "Last?"
-    assert 5 < len(sent) < 40
-    # The server failed before it answered the first of these.
-    lost = [{"role": "user", "content": "Lost?"}, {"role": "assistant", "content": " "}]
-    sent = fitted([*lost, *turns[:2], {"role": "user", "content": "Last?"}], page, controls)
-    assert sent[1:3] == turns[:2]
-    assert Histories().take_back() is None
+    with pytest.raises(NothingToDo, match="nothing has been asked yet"):
+        PageChat(page).take_back()
+
+
+def test_a_visitor_asks_saves_and_has_it_answered_again(page: Page) -> None:
+    from memoirist.flows.serving.web_page import _replies, _save
+
+    reply, redo = _replies(page)
+
+    async def last(shown: Any) -> tuple[Any, ...]:
+        return [update async for update in shown][-1]
+
+    assert _save(None, "") == "Nothing has been answered yet."
+    controls = (page.system, 0, 0.8, 16)
+    chat, *histories, question, _ = asyncio.run(last(reply(None, ASKED, *controls)))
+    assert histories == [chat.histories[BASE], chat.histories[TUNED]]
+    assert [m["content"] for m in chat.histories[TUNED]] == [ASKED, ANSWER]
+    assert (question, chat.cut_answers()) == ("", "The answer of base was cut at the limit of 16"
+                                                  " tokens.")  # fmt: skip
+    assert _save(chat, "").startswith(("Saved: ", "It is saved already"))
+    assert _save(chat, "Other words.") == "Saved in place of the words before."
+    chat, *_ = asyncio.run(last(redo(chat, *controls)))
+    assert [m["content"] for m in chat.histories[TUNED]] == [ASKED, ANSWER]
+    asyncio.run(last(reply(chat, "Tell me of the mill.", page.system, 0, 0.8, 1)))
+    refused = _save(chat, "")
+    assert refused.startswith(
+        "Not saved: the last answer was cut at the limit of 1 tokens; give it"
+    )
+    # An answer to whoever asks what it is begins with the disclosure, the base's does not.
+    asyncio.run(last(reply(chat, "Are you a real person?", *controls)))
+    assert chat.answers[TUNED].startswith(f"I am an AI persona made from what {PERSONA}")
+    assert "AI persona" not in chat.answers[BASE]
+    broken = PageChat(replace(page, url=f"http://127.0.0.1:{free_port(0)}/v1"))
+    (update,) = asyncio.run(_all(broken, ASKED))
+    assert "ask again" in update
+
+
+async def _all(chat: PageChat, question: str) -> list[str]:
+    try:
+        return [chat.answers[TUNED] async for _ in chat.stream(question)]
+    except EndpointError as error:
+        return [str(error)]
 
 
 def test_the_page_ends_with_the_server_of_its_models(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""Who answers in a talk: the tuned model, a checkpoint of it, its base, the base with examples."""
+"""The models that answer: the tuned one, a checkpoint of it, its base, the base with examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from memoirist.flows.recipe.recipe import Recipe
 from memoirist.flows.runtime.context import Context, persona_language
 
 if TYPE_CHECKING:
-    from memoirist.train.inference.chat_model import ChatModel
+    pass
 
 
 BASE, FEW_SHOT, TUNED = "base", "few-shot base", "tuned"
@@ -22,19 +22,10 @@ BASE, FEW_SHOT, TUNED = "base", "few-shot base", "tuned"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Which model is meant: the one in use, or that of a run, or a run's checkpoint."""
+    """Which model is model: the one in use, or that of a run, or a run's checkpoint."""
 
     run: str | None = None
     checkpoint: int | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class Voice:
-    """One model with what it is told before the talk."""
-
-    name: str
-    talker: ChatModel
-    system: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +38,7 @@ class Chosen:
 
 
 def chosen(context: Context, choice: Choice) -> Chosen:
-    """Return the run that is meant; NothingToDo before the first one or where none has that id."""
+    """Return the run that is model; NothingToDo before the first one or where none has that id."""
     store = context.workspace.store
     if not store.path.exists():
         raise NothingToDo(
@@ -74,73 +65,67 @@ def _of(context: Context, run: Run, model: Model | None) -> Chosen:
 def _run(context: Context, wanted: str | None) -> Run:
     """Return the run whose id begins with `wanted`, the newest one where nothing is wanted."""
     runs = context.workspace.store.nouns(Run, "true ORDER BY started_at DESC")
-    found = [run for run in runs if run.id.startswith(wanted or "")]
-    if not found:
-        told = ", ".join(run.id for run in runs[:5]) or "none"
+    matching = [run for run in runs if run.id.startswith(wanted or "")]
+    if not matching:
+        ids = ", ".join(run.id for run in runs[:5]) or "none"
         named = f"the run {wanted!r}" if wanted else "a run"
-        raise NothingToDo(f"{named} is not in this workspace", f"the newest runs are: {told}")
-    if wanted and len(found) > 1 and found[0].id != wanted:
-        told = ", ".join(run.id for run in found[:5])
-        raise NothingToDo(f"{wanted!r} begins the ids of several runs", f"name one of: {told}")
-    return found[0]
+        raise NothingToDo(f"{named} is not in this workspace", f"the newest runs are: {ids}")
+    if wanted and len(matching) > 1 and matching[0].id != wanted:
+        ids = ", ".join(run.id for run in matching[:5])
+        raise NothingToDo(f"{wanted!r} begins the ids of several runs", f"name one of: {ids}")
+    return matching[0]
 
 
-def merged_of(context: Context, meant: Chosen) -> Path:
+def merged_of(context: Context, model: Chosen) -> Path:
     """Return the folder of the merged model; says what to do where it is missing."""
-    if meant.merged is None:
+    if model.merged is None:
         raise NothingToDo(
-            f"the run {meant.run.id!r} is not merged yet",
+            f"the run {model.run.id!r} is not merged yet",
             "run `memoirist merge`, or try a checkpoint with --checkpoint STEP",
         )
-    if not meant.merged.exists():
+    if not model.merged.exists():
         raise MemoiristError(
-            f"the merged model {str(meant.merged)!r} is gone", "build again: `memoirist build`"
+            f"the merged model {str(model.merged)!r} is gone", "build again: `memoirist build`"
         )
-    return meant.merged
+    return model.merged
 
 
-def base_folder(context: Context, meant: Chosen) -> Path:
+def base_folder(context: Context, model: Chosen) -> Path:
     """Return the folder of the prepared base that the run was trained on."""
     from memoirist.train.model.prepared_base import prepare_base
 
-    base = prepare_base(meant.run.base_model, context.workspace.bases, meant.recipe.train.template)
+    base = prepare_base(model.run.base_model, context.workspace.bases, model.recipe.train.template)
     return Path(base.path)
 
 
-def shipped_prompt(context: Context, meant: Chosen) -> str:
+def shipped_prompt(context: Context, model: Chosen) -> str:
     """Return the system prompt that the run was trained under, which discloses an AI."""
-    return meant.recipe.persona.system_prompt(persona_language(context))
+    return model.recipe.persona.system_prompt(persona_language(context))
 
 
-def few_shot_of(context: Context, meant: Chosen, system: str, room: int) -> str:
+def few_shot_of(context: Context, model: Chosen, system: str, room: int) -> str:
     """Return the base's persona prompt with real exchanges, in a third of its context at most."""
     # Two tokens a word at worst: the embedded tiny base has a small vocabulary.
     exchanges = training_exchanges(
-        context.workspace.store, meant.run.dataset_id, min(600, room // 6)
+        context.workspace.store, model.run.dataset_id, min(600, room // 6)
     )
-    name = meant.recipe.persona.name
+    name = model.recipe.persona.name
     return few_shot_prompt(system, name, persona_language(context), exchanges)
 
 
-def open_voices(
-    context: Context, meant: Chosen, choice: Choice, system: str, *, compare: bool
-) -> dict[str, Voice]:
+def load_models(
+    context: Context, model: Chosen, choice: Choice, *, compare: bool
+) -> dict[str, ChatModel]:
     """Load who answers: the tuned model, and before it its base and that base with examples."""
     from memoirist.train.inference.chat_model import ChatModel, load
     from memoirist.train.loop.checkpoints import load_checkpoint
 
     if choice.checkpoint is not None:
-        folder = context.workspace.run_folder(meant.run.id)
+        folder = context.workspace.run_folder(model.run.id)
         tuned = ChatModel(*load_checkpoint(folder, choice.checkpoint))
     else:
-        tuned = load(merged_of(context, meant))
-    voices = [Voice(name=TUNED, talker=tuned, system=system)]
-    if compare:
-        base = load(base_folder(context, meant))
-        prompt = few_shot_of(context, meant, system, base.room)
-        voices = [
-            Voice(name=BASE, talker=base, system=system),
-            Voice(name=FEW_SHOT, talker=base, system=prompt),
-            *voices,
-        ]
-    return {voice.name: voice for voice in voices}
+        tuned = load(merged_of(context, model))
+    if not compare:
+        return {TUNED: tuned}
+    base = load(base_folder(context, model))
+    return {BASE: base, FEW_SHOT: base, TUNED: tuned}

@@ -1,146 +1,122 @@
-"""A talk: who was asked what, what each voice answered, and what of it is worth keeping."""
+"""The chat session of the terminal and of the page: what was asked, answered and saved."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from memoirist.data.composition.disclosure import opening
 from memoirist.data.composition.saved_exchanges import Ended, Exchange, cut
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.text.sanitizer import neutralise
-from memoirist.flows.chat.backends import (
-    FEW_SHOT,
-    TUNED,
-    Choice,
-    Voice,
-    chosen,
-    few_shot_of,
-    open_voices,
-    shipped_prompt,
-)
+from memoirist.flows.chat.backends import TUNED, Chosen
 from memoirist.flows.chat.saved_exchanges import save_exchange
 from memoirist.flows.runtime.context import Context, persona_language
 
 if TYPE_CHECKING:
-    from memoirist.flows.chat.backends import Chosen
-    from memoirist.train.inference.chat_model import Answer
     from memoirist.train.settings import ChatSettings
 
 
-# What else there is to do about an answer that is not saved.
-_MORE_ROOM: dict[Ended, str] = {
-    "limit": "/tokens {more}, then /regen, or ",
-    "context": "/reset and ask again, or ",
-}
+Message = dict[str, str]
 
 
-@dataclass(slots=True, kw_only=True)
-class Answered:
-    """The last exchange; `ended` tells how the tuned answer came to its end."""
+class ChatSession:
+    """One conversation with one model, or with several side by side, each with its own history.
 
-    question: str
-    answers: Mapping[str, str]
-    ended: Ended
-    saved: str | None = None
+    It asks no model itself: `prompt` tells what to ask, `ask`, `extend` and `end` take the answer.
+    No dataclass, since Gradio would turn one into a dictionary.
+    """
 
+    # What to do about an answer that is not saved, by how it ended, and how words are given.
+    ADVICE: ClassVar[Mapping[str, str]] = {}
 
-@dataclass(slots=True, kw_only=True)
-class Talk:
-    """One conversation with one model, or with three side by side."""
-
-    context: Context
-    meant: Chosen
-    system: str
-    voices: dict[str, Voice]
-    settings: ChatSettings
-    histories: dict[str, list[dict[str, str]]] = field(default_factory=dict)
-    last: Answered | None = None
-
-    @classmethod
-    def open(
-        cls,
+    def __init__(
+        self,
         context: Context,
-        choice: Choice,
-        system: str | None,
-        wanted: Mapping[str, object],
-        *,
-        compare: bool,
-    ) -> Talk:
-        """Load the models; NothingToDo before the first build, TrainError for a missing step."""
-        from memoirist.train.settings import ChatSettings
+        chosen: Chosen,
+        systems: Mapping[str, str],
+        settings: ChatSettings,
+    ) -> None:
+        """Begin with a system prompt for each model by its name."""
+        self.context = context
+        self.chosen = chosen
+        self.persona = chosen.recipe.persona.name
+        self.lang = persona_language(context)
+        self.systems = {name: neutralise(system) for name, system in systems.items()}
+        self.settings = settings
+        self.reset()
 
-        meant = chosen(context, choice)
-        prompt = neutralise(shipped_prompt(context, meant) if system is None else system)
-        return cls(
-            context=context,
-            meant=meant,
-            system=prompt,
-            voices=open_voices(context, meant, choice, prompt, compare=compare),
-            settings=ChatSettings.model_validate(wanted),
-        )
+    def reset(self) -> None:
+        """Forget the conversation."""
+        self.histories: dict[str, list[Message]] = {name: [] for name in self.systems}
+        # The last exchange: its question, and by model its answer and how that ended.
+        self.question: str | None = None
+        self.answers: dict[str, str] = {}
+        self.ends: dict[str, Ended] = {}
+        self.saved_passage: str | None = None
 
-    @property
-    def name(self) -> str:
-        """Return the persona's name."""
-        return self.meant.recipe.persona.name
+    def configure(self, **values: object) -> None:
+        """Change settings of the answers that are still to come."""
+        self.settings = self.settings.model_copy(update=values)
 
-    def messages(self, which: str, said: str) -> list[dict[str, str]]:
-        """Return the messages that lead to a voice's next answer, control tokens defused."""
-        system = self.voices[which].system
-        opening = [{"role": "system", "content": system}] if system else []
-        asked = {"role": "user", "content": neutralise(said)}
-        return [*opening, *self.histories.get(which, []), asked]
+    def prompt(self, name: str, question: str) -> list[Message]:
+        """Return the messages that lead to a model's next answer, control tokens defused.
 
-    def answer(self, which: str, said: str) -> Answer:
-        """Return a voice's answer in pieces; what does not fit its context is left out in front."""
-        voice = self.voices[which]
-        begun = self._opening(said) if which == TUNED else ""
-        return voice.talker.answer(self.messages(which, said), self.settings, begun)
+        A question that was never answered, because its model failed, is left out.
+        """
+        system = self.systems[name]
+        history = self.histories[name]
+        return [
+            *([{"role": "system", "content": system}] if system else []),
+            *(
+                message
+                for asked, answer in zip(history[::2], history[1::2], strict=True)
+                if answer["content"].strip()
+                for message in (asked, answer)
+            ),
+            {"role": "user", "content": neutralise(question)},
+        ]
 
-    def _opening(self, said: str) -> str:
-        """Return how an answer must begin: with the disclosure where it is asked for."""
-        if not (self.settings.disclose and self.name):
+    def opening(self, name: str, question: str) -> str:
+        """Return how an answer must begin: with the disclosure where the question asks for it."""
+        if name != TUNED or not (self.settings.disclose and self.persona):
             return ""
-        return opening(said, self.name, persona_language(self.context)) or ""
+        return opening(question, self.persona, self.lang) or ""
 
-    def remember(self, said: str, answers: Mapping[str, str], ended: Ended = "end") -> None:
-        """Add an exchange to the histories and make it the last one."""
-        for which, answer in answers.items():
-            history = self.histories.setdefault(which, [])
-            history.append({"role": "user", "content": neutralise(said)})
-            # A model may have learnt to write such tokens out; its own words open no turn either.
-            history.append({"role": "assistant", "content": neutralise(answer)})
-        self.last = Answered(question=said, answers=dict(answers), ended=ended)
+    def ask(self, question: str) -> None:
+        """Begin an exchange; its answers are empty and count as stopped until they end."""
+        self.question, self.saved_passage = question, None
+        self.answers = dict.fromkeys(self.systems, "")
+        self.ends = dict.fromkeys(self.systems, "stopped")
+        for history in self.histories.values():
+            history.append({"role": "user", "content": neutralise(question)})
+            history.append({"role": "assistant", "content": ""})
+
+    def extend(self, name: str, piece: str) -> None:
+        """Add a piece to a model's answer."""
+        self.answers[name] += piece
+        # A model may have learnt to write control tokens out; its own words open no turn either.
+        self.histories[name][-1]["content"] = neutralise(self.answers[name])
+
+    def end(self, name: str, ended: Ended) -> None:
+        """Note how a model's answer came to its end."""
+        self.ends[name] = ended
 
     def take_back(self) -> str:
         """Forget the last exchange and return its question, to be answered by another draw."""
-        if self.last is None:
+        question = self.question
+        if question is None:
             raise NothingToDo("nothing has been asked yet", "ask something first")
         for history in self.histories.values():
             del history[-2:]
-        question, self.last = self.last.question, None
-        self.settings = self.settings.model_copy(update={"seed": self.settings.seed + 1})
+        self.question = None
+        self.configure(seed=self.settings.seed + 1)
         return question
 
-    def forget(self) -> None:
-        """Begin anew."""
-        self.histories.clear()
-        self.last = None
-
-    def allow(self, n_tokens: int) -> None:
-        """Let the next answers have so many tokens."""
-        self.settings = self.settings.model_copy(update={"max_new_tokens": n_tokens})
-
-    def tell(self, system: str) -> None:
-        """Set the system prompt of all voices; the examples of the prompted base stay."""
-        self.system = neutralise(system)
-        for voice in self.voices.values():
-            voice.system = self.system
-            if voice.name == FEW_SHOT:
-                room = voice.talker.room
-                voice.system = few_shot_of(self.context, self.meant, self.system, room)
+    def faults(self) -> dict[str, str]:
+        """Return what kept an answer from coming to its end, by the model's name."""
+        limit = self.settings.max_new_tokens
+        return {name: fault for name, end in self.ends.items() if (fault := cut(end, limit))}
 
     def save(self, words: str = "") -> str:
         """Keep the last exchange for the next dataset, with better words where some are given.
@@ -148,30 +124,26 @@ class Talk:
         Returns what was done, in one line. Raises NothingToDo where there is nothing to save and
         StoreLocked where the store is held for longer than a few seconds.
         """
-        last = self.last
-        if last is None:
+        if self.question is None:
             raise NothingToDo("nothing has been answered yet", "ask something first")
-        said = last.answers[TUNED].strip()
-        fault = cut(last.ended, self.settings.max_new_tokens) if said else "is empty"
-        if not words and fault:
-            more = _MORE_ROOM.get(last.ended, "") if said else ""
-            more = more.format(more=2 * self.settings.max_new_tokens)
-            raise NothingToDo(
-                f"the last answer {fault}", f"{more}give the words: /save What it should say"
-            )
+        answer, words = self.answers[TUNED].strip(), words.strip()
+        fault = self.faults().get(TUNED) if answer else "is empty"
+        if fault and not words:
+            way = self.ADVICE.get(self.ends[TUNED], "") if answer else ""
+            way = way.format(more=2 * self.settings.max_new_tokens)
+            raise NothingToDo(f"the last answer {fault}", f"{way}{self.ADVICE['words']}")
         exchange = Exchange(
-            question=last.question,
-            answer=words or said,
-            persona=self.name,
-            answered_by=self.meant.run.id,
-            edited=bool(words) and words != said,
+            question=self.question,
+            answer=words or answer,
+            persona=self.persona,
+            answered_by=self.chosen.run.id,
+            edited=bool(words) and words != answer,
         )
-        kept = save_exchange(self.context, exchange, last.saved)
-        if kept.told == "known" and last.saved in {None, kept.passage_id}:
-            told = "it is saved already"
-        elif last.saved not in {None, kept.passage_id}:
-            told = "saved in place of the words before"
-        else:
-            told = "saved: the next `memoirist build` trains on it"
-        last.saved = kept.passage_id
-        return told
+        before = self.saved_passage
+        kept = save_exchange(self.context, exchange, before)
+        self.saved_passage = kept.passage_id
+        if before not in {None, kept.passage_id}:
+            return "saved in place of the words before"
+        if kept.known:
+            return "it is saved already"
+        return "saved: the next `memoirist build` trains on it"

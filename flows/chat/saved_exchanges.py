@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from memoirist.data.composition.saved_exchanges import FORMAT, Exchange, Saved, replaced, save
 from memoirist.data.curation import pairing
@@ -23,7 +22,7 @@ class Kept:
     """The passage that holds the saved answer, and whether it was there before."""
 
     passage_id: str
-    told: Literal["saved", "known"]
+    known: bool
 
 
 def save_exchange(context: Context, exchange: Exchange, instead_of: str | None = None) -> Kept:
@@ -55,7 +54,7 @@ def save_exchange(context: Context, exchange: Exchange, instead_of: str | None =
         if instead_of not in {None, saved.passage.id}:
             tx.upsert([replaced(str(instead_of), saved, context.now)])
             _unpair(tx, str(instead_of), saved, context)
-    return Kept(passage_id=saved.passage.id, told="known" if known else "saved")
+    return Kept(passage_id=saved.passage.id, known=known)
 
 
 def _write(tx: Transaction, saved: Saved, *, known: bool) -> None:
@@ -75,11 +74,11 @@ def _write(tx: Transaction, saved: Saved, *, known: bool) -> None:
 
 def _pair(tx: Transaction, saved: Saved, context: Context, lang: str) -> None:
     """Write the pair as `curate` would, so that what is composed before that takes it as well."""
-    (made,) = pairing.pair([saved.passage], [saved.question])
-    told = [saved.question.text, saved.passage.text, saved.source.id]
-    alike = [replace(made, id=name) for (name,) in tx.fetch(_ALIKE, told)]
-    scored, verdicts = pairing.judge([*alike, made], lang, context.recipe.curate, context.now)
-    tx.execute("DELETE FROM verdicts WHERE subject_id = ? AND step = 'curate'", [made.id])
+    (pair,) = pairing.pair([saved.passage], [saved.question])
+    words = [saved.question.text, saved.passage.text, saved.source.id]
+    alike = [replace(pair, id=name) for (name,) in tx.fetch(_ALIKE, words)]
+    scored, verdicts = pairing.judge([*alike, pair], lang, context.recipe.curate, context.now)
+    tx.execute("DELETE FROM verdicts WHERE subject_id = ? AND step = 'curate'", [pair.id])
     tx.upsert(scored[-1:])
     tx.upsert([replace(v, step="curate", source_id=saved.source.id) for v in verdicts])
 

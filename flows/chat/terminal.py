@@ -1,9 +1,10 @@
-"""The talk in the terminal: streamed answers, side by side under --compare, and its commands."""
+"""The chat in the terminal: streamed answers, side by side under --compare, and its commands."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from rich.columns import Columns
 from rich.console import Console, RenderableType
@@ -12,10 +13,23 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text
 
-from memoirist.data.composition.saved_exchanges import Ended, cut
 from memoirist.data.schema.errors import MemoiristError, RecipeError
-from memoirist.flows.chat.backends import TUNED
-from memoirist.flows.chat.chat_session import Talk
+from memoirist.data.text.sanitizer import neutralise
+from memoirist.flows.chat.backends import (
+    FEW_SHOT,
+    TUNED,
+    Choice,
+    chosen,
+    few_shot_of,
+    load_models,
+    shipped_prompt,
+)
+from memoirist.flows.chat.chat_session import ChatSession
+from memoirist.flows.runtime.context import Context
+
+if TYPE_CHECKING:
+    from memoirist.train.inference.chat_model import Answer, ChatModel
+
 
 HELP = """\
 /save           keep the last exchange for the next training
@@ -29,40 +43,85 @@ HELP = """\
 _QUIT = {"/quit", "/exit", "/q"}
 
 
-def say_once(talk: Talk, said: str) -> None:
+class TerminalChat(ChatSession):
+    """A session whose models are loaded into this process."""
+
+    ADVICE = {  # noqa: RUF012 - a constant
+        "limit": "/tokens {more}, then /regen, or ",
+        "context": "/reset and ask again, or ",
+        "words": "give the words: /save What it should say",
+    }
+    models: dict[str, ChatModel]
+
+    @classmethod
+    def open(
+        cls,
+        context: Context,
+        choice: Choice,
+        system: str | None,
+        wanted: Mapping[str, object],
+        *,
+        compare: bool,
+    ) -> TerminalChat:
+        """Load the models; NothingToDo before the first build, TrainError for a missing step."""
+        from memoirist.train.settings import ChatSettings
+
+        model = chosen(context, choice)
+        models = load_models(context, model, choice, compare=compare)
+        settings = ChatSettings.model_validate(wanted)
+        chat = cls(context, model, dict.fromkeys(models, ""), settings)
+        chat.models = models
+        chat.set_system(shipped_prompt(context, model) if system is None else system)
+        return chat
+
+    def set_system(self, system: str) -> None:
+        """Set the system prompt of all models; the examples of the prompted base stay."""
+        self.systems = dict.fromkeys(self.models, neutralise(system))
+        if FEW_SHOT in self.systems:
+            room = self.models[FEW_SHOT].room
+            self.systems[FEW_SHOT] = few_shot_of(
+                self.context, self.chosen, self.systems[FEW_SHOT], room
+            )
+
+    def answer(self, name: str, question: str) -> Answer:
+        """Return a model's answer in pieces; what exceeds its context is left out in front."""
+        begun = self.opening(name, question)
+        return self.models[name].answer(self.prompt(name, question), self.settings, begun)
+
+
+def say_once(chat: TerminalChat, question: str) -> None:
     """Print one answer to stdout as it is made, and nothing else; all voices' under --compare.
 
-    That an answer was cut is told on stderr.
+    Whether an answer was cut goes to stderr.
     """
     console, aside = Console(highlight=False), Console(stderr=True, highlight=False)
-    if len(talk.voices) > 1:
-        _side_by_side(talk, said, console, aside)
+    if len(chat.models) > 1:
+        _side_by_side(chat, question, console, aside)
     else:
-        _stream(talk, said, aside)
+        _stream(chat, question, aside)
 
 
-def converse(talk: Talk) -> None:
+def converse(chat: TerminalChat) -> None:
     """Talk until /quit or the end of the input; a pipe gets the answers and nothing else."""
     if not sys.stdin.isatty():
-        for line in sys.stdin:
-            if line.strip() in _QUIT:
+        aside = Console(stderr=True, highlight=False)
+        for line in map(str.strip, sys.stdin):
+            if line in _QUIT:
                 return
-            _heed(
-                talk, line.strip(), Console(highlight=False), Console(stderr=True, highlight=False)
-            )
+            _heed(chat, line, Console(highlight=False), aside)
         return
     console = Console(highlight=False)
     _prepare_editing()
     console.print(
-        f"This is an AI persona of {talk.name}, and not {talk.name}. /help lists what else you"
-        " can type.",
+        f"This is an AI persona of {chat.persona}, and not {chat.persona}. /help lists what else"
+        " you can type.",
         style="dim",
         markup=False,
     )
     warned = False
     while True:
         try:
-            said = console.input("[bold green]you[/] > ").strip()
+            line = console.input("[bold green]you[/] > ").strip()
         except EOFError:
             console.print()
             return
@@ -74,9 +133,9 @@ def converse(talk: Talk) -> None:
             console.print("Ctrl-C again, Ctrl-D or /quit ends the talk", style="dim")
             continue
         warned = False
-        if said in _QUIT:
+        if line in _QUIT:
             return
-        _heed(talk, said, console, console)
+        _heed(chat, line, console, console)
 
 
 def _prepare_editing() -> None:
@@ -87,37 +146,37 @@ def _prepare_editing() -> None:
         return
 
 
-def _heed(talk: Talk, said: str, console: Console, aside: Console) -> None:
+def _heed(chat: TerminalChat, line: str, console: Console, aside: Console) -> None:
     """Do what a line asks for; a fault is told in one line and ends nothing."""
-    command, _, words = said.partition(" ")
+    command, _, words = line.partition(" ")
     try:
         if command == "/regen":
-            _answer(talk, talk.take_back(), console, aside)
-        elif said.startswith("/"):
+            _answer(chat, chat.take_back(), console, aside)
+        elif line.startswith("/"):
             aside.print(
-                _obey(talk, command, words.strip()), style="dim", markup=False, soft_wrap=True
+                _obey(chat, command, words.strip()), style="dim", markup=False, soft_wrap=True
             )
-        elif said:
-            _answer(talk, said, console, aside)
+        elif line:
+            _answer(chat, line, console, aside)
     except MemoiristError as error:
         aside.print(str(error), style="dim", markup=False, soft_wrap=True)
 
 
-def _obey(talk: Talk, command: str, words: str) -> str:
+def _obey(chat: TerminalChat, command: str, words: str) -> str:
     """Return what a command has to say."""
     if command == "/save":
-        return talk.save(words)
+        return chat.save(words)
     if command == "/reset":
-        talk.forget()
+        chat.reset()
         return "forgotten"
     if command == "/system":
         if words:
-            talk.tell("" if words == "-" else words)
-        return talk.system or "(no system prompt)"
+            chat.set_system("" if words == "-" else words)
+        return chat.systems[TUNED] or "(no system prompt)"
     if command == "/tokens":
         if words:
-            talk.allow(_number(words))
-        return f"an answer may have {talk.settings.max_new_tokens:,} tokens"
+            chat.configure(max_new_tokens=_number(words))
+        return f"an answer may have {chat.settings.max_new_tokens:,} tokens"
     return HELP if command == "/help" else f"there is no {command!r}\n{HELP}"
 
 
@@ -127,40 +186,38 @@ def _number(words: str) -> int:
     return int(words)
 
 
-def _answer(talk: Talk, said: str, console: Console, aside: Console) -> None:
-    if len(talk.voices) > 1:
-        _side_by_side(talk, said, console, aside)
+def _answer(chat: TerminalChat, question: str, console: Console, aside: Console) -> None:
+    if len(chat.models) > 1:
+        _side_by_side(chat, question, console, aside)
         return
     if sys.stdin.isatty():
-        console.print(f"[bold magenta]{escape(talk.name)}[/] > ", end="")
-    _stream(talk, said, aside)
+        console.print(f"[bold magenta]{escape(chat.persona)}[/] > ", end="")
+    _stream(chat, question, aside)
 
 
-def _stream(talk: Talk, said: str, aside: Console) -> None:
-    """Write the tuned voice's answer piece by piece; Ctrl-C ends it and not the talk."""
-    answer = ""
-    coming = talk.answer(TUNED, said)
+def _stream(chat: TerminalChat, question: str, aside: Console) -> None:
+    """Write the tuned model's answer piece by piece; Ctrl-C ends it and not the chat."""
+    answer = chat.answer(TUNED, question)
+    chat.ask(question)
     try:
-        for piece in coming:
-            answer += piece
+        for piece in answer:
+            chat.extend(TUNED, piece)
             sys.stdout.write(_printable(piece))
             sys.stdout.flush()
+        chat.end(TUNED, answer.ended)
     except KeyboardInterrupt:
         if not sys.stdin.isatty():
             raise
     sys.stdout.write("\n")
     sys.stdout.flush()
-    _tell_ends(talk, {TUNED: coming.ended}, aside)
-    talk.remember(said, {TUNED: answer}, coming.ended)
+    _print_faults(chat, aside)
 
 
-def _tell_ends(talk: Talk, ends: Mapping[str, Ended], aside: Console) -> None:
+def _print_faults(chat: TerminalChat, aside: Console) -> None:
     """Say which answers did not come to their end, and why."""
-    for name, ended in ends.items():
-        fault = cut(ended, talk.settings.max_new_tokens)
-        if fault:
-            who = "the answer" if len(talk.voices) == 1 else f"the answer of {name!r}"
-            aside.print(f"[{who} {fault}]", style="dim", markup=False, soft_wrap=True)
+    for name, fault in chat.faults().items():
+        who = "the answer" if len(chat.models) == 1 else f"the answer of {name!r}"
+        aside.print(f"[{who} {fault}]", style="dim", markup=False, soft_wrap=True)
 
 
 def _printable(text: str) -> str:
@@ -168,31 +225,31 @@ def _printable(text: str) -> str:
     return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160))
 
 
-def _side_by_side(talk: Talk, said: str, console: Console, aside: Console) -> None:
-    """Show every voice's answer as it grows; one after the other where no terminal is."""
-    answers = dict.fromkeys(talk.voices, "")
-    ends: dict[str, Ended] = dict.fromkeys(talk.voices, "stopped")
+def _side_by_side(chat: TerminalChat, question: str, console: Console, aside: Console) -> None:
+    """Show every model's answer as it grows; one after the other where no terminal is."""
+    coming = {name: chat.answer(name, question) for name in chat.models}
+    chat.ask(question)
     try:
         if console.is_terminal:
-            with Live(_panels(answers, console), console=console, refresh_per_second=8) as live:
-                for name in talk.voices:
-                    coming = talk.answer(name, said)
-                    for piece in coming:
-                        answers[name] += piece
-                        live.update(_panels(answers, console))
-                    ends[name] = coming.ended
+            with Live(
+                _panels(chat.answers, console), console=console, refresh_per_second=8
+            ) as live:
+                for name, answer in coming.items():
+                    for piece in answer:
+                        chat.extend(name, piece)
+                        live.update(_panels(chat.answers, console))
+                    chat.end(name, answer.ended)
         else:
-            for name in talk.voices:
-                coming = talk.answer(name, said)
-                answers[name] = "".join(coming)
-                ends[name] = coming.ended
-                sys.stdout.write(f"{name}: {_printable(answers[name])}\n")
+            for name, answer in coming.items():
+                for piece in answer:
+                    chat.extend(name, piece)
+                chat.end(name, answer.ended)
+                sys.stdout.write(f"{name}: {_printable(chat.answers[name])}\n")
                 sys.stdout.flush()
     except KeyboardInterrupt:
         if not sys.stdin.isatty():
             raise
-    _tell_ends(talk, ends, aside)
-    talk.remember(said, answers, ends[TUNED])
+    _print_faults(chat, aside)
 
 
 def _panels(answers: Mapping[str, str], console: Console) -> RenderableType:

@@ -48,8 +48,7 @@ def chat(
     """Talk to the persona; /save keeps a good exchange for training, /help lists the rest."""
     from memoirist.data.schema.errors import RecipeError
     from memoirist.flows.chat.backends import Choice
-    from memoirist.flows.chat.chat_session import Talk
-    from memoirist.flows.chat.terminal import converse, say_once
+    from memoirist.flows.chat.terminal import TerminalChat, converse, say_once
 
     if message is not None and not message.strip():
         raise RecipeError("--message is empty", "write what to ask: chat --message 'Who are you?'")
@@ -62,8 +61,10 @@ def chat(
         # One answer to one question is asked for by scripts and checks: the likeliest it is.
         settings.setdefault("temperature", 0.0)
     choice = Choice(run=run, checkpoint=checkpoint)
-    talk = Talk.open(o.patient_workspace(workspace), choice, system, settings, compare=compare)
+    session = TerminalChat.open(
+        o.patient_workspace(workspace), choice, system, settings, compare=compare
+    )
     if message is not None:
-        say_once(talk, message)
+        say_once(session, message)
     else:
-        converse(talk)
+        converse(session)

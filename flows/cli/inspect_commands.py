@@ -64,7 +64,7 @@ def look(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("-n", "--limit", min=1, help="Rows at most; 20 unless told, all of coverage."),
+        typer.Option("-n", "--limit", min=1, help="Rows at most. [default: 20; coverage: all]"),
     ] = None,
     form: o.FormatOption = o.TableFormat.table,
     workspace: o.WorkspaceOption = WORKSPACE,
@@ -103,8 +103,8 @@ def export(
 
     context = o.open_workspace(workspace)
     check_output_file(context, output, force=force)
-    told = export_dataset(context, output, form.value, split)
-    typer.echo(told, err=True)
+    summary = export_dataset(context, output, form.value, split)
+    typer.echo(summary, err=True)
 
 
 def calibrate(

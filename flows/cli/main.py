@@ -28,7 +28,7 @@ from memoirist.flows.cli import (
 from memoirist.flows.cli.recipe_flags import Command, with_flags
 
 _STOPPED = "stopped; run the same command again to go on"
-# Rows that `train --show` prints unless told.
+# Rows that `train --show` prints by default.
 _SHOWN = "3"
 _COMMANDS: tuple[Command, ...] = (
     build_commands.build,
@@ -121,12 +121,12 @@ def main() -> None:
 
 def with_number(arguments: list[str]) -> list[str]:
     """Return the arguments with a number after `--show`, which may be given without one."""
-    found: list[str] = []
+    complete: list[str] = []
     for at, argument in enumerate(arguments):
-        found.append(argument)
+        complete.append(argument)
         if argument == "--show" and not "".join(arguments[at + 1 : at + 2]).isdigit():
-            found.append(_SHOWN)
-    return found
+            complete.append(_SHOWN)
+    return complete
 
 
 def _run(arguments: list[str], *, debug: bool) -> int:
@@ -137,7 +137,7 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     except KeyboardInterrupt:
         return _say(_STOPPED, 130, debug=debug)
     except SystemExit as ended:
-        # typer turns Ctrl-C into a silent 130 and wrong usage into a told 2.
+        # typer turns Ctrl-C into a silent 130, and prints wrong usage and exits with 2.
         if ended.code == 130:
             return _say(_STOPPED, 130, debug=debug)
         return ended.code if isinstance(ended.code, int) else 0
@@ -151,8 +151,8 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         return _say(f"{error}; check the path and its permissions", 1, debug=debug)
     except Exception as error:  # noqa: BLE001 - the last guard: one line instead of a traceback
         name = type(error).__name__
-        told = f"unexpected {name}: {error}; run it again with --debug and report it"
-        return _say(told, 1, debug=debug)
+        message = f"unexpected {name}: {error}; run it again with --debug and report it"
+        return _say(message, 1, debug=debug)
     return 0
 
 

@@ -29,11 +29,11 @@ def locked(context: Context, pointers: Sequence[str]) -> Iterator[Path]:
     seen: set[Path] = set()
     for pointer in pointers:
         try:
-            found = [each for each in discover([pointer]) if each.format == "pdf"]
+            books = [source for source in discover([pointer]) if source.format == "pdf"]
         except SourceError:
             continue  # the extract step says it
-        for each in found:
-            path = each.path.expanduser().resolve()
+        for book in books:
+            path = book.path.expanduser().resolve()
             if path in seen or (store.path.exists() and store.value(taken, str(path))):
                 continue
             seen.add(path)

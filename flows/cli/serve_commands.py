@@ -30,10 +30,10 @@ def serve_model(
 ) -> None:
     """Serve the model to OpenAI clients on 127.0.0.1 until Ctrl-C."""
     from memoirist.flows.chat.backends import Choice
-    from memoirist.flows.serving.serve_model import serve_model as serve_it
+    from memoirist.flows.serving.model_server import serve_model as start_model_server
 
     choice = Choice(run=run, checkpoint=checkpoint)
-    serve_it(o.patient_workspace(workspace), choice, system, port, engine)
+    start_model_server(o.patient_workspace(workspace), choice, system, port, engine)
 
 
 def web(

@@ -57,10 +57,10 @@ def rights(
     store = context.workspace.store
     if source is None:
         print_rows(ledger.ledger(store), form.value)
-    found = obstacles(store.nouns(Source, "true ORDER BY added_at, id"))
+    against = obstacles(store.nouns(Source, "true ORDER BY added_at, id"))
     mine = ledger.find_source(store, source).id if source else None
-    for each in found:
-        if mine in {None, each.source_id}:
-            typer.echo(f"{each.title}: {each.reason}; {each.next_step}", err=True)
-    if check and found:
+    for obstacle in against:
+        if mine in {None, obstacle.source_id}:
+            typer.echo(f"{obstacle.title}: {obstacle.reason}; {obstacle.next_step}", err=True)
+    if check and against:
         raise typer.Exit(1)

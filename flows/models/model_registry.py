@@ -20,16 +20,16 @@ from memoirist.flows.runtime.context import Context
 def champion(context: Context) -> tuple[Model, Run]:
     """Return the model in use and its run; NothingToDo when there is none."""
     store = context.workspace.store
-    found = store.nouns(Model, "champion LIMIT 1") or store.nouns(Model, "true LIMIT 1")
-    if not found:
+    models = store.nouns(Model, "champion LIMIT 1") or store.nouns(Model, "true LIMIT 1")
+    if not models:
         raise NothingToDo("there is no model to talk to yet", "run `memoirist build` first")
-    run = store.nouns(Run, "id = ?", found[0].run_id)[0]
-    path = context.workspace.root / str(found[0].merged_path)
+    run = store.nouns(Run, "id = ?", models[0].run_id)[0]
+    path = context.workspace.root / str(models[0].merged_path)
     if not path.exists():
         raise MemoiristError(
             f"the merged model {str(path)!r} is gone", "build again: `memoirist build`"
         )
-    return found[0], run
+    return models[0], run
 
 
 def model_before(context: Context, run: Run) -> Model | None:
@@ -69,8 +69,8 @@ def kept_by_hand(used: Model, run: Run, figures: Mapping[str, float]) -> bool:
 
 def crown(context: Context, run: Run, figures: Mapping[str, float]) -> bool:
     """Put the run's model in use, unless something speaks against it; tell if it changed."""
-    found = context.workspace.store.nouns(Model, "champion LIMIT 1")
-    used = found[0] if found else None
+    models = context.workspace.store.nouns(Model, "champion LIMIT 1")
+    used = models[0] if models else None
     if used is not None and used.run_id == run.id:
         return False
     reason = against(figures)

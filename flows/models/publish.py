@@ -29,18 +29,18 @@ def list_models(context: Context) -> Fetched:
     """Return a row for each run with its model, and the steps whose checkpoints can be tried."""
     from memoirist.train.loop.checkpoints import steps_kept
 
-    found = context.workspace.store.fetch(_LIST)
-    kept = [steps_kept(context.workspace.run_folder(str(row[0]))) for row in found.rows]
+    runs = context.workspace.store.fetch(_LIST)
+    kept = [steps_kept(context.workspace.run_folder(str(row[0]))) for row in runs.rows]
     return Fetched(
-        columns=[*found.columns, "checkpoints"],
-        numeric=[*found.numeric, False],
+        columns=[*runs.columns, "checkpoints"],
+        numeric=[*runs.numeric, False],
         rows=[
-            (*row, " ".join(map(str, steps))) for row, steps in zip(found.rows, kept, strict=True)
+            (*row, " ".join(map(str, steps))) for row, steps in zip(runs.rows, kept, strict=True)
         ],
     )
 
 
-def named_run(context: Context, told: str | None) -> tuple[Run, int | None]:
+def named_run(context: Context, named: str | None) -> tuple[Run, int | None]:
     """Return the run, and the step of its checkpoint if one is named, of `RUN` or `RUN:STEP`.
 
     The beginning of an id will do; None means the model in use.
@@ -48,30 +48,30 @@ def named_run(context: Context, told: str | None) -> tuple[Run, int | None]:
     store = context.workspace.store
     if not store.path.exists():
         raise NothingToDo("there is no model yet", "make one with `memoirist build`")
-    if told is None:
-        found = store.nouns(Run, "id IN (SELECT run_id FROM models WHERE champion)")
-        if not found:
+    if named is None:
+        runs = store.nouns(Run, "id IN (SELECT run_id FROM models WHERE champion)")
+        if not runs:
             raise NothingToDo("no model is in use yet", "name a run: `memoirist models`")
-        return found[0], None
-    name, _, step = told.partition(":")
-    found = store.nouns(Run, "starts_with(id, ?) ORDER BY id", name) if name else []
-    if len(found) != 1 or (step and not step.isdigit()):
+        return runs[0], None
+    name, _, step = named.partition(":")
+    runs = store.nouns(Run, "starts_with(id, ?) ORDER BY id", name) if name else []
+    if len(runs) != 1 or (step and not step.isdigit()):
         ids = ", ".join(str(row["id"]) for row in store.rows("SELECT id FROM runs ORDER BY id"))
-        what = "names several runs" if len(found) > 1 else "names no run"
+        what = "names several runs" if len(runs) > 1 else "names no run"
         raise MemoiristError(
-            f"{told!r} {what}", f"give RUN or RUN:STEP; the runs are {ids or 'none yet'}"
+            f"{named!r} {what}", f"give RUN or RUN:STEP; the runs are {ids or 'none yet'}"
         )
-    if not found[0].finished:
+    if not runs[0].finished:
         raise NothingToDo(
-            f"the run {found[0].id} is not finished ({found[0].status})",
+            f"the run {runs[0].id} is not finished ({runs[0].status})",
             "finish it: `memoirist train`",
         )
-    return found[0], int(step) if step else None
+    return runs[0], int(step) if step else None
 
 
-def pick(context: Context, told: str) -> Model:
+def pick(context: Context, named: str) -> Model:
     """Make a run's model, or one of its checkpoints, the model in use, merging it if need be."""
-    run, step = named_run(context, told)
+    run, step = named_run(context, named)
     model = _merged(context, run, step, for_use=True)
     use(context, run, picked=True)
     context.count("pick", 1)
@@ -81,7 +81,7 @@ def pick(context: Context, told: str) -> Model:
 
 
 def export_model(
-    context: Context, told: str | None, form: Literal["gguf", "ollama"], target: Path | None
+    context: Context, named: str | None, form: Literal["gguf", "ollama"], target: Path | None
 ) -> Path:
     """Write a model as GGUF, or all that Ollama needs beside it; return what was written.
 
@@ -91,33 +91,35 @@ def export_model(
     from memoirist.train.loop.checkpoints import base_of
     from memoirist.train.merge.merged_model import MANIFEST
 
-    run, step = named_run(context, told)
-    model = _merged(context, run, step if told else _step_in_use(context, run))
+    run, step = named_run(context, named)
+    model = _merged(context, run, step if named else _step_in_use(context, run))
     merged = context.workspace.root / str(model.merged_path)
     folder = context.workspace.exports / run.id
     if form == "gguf":
         base = base_of(context.workspace.run_folder(run.id))
-        made = to_gguf(merged, base, target or folder / _gguf_name(model), context.report.note)
-        context.report.step("export", f"{made} ({made.stat().st_size / 2**20:,.0f} MB)")
-        return made
+        path = to_gguf(merged, base, target or folder / _gguf_name(model), context.report.note)
+        context.report.step("export", f"{path} ({path.stat().st_size / 2**20:,.0f} MB)")
+        return path
     lay_beside(context, run, model)
     text = (merged / "Modelfile").read_text("utf-8")
     gguf = folder / _gguf_name(model)
     weights = gguf if _is_newer(gguf, merged / MANIFEST) else merged
-    made = target or folder / "Modelfile"
-    made.parent.mkdir(parents=True, exist_ok=True)
-    made.write_text(text.replace("FROM .", f"FROM {weights.resolve()}", 1), encoding="utf-8")
-    found = "" if shutil.which("ollama") else " once Ollama is installed"
-    context.report.step("export", f"{made}; next{found}: ollama create NAME -f {made}")
-    return made
+    path = target or folder / "Modelfile"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text.replace("FROM .", f"FROM {weights.resolve()}", 1), encoding="utf-8")
+    when = "" if shutil.which("ollama") else " once Ollama is installed"
+    context.report.step("export", f"{path}; next{when}: ollama create NAME -f {path}")
+    return path
 
 
-def push_model(context: Context, told: str, repository: str, *, adapter: bool, public: bool) -> str:
+def push_model(
+    context: Context, named: str, repository: str, *, adapter: bool, public: bool
+) -> str:
     """Save a run's merged model or its adapter to a hub repository, with its card."""
     from memoirist.train.export.hub_upload import push, refuse_name
 
     refuse_name(repository)  # before the minutes that a merge may take
-    run, step = named_run(context, told)
+    run, step = named_run(context, named)
     refuse_without_rights(context, run)
     model = _merged(context, run, step)
     lay_beside(context, run, model)
@@ -152,27 +154,27 @@ def refuse_without_rights(context: Context, run: Run) -> None:
         f"id IN (SELECT source_id FROM pairs WHERE id IN ({used})) ORDER BY added_at, id",
         run.dataset_id,
     )
-    found = obstacles(sources)
-    if found:
-        told = "; ".join(f"{each.title}: {each.reason}" for each in found)
-        raise MemoiristError(f"run {run.id} must not be pushed: {told}", found[0].next_step)
+    against = obstacles(sources)
+    if against:
+        reasons = "; ".join(f"{obstacle.title}: {obstacle.reason}" for obstacle in against)
+        raise MemoiristError(f"run {run.id} must not be pushed: {reasons}", against[0].next_step)
 
 
 def _gguf_name(model: Model) -> str:
     return "model.gguf" if model.step is None else f"model-{model.step}.gguf"
 
 
-def _is_newer(made: Path, source: Path) -> bool:
-    return made.exists() and made.stat().st_mtime >= source.stat().st_mtime
+def _is_newer(path: Path, source: Path) -> bool:
+    return path.exists() and path.stat().st_mtime >= source.stat().st_mtime
 
 
 def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = False) -> Model:
     """Return the model of a run at its kept step or at `step`, made if it is not there."""
     from memoirist.train.loop.checkpoints import base_of
 
-    found = context.workspace.store.nouns(Model, "run_id = ?", run.id)
-    if found and found[0].step == step and is_merged(context, found[0]):
-        return found[0]
+    models = context.workspace.store.nouns(Model, "run_id = ?", run.id)
+    if models and models[0].step == step and is_merged(context, models[0]):
+        return models[0]
     base = base_of(context.workspace.run_folder(run.id))
     model = merge_run(context, run, base, step, for_use=for_use)
     lay_beside(context, run, model)

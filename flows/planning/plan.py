@@ -42,10 +42,10 @@ def send_pilot(context: Context) -> None:
 def _sources(context: Context, pointers: Sequence[str]) -> list[str]:
     store = context.workspace.store
     known = {s.location for s in store.nouns(Source)} if store.path.exists() else set()
-    files = discover(pointers)
-    new = [file for file in files if file.location not in known]
-    lines = [f"sources   {len(files)}, {len(new)} of them not taken in yet"]
-    lines += [f"          new: {file.pointer or file.path} ({file.format})" for file in new[:10]]
+    sources = discover(pointers)
+    new = [source for source in sources if source.location not in known]
+    lines = [f"sources   {len(sources)}, {len(new)} of them not taken in yet"]
+    lines += [f"          new: {s.pointer or s.path} ({s.format})" for s in new[:10]]
     if new and store.path.exists():
         lines.append("          they are not counted below: `memoirist extract` reads them, free")
     return lines + [f"          feed, looked at by a build: {p}" for p in pointers if is_url(p)]

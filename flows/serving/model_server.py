@@ -1,4 +1,4 @@
-"""Run an OpenAI-compatible server of a run's models as a child on this machine alone."""
+"""The OpenAI-compatible server of a run's models: a child process on this machine alone."""
 
 from __future__ import annotations
 
@@ -18,10 +18,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from types import FrameType
+from typing import Literal, cast, get_args
 
-from memoirist.data.schema.errors import EndpointError
-from memoirist.flows.chat.backends import BASE, TUNED, Choice, Chosen, base_folder, merged_of
+from memoirist.data.schema.errors import EndpointError, RecipeError
+from memoirist.flows.chat.backends import (
+    BASE,
+    TUNED,
+    Choice,
+    Chosen,
+    base_folder,
+    chosen,
+    merged_of,
+    shipped_prompt,
+)
 from memoirist.flows.runtime.context import Context
 
 Engine = Literal["auto", "transformers", "vllm"]
@@ -77,7 +87,7 @@ def pick_engine(wanted: Engine) -> str:
 
 @contextmanager
 def serving(
-    context: Context, meant: Chosen, choice: Choice, settings: ServerSettings
+    context: Context, model: Chosen, choice: Choice, settings: ServerSettings
 ) -> Iterator[Served]:
     """Start the server, wait until each model has answered, and end it with the block.
 
@@ -88,12 +98,12 @@ def serving(
     log = context.workspace.root / "serve.log"
     with tempfile.TemporaryDirectory(prefix="memoirist-serve-") as folder:
         shelf = Path(folder)
-        shelved = _shelve(context, meant, choice, settings, shelf)
+        shelved = _shelve(context, model, choice, settings, shelf)
         with log.open("wb") as output:
             process = _start(_command(engine, shelved, port), shelf, output.fileno())
         served = Served(
             url=f"http://{HOST}:{port}/v1",
-            names={voice: each[0] for voice, each in shelved.items()},
+            names={voice: name for voice, (name, _) in shelved.items()},
             engine=engine,
             process=process,
             log=log,
@@ -106,7 +116,7 @@ def serving(
 
 
 def _shelve(
-    context: Context, meant: Chosen, choice: Choice, settings: ServerSettings, shelf: Path
+    context: Context, model: Chosen, choice: Choice, settings: ServerSettings, shelf: Path
 ) -> dict[str, tuple[str, Path]]:
     """Lay out the models; returns name and folder of each voice."""
     from memoirist.train.inference.served_models import link_model
@@ -116,22 +126,22 @@ def _shelve(
     quiet()
     if choice.checkpoint is not None:
         folders = {TUNED: shelf / "checkpoint"}
-        run_folder = context.workspace.run_folder(meant.run.id)
+        run_folder = context.workspace.run_folder(model.run.id)
         merge_checkpoint(run_folder, choice.checkpoint, folders[TUNED])
     else:
-        folders = {TUNED: merged_of(context, meant)}
+        folders = {TUNED: merged_of(context, model)}
     if settings.with_base:
-        folders[BASE] = base_folder(context, meant)
-    found = {}
+        folders[BASE] = base_folder(context, model)
+    by_voice = {}
     for voice, folder in folders.items():
-        name = model_name(meant.recipe.persona.name, voice)
+        name = model_name(model.recipe.persona.name, voice)
         shelved = link_model(shelf / "hub", name, folder, settings.system)
         if settings.system and not shelved.system:
             context.report.warn(
                 f"the template of {name} has no place for a system prompt: clients send their own"
             )
-        found[voice] = (name, shelved.folder)
-    return found
+        by_voice[voice] = (name, shelved.folder)
+    return by_voice
 
 
 def _command(engine: str, shelved: Mapping[str, tuple[str, Path]], port: int) -> list[str]:
@@ -230,3 +240,44 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def engine_named(name: str) -> Engine:
+    """Return the engine of that name; RecipeError for another."""
+    if name not in get_args(Engine):
+        raise RecipeError(f"--engine {name!r} is unknown", f"one of: {', '.join(get_args(Engine))}")
+    return cast("Engine", name)
+
+
+def serve_model(
+    context: Context, choice: Choice, system: str | None, port: int, engine: str
+) -> None:
+    """Serve the chosen model until Ctrl-C or SIGTERM, which end the server as well."""
+    model = chosen(context, choice)
+    prompt = shipped_prompt(context, model) if system is None else system
+    settings = ServerSettings(system=prompt, port=port, engine=engine_named(engine))
+    with ended_by_signal(), serving(context, model, choice, settings) as served:
+        context.report.step(
+            "serve",
+            f"{served.url} answers, model {served.names[TUNED]} ({served.engine}); Ctrl-C ends it",
+        )
+        code = served.process.wait()
+        raise EndpointError(
+            f"the server ended by itself with code {code}", f"read {str(served.log)!r}"
+        )
+
+
+@contextmanager
+def ended_by_signal() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM alike end the block without a fault."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from memoirist.data.schema.errors import MemoiristError
+from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.flows.chat.backends import BASE, TUNED
-from memoirist.flows.serving.web_session import Controls, Histories, Page, answers, save_last
+from memoirist.flows.serving.web_session import Page, PageChat
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -86,8 +86,8 @@ def application(page: Page) -> FastAPI:
 def blocks(page: Page) -> gr.Blocks:
     """Return the page's parts and what they do."""
     name = escape(page.persona)
-    with gr.Blocks(title=f"{page.persona} (AI persona)", analytics_enabled=False) as made:
-        histories = gr.State(Histories())
+    with gr.Blocks(title=f"{page.persona} (AI persona)", analytics_enabled=False) as demo:
+        state = gr.State(None)
         gr.HTML(
             f"<h1>{name}</h1><div id='disclosure' role='note'><b>This is an AI persona.</b> It was"
             f" made from what {name} wrote and said. You are not talking with {name}, and what it"
@@ -95,7 +95,7 @@ def blocks(page: Page) -> gr.Blocks:
             elem_id="head",
         )
         with gr.Row(elem_id="voices"):
-            chats = [_chat(page, voice) for voice in page.names]
+            chats = [_chat(page, voice) for voice in page.models]
         said = gr.Textbox(
             placeholder=f"Ask {page.persona} something", show_label=False, elem_id="said",
             autofocus=True, lines=1, max_lines=6,
@@ -113,22 +113,23 @@ def blocks(page: Page) -> gr.Blocks:
             save = gr.Button("Save for training", scale=1, elem_id="save")
         status = gr.Markdown("", elem_id="status")
         controls = _controls(page)
-        shown: list[Any] = [histories, *chats, said, status]
+        shown: list[Any] = [state, *chats, said, status]
         reply, redo = _replies(page)
-        asked = [histories, said, *controls]
+        asked = [state, said, *controls]
         events = [
             said.submit(reply, asked, shown, show_progress="hidden"),
             send.click(reply, asked, shown, show_progress="hidden"),
-            again.click(redo, [histories, *controls], shown, show_progress="hidden"),
+            again.click(redo, [state, *controls], shown, show_progress="hidden"),
         ]
         stop.click(None, None, None, cancels=events, show_progress="hidden")
-        clear.click(lambda: _shown(page, Histories(), ""), None, shown, cancels=events)
+        clear.click(lambda: _shown(PageChat(page), ""), None, shown, cancels=events)
+        demo.load(lambda: PageChat(page), None, state)
         save.click(
-            lambda held, better: (held, save_last(page, held, better), ""),
-            [histories, words],
-            [histories, status, words],
+            lambda chat, better: (chat, _save(chat, better), ""),
+            [state, words],
+            [state, status, words],
         )
-    return made
+    return demo
 
 
 def _chat(page: Page, voice: str) -> gr.Chatbot:
@@ -167,34 +168,52 @@ def _replies(page: Page) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return what answers a question, and what answers the last one again."""
 
     async def reply(
-        held: Histories, said: str, system: str, temperature: float, top_p: float, most: float
+        chat: PageChat | None, question: str, system: str, *settings: float
     ) -> AsyncIterator[tuple[Any, ...]]:
-        if not said.strip():
-            yield _shown(page, held, "")
+        chat = chat or PageChat(page)
+        if not question.strip():
+            yield _shown(chat, "")
             return
-        controls = Controls(
-            system=system, temperature=temperature, top_p=top_p, max_tokens=int(most)
-        )
+        temperature, top_p, tokens = settings
+        chat.set_controls(system, temperature, top_p, int(tokens))
         try:
-            async with aclosing(answers(page, held, said, controls)) as growing:  # type: ignore[type-var]
-                async for histories in growing:
-                    # What a save has told in the meantime stays.
-                    yield *_shown(page, histories, "")[:-1], histories.told() or gr.skip()
+            async with aclosing(chat.stream(question.strip())) as growing:  # type: ignore[type-var]
+                async for _ in growing:
+                    # The status of a save in the meantime stays.
+                    yield *_shown(chat, "")[:-1], chat.cut_answers() or gr.skip()
         except MemoiristError as error:
-            yield _shown(page, held, str(error))
+            yield _shown(chat, str(error))
 
-    async def redo(held: Histories, *controls: Any) -> AsyncIterator[tuple[Any, ...]]:
-        said = held.take_back()
-        async for shown in reply(held, said or "", *controls):
+    async def redo(
+        chat: PageChat | None, system: str, *settings: float
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        question = chat.take_back() if chat and chat.question else ""
+        async for shown in reply(chat, question, system, *settings):
             yield shown
 
     return reply, redo
 
 
-def _shown(page: Page, histories: Histories, status: str) -> tuple[Any, ...]:
+def _save(chat: PageChat | None, words: str) -> str:
+    """Save the last exchange, or better words for it; tell what was done or why not."""
+    if chat is None:
+        return "Nothing has been answered yet."
+    try:
+        done = chat.save(words)
+    except NothingToDo as refused:
+        if chat.question is None:
+            return "Nothing has been answered yet."
+        return f"Not saved: {refused}."
+    except MemoiristError as error:
+        return f"Not saved: {error}"
+    return f"{done[0].upper()}{done[1:]}."
+
+
+def _shown(chat: PageChat, status: str) -> tuple[Any, ...]:
+    """Return the session, each model's turns, an empty question and a line of status."""
     # Without Markdown, HTML is still taken as such: words in angle brackets stay words.
     chats = [
-        [{**turn, "content": escape(turn["content"], quote=False)} for turn in turns]
-        for turns in (histories.turns.get(voice, []) for voice in page.names)
+        [{**message, "content": escape(message["content"], quote=False)} for message in history]
+        for history in chat.histories.values()
     ]
-    return histories, *chats, "", status
+    return chat, *chats, "", status

@@ -17,9 +17,14 @@ from memoirist.flows.chat.backends import (
     merged_of,
     shipped_prompt,
 )
-from memoirist.flows.runtime.context import Context, persona_language
-from memoirist.flows.serving.model_server import HOST, ServerSettings, free_port, serving
-from memoirist.flows.serving.serve_model import ended_by_signal
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.serving.model_server import (
+    HOST,
+    ServerSettings,
+    ended_by_signal,
+    free_port,
+    serving,
+)
 from memoirist.flows.serving.web_session import Page
 
 if TYPE_CHECKING:
@@ -30,29 +35,27 @@ def serve_page(context: Context, choice: Choice, port: int, *, compare: bool) ->
     """Serve the page on 127.0.0.1; the models answer on a free port beside it."""
     if importlib.util.find_spec("gradio") is None:
         raise EndpointError("the web page needs Gradio", "pip install 'memoirist[web]'")
-    meant = chosen(context, choice)
-    system = shipped_prompt(context, meant)
+    model = chosen(context, choice)
+    system = shipped_prompt(context, model)
     place = free_port(port)
     # vLLM holds one model a process: base and tuned come from the other engine.
     settings = ServerSettings(system=system, engine="transformers", with_base=compare)
-    with ended_by_signal(), serving(context, meant, choice, settings) as served:
+    with ended_by_signal(), serving(context, model, choice, settings) as served:
         page = Page(
             context=context,
-            persona=meant.recipe.persona.name,
-            lang=persona_language(context),
-            run_id=meant.run.id,
+            chosen=model,
             url=served.url,
             # The base stands left of what was made of it.
-            names=dict(sorted(served.names.items())),
+            models=dict(sorted(served.names.items())),
             system=system,
-            room=_room(context, meant, choice),
+            room=_room(context, model, choice),
         )
-        told = f"open http://{HOST}:{place}/ in a browser; Ctrl-C ends it"
+        address = f"open http://{HOST}:{place}/ in a browser; Ctrl-C ends it"
         asyncio.run(
             run_page(
                 page,
                 place,
-                lambda _: context.report.step("web", told),
+                lambda _: context.report.step("web", address),
                 lambda: served.process.poll() is None,
             )
         )
@@ -99,9 +102,9 @@ async def run_page(
     await served
 
 
-def _room(context: Context, meant: Chosen, choice: Choice) -> int:
+def _room(context: Context, model: Chosen, choice: Choice) -> int:
     """Return the tokens that the model's context holds, 4096 where its config does not say."""
-    folder = base_folder(context, meant) if choice.checkpoint else merged_of(context, meant)
+    folder = base_folder(context, model) if choice.checkpoint else merged_of(context, model)
     config = json.loads((folder / "config.json").read_text("utf-8"))
     config = config.get("text_config", config)
     return int(config.get("max_position_embeddings") or 4096)

@@ -1,4 +1,4 @@
-"""A talk on the web page: both voices streamed at once, and what of it is saved."""
+"""The chat session of one visitor of the page: all models streamed at once from the server."""
 
 from __future__ import annotations
 
@@ -8,192 +8,122 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from memoirist.data.composition.conversations import estimate_tokens
-from memoirist.data.composition.disclosure import opening
-from memoirist.data.composition.saved_exchanges import Ended, Exchange, cut
 from memoirist.data.schema.errors import MemoiristError
 from memoirist.data.text.sanitizer import neutralise
-from memoirist.flows.chat.backends import TUNED
-from memoirist.flows.chat.saved_exchanges import save_exchange
+from memoirist.flows.chat.backends import Chosen
+from memoirist.flows.chat.chat_session import ChatSession, Message
 from memoirist.flows.runtime.context import Context
 from memoirist.generators.stream import Piece, stream_chat
 
-Message = dict[str, str]
 Pieces = asyncio.Queue[tuple[str, Piece] | MemoiristError]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What the page shows and asks: the models' names by voice, and who the persona is.
+    """What the page shows and asks: whose persona, the server, its models by name.
 
     `room` is the context of the models in tokens.
     """
 
     context: Context
-    persona: str
-    lang: str
-    run_id: str
+    chosen: Chosen
     url: str
-    names: Mapping[str, str]
+    models: Mapping[str, str]
     system: str
     room: int
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Controls:
-    """How an answer is asked for."""
-
-    system: str
-    temperature: float
-    top_p: float
-    max_tokens: int
+    @property
+    def persona(self) -> str:
+        """Return the persona's name."""
+        return self.chosen.recipe.persona.name
 
 
-class Histories:
-    """One visitor's talk: the turns with each voice, how the last answers ended, what was saved.
+class PageChat(ChatSession):
+    """A session whose models answer over HTTP."""
 
-    No dataclass, since Gradio would turn one into a dictionary.
-    """
-
-    def __init__(self) -> None:
-        self.turns: dict[str, list[Message]] = {}
-        self.saved: str | None = None
-        self.ends: dict[str, Ended] = {}
-        # The most that an answer could have.
-        self.n_tokens = 0
-
-    def last(self, voice: str) -> tuple[str, str] | None:
-        """Return the last question and its answer, None before the first."""
-        turns = self.turns.get(voice, [])
-        return (turns[-2]["content"], turns[-1]["content"]) if len(turns) > 1 else None
-
-    def take_back(self) -> str | None:
-        """Forget the last exchange and return its question."""
-        question = next((last[0] for v in self.turns if (last := self.last(v))), None)
-        for turns in self.turns.values():
-            del turns[-2:]
-        self.saved = None
-        return question
-
-    def told(self) -> str:
-        """Return which answers were cut, or nothing; who has pressed Stop knows it."""
-        fault = cut("limit", self.n_tokens)
-        voices = [voice for voice, ended in self.ends.items() if ended == "limit"]
-        return " ".join(f"The answer of {voice} {fault}." for voice in voices)
-
-
-async def answers(
-    page: Page, histories: Histories, said: str, controls: Controls
-) -> AsyncIterator[Histories]:
-    """Yield the histories as the answers of all voices grow in them, side by side.
-
-    Raises EndpointError where the server fails; what has come until then stays.
-    """
-    asked = neutralise(said.strip())
-    prompts = {}
-    for voice in page.names:
-        turns = histories.turns.setdefault(voice, [])
-        prompts[voice] = fitted([*turns, {"role": "user", "content": asked}], page, controls)
-        turns += [{"role": "user", "content": asked}, {"role": "assistant", "content": ""}]
-    histories.saved, histories.n_tokens = None, controls.max_tokens
-    histories.ends = dict.fromkeys(page.names, "stopped")
-    pieces: Pieces = asyncio.Queue()
-    tasks = [asyncio.create_task(_ask(page, v, prompts[v], controls, pieces)) for v in prompts]
-    try:
-        left = len(tasks)
-        while left:
-            piece = await pieces.get()
-            if isinstance(piece, MemoiristError):
-                raise piece
-            voice, said_now = piece
-            answer = histories.turns[voice][-1]
-            if said_now.words and not answer["content"] and voice == TUNED:
-                answer["content"] = _begun(page, asked)
-            answer["content"] += said_now.words
-            if said_now.finish:
-                histories.ends[voice] = "limit" if said_now.finish == "length" else "end"
-                left -= 1
-            yield histories
-    finally:
-        # The visitor has pressed Stop or gone: the server ends what nobody reads.
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _begun(page: Page, asked: str) -> str:
-    """Return what comes before the answer: no server goes on from given words, so it stands apart.
-
-    It comes with the first of the model's words, so that an answer that never came stays empty.
-    """
-    told = opening(asked, page.persona, page.lang) if page.persona else None
-    return f"{told}\n\n" if told else ""
-
-
-async def _ask(
-    page: Page,
-    voice: str,
-    messages: Sequence[Message],
-    controls: Controls,
-    pieces: Pieces,
-) -> None:
-    options = {
-        "temperature": controls.temperature,
-        "top_p": controls.top_p,
-        "max_tokens": controls.max_tokens,
+    ADVICE = {  # noqa: RUF012 - a constant
+        "limit": "give it more tokens in the settings and Answer again, or ",
+        "words": "write better words",
     }
-    try:
-        stream = stream_chat(page.url, page.names[voice], messages, options)
-        async with aclosing(stream) as coming:  # type: ignore[type-var]
-            async for piece in coming:
-                await pieces.put((voice, piece))
-    except MemoiristError as error:
-        await pieces.put(error)
+
+    def __init__(self, page: Page) -> None:
+        """Begin with the page's system prompt."""
+        from memoirist.train.settings import ChatSettings
+
+        systems = dict.fromkeys(page.models, page.system)
+        super().__init__(page.context, page.chosen, systems, ChatSettings())
+        self.page = page
+
+    def set_controls(self, system: str, temperature: float, top_p: float, tokens: int) -> None:
+        """Take over what the visitor has set on the page."""
+        self.systems = dict.fromkeys(self.systems, neutralise(system.strip()))
+        self.configure(temperature=temperature, top_p=top_p, max_new_tokens=tokens)
+
+    def cut_answers(self) -> str:
+        """Return which answers were cut, or nothing; who has pressed Stop knows it."""
+        cut = {name: fault for name, fault in self.faults().items() if self.ends[name] == "limit"}
+        return " ".join(f"The answer of {name} {fault}." for name, fault in cut.items())
+
+    async def stream(self, question: str) -> AsyncIterator[None]:
+        """Yield each time that an answer has grown.
+
+        Raises EndpointError where the server fails; what has come until then stays.
+        """
+        room = self.page.room - min(self.settings.max_new_tokens, self.page.room // 2)
+        prompts = {name: fitted(self.prompt(name, question), room) for name in self.systems}
+        self.ask(question)
+        pieces: Pieces = asyncio.Queue()
+        tasks = [asyncio.create_task(self._request(n, p, pieces)) for n, p in prompts.items()]
+        try:
+            unfinished = len(tasks)
+            while unfinished:
+                received = await pieces.get()
+                if isinstance(received, MemoiristError):
+                    raise received
+                name, piece = received
+                self._take(name, question, piece.words)
+                if piece.finish:
+                    self.end(name, "limit" if piece.finish == "length" else "end")
+                    unfinished -= 1
+                yield
+        finally:
+            # The visitor has pressed Stop or gone: the server ends what nobody reads.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _take(self, name: str, question: str, words: str) -> None:
+        """Add words to an answer, before the first ones what it must begin with.
+
+        No server goes on from given words, so that stands apart; an answer that never came stays
+        empty.
+        """
+        begun = self.opening(name, question) if words and not self.answers[name] else ""
+        self.extend(name, f"{begun}\n\n{words}" if begun else words)
+
+    async def _request(self, name: str, messages: Sequence[Message], pieces: Pieces) -> None:
+        """Put the pieces of one model's answer into the queue, or the error that ended it."""
+        options = {
+            "temperature": self.settings.temperature,
+            "top_p": self.settings.top_p,
+            "max_tokens": self.settings.max_new_tokens,
+        }
+        try:
+            answer = stream_chat(self.page.url, self.page.models[name], messages, options)
+            async with aclosing(answer) as stream:  # type: ignore[type-var]
+                async for piece in stream:
+                    await pieces.put((name, piece))
+        except MemoiristError as error:
+            await pieces.put(error)
 
 
-def fitted(turns: Sequence[Message], page: Page, controls: Controls) -> list[Message]:
-    """Return the system prompt and as many of the latest exchanges as the context has room for.
+def fitted(messages: Sequence[Message], room: int) -> list[Message]:
+    """Return the system prompt and as many of the latest exchanges as `room` tokens hold.
 
-    A question that was never answered, because the server failed, is left out.
     Tokens are estimated, with half as many again for vocabularies smaller than usual.
     """
-    system = neutralise(controls.system.strip())
-    first = [{"role": "system", "content": system}] if system else []
-    limit = page.room - min(controls.max_tokens, page.room // 2)
-    pairs = [turns[place : place + 2] for place in range(0, len(turns), 2)]
-    kept = [turn for pair in pairs if pair[-1]["content"].strip() for turn in pair]
-    while len(kept) > 2 and 1.5 * estimate_tokens([*first, *kept]) > limit:
-        del kept[:2]
-    return [*first, *kept]
-
-
-def save_last(page: Page, histories: Histories, words: str) -> str:
-    """Save the tuned voice's last answer, or better words for it; tells what was done."""
-    last = histories.last(TUNED)
-    if last is None:
-        return "Nothing has been answered yet."
-    question, answer = last[0], last[1].strip()
-    words = words.strip()
-    ended = histories.ends.get(TUNED, "stopped")
-    fault = cut(ended, histories.n_tokens) if answer else "is empty"
-    if not words and fault:
-        more = "give it more tokens in the settings and Answer again, or "
-        way = f"{more if ended == 'limit' else ''}write better words"
-        return f"Not saved: the last answer {fault}; {way}."
-    exchange = Exchange(
-        question=question,
-        answer=words or answer,
-        persona=page.persona,
-        answered_by=page.run_id,
-        edited=bool(words) and words != answer,
-    )
-    before = histories.saved
-    try:
-        kept = save_exchange(page.context, exchange, before)
-    except MemoiristError as error:
-        return f"Not saved: {error}"
-    histories.saved = kept.passage_id
-    if before not in {None, kept.passage_id}:
-        return "Saved in place of the words before."
-    if kept.told == "known":
-        return "It is saved already."
-    return "Saved: the next `memoirist build` trains on it."
+    kept = list(messages)
+    first = 1 if kept and kept[0]["role"] == "system" else 0
+    while len(kept) > first + 2 and 1.5 * estimate_tokens(kept) > room:
+        del kept[first : first + 2]
+    return kept
