@@ -239,6 +239,7 @@ def test_chinese_runs_are_counted_in_characters() -> None:
     assert found.quote.startswith("我在年青时候")
 
 
+@pytest.mark.slow
 def test_three_hundred_thousand_words_are_looked_up_at_once() -> None:
     import time
 
