@@ -40,7 +40,7 @@ def _kill_when(folder: Path, arguments: list[str], sign: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_killed_in_every_step_it_completes_with_the_same_rows(tmp_path: Path) -> None:
     """The steps print when they end, so each kill falls into the step after the named one."""
     sources = [str(SOURCES[0]), str(SOURCES[2])]
