@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
+import pytest
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import (Callable, Iterator)
+from data.samples import (PERSONA, SOURCES)
+from data.store import Store
+from filelock import FileLock
 from functools import partial
 from pathlib import Path
-
-import pytest
-from filelock import FileLock
-
-from memoirist.data.samples import PERSONA, SOURCES
-from memoirist.data.store import Store
-from tests.support.command import ROOT, environment, run, run_process
+from tests.support.command import (ROOT, environment, run, run_process)
 from tests.support.training import Fork
+
+
 
 __all__ = ["ROOT", "environment", "run", "run_process"]
 
@@ -42,8 +42,8 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session", autouse=True)
 def forked_trainings() -> Iterator[None]:
     """Fork the trainings that are started in this process; on a GPU they start as ever."""
-    from memoirist.train.loop import launch
-    from memoirist.train.loop.process import gpu_count
+    from train.loop import launch
+    from train.loop.process import gpu_count
 
     start = launch._start
 
@@ -152,7 +152,7 @@ def built(ladder: Ladder) -> Path:
     """Build the samples to the end: as a process of its own with a Prefect server of its own."""
 
     def make(folder: Path) -> None:
-        done = run_process(folder, "build", *map(str, SOURCES), *EDITH, *sets(*QUICK), timeout=600)
+        done = run_process(folder, "build", *map(str, SOURCES), *EDITH, *sets(*QUICK), timeout=900)
         assert done.returncode == 0, done.stderr
         (folder / "stderr.txt").write_text(done.stderr, "utf-8")
         (folder / "stdout.txt").write_text(done.stdout, "utf-8")
@@ -189,5 +189,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # A whole build with its training stands below these.
         if "built" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            # Ten times what it takes alone: other programs may share the machine.
+            item.add_marker(pytest.mark.timeout(900))
     order = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda each: order.get(each.path.name, len(order)))

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
+import pytest
 import signal
 import subprocess
 import sys
 import time
+from data.samples import SOURCES
 from pathlib import Path
-
-import pytest
-
-from memoirist.data.samples import SOURCES
-from tests.conftest import EDITH, HURRIED, environment, run, sets
-from tests.content import CONTENT, content
-from tests.openai_server import OpenAIServer, Script
+from tests.conftest import (EDITH, HURRIED, environment, run, sets)
+from tests.content import (CONTENT, content)
+from tests.openai_server import (OpenAIServer, Script)
 from tests.support import flow_server
+
 
 
 def _kill_when(folder: Path, arguments: list[str], sign: str) -> None:
     """Start a build and SIGKILL it, with its children, once `sign` holds in its workspace."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "memoirist.flows.cli", *arguments],
+        [sys.executable, "-m", "flows.cli", *arguments],
         cwd=folder,
         env=environment(PREFECT_API_URL=flow_server.address()),
         stdout=subprocess.DEVNULL,
@@ -40,7 +39,7 @@ def _kill_when(folder: Path, arguments: list[str], sign: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_killed_in_every_step_it_completes_with_the_same_rows(tmp_path: Path) -> None:
     """The steps print when they end, so each kill falls into the step after the named one."""
     sources = [str(SOURCES[0]), str(SOURCES[2])]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
-
-from memoirist.data.store import Store
+from collections.abc import Iterator
+from data.store import Store
+from pathlib import Path
 from tests.conftest import run_process
-from tests.hub_server import TOKEN, HubServer, Repository
+from tests.hub_server import (HubServer, Repository, TOKEN)
+
+
 
 CARD = """---
 license: cc-by-4.0
@@ -86,6 +86,7 @@ def test_config_split_and_revision_are_told_apart(hub: HubServer, tmp_path: Path
         assert source["rights"] == "licence:cc-by-4.0"
 
 
+@pytest.mark.slow
 def test_an_unchanged_revision_is_skipped_and_a_new_one_taken(
     hub: HubServer, tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_an_unchanged_revision_is_skipped_and_a_new_one_taken(
     assert after == [*before, "What is new 3?"]
 
 
+@pytest.mark.slow
 def test_what_is_refused_says_how_to_be_let_in(hub: HubServer, tmp_path: Path) -> None:
     for pointer, words in {
         "hf://org/private": "does not exist, or it is private",
@@ -118,6 +120,7 @@ def test_what_is_refused_says_how_to_be_let_in(hub: HubServer, tmp_path: Path) -
         assert ("HF_TOKEN" in line) == ("private" in words or "gated" in words)
 
 
+@pytest.mark.slow
 def test_a_token_lets_in_and_is_kept_nowhere(hub: HubServer, tmp_path: Path) -> None:
     code, told, found = extract(tmp_path, hub, "hf://org/private", HF_TOKEN=TOKEN)
     assert code == 0, told
