@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from data.errors import SourceUnreadable
 from data.nouns import RowReader, Rows, Source
 from data.plain_rows import DOUBTFUL, plain_rows
-from data.store import Transaction, statement
+from data.store.transaction import Transaction, statement
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from data.disclosure import words_of
 from data.saved import TRAIN_ONLY
-from data.store import Store
+from data.store.store import Store
 from data.text import count_words
 
 # Five examples beat a QLoRA on 534 passages in one report (QUALITY.md, finding 10).

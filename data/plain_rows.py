@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from data.store import statement
+from data.store.transaction import statement
 
 DOUBTFUL = "doubtful"
 _PARTS = ("question", "context", "answer", "system", "label")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from data.nouns import Pair
 from data.partition import grams
-from data.store import Store, Transaction, statement
+from data.store.store import Store
+from data.store.transaction import Transaction, statement
 from data.text import words
 
 # More is fetched than is taken, because some are too close to one that is taken before them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from data.nouns import Batch
-from data.store import Store
+from data.store.store import Store
 
 
 class Book:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from data.nouns import Verdict, content_id
-from data.store import Transaction
+from data.store.transaction import Transaction
 from flows.artifacts import Artifacts, Unseen
 from flows.recipe import Recipe
 from flows.report import Report

@@ -11,7 +11,7 @@ from pathlib import Path
 from data import exchanges, personal
 from data.errors import SourceError, SourceMissing
 from data.nouns import Block, Document, Done, Rows, Source
-from data.store import Transaction
+from data.store.transaction import Transaction
 from data.text import detect_language
 from extractors import Found, discover, extract, left_out, read_source
 from extractors.discover import is_url, missing, printable

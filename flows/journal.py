@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from data.nouns import Request
-from data.store import Store
+from data.store.store import Store
 
 _NAMES = tuple(field.name for field in fields(Request))
 _values_of = attrgetter(*_NAMES)

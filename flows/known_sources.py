@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data.errors import SourceError
 from data.nouns import Source, Verdict, content_id
-from data.store import Transaction
+from data.store.transaction import Transaction
 from extractors.discover import printable
 from flows.context import Context
 

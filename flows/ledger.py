@@ -13,7 +13,7 @@ from data.errors import SourceMissing
 from data.nouns import Block, Source, Verdict
 from data.rights import checked, obstacles, said_in
 from data.samples import SOURCES
-from data.store import Fetched, Store
+from data.store.store import Fetched, Store
 from flows.context import Context
 from flows.recipe_tables import LedgerEntry
 

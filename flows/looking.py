@@ -18,7 +18,8 @@ from rich.table import Table
 
 from data.errors import NothingToDo, QueryError
 from data.nouns import Conversation
-from data.store import SQL, Fetched, Store
+from data.store.store import Fetched, Store
+from data.store.transaction import statement
 
 if TYPE_CHECKING:
     from data.export import Format
@@ -131,7 +132,7 @@ def _outline(store: Store, named: str | None, limit: int | None) -> Fetched:
     A source is named by a part of its title or its place, or by its id's beginning.
     """
     wanted = f"%{(named or '').casefold()}%"
-    found = store.fetch((SQL / "look_outline.sql").read_text("utf-8"), [wanted, limit or 2_000])
+    found = store.fetch(statement("look_outline"), [wanted, limit or 2_000])
     if found.rows or not named:
         return found
     known = store.fetch("SELECT title FROM sources WHERE withdrawn_at IS NULL ORDER BY title")
@@ -142,10 +143,10 @@ def _outline(store: Store, named: str | None, limit: int | None) -> Fetched:
 
 
 def _lineage(store: Store, subject: str | None) -> Fetched:
-    """Return the facts about a thing, by its id's beginning, as `data/sql/why.sql` tells them."""
+    """Return the facts about a thing, by its id's beginning, as the query `why` tells them."""
     if not subject:
         raise QueryError("`look why` needs an id", "take one from `memoirist look kept`")
-    found = store.fetch((SQL / "why.sql").read_text("utf-8"), [subject + "%"])
+    found = store.fetch(statement("why"), [subject + "%"])
     if not found.rows:
         raise QueryError(
             f"nothing has the id {subject!r}",

@@ -14,7 +14,7 @@ from data.errors import RecipeError
 # `--help` answers at once because pydantic, duckdb and the extractors load only when a command
 # runs.
 if TYPE_CHECKING:
-    from data.store import Store
+    from data.store.store import Store
     from flows.context import Context
     from flows.recipe import Overrides
 
@@ -222,6 +222,6 @@ def patient_workspace(workspace: Path) -> Context:
 
 def open_store(workspace: Path) -> Store:
     """Return the tables of a workspace for reading; no recipe is needed for that."""
-    from data.store import FILE, Store
+    from data.store.store import FILE, Store
 
     return Store(workspace / FILE)

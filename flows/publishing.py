@@ -10,7 +10,7 @@ from typing import Literal
 from data.errors import MemoiristError, NothingToDo
 from data.nouns import Model, Run, Source
 from data.rights import obstacles
-from data.store import Fetched
+from data.store.store import Fetched
 from flows.cards import lay_beside
 from flows.champions import use
 from flows.context import Context

@@ -9,7 +9,7 @@ from data import curate
 from data.errors import NothingToDo
 from data.nouns import Verdict
 from data.saved import FORMAT, Exchange, Saved, replaced, save
-from data.store import Transaction
+from data.store.transaction import Transaction
 from flows.context import Context
 from flows.language import persona_language
 

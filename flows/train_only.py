@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from data import select
 from data.disclosure import FORMAT, Disclosure, disclose
 from data.nouns import Conversation, Pair
-from data.store import Transaction
+from data.store.transaction import Transaction
 from flows.context import Context
 
 

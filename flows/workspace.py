@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data.errors import DiskFull, StoreError, StoreLocked
-from data.store import FILE, Store
+from data.store.store import FILE, Store
 
 
 class Workspace:

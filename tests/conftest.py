@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from data.samples import PERSONA, SOURCES
-from data.store import Store
+from data.store.store import Store
 
 ROOT = Path(__file__).parent.parent
 CORPORA = Path(os.environ.get("MEMOIRIST_CORPORA", ROOT.parent / "shared" / "corpora"))

@@ -30,7 +30,7 @@ from data.nouns import Rows, Source
 from data.passages import PassageSettings, split_prose
 from data.personal import candidate, mask
 from data.samples import SOURCES
-from data.store import Store
+from data.store.store import Store
 from extractors import ExtractSettings, discover, extract, read_source
 from extractors.formats import SUFFIXES
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from data.errors import RecipeError
-from data.store import Store
+from data.store.store import Store
 from flows.costs import tell_costs
 from flows.planning import send_pilot
 from generators.budget import Budget

@@ -17,7 +17,7 @@ import pytest
 
 from data.choose import Choice, choose
 from data.nouns import Candidate, Passage, Request, content_id
-from data.store import Store
+from data.store.store import Store
 from data.text import words
 from flows.asking import ask_questions
 from flows.context import Context

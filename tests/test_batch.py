@@ -15,7 +15,7 @@ import pytest
 
 from data.errors import EndpointError
 from data.nouns import Batch
-from data.store import Store
+from data.store.store import Store
 from generators.batch_client import BatchClient
 from generators.client import Completion, Endpoint, RequestFailed
 from generators.replies import SCHEMA

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from data.samples import SOURCES
-from data.store import Store
+from data.store.store import Store
 from tests.conftest import EDITH, HURRIED, ROOT, environment, run, sets
 from tests.content import content
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from data.store import Store
+from data.store.store import Store
 from tests.conftest import ROOT, environment
 from tests.openai_server import OpenAIServer, Script
 from tests.test_changes import book

@@ -10,7 +10,7 @@ import pytest
 
 from data.calibrate import Agreement, agreement, best_threshold, is_trusted
 from data.nouns import Verdict
-from data.store import Store
+from data.store.store import Store
 from tests.conftest import ROOT, Command, environment
 from tests.rows import NOW, pair, source
 

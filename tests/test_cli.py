@@ -13,7 +13,7 @@ from pypdf import PdfReader, PdfWriter
 from reportlab.pdfgen.canvas import Canvas
 
 from data.samples import PERSONA, SOURCES
-from data.store import Store
+from data.store.store import Store
 from flows.cli import app
 from tests.conftest import Command, run
 

@@ -16,7 +16,7 @@ import pytest
 from data.evaluation.assessment import assess
 from data.evaluation.findings import Matter, Side, figures, find
 from data.nouns import Model, Run
-from data.store import Store
+from data.store.store import Store
 from flows.champions import against, crown, use
 from flows.context import Context
 from flows.recipe import load

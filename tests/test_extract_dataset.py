@@ -17,7 +17,7 @@ import pytest
 import data.exchanges
 from data.errors import SourceUnreadable
 from data.exchanges import forget, sweep, take
-from data.store import Store
+from data.store.store import Store
 from extractors import ExtractSettings, Found, extract, read_source
 from extractors.dataset.batches import Batches
 from extractors.dataset.reading import unwrapped

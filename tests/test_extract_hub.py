@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data.store import Store
+from data.store.store import Store
 from tests.conftest import run
 from tests.hub_server import TOKEN, HubServer, Repository
 

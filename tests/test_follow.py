@@ -12,7 +12,7 @@ from typing import Any
 from data.follow import FollowUp, Reach, joined, neighbours
 from data.nouns import Pair, Verdict
 from data.rejects import RejectSettings
-from data.store import Store
+from data.store.store import Store
 from generators.follow import open_follow_prompt
 from generators.replies import Reply, Suggestion
 from generators.settings import InterviewSettings

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from data.errors import EndpointError
-from data.store import Store
+from data.store.store import Store
 from flows.asking import ask_questions
 from flows.context import Context
 from flows.costs import tell_costs

@@ -6,7 +6,7 @@ import pytest
 
 from data import text
 from data.overlap import longest_shared_run
-from data.store import Store
+from data.store.store import Store
 from tests.chat_tokens import LINES, TOKENS
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from data.errors import NothingToDo, TrainError
 from data.nouns import Conversation, Dataset, Metric, Run
-from data.store import Store
+from data.store.store import Store
 from flows import options
 from flows.cli import with_number
 from flows.forecast import guessed_plan, tell_tokens

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from data.nouns import Document, Passage, Source, content_id
-from data.store import FILE, Store
+from data.store.store import FILE, Store
 from tests.benchmarks.measure import run
 
 ROOT = Path(__file__).parent.parent.parent
