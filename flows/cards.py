@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from data.evaluation.intervals import Estimate
-from data.model_card import CardFacts, card
 from data.nouns import Model, Run
+from data.provenance.model_card import CardFacts, card
 from flows.context import Context
 from flows.recipe import Recipe
 from flows.splitting import persona_language

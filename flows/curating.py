@@ -6,11 +6,12 @@ from collections import Counter
 from dataclasses import replace
 from functools import partial
 
-from data import curate, exchanges, select
+from data import curate, select
 from data.compose import Composed, compose, with_mixed
 from data.errors import NothingToDo
 from data.nouns import Dataset, Done, GroupSplit, Pair, Passage, Question, Source, Split, Verdict
 from data.select import Limits
+from data.store import exchanges
 from flows.context import Context, fingerprint
 from flows.following import follow_ups
 from flows.polishing import polished_answers

@@ -8,9 +8,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from data import exchanges, personal
+from data import personal
 from data.errors import SourceError, SourceMissing
 from data.nouns import Block, Document, Done, Rows, Source
+from data.store import exchanges
 from data.store.transaction import Transaction
 from data.text import detect_language
 from extractors import Found, discover, extract, left_out, read_source

@@ -25,11 +25,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from data.errors import SourceError
-from data.exchanges import Masking, forget, take
 from data.nouns import Rows, Source
 from data.passages import PassageSettings, split_prose
 from data.personal import candidate, mask
 from data.samples import SOURCES
+from data.store.exchanges import Masking, forget, take
 from data.store.store import Store
 from extractors import ExtractSettings, discover, extract, read_source
 from extractors.formats import SUFFIXES

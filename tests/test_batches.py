@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 import pytest
 
 from data import personal
-from data.batches import marked, masked
-from data.exchanges import arrow_schema
+from data.store.arrow_masking import marked, masked
+from data.store.exchanges import arrow_schema
 
 SAID = [
     "We were 12",

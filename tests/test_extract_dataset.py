@@ -14,9 +14,9 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-import data.exchanges
+import data.store.exchanges
 from data.errors import SourceUnreadable
-from data.exchanges import forget, sweep, take
+from data.store.exchanges import forget, sweep, take
 from data.store.store import Store
 from extractors import ExtractSettings, Found, extract, read_source
 from extractors.dataset.batches import Batches
@@ -351,8 +351,8 @@ def test_doubtful_rows_are_read_again_in_parts_that_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [{"question": f"Why {n} {{{{name}}}}?", "response": "So. " * 40} for n in range(30)]
-    sql = data.exchanges._DOUBTFUL_PARTS.replace("32_000_000", "1_000")
-    monkeypatch.setattr(data.exchanges, "_DOUBTFUL_PARTS", sql)
+    sql = data.store.exchanges._DOUBTFUL_PARTS.replace("32_000_000", "1_000")
+    monkeypatch.setattr(data.store.exchanges, "_DOUBTFUL_PARTS", sql)
     sizes: list[int] = []
     reread = Batches.reread
 

@@ -23,8 +23,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from data.chatml import IM_END, IM_START, render
 from data.errors import MemoiristError
 from data.evaluation.intervals import Estimate
-from data.model_card import CardFacts, card
 from data.nouns import Model
+from data.provenance.model_card import CardFacts, card
 from flows import options
 from flows.context import Context
 from flows.ledger import note_rights

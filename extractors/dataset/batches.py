@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from data.errors import SourceUnreadable
-from data.exchanges import arrow_schema
 from data.nouns import Source, content_id
+from data.store.exchanges import arrow_schema
 from extractors.dataset.chunk import BLANK, BadRow, Chunk, Listed, parsed
 from extractors.dataset.conversation import Reading
 from extractors.dataset.rows import canonical, filled, read_row
