@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memoirist.data.schema.records import Batch
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 
 
 class Book:

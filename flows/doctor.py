@@ -13,7 +13,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
-from memoirist.data.store import Fetched
+from memoirist.data.store.store import Fetched
 from memoirist.flows.runtime.context import Context
 
 _LOCAL = (

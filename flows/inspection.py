@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from memoirist.data.schema.errors import NothingToDo, QueryError
 from memoirist.data.schema.records import Conversation
-from memoirist.data.store import SQL, Fetched, Store
+from memoirist.data.store.store import Fetched, Store
+from memoirist.data.store.transaction import statement
 from memoirist.flows.table_printer import print_rows
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def _outline(store: Store, named: str | None, limit: int | None) -> Fetched:
     A source is named by a part of its title or its place, or by its id's beginning.
     """
     wanted = f"%{(named or '').casefold()}%"
-    rows = store.fetch((SQL / "look_outline.sql").read_text("utf-8"), [wanted, limit or 2_000])
+    rows = store.fetch(statement("look_outline"), [wanted, limit or 2_000])
     if rows.rows or not named:
         return rows
     known = store.fetch("SELECT title FROM sources WHERE withdrawn_at IS NULL ORDER BY title")
@@ -72,10 +73,10 @@ def _outline(store: Store, named: str | None, limit: int | None) -> Fetched:
 
 
 def _lineage(store: Store, subject: str | None) -> Fetched:
-    """Return the facts about a thing, by its id's beginning, as `data/sql/why.sql` tells them."""
+    """Return the facts about a thing, by its id's beginning, as the query `why` tells them."""
     if not subject:
         raise QueryError("`look why` needs an id", "take one from `memoirist look kept`")
-    rows = store.fetch((SQL / "why.sql").read_text("utf-8"), [subject + "%"])
+    rows = store.fetch(statement("why"), [subject + "%"])
     if not rows.rows:
         raise QueryError(
             f"nothing has the id {subject!r}",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from memoirist.data.schema.records import Request
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 
 _NAMES = tuple(field.name for field in fields(Request))
 _values_of = attrgetter(*_NAMES)

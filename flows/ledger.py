@@ -13,7 +13,7 @@ from memoirist.data.provenance.rights import checked, obstacles, said_in
 from memoirist.data.samples import SOURCES
 from memoirist.data.schema.errors import SourceMissing
 from memoirist.data.schema.records import Block, Source, Verdict
-from memoirist.data.store import Fetched, Store
+from memoirist.data.store.store import Fetched, Store
 from memoirist.flows.recipe.tables import LedgerEntry
 from memoirist.flows.runtime.context import Context
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from rich.console import Console
 from rich.table import Table
 
-from memoirist.data.store import Fetched
+from memoirist.data.store.store import Fetched
 
 
 def print_rows(rows: Fetched, form: str) -> None:

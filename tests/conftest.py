@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-import pytest
 import shutil
 import signal
 import subprocess
-from collections.abc import (Callable, Iterator)
-from data.samples import (PERSONA, SOURCES)
-from data.store import Store
-from filelock import FileLock
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from tests.support.command import (ROOT, environment, run, run_process)
+
+import pytest
+from filelock import FileLock
+
+from memoirist.data.samples import PERSONA, SOURCES
+from memoirist.data.store.store import Store
+from tests.support.command import ROOT, environment, run, run_process
 from tests.support.training import Fork
-
-
 
 __all__ = ["ROOT", "environment", "run", "run_process"]
 
@@ -42,8 +42,8 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session", autouse=True)
 def forked_trainings() -> Iterator[None]:
     """Fork the trainings that are started in this process; on a GPU they start as ever."""
-    from train.loop import launch
-    from train.loop.process import gpu_count
+    from memoirist.train.loop import launch
+    from memoirist.train.loop.process import gpu_count
 
     start = launch._start
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 
 # What a rerun may not change; `added_at` and its like are times.
 CONTENT = {

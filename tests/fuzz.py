@@ -24,12 +24,12 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from memoirist.data.exchanges import Masking, forget, take
 from memoirist.data.passages.segmentation import PassageSettings, split_prose
 from memoirist.data.samples import SOURCES
 from memoirist.data.schema.errors import SourceError
 from memoirist.data.schema.records import Rows, Source
-from memoirist.data.store import Store
+from memoirist.data.store.exchanges import Masking, forget, take
+from memoirist.data.store.store import Store
 from memoirist.data.text.personal_data import candidate, mask
 from memoirist.extractors import ExtractSettings, discover, extract, read_source
 from memoirist.extractors.detection.format_registry import SUFFIXES

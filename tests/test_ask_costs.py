@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from memoirist.data.schema.errors import RecipeError
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from memoirist.flows.planning.cost import cost_lines
 from memoirist.flows.planning.plan import send_pilot
 from memoirist.generators.budget import Budget

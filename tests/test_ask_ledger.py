@@ -17,7 +17,7 @@ import pytest
 
 from memoirist.data.curation.question_selection import Choice, choose
 from memoirist.data.schema.records import Candidate, Passage, Request, content_id
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from memoirist.data.text.words import words
 from memoirist.flows.journal import Journal, recover
 from memoirist.flows.recipe.recipe import load

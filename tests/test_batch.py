@@ -15,7 +15,7 @@ import pytest
 
 from memoirist.data.schema.errors import EndpointError
 from memoirist.data.schema.records import Batch
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from memoirist.generators.batch_client import BatchClient
 from memoirist.generators.client import Completion, Endpoint, RequestFailed
 from memoirist.generators.replies import SCHEMA

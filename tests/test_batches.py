@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from memoirist.data.batches import marked, masked
-from memoirist.data.exchanges import arrow_schema
+from memoirist.data.store.arrow_masking import marked, masked
+from memoirist.data.store.exchanges import arrow_schema
 from memoirist.data.text.words import personal_data
 
 SAID = [

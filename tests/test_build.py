@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.samples import SOURCES
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from tests.conftest import EDITH, HURRIED, run, sets
 from tests.content import content
 

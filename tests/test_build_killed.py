@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-import pytest
 import signal
 import subprocess
 import sys
 import time
-from data.samples import SOURCES
 from pathlib import Path
-from tests.conftest import (EDITH, HURRIED, environment, run, sets)
-from tests.content import (CONTENT, content)
-from tests.openai_server import (OpenAIServer, Script)
-from tests.support import flow_server
 
+import pytest
+
+from memoirist.data.samples import SOURCES
+from tests.conftest import EDITH, HURRIED, environment, run, sets
+from tests.content import CONTENT, content
+from tests.openai_server import OpenAIServer, Script
+from tests.support import flow_server
 
 
 def _kill_when(folder: Path, arguments: list[str], sign: str) -> None:
     """Start a build and SIGKILL it, with its children, once `sign` holds in its workspace."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "memoirist.flows.cli", *arguments],
         cwd=folder,
         env=environment(PREFECT_API_URL=flow_server.address()),
         stdout=subprocess.DEVNULL,

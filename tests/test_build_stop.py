@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from tests.conftest import ROOT, environment
 from tests.openai_server import OpenAIServer, Script
 from tests.test_changes import book

@@ -9,7 +9,7 @@ import pytest
 
 from memoirist.data.curation.label_agreement import Agreement, agreement, best_threshold, is_trusted
 from memoirist.data.schema.records import Verdict
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from tests.conftest import Command, run
 from tests.rows import NOW, pair, source
 

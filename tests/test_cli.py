@@ -15,7 +15,7 @@ from pypdf import PdfReader, PdfWriter
 from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.data.samples import PERSONA, SOURCES
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from memoirist.flows.cli.main import COMMANDS, HIDDEN
 from memoirist.generators.settings import InterviewSettings
 from tests.conftest import Command, environment, run

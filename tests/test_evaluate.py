@@ -16,7 +16,7 @@ import pytest
 from memoirist.data.evaluation.assessment import assess
 from memoirist.data.evaluation.findings import Matter, Side, figures, find
 from memoirist.data.schema.records import Model, Run
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from memoirist.flows.models.model_registry import against, crown, use
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context

@@ -12,7 +12,7 @@ from typing import Any
 from memoirist.data.composition.multi_turn import FollowUp, Reach, joined, neighbours
 from memoirist.data.curation.question_filters import RejectSettings
 from memoirist.data.schema.records import Pair, Verdict
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from memoirist.generators.follow import open_follow_prompt
 from memoirist.generators.replies import Reply, Suggestion
 from memoirist.generators.settings import InterviewSettings

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import numpy as np
-import pytest
 import random
 import re
-from data.evaluation import (ability, delta, form, honesty, preferences, rates)
-from data.evaluation.ability import (Attempt, instructions)
-from data.evaluation.assessment import assess
-from data.evaluation.findings import (Findings, Matter, Side, find)
-from data.evaluation.function_words import (norm_of, tokens)
-from data.evaluation.intervals import (Estimate, from_resamples, ratio, wilson)
-from data.evaluation.preferences import Score
-from data.evaluation.regurgitation import (Lengths, Library)
-from data.evaluation.report_pages import (Report, pages)
-from data.samples import SOURCES
-from data.schema.errors import SourceUnreadable
 from dataclasses import replace
-from markdown_it import MarkdownIt
 from pathlib import Path
-from tests.benchmarks import instrument
 from xml.etree import ElementTree
 
+import numpy as np
+import pytest
+from markdown_it import MarkdownIt
 
+from memoirist.data.evaluation import ability, delta, form, honesty, preferences, rates
+from memoirist.data.evaluation.ability import Attempt, instructions
+from memoirist.data.evaluation.assessment import assess
+from memoirist.data.evaluation.findings import Findings, Matter, Side, find
+from memoirist.data.evaluation.function_words import norm_of, tokens
+from memoirist.data.evaluation.intervals import Estimate, from_resamples, ratio, wilson
+from memoirist.data.evaluation.preferences import Score
+from memoirist.data.evaluation.regurgitation import Lengths, Library
+from memoirist.data.evaluation.report_pages import Report, pages
+from memoirist.data.samples import SOURCES
+from memoirist.data.schema.errors import SourceUnreadable
+from tests.benchmarks import instrument
 
 LANGUAGES = ("en", "de", "fr", "es", "zh")
 # Two invented writers: the same nouns, other small words.

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from memoirist.data.composition.chatml import IM_END, IM_START, render
 from memoirist.data.evaluation.intervals import Estimate
-from memoirist.data.model_card import CardFacts, card
+from memoirist.data.provenance.model_card import CardFacts, card
 from memoirist.data.schema.errors import MemoiristError
 from memoirist.data.schema.records import Model
 from memoirist.flows.cli import options

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.samples import SOURCES
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from tests.conftest import EDITH, Command, run
 
 # Each command that writes to a path of the user's, but for the path.

@@ -17,7 +17,7 @@ import pytest
 from memoirist.data.curation.pairing import pair as pairs_of
 from memoirist.data.schema.errors import RecipeError
 from memoirist.data.schema.records import Model, Question
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from memoirist.generators.polish import Mended, Polisher, load_polish_prompt, read_mended
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.templates import PROMPTS

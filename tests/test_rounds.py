@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from memoirist.data.schema.errors import EndpointError
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from memoirist.flows.planning.cost import cost_lines
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.ask import ask_questions

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.schema.records import Document, Run, Verdict
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from memoirist.flows.pipeline import MODEL, PAIRS, STEPS
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context

@@ -18,7 +18,6 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from memoirist.data.attached import Attached
 from memoirist.data.schema.errors import NothingToDo, QueryError, StoreError, StoreLocked
 from memoirist.data.schema.records import (
     Block,
@@ -30,7 +29,9 @@ from memoirist.data.schema.records import (
     Source,
     Verdict,
 )
-from memoirist.data.store import SQL, Store
+from memoirist.data.store.migration import MIGRATIONS
+from memoirist.data.store.shared_instance import Attached
+from memoirist.data.store.store import Store
 from tests.rows import NOW, block, document, pair, passage, source
 
 
@@ -243,7 +244,7 @@ def test_an_older_workspace_gets_the_same_coverage(tmp_path: Path) -> None:
     new, old = Store(tmp_path / "new.duckdb"), Store(tmp_path / "old.duckdb")
     with duckdb.connect(str(old.path)) as connection:
         connection.execute("CREATE TABLE migrations (name VARCHAR, applied_at TIMESTAMPTZ)")
-        for path in sorted(SQL.glob("0[01][0-9]_*.sql")):
+        for path in sorted(MIGRATIONS.glob("*.sql")):
             if path.name >= "011":
                 continue
             connection.execute(path.read_text("utf-8"))
@@ -271,6 +272,48 @@ def test_an_older_workspace_gets_the_same_coverage(tmp_path: Path) -> None:
         ("pages", f"{document().id}-12"),
         ("documents", "h"),
     ]
+
+
+def test_a_workspace_of_the_version_before_opens_and_gets_the_views_of_this_one(
+    tmp_path: Path,
+) -> None:
+    new, old = Store(tmp_path / "new.duckdb"), Store(tmp_path / "old.duckdb")
+    schema = Path(__file__).parent / "fixtures" / "workspace_0_1_0.sql"
+    with duckdb.connect(str(old.path)) as connection:
+        connection.execute(schema.read_text("utf-8"))
+        connection.execute("CREATE OR REPLACE VIEW kept AS SELECT 'what it once was' AS id")
+        connection.execute(
+            "INSERT INTO sources BY NAME SELECT 'old' AS id, 'book' AS kind, 'pdf' AS format,"
+            " 'a.pdf' AS location, 'f' AS sha256, now() AS added_at"
+        )
+    for store in (new, old):
+        with store.writing() as tx:
+            tx.upsert([pair(1), pair(2)])
+            tx.upsert([source()])
+    shown = (
+        "SELECT view_name AS name, sql FROM duckdb_views() WHERE NOT internal UNION ALL"
+        " SELECT function_name, macro_definition FROM duckdb_functions() WHERE NOT internal"
+        " UNION ALL SELECT table_name, string_agg(column_name || data_type ORDER BY column_name)"
+        " FROM duckdb_columns() WHERE NOT internal GROUP BY ALL ORDER BY ALL"
+    )
+    assert new.rows(shown) == old.rows(shown)
+    assert {row.id for row in old.nouns(Source)} == {"old", source().id}
+    assert len(old.nouns(Pair)) == 2
+    assert {row["found"] for row in old.rows("FROM coverage WHERE source_id = 'old'")} == {1}
+    applied = "SELECT name FROM migrations ORDER BY ALL"
+    before = old.rows(applied)
+    with Store(old.path).writing() as tx:
+        tx.upsert([source(number=1)])
+    assert old.rows(applied) == before
+    assert {row["name"] for row in new.rows(applied)} < {row["name"] for row in before}
+
+
+def test_moments_come_back_as_moments_of_one_time(store: Store) -> None:
+    with store.writing() as tx:
+        tx.upsert([replace(source(), added_at=NOW)])
+    (found,) = store.nouns(Source)
+    assert found.added_at == NOW
+    assert found.added_at.utcoffset() is not None
 
 
 def test_half_a_character_of_a_reply_is_written_as_a_mark(store: Store) -> None:

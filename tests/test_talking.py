@@ -19,7 +19,8 @@ from memoirist.data.composition.few_shot_prompt import few_shot_prompt, training
 from memoirist.data.composition.saved_exchanges import Ended
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Conversation, Question
-from memoirist.data.store import FILE, SQL
+from memoirist.data.store.migration import MIGRATIONS
+from memoirist.data.store.store import FILE
 from memoirist.flows.chat.backends import BASE, FEW_SHOT, TUNED, Choice
 from memoirist.flows.chat.terminal import TerminalChat, _printable, converse, say_once
 from memoirist.flows.cli.options import patient_workspace
@@ -266,7 +267,7 @@ def test_ctrl_c_ends_an_answer_and_not_the_talk(context: Context) -> None:
 
 def test_a_talk_brings_an_older_versions_tables_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / FILE
-    steps = sorted(SQL.glob("[0-9]*.sql"))
+    steps = sorted(MIGRATIONS.glob("*.sql"))
     connection = duckdb.connect(str(path))
     connection.execute("CREATE TABLE migrations (name VARCHAR, applied_at TIMESTAMPTZ)")
     for step in steps[:-1]:
@@ -274,5 +275,7 @@ def test_a_talk_brings_an_older_versions_tables_up_to_date(tmp_path: Path) -> No
         connection.execute("INSERT INTO migrations VALUES (?, now())", [step.name])
     connection.close()
     store = patient_workspace(tmp_path).workspace.store
-    assert store.value("SELECT count(*) FROM migrations") == len(steps)
+    applied = [row["name"] for row in store.rows("SELECT name FROM migrations ORDER BY name")]
+    assert applied[:-1] == [step.name for step in steps]
+    assert applied[-1].startswith("views.sql ")
     assert not patient_workspace(tmp_path / "none").workspace.root.exists()

@@ -17,7 +17,7 @@ import pytest
 
 from memoirist.data.schema.errors import NothingToDo, TrainError
 from memoirist.data.schema.records import Conversation, Dataset, Metric, Run
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from memoirist.flows.cli import options
 from memoirist.flows.cli.main import with_number
 from memoirist.flows.models.publish import list_models, named_run

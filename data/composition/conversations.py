@@ -113,16 +113,7 @@ def compose(  # noqa: PLR0913 - what is composed of what
         if pair.source_id == held:
             splits[pair.group_id] = "test"
         by_split[splits[pair.group_id]].append(pair)
-    verdicts = purge(
-        by_split["train"],
-        by_split["test"],
-        settings.max_containment,
-        settings.max_shared_run,
-        now,
-        settings.max_question_overlap,
-    )
-    dropped = {verdict.subject_id for verdict in verdicts}
-    by_split["train"] = [pair for pair in by_split["train"] if pair.id not in dropped]
+    by_split["train"], verdicts = _apart(by_split["train"], by_split["test"], settings, now)
     order: tuple[Split, ...] = ("train", "validation", "test")
     drafts = [
         (split, _ids(thread), to_messages(thread, system))
@@ -135,6 +126,22 @@ def compose(  # noqa: PLR0913 - what is composed of what
         for group, source in kept.items()
     ]
     return replace(_version(drafts, now), verdicts=verdicts, splits=groups)
+
+
+def _apart(
+    train: Sequence[Pair], test: Sequence[Pair], settings: ComposeSettings, now: datetime
+) -> tuple[list[Pair], list[Verdict]]:
+    """Return the training pairs that are far enough from the test, and what drops the others."""
+    verdicts = purge(
+        train,
+        test,
+        settings.max_containment,
+        settings.max_shared_run,
+        now,
+        settings.max_question_overlap,
+    )
+    dropped = {verdict.subject_id for verdict in verdicts}
+    return [pair for pair in train if pair.id not in dropped], verdicts
 
 
 def with_mixed(  # noqa: PLR0913 - what is added to what
@@ -152,16 +159,7 @@ def with_mixed(  # noqa: PLR0913 - what is added to what
     held-out pair among `own` is dropped.
     """
     held = {i for c in composed.conversations if c.split == "test" for i in c.pair_ids}
-    verdicts = purge(
-        mixed,
-        [pair for pair in own if pair.id in held],
-        settings.max_containment,
-        settings.max_shared_run,
-        now,
-        settings.max_question_overlap,
-    )
-    dropped = {verdict.subject_id for verdict in verdicts}
-    rest = [pair for pair in mixed if pair.id not in dropped]
+    rest, verdicts = _apart(mixed, [pair for pair in own if pair.id in held], settings, now)
     before = [(c.split, c.pair_ids, list(c.messages)) for c in composed.conversations]
     added: list[tuple[Split, Sequence[str], list[dict[str, str]]]] = [
         ("train", _ids(thread), to_messages(thread, system)) for thread in threads(rest, settings)

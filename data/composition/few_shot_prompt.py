@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from memoirist.data.composition.disclosure import words_of
 from memoirist.data.composition.saved_exchanges import TRAIN_ONLY
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 from memoirist.data.text.words import count_words
 
 # Five examples beat a QLoRA on 534 passages in one report (QUALITY.md, finding 10).

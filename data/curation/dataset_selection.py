@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from memoirist.data.composition.splits import grams
 from memoirist.data.schema.records import Pair
-from memoirist.data.store import Store, Transaction, statement
+from memoirist.data.store.store import Store
+from memoirist.data.store.transaction import Transaction, statement
 from memoirist.data.text.words import words
 
 # More is fetched than is taken, because some are too close to one that is taken before them.

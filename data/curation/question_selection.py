@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from memoirist.data.store import Transaction
+from memoirist.data.store.transaction import Transaction
 
 _MOST_ROUNDS = 64
 # The score of a question loses .15 for each class of length that it is away from its passage's

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from memoirist.data.evaluation.intervals import Estimate, from_resamples, weights, wilson
+from memoirist.data.evaluation.intervals import Estimate, mean, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +71,12 @@ class Ability:
 
 def measure(tasks: Sequence[Plain], attempts: Sequence[Attempt], seed: int) -> Ability:
     """Judge a model's attempts at the tasks."""
-    told = list(zip(tasks, attempts, strict=True))
-    n = len(told)
-    losses = np.array([attempt.losses[0] for attempt in attempts])
-    again = weights(n, seed) @ losses / n if n else np.zeros(0)
+    n = len(tasks)
+    written = [task.accepts(attempt.answer) for task, attempt in zip(tasks, attempts, strict=True)]
     return Ability(
-        written=wilson(sum(task.accepts(attempt.answer) for task, attempt in told), n),
+        written=wilson(sum(written), n),
         chosen=wilson(sum(attempt.chosen for attempt in attempts), n),
-        loss=from_resamples(float(losses.mean()), again, n) if n else None,
+        loss=mean(np.array([attempt.losses[0] for attempt in attempts]), seed),
         blind=sum(1 / len(task.choices) for task in tasks) / n if n else 0.0,
     )
 
@@ -91,13 +89,10 @@ def change(
     An answer counts half for being chosen and half for being written, so that a weak model, which
     writes nothing right, can still be seen to forget. An interval below 0 is forgetting.
     """
-    if not tasks:
-        return None
     moved = np.array(
         [
             (new.chosen - old.chosen + task.accepts(new.answer) - task.accepts(old.answer)) / 2
             for task, old, new in zip(tasks, before, after, strict=True)
         ]
     )
-    again = weights(len(moved), seed) @ moved / len(moved)
-    return from_resamples(float(moved.mean()), again, len(moved))
+    return mean(moved, seed)

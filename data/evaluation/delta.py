@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from memoirist.data.evaluation.function_words import Floats, Norm
-from memoirist.data.evaluation.intervals import Estimate, from_resamples, weights
+from memoirist.data.evaluation.intervals import Estimate, from_resamples, mean, weights
 
 # The words that one text should have; below, the interval is wide and told to be.
 ENOUGH_WORDS = 2000
@@ -185,8 +185,8 @@ def verify(
         found = distances(profile(cut.words, cut.lengths, norm), reference)
         farther = (own[None, :] > found[:, None]).mean(axis=1)
         placed = 100 * (farther + (own[None, :] == found[:, None]).mean(axis=1) / 2)
-        again = weights(len(placed), seed=len(placed)) @ placed / len(placed)
-        percentile[name] = from_resamples(float(placed.mean()), again, len(placed))
+        if (estimate := mean(placed, seed=len(placed))) is not None:
+            percentile[name] = estimate
     return Verification(percentile=percentile, chunk_words=size, n_chunks=len(stretches))
 
 

@@ -13,7 +13,7 @@ from memoirist.data.evaluation.delta import Distances, Verification
 from memoirist.data.evaluation.form import Form
 from memoirist.data.evaluation.function_words import norm_of, tokens
 from memoirist.data.evaluation.honesty import Asked, Honesty
-from memoirist.data.evaluation.intervals import Estimate, from_resamples, weights
+from memoirist.data.evaluation.intervals import Estimate, ratio
 from memoirist.data.evaluation.preferences import Score
 from memoirist.data.evaluation.rates import Habit
 from memoirist.data.evaluation.regurgitation import Lengths, Level, Library, Overlap
@@ -164,15 +164,14 @@ def _losses(sides: Mapping[str, Side], seed: int) -> dict[str, Estimate]:
     """Return nats per answer token of each side, over the conversations that all of them took."""
     taken = [set(side.losses) for side in sides.values() if side.losses]
     common = sorted(set.intersection(*taken)) if taken else []
-    found: dict[str, Estimate] = {}
-    for name, side in sides.items():
-        if not side.losses or not common:
-            continue
-        rows = np.array([side.losses[each] for each in common])
-        drawn = weights(len(common), seed) @ rows
-        value = rows[:, 0].sum() / rows[:, 1].sum()
-        found[name] = from_resamples(float(value), drawn[:, 0] / drawn[:, 1], len(common))
-    return found
+    return _per_token(
+        {
+            name: [side.losses[conversation] for conversation in common]
+            for name, side in sides.items()
+            if side.losses
+        },
+        seed,
+    )
 
 
 def _gains(sides: Mapping[str, Side], seed: int) -> dict[str, Estimate]:
@@ -182,16 +181,27 @@ def _gains(sides: Mapping[str, Side], seed: int) -> dict[str, Estimate]:
     into other tokens, and still the nats of a whole conversation compare.
     """
     tuned = sides["tuned"].losses if "tuned" in sides else {}
-    found: dict[str, Estimate] = {}
-    for name, side in sides.items():
-        common = sorted(set(tuned) & set(side.losses))
-        if name == "tuned" or not common:
-            continue
-        rows = np.array([(side.losses[i][0] - tuned[i][0], tuned[i][1]) for i in common])
-        drawn = weights(len(common), seed) @ rows
-        value = rows[:, 0].sum() / rows[:, 1].sum()
-        found[name] = from_resamples(float(value), drawn[:, 0] / drawn[:, 1], len(common))
-    return found
+    return _per_token(
+        {
+            name: [
+                (side.losses[c][0] - tuned[c][0], tuned[c][1])
+                for c in sorted(set(tuned) & set(side.losses))
+            ]
+            for name, side in sides.items()
+            if name != "tuned"
+        },
+        seed,
+    )
+
+
+def _per_token(rows: Mapping[str, Sequence[tuple[float, int]]], seed: int) -> dict[str, Estimate]:
+    """Return nats per token by side, from (nats, tokens) by conversation; a side may have none."""
+    estimates: dict[str, Estimate] = {}
+    for name, pairs in rows.items():
+        nats, tokens_taken = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+        if (estimate := ratio(nats, tokens_taken, seed)) is not None:
+            estimates[name] = estimate
+    return estimates
 
 
 def figures(found: Findings) -> list[tuple[str, str, Estimate]]:

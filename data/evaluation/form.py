@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from memoirist.data.evaluation.intervals import Estimate, ratio, wilson
+from memoirist.data.evaluation.intervals import Estimate, mean, ratio, wilson
 from memoirist.data.passages.signals import repeated_share
 
 
@@ -36,11 +36,10 @@ def measure(
     """
     lengths = np.array([float(len(text)) for text in texts])
     repeated = np.array([repeated_share(text, 4) * len(text) for text in texts])
-    ones = np.ones(len(texts))
     return Form(
         distinct_3=_distinct(evened),
         repeated_4=ratio(repeated, lengths, seed),
-        words=ratio(lengths, ones, seed) if len(texts) else None,
+        words=mean(lengths, seed),
         unfinished=None if finished is None else wilson(finished.count(False), len(finished)),
     )
 

@@ -69,6 +69,11 @@ def from_resamples(value: float, found: Floats, n: int) -> Estimate:
     return Estimate(value=value, low=float(low), high=float(high), n=n)
 
 
+def mean(values: Floats, seed: int) -> Estimate | None:
+    """Return the mean with its interval; None of nothing."""
+    return ratio(values, np.ones(len(values)), seed)
+
+
 def ratio(over: Floats, under: Floats, seed: int) -> Estimate | None:
     """Return the ratio of two sums over the same things, with its interval; None over nothing."""
     total = float(under.sum())

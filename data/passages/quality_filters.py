@@ -137,60 +137,41 @@ def _outside(
 ) -> _Fault | None:
     if signals.n_words < settings.signal_words:
         return None
-    stop = signals.stop_share
-    checks: list[tuple[bool, str, float | None, str]] = [
+    # Measured, its lowest and highest value, the rule, and what is wrong outside of them.
+    checks: tuple[tuple[float | None, float | None, float | None, str, str], ...] = (
+        (signals.letter_share, settings.min_letter_share, None, "few_letters", "letters below"),
+        (signals.digit_share, None, settings.max_digit_share, "digits", "digits above"),
         (
-            signals.letter_share < settings.min_letter_share,
-            "few_letters",
-            signals.letter_share,
-            f"letters below {settings.min_letter_share}",
-        ),
-        (
-            signals.digit_share > settings.max_digit_share,
-            "digits",
-            signals.digit_share,
-            f"digits above {settings.max_digit_share}",
-        ),
-        (
-            signals.repeated_share > settings.max_repeated_share,
-            "repetition",
             signals.repeated_share,
-            f"words in repeated runs above {settings.max_repeated_share}",
+            None,
+            settings.max_repeated_share,
+            "repetition",
+            "words in repeated runs above",
         ),
         (
-            kind in _WRITTEN and signals.quoted_share > settings.max_quoted_share,
+            signals.quoted_share if kind in _WRITTEN else None,
+            None,
+            settings.max_quoted_share,
             "quoted",
-            signals.quoted_share,
-            f"more than {settings.max_quoted_share} is another's speech",
+            "another's speech above",
         ),
-    ]
-    checks += [
         (
-            stop is not None and stop < settings.min_stop_share,
+            signals.stop_share,
+            settings.min_stop_share,
+            None,
             "few_stop_words",
-            stop,
-            f"function words below {settings.min_stop_share}",
+            "function words below",
         ),
-        (
-            signals.zlib_ratio < settings.min_zlib_ratio,
-            "compressible",
-            signals.zlib_ratio,
-            f"zlib ratio below {settings.min_zlib_ratio}",
-        ),
-        (
-            signals.zlib_ratio > settings.max_zlib_ratio,
-            "incompressible",
-            signals.zlib_ratio,
-            f"zlib ratio above {settings.max_zlib_ratio}",
-        ),
-        (
-            signals.type_token < settings.min_type_token,
-            "few_types",
-            signals.type_token,
-            f"different words below {settings.min_type_token}",
-        ),
-    ]
-    return next(((rule, score, why) for fires, rule, score, why in checks if fires), None)
+        (signals.zlib_ratio, settings.min_zlib_ratio, None, "compressible", "zlib ratio below"),
+        (signals.zlib_ratio, None, settings.max_zlib_ratio, "incompressible", "zlib ratio above"),
+        (signals.type_token, settings.min_type_token, None, "few_types", "different words below"),
+    )
+    for value, low, high, rule, reason in checks:
+        if value is not None and (
+            (low is not None and value < low) or (high is not None and value > high)
+        ):
+            return rule, value, f"{reason} {high if low is None else low}"
+    return None
 
 
 def _flags(signals: Signals, settings: GateSettings) -> list[_Fault]:

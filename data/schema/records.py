@@ -371,7 +371,7 @@ class RowReader(Protocol):
         """
 
     def batches(self) -> Iterator[Any]:
-        """Yield Arrow batches of rows as data/plain_rows.py takes them, or else of exchanges."""
+        """Yield Arrow batches of rows as the store takes them, or else of exchanges."""
 
     def reread(self, rows: Sequence[tuple[int, str]]) -> Any:  # noqa: ANN401 - an Arrow batch
         """Return the exchanges of some rows, each given by its number and as JSON."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from memoirist.data.exchanges import arrow_schema
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import Source, content_id
+from memoirist.data.store.exchanges import arrow_schema
 from memoirist.extractors.dataset.chat_messages import Reading
 from memoirist.extractors.dataset.dataset_schema import Schema
 from memoirist.extractors.dataset.row_chunks import BLANK, BadRow, Chunk, Listed, parsed

@@ -42,7 +42,7 @@ class Chunk(Protocol):
         """Return one row by its place here, or the BadRow that it is."""
 
     def plain(self, parts: Mapping[str, str]) -> pa.RecordBatch | None:
-        """Return the rows as data/plain_rows.py takes them; None where they must be read singly.
+        """Return the rows as the store takes them; None where they must be read singly.
 
         `parts` names the column of each part that is wanted, which has to be text.
         """

@@ -8,7 +8,7 @@ from memoirist.data.composition.saved_exchanges import FORMAT, Exchange, Saved, 
 from memoirist.data.curation import pairing
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Verdict
-from memoirist.data.store import Transaction
+from memoirist.data.store.transaction import Transaction
 from memoirist.flows.runtime.context import Context, persona_language
 
 _ALIKE = (

@@ -14,7 +14,7 @@ from memoirist.data.schema.errors import RecipeError
 from memoirist.flows.cli.recipe_flags import NO_FLAGS, Flags, flag_name
 
 if TYPE_CHECKING:
-    from memoirist.data.store import Store
+    from memoirist.data.store.store import Store
     from memoirist.flows.recipe.recipe import Overrides
     from memoirist.flows.runtime.context import Context
 
@@ -148,7 +148,7 @@ def patient_workspace(workspace: Path) -> Context:
 
 def open_store(workspace: Path) -> Store:
     """Return the tables of a workspace for reading; no recipe is needed for that."""
-    from memoirist.data.store import FILE, Store
+    from memoirist.data.store.store import FILE, Store
 
     return Store(workspace / FILE)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from memoirist.data.evaluation.intervals import Estimate
-from memoirist.data.model_card import CardFacts, card
+from memoirist.data.provenance.model_card import CardFacts, card
 from memoirist.data.schema.records import Model, Run
 from memoirist.flows.recipe.recipe import Recipe
 from memoirist.flows.runtime.context import Context, persona_language

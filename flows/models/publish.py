@@ -10,7 +10,7 @@ from typing import Literal
 from memoirist.data.provenance.rights import obstacles
 from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Model, Run, Source
-from memoirist.data.store import Fetched
+from memoirist.data.store.store import Fetched
 from memoirist.flows.models.card_facts import lay_beside
 from memoirist.flows.models.model_registry import use
 from memoirist.flows.runtime.context import Context

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from memoirist.data.schema.errors import DiskFull, StoreError, StoreLocked
-from memoirist.data.store import FILE, Store
+from memoirist.data.store.store import FILE, Store
 
 
 class Workspace:

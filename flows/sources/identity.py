@@ -7,7 +7,7 @@ from pathlib import Path
 
 from memoirist.data.schema.errors import SourceError
 from memoirist.data.schema.records import Source, Verdict, content_id
-from memoirist.data.store import Transaction
+from memoirist.data.store.transaction import Transaction
 from memoirist.extractors.detection.discover import printable
 from memoirist.flows.runtime.context import Context
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from memoirist.data.schema.records import Done, Verdict
-from memoirist.data.store import Transaction
+from memoirist.data.store.transaction import Transaction
 from memoirist.flows.runtime.context import Context
 
 R = TypeVar("R")

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from memoirist.data import exchanges
 from memoirist.data.curation import pairing
 from memoirist.data.schema.records import Pair, Passage, Question, Verdict
+from memoirist.data.store import exchanges
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.base import Step, fingerprint
 from memoirist.flows.steps.polish import polished_answers

@@ -9,10 +9,10 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path, PurePath
 
-from memoirist.data import exchanges
 from memoirist.data.schema.errors import SourceError, SourceMissing
 from memoirist.data.schema.records import Block, Document, Rows, Source
-from memoirist.data.store import Transaction
+from memoirist.data.store import exchanges
+from memoirist.data.store.transaction import Transaction
 from memoirist.data.text import personal_data
 from memoirist.data.text.language_detection import detect_language
 from memoirist.extractors import (

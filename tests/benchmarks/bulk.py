@@ -23,7 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from memoirist.data.store import Store
+from memoirist.data.store.store import Store
 
 _ROOT = Path(__file__).parent.parent.parent
 _LETTERS = "etaoinshrdlucmfwypvbgkjqxz"

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from memoirist.data.schema.records import Document, Passage, Source, content_id
-from memoirist.data.store import FILE, Store
+from memoirist.data.store.store import FILE, Store
 from tests.benchmarks.measure import run
 
 ROOT = Path(__file__).parent.parent.parent

@@ -14,9 +14,9 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-import memoirist.data.exchanges
-from memoirist.data.exchanges import forget, sweep, take
+import memoirist.data.store.exchanges
 from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.store.exchanges import forget, sweep, take
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from memoirist.extractors.dataset.batches import Batches
 from memoirist.extractors.dataset.reading import unwrapped
@@ -351,8 +351,8 @@ def test_doubtful_rows_are_read_again_in_parts_that_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [{"question": f"Why {n} {{{{name}}}}?", "response": "So. " * 40} for n in range(30)]
-    sql = memoirist.data.exchanges._DOUBTFUL_PARTS.replace("32_000_000", "1_000")
-    monkeypatch.setattr(memoirist.data.exchanges, "_DOUBTFUL_PARTS", sql)
+    sql = memoirist.data.store.exchanges._DOUBTFUL_PARTS.replace("32_000_000", "1_000")
+    monkeypatch.setattr(memoirist.data.store.exchanges, "_DOUBTFUL_PARTS", sql)
     sizes: list[int] = []
     reread = Batches.reread
 

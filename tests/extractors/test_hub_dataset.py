@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import pytest
 from collections.abc import Iterator
-from data.store import Store
 from pathlib import Path
+
+import pytest
+
+from memoirist.data.store.store import Store
 from tests.conftest import run_process
-from tests.hub_server import (HubServer, Repository, TOKEN)
-
-
+from tests.hub_server import TOKEN, HubServer, Repository
 
 CARD = """---
 license: cc-by-4.0

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from memoirist.data.store import FILE, Store
+from memoirist.data.store.store import FILE, Store
 
 
 def empty_store(path: Path) -> Store:

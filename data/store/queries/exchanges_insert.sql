@@ -1,4 +1,4 @@
--- $source, $document: their ids. `incoming` holds exchanges with the columns of data/exchanges.py.
+-- $source, $document: their ids. `incoming` holds exchanges with the columns of data/store/exchanges.py.
 -- Score: a person or the dataset's maker wrote the question, so only the length and the end of the
 -- answer and the length of the question speak against it (weights: QUALITY.md's soft score).
 INSERT INTO exchanges BY NAME

@@ -7,7 +7,7 @@ writer holds the file for one transaction, a reader for one query, and each wait
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -15,50 +15,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import duckdb
 
-from memoirist.data.attached import MEMORY_LIMIT, Attached, sealed
-from memoirist.data.columns import are_plain, dictionaries, incoming
-from memoirist.data.schema import records, training_records
 from memoirist.data.schema.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
+from memoirist.data.store.migration import migrate
+from memoirist.data.store.shared_instance import MEMORY_LIMIT, Attached, sealed
+from memoirist.data.store.transaction import KEYS, Parameters, Transaction
 
-FILE = "memoirist.duckdb"
-SQL = Path(__file__).parent / "sql"
-# Batches are written once and not read again: more memory is only slower to come by.
-_BATCH_LIMIT = "700MB"
 if TYPE_CHECKING:
     import pyarrow as pa
 
-KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
-    records.Source: ("sources", ("id",)),
-    records.Document: ("documents", ("id",)),
-    records.Block: ("blocks", ("id",)),
-    records.Cut: ("cuts", ("block_id", "first_char")),
-    records.Passage: ("cut_passages", ("id",)),
-    records.Question: ("asked_questions", ("id",)),
-    records.Candidate: ("candidates", ("id",)),
-    records.Pair: ("made_pairs", ("id",)),
-    records.Verdict: ("verdicts", ("subject_id", "subject", "rule")),
-    records.Conversation: ("conversations", ("id", "dataset_id")),
-    records.Dataset: ("datasets", ("id",)),
-    records.Request: ("requests", ("id",)),
-    records.Batch: ("batches", ("key",)),
-    records.Run: ("runs", ("id",)),
-    records.Metric: ("metrics", ("run_id", "step", "name")),
-    records.Model: ("models", ("run_id",)),
-    records.Evaluation: ("evaluations", ("run_id", "model", "metric")),
-    records.GivenAnswer: ("answers", ("run_id", "model", "kind", "question")),
-    records.Judged: ("duels", ("id", "judge")),
-    records.GroupSplit: ("splits", ("group_id",)),
-    records.Done: ("done", ("subject_id", "step")),
-    training_records.Sample: ("samples", ("run_id", "step", "prompt")),
-}
+
+FILE = "memoirist.duckdb"
 # The views that show these rows beside the exchanges of datasets, which are read where nothing else
 # is asked for.
 _VIEWS = {"cut_passages": "passages", "asked_questions": "questions", "made_pairs": "pairs"}
 T = TypeVar("T")
 Opened = TypeVar("Opened")
 Take: TypeAlias = "Callable[[duckdb.DuckDBPyRelation | None], T]"
-# By place, or by the names that a statement gives them with a dollar sign.
-Parameters: TypeAlias = "Sequence[object] | Mapping[str, object] | None"
 _NUMERIC = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT"} | {
     "FLOAT",
     "DOUBLE",
@@ -75,97 +47,6 @@ class Fetched:
     columns: list[str]
     numeric: list[bool]
     rows: list[tuple[Any, ...]]
-
-
-class Transaction:
-    """The writing side of one open transaction."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self.connection = connection
-
-    def upsert(self, rows: Sequence[Any]) -> int:
-        """Write the nouns of one kind, replacing the rows of the same key; return their count."""
-        if not rows:
-            return 0
-        table, key = KEYS[type(rows[0])]
-        # The last row of a key wins within a batch, as a later batch would win over it.
-        unique = list({tuple(getattr(row, k) for k in key): row for row in rows}.values())
-        names = [field.name for field in fields(unique[0])]
-        columns = {name: [_plain(getattr(row, name)) for row in unique] for name in names}
-        match = " AND ".join(f"{table}.{k} = incoming.{k}" for k in key)
-        empty = self.connection.sql(f"FROM {table} LIMIT 0")
-        kinds = dict(zip(empty.columns, map(str, empty.types), strict=True))
-        with incoming(self.connection, {name: kinds[name] for name in names}, columns):
-            self.connection.execute(f"DELETE FROM {table} USING incoming WHERE {match}")
-            self.connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")
-        return len(unique)
-
-    def temporary(self, name: str, columns: Mapping[str, Sequence[object]]) -> None:
-        """Make a table of these columns of texts, that goes with the connection."""
-        with incoming(self.connection, dict.fromkeys(columns, "VARCHAR"), columns):
-            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS FROM incoming")
-
-    def execute(self, sql: str, parameters: Parameters = None) -> None:
-        """Run one statement of ours inside the transaction."""
-        self.connection.execute(sql, parameters)
-
-    def fetch(self, sql: str, parameters: Parameters = None) -> list[tuple[Any, ...]]:
-        """Return the rows of one statement as it sees the transaction."""
-        return self.connection.execute(sql, parameters).fetchall()
-
-    def run(self, name: str, values: Mapping[str, object]) -> None:
-        """Run the statements of one file of data/sql, each with the `values` that it names."""
-        for each in self.connection.extract_statements(statement(name)):
-            chosen = {key: values[key] for key in each.named_parameters}
-            self.connection.execute(each, chosen)
-
-    def insert_arrow(
-        self,
-        batches: Iterable[pa.RecordBatch],
-        schema: pa.Schema,
-        sql: str,
-        values: Mapping[str, object],
-    ) -> None:
-        """Run a statement that reads `incoming`, batches of one schema, as they are made.
-
-        Raises what the making of a batch raises.
-        """
-        import pyarrow as pa
-
-        error: BaseException | None = None
-
-        def caught() -> Iterator[pa.RecordBatch]:
-            # An error would lose its kind in DuckDB.
-            nonlocal error
-            try:
-                yield from batches
-            except BaseException as raised:  # noqa: BLE001 - raised again below
-                error = raised
-
-        self.connection.register("incoming", pa.RecordBatchReader.from_batches(schema, caught()))
-        # In no order of its own, every thread writes what it has read; that takes a quarter less.
-        self.connection.execute("SET preserve_insertion_order = false")
-        self.connection.execute(f"SET memory_limit = '{_BATCH_LIMIT}'")
-        chosen = {key: value for key, value in values.items() if f"${key}" in sql}
-        # A failure ends the transaction and its connection: nothing is to be set back then.
-        self.connection.execute(sql, chosen)
-        self.connection.execute("RESET preserve_insertion_order")
-        self.connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        self.connection.unregister("incoming")
-        if error is not None:
-            raise error
-
-
-def statement(name: str) -> str:
-    """Return the text of one file of data/sql."""
-    return (SQL / f"{name}.sql").read_text("utf-8")
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, str) and not value.isascii():
-        # Half a character, as a server may send it in JSON, is no text that a file can hold.
-        return value.encode("utf-8", "replace").decode("utf-8")
-    return list(value) if isinstance(value, tuple) else value
 
 
 class Store:
@@ -253,9 +134,7 @@ class Store:
         def take(found: duckdb.DuckDBPyRelation | None) -> list[dict[str, Any]]:
             if found is None:
                 return []
-            if are_plain(found.types):
-                return dictionaries(found)
-            return found.to_arrow_table().to_pylist()  # type: ignore[no-any-return]
+            return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
 
         return self._read(sql, parameters, take)
 
@@ -327,20 +206,6 @@ def _taken(
             f"the query does not run: {first.rstrip('!.')}",
             "`memoirist look` lists the tables, and a query can only read them",
         ) from error
-
-
-def migrate(connection: duckdb.DuckDBPyConnection) -> None:
-    """Apply the numbered migrations that the file still lacks, each in its own transaction."""
-    connection.execute(
-        "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR, applied_at TIMESTAMPTZ)"
-    )
-    applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
-    for path in sorted(SQL.glob("[0-9]*.sql")):
-        if path.name not in applied:
-            connection.execute("BEGIN")
-            connection.execute(path.read_text("utf-8"))
-            connection.execute("INSERT INTO migrations VALUES (?, now())", [path.name])
-            connection.execute("COMMIT")
 
 
 @contextmanager

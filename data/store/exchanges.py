@@ -12,13 +12,13 @@ from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from memoirist.data.plain_rows import DOUBTFUL, plain_rows
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import RowReader, Rows, Source
-from memoirist.data.store import Transaction, statement
+from memoirist.data.store.transaction import Transaction, statement
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
 
 # What a reader of datasets hands over: one row an exchange, or one row with a `fault` (the rule)
 # and its `reason` for what had to be refused. `thread` names the conversation that the exchanges
@@ -35,6 +35,15 @@ COLUMNS = (
     ("reason", "string"),
     ("notes", "string"),
 )
+# The fault of plain rows in which something is doubtful - broken, empty, with a placeholder, about
+# a picture, with what may be personal data. Their JSON is the reason; each is read again by itself.
+DOUBTFUL = "doubtful"
+_PARTS = ("question", "context", "answer", "system", "label")
+# A text that is a JSON value by its looks may have been one: numbers are texts of rows as well,
+# lists and objects are not.
+_KINDS = """CASE WHEN is_json(question) OR is_json(context) OR is_json(answer) OR is_json(system)
+    THEN len(list_filter(json_type(line, $paths), lambda kind: kind NOT IN ('VARCHAR', 'NULL'))) > 0
+    ELSE false END"""
 # The last rows of the parts in which the doubtful rows are read again: as many at a time as fit any
 # memory, of long texts fewer.
 _DOUBTFUL_PARTS = f"""
@@ -148,7 +157,7 @@ def _insert(
     values: Mapping[str, object],
 ) -> None:
     """Insert exchanges that are read already."""
-    from memoirist.data.batches import masked
+    from memoirist.data.store.arrow_masking import masked
 
     if masking is not None:
         batches = masked(batches, masking.mask, masking.candidate)
@@ -159,16 +168,49 @@ def _insert(
 def _insert_plain(
     tx: Transaction, reader: RowReader, masking: Masking | None, values: Mapping[str, object]
 ) -> None:
-    """Let the store find the exchanges in plain rows; what is doubtful has the fault DOUBTFUL."""
-    from memoirist.data.batches import marked
+    """Let DuckDB find the exchanges in plain rows; what is doubtful has the fault DOUBTFUL."""
+    from memoirist.data.store.arrow_masking import marked
 
     candidate = masking.candidate if masking else None
     batches = marked(reader.batches(), looking=masking is not None)
     first = next(batches)
     as_lines = "line" in first.schema.names
-    query, chosen = plain_rows(reader.parts, candidate, as_lines=as_lines)
+    query, chosen = _plain_rows_query(reader.parts, candidate, as_lines=as_lines)
     sql = statement("exchanges_insert").replace("{incoming}", query)
     tx.insert_arrow(chain([first], batches), first.schema, sql, {**values, **chosen})
+
+
+def _plain_rows_query(
+    parts: Mapping[str, str], candidate: str | None, *, as_lines: bool
+) -> tuple[str, dict[str, object]]:
+    """Return the query that makes exchanges of the rows in `incoming`, and its parameters.
+
+    `parts` are the columns by part, of _PARTS; `candidate` is the regular expression (RE2) that a
+    text with personal data matches, None where nobody wants it masked. The rows in `incoming` have
+    the columns source_row, `near` (arrow_masking.py) and `line`, or else one for each part.
+    """
+    known = [part for part in _PARTS if part in parts]
+    values: dict[str, object] = {"candidate": candidate or "", "asked": "question" in parts}
+    if as_lines:
+        values["paths"] = [_pointer(parts[part]) for part in known]
+        places = {part: f"texts[{place}]" for place, part in enumerate(known, start=1)}
+        rows = "(SELECT *, TRY(json_extract_string(line, $paths)) AS texts FROM incoming)"
+        told = {"kept": "line", "line": "line", "kinds": _KINDS, "rows": rows}
+    else:
+        values |= {f"name_{part}": parts[part] for part in known}
+        places = {part: part for part in known}
+        line = f"json_object({', '.join(f'$name_{part}, {part}' for part in known)})"
+        told = {"kept": "0 AS line", "line": line, "kinds": "false", "rows": "incoming"}
+    texts = [f"{places.get(part, 'NULL::VARCHAR')} AS {part}" for part in _PARTS]
+    query = statement("plain_rows")
+    for mark, text in {**told, "texts": ", ".join(texts)}.items():
+        query = query.replace(f"{{{mark}}}", text)
+    return query, values
+
+
+def _pointer(name: str) -> str:
+    """Return the JSON pointer (RFC 6901) to a key of an object."""
+    return "/" + name.replace("~", "~0").replace("/", "~1")
 
 
 def _taken(tx: Transaction, source_id: str) -> Taken:

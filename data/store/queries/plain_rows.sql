@@ -1,4 +1,4 @@
--- Plain rows of `incoming` as exchanges; data/plain_rows.py fills in what stands in braces.
+-- Plain rows of `incoming` as exchanges; data/store/exchanges.py fills in what stands in braces.
 -- $asked: whether a row has to hold a question; $candidate: what a text with
 -- personal data matches, '' where none is masked.
 SELECT source_row, 0 AS ord, NULL::VARCHAR AS thread,

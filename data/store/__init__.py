@@ -1,0 +1,1 @@
+"""The workspace's database: one DuckDB file, its migrations, views and queries."""
