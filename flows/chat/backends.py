@@ -14,7 +14,7 @@ from memoirist.flows.recipe.recipe import Recipe
 from memoirist.flows.runtime.context import Context, persona_language
 
 if TYPE_CHECKING:
-    pass
+    from memoirist.train.inference.chat_model import ChatModel
 
 
 BASE, FEW_SHOT, TUNED = "base", "few-shot base", "tuned"
