@@ -12,6 +12,7 @@ from memoirist.data.samples import SOURCES
 from tests import fuzz
 
 
+@pytest.mark.slow
 def test_damaged_samples_end_as_rows_or_refusals(tmp_path: Path) -> None:
     ended, faults = fuzz.fuzz(SOURCES, lambda n: n < 60, seed=3, folder=tmp_path)
     assert not faults

@@ -66,6 +66,7 @@ def extract(folder: Path, hub: HubServer, pointer: str, **extra: str) -> tuple[i
     return done.returncode, done.stderr, [each["text"] for each in asked]
 
 
+@pytest.mark.slow
 def test_config_split_and_revision_are_told_apart(hub: HubServer, tmp_path: Path) -> None:
     expected = {
         "hf://org/open": ["What is new 0?", "What is new 1?", "What is new 2?"],

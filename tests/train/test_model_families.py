@@ -25,6 +25,7 @@ TURNS = [
 
 
 # All families with all kinds of rows: python -m tests.benchmarks.families
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind", "variant"),
     [

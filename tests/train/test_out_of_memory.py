@@ -27,6 +27,8 @@ from tests.conftest import ROOT, environment
 # isort: split
 
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = TrainSettings(epochs=4, effective_batch=4, save_every=3, answers_per_save=0)
 WORDS = "The {} was old, and my father was there." + " We walked on for an hour." * 3
 PLACES = "mill river school house garden church bridge harbour field".split()
@@ -164,7 +166,6 @@ def test_one_row_without_memory_is_told_and_other_errors_are_not_taken_for_it(
     assert is_out_of_memory(MemoryError())
 
 
-@pytest.mark.slow
 def test_two_processes_train_what_one_does(
     base: PreparedBase, undisturbed: Done, tmp_path: Path
 ) -> None:

@@ -48,7 +48,9 @@ def random_base(folder: Path, width: int, tied: bool) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("width", "tied"), [(64, True), (128, False)])
+@pytest.mark.parametrize(
+    ("width", "tied"), [(64, True), pytest.param(128, False, marks=pytest.mark.slow)]
+)
 def test_a_random_base_learns_one_exchange(width: int, tied: bool, tmp_path: Path) -> None:
     source = random_base(tmp_path / "random", width, tied)
     base = prepare_base(str(source), tmp_path / "bases")
@@ -101,6 +103,7 @@ GEMMA = (
 )
 
 
+@pytest.mark.slow
 def test_a_base_learns_one_exchange_in_its_own_template_and_one_as_text(tmp_path: Path) -> None:
     source = random_base(tmp_path / "random", 64, tied=True)
     tokenizer = AutoTokenizer.from_pretrained(source)

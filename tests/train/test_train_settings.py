@@ -71,6 +71,7 @@ def trained(folder: Path, base: PreparedBase, settings: TrainSettings) -> dict[s
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "chosen",
     [
@@ -175,6 +176,7 @@ def test_what_the_libraries_say_of_a_setting_is_one_line(
         trained(tmp_path / "run", base, settings)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("signals")
 def test_an_8_bit_base_is_merged_as_it_was_trained(base: PreparedBase, tmp_path: Path) -> None:
     settings = TrainSettings(epochs=20, quantisation="int8")

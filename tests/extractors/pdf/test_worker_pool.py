@@ -59,6 +59,7 @@ def test_a_page_that_takes_too_much_memory_is_given_up(tmp_path: Path, engine: s
     assert engine == "pdfium" or rows.verdicts
 
 
+@pytest.mark.slow
 def test_a_file_of_nothing_but_slow_pages_ends_soon(tmp_path: Path) -> None:
     path = raw_pdf(tmp_path / "slow.pdf", [SLOW] * 40)
     with pytest.raises(SourceUnreadable, match=r"slow\.pdf'.*no page of it can be read"):
