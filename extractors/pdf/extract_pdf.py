@@ -78,13 +78,9 @@ def extract_pdf(
     if refused := refusal(path, pages, settings):
         raise refused
     book = unfold_sheets(
-        [replace(page, lines=()) if page.unmapped_share > max_unmapped else page for page in pages]
+        path,
+        [replace(page, lines=()) if page.unmapped_share > max_unmapped else page for page in pages],
     )
-    if book.fault:
-        raise SourceUnreadable(
-            f"the PDF {path!r} shows {book.fault}",
-            "unfold it to single pages in reading order, and point at that file",
-        )
     if book.page_in_file:
         # Labels of the file count its sheets.
         info = replace(info, labels=())

@@ -134,15 +134,16 @@ def _page_lines(page: PdfPage, number: int) -> PageLines:
     return build_page(drawn, number)
 
 
+@dataclass(slots=True)
 class _Font:
-    """A font of one page: its name, and the width of its characters in ems, taken from its runs."""
+    """A font of one page: its name, and the width of its characters in ems, taken from its runs.
 
-    __slots__ = ("chars", "ems", "name")
+    It begins with the width of a usual book face, which the first runs soon outweigh.
+    """
 
-    def __init__(self, name: str) -> None:
-        """Begin with the width of a usual book face, which the first runs soon outweigh."""
-        self.name = name
-        self.ems, self.chars = 12.5, 25
+    name: str
+    ems: float = 12.5
+    chars: int = 25
 
     def may_jump(self, width: float, size: float, n_chars: int) -> bool:
         """Tell whether a run is wider than its characters explain; else take it into account."""

@@ -13,7 +13,6 @@ from pdfminer.encodingdb import EncodingDB
 from pdfminer.pdfcolor import PDFColorSpace
 from pdfminer.pdfdevice import PDFTextDevice
 from pdfminer.pdfdocument import PDFDocument, PDFPasswordIncorrect
-from pdfminer.pdfexceptions import PDFException
 from pdfminer.pdffont import PDFFont, PDFSimpleFont, PDFType3Font, PDFUnicodeNotDefined
 from pdfminer.pdfinterp import PDFGraphicState, PDFPageInterpreter, PDFResourceManager
 from pdfminer.pdfpage import PDFPage
@@ -35,17 +34,14 @@ from extractors.pdf.layout.page_lines import (
 
 # What a damaged file makes pdfminer raise outside of pages, which have their own guard.
 _FAULTS = (
-    PDFException,
     PSException,
     ValueError,
     TypeError,
-    KeyError,
-    IndexError,
+    LookupError,
     AttributeError,
     AssertionError,
-    RecursionError,
-    OverflowError,
-    NotImplementedError,
+    RuntimeError,
+    ArithmeticError,
 )
 
 
