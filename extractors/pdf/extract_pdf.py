@@ -11,7 +11,7 @@ from data.errors import SourceEncrypted, SourceUnreadable
 from data.nouns import Document, Rows, Source, content_id
 from extractors.blocks import Draft, blocks_of
 from extractors.pdf.engines.worker_pool import read_all_pages, read_info
-from extractors.pdf.layout.columns import SinglePages, unfold_sheets
+from extractors.pdf.layout.page_columns import SinglePages, unfold_sheets
 from extractors.pdf.ocr import ocr_verdict, with_ocr
 from extractors.pdf.page_verdicts import page_verdict, page_verdicts, refusal, without_unmapped
 from extractors.pdf.structure.block_builder import build_blocks

@@ -11,7 +11,6 @@ from statistics import median
 from data.nouns import BlockKind
 from extractors.blocks import Draft
 from extractors.pdf.engines.base import PdfInfo
-from extractors.pdf.layout.columns import frames_of
 from extractors.pdf.layout.geometry import (
     Frame,
     Line,
@@ -23,6 +22,7 @@ from extractors.pdf.layout.geometry import (
     measures_of,
     rows_of,
 )
+from extractors.pdf.layout.page_columns import frames_of
 from extractors.pdf.layout.page_lines import join_drop_caps
 from extractors.pdf.structure.footnotes import footnotes, note_labels, without_marks
 from extractors.pdf.structure.front_matter import contents_entries, front_and_back_matter
