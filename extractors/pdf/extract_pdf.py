@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from data.schema.errors import (SourceEncrypted, SourceUnreadable)
+from data.schema.records import (Document, Rows, Source, content_id)
 from dataclasses import replace
+from extractors.blocks import (Draft, blocks_of)
+from extractors.pdf.engines.worker_pool import (read_all_pages, read_info)
+from extractors.pdf.layout.page_columns import (SinglePages, unfold_sheets)
+from extractors.pdf.ocr import (ocr_verdict, with_ocr)
+from extractors.pdf.page_verdicts import (page_verdict, page_verdicts, refusal, without_unmapped)
+from extractors.pdf.structure.block_builder import build_blocks
+from extractors.pdf.structure.front_matter import (FRONT_PAGES, title_page)
+from extractors.settings import ExtractSettings
 from pathlib import Path
 
-from memoirist.data.schema.errors import SourceEncrypted, SourceUnreadable
-from memoirist.data.schema.records import Document, Rows, Source, content_id
-from memoirist.extractors.blocks import Draft, blocks_of
-from memoirist.extractors.pdf.engines.worker_pool import read_all_pages, read_info
-from memoirist.extractors.pdf.layout.columns import SinglePages, unfold_sheets
-from memoirist.extractors.pdf.ocr import ocr_verdict, with_ocr
-from memoirist.extractors.pdf.page_verdicts import (
-    page_verdict,
-    page_verdicts,
-    refusal,
-    without_unmapped,
-)
-from memoirist.extractors.pdf.structure.block_builder import build_blocks
-from memoirist.extractors.pdf.structure.front_matter import FRONT_PAGES, title_page
-from memoirist.extractors.settings import ExtractSettings
+
 
 # What writing programs put where a title or an author should stand.
 _FILE_NAME = re.compile(
@@ -83,13 +79,9 @@ def extract_pdf(
     if refused := refusal(path, pages, settings):
         raise refused
     book = unfold_sheets(
-        [replace(page, lines=()) if page.unmapped_share > max_unmapped else page for page in pages]
+        path,
+        [replace(page, lines=()) if page.unmapped_share > max_unmapped else page for page in pages],
     )
-    if book.fault:
-        raise SourceUnreadable(
-            f"the PDF {path!r} shows {book.fault}",
-            "unfold it to single pages in reading order, and point at that file",
-        )
     if book.page_in_file:
         # Labels of the file count its sheets.
         info = replace(info, labels=())

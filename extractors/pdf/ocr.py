@@ -11,16 +11,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import (Callable, Iterator, Sequence)
+from data.schema.errors import (SourceUnreadable, SourceWithoutText)
+from data.schema.records import (Document, Source, Verdict)
+from dataclasses import (asdict, dataclass, replace)
+from extractors.pdf.engines.worker_pool import read_all_pages
+from extractors.pdf.layout.geometry import (PageLines, groups)
+from extractors.pdf.page_verdicts import (is_scan, page_verdict)
+from extractors.settings import ExtractSettings
 from pathlib import Path
 
-from memoirist.data.schema.errors import SourceUnreadable, SourceWithoutText
-from memoirist.data.schema.records import Document, Source, Verdict
-from memoirist.extractors.pdf.engines.worker_pool import read_all_pages
-from memoirist.extractors.pdf.layout.geometry import PageLines
-from memoirist.extractors.pdf.page_verdicts import is_scan, page_verdict
-from memoirist.extractors.settings import ExtractSettings
+
 
 Progress = Callable[[int, int], None]
 
@@ -57,14 +58,6 @@ class OcrPage:
     suspects: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextLayer:
-    """A copy of a PDF with text on the pages that had none."""
-
-    path: str
-    pages: Sequence[OcrPage]
-
-
 def with_ocr(
     source: Source,
     pages: Sequence[PageLines],
@@ -82,9 +75,9 @@ def with_ocr(
     }
     if not settings.ocr or not scanned:
         return pages, ()
-    layer = text_layer(source, sorted(scanned), settings, on_progress)
-    read = read_all_pages(layer.path, len(pages), settings)
-    results = {page.page: page for page in layer.pages if page.n_words and page.page in scanned}
+    copy, ocr_pages = text_layer(source, sorted(scanned), settings, on_progress)
+    read = read_all_pages(str(copy), len(pages), settings)
+    results = {page.page: page for page in ocr_pages if page.n_words and page.page in scanned}
     merged = list(pages)
     for number, result in results.items():
         sure = result.confidence >= settings.ocr_min_confidence
@@ -111,8 +104,10 @@ def text_layer(
     numbers: Sequence[int],
     settings: ExtractSettings,
     on_progress: Progress | None = None,
-) -> TextLayer:
-    """Return a copy of the PDF in which the pages `numbers` have text; an earlier one if kept.
+) -> tuple[Path, list[OcrPage]]:
+    """Return a copy of the PDF with text on the pages `numbers`, and how sure OCR was of them.
+
+    An earlier copy is used again.
 
     Raise SourceWithoutText where a program or a language is missing, SourceUnreadable where
     ocrmypdf refuses the file.
@@ -134,8 +129,7 @@ def text_layer(
             output.rename(copy)
         # Last: only what is whole has its report.
         report.write_text(json.dumps([asdict(page) for page in pages]), "utf-8")
-    pages = [OcrPage(**page) for page in json.loads(report.read_text("utf-8"))]
-    return TextLayer(path=str(copy), pages=pages)
+    return copy, [OcrPage(**page) for page in json.loads(report.read_text("utf-8"))]
 
 
 def tesseract_codes(languages: Sequence[str]) -> list[str]:
@@ -179,13 +173,8 @@ def _packages(languages: Sequence[str]) -> str:
 
 def _ranges(numbers: Sequence[int]) -> str:
     """Return page numbers as ocrmypdf takes them: 1-3,7."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+    runs = groups(sorted(numbers), lambda run, number: number == run[-1] + 1)
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def _command(numbers: Sequence[int], languages: Sequence[str], workers: int) -> list[str]:

@@ -8,30 +8,19 @@ such a run are asked for their place: within one text object font, size and base
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import (Iterator, Sequence)
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import (dataclass, field, replace)
+from extractors.pdf.engines import pdfium_bindings as bindings
+from extractors.pdf.engines.base import (PdfInfo, encrypted, on_one_line, unreadable)
+from extractors.pdf.layout.font_encodings import (bitmap_char, hang_ems, is_sign_font, sign_of)
+from extractors.pdf.layout.geometry import (Glyph, PageLines, UNKNOWN)
+from extractors.pdf.layout.page_lines import (PageGlyphs, build_page, rotated, turned_place, turns_to_upright)
+from extractors.pdf.layout.writing_direction import RTL
 from pathlib import Path
+from pypdfium2 import (PdfDocument, PdfPage, PdfiumError, raw)
 
-from pypdfium2 import PdfDocument, PdfiumError, PdfPage, raw
 
-from memoirist.extractors.pdf.engines import pdfium_bindings as bindings
-from memoirist.extractors.pdf.engines.base import PdfInfo, encrypted, on_one_line, unreadable
-from memoirist.extractors.pdf.layout.font_encodings import (
-    bitmap_char,
-    hang_ems,
-    is_sign_font,
-    sign_of,
-)
-from memoirist.extractors.pdf.layout.geometry import UNKNOWN, Glyph, PageLines
-from memoirist.extractors.pdf.layout.page_lines import (
-    PageGlyphs,
-    build_page,
-    rotated,
-    turned_place,
-    turns_to_upright,
-)
-from memoirist.extractors.pdf.layout.writing_direction import RTL
 
 _FEW_CHARS = 8
 _MAX_FORM_DEPTH = 5
@@ -139,15 +128,16 @@ def _page_lines(page: PdfPage, number: int) -> PageLines:
     return build_page(drawn, number)
 
 
+@dataclass(slots=True)
 class _Font:
-    """A font of one page: its name, and the width of its characters in ems, taken from its runs."""
+    """A font of one page: its name, and the width of its characters in ems, taken from its runs.
 
-    __slots__ = ("chars", "ems", "name")
+    It begins with the width of a usual book face, which the first runs soon outweigh.
+    """
 
-    def __init__(self, name: str) -> None:
-        """Begin with the width of a usual book face, which the first runs soon outweigh."""
-        self.name = name
-        self.ems, self.chars = 12.5, 25
+    name: str
+    ems: float = 12.5
+    chars: int = 25
 
     def may_jump(self, width: float, size: float, n_chars: int) -> bool:
         """Tell whether a run is wider than its characters explain; else take it into account."""

@@ -12,15 +12,16 @@ import resource
 import signal
 import sys
 import threading
+from data.schema.errors import SourceError
 from dataclasses import fields
+from extractors.pdf.engines.base import engine_of
+from extractors.pdf.layout.geometry import (Line, PageLines)
 from multiprocessing.connection import Connection
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import (Any, NamedTuple)
 
-from memoirist.data.schema.errors import SourceError
-from memoirist.extractors.pdf.engines.base import PdfInfo, engine_of
-from memoirist.extractors.pdf.layout.geometry import Line, PageLines
+
 
 _IDLE_SECONDS = 30.0
 
@@ -38,14 +39,6 @@ class Request(NamedTuple):
     passwords: tuple[str, ...]
     first: int = 0
     last: int = 0
-
-
-class Response(NamedTuple):
-    """One page, the info, or the fault that ends the request; empty after the last page."""
-
-    page: tuple[Any, ...] | None = None
-    info: PdfInfo | None = None
-    fault: Exception | None = None
 
 
 def pack(page: PageLines) -> tuple[Any, ...]:
@@ -94,19 +87,19 @@ def _limit_memory(megabytes: int) -> None:
 
 
 def _respond(connection: Connection, request: Request) -> None:
+    """Send each page, or the info of the file, or the fault that ends the request."""
     engine = engine_of(request.engine)
     try:
         if request.last:
             pages = engine.read_pages(request.path, request.first, request.last, request.passwords)
             for page in pages:
-                connection.send(Response(page=pack(page)))
-            connection.send(Response())
+                connection.send(pack(page))
         else:
             # The file may have changed since its pages were read.
             engine.close_file()
-            connection.send(Response(info=engine.read_info(request.path, request.passwords)))
+            connection.send(engine.read_info(request.path, request.passwords))
     except (SourceError, OSError) as fault:
-        connection.send(Response(fault=fault))
+        connection.send(fault)
     except MemoryError:
         # What is left of this process cannot be relied on.
         os._exit(1)

@@ -10,16 +10,18 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import (Callable, Iterator)
+from dataclasses import (dataclass, field)
+from extractors.pdf.engines import worker as worker_module
+from extractors.pdf.engines.base import (PdfInfo, known_passwords, unreadable)
+from extractors.pdf.engines.worker import (Request, unpack)
+from extractors.pdf.layout.geometry import PageLines
+from extractors.settings import ExtractSettings
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
+from typing import Any
 
-from memoirist.extractors.pdf.engines import worker as worker_module
-from memoirist.extractors.pdf.engines.base import PdfInfo, known_passwords, unreadable
-from memoirist.extractors.pdf.engines.worker import Request, Response, unpack
-from memoirist.extractors.pdf.layout.geometry import PageLines
-from memoirist.extractors.settings import ExtractSettings
+
 
 Progress = Callable[[int, int], None]
 
@@ -37,8 +39,13 @@ class Worker:
     """One process and the connection to it."""
 
     def __init__(self, memory_mb: int) -> None:
-        """Start the process; it responds as soon as Python has loaded."""
+        """Start the process; it responds as soon as Python has loaded.
+
+        `pages` are those that it reads, and the first of them is late after `deadline`.
+        """
         self.memory_mb = memory_mb
+        self.pages = range(0)
+        self.deadline = 0.0
         self.connection, theirs = Pipe()
         code = f"from {worker_module.__name__} import main; main()"
         self._process = subprocess.Popen(
@@ -63,14 +70,19 @@ class Worker:
         except OSError as fault:
             raise WorkerLost(self._why()) from fault
 
-    def receive(self, seconds: float) -> Response:
-        """Return the next response; raise WorkerLost when it is late or the process has ended."""
+    def receive(self, seconds: float) -> Any:  # noqa: ANN401 - the request says what it is
+        """Return the next response, or raise the fault that it is.
+
+        Raise WorkerLost when it is late or the process has ended.
+        """
         try:
             if not self.connection.poll(seconds):
                 raise WorkerLost(f"it took more than {seconds:g} s")
-            response: Response = self.connection.recv()
+            response = self.connection.recv()
         except (EOFError, OSError) as fault:
             raise WorkerLost(self._why()) from fault
+        if isinstance(response, Exception):
+            raise response
         return response
 
     def _why(self) -> str:
@@ -139,37 +151,28 @@ def read_info(path: str, settings: ExtractSettings) -> PdfInfo:
         with _borrowed(settings) as team:
             worker = _hire(team, settings)
             worker.send(Request(settings.engine, path, known_passwords()))
-            response = worker.receive(settings.opening_seconds)
+            info: PdfInfo = worker.receive(settings.opening_seconds)
     except WorkerLost as lost:
         raise unreadable(path, f"opening it was given up: {lost}") from lost
-    if response.fault:
-        raise response.fault
-    if response.info is None:
-        raise unreadable(path, "it says nothing of itself")
-    return response.info
-
-
-@dataclass(slots=True)
-class _Chunk:
-    """Pages `first` to `last`, of which `first` is read next, until `deadline`."""
-
-    first: int
-    last: int
-    deadline: float = 0.0
+    return info
 
 
 @dataclass(slots=True)
 class _Reading:
-    """The state of one book: the chunks to read, who reads which, and the pages that are read."""
+    """The state of one book: the workers, the chunks that wait, and the pages that are read."""
 
     path: str
     settings: ExtractSettings
     team: list[Worker]
-    waiting: deque[_Chunk]
-    busy: dict[Worker, _Chunk] = field(default_factory=dict)
+    waiting: deque[range]
     pages: dict[int, PageLines] = field(default_factory=dict)
     crashed: set[int] = field(default_factory=set)
     n_given_up: int = 0
+
+    @property
+    def busy(self) -> list[Worker]:
+        """Return the workers that read pages just now."""
+        return [worker for worker in self.team if worker.pages]
 
 
 def read_all_pages(
@@ -181,16 +184,16 @@ def read_all_pages(
     error and no lines; raise the SourceError of a file that does not open again.
     """
     step = settings.pages_per_chunk
-    chunks = deque(_Chunk(n, min(n + step - 1, n_pages)) for n in range(1, n_pages + 1, step))
+    chunks = deque(range(n, min(n + step, n_pages + 1)) for n in range(1, n_pages + 1, step))
     n_workers = min(settings.workers, -(-n_pages // _PAGES_PER_WORKER))
     on_progress = on_progress or (lambda *_: None)
     with _borrowed(settings) as team:
         reading = _Reading(path, settings, team, chunks)
-        while reading.waiting or reading.busy:
+        while len(reading.pages) < n_pages:
             while reading.waiting and len(reading.busy) < n_workers:
                 _start(reading)
-            for _ in _receive(reading):
-                on_progress(len(reading.pages), n_pages)
+            for n_read in _receive(reading):
+                on_progress(n_read, n_pages)
     on_progress(n_pages, n_pages)
     return [reading.pages[number] for number in range(1, n_pages + 1)]
 
@@ -198,72 +201,55 @@ def read_all_pages(
 def _start(reading: _Reading) -> None:
     """Give the next waiting chunk to a free worker, or to a new one."""
     settings = reading.settings
-    free = (worker for worker in reading.team if worker not in reading.busy)
+    free = (worker for worker in reading.team if not worker.pages)
     worker = next(free, None) or _hire(reading.team, settings)
-    chunk = reading.busy[worker] = reading.waiting.popleft()
+    pages = worker.pages = reading.waiting.popleft()
     # Before the first page of a chunk the file may have to be opened.
-    chunk.deadline = time.monotonic() + max(settings.opening_seconds, settings.page_seconds)
-    request = Request(settings.engine, reading.path, known_passwords(), chunk.first, chunk.last)
+    worker.deadline = time.monotonic() + max(settings.opening_seconds, settings.page_seconds)
     try:
-        worker.send(request)
+        worker.send(Request(settings.engine, reading.path, known_passwords(), pages[0], pages[-1]))
     except WorkerLost as lost:
         _lose(reading, worker, str(lost))
 
 
-def _receive(reading: _Reading) -> Iterator[None]:
-    """Receive what has come, page by page, and end the workers whose page takes too long."""
+def _receive(reading: _Reading) -> Iterator[int]:
+    """Receive what has come, and end the workers whose page takes too long.
+
+    Give the number of pages that are read after each page.
+    """
     workers = {worker.connection: worker for worker in reading.busy}
-    deadline = min((chunk.deadline for chunk in reading.busy.values()), default=0.0)
+    deadline = min((worker.deadline for worker in workers.values()), default=0.0)
     for connection in wait(list(workers), max(deadline - time.monotonic(), 0.0)):
         worker = workers[connection]  # type: ignore[index]
         try:
-            if _receive_page(reading, worker):
-                yield
+            page = unpack(worker.receive(0))
         except WorkerLost as lost:
             _lose(reading, worker, str(lost))
-    for worker, chunk in list(reading.busy.items()):
-        if time.monotonic() > chunk.deadline and not worker.connection.poll():
-            reading.crashed.add(chunk.first)  # once is enough: it would hang again
+            continue
+        reading.pages[page.page] = page
+        worker.pages = worker.pages[1:]
+        worker.deadline = time.monotonic() + reading.settings.page_seconds
+        yield len(reading.pages)
+    for worker in reading.busy:
+        if time.monotonic() > worker.deadline and not worker.connection.poll():
+            reading.crashed.add(worker.pages[0])  # once is enough: it would hang again
             _lose(reading, worker, f"it took more than {reading.settings.page_seconds:g} s")
-
-
-def _receive_page(reading: _Reading, worker: Worker) -> bool:
-    """Store the page that a worker sends, or free the worker after its last; tell which."""
-    response = worker.receive(0)
-    if response.fault:
-        raise response.fault
-    if response.page is None:
-        del reading.busy[worker]
-        return False
-    page = unpack(response.page)
-    reading.pages[page.page] = page
-    chunk = reading.busy[worker]
-    chunk.first = page.page + 1
-    chunk.deadline = time.monotonic() + reading.settings.page_seconds
-    return True
 
 
 def _lose(reading: _Reading, worker: Worker, why: str) -> None:
     """End a worker; its page is tried once more in a new process, its other pages go on."""
-    chunk = reading.busy.pop(worker)
     reading.team.remove(worker)
     worker.end()
-    if chunk.first > chunk.last:
-        return
-    page = chunk.first
+    page, rest = worker.pages[0], worker.pages
     if page in reading.crashed:
-        _give_up(reading, page, why)
+        reading.pages[page] = PageLines(page=page, error=why)
         reading.n_given_up += 1
-        chunk.first += 1
+        rest = rest[1:]
     reading.crashed.add(page)
-    if chunk.first <= chunk.last:
-        reading.waiting.appendleft(chunk)
+    if rest:
+        reading.waiting.appendleft(rest)
     if reading.n_given_up >= _MAX_GIVEN_UP:
-        for rest in reading.waiting:
-            for number in range(rest.first, rest.last + 1):
-                _give_up(reading, number, f"{_MAX_GIVEN_UP} pages before it were given up")
+        why = f"{_MAX_GIVEN_UP} pages before it were given up"
+        for number in (number for pages in reading.waiting for number in pages):
+            reading.pages[number] = PageLines(page=number, error=why)
         reading.waiting.clear()
-
-
-def _give_up(reading: _Reading, number: int, why: str) -> None:
-    reading.pages[number] = PageLines(page=number, error=why)

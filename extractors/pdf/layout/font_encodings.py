@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from extractors.pdf.layout.geometry import (Glyph, UNKNOWN)
 
-from memoirist.extractors.pdf.layout.geometry import UNKNOWN, Glyph
+
 
 # An engine gives a code without a meaning as a private character, until the page is whole.
 _PRIVATE = 0xE000
-_PRIVATE_CHAR = re.compile("[\ue000-\U0010ffff]")
+_PRIVATE_CHAR = re.compile("[\ue000-\uf8ff]")
 
 # Knuth's own encoding (OT1) and the one for European languages (T1, "Cork"), where they leave
 # ASCII; from 0xC0 on T1 is Latin-1 but for four letters.
@@ -82,7 +83,7 @@ def bitmap_char(code: int) -> str:
     """Return what stands for a code of a bitmap font until its encoding is known."""
     if code in _QUOTES:
         return _QUOTES[code]
-    return chr(code) if 32 <= code < 127 else chr(_PRIVATE + min(code, 0x1FFF))
+    return chr(code) if 32 <= code < 127 else chr(_PRIVATE + min(code, 0x18FF))
 
 
 def decode_bitmap_fonts(glyphs: Sequence[Glyph]) -> Sequence[Glyph]:
@@ -92,7 +93,9 @@ def decode_bitmap_fonts(glyphs: Sequence[Glyph]) -> Sequence[Glyph]:
     What neither encoding knows becomes U+FFFD, and so does all that is not mostly plain letters.
     """
     chars = Counter(char for glyph in glyphs if not glyph.font for char in glyph.text)
-    codes = Counter({ord(char) - _PRIVATE: n for char, n in chars.items() if ord(char) >= _PRIVATE})
+    codes = Counter(
+        {ord(char) - _PRIVATE: n for char, n in chars.items() if _PRIVATE_CHAR.match(char)}
+    )
     if not codes:
         return glyphs
     is_ot1 = sum(codes[n] for n in range(11, 16)) > sum(codes[n] for n in range(27, 32))

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import (Callable, Iterable, Sequence)
+from data.schema.records import BlockKind
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median, median_low
-from typing import TYPE_CHECKING, NamedTuple
-
-from memoirist.data.schema.records import BlockKind
+from statistics import (median, median_low)
+from typing import (NamedTuple, TYPE_CHECKING, TypeVar)
 
 if TYPE_CHECKING:
-    # Pydantic would double the time in which a worker starts.
-    from memoirist.extractors.settings import ExtractSettings
+    from extractors.settings import ExtractSettings
+
+
 
 # Stands for a character whose meaning no font and no encoding gives.
 UNKNOWN = "\ufffd"
+
+T = TypeVar("T")
 
 
 class Glyph(NamedTuple):
@@ -50,7 +52,6 @@ class Line:
     size: float
     text: str
     bold: float = 0.0
-    italic: float = 0.0
     marks: tuple[tuple[int, int], ...] = ()
     aside: bool = False
 
@@ -131,15 +132,20 @@ class Margins:
         return self.right - self.left
 
 
+def groups(items: Iterable[T], joins: Callable[[list[T], T], bool]) -> list[list[T]]:
+    """Return neighbouring items in groups: an item for which `joins` holds joins the last group."""
+    grouped: list[list[T]] = []
+    for item in items:
+        if grouped and joins(grouped[-1], item):
+            grouped[-1].append(item)
+        else:
+            grouped.append([item])
+    return grouped
+
+
 def rows_of(lines: Iterable[Line]) -> list[list[Line]]:
     """Return `lines` by rows: the cells of a table stand beside each other."""
-    rows: list[list[Line]] = []
-    for line in lines:
-        if rows and abs(rows[-1][0].y - line.y) < 0.4 * line.size:
-            rows[-1].append(line)
-        else:
-            rows.append([line])
-    return rows
+    return groups(lines, lambda row, line: abs(row[0].y - line.y) < 0.4 * line.size)
 
 
 def measures_of(frames: Sequence[Frame], settings: ExtractSettings) -> Measures:

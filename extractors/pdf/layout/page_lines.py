@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import (Iterable, Sequence)
+from dataclasses import (dataclass, field, replace)
+from extractors.pdf.layout.font_encodings import (compose_signs, decode_bitmap_fonts)
+from extractors.pdf.layout.geometry import (Frame, Glyph, Line, Measures, PageLines, groups)
+from extractors.pdf.layout.writing_direction import (horizontal_lines, in_reading_order, in_visual_order, is_vertical, is_visual_rtl)
+from extractors.repair import vocabulary_of
 from functools import lru_cache
 
-from memoirist.extractors.pdf.layout.font_encodings import compose_signs, decode_bitmap_fonts
-from memoirist.extractors.pdf.layout.geometry import Frame, Glyph, Line, Measures, PageLines
-from memoirist.extractors.pdf.layout.writing_direction import (
-    horizontal_lines,
-    in_reading_order,
-    in_visual_order,
-    is_vertical,
-    is_visual_rtl,
-)
-from memoirist.extractors.repair import vocabulary_of
+
 
 # A gap of this share of the font size is a space, of the last one the end of a text run.
 _SPACE_EMS = 0.13
@@ -25,7 +20,6 @@ _SPACE_EMS = 0.13
 _SCRIPT_EMS = 0.21
 _RUN_EMS = 3.0
 _BOLD = re.compile(r"bold|black|heavy|demi|cmbx|cmb1|-bd\b", re.IGNORECASE)
-_ITALIC = re.compile(r"italic|oblique|slanted|cmti|cmsl|-it\b", re.IGNORECASE)
 _CJK = re.compile(r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]")
 # When this share of the text lies beside the page, the page is cropped from a larger sheet.
 _BESIDE_SHARE = 0.2
@@ -181,6 +175,7 @@ def _line(run: Sequence[Glyph], page: int) -> Line:
     size = max(sizes, key=lambda size: (sizes[size], size))
     base = next(glyph.base for glyph in run if round(glyph.size, 1) == size)
     text, marks = _text_and_marks(run, base, size)
+    n_bold = sum(count for font, count in fonts.items() if _is_bold(font))
     return Line(
         page=page,
         x0=round(min(glyph.x0 for glyph in visible), 2),
@@ -188,20 +183,14 @@ def _line(run: Sequence[Glyph], page: int) -> Line:
         y=round(base, 2),
         size=size,
         text=text,
-        bold=_share(fonts, _BOLD),
-        italic=_share(fonts, _ITALIC),
+        bold=round(n_bold / fonts.total(), 2),
         marks=marks,
     )
 
 
-def _share(fonts: Counter[str], style: re.Pattern[str]) -> float:
-    n_styled = sum(count for font, count in fonts.items() if _has_style(font, style))
-    return round(n_styled / fonts.total(), 2)
-
-
 @lru_cache(maxsize=1024)
-def _has_style(font: str, style: re.Pattern[str]) -> bool:
-    return bool(style.search(font))
+def _is_bold(font: str) -> bool:
+    return bool(_BOLD.search(font))
 
 
 def _text_and_marks(
@@ -236,12 +225,10 @@ def _text_and_marks(
 
 def _join_rows(lines: Iterable[Line]) -> list[Line]:
     """Sort lines by row, then from left to right, and join what was drawn in pieces."""
-    rows: list[list[Line]] = []
-    for line in sorted(lines, key=lambda line: -line.y):
-        if rows and rows[-1][0].y - line.y < 0.4 * min(line.size, rows[-1][0].size):
-            rows[-1].append(line)
-        else:
-            rows.append([line])
+    rows = groups(
+        sorted(lines, key=lambda line: -line.y),
+        lambda row, line: row[0].y - line.y < 0.4 * min(line.size, row[0].size),
+    )
     joined: list[Line] = []
     for row in rows:
         start = len(joined)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import (Iterable, Sequence)
 from dataclasses import replace
+from extractors.pdf.layout.geometry import (Glyph, Line, groups)
 from itertools import pairwise
 
-from memoirist.extractors.pdf.layout.geometry import Glyph, Line
+
 
 RTL = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 # A letter with the marks that belong to it stays in one piece.
@@ -134,26 +135,18 @@ def _middle(glyph: Glyph) -> float:
 
 def _columns(glyphs: Iterable[Glyph]) -> list[list[Glyph]]:
     """Group characters into columns, right to left, each from top to bottom."""
-    columns: list[list[Glyph]] = []
-    for glyph in sorted(glyphs, key=lambda glyph: -glyph.base):
-        first = columns[-1][0] if columns else None
-        if first and abs(_middle(first) - _middle(glyph)) < _SAME_COLUMN * first.size:
-            columns[-1].append(glyph)
-        else:
-            columns.append([glyph])
+    columns = groups(
+        sorted(glyphs, key=lambda glyph: -glyph.base),
+        lambda column, glyph: (
+            abs(_middle(column[0]) - _middle(glyph)) < _SAME_COLUMN * column[0].size
+        ),
+    )
     return [sorted(column, key=lambda glyph: glyph.x0) for column in columns]
 
 
 def _notes(glyphs: Iterable[Glyph], columns: Sequence[Sequence[Glyph]]) -> list[list[Glyph]]:
     """Return the notes in the order of the text that they stand in: two rows make one note."""
-    rows: list[list[Glyph]] = []
-    for glyph in (glyph for column in _columns(glyphs) for glyph in column):
-        last = rows[-1][-1] if rows else None
-        near = last and abs(last.base - glyph.base) < 0.3 * glyph.size
-        if last and near and 0 <= glyph.x0 - last.x0 < 2 * glyph.size:
-            rows[-1].append(glyph)
-        else:
-            rows.append([glyph])
+    rows = groups((glyph for column in _columns(glyphs) for glyph in column), _follows)
     notes: list[list[Glyph]] = []
     right: list[Glyph] | None = None
     for row in sorted(rows, key=lambda row: _place(row[0], columns)):
@@ -163,6 +156,11 @@ def _notes(glyphs: Iterable[Glyph], columns: Sequence[Sequence[Glyph]]) -> list[
             notes.append(list(row))
         right = row
     return notes
+
+
+def _follows(row: Sequence[Glyph], glyph: Glyph) -> bool:
+    same_row = abs(row[-1].base - glyph.base) < 0.3 * glyph.size
+    return same_row and 0 <= glyph.x0 - row[-1].x0 < 2 * glyph.size
 
 
 def _place(first: Glyph, columns: Sequence[Sequence[Glyph]]) -> tuple[int, float, float]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import (Iterator, Sequence)
+from data.schema.records import BlockKind
+from dataclasses import (dataclass, replace)
+from extractors.pdf.layout.geometry import (Line, Margins, Measures, groups, rows_of)
 from itertools import pairwise
 from typing import NamedTuple
 
-from memoirist.data.schema.records import BlockKind
-from memoirist.extractors.pdf.layout.geometry import Line, Margins, Measures, rows_of
+
 
 # French sets a space before the closing guillemet; a note's mark may follow the stop.
 SENTENCE_END = re.compile(r"[.!?…:。！？：](?:\s?['\"’”»›)\]」』]+)*\s?\d{0,3}$")
@@ -93,7 +94,7 @@ def place_lines(
     if _hangs(lines, _MIN_HANGING_LINES):
         hanging = replace(plain, block=frame * 1000, hanging=True)
         return [PlacedLine(line, hanging) for line in lines]
-    runs = list(_runs(lines, margins, measures))
+    runs = _runs(lines, margins, measures)
     indented = [run for run in runs if run[0].x0 - margins.left > measures.indent]
     # What one run shows to be the left edge of a block holds for its neighbours at that place.
     lefts = [left for run in indented if (left := _block_left(run)) is not None]
@@ -123,20 +124,17 @@ def place_lines(
     return placed
 
 
-def _runs(lines: Sequence[Line], margins: Margins, measures: Measures) -> Iterator[list[Line]]:
-    """Give the lines in runs that are alike in indent (or none), size and distance."""
-    run: list[Line] = []
-    for line in lines:
-        if run:
-            last = run[-1]
-            indents = {part.x0 - margins.left > measures.indent for part in (last, line)}
-            far = last.y - line.y > 0.5 * (measures.leading + measures.gap)
-            if len(indents) == 2 or far or abs(last.size - line.size) > 0.03 * measures.size:
-                yield run
-                run = []
-        run.append(line)
-    if run:
-        yield run
+def _runs(lines: Sequence[Line], margins: Margins, measures: Measures) -> list[list[Line]]:
+    """Return the lines in runs that are alike in indent (or none), size and distance."""
+
+    def joins(run: list[Line], line: Line) -> bool:
+        last = run[-1]
+        indents = {part.x0 - margins.left > measures.indent for part in (last, line)}
+        far = last.y - line.y > 0.5 * (measures.leading + measures.gap)
+        alike = abs(last.size - line.size) <= 0.03 * measures.size
+        return len(indents) == 1 and alike and not far
+
+    return groups(lines, joins)
 
 
 def _block_left(run: Sequence[Line]) -> float | None:
@@ -227,11 +225,7 @@ def _is_quotation(run: Sequence[Line], margins: Margins, measures: Measures) -> 
 
 def paragraphs(lines: Sequence[PlacedLine], measures: Measures) -> Iterator[list[PlacedLine]]:
     """Give the paragraphs of a run of lines without headings between them."""
-    runs: list[list[PlacedLine]] = []
-    for line in lines:
-        if not runs or _starts(runs[-1], line, measures):
-            runs.append([])
-        runs[-1].append(line)
+    runs = groups(lines, lambda run, line: not _starts(run, line, measures))
     quoted = [run[-1].area.kind == "quote" for run in runs]
     for n, run in enumerate(runs):
         if len(run) == 1 and run[0].is_at_right and any(quoted[max(0, n - 1) : n + 2]):

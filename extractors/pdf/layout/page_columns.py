@@ -6,13 +6,15 @@ Sheets may be out of order, as they are imposed for binding.
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections import (Counter, defaultdict)
+from collections.abc import (Iterable, Sequence)
+from data.errors import SourceUnreadable
+from dataclasses import (dataclass, field, replace)
+from extractors.pdf.layout.geometry import (Frame, Line, PageLines, groups)
+from extractors.pdf.structure.page_labels import folio_value
 from statistics import median
 
-from memoirist.extractors.pdf.layout.geometry import Frame, Line, PageLines
-from memoirist.extractors.pdf.structure.page_labels import folio_value
+
 
 # A sheet is wider than high by at least this factor: half of it is a page of book proportions.
 _WIDE = 1.15
@@ -39,20 +41,20 @@ class SinglePages:
     """The pages to read, in reading order and numbered by it, and where each lies in the file.
 
     `page_in_file` is empty where the file shows single pages. `unplaced` are the pages of the
-    file with a half whose place is unknown; `fault` says why the sheets cannot be read at all.
+    file with a half whose place is unknown.
     """
 
     pages: Sequence[PageLines]
     page_in_file: dict[int, int] = field(default_factory=dict)
     unplaced: tuple[int, ...] = ()
-    fault: str | None = None
 
 
-def unfold_sheets(pages: Sequence[PageLines]) -> SinglePages:
+def unfold_sheets(path: str, pages: Sequence[PageLines]) -> SinglePages:
     """Return the single pages of a file that shows two on each sheet; other files as they are.
 
     Sheets are known by their width, a gutter that text hardly crosses, and page numbers on both
-    halves. Where these count up the halves keep their order; else they are sorted by them.
+    halves. Where these count up the halves keep their order; else they are sorted by them. Raise
+    SourceUnreadable where they do not tell the order.
     """
     halves = [half for page in pages for half in _halves(page)]
     if not _are_sheets(pages, halves):
@@ -66,7 +68,7 @@ def unfold_sheets(pages: Sequence[PageLines]) -> SinglePages:
     for ordered in (halves, swapped):
         if _count_up(ordered):
             return _single_pages(list(enumerate(ordered, start=1)), ())
-    return _sort_by_folio(halves)
+    return _sort_by_folio(path, halves)
 
 
 def _is_wide(page: PageLines) -> bool:
@@ -132,8 +134,8 @@ def _single_pages(
     )
 
 
-def _sort_by_folio(halves: Sequence[PageLines]) -> SinglePages:
-    """Return the halves in the order of their folios, or why these do not tell it."""
+def _sort_by_folio(path: str, halves: Sequence[PageLines]) -> SinglePages:
+    """Return the halves in the order of their folios."""
     folios = [_folio(half) for half in halves]
     strays = _strays([folio for folio in folios if folio is not None])
     folios = [None if folio in strays else folio for folio in folios]
@@ -144,10 +146,10 @@ def _sort_by_folio(halves: Sequence[PageLines]) -> SinglePages:
     main = [folio for folio, _ in placed if folio > 0]
     whole = main and len(main) >= _NEARLY_ALL * (main[-1] - main[0] + 1)
     if not whole or n_placed < _NEARLY_ALL * len(full):
-        return SinglePages(
-            pages=(),
-            fault=f"two pages on each sheet, out of order, and only {n_placed} of {len(full)} "
-            "have a page number that tells their place",
+        raise SourceUnreadable(
+            f"the PDF {path!r} shows two pages on each sheet, out of order, and only {n_placed} of"
+            f" {len(full)} have a page number that tells their place",
+            "unfold it to single pages in reading order, and point at that file",
         )
     numbered: list[tuple[int, PageLines]] = []
     number, last = 0, placed[0][0] - 1
@@ -178,12 +180,7 @@ def _folio(half: PageLines) -> int | None:
 
 def _strays(folios: Sequence[int]) -> set[int]:
     """Return the numbers that are no folios: those that occur twice, or far from all others."""
-    runs: list[list[int]] = []
-    for folio in sorted(set(folios)):
-        if runs and folio - runs[-1][-1] <= _NEAR_FOLIOS:
-            runs[-1].append(folio)
-        else:
-            runs.append([folio])
+    runs = groups(sorted(set(folios)), lambda run, folio: folio - run[-1] <= _NEAR_FOLIOS)
     main = max(runs, key=len, default=[])
     far = {folio for folio in folios if folio > 0 and folio not in main}
     return far | {folio for folio, count in Counter(folios).items() if count > 1}
