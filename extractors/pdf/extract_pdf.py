@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from data.schema.errors import (SourceEncrypted, SourceUnreadable)
-from data.schema.records import (Document, Rows, Source, content_id)
 from dataclasses import replace
-from extractors.blocks import (Draft, blocks_of)
-from extractors.pdf.engines.worker_pool import (read_all_pages, read_info)
-from extractors.pdf.layout.page_columns import (SinglePages, unfold_sheets)
-from extractors.pdf.ocr import (ocr_verdict, with_ocr)
-from extractors.pdf.page_verdicts import (page_verdict, page_verdicts, refusal, without_unmapped)
-from extractors.pdf.structure.block_builder import build_blocks
-from extractors.pdf.structure.front_matter import (FRONT_PAGES, title_page)
-from extractors.settings import ExtractSettings
 from pathlib import Path
 
-
+from memoirist.data.schema.errors import SourceEncrypted, SourceUnreadable
+from memoirist.data.schema.records import Document, Rows, Source, content_id
+from memoirist.extractors.blocks import Draft, blocks_of
+from memoirist.extractors.pdf.engines.worker_pool import read_all_pages, read_info
+from memoirist.extractors.pdf.layout.page_columns import SinglePages, unfold_sheets
+from memoirist.extractors.pdf.ocr import ocr_verdict, with_ocr
+from memoirist.extractors.pdf.page_verdicts import (
+    page_verdict,
+    page_verdicts,
+    refusal,
+    without_unmapped,
+)
+from memoirist.extractors.pdf.structure.block_builder import build_blocks
+from memoirist.extractors.pdf.structure.front_matter import FRONT_PAGES, title_page
+from memoirist.extractors.settings import ExtractSettings
 
 # What writing programs put where a title or an author should stand.
 _FILE_NAME = re.compile(

@@ -11,17 +11,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import (Callable, Iterator, Sequence)
-from data.schema.errors import (SourceUnreadable, SourceWithoutText)
-from data.schema.records import (Document, Source, Verdict)
-from dataclasses import (asdict, dataclass, replace)
-from extractors.pdf.engines.worker_pool import read_all_pages
-from extractors.pdf.layout.geometry import (PageLines, groups)
-from extractors.pdf.page_verdicts import (is_scan, page_verdict)
-from extractors.settings import ExtractSettings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-
+from memoirist.data.schema.errors import SourceUnreadable, SourceWithoutText
+from memoirist.data.schema.records import Document, Source, Verdict
+from memoirist.extractors.pdf.engines.worker_pool import read_all_pages
+from memoirist.extractors.pdf.layout.geometry import PageLines, groups
+from memoirist.extractors.pdf.page_verdicts import is_scan, page_verdict
+from memoirist.extractors.settings import ExtractSettings
 
 Progress = Callable[[int, int], None]
 

@@ -8,19 +8,30 @@ such a run are asked for their place: within one text object font, size and base
 from __future__ import annotations
 
 import re
-from collections.abc import (Iterator, Sequence)
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import (dataclass, field, replace)
-from extractors.pdf.engines import pdfium_bindings as bindings
-from extractors.pdf.engines.base import (PdfInfo, encrypted, on_one_line, unreadable)
-from extractors.pdf.layout.font_encodings import (bitmap_char, hang_ems, is_sign_font, sign_of)
-from extractors.pdf.layout.geometry import (Glyph, PageLines, UNKNOWN)
-from extractors.pdf.layout.page_lines import (PageGlyphs, build_page, rotated, turned_place, turns_to_upright)
-from extractors.pdf.layout.writing_direction import RTL
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from pypdfium2 import (PdfDocument, PdfPage, PdfiumError, raw)
 
+from pypdfium2 import PdfDocument, PdfiumError, PdfPage, raw
 
+from memoirist.extractors.pdf.engines import pdfium_bindings as bindings
+from memoirist.extractors.pdf.engines.base import PdfInfo, encrypted, on_one_line, unreadable
+from memoirist.extractors.pdf.layout.font_encodings import (
+    bitmap_char,
+    hang_ems,
+    is_sign_font,
+    sign_of,
+)
+from memoirist.extractors.pdf.layout.geometry import UNKNOWN, Glyph, PageLines
+from memoirist.extractors.pdf.layout.page_lines import (
+    PageGlyphs,
+    build_page,
+    rotated,
+    turned_place,
+    turns_to_upright,
+)
+from memoirist.extractors.pdf.layout.writing_direction import RTL
 
 _FEW_CHARS = 8
 _MAX_FORM_DEPTH = 5

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import (Iterator, Sequence)
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from extractors.pdf.engines.base import (PdfInfo, encrypted, on_one_line, unreadable)
-from extractors.pdf.layout.font_encodings import (bitmap_char, hang_ems, is_sign_font, sign_of)
-from extractors.pdf.layout.geometry import (Glyph, PageLines)
-from extractors.pdf.layout.page_lines import (PageGlyphs, build_page, rotated, turned_place, turns_to_upright)
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
 from pdfminer.encodingdb import EncodingDB
 from pdfminer.pdfcolor import PDFColorSpace
 from pdfminer.pdfdevice import PDFTextDevice
-from pdfminer.pdfdocument import (PDFDocument, PDFPasswordIncorrect)
-from pdfminer.pdffont import (PDFFont, PDFSimpleFont, PDFType3Font, PDFUnicodeNotDefined)
-from pdfminer.pdfinterp import (PDFGraphicState, PDFPageInterpreter, PDFResourceManager)
+from pdfminer.pdfdocument import PDFDocument, PDFPasswordIncorrect
+from pdfminer.pdffont import PDFFont, PDFSimpleFont, PDFType3Font, PDFUnicodeNotDefined
+from pdfminer.pdfinterp import PDFGraphicState, PDFPageInterpreter, PDFResourceManager
 from pdfminer.pdfpage import PDFPage
 from pdfminer.pdfparser import PDFParser
-from pdfminer.pdftypes import (PDFStream, resolve1)
+from pdfminer.pdftypes import PDFStream, resolve1
 from pdfminer.psexceptions import PSException
-from pdfminer.utils import (Matrix, apply_matrix_rect, decode_text)
-from typing import (BinaryIO, NamedTuple)
+from pdfminer.utils import Matrix, apply_matrix_rect, decode_text
 
-
+from memoirist.extractors.pdf.engines.base import PdfInfo, encrypted, on_one_line, unreadable
+from memoirist.extractors.pdf.layout.font_encodings import (
+    bitmap_char,
+    hang_ems,
+    is_sign_font,
+    sign_of,
+)
+from memoirist.extractors.pdf.layout.geometry import Glyph, PageLines
+from memoirist.extractors.pdf.layout.page_lines import (
+    PageGlyphs,
+    build_page,
+    rotated,
+    turned_place,
+    turns_to_upright,
+)
 
 # What a damaged file makes pdfminer raise outside of pages, which have their own guard.
 _FAULTS = (

@@ -12,16 +12,15 @@ import resource
 import signal
 import sys
 import threading
-from data.schema.errors import SourceError
 from dataclasses import fields
-from extractors.pdf.engines.base import engine_of
-from extractors.pdf.layout.geometry import (Line, PageLines)
 from multiprocessing.connection import Connection
 from operator import attrgetter
 from pathlib import Path
-from typing import (Any, NamedTuple)
+from typing import Any, NamedTuple
 
-
+from memoirist.data.schema.errors import SourceError
+from memoirist.extractors.pdf.engines.base import engine_of
+from memoirist.extractors.pdf.layout.geometry import Line, PageLines
 
 _IDLE_SECONDS = 30.0
 

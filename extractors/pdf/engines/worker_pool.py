@@ -10,18 +10,17 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import (Callable, Iterator)
-from dataclasses import (dataclass, field)
-from extractors.pdf.engines import worker as worker_module
-from extractors.pdf.engines.base import (PdfInfo, known_passwords, unreadable)
-from extractors.pdf.engines.worker import (Request, unpack)
-from extractors.pdf.layout.geometry import PageLines
-from extractors.settings import ExtractSettings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from typing import Any
 
-
+from memoirist.extractors.pdf.engines import worker as worker_module
+from memoirist.extractors.pdf.engines.base import PdfInfo, known_passwords, unreadable
+from memoirist.extractors.pdf.engines.worker import Request, unpack
+from memoirist.extractors.pdf.layout.geometry import PageLines
+from memoirist.extractors.settings import ExtractSettings
 
 Progress = Callable[[int, int], None]
 

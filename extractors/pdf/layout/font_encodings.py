@@ -11,9 +11,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from extractors.pdf.layout.geometry import (Glyph, UNKNOWN)
 
-
+from memoirist.extractors.pdf.layout.geometry import UNKNOWN, Glyph
 
 # An engine gives a code without a meaning as a private character, until the page is whole.
 _PRIVATE = 0xE000

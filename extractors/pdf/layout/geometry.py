@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import (Callable, Iterable, Sequence)
-from data.schema.records import BlockKind
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import (median, median_low)
-from typing import (NamedTuple, TYPE_CHECKING, TypeVar)
+from statistics import median, median_low
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from memoirist.data.schema.records import BlockKind
 
 if TYPE_CHECKING:
-    from extractors.settings import ExtractSettings
-
+    from memoirist.extractors.settings import ExtractSettings
 
 
 # Stands for a character whose meaning no font and no encoding gives.

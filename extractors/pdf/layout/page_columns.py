@@ -6,15 +6,14 @@ Sheets may be out of order, as they are imposed for binding.
 from __future__ import annotations
 
 import re
-from collections import (Counter, defaultdict)
-from collections.abc import (Iterable, Sequence)
-from data.errors import SourceUnreadable
-from dataclasses import (dataclass, field, replace)
-from extractors.pdf.layout.geometry import (Frame, Line, PageLines, groups)
-from extractors.pdf.structure.page_labels import folio_value
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from statistics import median
 
-
+from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.extractors.pdf.layout.geometry import Frame, Line, PageLines, groups
+from memoirist.extractors.pdf.structure.page_labels import folio_value
 
 # A sheet is wider than high by at least this factor: half of it is a page of book proportions.
 _WIDE = 1.15

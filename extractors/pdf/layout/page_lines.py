@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import (Iterable, Sequence)
-from dataclasses import (dataclass, field, replace)
-from extractors.pdf.layout.font_encodings import (compose_signs, decode_bitmap_fonts)
-from extractors.pdf.layout.geometry import (Frame, Glyph, Line, Measures, PageLines, groups)
-from extractors.pdf.layout.writing_direction import (horizontal_lines, in_reading_order, in_visual_order, is_vertical, is_visual_rtl)
-from extractors.repair import vocabulary_of
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-
+from memoirist.extractors.pdf.layout.font_encodings import compose_signs, decode_bitmap_fonts
+from memoirist.extractors.pdf.layout.geometry import Frame, Glyph, Line, Measures, PageLines, groups
+from memoirist.extractors.pdf.layout.writing_direction import (
+    horizontal_lines,
+    in_reading_order,
+    in_visual_order,
+    is_vertical,
+    is_visual_rtl,
+)
+from memoirist.extractors.repair import vocabulary_of
 
 # A gap of this share of the font size is a space, of the last one the end of a text run.
 _SPACE_EMS = 0.13

@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import (Iterable, Sequence)
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from extractors.pdf.layout.geometry import (Glyph, Line, groups)
 from itertools import pairwise
 
-
+from memoirist.extractors.pdf.layout.geometry import Glyph, Line, groups
 
 RTL = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 # A letter with the marks that belong to it stays in one piece.

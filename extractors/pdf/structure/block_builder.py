@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import (Iterator, Sequence)
-from data.schema.records import BlockKind
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from extractors.blocks import Draft
-from extractors.pdf.engines.base import PdfInfo
-from extractors.pdf.layout.geometry import (Frame, Line, LineKinds, Margins, Measures, PageLines, margins_of, measures_of, rows_of)
-from extractors.pdf.layout.page_columns import frames_of
-from extractors.pdf.layout.page_lines import join_drop_caps
-from extractors.pdf.structure.footnotes import (footnotes, note_labels, without_marks)
-from extractors.pdf.structure.front_matter import (contents_entries, front_and_back_matter)
-from extractors.pdf.structure.headings import (bare_titles, chapter_name, headings, is_caption, is_ornament)
-from extractors.pdf.structure.page_labels import page_labels
-from extractors.pdf.structure.paragraphs import (PlacedLine, paragraphs, place_lines)
-from extractors.pdf.structure.running_heads import running_heads
-from extractors.repair import (joined, tidy, vocabulary_of)
-from extractors.settings import ExtractSettings
 from itertools import groupby
 from statistics import median
 
-
+from memoirist.data.schema.records import BlockKind
+from memoirist.extractors.blocks import Draft
+from memoirist.extractors.pdf.engines.base import PdfInfo
+from memoirist.extractors.pdf.layout.geometry import (
+    Frame,
+    Line,
+    LineKinds,
+    Margins,
+    Measures,
+    PageLines,
+    margins_of,
+    measures_of,
+    rows_of,
+)
+from memoirist.extractors.pdf.layout.page_columns import frames_of
+from memoirist.extractors.pdf.layout.page_lines import join_drop_caps
+from memoirist.extractors.pdf.structure.footnotes import footnotes, note_labels, without_marks
+from memoirist.extractors.pdf.structure.front_matter import contents_entries, front_and_back_matter
+from memoirist.extractors.pdf.structure.headings import (
+    bare_titles,
+    chapter_name,
+    headings,
+    is_caption,
+    is_ornament,
+)
+from memoirist.extractors.pdf.structure.page_labels import page_labels
+from memoirist.extractors.pdf.structure.paragraphs import PlacedLine, paragraphs, place_lines
+from memoirist.extractors.pdf.structure.running_heads import running_heads
+from memoirist.extractors.repair import joined, tidy, vocabulary_of
+from memoirist.extractors.settings import ExtractSettings
 
 # A frame with fewer lines does not say what the usual margins are.
 _MIN_FULL_LINES = 15

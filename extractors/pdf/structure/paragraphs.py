@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import (Iterator, Sequence)
-from data.schema.records import BlockKind
-from dataclasses import (dataclass, replace)
-from extractors.pdf.layout.geometry import (Line, Margins, Measures, groups, rows_of)
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-
+from memoirist.data.schema.records import BlockKind
+from memoirist.extractors.pdf.layout.geometry import Line, Margins, Measures, groups, rows_of
 
 # French sets a space before the closing guillemet; a note's mark may follow the stop.
 SENTENCE_END = re.compile(r"[.!?…:。！？：](?:\s?['\"’”»›)\]」』]+)*\s?\d{0,3}$")
