@@ -54,7 +54,7 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     The adapter is made a folder that other tools load by itself. Written anew at every call: the
     figures grow with the evaluation, and rights may have been mended since.
     """
-    from train.export.adapter_folder import complete_adapter
+    from train.export.hub_upload import complete_adapter
     from train.export.ollama import folder_modelfile
     from train.loop.checkpoints import WHOLE, base_of, mark_whole
 
@@ -166,7 +166,7 @@ def _merge_figures(model: Model, limit: int) -> dict[str, Any]:
 
 def _noted(facts: CardFacts, adapter: Path) -> CardFacts:
     """Return the facts with the word of warning that the adapter alone needs."""
-    from train.export.adapter_folder import trains_tokens
+    from train.export.hub_upload import trains_tokens
 
     base = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
     notes = [f"`peft`: `PeftModel.from_pretrained(BASE, FOLDER)` on `{facts.base_model}`"]

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from data.errors import TrainError
 from tests.families import make_family
 from train.dataset.tokenize import IGNORE, TokenRow, prompt_ids, tokenize
-from train.export.adapter_folder import complete_adapter, trains_tokens
+from train.export.hub_upload import complete_adapter, trains_tokens
 from train.loop.checkpoints import base_of, load_checkpoint, mark_whole
 from train.loop.memory import free_memory, need_memory
 from train.merge.adapter_merge import merge_checkpoint
@@ -163,7 +163,7 @@ def test_probabilities_are_compared_over_many_rows(tuned: Tuned) -> None:
     asked = [prompt_ids(TURNS[:1], tokenizer)]
     observed = observe(tuned.load(), tokenizer, [tuned.row] * 20, asked, settings)
     answered = sum(label != IGNORE for label in tuned.row.labels[1:])
-    assert len(observed.logits) == 16 * answered
+    assert len(observed.log_probabilities) == 16 * answered
     assert _spread([1, 2, 3, 4, 5, 6, 7], 3) == [1, 3, 5]
     assert _spread([1, 2], 3) == [1, 2]
 

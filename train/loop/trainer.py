@@ -15,12 +15,7 @@ from transformers import Trainer, TrainerControl, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from train.dataset.corpus import Corpus
-from train.dataset.optimizer_steps import (
-    StepDataset,
-    StepRows,
-    effective_batch,
-    process_share,
-)
+from train.dataset.optimizer_steps import StepDataset, StepRows, effective_batch, process_share
 from train.dataset.tokenize import TokenRow
 from train.loop.callbacks import RunCallback
 from train.loop.checkpoints import CHECKPOINTS
