@@ -55,7 +55,7 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     The adapter is made a folder that other tools load by itself. Written anew at every call: the
     figures grow with the evaluation, and rights may have been mended since.
     """
-    from memoirist.train.export.adapter_folder import complete_adapter
+    from memoirist.train.export.hub_upload import complete_adapter
     from memoirist.train.export.ollama import folder_modelfile
     from memoirist.train.loop.checkpoints import WHOLE, base_of, mark_whole
 
@@ -131,7 +131,7 @@ def _figures(context: Context, run: Run) -> dict[str, dict[str, Estimate]]:
 
 def _of_adapter(facts: CardFacts, adapter: Path) -> CardFacts:
     """Return the facts with the base that the adapter needs, where it trains tokens of its own."""
-    from memoirist.train.export.adapter_folder import trains_tokens
+    from memoirist.train.export.hub_upload import trains_tokens
 
     if not trains_tokens(adapter):
         return facts

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.estimates [NAME...]
 
 Two bases, the embedded one and a random Llama of 60 million parameters, under settings that move
-each part of the estimate. Prints a Markdown table, the source of the constants in
-train/resource_estimate.py.
+each part of the estimate. Prints a Markdown table, from which
+the constants of train/resource_estimate.py come.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from memoirist.data.schema.errors import TrainError
 from memoirist.train.dataset.tokenize import IGNORE, TokenRow, prompt_ids, tokenize
-from memoirist.train.export.adapter_folder import complete_adapter, trains_tokens
+from memoirist.train.export.hub_upload import complete_adapter, trains_tokens
 from memoirist.train.loop.checkpoints import base_of, load_checkpoint, mark_whole
 from memoirist.train.loop.memory import free_memory, need_memory
 from memoirist.train.merge.adapter_merge import merge_checkpoint
@@ -164,7 +164,7 @@ def test_probabilities_are_compared_over_many_rows(tuned: Tuned) -> None:
     asked = [prompt_ids(TURNS[:1], tokenizer)]
     observed = observe(tuned.load(), tokenizer, [tuned.row] * 20, asked, settings)
     answered = sum(label != IGNORE for label in tuned.row.labels[1:])
-    assert len(observed.logits) == 16 * answered
+    assert len(observed.log_probabilities) == 16 * answered
     assert _spread([1, 2, 3, 4, 5, 6, 7], 3) == [1, 3, 5]
     assert _spread([1, 2], 3) == [1, 2]
 
