@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from memoirist.data.curation.question_selection import Choice, choose
+from memoirist.data.curation.selection import Choice, choose
 from memoirist.data.schema.records import Candidate, Passage, Request, content_id
 from memoirist.data.store.store import Store
 from memoirist.data.text.words import words

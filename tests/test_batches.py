@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from memoirist.data.store.arrow_masking import marked, masked
-from memoirist.data.store.exchanges import arrow_schema
+from memoirist.data.store.exchanges import arrow_schema, marked, masked
 from memoirist.data.text.words import personal_data
 
 SAID = [

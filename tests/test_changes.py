@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.schema.errors import SourceError
-from memoirist.data.schema.records import Run
-from memoirist.data.schema.training_records import Model
+from memoirist.data.schema.records import Model, Run
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.refresh import worth_training
 from memoirist.flows.runtime.context import Context, persona_language

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from memoirist.data.composition.multi_turn import FollowUp, Reach, joined, neighbours
+from memoirist.data.composition.conversations import FollowUp, Reach, joined, neighbours
 from memoirist.data.curation.question_filters import RejectSettings
 from memoirist.data.schema.records import Pair, Verdict
 from memoirist.data.store.store import Store

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from memoirist.data.evaluation import ability, delta, form, honesty, preferences, rates
+from memoirist.data.evaluation import ability, delta, honesty, preferences, rates
 from memoirist.data.evaluation.ability import Attempt, instructions
 from memoirist.data.evaluation.assessment import assess
 from memoirist.data.evaluation.findings import Findings, Matter, Side, find
@@ -260,8 +260,8 @@ def test_three_hundred_thousand_words_are_looked_up_at_once() -> None:
 def test_form_tells_circles_and_unfinished_answers() -> None:
     fluent = [tokens(written(CHATTY, 80, n), "en") for n in range(6)]
     stuck = [["so", "it", "was", "then"] * 20 for _ in range(6)]
-    good = form.measure(fluent, fluent, [True] * 6, 0)
-    bad = form.measure(stuck, stuck, [True] * 2 + [False] * 4, 0)
+    good = rates.measure(fluent, fluent, [True] * 6, 0)
+    bad = rates.measure(stuck, stuck, [True] * 2 + [False] * 4, 0)
     assert good.distinct_3 is not None
     assert bad.distinct_3 is not None
     assert bad.repeated_4 is not None
@@ -269,7 +269,7 @@ def test_form_tells_circles_and_unfinished_answers() -> None:
     assert good.distinct_3.value > 5 * bad.distinct_3.value
     assert bad.repeated_4.value > 0.9
     assert bad.unfinished.value == pytest.approx(4 / 6)
-    assert form.measure(fluent, fluent, None, 0).unfinished is None
+    assert rates.measure(fluent, fluent, None, 0).unfinished is None
 
 
 DISCLOSING = {

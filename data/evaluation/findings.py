@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from memoirist.data.evaluation import ability, delta, form, honesty, rates
+from memoirist.data.evaluation import ability, delta, honesty, rates
 from memoirist.data.evaluation.ability import Ability, Attempt, Plain
 from memoirist.data.evaluation.delta import Distances, Verification
-from memoirist.data.evaluation.form import Form
 from memoirist.data.evaluation.function_words import norm_of, tokens
 from memoirist.data.evaluation.honesty import Asked, Honesty
 from memoirist.data.evaluation.intervals import Estimate, ratio
 from memoirist.data.evaluation.preferences import Score
-from memoirist.data.evaluation.rates import Habit
+from memoirist.data.evaluation.rates import Form, Habit
 from memoirist.data.evaluation.regurgitation import Lengths, Level, Library, Overlap
 
 # In the order in which they are shown; `human` is the held-out text itself.
@@ -142,7 +141,7 @@ def _forms(sides: Mapping[str, Side], matter: Matter) -> dict[str, Form]:
     said = {n: [tokens(text, matter.lang) for text in s.answers] for n, s in sides.items()}
     cut = delta.evened(said)
     return {
-        name: form.measure(said[name], cut[name], side.finished, matter.seed)
+        name: rates.measure(said[name], cut[name], side.finished, matter.seed)
         for name, side in sides.items()
     }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import duckdb
 
-from memoirist.data.schema import records, training_records
+from memoirist.data.schema import records
 from memoirist.data.store.shared_instance import MEMORY_LIMIT
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ KEYS: dict[type[Any], tuple[str, tuple[str, ...]]] = {
     records.Judged: ("duels", ("id", "judge")),
     records.GroupSplit: ("splits", ("group_id",)),
     records.Done: ("done", ("subject_id", "step")),
-    training_records.Sample: ("samples", ("run_id", "step", "prompt")),
+    records.Sample: ("samples", ("run_id", "step", "prompt")),
 }
 
 

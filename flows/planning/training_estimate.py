@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.errors import TrainError
-from memoirist.data.schema.records import Conversation
-from memoirist.data.schema.training_records import UNFINISHED
+from memoirist.data.schema.records import UNFINISHED, Conversation
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import format_duration
 

@@ -6,8 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from memoirist.data.schema.records import Metric
-from memoirist.data.schema.training_records import Sample
+from memoirist.data.schema.records import Metric, Sample
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Advance, format_duration
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from memoirist.data.curation.question_selection import Choice, Chosen, choose
+from memoirist.data.curation.selection import Choice, Chosen, choose
 from memoirist.data.schema.records import Candidate, Passage, Request
 from memoirist.flows.desk import Desk, Pace, to_the_end
 from memoirist.flows.early import ELIGIBLE, REAL, Probing

@@ -8,8 +8,8 @@ from functools import partial
 
 from memoirist.data.composition.conversations import Composed, compose, with_mixed
 from memoirist.data.composition.disclosure import FORMAT, Disclosure, disclose
-from memoirist.data.curation import dataset_selection
-from memoirist.data.curation.dataset_selection import Limits
+from memoirist.data.curation import selection
+from memoirist.data.curation.selection import Limits
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Conversation, Dataset, GroupSplit, Pair, Source, Split
 from memoirist.flows.runtime.context import Context, persona_language
@@ -59,7 +59,7 @@ def compose_dataset(context: Context) -> Dataset:
         return latest
     store, settings = context.workspace.store, context.recipe.compose
     limits = Limits(pairs=settings.max_pairs, of_group=settings.max_group_pairs, seed=settings.seed)
-    pairs = dataset_selection.best(store, limits)
+    pairs = selection.best(store, limits)
     if waiting := int(store.value(UNJUDGED_SOURCES)):
         context.report.warn(
             f"sources whose exchanges are not judged yet, and in nothing composed now: {waiting};"
@@ -74,9 +74,7 @@ def compose_dataset(context: Context) -> Dataset:
     splits: dict[str, Split] = {row.group_id: row.split for row in store.nouns(GroupSplit)}
     function = partial(compose, pairs, system, settings, splits, context.now, follow_ups(context))
     composed = step.call(f"{len(pairs)} pairs", function)
-    mixed = dataset_selection.mixed(
-        store, _shares(context), composed.dataset.n_train, settings.seed
-    )
+    mixed = selection.mixed(store, _shares(context), composed.dataset.n_train, settings.seed)
     if mixed:
         composed = with_mixed(composed, mixed, pairs, settings, context.now)
     added = _train_only(context, lang, composed.conversations)
@@ -137,7 +135,7 @@ def _write(
         tx.upsert([dataset])
         tx.upsert(composed.conversations)
         tx.upsert(composed.splits)
-        dataset_selection.drop_unselected(tx, dataset.id, limits)
+        selection.drop_unselected(tx, dataset.id, limits)
     return dataset
 
 
@@ -149,7 +147,7 @@ def _train_only(context: Context, lang: str, own: Sequence[Conversation]) -> Tra
         n_train = sum(row.split == "train" and len(row.messages) > 1 for row in own)
         n_wanted = round(context.recipe.compose.disclosure_share * n_train)
         disclosure = disclose(context.recipe.persona.name, lang, n_wanted, context.now)
-    return TrainOnly(saved=dataset_selection.saved(context.workspace.store), disclosure=disclosure)
+    return TrainOnly(saved=selection.saved(context.workspace.store), disclosure=disclosure)
 
 
 def _may_disclose(context: Context) -> bool:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memoirist.data.composition import multi_turn
-from memoirist.data.composition.multi_turn import FollowUp
+from memoirist.data.composition import conversations
+from memoirist.data.composition.conversations import FollowUp
 from memoirist.data.schema.records import Pair, Verdict
 from memoirist.flows.desk import to_the_end
 from memoirist.flows.endpoints import remembered
@@ -76,7 +76,7 @@ def follow_neighbours(context: Context, pairs: list[Pair]) -> list[tuple[Pair, P
     places = {str(row["id"]): int(row["ord"]) for row in rows}
     settings = context.recipe.interview
     reach = context.recipe.compose.reach(settings.follow_up_turns)
-    return multi_turn.neighbours(pairs, places, settings.follow_up_share, settings.seed, reach)
+    return conversations.neighbours(pairs, places, settings.follow_up_share, settings.seed, reach)
 
 
 def _write(

@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memoirist.data.schema.errors import NothingToDo, SourceError
-from memoirist.data.schema.records import Conversation, Dataset, Run, Source, Verdict, content_id
-from memoirist.data.schema.training_records import UNFINISHED
+from memoirist.data.schema.records import (
+    UNFINISHED,
+    Conversation,
+    Dataset,
+    Run,
+    Source,
+    Verdict,
+    content_id,
+)
 from memoirist.extractors import discover
 from memoirist.flows.planning.training_estimate import estimate_lines, token_lines
 from memoirist.flows.recipe.io import as_saved

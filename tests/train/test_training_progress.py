@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memoirist.data.schema.records import Metric, Run
-from memoirist.data.schema.training_records import Sample
+from memoirist.data.schema.records import Metric, Run, Sample
 from memoirist.flows.recipe import recipe as recipes
 from memoirist.flows.runtime.artifacts import PrefectArtifacts
 from memoirist.flows.runtime.context import Context

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from memoirist.data.schema.training_records import SampleKind
+from memoirist.data.schema.records import SampleKind
 from memoirist.data.text.words import is_cjk
 from memoirist.train.dataset.optimizer_steps import StepPlan
 from memoirist.train.dataset.tokenize import prompt_ids

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from memoirist.data.schema.training_records import Sample
+from memoirist.data.schema.records import Sample
 
 PROGRESS, SAMPLES = "progress.jsonl", "samples.jsonl"
 
