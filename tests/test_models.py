@@ -23,9 +23,9 @@ from memoirist.data.provenance.model_card import CardFacts, card
 from memoirist.data.schema.errors import MemoiristError
 from memoirist.data.schema.records import Model
 from memoirist.flows.cli import options
-from memoirist.flows.ledger import note_rights
 from memoirist.flows.models.publish import export_model, list_models, pick, push_model
 from memoirist.flows.runtime.context import Context
+from memoirist.flows.sources.rights_ledger import note_rights
 from memoirist.train.dataset.chat_template import native_prompt, native_segments
 from memoirist.train.dataset.tokenize import prompt_ids
 from memoirist.train.export.gguf import SCRIPT

@@ -21,11 +21,11 @@ def withdraw(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Take sources out of all that is composed from now on; `look coverage` shows it."""
-    from memoirist.flows import ledger
+    from memoirist.flows.sources import rights_ledger
 
     context = o.open_workspace(workspace)
     with context.workspace.held():
-        (ledger.restore if undo else ledger.withdraw)(context, sources)
+        (rights_ledger.restore if undo else rights_ledger.withdraw)(context, sources)
 
 
 @recipe_flags(*(f"sources.ledger.{key}" for key in _LEDGER_KEYS))
@@ -44,7 +44,7 @@ def rights(
     from memoirist.data.provenance.rights import obstacles
     from memoirist.data.schema.errors import RecipeError
     from memoirist.data.schema.records import Source
-    from memoirist.flows import ledger
+    from memoirist.flows.sources import rights_ledger
     from memoirist.flows.table_printer import print_rows
 
     entry = {key.rpartition(".")[2]: value for key, value in flags.items()}
@@ -53,12 +53,12 @@ def rights(
         raise RecipeError("no source is named", "`memoirist rights SOURCE --rights own-work`")
     if entry and source is not None:
         with context.workspace.held():
-            ledger.note_rights(context, source, entry)
+            rights_ledger.note_rights(context, source, entry)
     store = context.workspace.store
     if source is None:
-        print_rows(ledger.ledger(store), form.value)
+        print_rows(rights_ledger.ledger(store), form.value)
     against = obstacles(store.nouns(Source, "true ORDER BY added_at, id"))
-    mine = ledger.find_source(store, source).id if source else None
+    mine = rights_ledger.find_source(store, source).id if source else None
     for obstacle in against:
         if mine in {None, obstacle.source_id}:
             typer.echo(f"{obstacle.title}: {obstacle.reason}; {obstacle.next_step}", err=True)

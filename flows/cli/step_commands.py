@@ -62,7 +62,7 @@ def unlock(
 ) -> None:
     """Remember the passwords of locked files; on a terminal, ask for those that are missing."""
     from memoirist.extractors.pdf.engines.base import remember_passwords
-    from memoirist.flows.cli.password_prompt import locked, typed
+    from memoirist.flows.sources.password_prompt import locked, typed
 
     remember_passwords(given or ())
     if not sys.stdin.isatty():

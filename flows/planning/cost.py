@@ -3,12 +3,177 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from memoirist.flows.planning.llm_calls import PlannedCalls, planned_calls
-from memoirist.flows.runtime.context import Context
-from memoirist.generators.prices import price_of
+from memoirist.data.schema.records import Pair
+from memoirist.flows.kinds import resolved_settings
+from memoirist.flows.rounds import closed_keys
+from memoirist.flows.runtime.context import Context, persona_language
+from memoirist.flows.steps.ask import due_queries, eligible, known_model
+from memoirist.flows.steps.follow_up import KEPT_PAIRS, follow_neighbours
+from memoirist.flows.steps.judge import JUDGED_PAIRS, judge_settings
+from memoirist.flows.steps.polish import planned_polish, polish_settings
+from memoirist.generators.brief import write_brief
+from memoirist.generators.follow import open_follow_prompt
+from memoirist.generators.judge import open_bench
+from memoirist.generators.keys import Queries, Query
+from memoirist.generators.prices import estimate_tokens, price_of
+from memoirist.generators.rounds import Task
+from memoirist.generators.settings import InterviewSettings
+
+# Three questions as JSON take 60 to 150 tokens, four grades with reasons 80 to 200, more with a
+# model that thinks aloud.
+_REPLY = {
+    "interview": (60.0, 250.0),
+    # Most passages need nothing mended; a reply that mends holds the whole of one.
+    "polish": (20.0, 350.0),
+    "follow_up": (60.0, 250.0),
+    "judge": (80.0, 300.0),
+}
+_USUAL_QUESTION = "What do you remember best of that time, and why has it stayed with you?"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedCalls:
+    """The calls of one purpose: `due` are the estimated tokens of each prompt still to be sent.
+
+    `estimate` tells the same of any key, also of one that is answered; `reply` is the range of a
+    reply's tokens where none is measured. `more` is the share of calls that may come on top, as
+    second questions do.
+    """
+
+    verb: str
+    purpose: str
+    settings: InterviewSettings
+    model: str | None
+    versions: Sequence[str]
+    due: Sequence[int]
+    n_kept: int
+    estimate: Callable[[str], int | None]
+    reply: tuple[float, float]
+    more: float = 0.0
+
+
+def planned_calls(context: Context) -> list[PlannedCalls]:
+    """Return what the recipe turns on, in the order in which a build asks."""
+    calls = [_questions(context), _polish(context), _judge(context), _follow_ups(context)]
+    return [planned for planned in calls if planned is not None]
+
+
+def _questions(context: Context) -> PlannedCalls:
+    settings, model = resolved_settings(context, keep=False), known_model(context)
+    persona = context.recipe.persona.name
+    of_passage = Queries(settings, persona, model or "").of
+    queries = {query.key: query for query in map(of_passage, eligible(context))}
+    due = due_queries(list(queries.values()), closed_keys(context, "interview", settings))
+
+    def tokens(query: Query) -> int:
+        brief = write_brief(query.passage, persona, query.lang, query.prompt)
+        return _tokens(brief.messages)
+
+    def estimate(key: str) -> int | None:
+        return tokens(queries[key]) if key in queries else None
+
+    return PlannedCalls(
+        verb="ask",
+        purpose="interview",
+        settings=settings,
+        model=model,
+        versions=sorted({query.prompt.version for query in queries.values()}),
+        due=[tokens(query) for query in due],
+        n_kept=len(queries) - len(due),
+        estimate=estimate,
+        reply=_REPLY["interview"],
+    )
+
+
+def _polish(context: Context) -> PlannedCalls | None:
+    if context.recipe.interview.answers == "verbatim":
+        return None
+    return _of_tasks(context, "polish", planned_polish(context), polish_settings(context))
+
+
+def _judge(context: Context) -> PlannedCalls | None:
+    if not context.recipe.curate.judge:
+        return None
+    settings = judge_settings(context)
+    model = settings.model or known_model(context)
+    bench = open_bench(persona_language(context), model or "", settings)
+    pairs = context.workspace.store.nouns(Pair, JUDGED_PAIRS, own=True)
+    to_come = _to_come(context)
+    tasks = [bench.task(pair) for pair in (*pairs, *to_come)]
+    share = len(to_come) / max(1, len(tasks))
+    more = settings.second_share * share
+    return _of_tasks(context, "judge", tasks, settings, more)
+
+
+def _follow_ups(context: Context) -> PlannedCalls | None:
+    settings, store = context.recipe.interview, context.workspace.store
+    if not settings.follow_up_share:
+        return None
+    lang = settings.language or persona_language(context)
+    prompt = open_follow_prompt(
+        lang, context.recipe.persona.name, known_model(context) or "", settings
+    )
+    pairs = [*store.nouns(Pair, KEPT_PAIRS, own=True), *_to_come(context)]
+    tasks = [prompt.task(before, later) for before, later in follow_neighbours(context, pairs)]
+    return _of_tasks(context, "follow_up", tasks, settings)
+
+
+def _of_tasks(
+    context: Context,
+    purpose: str,
+    tasks: Sequence[Task],
+    settings: InterviewSettings,
+    more: float = 0.0,
+) -> PlannedCalls:
+    by_key: Mapping[str, Task] = {task.key: task for task in tasks}
+    closed = closed_keys(context, purpose, settings)
+    due = [task for key, task in by_key.items() if key not in closed]
+
+    def estimate(key: str) -> int | None:
+        return _tokens(by_key[key].messages) if key in by_key else None
+
+    return PlannedCalls(
+        verb={"follow_up": "follow"}.get(purpose, purpose),
+        purpose=purpose,
+        settings=settings,
+        model=settings.model or known_model(context),
+        versions=sorted({task.prompt_version for task in tasks if task.prompt_version}),
+        due=[_tokens(task.messages) for task in due],
+        n_kept=len(by_key) - len(due),
+        estimate=estimate,
+        reply=_REPLY[purpose],
+        more=more,
+    )
+
+
+def _to_come(context: Context) -> list[Pair]:
+    """Return a pair for each passage that is to be asked about and has none yet."""
+    store = context.workspace.store
+    paired = {row["passage_id"] for row in store.rows("SELECT DISTINCT passage_id FROM made_pairs")}
+    return [
+        Pair(
+            id=passage.id,
+            source_id=passage.source_id,
+            passage_id=passage.id,
+            question_id=passage.id,
+            group_id=passage.group_id,
+            thread_id=passage.id,
+            ord=0,
+            question=_USUAL_QUESTION,
+            answer=passage.text,
+            origin="generated",
+        )
+        for passage in eligible(context)
+        if passage.id not in paired
+    ]
+
+
+def _tokens(messages: Sequence[Mapping[str, str]]) -> int:
+    return estimate_tokens(*(message["content"] for message in messages))
+
 
 _MIN_MEASURED = 5
 _MAX_MEASURED = 400

@@ -25,10 +25,9 @@ from memoirist.extractors import (
 )
 from memoirist.extractors.detection.discover import is_url, printable
 from memoirist.extractors.source_reader import BY_CONTENT, missing_source
-from memoirist.flows.ledger import warn_of_obstacles, with_rights
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.sources.feeds import take_feed
-from memoirist.flows.sources.identity import clear_refusal, identified, known_at, refuse
+from memoirist.flows.sources.identity import clear_refusal, identified, known_at, refuse, take_feed
+from memoirist.flows.sources.rights_ledger import warn_of_obstacles, with_rights
 from memoirist.flows.steps.base import Step, fingerprint
 
 _SHOWN_NAMES = 8
