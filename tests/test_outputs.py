@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-from pathlib import Path
-
 import pytest
+import shutil
+from data.samples import SOURCES
+from data.store.store import Store
+from pathlib import Path
+from tests.conftest import (Command, EDITH, run)
 
-from memoirist.data.samples import SOURCES
-from memoirist.data.store.store import Store
-from tests.conftest import EDITH, Command, run
+
 
 # Each command that writes to a path of the user's, but for the path.
 WRITERS = {
@@ -83,6 +83,8 @@ def test_a_file_is_overwritten_with_force_alone(
         assert all(json.loads(line) for line in path.read_text("utf-8").splitlines())
         rows = Store(composed / "workspace" / "memoirist.duckdb").rows("SELECT id FROM sources")
         assert rows
+        (composed / "empty.jsonl").touch()
+        assert run(composed, *command, "empty.jsonl").returncode == 0
 
 
 def test_a_training_does_not_mix_with_other_files(memoirist: Command, tmp_path: Path) -> None:
