@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import pytest
 import shutil
-from data.samples import SOURCES
-from data.store.store import Store
 from pathlib import Path
-from tests.conftest import (Command, EDITH, run)
 
+import pytest
 
+from memoirist.data.samples import SOURCES
+from memoirist.data.store.store import Store
+from tests.conftest import EDITH, Command, run
 
 # Each command that writes to a path of the user's, but for the path.
 WRITERS = {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from data.schema.errors import MemoiristError
-from flows.runtime.context import Context
-from flows.runtime.workspace import Workspace
 from fnmatch import fnmatch
 from pathlib import Path
 
+from memoirist.data.schema.errors import MemoiristError
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.workspace import Workspace
 
 
 def check_output_file(context: Context, path: Path, *, force: bool) -> None:
