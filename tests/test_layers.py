@@ -22,6 +22,7 @@ ONLY = {
     "duckdb": {"data"},
     "opencc": {"data"},
     "pdfminer": {"extractors"},
+    "pypdfium2": {"extractors"},
     "pypdfium2_raw": {"extractors"},
     "lxml": {"extractors"},
     "mammoth": {"extractors"},
