@@ -19,8 +19,8 @@ from data.errors import SourceUnreadable
 from data.exchanges import forget, sweep, take
 from data.store import Store
 from extractors import ExtractSettings, SourceRef, extract, read_source
-from extractors.dataset.batches import Batches
-from extractors.dataset.reading import unwrapped
+from extractors.dataset.dataset_rows import Batches
+from extractors.dataset.row_chunks import unwrap
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 GOOD = {
@@ -409,10 +409,10 @@ def test_every_container_gives_the_same(tmp_path: Path, name: str) -> None:
 def test_wrapped_rows() -> None:
     row = {"question": "Why?", "response": "So."}
     hub = {"features": [], "rows": [{"row_idx": 0, "row": row}], "num_rows_total": 1}
-    assert unwrapped(hub) == [row]
-    assert unwrapped({"train": [["a", "b"]]}) == [["a", "b"]]
-    assert unwrapped({"data": [row], "version": 1}) == [row]
-    assert unwrapped(row) == [row]
+    assert unwrap(hub) == [row]
+    assert unwrap({"train": [["a", "b"]]}) == [["a", "b"]]
+    assert unwrap({"data": [row], "version": 1}) == [row]
+    assert unwrap(row) == [row]
 
 
 def test_spaces_between_characters_go(tmp_path: Path) -> None:
