@@ -18,7 +18,7 @@ import memoirist.data.store.exchanges
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.store.exchanges import forget, sweep, take
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
-from memoirist.extractors.dataset.batches import Batches
+from memoirist.extractors.dataset.dataset_rows import Batches
 from memoirist.extractors.dataset.row_chunks import unwrap
 from tests.support.stores import empty_store
 
