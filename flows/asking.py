@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -17,34 +16,37 @@ from data.choose import Chosen
 from data.nouns import Done, Passage, Rows
 from flows.choosing import choose_questions, told_lengths
 from flows.context import Context, fingerprint
-from flows.desk import Desk, Pace, to_the_end
-from flows.early import ELIGIBLE, REAL, Probing
-from flows.kinds import resolved_settings
 from flows.language import persona_language
-from flows.rounds import closed_keys, open_line, recover_replies
+from flows.llm.interview_settings import resolved_settings
+from flows.llm.reply_writer import ReplyWriter
+from flows.llm.runner import closed_keys, open_session, run_to_the_end, write_replies
 
 if TYPE_CHECKING:
-    from generators.client import Endpoint
     from generators.interview import Sitting
     from generators.keys import Query
     from generators.settings import InterviewSettings
 
+# A source row is an exchange that an earlier dataset holds; it has its question.
+_ELIGIBLE = (
+    "source_row IS NULL AND id NOT IN"
+    " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
+    " AND step IN ('gate', 'dedupe'))"
+    " AND id NOT IN (SELECT passage_id FROM asked_questions WHERE origin IN {origins})"
+)
+_REAL = "('spoken', 'given', 'curated', 'disclosure')"
 _NOT_DONE = " AND id NOT IN (SELECT subject_id FROM done WHERE step = 'ask' AND fingerprint = ?)"
 _ORDER = "ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
 _REAL_OR_GENERATED = "('spoken', 'given', 'curated', 'disclosure', 'generated')"
 
 
-def ask_questions(context: Context, probing: Probing | None = None) -> None:
-    """Ask what is not asked yet, with the endpoint where one is set and offline where none is.
-
-    `probing` is a probe of the endpoint that is already under way.
-    """
-    from generators.client import endpoint_configured
+def ask_questions(context: Context) -> None:
+    """Ask what is not asked yet, with the endpoint where one is set and offline where none is."""
+    from generators.client.client import endpoint_configured
 
     with context.timed() as seconds:
         if endpoint_configured(context.recipe.interview):
             # The replies are written while they arrive, so this task runs in the flow's process.
-            told = context.call("ask", "by LLM", lambda: _ask_llm(context, probing=probing))
+            told = context.call("ask", "by LLM", lambda: _ask_llm(context))
         else:
             told = _ask_offline(context)
     if told:
@@ -66,7 +68,7 @@ def _tell_spoken(context: Context) -> None:
 
 def due_offline(context: Context) -> list[Passage]:
     """Return the passages that the offline interviewer has still to ask about."""
-    where = f"{ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}"
+    where = f"{_ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}"
     mark = _offline_mark(persona_language(context))
     return context.workspace.store.nouns(Passage, where, mark, own=True)
 
@@ -123,7 +125,7 @@ def _write(
 def eligible(context: Context) -> list[Passage]:
     """Return the passages that need a generated question, asked or not, in reading order."""
     return context.workspace.store.nouns(
-        Passage, f"{ELIGIBLE.format(origins=REAL)} {_ORDER}", own=True
+        Passage, f"{_ELIGIBLE.format(origins=_REAL)} {_ORDER}", own=True
     )
 
 
@@ -143,11 +145,10 @@ def due_queries(queries: Sequence[Query], closed: set[str]) -> list[Query]:
     return list({query.key: query for query in queries if query.key not in closed}.values())
 
 
-def _ask_llm(context: Context, most: int | None = None, probing: Probing | None = None) -> str:
+def _ask_llm(context: Context, most: int | None = None) -> str:
     """Ask what is due, at most `most` passages of it, and choose over all that came back."""
     from generators.keys import Queries
 
-    recover_replies(context)
     passages, model = eligible(context), known_model(context)
     closed = closed_keys(context, "interview", context.recipe.interview)
     settings = resolved_settings(context)
@@ -157,25 +158,24 @@ def _ask_llm(context: Context, most: int | None = None, probing: Probing | None 
     if model:
         of = Queries(settings, context.recipe.persona.name, model).of
         queries = [of(passage) for passage in passages]
-    desk: Desk | None = None
+    writer: ReplyWriter | None = None
     # A finished interview needs no server.
     if not queries or due_queries(queries, closed):
-        endpoint = probing.result() if probing else None
-        sitting = to_the_end(_open_sitting(context, settings, endpoint))
+        sitting = run_to_the_end(_open_sitting(context, settings))
         queries = [sitting.queries.of(passage) for passage in passages]
         due = due_queries(queries, closed)
         chosen_due = due if most is None else _spread(due, most, settings.seed)
-        desk = Desk(context, sitting.line, len(chosen_due))
+        writer = ReplyWriter(context, sitting.session, len(chosen_due))
         try:
-            to_the_end(_receive(desk, sitting, [query.passage for query in chosen_due]))
+            run_to_the_end(_ask(writer, sitting, [query.passage for query in chosen_due]))
         finally:
             chosen = choose_questions(context, queries, settings)
     else:
         chosen = choose_questions(context, queries, settings)
-    if chosen is None and (desk is None or not desk.n_due):
+    if chosen is None and (writer is None or not writer.n_due):
         return ""
     context.count("ask", chosen.questions if chosen else 0)
-    return _conclude(context, desk, chosen)
+    return _conclude(context, writer, chosen)
 
 
 def ask_pilot(context: Context, most: int) -> None:
@@ -185,25 +185,20 @@ def ask_pilot(context: Context, most: int) -> None:
     context.report.step("pilot", told or "everything is asked already; nothing was sent", seconds())
 
 
-async def _open_sitting(
-    context: Context, settings: InterviewSettings, endpoint: Endpoint | None
-) -> Sitting:
+async def _open_sitting(context: Context, settings: InterviewSettings) -> Sitting:
     from generators.interview import Sitting
 
-    line = await open_line(context, settings, endpoint)
-    return Sitting(context.recipe.persona.name, line, context.recipe.curate)
+    session = await open_session(context, settings)
+    return Sitting(context.recipe.persona.name, session, context.recipe.curate)
 
 
-async def _receive(desk: Desk, sitting: Sitting, passages: Sequence[Passage]) -> None:
+async def _ask(writer: ReplyWriter, sitting: Sitting, passages: Sequence[Passage]) -> None:
     from generators.interview import sit
 
-    with desk.context.report.progress("ask", "passages") as advance:
-        pace = Pace(lambda done: advance(done, len(passages), desk.told_now()))
-        async with aclosing(sit(passages, sitting)) as arrivals:
-            await desk.receive(arrivals, pace)
+    await write_replies(writer, sit(passages, sitting), "ask", "passages")
 
 
-def _conclude(context: Context, desk: Desk | None, chosen: Chosen | None) -> str:
+def _conclude(context: Context, writer: ReplyWriter | None, chosen: Chosen | None) -> str:
     """Say what is missing and return what came of it; raise KeyboardInterrupt after a Ctrl-C."""
     if chosen and chosen.opener_share > context.recipe.interview.opener_share + 0.005:
         context.report.note(
@@ -213,23 +208,23 @@ def _conclude(context: Context, desk: Desk | None, chosen: Chosen | None) -> str
     told = f"{chosen.questions:,} questions" if chosen else "no new question"
     told += f" ({chosen.seconds:,} second ones)" if chosen and chosen.seconds else ""
     told += f", {told_lengths(chosen)}" if chosen and chosen.questions else ""
-    if desk is None:
+    if writer is None:
         return f"{told}, chosen anew among what came back; nothing was sent"
-    endpoint, budget = desk.line.endpoint, desk.line.budget
-    left = desk.n_due - desk.done
-    if desk.interrupted:
+    endpoint, budget = writer.session.endpoint, writer.session.budget
+    left = writer.n_due - writer.n_done
+    if writer.interrupted:
         raise KeyboardInterrupt
     if budget.stopped:
         context.report.warn(
             f"{budget.stopped}; {left:,} passages are still to be asked: raise the limit and run"
             " `memoirist ask` again"
         )
-    if desk.due_again:
+    if writer.n_due_again:
         context.report.warn(
-            f"{desk.due_again:,} passages got no reply: `memoirist ask` asks them again, and only"
-            " them"
+            f"{writer.n_due_again:,} passages got no reply: `memoirist ask` asks them again, and"
+            " only them"
         )
-    return f"{told}; {desk.told()} by {endpoint.model} at {endpoint.base_url}"
+    return f"{told}; {writer.summary()} by {endpoint.model} at {endpoint.base_url}"
 
 
 def _spread(due: Sequence[Query], most: int, seed: int) -> list[Query]:

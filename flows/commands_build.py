@@ -269,13 +269,10 @@ def ask(
     )
 
     def step(context: Context) -> None:
-        from flows.early import begin_probe
-
-        probing = begin_probe(context)
         from flows.asking import ask_questions
         from flows.openings import save_recipe
 
-        ask_questions(context, probing)
+        ask_questions(context)
         save_recipe(context)
 
     run(o.open_workspace(workspace, recipe, wanted), step)

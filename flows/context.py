@@ -18,7 +18,7 @@ from flows.report import Report
 from flows.workspace import Workspace
 
 if TYPE_CHECKING:
-    from generators.budget import Budget
+    from generators.client.budget import Budget
 
 R = TypeVar("R")
 
@@ -57,7 +57,7 @@ class Context:
     def budget(self) -> Budget:
         """Return what the run may spend, in all its steps together."""
         if self._budget is None:
-            from generators.budget import Budget
+            from generators.client.budget import Budget
 
             self._budget = Budget(self.recipe.interview)
         return self._budget

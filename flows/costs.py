@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from flows.context import Context
 from flows.purposes import Planned, planned
-from generators.prices import price_of
+from generators.client.pricing import price_of
 
 _LEAST_MEASURED = 5
 _MOST_MEASURED = 400

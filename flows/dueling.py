@@ -11,9 +11,9 @@ from data.errors import MemoiristError, NothingToDo, SourceMissing, SourceUnread
 from data.measures.versus import Duel, Score, cut_alike, read_sheet, score, sheet
 from data.nouns import GivenAnswer, Judged, Run
 from flows.context import Context
-from flows.desk import to_the_end
 from flows.examining import Setting
-from flows.rounds import kept_replies, send
+from flows.llm.endpoints import find_endpoint
+from flows.llm.runner import kept_replies, run_tasks, run_to_the_end
 
 if TYPE_CHECKING:
     from generators.settings import InterviewSettings
@@ -64,12 +64,13 @@ def judge_duels(context: Context, run: Run, setting: Setting) -> None:
     if not context.recipe.evaluate.judge:
         return
     with context.timed() as seconds:
-        told = context.call("judge", "answers", lambda: to_the_end(_judge(context, run, setting)))
+        told = context.call(
+            "judge", "answers", lambda: run_to_the_end(_judge(context, run, setting))
+        )
     context.report.step("judge", told, seconds())
 
 
 async def _judge(context: Context, run: Run, setting: Setting) -> str:
-    from generators.probe import probe
     from generators.versus import Choice, open_arena, read_choice
 
     store, settings = context.workspace.store, _settings(context)
@@ -77,14 +78,14 @@ async def _judge(context: Context, run: Run, setting: Setting) -> str:
     both = [each for rival in duels.values() for duel in rival for each in (duel, duel.turned)]
     if not both:
         return "there are no two answers to judge"
-    endpoint = None if settings.model else await probe(settings)
+    endpoint = None if settings.model else await find_endpoint(context, settings)
     model = settings.model or (endpoint.model if endpoint else "")
     arena = open_arena(setting.matter.lang, model, settings, pieces(setting.matter.author))
     tasks = {duel.id: arena.task(duel) for duel in both}
     known = kept_replies(context, "versus", settings)
     due = [task for task in tasks.values() if task.key not in known]
     if due:
-        await send(context, due, arena.round(), (settings, endpoint))
+        await run_tasks(context, due, arena.round(), settings, endpoint)
         known = kept_replies(context, "versus", settings)
     rows: list[Judged] = []
     for duel in both:

@@ -12,9 +12,8 @@ from data.follow import FollowUp, neighbours
 from data.nouns import Pair, Verdict
 from flows.asking import known_model
 from flows.context import Context
-from flows.desk import to_the_end
-from flows.endpoints import remembered
-from flows.rounds import Kept, kept_replies, send, what_came
+from flows.llm.endpoints import find_endpoint
+from flows.llm.runner import KeptReply, kept_replies, last_reply, run_tasks, run_to_the_end
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
@@ -37,14 +36,13 @@ def follow_pairs(context: Context) -> None:
             context.count("follow", 1)
         return
     with context.timed() as seconds:
-        told = context.call("follow", "by LLM", lambda: to_the_end(_follow(context)))
+        told = context.call("follow", "by LLM", lambda: run_to_the_end(_follow(context)))
     if told:
         context.report.step("follow", told, seconds())
 
 
 async def _follow(context: Context) -> str:
     from generators.follow import open_follow_prompt
-    from generators.probe import probe
 
     settings = context.recipe.interview
     pairs = context.workspace.store.nouns(Pair, KEPT_PAIRS, own=True)
@@ -53,7 +51,7 @@ async def _follow(context: Context) -> str:
         _rewrite(context, [], [])
         return ""
     model = known_model(context)
-    endpoint = None if model else await probe(settings, remembered(context, settings))
+    endpoint = None if model else await find_endpoint(context, settings)
     named = model or (endpoint.model if endpoint else "")
     lang = settings.language or persona_language(context)
     prompt = open_follow_prompt(lang, context.recipe.persona.name, named, settings)
@@ -61,7 +59,7 @@ async def _follow(context: Context) -> str:
     tasks = [prompt.task(before, later) for before, later in found]
     due = [task for task in tasks if task.key not in known]
     if due:
-        await send(context, due, prompt.round(), (settings, endpoint))
+        await run_tasks(context, due, prompt.round(), settings, endpoint)
     return _write(context, found, prompt, len(due))
 
 
@@ -78,7 +76,7 @@ def _write(
     context: Context, found: list[tuple[Pair, Pair]], prompt: FollowPrompt, n_asked: int
 ) -> str:
     """Write the follow-ups in place of earlier ones, and a verdict where there is none."""
-    came = what_came(context, "follow_up", "curate")
+    came = last_reply(context, "follow_up", "curate")
     rows: list[tuple[str, str, str, str, str, int]] = []
     threads: dict[str, tuple[str, int]] = {}
     verdicts: list[Verdict] = []
@@ -117,7 +115,7 @@ def _rewrite(
 
 def _question(
     context: Context,
-    row: Kept,
+    row: KeptReply,
     prompt: FollowPrompt,
     two: tuple[Pair, Pair],
 ) -> tuple[str | None, str]:

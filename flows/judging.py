@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from data.curate import CurateSettings
 from data.nouns import Done, Pair, Verdict
 from flows.context import Context, fingerprint
-from flows.desk import to_the_end
-from flows.endpoints import remembered
-from flows.rounds import kept_replies, send, what_came
+from flows.llm.endpoints import find_endpoint
+from flows.llm.runner import kept_replies, last_reply, run_tasks, run_to_the_end
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
-    from generators.client import Endpoint
+    from generators.client.client import Endpoint
     from generators.judge import Bench, Grades
     from generators.settings import InterviewSettings
 
@@ -42,7 +41,7 @@ def judge_pairs(context: Context) -> None:
             context.count("judge", 1)
         return
     with context.timed() as seconds:
-        told = context.call("judge", "by LLM", lambda: to_the_end(_judge(context)))
+        told = context.call("judge", "by LLM", lambda: run_to_the_end(_judge(context)))
     if told:
         context.report.step("judge", told, seconds())
 
@@ -50,7 +49,6 @@ def judge_pairs(context: Context) -> None:
 async def _judge(context: Context) -> str:
     from generators.judge import open_bench
     from generators.keys import limits_of
-    from generators.probe import probe
 
     store, curate = context.workspace.store, context.recipe.curate
     settings = judge_settings(context)
@@ -59,7 +57,7 @@ async def _judge(context: Context) -> str:
     model = settings.model or store.value(
         "SELECT model FROM requests WHERE purpose = 'judge' ORDER BY rowid DESC LIMIT 1"
     )
-    endpoint = None if model else await probe(settings, remembered(context, settings))
+    endpoint = None if model else await find_endpoint(context, settings)
     bench = open_bench(lang, model or _named(endpoint), settings)
     rules = curate.model_dump_json()
     mark = fingerprint(
@@ -71,7 +69,7 @@ async def _judge(context: Context) -> str:
     tasks = [bench.task(pair) for pair in pairs]
     due = [task for task in tasks if task.key not in known]
     if due:
-        await send(context, due, bench.round(), (settings, endpoint))
+        await run_tasks(context, due, bench.round(), settings, endpoint)
         known = kept_replies(context, "judge", settings)
     verdicts = _verdicts(context, pairs, bench)
     finished = all(task.key in known for task in tasks)
@@ -102,7 +100,7 @@ def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Ver
     """Return five verdicts for each judged pair: one for each grade, and one on the whole."""
     from generators.judge import read_grades
 
-    came = what_came(context, "judge", "curate")
+    came = last_reply(context, "judge", "curate")
     found: list[Verdict] = []
     for pair in pairs:
         row = came(bench.task(pair).key)

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 from data.nouns import Done, Passage, Verdict
 from flows.asking import eligible, known_model
 from flows.context import Context, fingerprint
-from flows.desk import to_the_end
-from flows.endpoints import remembered
-from flows.rounds import Kept, kept_replies, send, what_came
+from flows.llm.endpoints import find_endpoint
+from flows.llm.runner import KeptReply, kept_replies, last_reply, run_tasks, run_to_the_end
 
 if TYPE_CHECKING:
     from generators.polish import Outcome, Polisher
@@ -49,7 +48,7 @@ def polish_answers(context: Context) -> None:
             context.count("polish", 1)
         return
     with context.timed() as seconds:
-        told = context.call("polish", "by LLM", lambda: to_the_end(_polish(context)))
+        told = context.call("polish", "by LLM", lambda: run_to_the_end(_polish(context)))
     if told:
         context.report.step("polish", told, seconds())
 
@@ -86,13 +85,12 @@ def _passages(context: Context) -> list[Passage]:
 async def _polish(context: Context) -> str:
     from generators.bounds import BOUNDS_VERSION
     from generators.polish import Polisher
-    from generators.probe import probe
 
     passages = _passages(context)
     if not passages:
         return ""
     settings, model = polish_settings(context), known_model(context)
-    endpoint = None if model else await probe(settings, remembered(context, settings))
+    endpoint = None if model else await find_endpoint(context, settings)
     polisher = Polisher(settings, model or (endpoint.model if endpoint else ""))
     tasks = [polisher.task(passage) for passage in passages]
     told = [f"{task.subject_id} {task.key}" for task in tasks]
@@ -103,9 +101,9 @@ async def _polish(context: Context) -> str:
     due = list({task.key: task for task in tasks if task.key not in known}.values())
     if due:
         kind = polisher.round({each.id: each for each in passages})
-        await send(context, due, kind, (settings, endpoint))
+        await run_tasks(context, due, kind, settings, endpoint)
         known = kept_replies(context, "polish", settings)
-    came = what_came(context, "polish", "curate")
+    came = last_reply(context, "polish", "curate")
     found = [
         (each, task, _outcome(came(task.key), polisher, each, task))
         for each, task in zip(passages, tasks, strict=True)
@@ -122,7 +120,7 @@ async def _polish(context: Context) -> str:
     return _told([outcome for _, _, outcome in found], len(due), polisher.model)
 
 
-def _outcome(row: Kept, polisher: Polisher, passage: Passage, task: Task) -> Outcome:
+def _outcome(row: KeptReply, polisher: Polisher, passage: Passage, task: Task) -> Outcome:
     """Hold a kept reply against today's bounds, a refused one too: they may be wider now."""
     from generators.polish import Outcome, read_mended
 

@@ -14,15 +14,15 @@ from flows.asking import due_queries, eligible, known_model
 from flows.context import Context
 from flows.following import KEPT_PAIRS, follow_neighbours
 from flows.judging import JUDGED_PAIRS, judge_settings
-from flows.kinds import resolved_settings
+from flows.llm.interview_settings import resolved_settings
+from flows.llm.runner import closed_keys
 from flows.polishing import planned_polish, polish_settings
-from flows.rounds import closed_keys
 from flows.splitting import persona_language
 from generators.brief import write_brief
+from generators.client.pricing import estimate_tokens
 from generators.follow import open_follow_prompt
 from generators.judge import open_bench
 from generators.keys import Queries, Query
-from generators.prices import estimate_tokens
 from generators.rounds import Task
 from generators.settings import InterviewSettings
 

@@ -15,7 +15,7 @@ from data.text import neutralise
 from flows.context import Context
 from flows.saving import save_exchange
 from flows.voices import TUNED
-from generators.stream import Piece, stream_chat
+from generators.client.client import Piece, stream_chat
 
 Message = dict[str, str]
 Pieces = asyncio.Queue[tuple[str, Piece] | MemoiristError]

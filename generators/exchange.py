@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from data.nouns import Request, content_id
-from generators.client import Client, Completion, RequestFailed, Withheld
-from generators.completion import read_completion
+from generators.client.client import Client
+from generators.client.errors import RequestFailed, Withheld
+from generators.client.responses import Completion
+from generators.client.session import Session
 from generators.keys import limits_of
-from generators.line import Line
-from generators.prices import estimate_tokens
 from generators.replies import quoted
 
 T = TypeVar("T")
@@ -81,45 +80,38 @@ class Answered(Generic[T]):
 class Exchange(Generic[T]):
     """The requests about one subject: again where the reply is unusable."""
 
-    def __init__(self, task: Task, kind: Round[T], line: Line, client: Client) -> None:
-        self.task, self.kind, self.line, self.client = task, kind, line, client
-        self.noted = False
+    def __init__(self, task: Task, kind: Round[T], session: Session, client: Client) -> None:
+        self.task, self.kind, self.session, self.client = task, kind, session, client
         self.messages: list[Mapping[str, str]] = list(task.messages)
         self.request = Request(
             id=task.key,
             key=task.key,
             purpose=kind.purpose,
-            model=line.endpoint.model,
+            model=session.endpoint.model,
             status="ok",
             attempts=0,
             subject_id=task.subject_id,
             tokens_in=0,
             tokens_out=0,
-            cost_usd=line.usd(0, 0),
+            cost_usd=session.usd(0, 0),
             seconds=0.0,
             passage_hash=task.passage_hash,
             prompt_version=task.prompt_version,
             source_id=task.source_id,
-            run_id=line.run_id,
-            limits=limits_of(line.settings),
+            run_id=session.run_id,
+            limits=limits_of(session.settings),
             estimated=False,
-            created_at=line.now,
+            created_at=session.now,
         )
 
     async def ask(self) -> Answered[T] | None:
         """Return what came of the task, or None where the run stopped before it."""
-        answered = await self._ask()
-        journal = self.line.journal
-        # A reply that can be used stands there already, if it was heard of.
-        if answered and journal and not (self.noted and answered.answered):
-            journal(answered.request)
-        return answered
-
-    async def _ask(self) -> Answered[T] | None:
         fault = ""
-        for _ in range(self.line.settings.max_repairs + 1):
+        for _ in range(self.session.settings.max_repairs + 1):
             try:
-                got, spent = await self.line.complete(self.client, self.messages, self.kind.schema)
+                got, spent = await self.session.complete(
+                    self.client, self.messages, self.kind.schema
+                )
             except RequestFailed as failed:
                 return self._failed(failed)
             except Withheld:
@@ -139,15 +131,6 @@ class Exchange(Generic[T]):
         repair = self.task.repair or self.kind.repair
         self.messages.append({"role": "user", "content": repair(fault)})
 
-    def note(self, completion: Completion) -> None:
-        """Write a reply to the journal as if it could be used."""
-        if self.line.journal is None or completion.fault is not None:
-            return
-        prompt_tokens = estimate_tokens(*(message["content"] for message in self.messages))
-        spent = self.line.counted(completion, prompt_tokens)
-        self.line.journal(self._with(completion, spent.tokens_in, spent.tokens_out))
-        self.noted = True
-
     def _with(self, got: Completion, tokens_in: int, tokens_out: int) -> Request:
         """Return the request with another reply and its price."""
         before = self.request
@@ -159,7 +142,7 @@ class Exchange(Generic[T]):
             seconds=round((before.seconds or 0.0) + got.seconds, 3),
             tokens_in=all_in,
             tokens_out=all_out,
-            cost_usd=self.line.usd(all_in, all_out),
+            cost_usd=self.session.usd(all_in, all_out),
             estimated=before.estimated or got.tokens_in is None or got.tokens_out is None,
             reply=got.text,
         )
@@ -176,27 +159,17 @@ class Exchange(Generic[T]):
 
     def _stopped(self) -> Answered[T]:
         self.request = replace(self.request, limits=None)
-        said = f"the run was stopped: {self.line.budget.stopped}"
+        said = f"the run was stopped: {self.session.budget.stopped}"
         return self._without("failed", "request_failed", said, "run the same command again")
 
     def _without(self, status: str, rule: str, error: str, next_step: str) -> Answered[T]:
         request = replace(
             self.request,
             # What failed stays beside what is answered later: it was paid for as well.
-            id=content_id(self.task.key, self.line.run_id),
+            id=content_id(self.task.key, self.session.run_id),
             status=status,
             rule=rule,
             error=error,
             next_step=next_step,
         )
         return Answered(task=self.task, request=request, value=None)
-
-
-UNDER_WAY: ContextVar[Exchange[Any] | None] = ContextVar("exchange", default=None)
-
-
-def hear(body: dict[str, Any], seconds: float) -> None:
-    """Note a reply as it comes off the wire; whether it can be used is seen afterwards."""
-    exchange = UNDER_WAY.get()
-    if exchange is not None:
-        exchange.note(read_completion(body, 1, seconds))

@@ -10,11 +10,11 @@ from datetime import datetime
 from data.curate import CurateSettings
 from data.nouns import Candidate, Passage, Question, Request, Verdict
 from generators.brief import Brief, load_prompt, write_brief
-from generators.budget import Budget
-from generators.client import Endpoint
+from generators.client.budget import Budget
+from generators.client.client import Endpoint
+from generators.client.probe import probe
+from generators.client.session import Session
 from generators.keys import Queries, Query, question_id
-from generators.line import Line
-from generators.probe import probe
 from generators.readings import Reader, Why
 from generators.replies import SCHEMA, Reply, parse_reply
 from generators.rounds import Answered, Round, Task, ask_all
@@ -52,17 +52,17 @@ class Asked:
 
 @dataclass(slots=True)
 class Sitting:
-    """One run of the interviewer: who is asked about, and over which line."""
+    """One run of the interviewer: who is asked about, and in which session."""
 
     persona: str
-    line: Line
+    session: Session
     judging: CurateSettings = field(default_factory=lambda: CurateSettings.model_validate({}))
     queries: Queries = field(init=False)
     reader: Reader = field(init=False)
 
     def __post_init__(self) -> None:
         """Make what the run's settings decide."""
-        self.queries = Queries(self.line.settings, self.persona, self.line.endpoint.model)
+        self.queries = Queries(self.session.settings, self.persona, self.session.endpoint.model)
         self.reader = Reader(self.persona, self.judging)
 
 
@@ -80,13 +80,13 @@ async def interview(
     if not passages:
         return
     load_prompt("en", settings.prompt)  # a fault in the user's own file shows before any request
-    line = Line(
+    session = Session(
         settings=settings,
         endpoint=endpoint or await probe(settings),
         budget=Budget(settings),
         now=now,
     )
-    async with aclosing(sit(passages, Sitting(persona, line))) as arrivals:
+    async with aclosing(sit(passages, Sitting(persona, session))) as arrivals:
         async for asked in arrivals:
             yield asked
 
@@ -111,7 +111,7 @@ async def sit(passages: Sequence[Passage], sitting: Sitting) -> AsyncGenerator[A
             )
 
     kind = Round(purpose="interview", schema=SCHEMA, read=parse_reply)
-    async with aclosing(ask_all(tasks(), kind, sitting.line)) as arrivals:
+    async with aclosing(ask_all(tasks(), kind, sitting.session)) as arrivals:
         async for answered in arrivals:
             query, brief = under_way.pop(answered.task.subject_id)
             yield _asked(sitting, answered, query, brief)
@@ -129,7 +129,7 @@ def _asked(sitting: Sitting, answered: Answered[Reply], query: Query, brief: Bri
         return Asked(
             passage_id=query.passage.id,
             request=sitting.reader.marked(request, None, why),
-            verdicts=(_verdict(query, why, sitting.line.now),),
+            verdicts=(_verdict(query, why, sitting.session.now),),
             final=request.limits is not None,
         )
     reading = sitting.reader.read(answered.value, query, brief)
@@ -140,7 +140,9 @@ def _asked(sitting: Sitting, answered: Answered[Reply], query: Query, brief: Bri
         request=request,
         candidates=reading.candidates,
         questions=() if best is None else (_question(query, best, request),),
-        verdicts=() if reading.why is None else (_verdict(query, reading.why, sitting.line.now),),
+        verdicts=()
+        if reading.why is None
+        else (_verdict(query, reading.why, sitting.session.now),),
     )
 
 

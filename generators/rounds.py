@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, Iterable
 from itertools import chain, islice
 from typing import TypeVar
 
-from generators.exchange import UNDER_WAY, Answered, Exchange, Round, Task, hear
-from generators.line import Line
+from generators.client.session import Session
+from generators.exchange import Answered, Exchange, Round, Task
 
 __all__ = ["Answered", "Round", "Task", "ask_all"]
 
@@ -16,32 +16,28 @@ T = TypeVar("T")
 
 
 async def ask_all(
-    tasks: Iterable[Task], kind: Round[T], line: Line
+    tasks: Iterable[Task], kind: Round[T], session: Session
 ) -> AsyncGenerator[Answered[T], None]:
     """Yield what came of each task as it arrives, in no promised order.
 
     At most `max_concurrency` requests are in flight, and no more answers wait than that, so a slow
     reader slows the requests; more tasks are begun, as a refused request waits without a slot. A
     task is taken off `tasks` when its turn comes. An unusable reply is asked again `max_repairs`
-    times with what was wrong. `line.budget.stop` lets what is in flight finish and sends nothing
+    times with what was wrong. `session.budget.stop` lets what is in flight finish and sends nothing
     more: the tasks left yield nothing. Raise EndpointError, after what had arrived, when the
     server refuses to go on. Closing the iterator cancels the requests in flight.
     """
-    async with line.opened() as client:
-        line.client = client
-        client.ask_before_sending(line.budget.may_send)
-        if line.journal is not None:
-            client.tell_of_replies(hear)
+    async with session.open() as client:
+        session.client = client
+        client.ask_before_sending(session.budget.may_send)
         waiting = iter(tasks)
         arrived: asyncio.Queue[Answered[T] | Exception | None]
-        arrived = asyncio.Queue(line.settings.max_concurrency)
+        arrived = asyncio.Queue(session.settings.max_concurrency)
 
         async def work(first: Task) -> None:
             try:
                 for task in chain((first,), waiting):
-                    exchange = Exchange(task, kind, line, client)
-                    UNDER_WAY.set(exchange)
-                    answered = await exchange.ask()
+                    answered = await Exchange(task, kind, session, client).ask()
                     if answered is None:
                         break
                     await arrived.put(answered)
@@ -64,4 +60,4 @@ async def ask_all(
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-            line.client = None
+            session.client = None

@@ -12,9 +12,9 @@ import pytest
 
 from data.errors import EndpointError, RecipeError
 from data.nouns import Passage, content_id
-from generators.client import endpoint_configured
+from generators.client.client import endpoint_configured
+from generators.client.probe import probe
 from generators.interview import Asked, interview
-from generators.probe import probe
 from generators.settings import InterviewSettings
 from tests.openai_server import OpenAIServer, Script
 

@@ -37,7 +37,8 @@ ONLY = {
     "prefect": {"flows"},
     "gradio": {"flows"},
     "uvicorn": {"flows"},
-    "openai": set(),  # for the server of transformers alone: we speak the protocol by ourselves
+    "openai": {"generators"},
+    "httpx2": {"generators"},
     "typer": {"flows"},
 }
 
@@ -69,8 +70,8 @@ def test_only_doctor_looks_at_torch_in_flows() -> None:
 def test_the_command_line_starts_without_heavy_libraries(module: str) -> None:
     code = (
         f"import sys, {module}; "
-        "print(*{'torch', 'prefect', 'transformers', 'aiohttp', 'duckdb', 'pdfminer', 'gradio'} "
-        "& set(sys.modules))"
+        "print(*{'torch', 'prefect', 'transformers', 'aiohttp', 'openai', 'duckdb', 'pdfminer',"
+        " 'gradio'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True

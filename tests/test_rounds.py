@@ -114,23 +114,22 @@ def test_tokens_and_dollars_of_all_purposes_stay_within_one_limit(
     assert 0 < count(store, "judge") < N
 
 
-def test_a_killed_judge_repeats_at_most_what_was_in_flight(tmp_path: Path, store: Store) -> None:
+def test_a_killed_judge_repeats_at_most_the_last_second(tmp_path: Path, store: Store) -> None:
     with OpenAIServer() as server:
         run(tmp_path, server)
         asked, n_pairs = server.seen.requests, store.value("SELECT count(*) FROM pairs")
-        server.script.latency_seconds = 0.1
-        child = judging(tmp_path, server, asked + n_pairs // 2, "--set", "flow.batch_rows=1000")
+        server.script.latency_seconds = 0.5
+        child = judging(tmp_path, server, asked + n_pairs // 2)
         child.send_signal(signal.SIGKILL)
         child.communicate(timeout=10)
         assert server.seen.requests < asked + n_pairs
-        assert list((tmp_path / "ws").glob("replies-*.jsonl"))
         subprocess.run(
             command(tmp_path, server), cwd=ROOT, env=environment(), check=True, capture_output=True
         )
-        assert server.seen.requests - asked - n_pairs <= 8
+        # Eight were in flight, and sixteen replies came in the last second.
+        assert server.seen.requests - asked - n_pairs <= 8 + 16
     assert count(store, "judge") == n_pairs
     assert store.value("SELECT count(*) FROM verdicts WHERE rule = 'judge'") == n_pairs
-    assert not list((tmp_path / "ws").glob("replies-*.jsonl"))
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -31,7 +31,7 @@ from flows.talking import Talk
 from flows.voices import BASE, TUNED, Choice, chosen, shipped_prompt
 from flows.web import run_page
 from flows.web_talk import Controls, Histories, Page, fitted
-from generators.stream import Piece, stream_chat
+from generators.client.client import Piece, stream_chat
 from tests.talk_workspace import PERSONA, RUN, workspace
 
 ASKED = "What is the word?"

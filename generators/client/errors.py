@@ -1,21 +1,21 @@
-"""What one attempt at a request can meet, and what follows from it."""
+"""What an LLM server's refusal or a broken connection leads to: retry, give up, or stop."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from generators.client.retry import retry_after_seconds
+
 Cause = Literal["busy", "server", "timeout", "broken", "gone", "refused"]
+CONNECT_SECONDS = 30.0
 
 _KEY_SHAPED = re.compile(r"\bsk-[\w*\-]{6,}")
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
 # A 413, or a 400 about the length or the content of one passage does not concern the next one.
 _ABOUT_ONE = ("context_length", "context length", "context size", "context window",
               "content_filter", "content_policy", "content management policy", "too long",
@@ -23,9 +23,28 @@ _ABOUT_ONE = ("context_length", "context length", "context size", "context windo
 _NO_MONEY = ("insufficient_quota", "billing_hard_limit", "billing_not_active")
 
 
+class RequestFailed(Exception):
+    """One request has no reply after all its attempts; the run goes on without it."""
+
+    def __init__(self, message: str, *, attempts: int, seconds: float, lasting: bool) -> None:
+        """Keep what the last attempt met; `lasting` when asking again cannot help."""
+        super().__init__(message)
+        self.attempts = attempts
+        self.seconds = seconds
+        self.lasting = lasting
+
+
+class Withheld(Exception):
+    """A request is not sent, because the run may send no more."""
+
+
+class FormRefused(Exception):
+    """The server refuses the form of the request: its schema, or a parameter."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What one attempt met: `kind` decides whether it is sent again, `cause` what it is told as.
+    """What one attempt met: `kind` decides what follows, `cause` is counted in the progress line.
 
     again: send it again; this: it concerns this request alone; schema: the form of all requests;
     stop: every further request would meet the same.
@@ -45,8 +64,22 @@ def scrub(text: str) -> str:
     return " ".join(_KEY_SHAPED.sub("***", text).split())[:500]
 
 
-def status_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
-    """Sort a refusal: by the server's wish to be asked again, then by whom it concerns."""
+def fault_of(error: Exception) -> Fault:
+    """Classify what the SDK raises in place of a reply."""
+    import aiohttp
+    from openai import APIStatusError
+
+    if isinstance(error, APIStatusError):
+        return status_fault(error.status_code, error.response.headers, error.body)
+    # The SDK and its transport wrap what aiohttp raises, which says most.
+    cause: BaseException = error
+    while cause.__cause__ is not None and not isinstance(cause, aiohttp.ClientError):
+        cause = cause.__cause__
+    return connection_fault(cause)
+
+
+def status_fault(status: int, headers: Mapping[str, str], body: object) -> Fault:
+    """Classify a refusal by its status and the words of its body (JSON of any shape, or text)."""
     code, said = _server_words(body)
     words = scrub(said) or "without a word"
     message = f"the server answered {status}: {words}"
@@ -58,72 +91,46 @@ def status_fault(status: int, headers: Mapping[str, str], body: bytes) -> Fault:
         return Fault("stop", message)
     if status in {408, 409, 425, 429, 529} or status >= 500:
         cause: Cause = "busy" if status in {429, 503, 529} else "server"
-        return Fault("again", message, _retry_after(headers), cause)
+        return Fault("again", message, retry_after_seconds(headers), cause)
     if status == 413 or any(mark in about for mark in _ABOUT_ONE):
         return Fault("this", message)
     return Fault("schema" if status in {400, 422} else "stop", message)
 
 
-def _server_words(body: bytes) -> tuple[str, str]:
-    """Return the code and the message of an error body: JSON of any make, HTML or plain text."""
-    text = body[:20_000].decode("utf-8", "replace")
-    try:
-        parsed: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return "", _TAGS.sub(" ", text)
-    if not isinstance(parsed, dict):
-        return "", str(parsed)
-    error = parsed.get("error") or parsed
-    if not isinstance(error, dict):
-        return "", str(error)
-    words = error.get("message") or error.get("detail") or error.get("error") or error
-    return str(error.get("code") or error.get("type") or ""), str(words)
+def error_in_200(error: object, headers: Mapping[str, str]) -> Fault:
+    """Classify an error that a proxy sends under the status 200, by the code in its body."""
+    digits = str(error.get("code")) if isinstance(error, dict) else ""
+    status = int(digits) if digits.isdigit() and 400 <= int(digits) < 600 else 500
+    return status_fault(status, headers, {"error": error})
 
 
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of Retry-After (a number or a date) or retry-after-ms."""
-    exact, header = headers.get("retry-after-ms"), headers.get("retry-after")
-    try:
-        if exact:
-            return max(0.0, float(exact) / 1000)
-        return max(0.0, float(header)) if header else None
-    except ValueError:
-        from email.utils import parsedate_to_datetime
-
-    try:
-        return max(0.0, parsedate_to_datetime(header or "").timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None
-
-
-def used_up_seconds(headers: Mapping[str, str]) -> float:
-    """Return the seconds until a used-up allowance (x-ratelimit-*) is filled, 0 while some is left.
-
-    Spans are written as OpenAI does, such as 6m0s or 20ms.
-    """
-    wait = 0.0
-    for of in ("requests", "tokens"):
-        left = headers.get(f"x-ratelimit-remaining-{of}")
-        if left is None or not left.strip().lstrip("-").isdigit() or int(left) > 0:
-            continue
-        reset = headers.get(f"x-ratelimit-reset-{of}", "")
-        spans = (float(n) * _UNITS[unit] for n, unit in _SPAN.findall(reset))
-        wait = max(wait, sum(spans))
-    # Some servers give the time of day in seconds: that is no span.
-    return wait if wait < 1e8 else max(0.0, wait - time.time())
+def _server_words(body: object) -> tuple[str, str]:
+    """Return the code and the message of an error body: JSON of any shape, HTML or plain text."""
+    if isinstance(body, dict):
+        error: Any = body.get("error") or body
+        if not isinstance(error, dict):
+            return "", str(error)
+        words = error.get("message") or error.get("detail") or error.get("error") or error
+        return str(error.get("code") or error.get("type") or ""), str(words)
+    return "", _TAGS.sub(" ", str(body or "")[:20_000])
 
 
 def connection_fault(error: BaseException) -> Fault:
-    """Tell a server that is not there from a connection that broke."""
+    """Classify a connection that cannot be opened, or that breaks."""
     import aiohttp
 
     words = scrub(str(error)) or type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
         return Fault("stop", f"no connection: {words}")
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        said = f"nothing answers: no connection within {CONNECT_SECONDS:g} seconds"
+        return Fault("again", said, cause="gone")
     if isinstance(error, aiohttp.ClientConnectorError):
         return Fault("again", f"nothing answers: {words}", cause="gone")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return Fault("stop", f"the proxy answered {error.status}: {words}")
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
+        return Fault("again", f"a reply that is no JSON: {words}", cause="broken")
     return Fault("again", f"the connection broke: {words}", cause="broken")
 
 

@@ -1,9 +1,8 @@
-"""The request engine against a real local server: what servers send, pauses, stops, and pace."""
+"""The client of LLM servers against a real local server: replies, faults, pauses and stops."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import subprocess
@@ -15,14 +14,20 @@ from typing import Any
 import pytest
 
 from data.errors import EndpointError
-from generators.client import Client, Completion, Endpoint, RequestFailed, Withheld
-from generators.completion import parsed_body, read_completion
-from generators.faults import Fault, connection_fault, scrub, status_fault, used_up_seconds
-from generators.hedges import Race
-from generators.probe import probe
+from generators.client.client import Client, Endpoint, open_sdk
+from generators.client.errors import (
+    Fault,
+    RequestFailed,
+    Withheld,
+    connection_fault,
+    scrub,
+    status_fault,
+)
+from generators.client.probe import probe
+from generators.client.responses import Completion, joined_stream, read_completion
+from generators.client.retry import allowance_seconds, pause_seconds, retry_after_seconds
 from generators.replies import SCHEMA
 from generators.settings import InterviewSettings
-from generators.transport import Answer, Transport, proxy_of
 from tests.openai_server import OpenAIServer, Script
 
 KEY = "sk-test-0123456789abcdef"
@@ -93,31 +98,27 @@ def test_a_server_that_always_streams_is_read_whole() -> None:
     assert completion.seconds >= 0.2
 
 
-def _streamed(*pieces: object) -> Answer:
-    body = "".join(f"data: {json.dumps(piece)}\n\n" for piece in pieces) + "data: [DONE]\n\n"
-    return Answer(200, {"content-type": "text/event-stream"}, body.encode())
-
-
 def test_an_error_within_a_stream_is_a_fault() -> None:
-    begun = {"choices": [{"delta": {"content": '{"questions": ['}}]}
-    fault = parsed_body(_streamed(begun, {"error": {"message": "out of memory", "code": 503}}))
-    assert isinstance(fault, Fault)
-    assert (fault.kind, fault.cause) == ("again", "busy")
-    assert "out of memory" in fault.message
+    with OpenAIServer(Script(faults=["error_in_stream"])) as server:
+        (completion,) = complete(server)
+    assert completion.attempts == 2
+    assert completion.fault is None
 
 
 def test_a_stream_of_odd_pieces_is_read() -> None:
     parts = {"delta": {"content": [{"type": "text", "text": "b"}]}, "finish_reason": "stop"}
-    odd = ({"choices": 7}, {"choices": [None, {"delta": "x"}, {"delta": {"content": "a"}}]})
-    whole = parsed_body(_streamed(*odd, {"choices": [parts]}))
+    odd = {"choices": 7}, {"choices": [None, {"delta": "x"}, {"delta": {"content": "a"}}]}, 3
+    whole = joined_stream([*odd, {"choices": [parts]}])
     assert isinstance(whole, dict)
     assert whole["choices"][0]["message"]["content"] == "ab"
+    assert isinstance(joined_stream([*odd]), Fault)
 
 
 def test_a_server_that_takes_the_connection_and_never_answers_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("generators.transport._CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("generators.client.client.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("generators.client.errors.CONNECT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings = InterviewSettings(base_url=f"https://127.0.0.1:{mute.getsockname()[1]}/v1")
         with pytest.raises(EndpointError, match=r"no connection within 0\.3 seconds"):
@@ -125,7 +126,7 @@ def test_a_server_that_takes_the_connection_and_never_answers_it(
 
 
 def test_one_passage_that_is_too_large_does_not_stop_the_run() -> None:
-    assert status_fault(413, {}, b"<html>Request Entity Too Large</html>").kind == "this"
+    assert status_fault(413, {}, "<html>Request Entity Too Large</html>").kind == "this"
 
 
 def test_a_count_of_tokens_below_none_is_not_believed() -> None:
@@ -190,48 +191,6 @@ def test_the_deadline_gives_up_a_hang() -> None:
         (completion,) = complete(server, request_timeout_seconds=0.3)
     assert completion.attempts == 2
     assert 0.3 <= completion.seconds < 2
-
-
-HANGS_AT_THE_END = [""] * 116 + ["hang"]
-
-
-def test_a_reply_that_is_late_at_the_end_is_asked_for_twice() -> None:
-    with OpenAIServer(Script(latency_seconds=0.02, faults=HANGS_AT_THE_END)) as server:
-        began = time.monotonic()
-        completions = complete(server, 120, max_concurrency=8, hedged_share=0.1)
-        assert time.monotonic() - began < 4  # the deadline is 5 s
-        assert server.seen.requests == 121
-    assert sorted(one.attempts for one in completions) == [1] * 119 + [2]
-
-
-def test_a_second_request_counts_where_the_first_one_fails_after_all() -> None:
-    async def first() -> Answer:
-        await asyncio.sleep(0.1)
-        return Answer(500, {}, b"")
-
-    async def second() -> Answer:
-        await asyncio.sleep(0.3)
-        return Answer(200, {}, b"{}")
-
-    race = Race(first, second, lambda: True, 0.05)
-    assert asyncio.run(race.run()) == (Answer(200, {}, b"{}"), 2)
-
-
-def test_nothing_is_asked_for_twice_under_a_limit_or_where_it_is_not_wished() -> None:
-    for changes in ({"hedged_share": 0.0}, {"hedged_share": 0.1, "budget_usd": 100.0}):
-        with OpenAIServer(Script(latency_seconds=0.02, faults=HANGS_AT_THE_END)) as server:
-            began = time.monotonic()
-            complete(server, 120, max_concurrency=8, request_timeout_seconds=1.0, **changes)
-            assert time.monotonic() - began >= 1.0
-            assert server.seen.requests == 121
-
-
-def test_a_hang_from_before_the_deadline_was_learnt_is_given_up_too() -> None:
-    with OpenAIServer(Script(faults=["hang"])) as server:
-        began = time.monotonic()
-        completions = complete(server, 30, max_concurrency=8)
-        assert 5 <= time.monotonic() - began < 9
-    assert sorted(one.attempts for one in completions)[-2:] == [1, 2]
 
 
 def test_nothing_succeeding_pauses_and_then_stops_the_run() -> None:
@@ -344,15 +303,8 @@ def test_a_lasting_failure_counts_its_attempts() -> None:
 def test_a_key_that_no_header_can_carry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-abc\u2019def")
     with pytest.raises(EndpointError, match="OPENAI_API_KEY holds a character") as caught:
-        asyncio.run(Transport("http://127.0.0.1:1/v1").open())
+        open_sdk("http://127.0.0.1:1/v1", 1)
     assert "abc" not in str(caught.value)
-
-
-def test_the_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("http_proxy", "http://proxy.test:3128")
-    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
-    assert proxy_of("http://api.test/v1") == "http://proxy.test:3128"
-    assert proxy_of("http://127.0.0.1:8000/v1") is None
 
 
 def test_a_connection_goes_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -377,17 +329,16 @@ def test_a_connection_goes_through_the_proxy(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (b'{"error": {"message": "no way", "code": "x"}}', "no way"),
-        (b'{"error": "model is loading"}', "model is loading"),
-        (b'{"detail": "Not authenticated"}', "Not authenticated"),
-        (b'{"message": "plain"}', "plain"),
-        (b'["odd"]', "odd"),
-        (b"<html><style>p{}</style><h1>Bad Gateway</h1></html>", "500: Bad Gateway"),
-        (b"", "without a word"),
-        (b"\xff\xfe", "500"),
+        ({"error": {"message": "no way", "code": "x"}}, "no way"),
+        ({"error": "model is loading"}, "model is loading"),
+        ({"detail": "Not authenticated"}, "Not authenticated"),
+        ({"message": "plain"}, "plain"),
+        (["odd"], "odd"),
+        ("<html><style>p{}</style><h1>Bad Gateway</h1></html>", "500: Bad Gateway"),
+        (None, "without a word"),
     ],
 )
-def test_the_words_of_any_server_are_found(body: bytes, words: str) -> None:
+def test_the_words_of_any_server_are_found(body: object, words: str) -> None:
     fault = status_fault(500, {}, body)
     assert words in fault.message
     assert fault.kind == "again"
@@ -405,14 +356,22 @@ def test_the_words_of_any_server_are_found(body: bytes, words: str) -> None:
     ],
 )
 def test_the_rest_of_an_allowance_is_read(headers: dict[str, str], seconds: float) -> None:
-    assert used_up_seconds(headers) == pytest.approx(seconds)
+    assert allowance_seconds(headers) == pytest.approx(seconds)
 
 
 def test_retry_after_in_all_its_forms() -> None:
-    assert status_fault(429, {"retry-after": "1.5"}, b"").retry_after == 1.5
-    assert status_fault(429, {"retry-after-ms": "250"}, b"").retry_after == 0.25
-    assert status_fault(429, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, b"").retry_after == 0
-    assert status_fault(429, {"retry-after": "soon"}, b"").retry_after is None
+    assert retry_after_seconds({"retry-after": "1.5"}) == 1.5
+    assert retry_after_seconds({"retry-after-ms": "250"}) == 0.25
+    assert retry_after_seconds({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}) == 0
+    assert retry_after_seconds({"retry-after": "soon"}) is None
+    assert status_fault(429, {"retry-after": "1.5"}, None).retry_after == 1.5
+
+
+def test_backoff_doubles_up_to_the_longest_pause() -> None:
+    for n, most in ((1, 0.1), (2, 0.2), (5, 1.6), (40, 7.0)):
+        pauses = [pause_seconds(None, n, 7.0) for _ in range(50)]
+        assert most / 2 <= min(pauses) <= max(pauses) <= most
+    assert 3.0 <= pause_seconds(3.0, 9, 1.0) < 3.1
 
 
 def test_no_key_in_what_is_told() -> None:

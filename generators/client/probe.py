@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from data.errors import EndpointError
-from generators.client import Client, Endpoint, Structured, base_url_of
+from generators.client.client import Client, Endpoint, Structured, base_url_of
 from generators.replies import SCHEMA
 from generators.settings import InterviewSettings
 

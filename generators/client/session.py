@@ -1,17 +1,19 @@
-"""The line to a model: its server and price, the run's budget, and who hears of every reply."""
+"""The session of one purpose with a model: its endpoint, its price, and the run's budget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from data.nouns import Request, content_id
-from generators.batch_book import BatchBook
-from generators.budget import Budget, Spend
-from generators.client import Client, Completion, Endpoint, Withheld
-from generators.prices import Priced, estimate_tokens, price_of
+from data.nouns import content_id
+from generators.client.batch import BatchClient, BatchStore
+from generators.client.budget import Budget, Spend
+from generators.client.client import Client, Endpoint
+from generators.client.errors import Withheld
+from generators.client.pricing import Priced, estimate_tokens, price_of
+from generators.client.responses import Completion
 from generators.settings import InterviewSettings
 
 # Tokenizers differ: what a prompt may be above its estimate before the server has counted one.
@@ -20,12 +22,11 @@ _CHAT_FRAME_TOKENS = 16
 
 
 @dataclass(slots=True, kw_only=True)
-class Line:
+class Session:
     """Where one purpose of a run is asked, and what it has spent of the run's budget.
 
-    `client` is there while requests go on, for whoever watches them. `book` is where the batches
-    of the workspace are written down; without one every request goes by itself. `journal` hears
-    of every reply at once.
+    `client` is there while requests go on, for whoever watches them. `batches` stores the batches
+    of the workspace; without it every request goes by itself.
     """
 
     settings: InterviewSettings
@@ -33,8 +34,7 @@ class Line:
     budget: Budget
     now: datetime
     run_id: str = ""
-    book: BatchBook | None = None
-    journal: Callable[[Request], None] | None = None
+    batches: BatchStore | None = None
     client: Client | None = None
     priced: Priced | None = field(init=False)
     spent: Spend = field(default_factory=Spend)
@@ -46,12 +46,10 @@ class Line:
         if self.priced is not None and self.settings.mode == "batch":
             self.priced = self.priced.times(self.settings.batch_price)
 
-    def opened(self) -> Client:
+    def open(self) -> Client:
         """Return a client that is to be entered: for single requests, or for files of them."""
-        if self.settings.mode == "batch" and self.book is not None:
-            from generators.batch_client import BatchClient
-
-            return BatchClient(self.settings, self.endpoint.base_url, self.book)
+        if self.settings.mode == "batch" and self.batches is not None:
+            return BatchClient(self.settings, self.endpoint.base_url, self.batches)
         return Client(self.settings, self.endpoint.base_url)
 
     def worst(self, prompt_tokens: int) -> Spend:
@@ -81,15 +79,19 @@ class Line:
             raise Withheld
         actual = Spend()
         try:
-            got = await client.complete(messages, self.endpoint, schema)
-            actual = self.counted(got, prompt_tokens)
+            completion = await client.complete(messages, self.endpoint, schema)
+            actual = self.counted(completion, prompt_tokens)
             self.spent.add(actual)
         finally:
             self.budget.settle(worst, actual)
-        return got, actual
+        return completion, actual
 
-    def counted(self, got: Completion, prompt_tokens: int) -> Spend:
+    def counted(self, completion: Completion, prompt_tokens: int) -> Spend:
         """Return what a reply came to."""
-        tokens_in = prompt_tokens if got.tokens_in is None else got.tokens_in
-        tokens_out = estimate_tokens(got.text) if got.tokens_out is None else got.tokens_out
+        tokens_in = prompt_tokens if completion.tokens_in is None else completion.tokens_in
+        tokens_out = (
+            estimate_tokens(completion.text)
+            if completion.tokens_out is None
+            else completion.tokens_out
+        )
         return self._spend(0, tokens_in, tokens_out)

@@ -16,8 +16,10 @@ import pytest
 from data.errors import EndpointError
 from data.nouns import Batch
 from data.store import Store
-from generators.batch_client import BatchClient
-from generators.client import Completion, Endpoint, RequestFailed
+from generators.client.batch import BatchClient
+from generators.client.client import Endpoint
+from generators.client.errors import RequestFailed
+from generators.client.responses import Completion
 from generators.replies import SCHEMA
 from generators.settings import InterviewSettings
 from tests.conftest import ROOT, environment
@@ -29,17 +31,17 @@ from tests.test_ask_ledger import passage, put, rows_are_right
 ASKED = [f"<material-0>\nThis is mark-{n}.\n</material-0>" for n in range(10)]
 
 
-class Book:
+class Saved:
     """A workspace's list of batches that outlives its clients."""
 
     def __init__(self) -> None:
-        self.noted: dict[str, Batch] = {}
+        self.by_key: dict[str, Batch] = {}
 
     def batches(self, base_url: str) -> Sequence[Batch]:
-        return [each for each in self.noted.values() if each.base_url == base_url]
+        return [each for each in self.by_key.values() if each.base_url == base_url]
 
-    def note(self, batch: Batch) -> None:
-        self.noted[batch.key] = batch
+    def save(self, batch: Batch) -> None:
+        self.by_key[batch.key] = batch
 
 
 def settings(**changes: Any) -> InterviewSettings:
@@ -47,7 +49,7 @@ def settings(**changes: Any) -> InterviewSettings:
 
 
 async def ask(
-    server: OpenAIServer, book: Book, texts: Sequence[str], **changes: Any
+    server: OpenAIServer, book: Saved, texts: Sequence[str], **changes: Any
 ) -> list[Completion | BaseException]:
     endpoint = Endpoint(base_url=server.base_url, model="interviewer", structured="json_schema")
     async with BatchClient(settings(**changes), server.base_url, book) as client:
@@ -67,10 +69,10 @@ def right(replies: Sequence[Completion | BaseException], first: int = 0) -> bool
 
 def test_all_go_in_one_file_and_each_gets_its_own_reply() -> None:
     with OpenAIServer() as server:
-        book = Book()
+        book = Saved()
         assert right(asyncio.run(ask(server, book, ASKED)))
         assert len(server.batches.batches) == 1
-        assert [each.status for each in book.noted.values()] == ["completed"]
+        assert [each.status for each in book.by_key.values()] == ["completed"]
         # Another run finds all of it there.
         assert right(asyncio.run(ask(server, book, ASKED)))
         assert right(asyncio.run(ask(server, book, [*ASKED, ASKED[0]]))[:10])
@@ -80,7 +82,7 @@ def test_all_go_in_one_file_and_each_gets_its_own_reply() -> None:
 
 def test_files_hold_no_more_than_they_may() -> None:
     with OpenAIServer() as server:
-        assert right(asyncio.run(ask(server, Book(), ASKED, batch_requests=4)))
+        assert right(asyncio.run(ask(server, Saved(), ASKED, batch_requests=4)))
         sizes = [len(each["lines"]) for each in server.batches.batches.values()]
         assert sizes == [4, 4, 2]
 
@@ -88,7 +90,7 @@ def test_files_hold_no_more_than_they_may() -> None:
 def test_what_expired_or_failed_alone_is_sent_again() -> None:
     with OpenAIServer() as server:
         server.batches.script = BatchScript(ends=["expired"], rejects=["mark-1."])
-        replies = asyncio.run(ask(server, Book(), ASKED))
+        replies = asyncio.run(ask(server, Saved(), ASKED))
         assert right(replies)
         sizes = [len(each["lines"]) for each in server.batches.batches.values()]
         assert sizes == [10, 6]
@@ -100,7 +102,7 @@ def test_a_request_that_never_succeeds_fails_alone() -> None:
     with OpenAIServer() as server:
         server.batches.script = BatchScript(rejects=["mark-3."] * 9)
         server.batches.script.rejects = ["mark-3.", "mark-3. "]
-        replies = asyncio.run(ask(server, Book(), ASKED, max_attempts=1))
+        replies = asyncio.run(ask(server, Saved(), ASKED, max_attempts=1))
         assert isinstance(replies[3], RequestFailed)
         assert "overloaded" in str(replies[3])
         assert right(replies[:3])
@@ -108,35 +110,35 @@ def test_a_request_that_never_succeeds_fails_alone() -> None:
 
 
 def test_a_stopped_run_is_taken_up_again() -> None:
-    async def impatient(server: OpenAIServer, book: Book) -> None:
+    async def impatient(server: OpenAIServer, book: Saved) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(1):
                 await ask(server, book, ASKED)
 
     with OpenAIServer() as server:
-        book = Book()
+        book = Saved()
         server.batches.script = BatchScript(seconds=1.5)
         asyncio.run(impatient(server, book))
-        assert [each.status in {"validating", "in_progress"} for each in book.noted.values()]
+        assert [each.status in {"validating", "in_progress"} for each in book.by_key.values()]
         assert right(asyncio.run(ask(server, book, ASKED)))
         assert len(server.batches.asked) == 10
 
 
 def test_a_batch_that_nobody_heard_of_is_found_by_its_key() -> None:
     with OpenAIServer() as server:
-        book = Book()
+        book = Saved()
         server.batches.script = BatchScript(deaf=1)
         asyncio.run(ask(server, book, ASKED[:3]))
-        (batch,) = book.noted.values()
+        (batch,) = book.by_key.values()
         # Killed between the sending and the answer: the id was never written down.
-        book.note(Batch(key=batch.key, base_url=batch.base_url, status="sending",
+        book.save(Batch(key=batch.key, base_url=batch.base_url, status="sending",
                         custom_ids=batch.custom_ids, created_at=batch.created_at))  # fmt: skip
         before = len(server.batches.asked)
         assert right(asyncio.run(ask(server, book, ASKED[:3])))
         assert len(server.batches.asked) == before
         # Where the provider knows of none, it is sent.
         server.batches.batches.clear()
-        book.note(Batch(key=batch.key, base_url=batch.base_url, status="sending",
+        book.save(Batch(key=batch.key, base_url=batch.base_url, status="sending",
                         custom_ids=batch.custom_ids, created_at=batch.created_at))  # fmt: skip
         assert right(asyncio.run(ask(server, book, ASKED[:3])))
         assert len(server.batches.asked) == before + 3
@@ -144,14 +146,14 @@ def test_a_batch_that_nobody_heard_of_is_found_by_its_key() -> None:
 
 def test_a_refused_batch_and_a_server_without_batches_are_one_line() -> None:
     with OpenAIServer() as server:
-        book = Book()
+        book = Saved()
         server.batches.script = BatchScript(ends=["failed"])
         replies = asyncio.run(ask(server, book, ASKED[:2]))
         assert all(isinstance(each, EndpointError) for each in replies)
         assert "Enqueued token limit" in str(replies[0])
         assert right(asyncio.run(ask(server, book, ASKED[:2])))  # it stands in nobody's way
         server.batches.script = BatchScript(absent=True)
-        (lost,) = asyncio.run(ask(server, Book(), ASKED[:1]))
+        (lost,) = asyncio.run(ask(server, Saved(), ASKED[:1]))
         assert isinstance(lost, EndpointError)
         assert "no Batch API" in str(lost)
 
@@ -159,7 +161,7 @@ def test_a_refused_batch_and_a_server_without_batches_are_one_line() -> None:
 def test_a_broken_connection_makes_no_second_batch() -> None:
     with OpenAIServer() as server:
         server.batches.script = BatchScript(deaf=1, seconds=0.8)
-        assert right(asyncio.run(ask(server, Book(), ASKED[:2])))
+        assert right(asyncio.run(ask(server, Saved(), ASKED[:2])))
         assert len(server.batches.asked) == 2
 
 

@@ -1,4 +1,4 @@
-"""Notices when nothing succeeds any more: first pauses the run, at last tells it to stop."""
+"""The circuit breaker: pauses a run in which nothing succeeds any more, and stops it at last."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LEAST_FAILURES = 5
 _LONGEST_PAUSE_SECONDS = 30.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Counts failures since the last success; open, it lets one request through at a time."""
 
     def __init__(
