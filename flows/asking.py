@@ -22,9 +22,9 @@ from flows.llm.reply_writer import ReplyWriter
 from flows.llm.runner import closed_keys, open_session, run_to_the_end, write_replies
 
 if TYPE_CHECKING:
-    from generators.interview import Sitting
-    from generators.keys import Query
-    from generators.settings import InterviewSettings
+    from generators.client.session import Session
+    from generators.tasks.cache_key import Query
+    from generators.tasks.question import QuestionTask
 
 # A source row is an exchange that an earlier dataset holds; it has its question.
 _ELIGIBLE = (
@@ -74,14 +74,14 @@ def due_offline(context: Context) -> list[Passage]:
 
 
 def _offline_mark(lang: str) -> str:
-    from generators.templates import load_templates, offline_languages
+    from generators.offline.templates import load_templates, offline_languages
 
     version = load_templates(lang).version if lang in offline_languages() else "none"
     return fingerprint("template", version)
 
 
 def _ask_offline(context: Context) -> str:
-    from generators.offline import ask_offline
+    from generators.offline.interviewer import ask_offline
 
     lang = persona_language(context)
     mark, due = _offline_mark(lang), due_offline(context)
@@ -147,7 +147,7 @@ def due_queries(queries: Sequence[Query], closed: set[str]) -> list[Query]:
 
 def _ask_llm(context: Context, most: int | None = None) -> str:
     """Ask what is due, at most `most` passages of it, and choose over all that came back."""
-    from generators.keys import Queries
+    from generators.tasks.cache_key import Queries
 
     passages, model = eligible(context), known_model(context)
     closed = closed_keys(context, "interview", context.recipe.interview)
@@ -161,13 +161,14 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
     writer: ReplyWriter | None = None
     # A finished interview needs no server.
     if not queries or due_queries(queries, closed):
-        sitting = run_to_the_end(_open_sitting(context, settings))
-        queries = [sitting.queries.of(passage) for passage in passages]
+        session = run_to_the_end(open_session(context, settings))
+        task = _task(context, session)
+        queries = [task.queries.of(passage) for passage in passages]
         due = due_queries(queries, closed)
         chosen_due = due if most is None else _spread(due, most, settings.seed)
-        writer = ReplyWriter(context, sitting.session, len(chosen_due))
+        writer = ReplyWriter(context, session, len(chosen_due))
         try:
-            run_to_the_end(_ask(writer, sitting, [query.passage for query in chosen_due]))
+            run_to_the_end(_ask(writer, task, [query.passage for query in chosen_due]))
         finally:
             chosen = choose_questions(context, queries, settings)
     else:
@@ -185,17 +186,18 @@ def ask_pilot(context: Context, most: int) -> None:
     context.report.step("pilot", told or "everything is asked already; nothing was sent", seconds())
 
 
-async def _open_sitting(context: Context, settings: InterviewSettings) -> Sitting:
-    from generators.interview import Sitting
+def _task(context: Context, session: Session) -> QuestionTask:
+    from generators.tasks.question import QuestionTask
 
-    session = await open_session(context, settings)
-    return Sitting(context.recipe.persona.name, session, context.recipe.curate)
+    persona, model = context.recipe.persona.name, session.endpoint.model
+    return QuestionTask(persona, model, session.settings, context.recipe.curate)
 
 
-async def _ask(writer: ReplyWriter, sitting: Sitting, passages: Sequence[Passage]) -> None:
-    from generators.interview import sit
+async def _ask(writer: ReplyWriter, task: QuestionTask, passages: Sequence[Passage]) -> None:
+    from generators.tasks.runner import send_items
 
-    await write_replies(writer, sit(passages, sitting), "ask", "passages")
+    results = send_items(map(task.item, passages), task, writer.session)
+    await write_replies(writer, results, "ask", "passages")
 
 
 def _conclude(context: Context, writer: ReplyWriter | None, chosen: Chosen | None) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from data.choose import Choice, Chosen, choose
 from data.nouns import Candidate, Done, Request
 from flows.context import Context, fingerprint
-from generators.brief import LENGTH_SHARES
-from generators.keys import Query, judging_mark
-from generators.readings import Reader
+from generators.prompts.prompts import LENGTH_SHARES
 from generators.settings import InterviewSettings
+from generators.tasks.cache_key import Query, judging_mark
+from generators.tasks.candidates import Reader
 
 _FAR_OFF = 0.1
 _KEPT = (

@@ -13,7 +13,7 @@ from data.nouns import GivenAnswer, Judged, Run
 from flows.context import Context
 from flows.examining import Setting
 from flows.llm.endpoints import find_endpoint
-from flows.llm.runner import kept_replies, run_tasks, run_to_the_end
+from flows.llm.runner import kept_replies, run_items, run_to_the_end
 
 if TYPE_CHECKING:
     from generators.settings import InterviewSettings
@@ -71,7 +71,7 @@ def judge_duels(context: Context, run: Run, setting: Setting) -> None:
 
 
 async def _judge(context: Context, run: Run, setting: Setting) -> str:
-    from generators.versus import Choice, open_arena, read_choice
+    from generators.tasks.pairwise import Choice, PairwiseTask, read_choice
 
     store, settings = context.workspace.store, _settings(context)
     duels = duels_of(run.id, store.nouns(GivenAnswer, "run_id = ?", run.id))
@@ -80,16 +80,16 @@ async def _judge(context: Context, run: Run, setting: Setting) -> str:
         return "there are no two answers to judge"
     endpoint = None if settings.model else await find_endpoint(context, settings)
     model = settings.model or (endpoint.model if endpoint else "")
-    arena = open_arena(setting.matter.lang, model, settings, pieces(setting.matter.author))
-    tasks = {duel.id: arena.task(duel) for duel in both}
+    task = PairwiseTask.load(setting.matter.lang, model, settings, pieces(setting.matter.author))
+    items = {duel.id: task.item(duel) for duel in both}
     known = kept_replies(context, "versus", settings)
-    due = [task for task in tasks.values() if task.key not in known]
+    due = [item for item in items.values() if item.key not in known]
     if due:
-        await run_tasks(context, due, arena.round(), settings, endpoint)
+        await run_items(context, due, task, settings, endpoint)
         known = kept_replies(context, "versus", settings)
     rows: list[Judged] = []
     for duel in both:
-        kept = known.get(tasks[duel.id].key)
+        kept = known.get(items[duel.id].key)
         choice = read_choice(kept["reply"] or "") if kept and kept["status"] == "ok" else ""
         if isinstance(choice, Choice):
             rows.append(_judged(duel, model, choice.better))

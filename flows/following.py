@@ -13,11 +13,11 @@ from data.nouns import Pair, Verdict
 from flows.asking import known_model
 from flows.context import Context
 from flows.llm.endpoints import find_endpoint
-from flows.llm.runner import KeptReply, kept_replies, last_reply, run_tasks, run_to_the_end
+from flows.llm.runner import KeptReply, kept_replies, last_reply, run_items, run_to_the_end
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
-    from generators.follow import FollowPrompt
+    from generators.tasks.follow_up import FollowUpTask
 
 # What `compose` leaves out of a dataset is joined all the same: its draw must not depend on that.
 KEPT_PAIRS = (
@@ -42,7 +42,7 @@ def follow_pairs(context: Context) -> None:
 
 
 async def _follow(context: Context) -> str:
-    from generators.follow import open_follow_prompt
+    from generators.tasks.follow_up import FollowUpTask
 
     settings = context.recipe.interview
     pairs = context.workspace.store.nouns(Pair, KEPT_PAIRS, own=True)
@@ -54,13 +54,13 @@ async def _follow(context: Context) -> str:
     endpoint = None if model else await find_endpoint(context, settings)
     named = model or (endpoint.model if endpoint else "")
     lang = settings.language or persona_language(context)
-    prompt = open_follow_prompt(lang, context.recipe.persona.name, named, settings)
+    task = FollowUpTask.load(lang, context.recipe.persona.name, named, settings)
     known = kept_replies(context, "follow_up", context.recipe.interview)
-    tasks = [prompt.task(before, later) for before, later in found]
-    due = [task for task in tasks if task.key not in known]
+    items = [task.item(before, later) for before, later in found]
+    due = [item for item in items if item.key not in known]
     if due:
-        await run_tasks(context, due, prompt.round(), settings, endpoint)
-    return _write(context, found, prompt, len(due))
+        await run_items(context, due, task, settings, endpoint)
+    return _write(context, found, task, len(due))
 
 
 def follow_neighbours(context: Context, pairs: list[Pair]) -> list[tuple[Pair, Pair]]:
@@ -73,7 +73,7 @@ def follow_neighbours(context: Context, pairs: list[Pair]) -> list[tuple[Pair, P
 
 
 def _write(
-    context: Context, found: list[tuple[Pair, Pair]], prompt: FollowPrompt, n_asked: int
+    context: Context, found: list[tuple[Pair, Pair]], task: FollowUpTask, n_asked: int
 ) -> str:
     """Write the follow-ups in place of earlier ones, and a verdict where there is none."""
     came = last_reply(context, "follow_up", "curate")
@@ -81,12 +81,12 @@ def _write(
     threads: dict[str, tuple[str, int]] = {}
     verdicts: list[Verdict] = []
     for before, later in found:
-        task = prompt.task(before, later)
-        question, reason = _question(context, came(task.key), prompt, (before, later))
+        key = task.item(before, later).key
+        question, reason = _question(context, came(key), task, (before, later))
         if question:
             thread, place = threads.get(before.id, (before.thread_id, before.ord))
             threads[later.id] = thread, place + 1
-            rows.append((later.id, before.id, question, task.key, thread, place + 1))
+            rows.append((later.id, before.id, question, key, thread, place + 1))
         else:
             verdicts.append(_alone(context, later, reason))
     earlier = context.workspace.store.rows("SELECT * FROM follow_ups ORDER BY pair_id")
@@ -116,18 +116,18 @@ def _rewrite(
 def _question(
     context: Context,
     row: KeptReply,
-    prompt: FollowPrompt,
+    task: FollowUpTask,
     two: tuple[Pair, Pair],
 ) -> tuple[str | None, str]:
     """Return the follow-up of a kept reply, or None and why there is none."""
-    from generators.replies import parse_reply
+    from generators.tasks.reply_parser import parse_reply
 
     reply = parse_reply(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
     if isinstance(reply, str):
         return None, f"there is no reply to use: {reply}"
     if not reply.is_answer:
         return None, "the model says that it does not go on from the passage before"
-    question = prompt.best(reply, two[1], prompt.task(*two), context.recipe.curate.rejects)
+    question = task.best(reply, two[1], task.item(*two), context.recipe.curate.rejects)
     return question, "the rules refuse every question"
 
 

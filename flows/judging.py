@@ -10,13 +10,13 @@ from data.curate import CurateSettings
 from data.nouns import Done, Pair, Verdict
 from flows.context import Context, fingerprint
 from flows.llm.endpoints import find_endpoint
-from flows.llm.runner import kept_replies, last_reply, run_tasks, run_to_the_end
+from flows.llm.runner import kept_replies, last_reply, run_items, run_to_the_end
 from flows.splitting import persona_language
 
 if TYPE_CHECKING:
     from generators.client.client import Endpoint
-    from generators.judge import Bench, Grades
     from generators.settings import InterviewSettings
+    from generators.tasks.grade import Grades, GradeTask
 
 # Pairs with a real question need no judge: they are what people said.
 JUDGED_PAIRS = (
@@ -47,8 +47,8 @@ def judge_pairs(context: Context) -> None:
 
 
 async def _judge(context: Context) -> str:
-    from generators.judge import open_bench
-    from generators.keys import limits_of
+    from generators.tasks.cache_key import limits_of
+    from generators.tasks.grade import GradeTask
 
     store, curate = context.workspace.store, context.recipe.curate
     settings = judge_settings(context)
@@ -58,27 +58,27 @@ async def _judge(context: Context) -> str:
         "SELECT model FROM requests WHERE purpose = 'judge' ORDER BY rowid DESC LIMIT 1"
     )
     endpoint = None if model else await find_endpoint(context, settings)
-    bench = open_bench(lang, model or _named(endpoint), settings)
+    task = GradeTask.load(lang, model or _named(endpoint), settings)
     rules = curate.model_dump_json()
     mark = fingerprint(
-        *(pair.id for pair in pairs), bench.version, bench.model, rules, limits_of(settings)
+        *(pair.id for pair in pairs), task.prompt.version, task.model, rules, limits_of(settings)
     )
     if not pairs or context.is_done("*", "grade", mark):
         return ""
     known = kept_replies(context, "judge", settings)
-    tasks = [bench.task(pair) for pair in pairs]
-    due = [task for task in tasks if task.key not in known]
+    items = [task.item(pair) for pair in pairs]
+    due = [item for item in items if item.key not in known]
     if due:
-        await run_tasks(context, due, bench.round(), settings, endpoint)
+        await run_items(context, due, task, settings, endpoint)
         known = kept_replies(context, "judge", settings)
-    verdicts = _verdicts(context, pairs, bench)
-    finished = all(task.key in known for task in tasks)
+    verdicts = _verdicts(context, pairs, task)
+    finished = all(item.key in known for item in items)
     with store.writing() as tx:
         tx.execute("DELETE FROM verdicts WHERE step = 'grade'")
         tx.upsert(verdicts)
         if finished:
             tx.upsert([Done(subject_id="*", step="grade", fingerprint=mark)])
-    return _told(context, verdicts, len(due), bench.model)
+    return _told(context, verdicts, len(due), task.model)
 
 
 def judge_settings(context: Context) -> InterviewSettings:
@@ -96,14 +96,14 @@ def _named(endpoint: Endpoint | None) -> str:
     return endpoint.model if endpoint is not None else ""
 
 
-def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Verdict]:
+def _verdicts(context: Context, pairs: Sequence[Pair], task: GradeTask) -> list[Verdict]:
     """Return five verdicts for each judged pair: one for each grade, and one on the whole."""
-    from generators.judge import read_grades
+    from generators.tasks.grade import read_grades
 
     came = last_reply(context, "judge", "curate")
     found: list[Verdict] = []
     for pair in pairs:
-        row = came(bench.task(pair).key)
+        row = came(task.item(pair).key)
         grades = read_grades(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
         if isinstance(grades, str):
             base = _verdict(context, pair, "not_judged", grades, keep=True)
@@ -116,7 +116,7 @@ def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Ver
 def _graded(
     context: Context, pair: Pair, grades: Grades, settings: CurateSettings
 ) -> list[Verdict]:
-    from generators.judge import CRITERIA
+    from generators.tasks.grade import CRITERIA
 
     told = list(zip(CRITERIA, grades.values, grades.reasons, strict=True))
     whole = ", ".join(f"{name} {value}" for name, value, _ in told)

@@ -14,12 +14,11 @@ from data.nouns import Done, Passage, Verdict
 from flows.asking import eligible, known_model
 from flows.context import Context, fingerprint
 from flows.llm.endpoints import find_endpoint
-from flows.llm.runner import KeptReply, kept_replies, last_reply, run_tasks, run_to_the_end
+from flows.llm.runner import KeptReply, kept_replies, last_reply, run_items, run_to_the_end
 
 if TYPE_CHECKING:
-    from generators.polish import Outcome, Polisher
-    from generators.rounds import Task
     from generators.settings import InterviewSettings
+    from generators.tasks.rewrite import Outcome, RewriteItem, RewriteTask
 
 # The passages that `curate` pairs: real questions, written ones and templates alike.
 _ASKED = (
@@ -61,13 +60,13 @@ def polished_answers(context: Context) -> dict[str, str]:
     return {str(row["passage_id"]): str(row["text"]) for row in rows}
 
 
-def planned_polish(context: Context) -> list[Task]:
+def planned_polish(context: Context) -> list[RewriteItem]:
     """Return what polishing asks for: about the passages with a question, and with one to come."""
-    from generators.polish import Polisher
+    from generators.tasks.rewrite import RewriteTask
 
-    polisher = Polisher(polish_settings(context), known_model(context) or "")
+    task = RewriteTask(polish_settings(context), known_model(context) or "")
     passages = {each.id: each for each in (*_passages(context), *eligible(context))}
-    return [polisher.task(each) for each in passages.values()]
+    return [task.item(each) for each in passages.values()]
 
 
 def polish_settings(context: Context) -> InterviewSettings:
@@ -83,51 +82,47 @@ def _passages(context: Context) -> list[Passage]:
 
 
 async def _polish(context: Context) -> str:
-    from generators.bounds import BOUNDS_VERSION
-    from generators.polish import Polisher
+    from generators.tasks.rewrite import RewriteTask
+    from generators.tasks.rewrite_checks import BOUNDS_VERSION
 
     passages = _passages(context)
     if not passages:
         return ""
     settings, model = polish_settings(context), known_model(context)
     endpoint = None if model else await find_endpoint(context, settings)
-    polisher = Polisher(settings, model or (endpoint.model if endpoint else ""))
-    tasks = [polisher.task(passage) for passage in passages]
-    told = [f"{task.subject_id} {task.key}" for task in tasks]
-    mark = fingerprint(*told, settings.polish_max_change, BOUNDS_VERSION)
+    task = RewriteTask(settings, model or (endpoint.model if endpoint else ""))
+    items = [task.item(passage) for passage in passages]
+    keys = [f"{item.subject_id} {item.key}" for item in items]
+    mark = fingerprint(*keys, settings.polish_max_change, BOUNDS_VERSION)
     if context.is_done("*", "polish", mark):
         return ""
     known = kept_replies(context, "polish", settings)
-    due = list({task.key: task for task in tasks if task.key not in known}.values())
+    due = list({item.key: item for item in items if item.key not in known}.values())
     if due:
-        kind = polisher.round({each.id: each for each in passages})
-        await run_tasks(context, due, kind, settings, endpoint)
+        await run_items(context, due, task, settings, endpoint)
         known = kept_replies(context, "polish", settings)
-    came = last_reply(context, "polish", "curate")
-    found = [
-        (each, task, _outcome(came(task.key), polisher, each, task))
-        for each, task in zip(passages, tasks, strict=True)
-    ]
+    reply_of = last_reply(context, "polish", "curate")
+    outcomes = [_outcome(reply_of(item.key), task, item) for item in items]
     rows = [
-        [each.id, outcome.text, outcome.change, task.key]
-        for each, task, outcome in found
+        [item.subject_id, outcome.text, outcome.change, item.key]
+        for item, outcome in zip(items, outcomes, strict=True)
         if outcome.text is not None
     ]
-    verdicts = [_verdict(context, each, outcome) for each, _, outcome in found]
-    finished = all(task.key in known for task in tasks)
+    verdicts = [_verdict(context, p, o) for p, o in zip(passages, outcomes, strict=True)]
+    finished = all(item.key in known for item in items)
     _write(context, rows, [v for v in verdicts if v], mark if finished else None)
     context.count("polish", len(rows))
-    return _told([outcome for _, _, outcome in found], len(due), polisher.model)
+    return _told(outcomes, len(due), task.model)
 
 
-def _outcome(row: KeptReply, polisher: Polisher, passage: Passage, task: Task) -> Outcome:
+def _outcome(row: KeptReply, task: RewriteTask, item: RewriteItem) -> Outcome:
     """Hold a kept reply against today's bounds, a refused one too: they may be wider now."""
-    from generators.polish import Outcome, read_mended
+    from generators.tasks.rewrite import Outcome, read_mended
 
     mended = read_mended(row["reply"] or "")
     if isinstance(mended, str):
         return Outcome(fault=row["error"] or mended)
-    return polisher.outcome(mended, passage, task)
+    return task.outcome(mended, item)
 
 
 def _verdict(context: Context, passage: Passage, outcome: Outcome) -> Verdict | None:

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from generators.client.pricing import Price
-from generators.kinds import Kind
+from generators.prompts.source_kinds import Kind
 
 
 class Example(BaseModel):

@@ -14,8 +14,9 @@ from data.errors import EndpointError, RecipeError
 from data.nouns import Passage, content_id
 from generators.client.client import endpoint_configured
 from generators.client.probe import probe
-from generators.interview import Asked, interview
 from generators.settings import InterviewSettings
+from generators.tasks.base import TaskResult
+from tests.interviews import interview, questions
 from tests.openai_server import OpenAIServer, Script
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -63,24 +64,24 @@ def settings_for(server: OpenAIServer, **changes: Any) -> InterviewSettings:
 
 async def _collect(
     passages: list[Passage], settings: InterviewSettings, persona: str = "Ada Quill"
-) -> list[Asked]:
+) -> list[TaskResult]:
     return [asked async for asked in interview(passages, persona, settings, NOW)]
 
 
 def ask(
     script: Script, passages: list[Passage], **changes: Any
-) -> tuple[list[Asked], OpenAIServer]:
+) -> tuple[list[TaskResult], OpenAIServer]:
     with OpenAIServer(script) as server:
         return asyncio.run(_collect(passages, settings_for(server, **changes))), server
 
 
 def test_every_passage_gets_its_own_question() -> None:
     asked, server = ask(Script(latency_seconds=0.01), PASSAGES, max_concurrency=4)
-    assert {one.passage_id for one in asked} == {p.id for p in PASSAGES}
+    assert {one.request.subject_id for one in asked} == {p.id for p in PASSAGES}
     by_id = {p.id: p for p in PASSAGES}
     for one in asked:
-        (question,) = one.questions
-        assert f"mark-{by_id[one.passage_id].ord}" in question.text.lower()
+        (question,) = questions(one)
+        assert f"mark-{by_id[one.request.subject_id].ord}" in question.text.lower()
         assert question.origin == "generated"
         assert question.model == "interviewer"
         assert question.tokens_in
@@ -99,7 +100,7 @@ def test_ids_are_the_same_on_a_second_run() -> None:
     first, _ = ask(Script(), PASSAGES[:3])
     second, _ = ask(Script(), PASSAGES[:3])
     assert {a.request.id for a in first} == {a.request.id for a in second}
-    assert {a.questions[0].id for a in first} == {a.questions[0].id for a in second}
+    assert {questions(a)[0].id for a in first} == {questions(a)[0].id for a in second}
 
 
 def test_no_passages_ask_nothing() -> None:
@@ -111,7 +112,7 @@ def test_no_passages_ask_nothing() -> None:
 @pytest.mark.parametrize("fault", ["429", "500", "503", "malformed", "truncated", "drop"])
 def test_a_passing_fault_is_asked_again(fault: str) -> None:
     asked, server = ask(Script(faults=[fault], retry_after_seconds=0.05), PASSAGES[:2])
-    assert all(one.questions for one in asked)
+    assert all(questions(one) for one in asked)
     assert server.seen.requests == 3
     assert sorted(one.request.attempts for one in asked) == [1, 2]
 
@@ -119,7 +120,7 @@ def test_a_passing_fault_is_asked_again(fault: str) -> None:
 def test_a_hanging_reply_meets_the_deadline() -> None:
     started = time.monotonic()
     asked, server = ask(Script(faults=["hang"]), PASSAGES[:1], request_timeout_seconds=0.3)
-    assert asked[0].questions
+    assert questions(asked[0])
     assert server.seen.requests == 2
     assert time.monotonic() - started < 4
 
@@ -134,13 +135,12 @@ def test_a_lasting_fault_becomes_a_verdict_that_may_be_asked_later() -> None:
     asked, server = ask(Script(always="500"), PASSAGES[:2], max_attempts=3)
     assert server.seen.requests == 6
     for one in asked:
-        (verdict,) = one.verdicts
-        assert verdict.rule == "request_failed"
-        assert not verdict.keep
-        assert verdict.next_step
-        assert verdict.created_at == NOW
-        assert "3 attempts" in verdict.reason
-        assert not one.final
+        assert not one.answered
+        assert one.request.rule == "request_failed"
+        assert one.request.next_step
+        assert one.request.created_at == NOW
+        assert "3 attempts" in (one.request.error or "")
+        assert one.request.limits is None
         assert one.request.status == "failed"
 
 
@@ -148,12 +148,11 @@ def test_a_lasting_fault_becomes_a_verdict_that_may_be_asked_later() -> None:
 def test_an_unusable_reply_is_asked_again_twice_and_then_dropped(fault: str) -> None:
     asked, server = ask(Script(always=fault), PASSAGES[:1])
     assert server.seen.requests == 3
-    (verdict,) = asked[0].verdicts
-    assert verdict.rule == "unusable_reply"
-    assert verdict.next_step
+    assert asked[0].request.rule == "unusable_reply"
+    assert asked[0].request.next_step
     assert asked[0].request.status == "unusable"
     assert asked[0].request.attempts == 3
-    assert asked[0].final
+    assert asked[0].request.limits is not None
     repaired = server.seen.bodies[-1]["messages"]
     assert "cannot be used" in repaired[-1]["content"]
 
@@ -166,22 +165,22 @@ def test_the_reply_is_kept_with_the_request() -> None:
 @pytest.mark.parametrize("fault", ["think", "prose", "fence", "lone"])
 def test_what_surrounds_a_good_reply_does_no_harm(fault: str) -> None:
     asked, server = ask(Script(always=fault), PASSAGES[:2])
-    assert all(one.questions for one in asked)
+    assert all(questions(one) for one in asked)
     assert server.seen.requests == 2
 
 
 def test_everything_refused_leaves_a_verdict_for_each() -> None:
     asked, _ = ask(Script(always="leak"), PASSAGES)
-    assert [one.verdicts[0].rule for one in asked] == ["question_run"] * 12
+    assert [one.request.rule for one in asked] == ["question_run"] * 12
     asked, _ = ask(Script(always="not_answer"), PASSAGES)
-    assert [one.verdicts[0].rule for one in asked] == ["not_an_answer"] * 12
-    assert all(one.verdicts[0].next_step for one in asked)
+    assert [one.request.rule for one in asked] == ["not_an_answer"] * 12
+    assert all(one.request.next_step for one in asked)
 
 
 def test_a_passage_that_is_too_long_is_dropped_alone() -> None:
     asked, _ = ask(Script(faults=["context"]), PASSAGES[:3], max_concurrency=1)
-    assert [one.verdicts[0].rule for one in asked if one.verdicts] == ["request_failed"]
-    assert sum(bool(one.questions) for one in asked) == 2
+    assert [one.request.rule for one in asked if not one.answered] == ["request_failed"]
+    assert sum(bool(questions(one)) for one in asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -212,7 +211,7 @@ def test_what_arrived_before_a_refusal_is_not_lost() -> None:
         arrived = 0
         try:
             async for asked in interview(PASSAGES, "Ada", settings, NOW):
-                arrived += bool(asked.questions)
+                arrived += bool(questions(asked))
         except EndpointError:
             return arrived
         return -1
@@ -253,7 +252,7 @@ def test_a_server_without_schemas_is_asked_in_its_own_form(
     refused: tuple[str, ...], form: str
 ) -> None:
     asked, server = ask(Script(refuses_forms=refused), PASSAGES[:2])
-    assert all(one.questions for one in asked)
+    assert all(questions(one) for one in asked)
     sent = server.seen.bodies[0].get("response_format", {"type": "text"})
     assert sent["type"] == form
 
@@ -276,16 +275,16 @@ def test_the_passage_is_neutralised_and_fenced_off() -> None:
 def test_a_chinese_passage_is_asked_in_chinese() -> None:
     text = "我在朦胧中，眼前展开一片海边碧绿的沙地来，上面深蓝的天空中挂着一轮金黄的圆月。" * 4
     asked, server = ask(Script(), [passage(1, text)])
-    assert asked[0].questions[0].text.startswith("说起")
+    assert questions(asked[0])[0].text.startswith("说起")
     assert "采访者" in server.seen.bodies[0]["messages"][0]["content"]
 
 
 def test_the_persona_is_never_named() -> None:
     asked, _ = ask(Script(), PASSAGES[:1])
-    named = asked[0].questions[0].text.split()[-1].strip("?")
+    named = questions(asked[0])[0].text.split()[-1].strip("?")
     with OpenAIServer() as server:
         again = asyncio.run(_collect(PASSAGES[:1], settings_for(server), persona=named))
-    assert [v.rule for v in again[0].verdicts] == ["question_names"]
+    assert again[0].request.rule == "question_names"
 
 
 def test_cancelling_ends_the_requests_in_flight(capfd: pytest.CaptureFixture[str]) -> None:
@@ -309,7 +308,7 @@ def test_leaving_the_loop_early_is_clean() -> None:
         replies = interview(PASSAGES, "Ada", settings, NOW)
         async for _ in replies:
             break
-        await replies.aclose()  # type: ignore[attr-defined]
+        await replies.aclose()
         return len(asyncio.all_tasks())
 
     with OpenAIServer(Script(latency_seconds=0.05)) as server:
@@ -334,7 +333,7 @@ def test_own_prompt_file(tmp_path: Any) -> None:
     asked, server = ask(Script(), PASSAGES[:1], prompt=mine)
     shipped, _ = ask(Script(), PASSAGES[:1])
     assert server.seen.bodies[0]["messages"][0]["content"] == "Be brief."
-    assert asked[0].questions[0].prompt_version != shipped[0].questions[0].prompt_version
+    assert questions(asked[0])[0].prompt_version != questions(shipped[0])[0].prompt_version
     mine.write_text("=== system ===\nBe brief.")
     with pytest.raises(RecipeError, match="lacks section 'context'"):
         ask(Script(), PASSAGES[:1], prompt=mine)
@@ -354,7 +353,7 @@ def test_endpoint_configured(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_local_server_needs_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY")
     asked, server = ask(Script(), PASSAGES[:1])
-    assert asked[0].questions
+    assert questions(asked[0])
     assert not any(KEY in value for value in server.seen.authorizations)
 
 
@@ -378,7 +377,8 @@ def test_importing_the_settings_loads_no_client() -> None:
     import sys
 
     code = (
-        "import sys, generators.settings, generators.offline, generators.interview\n"
+        "import sys, generators.settings, generators.offline.interviewer\n"
+        "import generators.tasks.question\n"
         "sys.exit(any(name in sys.modules for name in ('openai', 'aiohttp', 'httpx2')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

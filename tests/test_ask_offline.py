@@ -14,9 +14,11 @@ from data.nouns import Passage, Question, content_id
 from data.overlap import longest_shared_run
 from data.rejects import RejectSettings, reject_question
 from data.text import content_stems, words
-from generators.offline import ask_offline
-from generators.phrases import Phrases
-from generators.templates import PROMPTS, QUESTION_TYPES, load_templates, offline_languages
+from generators.offline.interviewer import ask_offline
+from generators.offline.phrases import Phrases
+from generators.offline.templates import load_templates, offline_languages
+from generators.prompts.prompts import PROMPTS
+from generators.tasks.reply_parser import QUESTION_TYPES
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 SCENES = (

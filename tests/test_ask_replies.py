@@ -10,9 +10,9 @@ import pytest
 
 from data.curate import CurateSettings
 from data.nouns import Candidate, Passage
-from generators.brief import load_prompt, write_brief
-from generators.choose import Wish, candidates, persona_words
-from generators.replies import Reply, Suggestion, parse_reply
+from generators.prompts.prompts import load_prompt, write_brief
+from generators.tasks.candidates import Wish, candidates, persona_words
+from generators.tasks.reply_parser import Reply, Suggestion, parse_reply
 
 GOOD = {
     "is_answer": True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from generators.bounds import change_of, fault_of, tidied
+from generators.tasks.rewrite_checks import change_of, fault_of, tidied
 
 SPOKEN = (
     "As I said above, um, my father kept the mill until 1911, and then the the water rose and he"

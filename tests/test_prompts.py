@@ -10,12 +10,12 @@ import pytest
 
 from data.errors import RecipeError
 from data.nouns import Passage, SourceKind, content_id
-from generators.brief import Prompts, delimiter, load_prompt, prompts_version, write_brief
-from generators.interview import interview
-from generators.kinds import KINDS, Kind, guess_kind
+from generators.prompts.prompts import Prompts, delimiter, load_prompt, prompts_version, write_brief
+from generators.prompts.source_kinds import KINDS, Kind, guess_kind
 from generators.settings import Example, InterviewSettings
-from generators.templates import QUESTION_TYPES
+from generators.tasks.reply_parser import QUESTION_TYPES
 from tests.conftest import Command
+from tests.interviews import interview, questions
 from tests.openai_server import OpenAIServer
 from tests.test_changes import book
 
@@ -169,7 +169,7 @@ def test_each_source_is_asked_by_the_prompt_of_its_kind() -> None:
 
     async def run(settings: InterviewSettings) -> set[str]:
         asked = [a async for a in interview(passages, "Ada Quill", settings, NOW)]
-        return {str(q.prompt_version) for a in asked for q in a.questions}
+        return {str(q.prompt_version) for a in asked for q in questions(a)}
 
     with OpenAIServer() as server:
         settings = InterviewSettings(base_url=server.base_url, kinds={"s1": "talk", "s2": "prose"})

@@ -14,7 +14,7 @@ from data.nouns import Source, Verdict
 from data.saved import BY_HAND
 from flows.context import Context
 from flows.language import persona_language
-from generators.kinds import KINDS, Kind, guess_kind
+from generators.prompts.source_kinds import KINDS, Kind, guess_kind
 from generators.settings import InterviewSettings
 
 _TEXTS = (

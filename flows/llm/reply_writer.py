@@ -9,35 +9,19 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from data.errors import EndpointError
-from data.nouns import Request
 from flows.context import Context
 from flows.llm.endpoints import forget_endpoint
 
 if TYPE_CHECKING:
     from generators.client.session import Session
+    from generators.tasks.base import TaskResult
 
 _BACKLOG = 10  # batches that may wait for a slow disk, or a reader, before replies have to wait
 # At 800 replies a second, to show each would cost too much.
 _PROGRESS_SECONDS = 0.2
-
-
-class Result(Protocol):
-    """What came of one subject."""
-
-    @property
-    def request(self) -> Request:
-        """Return the request, answered or not."""
-
-    @property
-    def answered(self) -> bool:
-        """Tell whether it gave what was asked for."""
-
-    @property
-    def rows(self) -> Sequence[object]:
-        """Return what is to be kept, the request among it."""
 
 
 class ReplyWriter:
@@ -49,14 +33,14 @@ class ReplyWriter:
         self.n_due = n_due
         self.n_done = self.n_refused = self.n_due_again = 0
         self.interrupted = False
-        self._waiting: list[Result] = []
+        self._waiting: list[TaskResult] = []
         self._rules: Counter[str] = Counter()
         self._writing = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._shown_at = 0.0
 
     async def receive(
-        self, results: AsyncIterator[Result], advance: Callable[[int, int, str], None]
+        self, results: AsyncIterator[TaskResult], advance: Callable[[int, int, str], None]
     ) -> None:
         """Take every reply; what has arrived is written however this ends."""
         flow = self.context.recipe.flow
@@ -78,7 +62,7 @@ class ReplyWriter:
             timer.cancel()
             await asyncio.shield(self._write())
 
-    def _count(self, result: Result) -> None:
+    def _count(self, result: TaskResult) -> None:
         self._waiting.append(result)
         self.n_done += 1
         self.n_refused += not result.answered
@@ -116,7 +100,7 @@ class ReplyWriter:
                     self._waiting = batch + self._waiting  # tried once more at the end
                     raise
 
-    def _upsert(self, batch: Sequence[Result]) -> None:
+    def _upsert(self, batch: Sequence[TaskResult]) -> None:
         by_kind: dict[type, list[object]] = {}
         for row in (row for result in batch for row in result.rows):
             by_kind.setdefault(type(row), []).append(row)

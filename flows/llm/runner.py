@@ -1,4 +1,4 @@
-"""The runner of LLM tasks: sends the tasks of one purpose and keeps every reply that arrives.
+"""The runner of LLM tasks: sends the items of one purpose and keeps every reply that arrives.
 
 The rules of the interview hold for each purpose: replies are written in small transactions as they
 arrive, Ctrl-C finishes what is in flight, and nothing that was answered is asked again.
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from data.errors import RecipeError
 from flows.context import Context
 from flows.llm.endpoints import BatchTable, find_endpoint
-from flows.llm.reply_writer import ReplyWriter, Result
+from flows.llm.reply_writer import ReplyWriter
 
 if TYPE_CHECKING:
     from generators.client.client import Endpoint
     from generators.client.session import Session
-    from generators.rounds import Round, Task
     from generators.settings import InterviewSettings
+    from generators.tasks.base import LLMTask, TaskResult
 
 T = TypeVar("T")
 KeptReply = dict[str, str | None]
@@ -30,7 +30,7 @@ _CLOSED = "purpose = ? AND (status = 'ok' OR limits = ?)"
 
 def closed_keys(context: Context, purpose: str, settings: InterviewSettings) -> set[str]:
     """Return the keys under which nothing is to be asked again, under these settings."""
-    from generators.keys import limits_of
+    from generators.tasks.cache_key import limits_of
 
     closed = context.workspace.store.fetch(
         f"SELECT key FROM requests WHERE {_CLOSED}", [purpose, limits_of(settings)]
@@ -45,7 +45,7 @@ def kept_replies(
 
     A key that is not among it is still to be asked.
     """
-    from generators.keys import limits_of
+    from generators.tasks.cache_key import limits_of
 
     return _replies(context, _CLOSED, [purpose, limits_of(settings)])
 
@@ -103,36 +103,36 @@ async def open_session(
     return session
 
 
-async def run_tasks(
+async def run_items(
     context: Context,
-    tasks: Sequence[Task],
-    kind: Round[Any],
+    items: Sequence[Any],
+    task: LLMTask[Any, Any],
     settings: InterviewSettings,
     endpoint: Endpoint | None = None,
 ) -> None:
-    """Send the tasks within the run's limits; each reply is kept, however the run ends.
+    """Send the items of a task within the run's limits; each reply is kept, however the run ends.
 
     Raise KeyboardInterrupt after a Ctrl-C, once what was in flight is kept.
     """
-    from generators.rounds import ask_all
+    from generators.tasks.runner import send_items
 
-    n_left = len(tasks)
+    n_left = len(items)
     if not context.budget.stopped:
         session = await open_session(context, settings, endpoint)
-        writer = ReplyWriter(context, session, len(tasks))
-        await write_replies(writer, ask_all(tasks, kind, session), kind.purpose, "pairs")
+        writer = ReplyWriter(context, session, len(items))
+        await write_replies(writer, send_items(items, task, session), task.purpose, "pairs")
         n_left -= writer.n_done
         if writer.interrupted:
             raise KeyboardInterrupt
     if context.budget.stopped:
         context.report.warn(
-            f"{context.budget.stopped}; {n_left:,} pairs are still without their {kind.purpose}:"
+            f"{context.budget.stopped}; {n_left:,} pairs are still without their {task.purpose}:"
             " raise the limit and run the same command again"
         )
 
 
 async def write_replies(
-    writer: ReplyWriter, results: AsyncGenerator[Result, None], verb: str, unit: str
+    writer: ReplyWriter, results: AsyncGenerator[TaskResult, None], verb: str, unit: str
 ) -> None:
     """Have the writer take all results, with a progress line."""
     with writer.context.report.progress(verb, unit) as advance:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from data.errors import EndpointError
 from generators.client.admission import Admission
@@ -214,11 +214,14 @@ class Client:
         return parameters
 
     def _sender(self, parameters: Mapping[str, Any], messages: Sequence[Message]) -> Send:
-        request: Any = {**parameters, "messages": list(messages)}
+        import httpx2
+
+        # By `post`: `chat.completions.create` converts its arguments by their types and builds a
+        # typed reply, and both take longer than all the rest of a request (1.9 ms of CPU, not 0.9).
+        body = {**parameters, "messages": list(messages)}
 
         async def send() -> httpx2.Response:
-            raw = await self._sdk.chat.completions.with_raw_response.create(**request)
-            return cast("httpx2.Response", raw.http_response)
+            return await self._sdk.post("/chat/completions", cast_to=httpx2.Response, body=body)
 
         return send
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from data.errors import EndpointError
 from generators.client.client import Client, Endpoint, Structured, base_url_of
-from generators.replies import SCHEMA
 from generators.settings import InterviewSettings
+from generators.tasks.reply_parser import SCHEMA
 
 _FORMS: tuple[Structured, ...] = ("json_schema", "json_object", "text")
 

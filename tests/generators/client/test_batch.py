@@ -20,8 +20,8 @@ from generators.client.batch import BatchClient
 from generators.client.client import Endpoint
 from generators.client.errors import RequestFailed
 from generators.client.responses import Completion
-from generators.replies import SCHEMA
 from generators.settings import InterviewSettings
+from generators.tasks.reply_parser import SCHEMA
 from tests.conftest import ROOT, environment
 from tests.openai_batches import BatchScript
 from tests.openai_server import OpenAIServer

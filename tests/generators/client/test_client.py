@@ -26,8 +26,8 @@ from generators.client.errors import (
 from generators.client.probe import probe
 from generators.client.responses import Completion, joined_stream, read_completion
 from generators.client.retry import allowance_seconds, pause_seconds, retry_after_seconds
-from generators.replies import SCHEMA
 from generators.settings import InterviewSettings
+from generators.tasks.reply_parser import SCHEMA
 from tests.openai_server import OpenAIServer, Script
 
 KEY = "sk-test-0123456789abcdef"

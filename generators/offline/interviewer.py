@@ -16,19 +16,19 @@ from data.nouns import Passage, Question, Rows, Verdict, content_id
 from data.overlap import longest_shared_run
 from data.rejects import RejectSettings, reject_question
 from data.text import count_words, words
-from generators.phrases import Phrase, Phrases, shares_word
-from generators.phrases_zh import (
+from generators.offline.phrases import Phrase, Phrases, shares_word
+from generators.offline.phrases_zh import (
     ChinesePhrases,
     is_traditional,
     to_traditional,
 )
-from generators.templates import (
-    QUESTION_TYPES,
+from generators.offline.templates import (
     Template,
     TemplateSet,
     load_templates,
     offline_languages,
 )
+from generators.tasks.reply_parser import QUESTION_TYPES
 
 NEXT_STEP = "start an LLM server and set --base-url and --model, then run `memoirist ask` again"
 _MAX_OPENER_SHARE = 0.07  # below the 8 % of QUALITY.md, so that two batches together stay under it

@@ -8,11 +8,11 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
-PROMPTS = Path(__file__).parent / "prompts"
-QUESTION_TYPES = ("why", "how", "story", "opinion", "advice", "feeling", "follow-up")
+from generators.prompts.prompts import PROMPTS
+from generators.tasks.reply_parser import QUESTION_TYPES
+
 Form = Literal["core", "lead", "bare"]
 _SLOT = re.compile(r"\{(\w+)\}")
 

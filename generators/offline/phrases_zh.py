@@ -7,8 +7,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-from generators.phrases import Lists, Phrase
-from generators.templates import TemplateSet
+from generators.offline.phrases import Lists, Phrase
+from generators.offline.templates import TemplateSet
 
 _RUN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fffA-Z]+")
 _LENGTHS = (4, 3, 2)

@@ -1,4 +1,4 @@
-"""What a reply that can be used comes to: its questions, judged, or why it gives none."""
+"""The questions of one reply as candidates: which rule refuses each, and how well it suits."""
 
 from __future__ import annotations
 
@@ -6,11 +6,88 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from data.curate import CurateSettings
-from data.nouns import Candidate, Request
-from generators.brief import Brief, write_brief
-from generators.choose import Wish, candidates, persona_words
-from generators.keys import Query, judging_mark
-from generators.replies import Reply, parse_reply
+from data.nouns import Candidate, Passage, Request, content_id
+from data.rejects import reject_question
+from data.score import score
+from data.text import count_words, words
+from generators.prompts.prompts import Brief, repeats_brief, write_brief
+from generators.tasks.cache_key import Query, judging_mark
+from generators.tasks.reply_parser import Reply, parse_reply
+
+# What a question loses against another of its passage: little for its type, so that a better
+# question of another type wins, and more for each class that its length is away.
+_TYPE_LOSS = 0.02
+_LENGTH_LOSS = 0.15
+
+
+def opener(question: str) -> str:
+    """Return the first two words, lower-cased."""
+    return " ".join(words(question[:80])[:2])
+
+
+def length_class(question: str, lang: str) -> int:
+    """Return 1 for up to 8 words, 2 for 9-20, 3 for longer; a Chinese word has 1.6 characters."""
+    n_words = count_words(question) / (1.6 if lang == "zh" else 1)
+    return 1 if n_words <= 8 else 2 if n_words <= 20 else 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the questions of one passage are judged by; `names` are words never said."""
+
+    passage: Passage
+    names: frozenset[str]
+    lang: str
+    brief: Brief
+    judging: CurateSettings
+
+
+def persona_words(persona: str) -> frozenset[str]:
+    """Return the words of a name by which a question would give it away: the last one."""
+    named = [word for word in words(persona) if len(word) > 2]
+    return frozenset(named[-1:])
+
+
+def candidates(reply: Reply, key: str, wish: Wish) -> list[Candidate]:
+    """Return every question of a reply with its score and, if a rule refuses it, that rule."""
+    return [
+        _candidate(place, suggestion.text, suggestion.type, key, wish)
+        for place, suggestion in enumerate(reply.questions)
+    ]
+
+
+def _candidate(place: int, text: str, kind: str, key: str, wish: Wish) -> Candidate:
+    soft = score(text, wish.passage.text, wish.lang, wish.judging.rejects)
+    length = length_class(text, wish.lang)
+    fault = _refusal(text, soft, wish)
+    types: Sequence[str] = wish.brief.types
+    rank = types.index(kind) if kind in types else len(types)
+    loss = _TYPE_LOSS * rank + _LENGTH_LOSS * abs(length - wish.brief.length_class)
+    return Candidate(
+        id=content_id(key, place, text),
+        key=key,
+        ord=place,
+        text=text,
+        type=kind,
+        length_class=length,
+        opener=opener(text),
+        score=round(soft - loss, 3),
+        rule=fault[0] if fault else None,
+        reason=fault[1] if fault else None,
+    )
+
+
+def _refusal(question: str, soft: float, wish: Wish) -> tuple[str, str] | None:
+    named = wish.names.intersection(words(question))
+    if named:
+        return "question_names", f"it names the persona: {min(named)!r}"
+    if repeats_brief(question, wish.brief):
+        return "question_prompt", "it repeats the interviewer's instructions"
+    fault = reject_question(question, wish.passage.text, wish.lang, wish.judging.rejects)
+    least = wish.judging.min_score
+    if fault is None and soft < least:
+        return "low_score", f"soft score {soft} below {least}"
+    return fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from data.curate import CurateSettings
 from data.nouns import Passage, content_id
 from data.text import detect_language
-from generators.brief import Prompt, Prompts
+from generators.prompts.prompts import Prompts, QuestionPrompt
 from generators.settings import InterviewSettings
 
 # Changes when questions are judged by other rules than before: the kept replies are read again.
@@ -25,7 +25,7 @@ class Query:
     key: str
     passage_hash: str
     lang: str
-    prompt: Prompt
+    prompt: QuestionPrompt
 
 
 @dataclass(slots=True)

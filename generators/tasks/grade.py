@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from string import Template
-from typing import Any
+from typing import Any, ClassVar
 
 from data.nouns import Pair, content_id
 from data.text import neutralise
-from generators.brief import delimiter, sections_of
-from generators.replies import find_object, spoken
-from generators.rounds import Round, Task
+from generators.prompts.prompts import Prompt, load_task_prompt
 from generators.settings import InterviewSettings
-from generators.templates import PROMPTS
+from generators.tasks.base import LLMTask, TaskItem
+from generators.tasks.reply_parser import find_object, spoken
 
 CRITERIA = ("answers", "standalone", "natural", "no_spoiler")
 _GRADE: dict[str, Any] = {
@@ -81,58 +77,36 @@ def _grade(told: object) -> int | None:
     return int(number) if number in {1, 2, 3, 4, 5} and not isinstance(told, bool) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """Where pairs are judged: the prompt in its sections, and the model whose replies are kept."""
+@dataclass(frozen=True, slots=True)
+class GradeTask(LLMTask[TaskItem, Grades]):
+    """The judge of pairs; the key of a reply holds both texts, prompt, model and temperature."""
 
-    sections: Mapping[str, str]
-    version: str
+    prompt: Prompt
     model: str
     temperature: float | None
 
-    def task(self, pair: Pair) -> Task:
-        """Return what to ask about a pair; its key holds all that decides the reply."""
-        question, answer = neutralise(pair.question), neutralise(pair.answer)
-        digits = delimiter(question, answer)
-        filled = {
-            "open": f"<material-{digits}>",
-            "close": f"</material-{digits}>",
-            "question": question,
-            "answer": answer,
-        }
-        key = content_id(
-            "judge", pair.question, pair.answer, self.version, self.model, self.temperature
-        )
-        messages = [
-            {"role": role, "content": Template(self.sections[role]).safe_substitute(filled)}
-            for role in ("system", "user")
-        ]
-        return Task(
-            key=key,
+    purpose: ClassVar = "judge"
+    schema: ClassVar = SCHEMA
+
+    @classmethod
+    def load(cls, lang: str, model: str, settings: InterviewSettings) -> GradeTask:
+        """Read the judge's prompt, Chinese for zh and English otherwise."""
+        return cls(load_task_prompt("judge", lang, SCHEMA), model, settings.temperature)
+
+    def item(self, pair: Pair) -> TaskItem:
+        """Return what to ask about a pair."""
+        version = self.prompt.version
+        return TaskItem(
+            key=content_id(
+                "judge", pair.question, pair.answer, version, self.model, self.temperature
+            ),
             subject_id=pair.id,
-            messages=messages,
+            messages=self.prompt.messages({"question": pair.question, "answer": pair.answer}),
+            repair=self.prompt.repair,
+            prompt_version=version,
             source_id=pair.source_id,
-            prompt_version=self.version,
         )
 
-    def round(self) -> Round[Grades]:
-        """Return how replies are read and asked for again."""
-        again = Template(self.sections["repair"])
-        return Round(
-            purpose="judge",
-            schema=SCHEMA,
-            read=read_grades,
-            repair=lambda fault: again.safe_substitute(fault=fault),
-        )
-
-
-def open_bench(lang: str, model: str, settings: InterviewSettings) -> Bench:
-    """Read the judge's prompt, Chinese for zh and English otherwise; its version is its content."""
-    text = (PROMPTS / f"judge.{'zh' if lang == 'zh' else 'en'}.txt").read_text("utf-8")
-    version = hashlib.sha256((text + json.dumps(SCHEMA)).encode()).hexdigest()[:8]
-    return Bench(
-        sections=sections_of(text),
-        version=version,
-        model=model,
-        temperature=settings.temperature,
-    )
+    def read(self, text: str) -> Grades | str:
+        """Return the grades of a reply, or what is wrong with it."""
+        return read_grades(text)

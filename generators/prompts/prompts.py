@@ -16,11 +16,11 @@ from data.errors import RecipeError
 from data.nouns import Passage
 from data.overlap import longest_shared_run
 from data.text import is_cjk, neutralise, words
-from generators.kinds import KINDS, Kind
-from generators.replies import SCHEMA
+from generators.prompts.source_kinds import KINDS, Kind
 from generators.settings import Example, InterviewSettings
-from generators.templates import PROMPTS, QUESTION_TYPES
+from generators.tasks.reply_parser import QUESTION_TYPES, SCHEMA
 
+PROMPTS = Path(__file__).parent
 _SECTION = re.compile(r"^=== (\w+) ===[ \t]*$", re.MULTILINE)
 _SECTIONS = ("system", "context", "user", "repair")
 _LENGTHS = {
@@ -40,22 +40,45 @@ _LANGUAGES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """One prompt in its sections, with the user's examples written out.
-
-    `version` is 8 hex digits of all that it is made of: the files, the examples, the language and
-    the schema. `types` are the question types that suit the kind of source.
-    """
+    """One prompt in its sections; `version` is 8 hex digits of all that it is made of."""
 
     sections: Mapping[str, str]
     version: str
-    tongue: str
-    kind: Kind = "autobiography"
-    types: Sequence[str] = QUESTION_TYPES
-    examples: str = ""
+
+    def messages(self, texts: Mapping[str, str], **words: str) -> tuple[dict[str, str], ...]:
+        """Return the system and the user message, with the texts and the words in their slots.
+
+        Texts come from outside: control tokens in them are made harmless, and they are marked off
+        by a delimiter that stands in none of them. A section "context" is filled in as $before
+        where the text of that name is not empty.
+        """
+        safe = {name: neutralise(text) for name, text in texts.items()}
+        digits = delimiter(*safe.values())
+        slots = {"open": f"<material-{digits}>", "close": f"</material-{digits}>", **safe, **words}
+        if "context" in safe:
+            before = Template(self.sections["context"]).safe_substitute(slots).strip() + "\n\n"
+            slots["before"] = before if safe["context"] else ""
+        return tuple(
+            {"role": role, "content": Template(self.sections[role]).safe_substitute(slots)}
+            for role in ("system", "user")
+        )
 
     def repair(self, fault: str) -> str:
         """Return the message that asks for an unusable reply again."""
         return Template(self.sections["repair"]).safe_substitute(fault=fault)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionPrompt(Prompt):
+    """The prompt of the interview for one kind of source, with the user's examples written out.
+
+    `types` are the question types that suit the kind of source.
+    """
+
+    tongue: str
+    kind: Kind = "autobiography"
+    types: Sequence[str] = QUESTION_TYPES
+    examples: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +98,9 @@ class Prompts:
     """
 
     settings: InterviewSettings
-    _read: dict[tuple[Kind, str], Prompt] = field(default_factory=dict)
+    _read: dict[tuple[Kind, str], QuestionPrompt] = field(default_factory=dict)
 
-    def of(self, passage: Passage, lang: str) -> Prompt:
+    def of(self, passage: Passage, lang: str) -> QuestionPrompt:
         """Return the prompt for a passage in the language of its questions."""
         return self.get(self.kind_of(passage.source_id), lang)
 
@@ -86,7 +109,7 @@ class Prompts:
         general: Kind = "autobiography" if self.settings.kind == "auto" else self.settings.kind
         return self.settings.kinds.get(source_id, general)
 
-    def get(self, kind: Kind, lang: str) -> Prompt:
+    def get(self, kind: Kind, lang: str) -> QuestionPrompt:
         """Return the prompt of a kind."""
         known = self._read.get((kind, lang))
         if known is None:
@@ -100,7 +123,7 @@ def load_prompt(
     own: Path | None,
     kind: Kind = "autobiography",
     examples: Sequence[Example] = (),
-) -> Prompt:
+) -> QuestionPrompt:
     """Read the user's own prompt file or the shipped one, Chinese for zh and English otherwise.
 
     The kind's file gives $voice, $advice and the types, also to the user's own prompt. Raise
@@ -110,21 +133,14 @@ def load_prompt(
     path = own or PROMPTS / f"interview.{tongue}.txt"
     text = _text_of(path)
     shipped = text if own is None else _text_of(PROMPTS / f"interview.{tongue}.txt")
-    sections = sections_of(text)
-    missing = [name for name in _SECTIONS if name not in sections]
-    if missing or "$passage" not in sections.get("user", ""):
-        what = f"section {missing[0]!r}" if missing else "$passage in its section 'user'"
-        raise RecipeError(
-            f"the prompt file {str(path)!r} lacks {what}",
-            f"copy {str(PROMPTS / 'interview.en.txt')!r} and change that",
-        )
+    sections = _checked_sections(text, path, "interview")
     kind_text = _text_of(PROMPTS / f"kind.{kind}.{tongue}.txt")
     of_kind = sections_of(kind_text)
     sections["system"] = _spoken_to(sections["system"], of_kind)
     told = [example.model_dump() for example in examples]
     made_of = (text, kind_text, language_name(lang), told, SCHEMA)
     hashed = hashlib.sha256(json.dumps(made_of, sort_keys=True, ensure_ascii=False).encode())
-    return Prompt(
+    return QuestionPrompt(
         sections=sections,
         version=hashed.hexdigest()[:8],
         tongue=tongue,
@@ -147,12 +163,42 @@ def language_name(lang: str) -> str:
     return _LANGUAGES.get(lang, f"the language with the code {lang!r}")
 
 
-def _text_of(path: Path) -> str:
+def load_task_prompt(
+    name: str, lang: str, schema: Mapping[str, object], own: Path | None = None
+) -> Prompt:
+    """Read the prompt of a task, Chinese for zh and English otherwise, or the user's `own` file.
+
+    Its version is its content. Raise RecipeError when the own file lacks a section or never shows
+    the passage.
+    """
+    path = own or PROMPTS / f"{name}.{'zh' if lang == 'zh' else 'en'}.txt"
+    text = _text_of(path, name)
+    sections = _checked_sections(text, path, name) if own else sections_of(text)
+    version = hashlib.sha256((text + json.dumps(schema)).encode()).hexdigest()[:8]
+    return Prompt(sections=sections, version=version)
+
+
+def _text_of(path: Path, name: str = "interview") -> str:
+    key = "interview.prompt" if name == "interview" else f"interview.{name}_prompt"
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read the prompt file {str(path)!r}: {error}",
-                          "give a UTF-8 text file in interview.prompt") from None  # fmt: skip
+        raise RecipeError(
+            f"cannot read the prompt file {str(path)!r}: {error}",
+            f"give a UTF-8 text file in {key}",
+        ) from None
+
+
+def _checked_sections(text: str, path: Path, name: str) -> dict[str, str]:
+    sections = sections_of(text)
+    missing = [section for section in _SECTIONS if section not in sections]
+    if missing or "$passage" not in sections["user"]:
+        what = f"section {missing[0]!r}" if missing else "$passage in its section 'user'"
+        raise RecipeError(
+            f"the prompt file {str(path)!r} lacks {what}",
+            f"copy {str(PROMPTS / f'{name}.en.txt')!r} and change that",
+        )
+    return sections
 
 
 def sections_of(text: str) -> dict[str, str]:
@@ -181,7 +227,7 @@ def _written_out(examples: Sequence[Example], sections: Mapping[str, str]) -> st
     return "\n\n".join(["", sections["examples"], *lines])
 
 
-def write_brief(passage: Passage, persona: str, lang: str, prompt: Prompt) -> Brief:
+def write_brief(passage: Passage, persona: str, lang: str, prompt: QuestionPrompt) -> Brief:
     """Return the messages; the passage's text seeds the length and the types that are wanted.
 
     The same text gets the same messages on every run, so that a reply can be kept by them.
@@ -189,28 +235,13 @@ def write_brief(passage: Passage, persona: str, lang: str, prompt: Prompt) -> Br
     seed = random.Random(f"brief {passage.text}")
     length_class = seed.choices((1, 2, 3), weights=LENGTH_SHARES)[0]
     types = _shuffled(prompt.types, seed)
-    text, context = neutralise(passage.text), neutralise(passage.context or "")
-    nonce = delimiter(text, context)
-    filled = {
-        "persona": neutralise(persona),
-        "types": ", ".join(types[:4]),
-        "length": _LENGTHS[prompt.tongue][length_class - 1],
-        "language": language_name(lang),
-        "open": f"<material-{nonce}>",
-        "close": f"</material-{nonce}>",
-        "examples": prompt.examples,
-        "passage": text,
-        "context": context,
-    }
-    before = ""
-    if passage.context:
-        before = Template(prompt.sections["context"]).safe_substitute(filled).strip() + "\n\n"
-    messages = tuple(
-        {
-            "role": role,
-            "content": Template(prompt.sections[role]).safe_substitute(filled, before=before),
-        }
-        for role in ("system", "user")
+    messages = prompt.messages(
+        {"passage": passage.text, "context": passage.context or ""},
+        persona=neutralise(persona),
+        types=", ".join(types[:4]),
+        length=_LENGTHS[prompt.tongue][length_class - 1],
+        language=language_name(lang),
+        examples=prompt.examples,
     )
     return Brief(messages=messages, types=types, length_class=length_class)
 
