@@ -1,4 +1,4 @@
-"""Compare two answers: by an LLM as the judge, or by a person with a sheet."""
+"""Compare pairs of answers by an LLM as judge, or by a person with a sheet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from memoirist.flows.steps.ask import greedy_settings
 from memoirist.flows.steps.base import Step, fingerprint
 
 _RIVALS = ("base", "few_shot", "previous")
-# Pieces of the person that the judge sees, and the words that they may have together.
+# Pieces of the person's text that the judge sees, and their words in total.
 _PIECES, _PIECE_WORDS = 4, 600
 
 
@@ -34,14 +34,14 @@ def duels_of(run_id: str, answers: Sequence[GivenAnswer]) -> dict[str, list[Duel
             by_question[row.question][row.model] = row.answer
     duels: dict[str, list[Duel]] = {}
     for rival in _RIVALS:
-        for question, said in sorted(by_question.items()):
-            if said.get("tuned", "").strip() and said.get(rival, "").strip():
+        for question, answer_of in sorted(by_question.items()):
+            if answer_of.get("tuned", "").strip() and answer_of.get(rival, "").strip():
                 duel = Duel(
                     run_id=run_id,
                     first="tuned",
                     second=rival,
                     question=question,
-                    answers=cut_alike(said["tuned"], said[rival]),
+                    answers=cut_alike(answer_of["tuned"], answer_of[rival]),
                 )
                 duels.setdefault(rival, []).append(duel)
     return duels
@@ -57,16 +57,16 @@ def _in_both_orders(context: Context, run: Run) -> list[Duel]:
 
 
 def scores(context: Context, run: Run) -> dict[tuple[str, str], Score]:
-    """Return how the tuned model did against each rival, by judge and rival."""
+    """Return the tuned model's score against each rival, by judge and rival."""
     duels = _duels(context, run)
     verdicts: dict[str, dict[str, int]] = defaultdict(dict)
     for row in context.workspace.store.nouns(Judged, "run_id = ?", run.id):
         verdicts[row.judge][row.id] = row.better
     return {
-        (judge, rival): counted
+        (judge, rival): result
         for judge, better in sorted(verdicts.items())
         for rival, rival_duels in duels.items()
-        if (counted := score(rival_duels, better)).wins is not None or counted.undecided
+        if (result := score(rival_duels, better)).wins is not None or result.undecided
     }
 
 
@@ -77,7 +77,7 @@ def judge_duels(context: Context, run: Run, eval_set: EvalSet) -> None:
 
 
 def is_judge_due(context: Context, run: Run) -> bool:
-    """Tell whether the recipe asks for a judge who has not judged the run's answers yet."""
+    """Tell whether the recipe asks for a judge and the run's answers are not judged yet."""
     return context.recipe.evaluate.judge and not _step(context, run).is_done
 
 
@@ -132,7 +132,7 @@ def pieces(author: Sequence[str]) -> list[str]:
 
 
 def write_sheet(context: Context, run: Run, path: Path) -> None:
-    """Write the duels of a run as a sheet for a person; Markdown where the path ends in .md."""
+    """Write the duels of a run as a sheet for a person; Markdown if the path ends in .md."""
     duels = [duel for rival in _duels(context, run).values() for duel in rival]
     if not duels:
         raise NothingToDo(
@@ -149,7 +149,7 @@ def write_sheet(context: Context, run: Run, path: Path) -> None:
 
 
 def take_sheet(context: Context, run: Run, path: Path) -> None:
-    """Take the verdicts of a filled-in sheet under its file's name."""
+    """Read the verdicts of a filled-in sheet; the file's name is the judge."""
     try:
         verdicts = read_sheet(path.read_text("utf-8-sig"), str(path))
     except FileNotFoundError as error:
@@ -158,12 +158,8 @@ def take_sheet(context: Context, run: Run, path: Path) -> None:
         raise SourceUnreadable(
             f"the sheet {str(path)!r} cannot be read: {error}", "save it as UTF-8 text"
         ) from error
-    known = {duel.id: duel for duel in _in_both_orders(context, run)}
-    rows = [
-        _judged(known[name], path.stem, better)
-        for name, better in verdicts.items()
-        if name in known
-    ]
+    duels = {duel.id: duel for duel in _in_both_orders(context, run)}
+    rows = [_judged(duels[n], path.stem, better) for n, better in verdicts.items() if n in duels]
     if not rows:
         raise NothingToDo(
             f"no row of the sheet {str(path)!r} is filled in for the newest run",
