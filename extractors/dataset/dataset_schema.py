@@ -32,7 +32,7 @@ MARKS = re.compile(
     r"(?:^|\s+|(?=### ))(?:### ?)?(System|Human|User|Assistant|GPT|Bot): ?(?=\S)|"
     r"(?:^|\n)### (Instruction|Input|Response):\s*\n"
 )
-_EMPTY = (None, "", [])
+_EMPTY: tuple[object, ...] = (None, "", [])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
