@@ -137,8 +137,8 @@ def test_what_is_saved_in_a_talk_is_trained_on_once(context: Context) -> None:
     steps(context)
     # A short word, a question that no gate would pass: the user has read both.
     kept = save_exchange(context, said("Salt. Always salt.", answered_by="run7"))
-    assert kept.told == "saved"
-    assert save_exchange(context, said("Salt. Always salt.")).told == "known"
+    assert kept.known is False
+    assert save_exchange(context, said("Salt. Always salt.")).known is True
     steps(context)
     expected = [("train", "Hm?", "Salt. Always salt.")]
     assert taken(context, "curated") == expected
@@ -203,7 +203,7 @@ def test_saving_waits_for_a_build_and_says_when_it_takes_too_long(context: Conte
         with pytest.raises(StoreLocked, match="open"):
             save_exchange(context, said("Later."))
         holder.communicate(b"\n")
-    assert save_exchange(context, said("Later.")).told == "saved"
+    assert save_exchange(context, said("Later.")).known is False
 
 
 def test_what_was_withdrawn_takes_nothing_more_in(context: Context) -> None:
