@@ -165,21 +165,21 @@ def split_prose(
     blocks: Sequence[Block],
     settings: PassageSettings,
     now: datetime,
-    aside: Collection[str] = (),
+    excluded: Collection[str] = (),
 ) -> Rows:
     """Return the passages of a book or text and a verdict for every block that is in none.
 
-    `aside` are the ids of prose that another judgement has taken out, with its own verdicts: no
+    `excluded` are the ids of prose that another rule has dropped, with its own verdicts: no
     passage holds it, and none goes on behind it.
     """
     verdicts = [furniture(block, now) for block in blocks if block.kind not in PROSE]
-    unmarked = unmarked_chapters(b for b in blocks if b.kind in PROSE and b.id not in aside)
+    unmarked = unmarked_chapters(b for b in blocks if b.kind in PROSE and b.id not in excluded)
     runs: list[_Run] = []
     open_run: _Run | None = None
     for block in blocks:
-        if block.kind == "heading" or block.id in aside:
+        if block.kind == "heading" or block.id in excluded:
             open_run = None
-        if block.kind not in PROSE or block.id in aside:
+        if block.kind not in PROSE or block.id in excluded:
             continue
         for piece in _pieces(block.text, settings):
             if (
