@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from memoirist.generators.kinds import Kind
-from memoirist.generators.prices import Price
+from memoirist.generators.client.pricing import Price
+from memoirist.generators.prompts.source_kinds import Kind
 
 
 class Example(BaseModel):
@@ -37,19 +37,8 @@ class InterviewSettings(BaseModel):
     max_concurrency: int = Field(
         default=16, ge=1, le=4096, description="Requests in flight at the same time, at most."
     )
-    request_timeout_seconds: float | None = Field(
-        default=None,
-        gt=0,
-        description="Deadline of one request, from sending to the last byte; unset: 120 at first,"
-        " then learnt from the replies, four times the slow ones and at least 5.",
-    )
-    hedged_share: float = Field(
-        default=0.01,
-        ge=0,
-        le=0.1,
-        description="Share of the requests, at most, that are sent a second time when nothing else"
-        " is left to send and they are out for twice as long as nearly all; the first reply counts."
-        " 0: never. Never either under budget_usd, max_tokens or max_requests.",
+    request_timeout_seconds: float = Field(
+        default=120.0, gt=0, description="Deadline of one request, from sending to the last byte."
     )
     mode: Literal["live", "batch"] = Field(
         default="live",

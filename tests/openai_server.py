@@ -324,6 +324,15 @@ class OpenAIServer:
         line.transport.close()
         return None
 
+    async def _error_in_stream(self, _request: Request, line: Line) -> Response | None:
+        line.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+            b'data: {"choices": [{"delta": {"content": "{"}}]}\n\n'
+            b'data: {"error": {"message": "out of memory", "code": 503}}\n\n'
+        )
+        line.transport.close()
+        return None
+
     async def _malformed(self, _request: Request, _line: Line) -> Response | None:
         return Response(b'{"id": "x", "choices": [')
 
@@ -360,6 +369,7 @@ _BREAKS: dict[str, _Route] = {
     "short": OpenAIServer._short,
     "gibberish": OpenAIServer._gibberish,
     "cut_stream": OpenAIServer._cut_stream,
+    "error_in_stream": OpenAIServer._error_in_stream,
     "malformed": OpenAIServer._malformed,
     "html": OpenAIServer._html,
     "page": OpenAIServer._page,

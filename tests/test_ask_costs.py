@@ -18,11 +18,11 @@ from memoirist.data.schema.errors import RecipeError
 from memoirist.data.store.store import Store
 from memoirist.flows.planning.cost import cost_lines
 from memoirist.flows.planning.plan import send_pilot
-from memoirist.generators.budget import Budget
-from memoirist.generators.client import Endpoint
-from memoirist.generators.completion import Completion
-from memoirist.generators.line import Line
-from memoirist.generators.prices import Price, estimate_tokens, price_of
+from memoirist.generators.client.budget import Budget
+from memoirist.generators.client.client import Endpoint
+from memoirist.generators.client.pricing import Price, estimate_tokens, price_of
+from memoirist.generators.client.responses import Completion
+from memoirist.generators.client.session import Session
 from memoirist.generators.settings import InterviewSettings
 from tests.conftest import ROOT, environment, run
 from tests.openai_server import OpenAIServer, Script
@@ -67,18 +67,18 @@ def test_the_recipe_has_the_last_word_on_prices() -> None:
     assert price_of("mine", {}) is None
 
 
-def line_for(model: str = "gpt-4o", **limits: Any) -> Line:
+def session_for(model: str = "gpt-4o", **limits: Any) -> Session:
     settings = InterviewSettings(**limits)
     endpoint = Endpoint(base_url="http://127.0.0.1:9/v1", model=model, structured="text")
     now = datetime(2026, 11, 1, tzinfo=UTC)
-    return Line(settings=settings, endpoint=endpoint, budget=Budget(settings), now=now)
+    return Session(settings=settings, endpoint=endpoint, budget=Budget(settings), now=now)
 
 
 def test_tokens_that_nobody_counted_are_estimated() -> None:
     uncounted = Completion(
         text="word " * 40, fault=None, attempts=1, seconds=1, tokens_in=None, tokens_out=None
     )
-    spent = line_for().counted(uncounted, estimate_tokens("x" * 4000))
+    spent = session_for().counted(uncounted, estimate_tokens("x" * 4000))
     assert spent.tokens_in == pytest.approx(1000, abs=5)
     assert spent.tokens_out == pytest.approx(50, abs=2)
     assert spent.usd == pytest.approx((spent.tokens_in * 2.5 + spent.tokens_out * 10) / 1e6)
@@ -160,7 +160,7 @@ def test_tokens_and_dollars_stay_within_their_limit(
 
 def test_a_limit_below_one_request_sends_nothing() -> None:
     def reserve(**limits: Any) -> tuple[bool, str]:
-        line = line_for(**limits)
+        line = session_for(**limits)
         return asyncio.run(line.budget.reserve(line.worst(1000))), line.budget.stopped
 
     room, stopped = reserve(max_tokens=1500)

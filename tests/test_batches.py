@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pytest
 
 from memoirist.data.store.exchanges import arrow_schema, marked, masked
-from memoirist.data.text.words import personal_data
+from memoirist.data.text import personal_data
 
 SAID = [
     "We were 12",

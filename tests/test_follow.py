@@ -13,9 +13,9 @@ from memoirist.data.composition.conversations import FollowUp, Reach, joined, ne
 from memoirist.data.curation.question_filters import RejectSettings
 from memoirist.data.schema.records import Pair, Verdict
 from memoirist.data.store.store import Store
-from memoirist.generators.follow import open_follow_prompt
-from memoirist.generators.replies import Reply, Suggestion
 from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.tasks.follow_up import FollowUpTask
+from memoirist.generators.tasks.reply_parser import Reply, Suggestion
 from tests.conftest import Command
 from tests.rows import pair, prose
 from tests.scripted import Scripted
@@ -83,11 +83,11 @@ def test_conversations_go_on_as_far_as_they_reach() -> None:
 
 def test_a_follow_up_may_lean_on_the_reply_and_may_not_leak() -> None:
     (first, later), _ = _pairs(2)
-    prompt = open_follow_prompt("en", "Ada Quill", "m", InterviewSettings())
-    task = prompt.task(first, later)
-    assert task == prompt.task(first, later)
-    assert first.question in task.messages[1]["content"]
-    assert not any("$" in message["content"] for message in task.messages)
+    task = FollowUpTask.load("en", "Ada Quill", "m", InterviewSettings())
+    item = task.item(first, later)
+    assert item == task.item(first, later)
+    assert first.question in item.messages[1]["content"]
+    assert not any("$" in message["content"] for message in item.messages)
     leak = " ".join(later.answer.split()[:12]) + "?"
     texts = (leak, "What would Ada Quill say to that?", "That sounds hard; how did it go on?")
     reply = Reply(
@@ -95,7 +95,7 @@ def test_a_follow_up_may_lean_on_the_reply_and_may_not_leak() -> None:
         confidence=1,
         questions=tuple(Suggestion(type="follow-up", text=text) for text in texts),
     )
-    assert prompt.best(reply, later, task, RejectSettings()) == texts[2]
+    assert task.best(reply, later, item, RejectSettings()) == texts[2]
 
 
 def test_neighbours_become_a_conversation_and_are_asked_once(

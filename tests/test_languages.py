@@ -7,7 +7,7 @@ import pytest
 from memoirist.data.passages.quality_filters import GateSettings, gate, of_language
 from memoirist.data.passages.segmentation import PassageSettings, split_prose
 from memoirist.data.passages.signals import measure, quote_style, quoted_share
-from memoirist.data.text.words import language_detection, words
+from memoirist.data.text import language_detection, words
 from tests.rows import NOW, block, document, passage
 
 GERMAN = (

@@ -87,7 +87,7 @@ def test_models_are_listed_with_their_figures(built: Path) -> None:
     (row,) = json.loads(listed.stdout)
     assert row["champion"] is True
     assert row["alike"] is True
-    assert row["equal"] + (row["prompts"] - row["equal"]) == row["prompts"] == 50
+    assert row["equal"] + (row["prompts"] - row["equal"]) == row["prompts"] == 12
     assert row["kl"] <= 1e-4
     assert row["loss_merged"] == pytest.approx(row["loss_adapter"], rel=1e-3)
     assert row["loss_adapter"] < row["loss_base"]

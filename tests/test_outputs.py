@@ -83,6 +83,8 @@ def test_a_file_is_overwritten_with_force_alone(
         assert all(json.loads(line) for line in path.read_text("utf-8").splitlines())
         rows = Store(composed / "workspace" / "memoirist.duckdb").rows("SELECT id FROM sources")
         assert rows
+        (composed / "empty.jsonl").touch()
+        assert run(composed, *command, "empty.jsonl").returncode == 0
 
 
 def test_a_training_does_not_mix_with_other_files(memoirist: Command, tmp_path: Path) -> None:

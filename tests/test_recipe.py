@@ -141,3 +141,12 @@ def test_a_dataset_without_a_persona_is_trained_as_it_stands() -> None:
     alone, named = (load(None, settings_for(["a.jsonl"], who)) for who in (None, "Ada Marrow"))
     assert (alone.compose.disclosure_share, alone.persona.system) == (0, "")
     assert named.compose.disclosure_share > 0
+
+
+def test_a_key_of_an_earlier_version_is_left_out_with_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text("[interview]\nhedged_share = 0.05\nseed = 7\n")
+    assert load(path).interview.seed == 7
+    assert capsys.readouterr().err.count("interview.hedged_share") == 1

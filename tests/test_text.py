@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from memoirist.data.store.store import Store
+from memoirist.data.text import language_detection, sanitizer, words
 from memoirist.data.text.word_overlap import longest_shared_run
-from memoirist.data.text.words import language_detection, sanitizer, words
 from tests.chat_tokens import LINES, TOKENS
 
 

@@ -36,7 +36,7 @@ from memoirist.flows.serving.model_server import (
 from memoirist.flows.serving.model_server import _command as command_of
 from memoirist.flows.serving.web_server import run_page
 from memoirist.flows.serving.web_session import Page, PageChat, fitted
-from memoirist.generators.stream import Piece, stream_chat
+from memoirist.generators.client.client import Piece, stream_chat
 from tests.talk_workspace import PERSONA, RUN, workspace
 
 # isort: split

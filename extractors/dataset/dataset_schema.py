@@ -1,10 +1,10 @@
-"""The schemas of datasets: found from the rows, or from what the user says of the columns."""
+"""Detect the schema of a dataset from its rows, or take it from the user's map of columns."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,43 +14,33 @@ from memoirist.extractors.dataset.row_chunks import BadRow
 Kind = Literal["flat", "messages", "preference", "tree", "branches", "tasks", "marked", "text"]
 # The parts that `--map PART=COLUMN` can name.
 PARTS = ("system", "question", "context", "answer", "messages", "text")
-# Column names by part, the likelier first; from the hub schemas that trainers list.
+# Column names by part, the likeliest first; from the hub schemas that trainers list.
 _SYSTEM = ("system_prompt", "system", "system_message", "sys_prompt")
 _QUESTION = ("instruction", "question", "prompt", "query", "problem", "human", "user", "input")
 _CONTEXT = ("input", "context")
-_ANSWER = (
-    "response",
-    "output",
-    "answer",
-    "completion",
-    "target",
-    "assistant",
-    "gpt",
-    "chosen",
-    "reply",
-    "solution",
-    "summary",
-    "text",
+_ANSWER = tuple(
+    "response output answer completion target assistant gpt chosen reply solution summary".split()
 )
 _MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat")
 _TEXT = ("text", "content", "raw_content", "document", "body", "completion")
-# Whose rows may stand among those of another shape, and the parts without which they do not.
-_MIXING = ("flat", "messages", "preference", "marked", "text")
-_NEEDED = ("messages", "question", "answer", "text")
+# Kinds whose rows may have another schema each, and the parts that a row of the kind must have.
+_MIXED = ("flat", "messages", "preference", "marked", "text")
+_REQUIRED = ("messages", "question", "answer", "text")
 CHATML = re.compile(r"<\|im_start\|>\s*(\w+)\s*\n(.*?)(?:<\|im_end\|>|(?=<\|im_start\|>)|\Z)", re.S)
-# Guanaco's and Anthropic's marks; a turn goes on to the next mark.
+# Guanaco's and Anthropic's marks; a turn ends at the next mark.
 MARKS = re.compile(
     r"(?:^|\s+|(?=### ))(?:### ?)?(System|Human|User|Assistant|GPT|Bot): ?(?=\S)|"
     r"(?:^|\n)### (Instruction|Input|Response):\s*\n"
 )
+_EMPTY: tuple[object, ...] = (None, "", [])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """How the rows of one source are read: a name, a way, and the column of each part.
+    """How the rows of one source are read: its name, its kind, and the column of each part.
 
-    `others` tells which rows of another shape are read by their own: all, those that ask something
-    (a raw text becomes a question's answer only in a file of its own), or none.
+    `others` tells which rows with another schema are read: all, those that ask something (a raw
+    text becomes a question's answer only in a file of its own), or none.
     """
 
     name: str
@@ -63,31 +53,33 @@ class Schema:
         return f"schema {self.name}: {', '.join(dict.fromkeys(self.columns.values()))}"
 
 
-def detect(sampled: Sequence[object], given: Mapping[str, str], where: str) -> Schema:
-    """Return the schema of some of a source's rows; `given` names columns by part.
+def detect(sample: Sequence[object], given: Mapping[str, str], where: str) -> Schema:
+    """Return the schema of a sample of a source's rows; `given` names columns by part.
 
-    Raise SourceUnreadable where the columns say nothing, with their names.
+    Raise SourceUnreadable where the columns fit no schema, with their names.
     """
-    lists = [row for row in sampled if isinstance(row, list)]
-    if len(lists) * 2 > len(sampled):
+    if sum(isinstance(row, list) for row in sample) * 2 > len(sample):
         return Schema(name="turns", kind="messages", columns={"messages": "(the row itself)"})
-    rows = [row for row in sampled if isinstance(row, Mapping)]
+    rows = [row for row in sample if isinstance(row, Mapping)]
     if not rows:
-        told = f"row 1: {sampled[0]}" if isinstance(sampled[0], BadRow) else "no row is an object"
-        raise _unknown(where, told)
+        bad = isinstance(sample[0], BadRow)
+        raise _unknown(where, f"row 1: {sample[0]}" if bad else "no row is an object")
     if given:
-        return _as_given(given, rows, where)
-    filled = Counter(k for row in rows for k, v in row.items() if v not in (None, "", []))
-    columns = {str(name) for name, n in filled.items() if n * 20 >= len(rows)}
-    example = {name: _example(rows, name) for name in columns}
+        return _given_schema(given, rows, where)
+    counts = Counter(key for row in rows for key, value in row.items() if value not in _EMPTY)
+    example: dict[str, object] = {}
+    for name, n in counts.items():
+        if n * 20 >= len(rows):
+            values = (row[name] for row in rows if row.get(name) not in _EMPTY)
+            example[str(name)] = next(values, None)
     known = {str(name) for row in rows for name in row}
-    found = _tree(example) or _turns(example) or _flat(example, known) or _text(example)
-    if found is None:
+    schema = _tree(example) or _turns(example) or _flat(example, known) or _text(example)
+    if schema is None:
         names = ", ".join(sorted(known)) or "none"
         raise _unknown(where, f"its columns ({names[:160]}) fit no schema that is known")
-    if found.kind == "text" and any(_is_chatml(row.get(found.columns["text"])) for row in rows):
-        return replace(found, name="chatml", kind="marked")
-    return found
+    if schema.kind == "text" and any(_is_chatml(row.get(schema.columns["text"])) for row in rows):
+        return replace(schema, name="chatml", kind="marked")
+    return schema
 
 
 def _is_chatml(value: object) -> bool:
@@ -95,24 +87,20 @@ def _is_chatml(value: object) -> bool:
 
 
 def own_schema(row: Mapping[Any, Any], schema: Schema) -> Schema | None:
-    """Return the schema of a row that lacks the columns of its source's, None where it has none.
+    """Return the schema of a row without the columns of its source's schema, None for other rows.
 
-    What the user has said of the columns holds for every row.
+    The user's map of columns holds for every row.
     """
-    needed = [schema.columns[part] for part in _NEEDED if part in schema.columns]
-    example = {str(name): value for name, value in row.items() if value not in (None, "", [])}
-    if schema.kind not in _MIXING or schema.name == "given" or example.keys() >= set(needed):
+    required = {schema.columns[part] for part in _REQUIRED if part in schema.columns}
+    example = {str(name): value for name, value in row.items() if value not in _EMPTY}
+    if schema.kind not in _MIXED or schema.name == "given" or example.keys() >= required:
         return None
-    found = _turns(example) or _flat(example, set(example))
-    if found is None and not example.keys() & {*_QUESTION, *_MESSAGES}:
-        found = _text(example)
-        if found is not None and found.columns["text"] not in _TEXT:
+    own = _turns(example) or _flat(example, set(example))
+    if own is None and not example.keys() & {*_QUESTION, *_MESSAGES}:
+        own = _text(example)
+        if own is not None and own.columns["text"] not in _TEXT:
             return None  # a column of any name may be a title or a note
-    return found
-
-
-def _example(rows: Sequence[Mapping[Any, Any]], column: str) -> object:
-    return next((row[column] for row in rows if row.get(column) not in (None, "", [])), None)
+    return own
 
 
 def _tree(example: Mapping[str, object]) -> Schema | None:
@@ -128,63 +116,52 @@ def _tree(example: Mapping[str, object]) -> Schema | None:
 
 
 def _turns(example: Mapping[str, object]) -> Schema | None:
-    named = [name for name in _MESSAGES if isinstance(example.get(name), list)]
-    if not named:
-        named = [n for n in ("completion", "chosen") if isinstance(example.get(n), list)]
-    if not named:
+    lists = [name for name, value in example.items() if isinstance(value, list)]
+    column = _first((*_MESSAGES, "completion", "chosen"), lists)
+    if column is None:
         return None
-    column = named[0]
     columns = {"messages": column}
-    chosen = example.get("chosen")
-    if chosen is not None and column != "chosen":
+    if example.get("chosen") is not None:
         columns["chosen"] = "chosen"
-    if column == "chosen":
-        columns["chosen"] = "chosen"
-        if isinstance(example.get("prompt"), str):
-            columns["question"] = "prompt"
-    columns |= {
-        part: name
-        for part, name in (("system", _first(_SYSTEM, example)), ("tools", "tools"))
-        if name and isinstance(example.get(name), str)
-    }
-    kind: Kind = "preference" if "chosen" in columns else "messages"
-    return Schema(name=_turns_name(example[column], kind), kind=kind, columns=columns)
+    if column == "chosen" and isinstance(example.get("prompt"), str):
+        columns["question"] = "prompt"
+    for part, name in (("system", _first(_SYSTEM, example)), ("tools", "tools")):
+        if name and isinstance(example.get(name), str):
+            columns[part] = name
+    if "chosen" in columns:
+        return Schema(name="preference", kind="preference", columns=columns)
+    return Schema(name=_messages_name(example[column]), kind="messages", columns=columns)
 
 
-def _turns_name(value: object, kind: Kind) -> str:
+def _messages_name(value: object) -> str:
     first = value[0] if isinstance(value, list) and value else None
-    if kind == "preference":
-        return "preference"
-    if isinstance(first, Mapping):
-        if "from" in first:
-            return "sharegpt"
-        if "human" in first:
-            return "human/assistant"
-        return "role/message" if "message" in first else "messages"
-    return "turns"
+    if not isinstance(first, Mapping):
+        return "turns"
+    names = {"from": "sharegpt", "human": "human/assistant", "message": "role/message"}
+    return next((name for key, name in names.items() if key in first), "messages")
 
 
 def _flat(example: Mapping[str, object], known: set[str]) -> Schema | None:
     texts = {name: value for name, value in example.items() if isinstance(value, str)}
-    answer = _first([n for n in _ANSWER if n != "text"], texts)
-    question = _first([n for n in _QUESTION if n != answer], texts)
+    answer = _first(_ANSWER, texts)
+    question = _first([name for name in _QUESTION if name != answer], texts)
     if question is None and answer == "summary" and "content" in texts:
         question = "content"
     if answer is None and question == "prompt" and "text" in texts:
         answer = "text"
     if question is None or answer is None:
         return None
-    columns = {"question": question, "answer": answer}
-    context = _first([n for n in _CONTEXT if n != question], dict.fromkeys(known, ""))
-    if context and isinstance(texts.get(context, ""), str) and question == "instruction":
-        columns["context"] = context
-    system = _first(_SYSTEM, dict.fromkeys(known, ""))
-    if system:
-        columns["system"] = system
-    if isinstance(example.get("history"), list):
-        columns["history"] = "history"
-    order = ("system", "question", "context", "answer", "history")
-    columns = {part: columns[part] for part in order if part in columns}
+    system = _first(_SYSTEM, known)
+    context = _first(_CONTEXT, known) if question == "instruction" else None
+    history = "history" if isinstance(example.get("history"), list) else None
+    columns = {
+        part: name
+        for part, name in (
+            *(("system", system), ("question", question), ("context", context)),
+            *(("answer", answer), ("history", history)),
+        )
+        if name
+    }
     return Schema(name=_flat_name(columns), kind="flat", columns=columns)
 
 
@@ -202,17 +179,18 @@ def _text(example: Mapping[str, object]) -> Schema | None:
     column = _first((*_TEXT, "chosen"), texts) or (next(iter(texts)) if len(texts) == 1 else None)
     if column is None:
         return None
-    value = texts[column]
-    if _is_chatml(value):
-        return Schema(name="chatml", kind="marked", columns={"text": column})
-    if len(MARKS.findall(value)) >= 2 and re.search(r"Assistant:|### Response:", value):
-        return Schema(name="marked text", kind="marked", columns={"text": column})
-    return (
-        None if column == "chosen" else Schema(name="text", kind="text", columns={"text": column})
-    )
+    columns = {"text": column}
+    text = texts[column]
+    if _is_chatml(text):
+        return Schema(name="chatml", kind="marked", columns=columns)
+    if len(MARKS.findall(text)) >= 2 and re.search(r"Assistant:|### Response:", text):
+        return Schema(name="marked text", kind="marked", columns=columns)
+    return None if column == "chosen" else Schema(name="text", kind="text", columns=columns)
 
 
-def _as_given(given: Mapping[str, str], rows: Sequence[Mapping[Any, Any]], where: str) -> Schema:
+def _given_schema(
+    given: Mapping[str, str], rows: Sequence[Mapping[Any, Any]], where: str
+) -> Schema:
     known = sorted({str(name) for row in rows for name in row})
     for part, column in given.items():
         if part not in PARTS:
@@ -224,24 +202,26 @@ def _as_given(given: Mapping[str, str], rows: Sequence[Mapping[Any, Any]], where
                 f"--map {part}={column}: {where!r} has no column {column!r}",
                 f"its columns are {', '.join(known)}",
             )
-    if "messages" in given:
-        return Schema(name="given", kind="messages", columns=dict(given))
-    if "text" in given:
-        return Schema(name="given", kind="text", columns=dict(given))
-    if "question" in given and "answer" in given:
-        return Schema(name="given", kind="flat", columns=dict(given))
-    raise SourceUnreadable(
-        f"--map says only {', '.join(given)} of {where!r}",
-        "name question and answer, or messages, or text",
-    )
+    kinds: dict[Kind, set[str]] = {
+        "messages": {"messages"},
+        "text": {"text"},
+        "flat": {"question", "answer"},
+    }
+    kind = next((kind for kind, parts in kinds.items() if given.keys() >= parts), None)
+    if kind is None:
+        raise SourceUnreadable(
+            f"--map says only {', '.join(given)} of {where!r}",
+            "name question and answer, or messages, or text",
+        )
+    return Schema(name="given", kind=kind, columns=dict(given))
 
 
-def _first(names: Sequence[str], among: Mapping[str, object]) -> str | None:
-    return next((name for name in names if name in among), None)
+def _first(names: Sequence[str], known: Iterable[str]) -> str | None:
+    return next((name for name in names if name in known), None)
 
 
-def _unknown(where: str, why: str) -> SourceUnreadable:
+def _unknown(where: str, reason: str) -> SourceUnreadable:
     return SourceUnreadable(
-        f"no row of {where!r} can be used: {why}",
+        f"no row of {where!r} can be used: {reason}",
         "say which column is what: --map question=COLUMN --map answer=COLUMN, or messages=COLUMN",
     )

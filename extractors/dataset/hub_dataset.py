@@ -1,4 +1,4 @@
-"""Datasets of the Hugging Face hub: which revision a pointer means, and its rows as Arrow."""
+"""Read datasets of the Hugging Face hub: the revision of a pointer, and its rows as Arrow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from memoirist.data.schema.errors import (
     SourceEncrypted,
@@ -21,7 +21,7 @@ from memoirist.data.schema.records import Source, content_id
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PREFIX = "hf://"
+
 _POINTER = re.compile(
     r"hf://(?:datasets/)?(?P<name>[\w.\-]+/[\w.\-]+)(?::(?P<config>[\w.\-]+))?"
     r"(?:/(?P<split>[\w.\-]+))?(?:@(?P<revision>[\w./\-]+))?"
@@ -51,14 +51,14 @@ def parse(pointer: str) -> Pointer:
 
 
 def hub_source(pointer: str, added_at: datetime) -> Source:
-    """Return the source of a hub dataset; its hash is the commit's that the pointer means today.
+    """Return the source of a hub dataset, whose hash stands for the pointer's commit of today.
 
     Raise SourceMissing, SourceEncrypted (private or gated) or SourceUnreadable (no connection).
     """
     parts = parse(pointer)
     from huggingface_hub import HfApi
 
-    with _told(parts):
+    with _one_line_errors(parts):
         info = HfApi().dataset_info(parts.name, revision=parts.revision)
     commit = str(info.sha)
     sha256 = hashlib.sha256(
@@ -79,7 +79,7 @@ def hub_source(pointer: str, added_at: datetime) -> Source:
     )
 
 
-def hub_batches(pointer: str) -> Iterator[pa.Table]:
+def hub_tables(pointer: str) -> Iterator[pa.Table]:
     """Yield the rows of a hub dataset; what is downloaded stays in the hub's own cache.
 
     Without a split it is `train`, else the first one. No code of the dataset is run.
@@ -89,10 +89,10 @@ def hub_batches(pointer: str) -> Iterator[pa.Table]:
     from huggingface_hub import HfApi
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    # A bar of another library's would run through our own lines.
+    # The libraries' progress bars would break our own lines.
     disable_progress_bars()
     datasets.disable_progress_bars()
-    with _told(parts):
+    with _one_line_errors(parts):
         commit = HfApi().dataset_info(parts.name, revision=parts.revision).sha
         parts = replace(parts, revision=commit)
         splits = datasets.get_dataset_split_names(parts.name, parts.config, revision=commit)
@@ -103,20 +103,15 @@ def hub_batches(pointer: str) -> Iterator[pa.Table]:
                 f"its splits are {', '.join(splits)}",
             )
         rows = datasets.load_dataset(parts.name, parts.config, split=split, revision=commit)
-    yield from _text_only(rows).with_format("arrow").iter(_BATCH_ROWS)
-
-
-def _text_only(rows: Any) -> Any:  # noqa: ANN401 - a datasets.Dataset
-    """Leave out columns of pictures and sounds, which would be decoded for nothing."""
-    import datasets
-
+    # Pictures and sounds would be decoded for nothing.
     media = (datasets.Image, datasets.Audio, datasets.Video)
-    odd = [name for name, kind in rows.features.items() if isinstance(kind, media)]
-    return rows.remove_columns(odd) if odd else rows
+    is_media = {name: isinstance(kind, media) for name, kind in rows.features.items()}
+    rows = rows.select_columns([name for name, media_ in is_media.items() if not media_])
+    yield from rows.with_format("arrow").iter(_BATCH_ROWS)
 
 
 @contextmanager
-def _told(parts: Pointer) -> Iterator[None]:
+def _one_line_errors(parts: Pointer) -> Iterator[None]:
     """Turn what the hub's libraries raise into one line of ours; a token is never in it."""
     from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from huggingface_hub.errors import (
@@ -139,26 +134,19 @@ def _told(parts: Pointer) -> Iterator[None]:
             raise SourceEncrypted(f"the hub refuses {what} ({code})", _LOG_IN) from fault
         raise SourceUnreadable(f"the hub answers {code} for {what}", "try again later") from fault
     except (DatasetsError, ValueError, RuntimeError) as fault:
-        first = " ".join(str(fault).split())[:300]
         raise SourceUnreadable(
-            f"{what} cannot be read: {first}",
+            f"{what} cannot be read: {str(fault)[:300]}",
             "name its config as hf://org/name:config, or download it and point at its files",
         ) from fault
-    except OSError as fault:
-        raise _out_of_reach(what, fault) from fault
     except Exception as fault:
-        # The hub's client has changed its HTTP library twice, and lets that one's faults through.
-        if type(fault).__module__.split(".")[0] not in {"httpx", "httpx2", "requests"}:
+        # The hub's client has changed its HTTP library twice, and does not catch its errors.
+        library = type(fault).__module__.split(".")[0]
+        if not isinstance(fault, OSError) and library not in {"httpx", "httpx2", "requests"}:
             raise
-        raise _out_of_reach(what, fault) from fault
-
-
-def _out_of_reach(what: str, fault: Exception) -> SourceUnreadable:
-    first = " ".join(str(fault).split())[:160]
-    return SourceUnreadable(
-        f"the hub cannot be reached for {what}: {first}",
-        "check the connection and HF_ENDPOINT; what was read before stays as it is",
-    )
+        raise SourceUnreadable(
+            f"the hub cannot be reached for {what}: {str(fault)[:160]}",
+            "check the connection and HF_ENDPOINT; what was read before stays as it is",
+        ) from fault
 
 
 def _absent(what: str, parts: Pointer, fault: BaseException) -> SourceError:
@@ -174,7 +162,7 @@ def _absent(what: str, parts: Pointer, fault: BaseException) -> SourceError:
         return SourceMissing(
             f"{what} has no revision {parts.revision!r}", "name a branch, a tag or a commit of it"
         )
-    # The hub does not tell a stranger whether a private dataset exists.
+    # The hub does not say to strangers whether a private dataset exists.
     return SourceMissing(
         f"{what} does not exist, or it is private", f"check the spelling; if private, {_LOG_IN}"
     )

@@ -1,19 +1,27 @@
-"""Some rows of a source, in the shape in which its file gives them, each with its number."""
+"""Read the rows of a dataset file in chunks; a broken row loses only itself."""
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-# No JSON begins so.
+from memoirist.data.schema.errors import SourceUnreadable
+
+# The mark before a line that is not UTF-8: no JSON begins with it.
 NOT_UTF8 = "\ufffd"
-# What a line may hold and still be no row, in characters or in bytes.
+# The characters of a blank line, in characters or in bytes.
 BLANK = " \t\n\r\v\f"
+_BLOCK_BYTES = 2 << 20
+_BATCH_ROWS = 10_000
+_BATCH_BYTES = 32 << 20
 
 
 class BadRow(ValueError):
@@ -62,46 +70,45 @@ class Listed:
 
     def numbers(self) -> Sequence[int]:
         """Count on from the first."""
-        return range(self.first, self.first + len(self.values))
+        return range(self.first, self.first + self.size)
 
     def row(self, at: int) -> object:
         """Return the value."""
         return self.values[at]
 
     def plain(self, parts: Mapping[str, str]) -> pa.RecordBatch | None:
-        """Return None: what is in Python already gains nothing by leaving it."""
+        """Return None: Python values gain nothing as Arrow."""
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Columnar:
-    """Rows of Parquet, Arrow, CSV or the hub."""
+    """Rows of Parquet, Arrow or the hub."""
 
     first: int
-    batch: pa.Table
+    table: pa.Table
 
     @property
     def size(self) -> int:
         """Return the number of rows."""
-        return int(self.batch.num_rows)
+        return int(self.table.num_rows)
 
     def numbers(self) -> Sequence[int]:
         """Count on from the first."""
-        return range(self.first, self.first + self.batch.num_rows)
+        return range(self.first, self.first + self.size)
 
     def row(self, at: int) -> object:
         """Return the row as a dictionary."""
-        return self.batch.slice(at, 1).to_pylist()[0]
+        return self.table.slice(at, 1).to_pylist()[0]
 
     def plain(self, parts: Mapping[str, str]) -> pa.RecordBatch | None:
         """Return the rows' numbers and each part's column, where all of these are text."""
-        n = self.batch.num_rows
-        columns = [pa.array(np.arange(self.first, self.first + n))]
+        columns = [pa.array(np.arange(self.first, self.first + self.size))]
         for name in parts.values():
-            if name not in self.batch.column_names:
-                columns.append(pa.nulls(n, pa.string()))
+            if name not in self.table.column_names:
+                columns.append(pa.nulls(self.size, pa.string()))
                 continue
-            column = self.batch.column(name)
+            column = self.table.column(name)
             if not _is_text(column.type):
                 return None
             columns.append(pa.concat_arrays(column.cast(pa.string()).chunks))
@@ -124,16 +131,13 @@ class Lines:
         self.block = block
         self._ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n")) + 1
         self.size = len(self._ends) + (not block.endswith(b"\n"))
-        self._split: list[tuple[int, bytes]] | None = None
+        self._rows: list[tuple[int, bytes]] | None = None
 
     def _lines(self) -> list[tuple[int, bytes]]:
-        if self._split is None:
-            self._split = [
-                (number, line)
-                for number, line in enumerate(self.block.split(b"\n"), start=self.first)
-                if line.strip(BLANK.encode())
-            ]
-        return self._split
+        if self._rows is None:
+            lines = enumerate(self.block.split(b"\n"), start=self.first)
+            self._rows = [(number, line) for number, line in lines if line.strip(BLANK.encode())]
+        return self._rows
 
     def numbers(self) -> Sequence[int]:
         """Return the line numbers."""
@@ -141,12 +145,12 @@ class Lines:
 
     def row(self, at: int) -> object:
         """Return the parsed line, or the BadRow that it is."""
-        return parsed(_marked(self._lines()[at][1]))
+        return parse_line(_marked(self._lines()[at][1]))
 
     def plain(self, parts: Mapping[str, str]) -> pa.RecordBatch | None:
-        """Return the lines and their numbers; the store looks into them itself.
+        """Return the lines and their numbers; the store parses them itself.
 
-        Nothing is copied. A line that is not UTF-8 comes with the mark of NOT_UTF8 before it.
+        Nothing is copied. A line that is not UTF-8 comes with the mark NOT_UTF8 before it.
         """
         starts = np.zeros(self.size + 1, np.int32)
         starts[1 : len(self._ends) + 1] = self._ends
@@ -161,7 +165,7 @@ class Lines:
         return pa.RecordBatch.from_arrays([numbers, lines], names=["source_row", "line"])
 
 
-def parsed(line: str) -> object:
+def parse_line(line: str) -> object:
     """Return the value of a line, or the BadRow that it is."""
     if line.startswith(NOT_UTF8):
         return BadRow("row_broken", "it holds bytes that are not UTF-8")
@@ -176,3 +180,139 @@ def _marked(line: bytes) -> str:
         return line.decode("utf-8")
     except UnicodeDecodeError:
         return NOT_UTF8 + line.decode("utf-8", "replace")
+
+
+def read_chunks(path: Path) -> Iterator[Chunk]:
+    """Yield the rows of a JSON, JSON lines, Parquet, Arrow, Feather, CSV or TSV file.
+
+    Raise SourceUnreadable where the file as a whole is none of what its name says.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".json":
+            yield from _read_json(path)
+        elif suffix in {".parquet", ".arrow", ".feather"}:
+            yield from _read_arrow(path, suffix)
+        elif suffix in {".csv", ".tsv"}:
+            yield from _read_csv(path)
+        else:
+            yield from _read_lines(path)
+    except pa.ArrowException as fault:
+        first = str(fault).strip().splitlines()[0][:160]
+        raise SourceUnreadable(
+            f"the dataset {str(path)!r} cannot be read: {first}",
+            "check that it is whole and what its name says, or convert it to JSON lines",
+        ) from fault
+
+
+def _read_lines(path: Path) -> Iterator[Chunk]:
+    first, n_bytes = 1, _BLOCK_BYTES
+    with path.open("rb", buffering=0) as file:
+        if file.read(3) != b"\xef\xbb\xbf":
+            file.seek(0)
+        while block := file.read(n_bytes):
+            cut = block.rfind(b"\n") + 1
+            if not cut and len(block) == n_bytes:
+                file.seek(-len(block), os.SEEK_CUR)
+                n_bytes *= 2  # one line is longer than a block
+                continue
+            if cut and cut < len(block):
+                # The last line is read again with its end: joining blocks would copy all of them.
+                file.seek(cut - len(block), os.SEEK_CUR)
+                block = block[:cut]
+            chunk = Lines(first, block)
+            first, n_bytes = first + chunk.size, _BLOCK_BYTES
+            yield chunk
+
+
+def _read_json(path: Path) -> Iterator[Chunk]:
+    """Read a file that is one JSON value, or JSON lines under the wrong name."""
+    try:
+        value = json.loads(path.read_text("utf-8-sig"))
+    except (ValueError, RecursionError):
+        yield from _read_lines(path)
+        return
+    rows = unwrap(value)
+    for start in range(0, len(rows), _BATCH_ROWS):
+        yield Listed(start + 1, rows[start : start + _BATCH_ROWS])
+
+
+def unwrap(value: object) -> Sequence[object]:
+    """Return the rows of a JSON value: a list, `{"train": [...]}`, the hub's rows API, one row."""
+    if isinstance(value, list):
+        return value
+    if not isinstance(value, dict):
+        return [value]
+    rows = value.get("rows")
+    if isinstance(rows, list) and all(isinstance(row, dict) and "row" in row for row in rows):
+        return [row["row"] for row in rows]
+    for name in ("train", "data", "rows", "examples", "instances"):
+        if isinstance(value.get(name), list) and len(value) <= 4 and "instruction" not in value:
+            return list(value[name])
+    lists = [rows for rows in value.values() if isinstance(rows, list)]
+    are_splits = bool(lists) and len(lists) == len(value)
+    if are_splits and all(isinstance(row, dict | list) for row in lists[0]):
+        return [row for rows in lists for row in rows]
+    return [value]
+
+
+def _read_arrow(path: Path, suffix: str) -> Iterator[Chunk]:
+    first = 1
+    for batch in _arrow_batches(path, suffix):
+        table = pa.Table.from_batches([batch])
+        for start in range(0, table.num_rows, _BATCH_ROWS):
+            chunk = Columnar(first, table.slice(start, _BATCH_ROWS))
+            first += chunk.size
+            yield chunk
+
+
+def _arrow_batches(path: Path, suffix: str) -> Iterator[pa.RecordBatch]:
+    if suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(path) as file:
+            groups = map(file.metadata.row_group, range(file.num_row_groups))
+            n_bytes = max(sum(group.total_byte_size for group in groups), 1)
+            # Fewer rows at a time where texts are long.
+            n_rows = max(_BATCH_BYTES * file.metadata.num_rows // n_bytes, 1)
+            yield from file.iter_batches(batch_size=min(n_rows, _BATCH_ROWS), use_threads=False)
+        return
+    with pa.memory_map(str(path)) as file:
+        try:
+            reader = pa.ipc.open_file(file)
+        except pa.ArrowInvalid:
+            file.seek(0)
+            yield from pa.ipc.open_stream(file)
+            return
+        yield from map(reader.get_batch, range(reader.num_record_batches))
+
+
+def _read_csv(path: Path) -> Iterator[Chunk]:
+    """Read CSV by Python's reader, whose row numbers hold where a value has line breaks.
+
+    The most frequent separator of the header separates the columns, whatever the ending says.
+    """
+    csv.field_size_limit(1 << 28)
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        header_line = file.readline()
+        file.seek(0)
+        reader = csv.reader(file, delimiter=max(",\t;|", key=header_line.count))
+        header = next(reader, [])
+        first, rows = 1, []
+        for values in reader:
+            rows.append(_csv_row(header, values))
+            if len(rows) >= _BATCH_ROWS:
+                yield Listed(first, rows)
+                first, rows = first + len(rows), []
+        if rows:
+            yield Listed(first, rows)
+
+
+def _csv_row(header: Sequence[str], values: Sequence[str]) -> Any:  # noqa: ANN401 - a row or a fault
+    if len(values) != len(header):
+        return BadRow("row_broken", f"it has {len(values)} values under {len(header)} columns")
+    try:
+        "".join(values).encode()
+    except UnicodeEncodeError:
+        return BadRow("row_broken", "it holds bytes that are not UTF-8")
+    return dict(zip(header, values, strict=True))

@@ -14,8 +14,8 @@ from memoirist.flows.runtime.workspace import Workspace
 def check_output_file(context: Context, path: Path, *, force: bool) -> None:
     """Raise MemoiristError unless a file may be written at `path`.
 
-    A folder, the workspace's own files and the sources are refused always; another existing file
-    is refused without `force`.
+    A folder, the workspace's own files and the sources are refused always; another file that holds
+    something is refused without `force`.
     """
     named = repr(str(path))
     target = path.expanduser().resolve()
@@ -28,7 +28,8 @@ def check_output_file(context: Context, path: Path, *, force: bool) -> None:
         raise MemoiristError(
             f"{named} is one of the sources, or lies in a folder of sources", "choose another path"
         )
-    if not force:
+    # Nothing is lost with an empty file, such as one that mktemp has made.
+    if not force and target.stat().st_size:
         raise MemoiristError(
             f"{named} exists already", "choose another path, or give --force to overwrite it"
         )

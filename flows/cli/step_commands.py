@@ -109,15 +109,11 @@ def ask(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Write the question to which each passage is the answer; asked ones are not asked again."""
+    from memoirist.flows.pipeline import run_steps
+    from memoirist.flows.recipe.io import save_recipe
 
     def step(context: Context) -> None:
-        from memoirist.flows.early import begin_probe
-
-        probing = begin_probe(context)
-        from memoirist.flows.recipe.io import save_recipe
-        from memoirist.flows.steps.ask import ask_questions
-
-        ask_questions(context, probing)
+        run_steps(context, "ask")
         save_recipe(context)
 
     o.run(o.open_workspace(workspace, recipe, o.overrides(assigned, flags)), step)

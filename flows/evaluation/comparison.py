@@ -14,9 +14,9 @@ from memoirist.data.schema.errors import (
     SourceUnreadable,
 )
 from memoirist.data.schema.records import GivenAnswer, Judged, Run
-from memoirist.flows.desk import to_the_end
 from memoirist.flows.evaluation.eval_set import EvalSet
-from memoirist.flows.rounds import kept_replies, send
+from memoirist.flows.llm.endpoints import find_endpoint
+from memoirist.flows.llm.runner import kept_replies, run_items, run_to_the_end
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.ask import greedy_settings
 from memoirist.flows.steps.base import Step, fingerprint
@@ -73,7 +73,7 @@ def scores(context: Context, run: Run) -> dict[tuple[str, str], Score]:
 def judge_duels(context: Context, run: Run, eval_set: EvalSet) -> None:
     """Have an LLM choose in every duel, in both orders, where `evaluate.judge` asks for it."""
     if context.recipe.evaluate.judge:
-        context.call("judge", "answers", lambda: to_the_end(_judge(context, run, eval_set)))
+        context.call("judge", "answers", lambda: run_to_the_end(_judge(context, run, eval_set)))
 
 
 def is_judge_due(context: Context, run: Run) -> bool:
@@ -92,8 +92,7 @@ def _step(context: Context, run: Run) -> Step:
 
 
 async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
-    from memoirist.generators.probe import probe
-    from memoirist.generators.versus import Choice, open_arena, read_choice
+    from memoirist.generators.tasks.pairwise import Choice, PairwiseTask, read_choice
 
     step = _step(context, run)
     judge = context.recipe.evaluate.judge_model or context.recipe.interview.model
@@ -103,22 +102,22 @@ async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
         with step.writing():
             step.report("there are no two answers to judge")
         return
-    endpoint = None if settings.model else await probe(settings)
+    endpoint = None if settings.model else await find_endpoint(context, settings)
     model = settings.model or (endpoint.model if endpoint else "")
-    arena = open_arena(eval_set.matter.lang, model, settings, pieces(eval_set.matter.author))
-    tasks = {duel.id: arena.task(duel) for duel in both}
+    task = PairwiseTask.load(eval_set.matter.lang, model, settings, pieces(eval_set.matter.author))
+    items = {duel.id: task.item(duel) for duel in both}
     known = kept_replies(context, "versus", settings)
-    due = [task for task in tasks.values() if task.key not in known]
+    due = [item for item in items.values() if item.key not in known]
     if due:
-        await send(context, due, arena.round(), (settings, endpoint))
+        await run_items(context, due, task, settings, endpoint)
         known = kept_replies(context, "versus", settings)
     rows: list[Judged] = []
     for duel in both:
-        kept = known.get(tasks[duel.id].key)
+        kept = known.get(items[duel.id].key)
         choice = read_choice(kept["reply"] or "") if kept and kept["status"] == "ok" else ""
         if isinstance(choice, Choice):
             rows.append(_judged(duel, model, choice.better))
-    with step.writing(finished=all(task.key in known for task in tasks.values())) as tx:
+    with step.writing(finished=all(item.key in known for item in items.values())) as tx:
         tx.execute("DELETE FROM duels WHERE run_id = ? AND judge = ?", [run.id, model])
         tx.upsert(rows)
     failed = f", {len(both) - len(rows)} without a usable reply" if len(rows) < len(both) else ""

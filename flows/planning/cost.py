@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from memoirist.data.schema.records import Pair
-from memoirist.flows.kinds import resolved_settings
-from memoirist.flows.rounds import closed_keys
+from memoirist.flows.llm.interview_settings import resolved_settings
+from memoirist.flows.llm.runner import closed_keys
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.ask import due_queries, eligible, known_model
 from memoirist.flows.steps.follow_up import KEPT_PAIRS, follow_neighbours
 from memoirist.flows.steps.judge import JUDGED_PAIRS, judge_settings
 from memoirist.flows.steps.polish import planned_polish, polish_settings
-from memoirist.generators.brief import write_brief
-from memoirist.generators.follow import open_follow_prompt
-from memoirist.generators.judge import open_bench
-from memoirist.generators.keys import Queries, Query
-from memoirist.generators.prices import estimate_tokens, price_of
-from memoirist.generators.rounds import Task
+from memoirist.generators.client.pricing import estimate_tokens, price_of
+from memoirist.generators.prompts.prompts import write_brief
 from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.tasks.base import TaskItem
+from memoirist.generators.tasks.cache_key import Queries, Query
+from memoirist.generators.tasks.follow_up import FollowUpTask
+from memoirist.generators.tasks.grade import GradeTask
 
 # Three questions as JSON take 60 to 150 tokens, four grades with reasons 80 to 200, more with a
 # model that thinks aloud.
@@ -91,7 +91,7 @@ def _questions(context: Context) -> PlannedCalls:
 def _polish(context: Context) -> PlannedCalls | None:
     if context.recipe.interview.answers == "verbatim":
         return None
-    return _of_tasks(context, "polish", planned_polish(context), polish_settings(context))
+    return _of_items(context, "polish", planned_polish(context), polish_settings(context))
 
 
 def _judge(context: Context) -> PlannedCalls | None:
@@ -99,13 +99,13 @@ def _judge(context: Context) -> PlannedCalls | None:
         return None
     settings = judge_settings(context)
     model = settings.model or known_model(context)
-    bench = open_bench(persona_language(context), model or "", settings)
+    task = GradeTask.load(persona_language(context), model or "", settings)
     pairs = context.workspace.store.nouns(Pair, JUDGED_PAIRS, own=True)
     to_come = _to_come(context)
-    tasks = [bench.task(pair) for pair in (*pairs, *to_come)]
-    share = len(to_come) / max(1, len(tasks))
+    items = [task.item(pair) for pair in (*pairs, *to_come)]
+    share = len(to_come) / max(1, len(items))
     more = settings.second_share * share
-    return _of_tasks(context, "judge", tasks, settings, more)
+    return _of_items(context, "judge", items, settings, more)
 
 
 def _follow_ups(context: Context) -> PlannedCalls | None:
@@ -113,24 +113,24 @@ def _follow_ups(context: Context) -> PlannedCalls | None:
     if not settings.follow_up_share:
         return None
     lang = settings.language or persona_language(context)
-    prompt = open_follow_prompt(
+    task = FollowUpTask.load(
         lang, context.recipe.persona.name, known_model(context) or "", settings
     )
     pairs = [*store.nouns(Pair, KEPT_PAIRS, own=True), *_to_come(context)]
-    tasks = [prompt.task(before, later) for before, later in follow_neighbours(context, pairs)]
-    return _of_tasks(context, "follow_up", tasks, settings)
+    items = [task.item(before, later) for before, later in follow_neighbours(context, pairs)]
+    return _of_items(context, "follow_up", items, settings)
 
 
-def _of_tasks(
+def _of_items(
     context: Context,
     purpose: str,
-    tasks: Sequence[Task],
+    items: Sequence[TaskItem],
     settings: InterviewSettings,
     more: float = 0.0,
 ) -> PlannedCalls:
-    by_key: Mapping[str, Task] = {task.key: task for task in tasks}
+    by_key: Mapping[str, TaskItem] = {item.key: item for item in items}
     closed = closed_keys(context, purpose, settings)
-    due = [task for key, task in by_key.items() if key not in closed]
+    due = [item for key, item in by_key.items() if key not in closed]
 
     def estimate(key: str) -> int | None:
         return _tokens(by_key[key].messages) if key in by_key else None
@@ -140,8 +140,8 @@ def _of_tasks(
         purpose=purpose,
         settings=settings,
         model=settings.model or known_model(context),
-        versions=sorted({task.prompt_version for task in tasks if task.prompt_version}),
-        due=[_tokens(task.messages) for task in due],
+        versions=sorted({item.prompt_version for item in items}),
+        due=[_tokens(item.messages) for item in due],
         n_kept=len(by_key) - len(due),
         estimate=estimate,
         reply=_REPLY[purpose],

@@ -27,7 +27,7 @@ def send_pilot(context: Context) -> None:
     Raise NothingToDo where no endpoint is set, or nothing is cut that could be asked about.
     """
     from memoirist.flows.steps.ask import ask_pilot
-    from memoirist.generators.client import endpoint_configured
+    from memoirist.generators.client.client import endpoint_configured
 
     if not endpoint_configured(context.recipe.interview):
         raise NothingToDo("a pilot needs an LLM endpoint", "give --base-url, or set OPENAI_API_KEY")
@@ -53,7 +53,7 @@ def _sources(context: Context, pointers: Sequence[str]) -> list[str]:
 
 def _questions(context: Context) -> list[str]:
     from memoirist.flows.steps.ask import due_offline
-    from memoirist.generators.client import endpoint_configured
+    from memoirist.generators.client.client import endpoint_configured
 
     if not context.workspace.store.path.exists():
         return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ from memoirist.flows.recipe.tables import FlowSettings, Persona, RefreshSettings
 from memoirist.generators.settings import InterviewSettings
 from memoirist.train.presets import PRESETS
 from memoirist.train.settings import EvaluateSettings, MergeSettings, TrainSettings
+
+# Keys that saved recipes of earlier versions may hold.
+_REMOVED_KEYS = (("interview", "hedged_share"),)
 
 
 class Recipe(BaseModel):
@@ -59,6 +63,7 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
     is missing or no TOML, an unknown key (with the nearest known ones) and a wrong value.
     """
     values = _read(path) if path is not None else {}
+    _drop_removed_keys(values, path)
     if path is not None:
         include = values.get("sources", {}).get("include")
         if isinstance(include, list):
@@ -79,6 +84,14 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
     except ValidationError as error:
         flags = overrides.flags if isinstance(overrides, Overrides) else {}
         raise _refusal(error, path, flags) from error
+
+
+def _drop_removed_keys(values: dict[str, Any], path: Path | None) -> None:
+    """Take keys of earlier versions out of a recipe, and say so in a line on stderr."""
+    for table, key in _REMOVED_KEYS:
+        if isinstance(values.get(table), dict) and key in values[table]:
+            del values[table][key]
+            sys.stderr.write(f"note: {table}.{key} in {str(path)!r} has no effect any more\n")
 
 
 def _parts(key: str) -> list[str]:

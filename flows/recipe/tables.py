@@ -138,5 +138,5 @@ class FlowSettings(BaseModel):
         200, ge=1, description="Rows that are written in one transaction while questions arrive."
     )
     batch_seconds: float = Field(
-        2.0, gt=0, description="Questions that have arrived are written at least so often."
+        1.0, gt=0, description="Replies that have arrived are written at least so often."
     )

@@ -15,7 +15,7 @@ from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
 
 if TYPE_CHECKING:
-    from memoirist.generators.budget import Budget
+    from memoirist.generators.client.budget import Budget
 
 
 R = TypeVar("R")
@@ -55,7 +55,7 @@ class Context:
     def budget(self) -> Budget:
         """Return the budget of all the run's steps together."""
         if self._budget is None:
-            from memoirist.generators.budget import Budget
+            from memoirist.generators.client.budget import Budget
 
             self._budget = Budget(self.recipe.interview)
         return self._budget

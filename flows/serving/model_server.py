@@ -157,10 +157,7 @@ def _command(engine: str, shelved: Mapping[str, tuple[str, Path]], port: int) ->
 
 
 def _start(command: Sequence[str], shelf: Path, output: int) -> subprocess.Popen[bytes]:
-    root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     own = {
-        "PYTHONPATH": os.pathsep.join(paths),
         "MEMOIRIST_PARENT": str(os.getpid()),
         # Our shelf is all that there is: no download, no other model, no telemetry.
         "HF_HUB_CACHE": str(shelf / "hub"),

@@ -13,7 +13,7 @@ from memoirist.data.text.sanitizer import neutralise
 from memoirist.flows.chat.backends import Chosen
 from memoirist.flows.chat.chat_session import ChatSession, Message
 from memoirist.flows.runtime.context import Context
-from memoirist.generators.stream import Piece, stream_chat
+from memoirist.generators.client.client import Piece, stream_chat
 
 Pieces = asyncio.Queue[tuple[str, Piece] | MemoiristError]
 

@@ -8,30 +8,37 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from memoirist.data.curation.selection import Choice, Chosen, choose
 from memoirist.data.schema.records import Candidate, Passage, Request
-from memoirist.flows.desk import Desk, Pace, to_the_end
-from memoirist.flows.early import ELIGIBLE, REAL, Probing
-from memoirist.flows.kinds import resolved_settings
-from memoirist.flows.rounds import closed_keys, open_line, recover_replies
+from memoirist.flows.llm.interview_settings import resolved_settings
+from memoirist.flows.llm.reply_writer import ReplyWriter
+from memoirist.flows.llm.runner import closed_keys, open_session, run_to_the_end, write_replies
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.base import Step, fingerprint
-from memoirist.generators.brief import LENGTH_SHARES
-from memoirist.generators.keys import Query, judging_mark
-from memoirist.generators.readings import Reader
+from memoirist.generators.prompts.prompts import LENGTH_SHARES
 from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.tasks.cache_key import Query, judging_mark
+from memoirist.generators.tasks.candidates import Reader
 
 if TYPE_CHECKING:
-    from memoirist.generators.client import Endpoint
-    from memoirist.generators.interview import Sitting
+    from memoirist.generators.client.session import Session
+    from memoirist.generators.tasks.cache_key import Query
+    from memoirist.generators.tasks.question import QuestionTask
 
 
 _MAX_LENGTH_DIFFERENCE = 0.1
+# A source row is an exchange that an earlier dataset holds; it has its question.
+_ELIGIBLE = (
+    "source_row IS NULL AND id NOT IN"
+    " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
+    " AND step IN ('gate', 'dedupe'))"
+    " AND id NOT IN (SELECT passage_id FROM asked_questions WHERE origin IN {origins})"
+)
+_REAL = "('spoken', 'given', 'curated', 'disclosure')"
 _REPLIES_HASH = (
     "SELECT (count(*), bit_xor(md5_number_lower(id || coalesce(judged, ''))))::VARCHAR"
     " FROM requests WHERE purpose = 'interview'"
@@ -41,17 +48,14 @@ _ORDER = "ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id)
 _REAL_OR_GENERATED = "('spoken', 'given', 'curated', 'disclosure', 'generated')"
 
 
-def ask_questions(context: Context, probing: Probing | None = None) -> None:
-    """Ask what is not asked yet, with the endpoint where one is set and offline where none is.
-
-    `probing` is a probe of the endpoint that is already under way.
-    """
-    from memoirist.generators.client import endpoint_configured
+def ask_questions(context: Context) -> None:
+    """Ask what is not asked yet, with the endpoint where one is set and offline where none is."""
+    from memoirist.generators.client.client import endpoint_configured
 
     step = Step(context, "ask")
     if endpoint_configured(context.recipe.interview):
         # The replies are written while they arrive, so this task runs in the flow's process.
-        message = step.call("by LLM", lambda: _ask_llm(context, probing=probing))
+        message = step.call("by LLM", lambda: _ask_llm(context))
     else:
         message = _ask_offline(context)
     if message:
@@ -73,20 +77,20 @@ def _note_source_questions(context: Context) -> None:
 
 def due_offline(context: Context) -> list[Passage]:
     """Return the passages that the offline interviewer has still to ask about."""
-    where = f"{ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}"
+    where = f"{_ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}"
     state = _offline_state(persona_language(context))
     return context.workspace.store.nouns(Passage, where, state, own=True)
 
 
 def _offline_state(lang: str) -> str:
-    from memoirist.generators.templates import load_templates, offline_languages
+    from memoirist.generators.offline.templates import load_templates, offline_languages
 
     version = load_templates(lang).version if lang in offline_languages() else "none"
     return fingerprint("template", version)
 
 
 def _ask_offline(context: Context) -> str:
-    from memoirist.generators.offline import ask_offline
+    from memoirist.generators.offline.interviewer import ask_offline
 
     lang, due = persona_language(context), due_offline(context)
     if not due:
@@ -117,7 +121,7 @@ def _ask_offline(context: Context) -> str:
 def eligible(context: Context) -> list[Passage]:
     """Return the passages that need a generated question, asked or not, in reading order."""
     return context.workspace.store.nouns(
-        Passage, f"{ELIGIBLE.format(origins=REAL)} {_ORDER}", own=True
+        Passage, f"{_ELIGIBLE.format(origins=_REAL)} {_ORDER}", own=True
     )
 
 
@@ -144,11 +148,10 @@ def due_queries(queries: Sequence[Query], closed: set[str]) -> list[Query]:
     return list({query.key: query for query in queries if query.key not in closed}.values())
 
 
-def _ask_llm(context: Context, most: int | None = None, probing: Probing | None = None) -> str:
+def _ask_llm(context: Context, most: int | None = None) -> str:
     """Ask what is due, at most `most` passages of it, and choose over all that came back."""
-    from memoirist.generators.keys import Queries
+    from memoirist.generators.tasks.cache_key import Queries
 
-    recover_replies(context)
     passages, model = eligible(context), known_model(context)
     closed = closed_keys(context, "interview", context.recipe.interview)
     settings = resolved_settings(context)
@@ -158,25 +161,25 @@ def _ask_llm(context: Context, most: int | None = None, probing: Probing | None 
     if model:
         of = Queries(settings, context.recipe.persona.name, model).of
         queries = [of(passage) for passage in passages]
-    desk: Desk | None = None
+    writer: ReplyWriter | None = None
     # A finished interview needs no server.
     if not queries or due_queries(queries, closed):
-        endpoint = probing.result() if probing else None
-        sitting = to_the_end(_open_sitting(context, settings, endpoint))
-        queries = [sitting.queries.of(passage) for passage in passages]
+        session = run_to_the_end(open_session(context, settings))
+        task = _task(context, session)
+        queries = [task.queries.of(passage) for passage in passages]
         due = due_queries(queries, closed)
         chosen_due = due if most is None else _spread(due, most, settings.seed)
-        desk = Desk(context, sitting.line, len(chosen_due))
+        writer = ReplyWriter(context, session, len(chosen_due))
         try:
-            to_the_end(_receive(desk, sitting, [query.passage for query in chosen_due]))
+            run_to_the_end(_ask(writer, task, [query.passage for query in chosen_due]))
         finally:
             chosen = choose_questions(context, queries, settings)
     else:
         chosen = choose_questions(context, queries, settings)
-    if chosen is None and (desk is None or not desk.n_due):
+    if chosen is None and (writer is None or not writer.n_due):
         return ""
     context.count("ask", chosen.questions if chosen else 0)
-    return _conclude(context, desk, chosen)
+    return _conclude(context, writer, chosen)
 
 
 def ask_pilot(context: Context, most: int) -> None:
@@ -186,25 +189,21 @@ def ask_pilot(context: Context, most: int) -> None:
     step.report(message or "everything is asked already; nothing was sent")
 
 
-async def _open_sitting(
-    context: Context, settings: InterviewSettings, endpoint: Endpoint | None
-) -> Sitting:
-    from memoirist.generators.interview import Sitting
+def _task(context: Context, session: Session) -> QuestionTask:
+    from memoirist.generators.tasks.question import QuestionTask
 
-    line = await open_line(context, settings, endpoint)
-    return Sitting(context.recipe.persona.name, line, context.recipe.curate)
+    persona, model = context.recipe.persona.name, session.endpoint.model
+    return QuestionTask(persona, model, session.settings, context.recipe.curate)
 
 
-async def _receive(desk: Desk, sitting: Sitting, passages: Sequence[Passage]) -> None:
-    from memoirist.generators.interview import sit
+async def _ask(writer: ReplyWriter, task: QuestionTask, passages: Sequence[Passage]) -> None:
+    from memoirist.generators.tasks.runner import send_items
 
-    with desk.context.report.progress("ask", "passages") as advance:
-        pace = Pace(lambda done: advance(done, len(passages), desk.told_now()))
-        async with aclosing(sit(passages, sitting)) as arrivals:
-            await desk.receive(arrivals, pace)
+    results = send_items(map(task.item, passages), task, writer.session)
+    await write_replies(writer, results, "ask", "passages")
 
 
-def _conclude(context: Context, desk: Desk | None, chosen: Chosen | None) -> str:
+def _conclude(context: Context, writer: ReplyWriter | None, chosen: Chosen | None) -> str:
     """Say what is missing and return what came of it; raise KeyboardInterrupt after a Ctrl-C."""
     if chosen and chosen.opener_share > context.recipe.interview.opener_share + 0.005:
         context.report.note(
@@ -214,23 +213,23 @@ def _conclude(context: Context, desk: Desk | None, chosen: Chosen | None) -> str
     message = f"{chosen.questions:,} questions" if chosen else "no new question"
     message += f" ({chosen.seconds:,} second ones)" if chosen and chosen.seconds else ""
     message += f", {_length_shares(chosen)}" if chosen and chosen.questions else ""
-    if desk is None:
+    if writer is None:
         return f"{message}, chosen anew among what came back; nothing was sent"
-    endpoint, budget = desk.line.endpoint, desk.line.budget
-    left = desk.n_due - desk.done
-    if desk.interrupted:
+    endpoint, budget = writer.session.endpoint, writer.session.budget
+    left = writer.n_due - writer.n_done
+    if writer.interrupted:
         raise KeyboardInterrupt
     if budget.stopped:
         context.report.warn(
             f"{budget.stopped}; {left:,} passages are still to be asked: raise the limit and run"
             " `memoirist ask` again"
         )
-    if desk.due_again:
+    if writer.n_due_again:
         context.report.warn(
-            f"{desk.due_again:,} passages got no reply: `memoirist ask` asks them again, and only"
-            " them"
+            f"{writer.n_due_again:,} passages got no reply: `memoirist ask` asks them again, and"
+            " only them"
         )
-    return f"{message}; {desk.told()} by {endpoint.model} at {endpoint.base_url}"
+    return f"{message}; {writer.summary()} by {endpoint.model} at {endpoint.base_url}"
 
 
 def _spread(due: Sequence[Query], most: int, seed: int) -> list[Query]:

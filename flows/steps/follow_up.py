@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING
 from memoirist.data.composition import conversations
 from memoirist.data.composition.conversations import FollowUp
 from memoirist.data.schema.records import Pair, Verdict
-from memoirist.flows.desk import to_the_end
-from memoirist.flows.endpoints import remembered
-from memoirist.flows.rounds import Kept, kept_replies, send, what_came
+from memoirist.flows.llm.endpoints import find_endpoint
+from memoirist.flows.llm.runner import (
+    KeptReply,
+    kept_replies,
+    last_reply,
+    run_items,
+    run_to_the_end,
+)
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.ask import known_model
 from memoirist.flows.steps.base import Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
-    from memoirist.generators.follow import FollowPrompt
+    from memoirist.generators.tasks.follow_up import FollowUpTask
 
 
 # What `compose` leaves out of a dataset is joined all the same: its draw must not depend on that.
@@ -34,13 +39,12 @@ def follow_pairs(context: Context) -> None:
     if not context.recipe.interview.follow_up_share:
         remove_rows(context, "follow", "follow", "follow_ups")
         return
-    context.call("follow", "by LLM", lambda: to_the_end(_follow(context)))
+    context.call("follow", "by LLM", lambda: run_to_the_end(_follow(context)))
 
 
 async def _follow(context: Context) -> None:
-    from memoirist.generators.follow import open_follow_prompt
-    from memoirist.generators.keys import limits_of
-    from memoirist.generators.probe import probe
+    from memoirist.generators.tasks.cache_key import limits_of
+    from memoirist.generators.tasks.follow_up import FollowUpTask
 
     settings = context.recipe.interview
     pairs = context.workspace.store.nouns(Pair, KEPT_PAIRS, own=True)
@@ -49,25 +53,25 @@ async def _follow(context: Context) -> None:
         remove_rows(context, "follow", "follow", "follow_ups")
         return
     model = known_model(context)
-    endpoint = None if model else await probe(settings, remembered(context, settings))
+    endpoint = None if model else await find_endpoint(context, settings)
     named = model or (endpoint.model if endpoint else "")
     lang = settings.language or persona_language(context)
-    prompt = open_follow_prompt(lang, context.recipe.persona.name, named, settings)
-    tasks = [prompt.task(before, later) for before, later in neighbours]
+    task = FollowUpTask.load(lang, context.recipe.persona.name, named, settings)
+    items = [task.item(before, later) for before, later in neighbours]
     inputs = [
-        (before.id, before.thread_id, before.ord, later.id, task.key)
-        for (before, later), task in zip(neighbours, tasks, strict=True)
+        (before.id, before.thread_id, before.ord, later.id, item.key)
+        for (before, later), item in zip(neighbours, items, strict=True)
     ]
     state = fingerprint(*inputs, context.recipe.curate.rejects, limits_of(settings))
     step = Step(context, "follow", fingerprint=state)
     if step.is_done:
         return
     known = kept_replies(context, "follow_up", context.recipe.interview)
-    due = [task for task in tasks if task.key not in known]
+    due = [item for item in items if item.key not in known]
     if due:
-        await send(context, due, prompt.round(), (settings, endpoint))
+        await run_items(context, due, task, settings, endpoint)
         known = kept_replies(context, "follow_up", context.recipe.interview)
-    _write(step, neighbours, prompt, len(due), finished=all(task.key in known for task in tasks))
+    _write(step, neighbours, task, len(due), finished=all(item.key in known for item in items))
 
 
 def follow_neighbours(context: Context, pairs: list[Pair]) -> list[tuple[Pair, Pair]]:
@@ -82,23 +86,23 @@ def follow_neighbours(context: Context, pairs: list[Pair]) -> list[tuple[Pair, P
 def _write(
     step: Step,
     neighbours: list[tuple[Pair, Pair]],
-    prompt: FollowPrompt,
+    task: FollowUpTask,
     n_sent: int,
     *,
     finished: bool,
 ) -> None:
     """Write the follow-ups in place of earlier ones, and a verdict where there is none."""
-    came = what_came(step.context, "follow_up", "curate")
+    came = last_reply(step.context, "follow_up", "curate")
     rows: list[tuple[str, str, str, str, str, int]] = []
     threads: dict[str, tuple[str, int]] = {}
     verdicts: list[Verdict] = []
     for before, later in neighbours:
-        task = prompt.task(before, later)
-        question, reason = _question(step.context, came(task.key), prompt, (before, later))
+        key = task.item(before, later).key
+        question, reason = _question(step.context, came(key), task, (before, later))
         if question:
             thread, place = threads.get(before.id, (before.thread_id, before.ord))
             threads[later.id] = thread, place + 1
-            rows.append((later.id, before.id, question, task.key, thread, place + 1))
+            rows.append((later.id, before.id, question, key, thread, place + 1))
         else:
             verdicts.append(_not_joined(step.context, later, reason))
     with step.writing(finished=finished) as tx:
@@ -116,19 +120,19 @@ def _write(
 
 def _question(
     context: Context,
-    row: Kept,
-    prompt: FollowPrompt,
+    row: KeptReply,
+    task: FollowUpTask,
     pairs: tuple[Pair, Pair],
 ) -> tuple[str | None, str]:
     """Return the follow-up of a kept reply, or None and why there is none."""
-    from memoirist.generators.replies import parse_reply
+    from memoirist.generators.tasks.reply_parser import parse_reply
 
     reply = parse_reply(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
     if isinstance(reply, str):
         return None, f"there is no reply to use: {reply}"
     if not reply.is_answer:
         return None, "the model says that it does not go on from the passage before"
-    question = prompt.best(reply, pairs[1], prompt.task(*pairs), context.recipe.curate.rejects)
+    question = task.best(reply, pairs[1], task.item(*pairs), context.recipe.curate.rejects)
     return question, "the rules refuse every question"
 
 

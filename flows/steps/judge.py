@@ -7,16 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.records import Pair, Verdict
-from memoirist.flows.desk import to_the_end
-from memoirist.flows.endpoints import remembered
-from memoirist.flows.rounds import kept_replies, send, what_came
+from memoirist.flows.llm.endpoints import find_endpoint
+from memoirist.flows.llm.runner import kept_replies, last_reply, run_items, run_to_the_end
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.ask import greedy_settings
 from memoirist.flows.steps.base import Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
-    from memoirist.generators.judge import Bench, Grades
     from memoirist.generators.settings import InterviewSettings
+    from memoirist.generators.tasks.grade import Grades, GradeTask
 
 
 # Pairs with a real question need no judge: they are what people said.
@@ -36,13 +35,12 @@ def judge_pairs(context: Context) -> None:
     if not context.recipe.curate.judge:
         remove_rows(context, "grade", "judge")
         return
-    context.call("judge", "by LLM", lambda: to_the_end(_judge(context)))
+    context.call("judge", "by LLM", lambda: run_to_the_end(_judge(context)))
 
 
 async def _judge(context: Context) -> None:
-    from memoirist.generators.judge import open_bench
-    from memoirist.generators.keys import limits_of
-    from memoirist.generators.probe import probe
+    from memoirist.generators.tasks.cache_key import limits_of
+    from memoirist.generators.tasks.grade import GradeTask
 
     store, curate = context.workspace.store, context.recipe.curate
     settings = judge_settings(context)
@@ -51,26 +49,26 @@ async def _judge(context: Context) -> None:
     model = settings.model or store.value(
         "SELECT model FROM requests WHERE purpose = 'judge' ORDER BY rowid DESC LIMIT 1"
     )
-    endpoint = None if model else await probe(settings, remembered(context, settings))
-    bench = open_bench(lang, model or (endpoint.model if endpoint else ""), settings)
+    endpoint = None if model else await find_endpoint(context, settings)
+    task = GradeTask.load(lang, model or (endpoint.model if endpoint else ""), settings)
     rules = curate.model_dump_json()
     state = fingerprint(
-        *(pair.id for pair in pairs), bench.version, bench.model, rules, limits_of(settings)
+        *(pair.id for pair in pairs), task.prompt.version, task.model, rules, limits_of(settings)
     )
     step = Step(context, "grade", fingerprint=state, verb="judge")
     if not pairs or step.is_done:
         return
     known = kept_replies(context, "judge", settings)
-    tasks = [bench.task(pair) for pair in pairs]
-    due = [task for task in tasks if task.key not in known]
+    items = [task.item(pair) for pair in pairs]
+    due = [item for item in items if item.key not in known]
     if due:
-        await send(context, due, bench.round(), (settings, endpoint))
+        await run_items(context, due, task, settings, endpoint)
         known = kept_replies(context, "judge", settings)
-    verdicts = _verdicts(context, pairs, bench)
-    with step.writing(finished=all(task.key in known for task in tasks)) as tx:
+    verdicts = _verdicts(context, pairs, task)
+    with step.writing(finished=all(item.key in known for item in items)) as tx:
         step.replace_verdicts(tx, verdicts, {pair.id: pair.source_id for pair in pairs})
     n_judged = sum(verdict.rule == "judge" for verdict in verdicts)
-    step.finish(n_judged, _summary(verdicts, n_judged, len(due), bench.model))
+    step.finish(n_judged, _summary(verdicts, n_judged, len(due), task.model))
 
 
 def judge_settings(context: Context) -> InterviewSettings:
@@ -79,14 +77,14 @@ def judge_settings(context: Context) -> InterviewSettings:
     return greedy_settings(context, model=model)
 
 
-def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Verdict]:
+def _verdicts(context: Context, pairs: Sequence[Pair], task: GradeTask) -> list[Verdict]:
     """Return five verdicts for each judged pair: one for each grade, and one on the whole."""
-    from memoirist.generators.judge import read_grades
+    from memoirist.generators.tasks.grade import read_grades
 
-    came = what_came(context, "judge", "curate")
+    reply_of = last_reply(context, "judge", "curate")
     verdicts: list[Verdict] = []
     for pair in pairs:
-        row = came(bench.task(pair).key)
+        row = reply_of(task.item(pair).key)
         grades = read_grades(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
         if isinstance(grades, str):
             verdict = _verdict(context, pair, "not_judged", grades, keep=True)
@@ -97,7 +95,7 @@ def _verdicts(context: Context, pairs: Sequence[Pair], bench: Bench) -> list[Ver
 
 
 def _graded(context: Context, pair: Pair, grades: Grades) -> list[Verdict]:
-    from memoirist.generators.judge import CRITERIA
+    from memoirist.generators.tasks.grade import CRITERIA
 
     settings = context.recipe.curate
     by_criterion = list(zip(CRITERIA, grades.values, grades.reasons, strict=True))

@@ -13,17 +13,21 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.records import Passage, Verdict
-from memoirist.flows.desk import to_the_end
-from memoirist.flows.endpoints import remembered
-from memoirist.flows.rounds import Kept, kept_replies, send, what_came
+from memoirist.flows.llm.endpoints import find_endpoint
+from memoirist.flows.llm.runner import (
+    KeptReply,
+    kept_replies,
+    last_reply,
+    run_items,
+    run_to_the_end,
+)
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.ask import eligible, greedy_settings, known_model
 from memoirist.flows.steps.base import Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
-    from memoirist.generators.polish import Outcome, Polisher
-    from memoirist.generators.rounds import Task
     from memoirist.generators.settings import InterviewSettings
+    from memoirist.generators.tasks.rewrite import Outcome, RewriteItem, RewriteTask
 
 
 # The passages that `curate` pairs: real questions, written ones and templates alike.
@@ -46,7 +50,7 @@ def polish_answers(context: Context) -> None:
     if context.recipe.interview.answers == "verbatim":
         remove_rows(context, "polish", "polish", "polished")
         return
-    context.call("polish", "by LLM", lambda: to_the_end(_polish(context)))
+    context.call("polish", "by LLM", lambda: run_to_the_end(_polish(context)))
 
 
 def polished_answers(context: Context) -> dict[str, str]:
@@ -57,13 +61,13 @@ def polished_answers(context: Context) -> dict[str, str]:
     return {str(row["passage_id"]): str(row["text"]) for row in rows}
 
 
-def planned_polish(context: Context) -> list[Task]:
+def planned_polish(context: Context) -> list[RewriteItem]:
     """Return what polishing asks for: about the passages with a question, and with one to come."""
-    from memoirist.generators.polish import Polisher
+    from memoirist.generators.tasks.rewrite import RewriteTask
 
-    polisher = Polisher(polish_settings(context), known_model(context) or "")
+    task = RewriteTask(polish_settings(context), known_model(context) or "")
     passages = {row.id: row for row in (*_passages(context), *eligible(context))}
-    return [polisher.task(passage) for passage in passages.values()]
+    return [task.item(passage) for passage in passages.values()]
 
 
 def polish_settings(context: Context) -> InterviewSettings:
@@ -77,40 +81,35 @@ def _passages(context: Context) -> list[Passage]:
 
 
 async def _polish(context: Context) -> None:
-    from memoirist.generators.bounds import BOUNDS_VERSION
-    from memoirist.generators.polish import Polisher
-    from memoirist.generators.probe import probe
+    from memoirist.generators.tasks.rewrite import RewriteTask
+    from memoirist.generators.tasks.rewrite_checks import BOUNDS_VERSION
 
     passages = _passages(context)
     if not passages:
         return
     settings, model = polish_settings(context), known_model(context)
-    endpoint = None if model else await probe(settings, remembered(context, settings))
-    polisher = Polisher(settings, model or (endpoint.model if endpoint else ""))
-    tasks = [polisher.task(passage) for passage in passages]
-    inputs = [f"{task.subject_id} {task.key}" for task in tasks]
+    endpoint = None if model else await find_endpoint(context, settings)
+    task = RewriteTask(settings, model or (endpoint.model if endpoint else ""))
+    items = [task.item(passage) for passage in passages]
+    inputs = [f"{item.subject_id} {item.key}" for item in items]
     state = fingerprint(*inputs, settings.polish_max_change, BOUNDS_VERSION)
     step = Step(context, "polish", fingerprint=state)
     if step.is_done:
         return
     known = kept_replies(context, "polish", settings)
-    due = list({task.key: task for task in tasks if task.key not in known}.values())
+    due = list({item.key: item for item in items if item.key not in known}.values())
     if due:
-        kind = polisher.round({passage.id: passage for passage in passages})
-        await send(context, due, kind, (settings, endpoint))
+        await run_items(context, due, task, settings, endpoint)
         known = kept_replies(context, "polish", settings)
-    came = what_came(context, "polish", "curate")
-    outcomes = [
-        _outcome(came(task.key), polisher, passage, task)
-        for passage, task in zip(passages, tasks, strict=True)
-    ]
+    reply_of = last_reply(context, "polish", "curate")
+    outcomes = [_outcome(reply_of(item.key), task, item) for item in items]
     rows = [
-        (passage.id, outcome.text, outcome.change, task.key)
-        for passage, task, outcome in zip(passages, tasks, outcomes, strict=True)
+        (item.subject_id, outcome.text, outcome.change, item.key)
+        for item, outcome in zip(items, outcomes, strict=True)
         if outcome.text is not None
     ]
     verdicts = map(partial(_verdict, context.now), passages, outcomes)
-    with step.writing(finished=all(task.key in known for task in tasks)) as tx:
+    with step.writing(finished=all(item.key in known for item in items)) as tx:
         tx.execute("DELETE FROM polished")
         if rows:
             names = ("passage_id", "text", "change", "request_id")
@@ -119,17 +118,17 @@ async def _polish(context: Context) -> None:
         step.replace_verdicts(
             tx, [v for v in verdicts if v], {passage.id: passage.source_id for passage in passages}
         )
-    step.finish(len(rows), _summary(outcomes, len(due), polisher.model))
+    step.finish(len(rows), _summary(outcomes, len(due), task.model))
 
 
-def _outcome(row: Kept, polisher: Polisher, passage: Passage, task: Task) -> Outcome:
+def _outcome(row: KeptReply, task: RewriteTask, item: RewriteItem) -> Outcome:
     """Hold a kept reply against today's bounds, a refused one too: they may be wider now."""
-    from memoirist.generators.polish import Outcome, read_mended
+    from memoirist.generators.tasks.rewrite import Outcome, read_mended
 
     mended = read_mended(row["reply"] or "")
     if isinstance(mended, str):
         return Outcome(fault=row["error"] or mended)
-    return polisher.outcome(mended, passage, task)
+    return task.outcome(mended, item)
 
 
 def _verdict(now: datetime, passage: Passage, outcome: Outcome) -> Verdict | None:

@@ -18,8 +18,8 @@ import memoirist.data.store.exchanges
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.store.exchanges import forget, sweep, take
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
-from memoirist.extractors.dataset.batches import Batches
-from memoirist.extractors.dataset.reading import unwrapped
+from memoirist.extractors.dataset.dataset_rows import Batches
+from memoirist.extractors.dataset.row_chunks import unwrap
 from tests.support.stores import empty_store
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -409,10 +409,10 @@ def test_every_container_gives_the_same(tmp_path: Path, name: str) -> None:
 def test_wrapped_rows() -> None:
     row = {"question": "Why?", "response": "So."}
     hub = {"features": [], "rows": [{"row_idx": 0, "row": row}], "num_rows_total": 1}
-    assert unwrapped(hub) == [row]
-    assert unwrapped({"train": [["a", "b"]]}) == [["a", "b"]]
-    assert unwrapped({"data": [row], "version": 1}) == [row]
-    assert unwrapped(row) == [row]
+    assert unwrap(hub) == [row]
+    assert unwrap({"train": [["a", "b"]]}) == [["a", "b"]]
+    assert unwrap({"data": [row], "version": 1}) == [row]
+    assert unwrap(row) == [row]
 
 
 def test_spaces_between_characters_go(tmp_path: Path) -> None:

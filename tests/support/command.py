@@ -115,9 +115,9 @@ def _usual_warnings() -> None:
 
 def _forget() -> None:
     """Drop what a process keeps in its memory until it ends."""
-    from memoirist.extractors.pdf.engines.passwords import forget
+    from memoirist.extractors.pdf.engines.base import forget_passwords
 
-    forget()
+    forget_passwords()
 
 
 @contextlib.contextmanager

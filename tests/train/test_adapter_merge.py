@@ -29,8 +29,7 @@ from memoirist.train.merge.merged_weights import (
     rewrite_weights,
     stored_weights,
 )
-from memoirist.train.merge.parity import Parity, Reference, _spread, compare, observe
-from memoirist.train.merge.parity_report import report
+from memoirist.train.merge.parity import Parity, Reference, _spread, compare, observe, report
 from memoirist.train.model.adapter import with_adapter
 from memoirist.train.model.model_loader import load_base, quiet
 from memoirist.train.model.prepared_base import TINY, PreparedBase, prepare_base

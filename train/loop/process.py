@@ -32,9 +32,8 @@ def command(folder: Path, gpus: int) -> list[str]:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """Return the environment of a child that imports what this process can import."""
-    paths = os.pathsep.join(str(Path(path).resolve()) for path in sys.path)
-    return {**os.environ, "PYTHONPATH": paths, **extra}
+    """Return this process's environment with `extra` for a child."""
+    return {**os.environ, **extra}
 
 
 def lock_run(lock: int, folder: Path) -> None:

@@ -84,7 +84,7 @@ def encrypted(path: str, passwords: Sequence[str]) -> SourceEncrypted:
 
 def remember_passwords(given: Iterable[str]) -> None:
     """Add passwords to those that are tried for every locked file, in the order given."""
-    _PASSWORDS.extend(each for each in given if each and each not in _PASSWORDS)
+    _PASSWORDS.extend(word for word in given if word and word not in _PASSWORDS)
 
 
 def forget_passwords() -> None:

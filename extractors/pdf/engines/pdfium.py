@@ -47,7 +47,7 @@ _WORD = re.compile("[^ ]+(?: (?=[^ ]))?")
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd\ufffe\uffff]")
 _SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 # PDFium ends a line with CR LF, or with U+FFFE for a hyphen.
-_TEXT_LINE = re.compile("(?:(?!\r\n)[^\ufffe])+\ufffe?|\ufffe")
+_TEXT_LINE = re.compile("(?:[^\r\ufffe]+|\r(?!\n))+\ufffe?|\ufffe")
 # A run whose characters are wider than usual in its font, by this factor, may jump over a gap.
 _WIDE_RUN = 1.1
 
@@ -172,7 +172,8 @@ class _Page:
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Return a place as the page is seen, from its lower left corner."""
-        return turned_place(x - self.corner[0], y - self.corner[1], self.turns, *self.size)
+        x, y = x - self.corner[0], y - self.corner[1]
+        return turned_place(x, y, self.turns, *self.size) if self.turns else (x, y)
 
     def origin(self, index: int) -> tuple[float, float]:
         """Return where a character stands on its baseline."""

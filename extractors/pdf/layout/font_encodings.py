@@ -141,6 +141,7 @@ def hang_ems(font: str, code: int) -> float:
 
 def compose_signs(text: str) -> str:
     """Return `text` with signs as one that TeX draws as two: what is negated, arrows with tails."""
-    text = _STROKE_FIRST.sub(rf"\1{STROKE}", text)
-    text = _STROKE_LAST.sub(rf"\1{STROKE}", text)
+    if STROKE in text:
+        text = _STROKE_FIRST.sub(rf"\1{STROKE}", text)
+        text = _STROKE_LAST.sub(rf"\1{STROKE}", text)
     return _ARROW.sub(lambda pieces: pieces[1] or pieces[2], text)

@@ -113,9 +113,9 @@ def _edge_numbers(half: PageLines) -> set[int]:
 
 def _count_up(halves: Iterable[PageLines]) -> bool:
     """Tell whether nearly all halves with numbers have one that counts up with their place."""
-    numbers = [_edge_numbers(half) for half in halves]
-    offsets = Counter(number - place for place, each in enumerate(numbers) for number in each)
-    return max(offsets.values(), default=-1) >= _NEARLY_ALL * sum(map(bool, numbers))
+    edges = [_edge_numbers(half) for half in halves]
+    offsets = Counter(number - place for place, edge in enumerate(edges) for number in edge)
+    return max(offsets.values(), default=-1) >= _NEARLY_ALL * sum(map(bool, edges))
 
 
 def _single_pages(
@@ -197,9 +197,9 @@ def _infer_folios(halves: Sequence[PageLines], folios: list[int | None]) -> None
     sums = {page: sum(pair) for page, pair in known.items() if len(pair) == 2}
     for page, pair in sheets.items():
         unknown = [n for n in pair if folios[n] is None and halves[n].lines]
-        near = [other for other in sums if abs(other - page) <= _NEAR_SHEETS]
+        near = [sheet for sheet in sums if abs(sheet - page) <= _NEAR_SHEETS]
         if len(unknown) == len(known[page]) == 1 and near:
-            folio = sums[min(near, key=lambda other: abs(other - page))] - known[page][0]
+            folio = sums[min(near, key=lambda sheet: abs(sheet - page))] - known[page][0]
             if folio > 0 and folio not in folios:
                 folios[unknown[0]] = folio
 

@@ -170,17 +170,26 @@ def _runs(glyphs: Iterable[Glyph]) -> list[list[Glyph]]:
 
 
 def _line(run: Sequence[Glyph], page: int) -> Line:
+    first = run[0]
+    if len(run) == 1:
+        # Most lines that PDFium reads; it would take several times as long as below.
+        return Line(
+            page=page,
+            x0=round(first.x0, 2),
+            x1=round(first.x1, 2),
+            y=round(first.base, 2),
+            size=round(first.size, 1),
+            text=first.text.strip(),
+            bold=float(_is_bold(first.font)),
+        )
     sizes: Counter[float] = Counter()
-    fonts: Counter[str] = Counter()
-    visible = [glyph for glyph in run if glyph.text.strip()]
     for glyph in run:
         sizes[round(glyph.size, 1)] += len(glyph.text)
-    for glyph in visible:
-        fonts[glyph.font] += len(glyph.text)
     size = max(sizes, key=lambda size: (sizes[size], size))
     base = next(glyph.base for glyph in run if round(glyph.size, 1) == size)
     text, marks = _text_and_marks(run, base, size)
-    n_bold = sum(count for font, count in fonts.items() if _is_bold(font))
+    visible = [glyph for glyph in run if glyph.text.strip()]
+    n_bold = sum(len(glyph.text) for glyph in visible if _is_bold(glyph.font))
     return Line(
         page=page,
         x0=round(min(glyph.x0 for glyph in visible), 2),
@@ -188,7 +197,7 @@ def _line(run: Sequence[Glyph], page: int) -> Line:
         y=round(base, 2),
         size=size,
         text=text,
-        bold=round(n_bold / fonts.total(), 2),
+        bold=round(n_bold / _n_chars(visible), 2),
         marks=marks,
     )
 

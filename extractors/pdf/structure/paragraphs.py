@@ -100,14 +100,14 @@ def place_lines(
     placed: list[PlacedLine] = []
     for number, run in enumerate(runs):
         left = min(line.x0 for line in run)
-        in_block = any(abs(left - other) < _SAME_PLACE for other in lefts) and not (
+        in_block = any(abs(left - edge) < _SAME_PLACE for edge in lefts) and not (
             number + 1 < len(runs) and _opens(run, runs[number + 1], margins, measures)
         )
         area = plain
         by_hand = _is_set_by_hand(run, margins, measures)
         if run in indented and (in_block or by_hand or _hangs(run, 1)):
             verse = by_hand or _is_verse(run, margins)
-            peers = [line for other in indented for line in other if line.x0 >= left - _SAME_PLACE]
+            peers = [line for part in indented for line in part if line.x0 >= left - _SAME_PLACE]
             area = Area(
                 frame=frame,
                 left=left,

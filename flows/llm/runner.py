@@ -1,0 +1,148 @@
+"""The runner of LLM tasks: sends the items of one purpose and keeps every reply that arrives.
+
+The rules of the interview hold for each purpose: replies are written in small transactions as they
+arrive, Ctrl-C finishes what is in flight, and nothing that was answered is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from memoirist.data.schema.errors import RecipeError
+from memoirist.flows.llm.endpoints import BatchTable, find_endpoint
+from memoirist.flows.llm.reply_writer import ReplyWriter
+from memoirist.flows.runtime.context import Context
+
+if TYPE_CHECKING:
+    from memoirist.generators.client.client import Endpoint
+    from memoirist.generators.client.session import Session
+    from memoirist.generators.settings import InterviewSettings
+    from memoirist.generators.tasks.base import LLMTask, TaskResult
+
+T = TypeVar("T")
+KeptReply = dict[str, str | None]
+# An answer is kept for good; a failure as long as it would fail under the same settings again.
+_CLOSED = "purpose = ? AND (status = 'ok' OR limits = ?)"
+
+
+def closed_keys(context: Context, purpose: str, settings: InterviewSettings) -> set[str]:
+    """Return the keys under which nothing is to be asked again, under these settings."""
+    from memoirist.generators.tasks.cache_key import limits_of
+
+    closed = context.workspace.store.fetch(
+        f"SELECT key FROM requests WHERE {_CLOSED}", [purpose, limits_of(settings)]
+    )
+    return {key for (key,) in closed.rows}
+
+
+def kept_replies(
+    context: Context, purpose: str, settings: InterviewSettings
+) -> dict[str, KeptReply]:
+    """Return what has come for a purpose, by the key: status, reply, error and next_step.
+
+    A key that is not among it is still to be asked.
+    """
+    from memoirist.generators.tasks.cache_key import limits_of
+
+    return _replies(context, _CLOSED, [purpose, limits_of(settings)])
+
+
+def last_reply(context: Context, purpose: str, command: str) -> Callable[[str], KeptReply]:
+    """Return a function that returns a key's last reply or failure, or why there is none."""
+    replies = _replies(context, "purpose = ?", [purpose])
+    stopped = context.budget.stopped
+    nothing: KeptReply = {
+        "status": "failed",
+        "reply": None,
+        "error": f"the run was stopped: {stopped}" if stopped else "the server gave no reply",
+        "next_step": f"run `memoirist {command}` again",
+    }
+    return lambda key: replies.get(key, nothing)
+
+
+def _replies(context: Context, where: str, values: list[str]) -> dict[str, KeptReply]:
+    # An answer comes last, over a failure under the same key.
+    rows = context.workspace.store.rows(
+        f"SELECT key, status, reply, error, next_step FROM requests WHERE {where}"
+        " ORDER BY status = 'ok', created_at",
+        values,
+    )
+    return {str(row["key"]): row for row in rows}
+
+
+async def open_session(
+    context: Context, settings: InterviewSettings, endpoint: Endpoint | None = None
+) -> Session:
+    """Return the session in which a purpose is asked within the run's budget.
+
+    The server is probed unless its endpoint is known already, by an earlier run too. Raise
+    RecipeError where dollars are limited and the model's price is unknown.
+    """
+    from memoirist.generators.client.session import Session
+
+    session = Session(
+        settings=settings,
+        endpoint=endpoint or await find_endpoint(context, settings),
+        budget=context.budget,
+        now=context.now,
+        run_id=context.run_id,
+        batches=BatchTable(context.workspace.store),
+    )
+    model = session.endpoint.model
+    if session.priced is None and settings.budget_usd is not None:
+        raise RecipeError(
+            f"interview.budget_usd is set, but the price of {model!r} is unknown",
+            f"give it: --set 'interview.prices.\"{model}\"={{input=0.1, output=0.4}}',"
+            " US dollars for a million tokens",
+        )
+    if session.priced is None:
+        context.report.note(f"no price is known of {model!r}: tokens are counted alone")
+    return session
+
+
+async def run_items(
+    context: Context,
+    items: Sequence[Any],
+    task: LLMTask[Any, Any],
+    settings: InterviewSettings,
+    endpoint: Endpoint | None = None,
+) -> None:
+    """Send the items of a task within the run's limits; each reply is kept, however the run ends.
+
+    Raise KeyboardInterrupt after a Ctrl-C, once what was in flight is kept.
+    """
+    from memoirist.generators.tasks.runner import send_items
+
+    n_left = len(items)
+    if not context.budget.stopped:
+        session = await open_session(context, settings, endpoint)
+        writer = ReplyWriter(context, session, len(items))
+        await write_replies(writer, send_items(items, task, session), task.purpose, "pairs")
+        n_left -= writer.n_done
+        if writer.interrupted:
+            raise KeyboardInterrupt
+    if context.budget.stopped:
+        context.report.warn(
+            f"{context.budget.stopped}; {n_left:,} pairs are still without their {task.purpose}:"
+            " raise the limit and run the same command again"
+        )
+
+
+async def write_replies(
+    writer: ReplyWriter, results: AsyncGenerator[TaskResult, None], verb: str, unit: str
+) -> None:
+    """Have the writer take all results, with a progress line."""
+    with writer.context.report.progress(verb, unit) as advance:
+        async with aclosing(results):
+            await writer.receive(results, advance)
+
+
+def run_to_the_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine; raise KeyboardInterrupt where a second Ctrl-C ended it."""
+    try:
+        return asyncio.run(work)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None

@@ -1,0 +1,1 @@
+"""The client of LLM servers: requests with retries, limits, prices and batches."""

@@ -1,0 +1,227 @@
+"""The adaptive concurrency limit: how many requests may be in flight to one server.
+
+A cap of the server shows where requests are refused far more often above a certain number in
+flight than below it; refusals by chance spread over all numbers and change nothing. Above a cap
+that was found the limit rises step by step, at growing intervals (additive increase). Where many
+requests are refused or time out at any number, the limit falls by a share of it (multiplicative
+decrease).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count, takewhile
+
+_FIRST_LIMIT = 64
+_HIGH_REFUSED_SHARE = 0.4
+_DECREASE = 0.85
+_LONGEST_HOLD_SECONDS = 60.0
+_FIRST_RISE_SECONDS = 1.0
+_LONGEST_RISE_SECONDS = 120.0
+_BUCKETS = 128
+# Twice this is roughly a chi-squared value; every refusal is one look, so it has to be high.
+_LEAST_GAIN = 10.0
+_LEAST_REFUSED = 3.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Slot:
+    """A request in flight: its number in the run, and how many were in flight with it."""
+
+    number: int
+    level: int
+
+
+class Limiter:
+    """The number of requests in flight (`in_flight`), and the most that there may be (`limit`)."""
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin at `most`, or at 64 where that is more: higher limits are grown into."""
+        self.most = most
+        self.ceiling = self.limit = min(most, _FIRST_LIMIT)
+        self._clock = clock
+        self._open: dict[Slot, None] = {}  # in the order in which they were sent
+        self._numbers = count()
+        self._refusals = RefusalHistogram(most)
+        self._hold_until = self._rise_at = 0.0
+        self._rise_seconds, self._step = _FIRST_RISE_SECONDS, 1
+        self._capped = False
+        # While a rise is on probation: the ceiling before it, and what became of requests above.
+        self._base = self._accepted = self._refused = 0
+        self._refused_in_a_row = self._n_ended = self._n_refused = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Return how many requests have no answer yet."""
+        return len(self._open)
+
+    def wait_seconds(self) -> float | None:
+        """Return 0 when a request may start, the seconds until then, or None: after a reply."""
+        if self.in_flight >= self.limit:
+            return None
+        return max(0.0, self._hold_until - self._clock())
+
+    def start(self) -> Slot:
+        """Count a request that goes out; return its slot, to be given back when it ends."""
+        slot = Slot(next(self._numbers), self.in_flight + 1)
+        self._open[slot] = None
+        return slot
+
+    def replied(self, slot: Slot) -> None:
+        """Count a reply: the limit rises towards the ceiling, and the ceiling where it is met."""
+        self._refusals.count(slot.level, refused=False)
+        if not self._probed(slot, refused=False):
+            self._rise()
+        self._refused_in_a_row = 0
+        self.limit = min(self.limit + 1, self.ceiling)
+        self._end(slot)
+
+    def refused(self, slot: Slot, retry_after: float | None = None) -> None:
+        """Count a request that the server is too busy for (429 and 503).
+
+        Its slot stays empty until the next reply, so no refusal is followed by another at once.
+        """
+        full = self.in_flight >= self.limit
+        self._refusals.count(slot.level, refused=True)
+        self._end(slot, refused=True)
+        self._refused_in_a_row += 1
+        if full:
+            self.limit = max(1, min(self.limit, self.in_flight))
+        if self.limit == 1 and self.in_flight == 0 and self._refused_in_a_row > 1:
+            # Nothing is accepted at all: wait instead of sending one after the other.
+            doubled = 0.25 * 2 ** min(self._refused_in_a_row, 7)
+            self.hold(doubled if retry_after is None else retry_after)
+        if self._probed(slot, refused=True):
+            return
+        # Requests that were sent before this one and are not refused count as accepted.
+        earlier = takewhile(lambda one: one.number < slot.number, self._open)
+        cap = self._refusals.cap(one.level for one in earlier)
+        if cap is not None:
+            self._lower(max(cap, self.in_flight))
+
+    def ended(self, slot: Slot, *, timed_out: bool = False) -> None:
+        """Count a request whose end says nothing about the server's load, unless it timed out."""
+        self._end(slot, refused=timed_out)
+
+    def hold(self, seconds: float) -> None:
+        """Start nothing for some seconds: the server says that its allowance is used up."""
+        until = self._clock() + min(seconds, _LONGEST_HOLD_SECONDS)
+        self._hold_until = max(self._hold_until, until)
+
+    def _end(self, slot: Slot, *, refused: bool = False) -> None:
+        del self._open[slot]
+        self._n_ended += 1
+        self._n_refused += refused and slot.level <= self.ceiling
+        if self._n_ended >= max(20, 2 * self.limit):
+            if self._n_refused > _HIGH_REFUSED_SHARE * self._n_ended:
+                self._lower(int(self.ceiling * _DECREASE))
+            self._n_ended = self._n_refused = 0
+
+    def _rise(self) -> None:
+        """Raise the ceiling: by one with each reply up to the first cap, then from time to time."""
+        if self.ceiling >= self.most or self._base:
+            return
+        if not self._capped:
+            self.ceiling += 1
+        elif self.in_flight >= self.ceiling and self._clock() >= self._rise_at:
+            self._base, self._accepted, self._refused = self.ceiling, 0, 0
+            self.ceiling = min(self.most, self.ceiling + self._step)
+
+    def _probed(self, slot: Slot, *, refused: bool) -> bool:
+        """Take a rise back, or keep it, by what becomes of the requests above the old ceiling."""
+        if not self._base or slot.level <= self._base:
+            return False
+        self._refused += refused
+        self._accepted += not refused
+        if self._refused >= 2 and self._refused > self._accepted:
+            self._rise_seconds = min(2 * self._rise_seconds, _LONGEST_RISE_SECONDS)
+            self._lower(self._base)
+        elif self._accepted >= 5 + 3 * self._refused:
+            self._refusals.forget_above(self.ceiling)
+            self._base, self._step, self._rise_seconds = 0, 2 * self._step, _FIRST_RISE_SECONDS
+        return True
+
+    def _lower(self, ceiling: int) -> None:
+        if ceiling >= self.ceiling:
+            return
+        self.ceiling = max(1, ceiling)
+        self.limit = min(self.limit, self.ceiling)
+        self._n_ended = self._n_refused = 0
+        self._capped, self._step, self._base = True, 1, 0
+        self._rise_at = self._clock() + self._rise_seconds
+
+
+class RefusalHistogram:
+    """Counts of requests by the number in flight when each was sent; old counts fade."""
+
+    def __init__(self, most: int) -> None:
+        """Make room for the levels 1 to `most`, in buckets where there are many."""
+        self._width = math.ceil(most / _BUCKETS)
+        self._sent = [0.0] * (most // self._width + 1)
+        self._refused = [0.0] * len(self._sent)
+        self._total = 0.0
+        self._memory = max(200.0, 6.0 * most)
+
+    def count(self, level: int, *, refused: bool) -> None:
+        """Count a request that was sent as the `level`-th in flight."""
+        place = self._bucket(level)
+        self._sent[place] += 1
+        self._refused[place] += refused
+        self._total += 1
+        if self._total > self._memory:
+            self._fade()
+
+    def forget_above(self, level: int) -> None:
+        """Drop what is known of higher levels, since the server takes more by now."""
+        for place in range(self._bucket(level) + 1, len(self._sent)):
+            self._sent[place] = self._refused[place] = 0.0
+        self._total = sum(self._sent)
+
+    def cap(self, accepted: Iterable[int]) -> int | None:
+        """Return the level above which the server refuses far more often, None without one.
+
+        `accepted` are the levels of requests that are still open but were not refused when later
+        ones were: a burst of quick refusals is understood before the slow replies come.
+
+        A change point: the split into two rates of refusal is held against one rate for all by
+        the ratio of their likelihoods (binomial).
+        """
+        refused = sum(self._refused)
+        if refused < _LEAST_REFUSED:
+            return None
+        sent = list(self._sent)
+        for level in accepted:
+            sent[self._bucket(level)] += 1
+        total = sum(sent)
+        whole = _likelihood(refused, total)
+        best, found = _LEAST_GAIN, None
+        sent_below = refused_below = 0.0
+        for place in range(len(sent) - 1):
+            sent_below += sent[place]
+            refused_below += self._refused[place]
+            sent_above, refused_above = total - sent_below, refused - refused_below
+            if sent_below < 1 or refused_above < _LEAST_REFUSED:
+                continue
+            if refused_above / sent_above < 0.25 + 3 * refused_below / sent_below:
+                continue
+            split = _likelihood(refused_below, sent_below) + _likelihood(refused_above, sent_above)
+            if split - whole > best:
+                best, found = split - whole, place
+        return None if found is None else max(1, (found + 1) * self._width - 1)
+
+    def _bucket(self, level: int) -> int:
+        return min(level // self._width, len(self._sent) - 1)
+
+    def _fade(self) -> None:
+        self._sent = [count / 2 for count in self._sent]
+        self._refused = [count / 2 for count in self._refused]
+        self._total = sum(self._sent)
+
+
+def _likelihood(hits: float, tries: float) -> float:
+    """Return the greatest log-likelihood of `hits` out of `tries` under one rate."""
+    misses = max(0.0, tries - hits)
+    return sum(n * math.log(n / tries) for n in (hits, misses) if n > 0)

@@ -1,0 +1,116 @@
+"""What a reply to a chat completion holds, from a server of any make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from memoirist.generators.client.errors import Fault, error_in_200, scrub
+
+if TYPE_CHECKING:
+    import httpx2
+    from openai import AsyncOpenAI
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """One reply with its price: attempts counts every time that the request was sent.
+
+    `seconds` is the time on the wire over all attempts, without the waiting between them.
+    """
+
+    text: str
+    fault: str | None
+    attempts: int
+    seconds: float
+    tokens_in: int | None
+    tokens_out: int | None
+
+
+async def read_body(sdk: AsyncOpenAI, response: httpx2.Response) -> dict[str, Any] | Fault:
+    """Return the JSON of a response with the status 200, or the fault that it is.
+
+    A server may answer in events although nobody asks for a stream. Raise what the JSON or the
+    stream raises where it is broken.
+    """
+    if "event-stream" in response.headers.get("content-type", ""):
+        from openai import APIError, AsyncStream
+
+        stream = AsyncStream[object](cast_to=object, response=response, client=sdk)
+        try:
+            return joined_stream([event async for event in stream])
+        except APIError as error:
+            return error_in_200(error.body, response.headers)
+    body = response.json()
+    if not isinstance(body, dict):
+        return Fault("again", f"a reply that is no JSON object: {str(body)[:80]!r}", cause="broken")
+    if "choices" not in body and body.get("error"):
+        return error_in_200(body["error"], response.headers)
+    return body
+
+
+def joined_stream(events: list[object]) -> dict[str, Any] | Fault:
+    """Join the events of a streamed reply to the body of a whole one."""
+    text: list[str] = []
+    usage, finish = None, None
+    for event in events:
+        if not isinstance(event, dict):
+            continue
+        usage = event.get("usage") or usage
+        choices = event.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict):
+                delta = choice.get("delta")
+                text.append(_joined(delta.get("content")) if isinstance(delta, dict) else "")
+                finish = choice.get("finish_reason") or finish
+    if finish is None:
+        return Fault("again", "a stream that broke off", cause="broken")
+    choice = {"message": {"content": "".join(text)}, "finish_reason": finish}
+    return {"choices": [choice], "usage": usage}
+
+
+def read_completion(body: dict[str, Any], attempts: int, seconds: float) -> Completion:
+    """Take the text and the price out of a reply; whatever is missing becomes its fault."""
+    text, fault = _text_of(body)
+    usage = body.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    return Completion(
+        text=text,
+        fault=fault,
+        attempts=attempts,
+        seconds=seconds,
+        tokens_in=_count(usage.get("prompt_tokens")),
+        tokens_out=_count(usage.get("completion_tokens")),
+    )
+
+
+def _text_of(body: dict[str, Any]) -> tuple[str, str | None]:
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        return "", "the reply holds no choice"
+    message = choices[0].get("message")
+    message = message if isinstance(message, dict) else {}
+    text = _joined(message.get("content"))
+    finish = choices[0].get("finish_reason")
+    if message.get("refusal"):
+        refusal = str(message["refusal"])
+        return refusal, f"the model refused: {scrub(refusal)[:120]}"
+    if finish == "length":
+        return text, "the reply was cut off at the token limit"
+    if finish == "content_filter":
+        return text, "the server's content filter stopped the reply"
+    return text, None
+
+
+def _joined(content: object) -> str:
+    """Return the text of a message, whose content some servers give in parts."""
+    if isinstance(content, list):
+        parts = (part.get("text") for part in content if isinstance(part, dict))
+        return "".join(part for part in parts if isinstance(part, str))
+    return content if isinstance(content, str) else ""
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if value >= 0 else None

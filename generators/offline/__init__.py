@@ -1,0 +1,1 @@
+"""The offline interviewer: questions without an LLM."""

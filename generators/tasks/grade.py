@@ -1,0 +1,112 @@
+"""The judge: an LLM grades a pair from 1 to 5 by four criteria, each with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from memoirist.data.schema.records import Pair, content_id
+from memoirist.data.text.sanitizer import neutralise
+from memoirist.generators.prompts.prompts import Prompt, load_task_prompt
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.tasks.base import LLMTask, TaskItem
+from memoirist.generators.tasks.reply_parser import find_object, spoken
+
+CRITERIA = ("answers", "standalone", "natural", "no_spoiler")
+_GRADE: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["reason", "grade"],
+    "properties": {"reason": {"type": "string"}, "grade": {"type": "integer"}},
+}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": list(CRITERIA),
+    "properties": dict.fromkeys(CRITERIA, _GRADE),
+}
+_MOST_REASON = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grades:
+    """The four grades in the order of CRITERIA, with their reasons."""
+
+    values: Sequence[int]
+    reasons: Sequence[str]
+
+    @property
+    def mean(self) -> float:
+        """Return the mean of the four."""
+        return sum(self.values) / len(self.values)
+
+    def keep(self, min_grade: int, min_mean: float) -> bool:
+        """Tell whether the least and the mean are high enough (QUALITY.md: 3 and 4)."""
+        return min(self.values) >= min_grade and self.mean >= min_mean
+
+
+def read_grades(text: str) -> Grades | str:
+    """Return the grades, or in one line what is wrong with the reply, in words for the model."""
+    value = find_object(spoken(text), frozenset(CRITERIA))
+    if value is None:
+        return "it holds no JSON object with the key answers"
+    grades: list[int] = []
+    reasons: list[str] = []
+    for name in CRITERIA:
+        told = value.get(name)
+        entry: Mapping[str, Any] = told if isinstance(told, dict) else {"grade": told}
+        grade = _grade(entry.get("grade", entry.get("score")))
+        if grade is None:
+            return f"{name} has no whole grade from 1 to 5"
+        grades.append(grade)
+        reason = entry.get("reason", value.get(f"{name}_reason", ""))
+        line = str(reason).encode("utf-8", "replace").decode("utf-8")
+        reasons.append(neutralise(" ".join(line.split())[:_MOST_REASON]))
+    return Grades(values=tuple(grades), reasons=tuple(reasons))
+
+
+def _grade(told: object) -> int | None:
+    if isinstance(told, str):
+        told = told.strip().removesuffix("/5").strip()
+    try:
+        number = float(told) if isinstance(told, str | int | float) else 0.0
+    except ValueError:
+        return None
+    # True is 1 in Python, and no grade.
+    return int(number) if number in {1, 2, 3, 4, 5} and not isinstance(told, bool) else None
+
+
+@dataclass(frozen=True, slots=True)
+class GradeTask(LLMTask[TaskItem, Grades]):
+    """The judge of pairs; the key of a reply holds both texts, prompt, model and temperature."""
+
+    prompt: Prompt
+    model: str
+    temperature: float | None
+
+    purpose: ClassVar = "judge"
+    schema: ClassVar = SCHEMA
+
+    @classmethod
+    def load(cls, lang: str, model: str, settings: InterviewSettings) -> GradeTask:
+        """Read the judge's prompt, Chinese for zh and English otherwise."""
+        return cls(load_task_prompt("judge", lang, SCHEMA), model, settings.temperature)
+
+    def item(self, pair: Pair) -> TaskItem:
+        """Return what to ask about a pair."""
+        version = self.prompt.version
+        return TaskItem(
+            key=content_id(
+                "judge", pair.question, pair.answer, version, self.model, self.temperature
+            ),
+            subject_id=pair.id,
+            messages=self.prompt.messages({"question": pair.question, "answer": pair.answer}),
+            repair=self.prompt.repair,
+            prompt_version=version,
+            source_id=pair.source_id,
+        )
+
+    def read(self, text: str) -> Grades | str:
+        """Return the grades of a reply, or what is wrong with it."""
+        return read_grades(text)
