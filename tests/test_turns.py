@@ -7,7 +7,7 @@ import pytest
 from memoirist.data.passages.segmentation import PassageSettings, size
 from memoirist.data.schema.records import Block, Rows
 from memoirist.data.text.words import ends_sentence
-from memoirist.data.transcripts.question_answer import is_backchannel, parts, split_turns
+from memoirist.data.transcripts.question_answer import is_backchannel, split_answer, split_turns
 from memoirist.data.transcripts.speakers import find_persona, mapping_of, renamed, speaker_shares
 from tests.rows import NOW, block, document
 
@@ -200,10 +200,10 @@ def test_a_monologue_is_parted_at_sentence_ends() -> None:
 
 def test_parts_keep_paragraphs_and_chinese_has_no_spaces() -> None:
     paragraph = "I built a boat of oak that year, and it held. " * 12
-    part = parts(talk((ADA, "\n\n".join([paragraph.strip()] * 8))), SETTINGS)
+    part = split_answer(talk((ADA, "\n\n".join([paragraph.strip()] * 8))), SETTINGS)
     assert all("\n\n" in each.text for each in part)
     chinese = "我小时候住在河边的一个村子里，父亲每天清早就出门去种地。" * 60
-    found = parts(talk((ADA, chinese)), SETTINGS)
+    found = split_answer(talk((ADA, chinese)), SETTINGS)
     assert len(found) > 1
     assert "".join(each.text for each in found) == chinese
 

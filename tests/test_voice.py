@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from memoirist.data.authorship.attribution import Heard, Listener, listen
+from memoirist.data.authorship.attribution import (
+    Attribution,
+    AttributionSettings,
+    attribute_sections,
+)
 from memoirist.data.authorship.letters import cut_comments
-from memoirist.data.authorship.section_titles import read_title
+from memoirist.data.authorship.section_titles import classify_title
 from memoirist.data.authorship.signatures import (
     count_mentions,
     is_persona,
@@ -56,22 +60,22 @@ def book(*extra: list[Block]) -> list[Block]:
 
 def heard(
     blocks: list[Block], names: tuple[str, ...] = ADA, lang: str = "en", **chapters: list[str]
-) -> Heard:
-    listener = Listener(
+) -> Attribution:
+    settings = AttributionSettings(
         source=source(),
         names=names,
         chapters=ChapterSettings.model_validate(chapters),
         automatic=True,
         now=NOW,
     )
-    found = listen(replace(document(), lang=lang), blocks, listener)
+    found = attribute_sections(replace(document(), lang=lang), blocks, settings)
     assert [b.id for b in found.blocks] == [b.id for b in blocks], "nothing may be lost"
-    assert found.aside == {v.subject_id for v in found.verdicts if not v.keep}
+    assert found.excluded == {v.subject_id for v in found.verdicts if not v.keep}
     assert all(v.next_step and v.reason for v in found.verdicts)
     return found
 
 
-def _reasons(found: Heard) -> set[str]:
+def _reasons(found: Attribution) -> set[str]:
     return {verdict.reason for verdict in found.verdicts if not verdict.keep}
 
 
@@ -128,7 +132,7 @@ def test_a_book_that_is_all_the_authors_stays_whole() -> None:
 )
 def test_titles_in_five_languages(title: str, kind: str) -> None:
     for lang in ("de", "fr", "es", "zh", "en"):
-        found = read_title(title, lang, names_of(ADA)).kind
+        found = classify_title(title, lang, names_of(ADA)).kind
         if found == kind:
             return
     pytest.fail(f"{title!r} is never {kind}")
@@ -138,7 +142,7 @@ def test_an_editors_preface_goes_and_the_authors_stays() -> None:
     editors = chapter("Editor's Preface", "This volume needs no praise from us at all.", start=1)
     authors = chapter("Author's Preface", "This volume needs some excuse.", start=2)
     found = heard(book(editors, authors))
-    assert found.aside == {editors[1].id}
+    assert found.excluded == {editors[1].id}
     assert "Editor's Preface" in found.verdicts[0].reason
     assert "--include-chapter" in str(found.verdicts[0].next_step)
 
@@ -155,15 +159,15 @@ def test_a_preface_signed_by_another_goes_and_one_by_the_author_stays() -> None:
     ):
         preface = chapter("PREFACE", text, signature, "London, May 4, 1921.", start=1)
         found = heard(book(preface))
-        assert bool(found.aside) is goes, signature
+        assert bool(found.excluded) is goes, signature
         if goes:
-            assert found.aside == {b.id for b in preface[1:]}
+            assert found.excluded == {b.id for b in preface[1:]}
 
 
 def test_a_section_about_the_persona_goes() -> None:
     sketch = chapter("A Memory", *(ABOUT.format(n=n) for n in range(3)), start=1)
     found = heard(book(sketch))
-    assert found.aside == {b.id for b in sketch[1:]}
+    assert found.excluded == {b.id for b in sketch[1:]}
     (reason,) = _reasons(found)
     assert "third person about the persona (" in reason
     assert "'Marrow'" in reason
@@ -174,17 +178,17 @@ def test_prose_without_i_stays_in_essays_and_in_lives_told_by_others() -> None:
     essays = [each for n in range(4) for each in chapter(f"{n}", essay.format(n=n) * 8, start=n)]
     assert heard(essays).verdicts == []
     life = [each for n in range(4) for each in chapter(f"{n}", ABOUT.format(n=n) * 3, start=n)]
-    assert heard(life).aside == set()
+    assert heard(life).excluded == set()
 
 
 def test_a_cold_appendix_is_kept_in_doubt_unless_it_stands_beside_anothers() -> None:
     cold = "The mill stood on the left bank. It had three wheels and a loft for the grain. " * 5
     appendix = chapter("Appendix", cold, start=90)
     found = heard([*book(), *appendix])
-    assert found.aside == set()
+    assert found.excluded == set()
     assert [v.rule for v in found.verdicts] == ["voice_unsure"]
     note = chapter("Publisher's Note", "This edition follows the first.", start=89)
-    assert heard([*book(), *note, *appendix]).aside == {note[1].id, appendix[1].id}
+    assert heard([*book(), *note, *appendix]).excluded == {note[1].id, appendix[1].id}
 
 
 def test_a_mark_on_a_section_stands_on_its_own_text() -> None:
@@ -202,7 +206,7 @@ def test_the_authors_text_under_the_editors_title_stays() -> None:
     mine = [MINE.format(n=n) for n in range(12)]
     blocks = chapter("Introductory Note", *editors, *mine, start=1)
     found = heard(blocks)
-    assert found.aside == {b.id for b in blocks[1:4]}
+    assert found.excluded == {b.id for b in blocks[1:4]}
 
 
 def test_a_letter_by_another_goes_and_one_by_the_persona_stays() -> None:
@@ -220,7 +224,7 @@ def test_a_letter_by_another_goes_and_one_by_the_persona_stays() -> None:
         blocks = chapter("4. Letters", before, *letter(name), behind, start=4)
         found = heard(book(blocks))
         expected = {b.id for b in blocks[2:7]} if goes else set()
-        assert found.aside == expected
+        assert found.excluded == expected
         if goes:
             assert _reasons(found) == {"a letter signed 'Charles W. Eliot'"}
 
@@ -228,10 +232,11 @@ def test_a_letter_by_another_goes_and_one_by_the_persona_stays() -> None:
 def test_a_letter_without_an_end_stays() -> None:
     text = "Dear Son: I have ever had pleasure in obtaining any little anecdotes of my family."
     assert (
-        heard(book(chapter("Part One", text, *(MINE.format(n=n) for n in range(5))))).aside == set()
+        heard(book(chapter("Part One", text, *(MINE.format(n=n) for n in range(5))))).excluded
+        == set()
     )
     kin = "My dear mother, who was never ill, died that year. " + MINE.format(n=3)
-    assert heard(book(chapter("Part One", kin, MINE.format(n=4)))).aside == set()
+    assert heard(book(chapter("Part One", kin, MINE.format(n=4)))).excluded == set()
 
 
 def test_signed_comments_are_cut_out_and_whole_ones_go() -> None:
@@ -240,7 +245,7 @@ def test_signed_comments_are_cut_out_and_whole_ones_go() -> None:
     mine = "I weighed it again (it was a pound.—A.M.) and wrote it down [see the plate]."
     blocks = chapter("4. Sweets", note, inline, mine, MINE.format(n=1), start=4)
     found = heard(book(blocks))
-    assert found.aside == {blocks[1].id}
+    assert found.excluded == {blocks[1].id}
     texts = {b.id: b.text for b in found.blocks}
     assert texts[blocks[2].id] == "I tasted the sweets and I put them back."
     assert texts[blocks[3].id] == mine
@@ -258,15 +263,15 @@ def test_signed_comments_are_cut_out_and_whole_ones_go() -> None:
 def test_the_user_has_the_last_word() -> None:
     editors = chapter("Editor's Preface", "This volume needs no praise from us at all.", start=1)
     kept = heard(book(editors), include=["editor's pre"])
-    assert kept.aside == set()
+    assert kept.excluded == set()
     assert [v.rule for v in kept.verdicts] == ["included_chapter"]
     gone = heard(book(), exclude=["1. the*"])
-    assert len(gone.aside) == 6
+    assert len(gone.excluded) == 6
     assert {v.rule for v in gone.verdicts} == {"excluded_chapter"}
     only = heard(book(editors), exclude=["*"], include=["0. The Mill"])
-    assert len(only.aside) == 13
+    assert len(only.excluded) == 13
     other = heard(book(), exclude=["other.pdf: 1. The Mill", "0.pdf: 2. The Mill"])
-    assert len(other.aside) == 6
+    assert len(other.excluded) == 6
 
 
 def test_a_pattern_names_a_source_only_where_there_is_one() -> None:

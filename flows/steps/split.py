@@ -150,18 +150,18 @@ def _split_book(
     """Set aside what is not in the persona's voice, and split the rest."""
     persona = context.recipe.persona
     names = tuple(name for name in (persona.name, *persona.aliases) if name)
-    listener = attribution.Listener(
+    settings = attribution.AttributionSettings(
         source=source,
         names=names or ((source.author,) if source.author else ()),
         chapters=context.recipe.sources.chapters,
         automatic=context.recipe.passages.voice,
         now=context.now,
     )
-    heard = attribution.listen(document, blocks, listener)
+    result = attribution.attribute_sections(document, blocks, settings)
     rows = segmentation.split_prose(
-        document, heard.blocks, context.recipe.passages, context.now, heard.aside
+        document, result.blocks, context.recipe.passages, context.now, result.excluded
     )
-    return replace(rows, verdicts=[*heard.verdicts, *rows.verdicts])
+    return replace(rows, verdicts=[*result.verdicts, *rows.verdicts])
 
 
 def _gate_source(context: Context, source: Source, lang: str) -> None:
