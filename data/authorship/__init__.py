@@ -1,1 +1,1 @@
-"""Whose words a section holds: the persona's or another person's."""
+"""Decide which text of a book another person wrote."""

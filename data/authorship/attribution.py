@@ -1,8 +1,8 @@
-"""Whose voice a section is: what another wrote in a person's book is no answer of the person.
+"""Decide which sections of a book are not in the persona's voice.
 
-Sections, not sentences, are judged, by four kinds of signs: what the title says, who signed it,
-how it speaks of the persona against how it says "I", and letters and comments that end in
-another's name. Where the signs leave a doubt the text stays, with a flag that says so.
+Whole sections are judged by four kinds of evidence: the title, the signature, how often the text
+names the persona compared with how often it says "I", and letters and comments that another person
+signed. Where the evidence is weak, the text is kept and flagged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from memoirist.data.authorship.letters import cut_comments, find_letters, find_notes
-from memoirist.data.authorship.section_titles import TitleWord, read_title
+from memoirist.data.authorship.section_titles import TitleClass, classify_title
 from memoirist.data.authorship.signatures import (
     Names,
     count_mentions,
@@ -27,7 +27,7 @@ from memoirist.data.passages.chapters import (
     UNTITLED,
     ChapterSettings,
     Section,
-    is_hollow,
+    is_false_heading,
     matches,
     sections,
 )
@@ -36,7 +36,9 @@ from memoirist.data.schema.records import Block, Document, Source, Verdict
 from memoirist.data.text.language_rules import Language, language
 from memoirist.data.text.words import count_words, is_cjk
 
-# A book in which fewer than 4 of 1,000 words are "I" or "my" tells nothing by their absence
+# A new version makes the split run again on every book; the number is part of the step's state.
+VERSION = 3
+# In a book where fewer than 4 of 1,000 words are "I" or "my", a section without them proves nothing
 # (measured, quotations apart: seven memoirs 19 to 70, philosophy 10, six books of fiction 9 to 32).
 _PERSONAL = 0.004
 _QUOTED = re.compile(
@@ -45,60 +47,61 @@ _QUOTED = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opinion:
-    """What is thought of a section: `score` is how sure that is, from 0 to 1.
+class SectionScore:
+    """A rule's decision about a section; `confidence` is from 0 to 1.
 
-    Where the author's own text begins under another's title, `upto` is the place of that block.
+    `author_start` is the index of the block where the author's own text begins under a title that
+    belongs to another person.
     """
 
     rule: str
     keep: bool
-    score: float | None
+    confidence: float | None
     reason: str
-    upto: int | None = None
+    author_start: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """A text outside of its quotations: words, words for "I", mentions of the persona."""
+    """Counts of a text outside its quotations: words, first-person words, names of the persona."""
 
     words: int
-    first: int
-    third: int
+    first_person: int
+    mentions: int
 
     @property
     def rate(self) -> float:
         """Return the share of words that say "I"."""
-        return self.first / self.words if self.words else 0.0
+        return self.first_person / self.words if self.words else 0.0
 
     @property
-    def spoken_of(self) -> float:
-        """Return mentions of the persona among these and the words for "I"."""
-        return self.third / (self.first + self.third) if self.third else 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baseline:
-    """The book's own habit, by which a section is judged."""
-
-    words: int
-    rate: float
-    spoken_of: float
+    def mention_share(self) -> float:
+        """Return the share of mentions among mentions and first-person words together."""
+        return self.mentions / (self.first_person + self.mentions) if self.mentions else 0.0
 
     @property
-    def personal(self) -> bool:
-        """Tell whether the book says "I" often enough for its absence to mean something."""
+    def is_personal(self) -> bool:
+        """Tell whether a book says "I" so often that a section without it is suspicious."""
         return self.rate >= _PERSONAL
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a section is compared with: the persona's names, the language, the whole book."""
+
+    names: Names
+    lang: Language
+    book: Counts
+
+
 def count(blocks: Sequence[Block], names: Names, lang: Language) -> Counts:
-    """Count a text's words and signs, leaving out what stands in quotation marks."""
+    """Count the words, first-person words and mentions of a text outside its quotations."""
     text = _unquoted(blocks)
     words = count_words(text)
     return Counts(
         words=words * 2 // 3 if is_cjk(text) else words,
-        first=len(lang.first_person.findall(text)),
-        third=count_mentions(text, names, lang),
+        first_person=len(lang.first_person.findall(text)),
+        mentions=count_mentions(text, names, lang),
     )
 
 
@@ -106,109 +109,105 @@ def _unquoted(blocks: Sequence[Block]) -> str:
     return "\n".join(_QUOTED.sub(" ", block.text) for block in blocks if block.kind in PROSE)
 
 
-def baseline(cut: Sequence[Section], names: Names, lang: Language) -> Baseline:
-    """Return how the book as a whole speaks."""
-    whole = count([block for section in cut for block in section.blocks], names, lang)
-    return Baseline(words=whole.words, rate=whole.rate, spoken_of=whole.spoken_of)
+def score_section(section: Section, reference: Reference) -> SectionScore | None:
+    """Return the decision about a section, None where nothing speaks against the author.
 
-
-def opine(section: Section, names: Names, lang: Language, book: Baseline) -> Opinion | None:
-    """Return what is thought of a section; None for one that nothing speaks against.
-
-    Where its beginning is another's and the rest the author's, the opinion is on the beginning.
+    Where only the beginning is another person's, the decision is about the beginning.
     """
-    word = read_title(section.title, lang.code, names)
-    place = 0
-    if word.kind in {"other", "apparatus", "doubtful"}:
-        place = author_begins(section, names, lang, book)
-    if 0 < place < len(section.blocks):
-        head = replace(section, blocks=section.blocks[:place])
-        opinion = _judge(head, names, lang, book)
-        return opinion and replace(opinion, upto=place)
-    return _judge(section, names, lang, book)
+    title = classify_title(section.title, reference.lang.code, reference.names)
+    start = 0
+    if title.kind in {"other", "apparatus", "doubtful"}:
+        start = find_author_start(section, reference)
+    if 0 < start < len(section.blocks):
+        head = replace(section, blocks=section.blocks[:start])
+        score = _score(head, title, reference)
+        return score and replace(score, author_start=start)
+    return _score(section, title, reference)
 
 
-def _judge(section: Section, names: Names, lang: Language, book: Baseline) -> Opinion | None:
+def _score(section: Section, title: TitleClass, reference: Reference) -> SectionScore | None:
+    names, lang, book = reference.names, reference.lang, reference.book
     prose = [block for block in section.blocks if block.kind in PROSE]
-    word = read_title(section.title, lang.code, names)
-    if not prose or word.kind in {"own", "letter"}:
+    if not prose or title.kind in {"own", "letter"}:
         return None
-    found = count(prose, names, lang)
-    signed = signature_at_end([block.text for block in prose], lang)
-    by_persona = signed is not None and (
-        is_persona(signed, names) or fold(signed) in lang.own_signs
+    counts = count(prose, names, lang)
+    signature = signature_at_end([block.text for block in prose], lang)
+    by_persona = signature is not None and (
+        is_persona(signature, names) or fold(signature) in lang.own_signs
     )
-    like_book = book.personal and found.words >= 200 and found.rate >= 0.6 * book.rate
-    if word.kind == "other":
-        return None if by_persona else _by_title(section, word)
-    if word.kind == "apparatus":
-        # So long and so personal, it is the book's text under a title that is not its own.
-        return None if like_book and found.words > 0.2 * book.words else _by_title(section, word)
-    told = _third_person(found, names, book, doubtful=word.kind == "doubtful")
-    if word.kind == "doubtful" and not by_persona:
-        if signed is not None and names.full:
-            return _dropped(0.9, f"titled {section.title!r} and signed {signed!r}")
-        whole = sum(count_words(block.text) for block in prose)
-        if whole >= 80 and count_words(_unquoted(prose)) < 0.25 * whole:
-            return _dropped(0.8, f"titled {section.title!r}, and nearly all of it is quoted")
-        return told or _unsure(section, found, book, like_book=like_book)
-    return None if by_persona else told
+    like_book = book.is_personal and counts.words >= 200 and counts.rate >= 0.6 * book.rate
+    if title.kind == "other":
+        return None if by_persona else _by_title(section, title)
+    if title.kind == "apparatus":
+        # A long and personal section is the book's own text under a wrong title.
+        own = like_book and counts.words > 0.2 * book.words
+        return None if own else _by_title(section, title)
+    third_person = _third_person(counts, reference, doubtful=title.kind == "doubtful")
+    if title.kind == "doubtful" and not by_persona:
+        if signature is not None and names.full:
+            return _other_voice(0.9, f"titled {section.title!r} and signed {signature!r}")
+        n_words = sum(count_words(block.text) for block in prose)
+        if n_words >= 80 and count_words(_unquoted(prose)) < 0.25 * n_words:
+            return _other_voice(0.8, f"titled {section.title!r}, and nearly all of it is quoted")
+        return third_person or (None if like_book else _unsure(section, counts, book))
+    return None if by_persona else third_person
 
 
-def _by_title(section: Section, word: TitleWord) -> Opinion:
-    if word.kind == "apparatus":
-        told = f"titled {section.title!r}: matter beside the author's text"
-        return Opinion(rule="apparatus", keep=False, score=0.9, reason=told)
-    by = f" by {word.person!r}" if word.person else ""
-    return _dropped(0.95, f"titled {section.title!r}, which is another's{by}")
+def _by_title(section: Section, title: TitleClass) -> SectionScore:
+    if title.kind == "apparatus":
+        reason = f"titled {section.title!r}: matter beside the author's text"
+        return SectionScore(rule="apparatus", keep=False, confidence=0.9, reason=reason)
+    by = f" by {title.person!r}" if title.person else ""
+    return _other_voice(0.95, f"titled {section.title!r}, which is another's{by}")
 
 
-def _third_person(found: Counts, names: Names, book: Baseline, *, doubtful: bool) -> Opinion | None:
-    """Return a drop where the persona is spoken about and "I" is rarer than in the book.
+def _third_person(counts: Counts, reference: Reference, *, doubtful: bool) -> SectionScore | None:
+    """Return a drop where the text names the persona and says "I" less often than the book.
 
-    A book that speaks so throughout (a life told in the third person) is not judged by it.
+    The rule does not apply to a book that is written in the third person throughout.
     """
-    least, share = (2, 0.34) if doubtful else (5, 0.6)
-    if doubtful and found.first == 0:
-        least = 1
-    rare = 0.5 if doubtful else 0.25
-    if found.third < least or found.spoken_of < share or found.words < 40:
+    book = reference.book
+    min_mentions, min_share, max_rate = (2, 0.34, 0.5) if doubtful else (5, 0.6, 0.25)
+    if doubtful and counts.first_person == 0:
+        min_mentions = 1
+    if counts.mentions < min_mentions or counts.mention_share < min_share or counts.words < 40:
         return None
-    if book.personal and found.rate > rare * book.rate:
+    if book.is_personal and counts.rate > max_rate * book.rate:
         return None
-    if found.spoken_of < 2 * book.spoken_of or found.third < 0.001 * found.words:
+    if counts.mention_share < 2 * book.mention_share or counts.mentions < 0.001 * counts.words:
         return None
-    named = "mention" if found.third == 1 else "mentions"
+    unit = "mention" if counts.mentions == 1 else "mentions"
     reason = (
-        f"third person about the persona ({found.third} {named} of {names.surname!r},"
-        f" first person {100 * found.rate:.1f} %, the book's {100 * book.rate:.1f} %)"
+        f"third person about the persona ({counts.mentions} {unit} of {reference.names.surname!r},"
+        f" first person {100 * counts.rate:.1f} %, the book's {100 * book.rate:.1f} %)"
     )
-    return _dropped(min(0.95, found.spoken_of), reason)
+    return _other_voice(min(0.95, counts.mention_share), reason)
 
 
-def _unsure(section: Section, found: Counts, book: Baseline, *, like_book: bool) -> Opinion | None:
-    """Return a flag for a preface or an appendix that says hardly "I" in a book that does."""
-    if like_book or not book.personal or found.rate >= 0.25 * book.rate or found.words < 40:
+def _unsure(section: Section, counts: Counts, book: Counts) -> SectionScore | None:
+    """Return a flag for a preface or an appendix that hardly says "I" in a personal book."""
+    if not book.is_personal or counts.rate >= 0.25 * book.rate or counts.words < 40:
         return None
     reason = (
-        f"titled {section.title!r}, first person {100 * found.rate:.1f} %,"
+        f"titled {section.title!r}, first person {100 * counts.rate:.1f} %,"
         f" the book's {100 * book.rate:.1f} %"
     )
-    return Opinion(rule="voice_unsure", keep=True, score=0.5, reason=reason)
+    return SectionScore(rule="voice_unsure", keep=True, confidence=0.5, reason=reason)
 
 
-def _dropped(score: float, reason: str) -> Opinion:
-    return Opinion(rule="other_voice", keep=False, score=score, reason=reason)
+def _other_voice(confidence: float, reason: str) -> SectionScore:
+    return SectionScore(rule="other_voice", keep=False, confidence=confidence, reason=reason)
 
 
-def author_begins(section: Section, names: Names, lang: Language, book: Baseline) -> int:
-    """Return the place of the first block of a section that is the author's after all.
+def find_author_start(section: Section, reference: Reference) -> int:
+    """Return the index of the first block that the author wrote, else the number of blocks.
 
-    A book without a heading where its text begins has all of it under the "Introduction". The
-    place is where two rates of "I", one before and one behind, explain the text best; it must
-    be better than one rate by far (a Poisson log likelihood of 12), leave 400 words or more that
-    say "I" as the book does, and hardly speak of the persona by name.
+    In a book whose text begins without a heading, all of it stands under the "Introduction". The
+    result is the point where two rates of "I", one before it and one after it, explain the text
+    best. They must explain it much better than one rate (a Poisson log likelihood of 12), and the
+    rest must have 400 words or more, say "I" as the book does, and hardly name the persona.
     """
+    lang, book = reference.lang, reference.book
     weights = [
         (count_words(b.text), len(lang.first_person.findall(_QUOTED.sub(" ", b.text))))
         if b.kind in PROSE
@@ -216,49 +215,39 @@ def author_begins(section: Section, names: Names, lang: Language, book: Baseline
         for b in section.blocks
     ]
     words, firsts = sum(w for w, _ in weights), sum(f for _, f in weights)
-    best, place = 0.0, len(weights)
+    best_gain, start = 12.0, len(weights)
     before_words = before_firsts = 0
-    for index, (size, first) in enumerate(weights[:-1], start=1):
-        before_words += size
-        before_firsts += first
-        behind_words, behind_firsts = words - before_words, firsts - before_firsts
-        if before_words < 100 or behind_words < 400:
+    for index, (n_words, n_firsts) in enumerate(weights[:-1], start=1):
+        before_words += n_words
+        before_firsts += n_firsts
+        after_words, after_firsts = words - before_words, firsts - before_firsts
+        if before_words < 100 or after_words < 400:
             continue
-        rate, later = before_firsts / before_words, behind_firsts / behind_words
-        if later < max(_PERSONAL, 0.6 * book.rate, 3 * rate):
+        before_rate, after_rate = before_firsts / before_words, after_firsts / after_words
+        if after_rate < max(_PERSONAL, 0.6 * book.rate, 3 * before_rate):
             continue
         gain = (
-            _fit(before_firsts, before_words)
-            + _fit(behind_firsts, behind_words)
-            - _fit(firsts, words)
+            _log_likelihood(before_firsts, before_words)
+            + _log_likelihood(after_firsts, after_words)
+            - _log_likelihood(firsts, words)
         )
-        if gain > max(best, 12.0):
-            best, place = gain, index
-    rest = count(section.blocks[place:], names, lang)
-    return place if rest.spoken_of < 0.2 else len(weights)
+        if gain > best_gain:
+            best_gain, start = gain, index
+    rest = count(section.blocks[start:], reference.names, lang)
+    return start if rest.mention_share < 0.2 else len(weights)
 
 
-def _fit(events: int, words: int) -> float:
+def _log_likelihood(events: int, words: int) -> float:
     """Return the Poisson log likelihood of events among words at their own rate."""
     return events * math.log(events / words) - events if events else 0.0
 
 
-# A newer judgement looks at every book again; the number is a part of the split's mark.
-VERSION = 3
-
-
-@dataclass(slots=True, kw_only=True)
-class Heard:
-    """A document's blocks after the judgement: `aside` are the ids that are in no passage."""
-
-    blocks: list[Block] = field(default_factory=list)
-    aside: set[str] = field(default_factory=set)
-    verdicts: list[Verdict] = field(default_factory=list)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listener:
-    """What the judgement needs to know: whose voice is wanted, and the user's own word."""
+class AttributionSettings:
+    """The source, the persona's names, and the chapters that the user includes or excludes.
+
+    `automatic` is False where only the user's patterns decide.
+    """
 
     source: Source
     names: tuple[str, ...]
@@ -267,127 +256,127 @@ class Listener:
     now: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Persona:
-    names: Names
-    lang: Language
-    book: Baseline
+@dataclass(slots=True, kw_only=True)
+class Attribution:
+    """A document's blocks with their verdicts; `excluded` are the ids that no passage may hold."""
+
+    now: datetime
+    blocks: list[Block] = field(default_factory=list)
+    excluded: set[str] = field(default_factory=set)
+    verdicts: list[Verdict] = field(default_factory=list)
+
+    def drop(self, blocks: Sequence[Block], score: SectionScore) -> None:
+        """Exclude the prose among the blocks, with a verdict on each."""
+        for block in blocks:
+            if block.kind in PROSE and block.id not in self.excluded:
+                self.excluded.add(block.id)
+                self.mark(block, score)
+
+    def mark(self, block: Block, score: SectionScore) -> None:
+        """Add a verdict on a block."""
+        self.verdicts.append(_verdict(block, score, self.now))
 
 
-def listen(document: Document, blocks: Sequence[Block], listener: Listener) -> Heard:
-    """Return the blocks with every one that is not in the persona's voice set aside.
+def attribute_sections(
+    document: Document, blocks: Sequence[Block], settings: AttributionSettings
+) -> Attribution:
+    """Return the blocks, and exclude those that are not in the persona's voice.
 
-    The user's word comes first: a chapter of `chapters.include` is kept whole, one of
-    `chapters.exclude` goes whole, whatever the signs say.
+    The user's patterns win over all evidence: a chapter of `chapters.include` is kept, one of
+    `chapters.exclude` is dropped.
     """
-    names = names_of(listener.names)
-    lang = language(document.lang)
-    heard = Heard()
-    cut = sections(blocks)
-    book = baseline(cut, names, lang)
-    opinions = _opinions(cut, names, lang, book) if listener.automatic else [None] * len(cut)
-    for section, opinion in zip(cut, opinions, strict=True):
-        titles = (section.title, section.chapter)
-        chapters = listener.chapters
-        if any(matches(p, listener.source, titles) for p in chapters.include):
-            heard.verdicts.append(_verdict(_opening(section), _included(section), listener.now))
-            heard.blocks += section.blocks
-        elif any(matches(p, listener.source, titles) for p in chapters.exclude):
-            _drop(heard, section.blocks, _excluded(section), listener.now)
-            heard.blocks += section.blocks
-        elif listener.automatic:
-            persona = _Persona(names=names, lang=lang, book=book)
-            _apply(heard, section, opinion, persona, listener.now)
+    names, lang = names_of(settings.names), language(document.lang)
+    result = Attribution(now=settings.now)
+    parts = sections(blocks)
+    reference = Reference(names=names, lang=lang, book=count(blocks, names, lang))
+    scores = _scores(parts, reference) if settings.automatic else [None] * len(parts)
+    for section, score in zip(parts, scores, strict=True):
+        by_user = _user_decision(section, settings)
+        if by_user is not None and by_user.keep:
+            result.mark(_first_prose(section), by_user)
+        elif by_user is not None:
+            result.drop(section.blocks, by_user)
+        if by_user is None and settings.automatic:
+            _apply(result, section, score, reference)
         else:
-            heard.blocks += section.blocks
-    return heard
+            result.blocks += section.blocks
+    return result
 
 
-def _opinions(
-    cut: Sequence[Section], names: Names, lang: Language, book: Baseline
-) -> list[Opinion | None]:
-    """Return an opinion on each section, then look at doubtful ones beside dropped ones again."""
-    first = [opine(section, names, lang, book) for section in cut]
-    found: list[Opinion | None] = list(first)
-    for step in (1, -1):
-        places = range(len(cut)) if step == 1 else range(len(cut) - 1, -1, -1)
-        for place in places:
-            beside = place - step
-            before = found[beside] if 0 <= beside < len(cut) else None
-            mine = found[place]
-            if mine is not None and mine.rule == "voice_unsure" and before and not before.keep:
-                reason = f"{mine.reason}, beside {cut[beside].title!r}, which is another's"
-                found[place] = replace(mine, rule="other_voice", keep=False, reason=reason)
-    return found
+def _user_decision(section: Section, settings: AttributionSettings) -> SectionScore | None:
+    titles = (section.title, section.chapter)
+    for patterns, rule, keep, action in (
+        (settings.chapters.include, "included_chapter", True, "kept by sources.chapters.include"),
+        (
+            settings.chapters.exclude,
+            "excluded_chapter",
+            False,
+            "dropped by sources.chapters.exclude",
+        ),
+    ):
+        if any(matches(pattern, settings.source, titles) for pattern in patterns):
+            reason = f"{section.title or UNTITLED!r} is {action}"
+            return SectionScore(rule=rule, keep=keep, confidence=None, reason=reason)
+    return None
+
+
+def _scores(parts: Sequence[Section], reference: Reference) -> list[SectionScore | None]:
+    """Score each section, then drop the doubtful ones next to a dropped one."""
+    scores = [score_section(section, reference) for section in parts]
+    forward = range(1, len(parts))
+    for index, neighbour in [(i, i - 1) for i in forward] + [(i - 1, i) for i in reversed(forward)]:
+        score, beside = scores[index], scores[neighbour]
+        if score and score.rule == "voice_unsure" and beside and not beside.keep:
+            reason = f"{score.reason}, beside {parts[neighbour].title!r}, which is another's"
+            scores[index] = replace(score, rule="other_voice", keep=False, reason=reason)
+    return scores
 
 
 def _apply(
-    heard: Heard, section: Section, opinion: Opinion | None, persona: _Persona, now: datetime
+    result: Attribution, section: Section, score: SectionScore | None, reference: Reference
 ) -> None:
+    names, lang = reference.names, reference.lang
     blocks = list(section.blocks)
-    begins = 0
-    if opinion is not None and not opinion.keep:
-        begins = opinion.upto or len(blocks)
-        _drop(heard, blocks[:begins], opinion, now)
-    elif opinion is not None:
-        heard.verdicts.append(_verdict(_opening(section), opinion, now))
-    prose = [b for b in blocks[begins:] if b.kind in PROSE or is_hollow(b.text)]
-    title = read_title(section.title, persona.lang.code, persona.names)
+    start = 0
+    if score is not None and not score.keep:
+        start = score.author_start or len(blocks)
+        result.drop(blocks[:start], score)
+    elif score is not None:
+        result.mark(_first_prose(section), score)
+    prose = [b for b in blocks[start:] if b.kind in PROSE or is_false_heading(b.text)]
+    title = classify_title(section.title, lang.code, names)
     writer = title.person if title.kind == "letter" else None
-    for aside in (
-        *find_notes(prose, persona.names, persona.lang),
-        *find_letters(prose, persona.names, persona.lang, writer),
-    ):
-        told = Opinion(rule="other_voice", keep=False, score=aside.score, reason=aside.reason)
-        _drop(heard, prose[aside.first : aside.last + 1], told, now)
-    heard.blocks += blocks[:begins]
-    heard.blocks += [_without_comments(heard, each, persona, now) for each in blocks[begins:]]
+    for span in (*find_notes(prose, names, lang), *find_letters(prose, names, lang, writer)):
+        result.drop(prose[span.first : span.last + 1], _other_voice(span.confidence, span.reason))
+    result.blocks += blocks[:start]
+    result.blocks += [_without_comments(result, block, reference) for block in blocks[start:]]
 
 
-def _opening(section: Section) -> Block:
-    """Return the block that a mark on the whole section stands on: its first text.
+def _first_prose(section: Section) -> Block:
+    """Return the block that carries a verdict on the whole section: its first prose.
 
-    Imprints and blank matter before it may be shown with the section before.
+    `look` may show imprints and empty matter before it with the section before.
     """
     return next((b for b in section.blocks if b.kind in PROSE), section.blocks[0])
 
 
-def _without_comments(heard: Heard, block: Block, persona: _Persona, now: datetime) -> Block:
-    if block.kind not in PROSE or block.id in heard.aside:
+def _without_comments(result: Attribution, block: Block, reference: Reference) -> Block:
+    if block.kind not in PROSE or block.id in result.excluded:
         return block
-    text, cut = cut_comments(block.text, persona.names, persona.lang)
-    if not cut or not text:
+    text, comments = cut_comments(block.text, reference.names, reference.lang)
+    if not comments or not text:
         return block
-    told = " ".join(cut)
-    opinion = Opinion(
-        rule="voice_comment", keep=True, score=1.0, reason=f"another's comment is cut out: {told}"
-    )
-    heard.verdicts.append(_verdict(block, opinion, now))
+    reason = f"another's comment is cut out: {' '.join(comments)}"
+    result.mark(block, SectionScore(rule="voice_comment", keep=True, confidence=1.0, reason=reason))
     return replace(block, text=text)
 
 
-def _included(section: Section) -> Opinion:
-    reason = f"{section.title or UNTITLED!r} is kept by sources.chapters.include"
-    return Opinion(rule="included_chapter", keep=True, score=None, reason=reason)
-
-
-def _excluded(section: Section) -> Opinion:
-    reason = f"{section.title or UNTITLED!r} is dropped by sources.chapters.exclude"
-    return Opinion(rule="excluded_chapter", keep=False, score=None, reason=reason)
-
-
-def _drop(heard: Heard, blocks: Sequence[Block], opinion: Opinion, now: datetime) -> None:
-    for block in blocks:
-        if block.kind in PROSE and block.id not in heard.aside:
-            heard.aside.add(block.id)
-            heard.verdicts.append(_verdict(block, opinion, now))
-
-
-def _verdict(block: Block, opinion: Opinion, now: datetime) -> Verdict:
+def _verdict(block: Block, score: SectionScore, now: datetime) -> Verdict:
     chapter = block.chapter or UNTITLED
+    include = f"keep it with --include-chapter {chapter!r} (sources.chapters.include)"
     steps = {
-        "other_voice": f"keep it with --include-chapter {chapter!r} (sources.chapters.include)",
-        "apparatus": f"keep it with --include-chapter {chapter!r} (sources.chapters.include)",
+        "other_voice": include,
+        "apparatus": include,
         "voice_unsure": f"drop it with --exclude-chapter {chapter!r} if it is another's",
         "voice_comment": "nothing; passages.voice = false leaves comments in the text",
         "excluded_chapter": "take the pattern out of sources.chapters.exclude",
@@ -395,10 +384,10 @@ def _verdict(block: Block, opinion: Opinion, now: datetime) -> Verdict:
     return Verdict(
         subject_id=block.id,
         subject="blocks",
-        rule=opinion.rule,
-        keep=opinion.keep,
-        score=None if opinion.score is None else round(opinion.score, 3),
-        reason=opinion.reason,
+        rule=score.rule,
+        keep=score.keep,
+        score=None if score.confidence is None else round(score.confidence, 3),
+        reason=score.reason,
         created_at=now,
-        next_step=steps.get(opinion.rule, "nothing: the recipe says so"),
+        next_step=steps.get(score.rule, "nothing: the recipe says so"),
     )

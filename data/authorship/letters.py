@@ -1,4 +1,4 @@
-"""Another's hand inside a chapter: letters signed by others, bracketed comments with initials."""
+"""Find letters and comments inside a chapter that another person signed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from memoirist.data.authorship.section_titles import read_title
+from memoirist.data.authorship.section_titles import classify_title
 from memoirist.data.authorship.signatures import (
     RANK,
     Names,
@@ -20,9 +20,9 @@ from memoirist.data.schema.records import Block
 from memoirist.data.text.language_rules import Language
 from memoirist.data.text.words import count_words
 
-# A letter that runs on for longer has most likely lost its end.
+# The end of a longer letter has most likely been missed.
 MAX_LETTER_WORDS = 3000
-# Without a closing phrase a name alone ends a letter, or a dispatch, of so many words.
+# A name without a closing phrase ends a letter or a dispatch of at most so many words.
 MAX_DISPATCH_WORDS = 500
 _QUOTE = ("“", '"', "„", "«", "»", "‘", "「", "『")
 _OPEN = "“\"„«»‘'「『[( "
@@ -38,19 +38,19 @@ _NOTE_START = re.compile(r"^(?:\[?\d{1,3}\]?|[*†‡§¹²³⁴⁵⁶⁷⁸⁹�
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aside:
-    """A run of blocks in another's hand, by their places in the section."""
+class ForeignSpan:
+    """A run of blocks that another person wrote, by their indexes in the section."""
 
     first: int
     last: int
-    score: float
+    confidence: float
     reason: str
 
 
-def another_sign(sign: str, names: Names, lang: Language) -> bool:
+def is_foreign_sign(sign: str, names: Names, lang: Language) -> bool:
     """Tell whether a note's sign ("F.D.", "Ed.", "Anm. d. Hrsg.") is not the persona's."""
     bare = fold(sign.strip(" .")).replace("’", "'")
-    if bare in {fold(each) for each in lang.note_signs}:
+    if bare in {fold(note_sign) for note_sign in lang.note_signs}:
         return True
     if re.fullmatch(r"(?:[A-Z]\.\s?){1,4}", sign.strip() + ("" if sign.endswith(".") else ".")):
         return not is_persona(sign, names)
@@ -58,68 +58,67 @@ def another_sign(sign: str, names: Names, lang: Language) -> bool:
 
 
 def cut_comments(text: str, names: Names, lang: Language) -> tuple[str, list[str]]:
-    """Return the text without the bracketed comments that another has signed, and these.
+    """Return the text without the bracketed comments that another person signed, and the comments.
 
-    "(It was mint imperials. —F.D.)" goes; what is not signed, or signed by the persona, stays.
+    "(It was mint imperials. —F.D.)" is cut; a comment without a sign or with the persona's stays.
     """
-    cut: list[str] = []
+    comments: list[str] = []
 
-    def judge(match: re.Match[str]) -> str:
+    def cut(match: re.Match[str]) -> str:
         sign = match.group("dash") or match.group("bare")
-        if not another_sign(sign, names, lang):
+        if not is_foreign_sign(sign, names, lang):
             return match.group()
-        cut.append(match.group())
+        comments.append(match.group())
         return ""
 
-    kept = _COMMENT.sub(judge, text)
-    if not cut:
+    kept = _COMMENT.sub(cut, text)
+    if not comments:
         return text, []
     kept = re.sub(r"[ \u00a0]{2,}", " ", kept)
-    return re.sub(r"\s+([.,;:!?])", r"\1", kept).strip(), cut
+    return re.sub(r"\s+([.,;:!?])", r"\1", kept).strip(), comments
 
 
-def find_notes(blocks: Sequence[Block], names: Names, lang: Language) -> Iterator[Aside]:
-    """Yield the comments that fill whole blocks: bracketed and signed, or notes with a sign."""
-    place = 0
-    while place < len(blocks):
-        last = _bracket_end(blocks, place)
-        text = "\n".join(block.text for block in blocks[place : last + 1])
+def find_notes(blocks: Sequence[Block], names: Names, lang: Language) -> Iterator[ForeignSpan]:
+    """Yield the comments that fill whole blocks: bracketed and signed, or signed notes."""
+    first = 0
+    while first < len(blocks):
+        last = _bracket_end(blocks, first)
+        text = "\n".join(block.text for block in blocks[first : last + 1])
         sign = _NOTE_END.search(text.strip())
         bracketed = text.lstrip().startswith(("[", "(")) and text.rstrip().endswith(("]", ")"))
         note = _NOTE_START.match(text.lstrip()) and count_words(text) < 400
         rest = cut_comments(text, names, lang)[0] if bracketed else text
-        signed = sign is not None and another_sign(sign.group(1), names, lang)
+        signed = sign is not None and is_foreign_sign(sign.group(1), names, lang)
         if (bracketed and not rest.strip()) or ((bracketed or note) and signed):
             by = sign.group(1).strip() if sign is not None else "another"
-            yield Aside(
-                first=place,
+            yield ForeignSpan(
+                first=first,
                 last=last,
-                score=0.95,
+                confidence=0.95,
                 reason=f"a comment signed {by!r}, which is not {names.surname or 'the author'}",
             )
-        place = last + 1
+        first = last + 1
 
 
 def _bracket_end(blocks: Sequence[Block], place: int) -> int:
-    """Return the place of the block that closes the bracket which `place` opens, or `place`."""
+    """Return the index of the block that closes the bracket opened in `place`, else `place`."""
     text = blocks[place].text.lstrip()
     if not text.startswith("[") or "]" in text:
         return place
     for later in range(place + 1, min(len(blocks), place + 12)):
         if "]" in blocks[later].text:
-            closes = blocks[later].text.rstrip().endswith("]")
-            return later if closes else place
+            return later if blocks[later].text.rstrip().endswith("]") else place
     return place
 
 
 def find_letters(
     blocks: Sequence[Block], names: Names, lang: Language, writer: str | None = None
-) -> Iterator[Aside]:
-    """Yield the letters of others: from the salutation to the signature that closes them.
+) -> Iterator[ForeignSpan]:
+    """Yield the letters of other people, from the salutation to the signature.
 
-    A letter that the persona has signed stays, and so does one whose end or whose writer cannot
-    be told. One that greets the persona by name is another's without a signature. `writer` is
-    whom the section's title names: then the section begins with the letter.
+    A letter that the persona signed stays, and so does one whose end or writer is unknown. A letter
+    that greets the persona by name is foreign even without a signature. `writer` is the person whom
+    the section's title names: the section then begins with the letter.
     """
     place = 0
     while place < len(blocks):
@@ -135,11 +134,11 @@ def find_letters(
         head = "\n".join(block.text[:80] for block in blocks[begin : first + 1])
         to_persona = count_mentions(head, names, lang) > 0
         by = signed or writer
-        another = by is not None and not is_persona(by, names) and fold(by) not in lang.own_signs
-        if last is not None and (another or (by is None and to_persona)):
-            told = f"a letter signed {by!r}" if by else f"a letter to {names.surname}"
-            yield Aside(first=begin, last=last, score=0.9, reason=told)
-        if last is not None and (another or by is not None or to_persona):
+        foreign = by is not None and not is_persona(by, names) and fold(by) not in lang.own_signs
+        if last is not None and (foreign or (by is None and to_persona)):
+            reason = f"a letter signed {by!r}" if by else f"a letter to {names.surname}"
+            yield ForeignSpan(first=begin, last=last, confidence=0.9, reason=reason)
+        if last is not None and (by is not None or to_persona):
             place = max(place, last)  # the persona's own letter is passed over as well
         place += 1
         writer = None
@@ -151,25 +150,25 @@ def _is_heading_line(blocks: Sequence[Block], place: int, writer: str | None) ->
 
 
 def _opening(block: Block, names: Names, lang: Language) -> tuple[bool, str | None]:
-    """Tell whether a block opens a letter, and whose it is where a line above it says so."""
+    """Tell whether a block opens a letter, and return the writer where a heading names one."""
     text = block.text.strip().lstrip(_OPEN)
     if len(text) < 120:
-        word = read_title(text, lang.code, names)
-        if word.kind == "letter":
-            return True, word.person
+        title = classify_title(text, lang.code, names)
+        if title.kind == "letter":
+            return True, title.person
     return lang.salutation.match(text) is not None, None
 
 
 def _date_lines(blocks: Sequence[Block], place: int, names: Names, lang: Language) -> int:
-    """Return where the lines of place, date and address begin that stand above a letter."""
+    """Return the index of the first line of place, date or address above a letter."""
     begin = place
     while begin > 0 and place - begin < 4:
         text = blocks[begin - 1].text.strip()
         dated = re.search(r"\b1\d{3}\b|\b20\d\d\b", text) is not None
-        spoken = count_mentions(text, names, lang) > 0
-        if spoken and looks_like_name(text) and not text.endswith((",", ":")):
+        mentioned = count_mentions(text, names, lang) > 0
+        if mentioned and looks_like_name(text) and not text.endswith((",", ":")):
             break  # the persona's own signature, below the letter before
-        addressed = text.endswith(",") or spoken
+        addressed = text.endswith(",") or mentioned
         if len(text.split()) > 12 or not (dated or addressed) or lang.closing.search(text):
             break
         begin -= 1
@@ -177,19 +176,19 @@ def _date_lines(blocks: Sequence[Block], place: int, names: Names, lang: Languag
 
 
 def _closing(blocks: Sequence[Block], first: int, lang: Language) -> tuple[int | None, str | None]:
-    """Return where a letter ends and who has signed it; quoted letters end with their quotes."""
+    """Return the index of a letter's last block, and the name that signs it."""
     words = 0
     quoted_end = _quote_run(blocks, first)
     for place in range(first, len(blocks)):
         text = blocks[place].text.strip()
         words += count_words(text)
-        again = lang.salutation.match(text.lstrip(_OPEN)) and place > first
-        heads = blocks[place].kind == "heading" and place > first
-        if words > MAX_LETTER_WORDS or again or heads:
+        next_letter = lang.salutation.match(text.lstrip(_OPEN)) and place > first
+        next_heading = blocks[place].kind == "heading" and place > first
+        if words > MAX_LETTER_WORDS or next_letter or next_heading:
             break
-        closed = list(lang.closing.finditer(text))
-        if closed and len(text) - closed[-1].end() < 160:
-            last, name = _signed(blocks, place, text[closed[-1].end() :], lang)
+        closings = list(lang.closing.finditer(text))
+        if closings and len(text) - closings[-1].end() < 160:
+            last, name = _signature(blocks, place, text[closings[-1].end() :], lang)
             return _with_short_lines(blocks, last), name
         name = _name_alone(text, lang) if words <= MAX_DISPATCH_WORDS else None
         if name is not None and place > first:
@@ -200,7 +199,7 @@ def _closing(blocks: Sequence[Block], first: int, lang: Language) -> tuple[int |
 
 
 def _quote_run(blocks: Sequence[Block], first: int) -> int | None:
-    """Return the last of the blocks that each open with a quotation mark, as letters are set."""
+    """Return the index of the last of the blocks that each open with a quotation mark."""
     if not blocks[first].text.strip().startswith(_QUOTE):
         return None
     last = first
@@ -210,7 +209,7 @@ def _quote_run(blocks: Sequence[Block], first: int) -> int | None:
 
 
 def _name_alone(text: str, lang: Language) -> str | None:
-    """Return the name that is all of a line, or that closes its last sentence in capitals."""
+    """Return the name that fills a line, after a phrase such as "signed", else None."""
     alone = text.strip(_OPEN + "”’»")
     signed = lang.signed.match(alone)
     name = alone[signed.end() :].strip(" ,:") if signed else alone
@@ -220,7 +219,7 @@ def _name_alone(text: str, lang: Language) -> str | None:
 
 
 def _with_short_lines(blocks: Sequence[Block], last: int) -> int:
-    """Return the last of the signature's lines, of four words at most, or of the postscript."""
+    """Return the index of the last short line of the signature, or of the postscript."""
     while last + 1 < len(blocks):
         text = blocks[last + 1].text
         if len(text.split()) > 4 and not _POSTSCRIPT.match(text.lstrip(_OPEN)):
@@ -229,10 +228,10 @@ def _with_short_lines(blocks: Sequence[Block], last: int) -> int:
     return last
 
 
-def _signed(
+def _signature(
     blocks: Sequence[Block], place: int, rest: str, lang: Language
 ) -> tuple[int, str | None]:
-    """Return the end and the name that stands behind a closing phrase, here or in two blocks."""
+    """Return the last block and the name after a closing phrase, in this block or the next two."""
     rest = re.sub(r"^[\s,.;:—–-]*(?:etc|&c)?\.?[\s,.;:—–\-\"”]*", "", rest)
     for size in (len(rest), rest.find("."), rest.find(",")):
         if size > 0 and looks_like_name(rest[:size]):
@@ -245,8 +244,7 @@ def _signed(
         name = text[signed.end() :].strip(" ,:") if signed else text
         if len(name) < 80 and (looks_like_name(name) or fold(name.strip(".")) in lang.role_signs):
             return later, _bare(name)
-    alone = signature_at_end([blocks[place].text], lang)
-    return place, alone
+    return place, signature_at_end([blocks[place].text], lang)
 
 
 def _bare(name: str) -> str:

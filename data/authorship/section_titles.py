@@ -1,4 +1,4 @@
-"""What a section's title says about whose voice it is."""
+"""Classify a section's title by who wrote the section."""
 
 from __future__ import annotations
 
@@ -22,30 +22,28 @@ _PARTS = re.compile(r"\s*[:|/—–]\s+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TitleWord:
-    """What the title says, and the person whom it names, if any."""
+class TitleClass:
+    """The kind of a title, and the person whom it names, if any."""
 
     kind: TitleKind
     person: str | None = None
 
 
-def read_title(title: str | None, lang: str | None, names: Names) -> TitleWord:
-    """Return what a title says, by the document's language and by English.
+def classify_title(title: str | None, lang: str | None, names: Names) -> TitleClass:
+    """Classify a title by the patterns of the document's language, then by those of English.
 
-    A preface "by" the persona is his own; "by" somebody else it is another's. Of a title in
-    several parts ("Book I: Introduction") the last part may speak as well.
+    A preface "by" the persona is "own"; "by" somebody else it is "other". Where a title has
+    several parts ("Book I: Introduction"), the last part counts if the whole says nothing.
     """
     if not title:
-        return TitleWord(kind="plain")
-    known = list(dict.fromkeys([language(lang), language("en")]))
-    whole = _plain(title)
-    parts = [whole, *(_plain(part) for part in _PARTS.split(title)[-1:])]
-    for part in dict.fromkeys(parts):
-        for tongue in known:
-            word = _word(part, tongue, names)
-            if word.kind != "plain":
-                return word
-    return TitleWord(kind="plain")
+        return TitleClass(kind="plain")
+    languages = dict.fromkeys([language(lang), language("en")])
+    for part in dict.fromkeys([_plain(title), _plain(_PARTS.split(title)[-1])]):
+        for rules in languages:
+            result = _classify(part, rules, names)
+            if result.kind != "plain":
+                return result
+    return TitleClass(kind="plain")
 
 
 def _plain(title: str) -> str:
@@ -55,24 +53,24 @@ def _plain(title: str) -> str:
     return " ".join(text.split())
 
 
-def _word(title: str, lang: Language, names: Names) -> TitleWord:
+def _classify(title: str, lang: Language, names: Names) -> TitleClass:
     if lang.own.fullmatch(title):
-        return TitleWord(kind="own")
-    named = lang.by.fullmatch(title)
-    if named and _names_person(named.group(1), lang):
-        person = named.group(1)
+        return TitleClass(kind="own")
+    match = lang.by.fullmatch(title)
+    if match and _names_person(match.group(1), lang):
+        person = match.group(1)
         if is_persona(person, names) or fold(person) in lang.own_signs:
-            return TitleWord(kind="own", person=person)
-        return TitleWord(kind="other", person=person)
+            return TitleClass(kind="own", person=person)
+        return TitleClass(kind="other", person=person)
     if lang.other.fullmatch(title):
-        return TitleWord(kind="other")
+        return TitleClass(kind="other")
     letter = lang.letter.fullmatch(title)
     writer = _WITH.split(letter.group(1))[0] if letter else ""
     if writer and _names_person(writer, lang):
-        return TitleWord(kind="own" if is_persona(writer, names) else "letter", person=writer)
+        return TitleClass(kind="own" if is_persona(writer, names) else "letter", person=writer)
     if lang.apparatus.fullmatch(title):
-        return TitleWord(kind="apparatus")
-    return TitleWord(kind="doubtful" if lang.doubtful.fullmatch(title) else "plain")
+        return TitleClass(kind="apparatus")
+    return TitleClass(kind="doubtful" if lang.doubtful.fullmatch(title) else "plain")
 
 
 def _names_person(text: str, lang: Language) -> bool:

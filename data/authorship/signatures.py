@@ -1,4 +1,4 @@
-"""Names at the end of a text: whether a signature is the persona's or another's."""
+"""Recognise names and signatures, and tell whether they are the persona's."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def name_parts(name: str) -> tuple[str, ...]:
 
 
 def looks_like_name(text: str) -> bool:
-    """Tell whether a short text is nothing but a person's name of two parts or more."""
+    """Tell whether a short text is only a person's name, of two parts or more."""
     bare = _SUFFIXES.sub("", RANK.sub("", text.strip(" \"'“”‘’—–-_,.;()[]")))
     if not bare or len(bare) > 60 or re.search(r"[\d!?:;,]", bare):
         return False
@@ -56,16 +56,17 @@ def looks_like_name(text: str) -> bool:
     if not 2 <= len(tokens) <= 6 or _TOKEN.sub("", bare).strip(" &"):
         return False
     capitals = [t for t in tokens if t.casefold() not in _PARTICLES]
-    first = tokens[0].casefold().strip(".")
-    common = first in _NO_NAMES
-    return len(capitals) >= 2 and not common and all(t[0].isupper() for t in capitals)
+    if tokens[0].casefold().strip(".") in _NO_NAMES:
+        return False
+    return len(capitals) >= 2 and all(t[0].isupper() for t in capitals)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """The persona's names, ready to compare with; empty names match nothing.
+    """The persona's names in the forms that comparisons need; empty names match nothing.
 
-    `full` is for showing; where one of them is `han`, `mention` matches simplified characters.
+    `full` is for messages; where a name has Han characters (`han`), `mention` matches simplified
+    ones.
     """
 
     full: tuple[str, ...]
@@ -75,20 +76,20 @@ class Names:
 
     @property
     def surname(self) -> str:
-        """Return the name by which reasons speak of the persona."""
+        """Return the surname, as reasons name the persona."""
         return self.full[0].split()[-1] if self.full else ""
 
 
 @cache
-def names_of(named: tuple[str, ...]) -> Names:
-    """Return a persona's names, from the full name and the aliases."""
-    full = tuple(dict.fromkeys(name.strip() for name in named if name.strip()))
+def names_of(names: tuple[str, ...]) -> Names:
+    """Return a persona's names from the full name and the aliases."""
+    full = tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
     bare = [simplified(_SUFFIXES.sub("", name).strip()) for name in full]
-    words = {name for name in bare if len(name) > 2 or _CJK.search(name)}
-    words |= {n.split()[-1] for n in bare if " " in n and len(n.split()[-1]) > 2}
-    words |= {word.upper() for word in words}
-    alternatives = "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True))
-    edge = "" if any(_CJK.search(w) for w in words) else r"\b"
+    forms = {name for name in bare if len(name) > 2 or _CJK.search(name)}
+    forms |= {name.split()[-1] for name in bare if " " in name and len(name.split()[-1]) > 2}
+    forms |= {form.upper() for form in forms}
+    alternatives = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+    edge = "" if any(_CJK.search(form) for form in forms) else r"\b"
     mention = re.compile(rf"{edge}(?:{alternatives}){edge}") if alternatives else None
     return Names(
         full=full,
@@ -103,10 +104,10 @@ def is_persona(signature: str, names: Names) -> bool:
     if _CJK.search(signature):
         signed = simplified(signature)
         return any(simplified(name) in signed for name in names.full)
-    return any(_same(name_parts(signature), parts) for parts in names.parts)
+    return any(_same_person(name_parts(signature), parts) for parts in names.parts)
 
 
-def _same(signed: tuple[str, ...], parts: tuple[str, ...]) -> bool:
+def _same_person(signed: tuple[str, ...], parts: tuple[str, ...]) -> bool:
     if not signed or not parts:
         return False
     if all(len(p) == 1 for p in signed):
@@ -119,29 +120,29 @@ def _same(signed: tuple[str, ...], parts: tuple[str, ...]) -> bool:
     if len(signed) == 1 or len(parts) == 1:
         return True
     # "S. Grant" may be Ulysses S. Grant; "Francis Darwin" is not Charles.
-    return any(_fits(signed[0], known) for known in parts[:-1])
+    return any(_same_given_name(signed[0], name) for name in parts[:-1])
 
 
-def _fits(first: str, known: str) -> bool:
-    short = min(len(first), len(known))
-    return first == known or (first[0] == known[0] and (short <= 2 or known.startswith(first)))
+def _same_given_name(signed: str, name: str) -> bool:
+    shorter = min(len(signed), len(name))
+    return signed == name or (signed[0] == name[0] and (shorter <= 2 or name.startswith(signed)))
 
 
 def count_mentions(text: str, names: Names, lang: Language) -> int:
-    """Count how often the text speaks of the persona: by name, or as "our author".
+    """Count how often the text names the persona, or says "our author".
 
-    "Mrs. Darwin" is another, and so is "Josiah Franklin": a surname behind a first name that is
-    not the persona's does not count.
+    "Mrs. Darwin" and "Josiah Franklin" are other people: a surname after a first name that is not
+    the persona's does not count.
     """
-    found = len(lang.author.findall(text))
+    n_mentions = len(lang.author.findall(text))
     if names.mention is None:
-        return found
+        return n_mentions
     if names.han:
         text = simplified(text)
     firsts = {part for parts in names.parts for part in parts[:-1]}
     for match in names.mention.finditer(text):
         before = text[max(0, match.start() - 24) : match.start()].split()
-        # "was called to Salt" and "Salt's": a new sentence or a small word says nothing.
+        # "was called to Salt": a small word, or one that ends a sentence, is no first name.
         word = before[-1] if before else ""
         bare = fold(word.strip("."))
         if bare in lang.other_surname:
@@ -150,33 +151,27 @@ def count_mentions(text: str, names: Names, lang: Language) -> int:
         allowed = bare in _TITLES or bare in firsts or any(f.startswith(bare) for f in firsts)
         if given and len(before) > 1 and not allowed and not before[-2].endswith((".", "!", "?")):
             continue
-        found += 1
-    return found
+        n_mentions += 1
+    return n_mentions
 
 
 def signature_at_end(paragraphs: Sequence[str], lang: Language) -> str | None:
-    """Return the name that closes a text, with or without a line of place and date; else None."""
-    tail = [p.strip() for p in paragraphs[-4:]]
-    for text in reversed(tail):
+    """Return the name at the end of a text, before or after a line of place and date; else None."""
+    for text in (paragraph.strip() for paragraph in reversed(paragraphs[-4:])):
         bare = fold(text.strip(" \"'“”‘’—–-_,.;()[]"))
         if bare in lang.own_signs or bare in lang.role_signs:
             return text.strip(" \"'“”—–-_.")
         if looks_like_name(text):
             return text.strip(" \"'“”‘’—–_,.()[]")
-        if len(text.split()) > 12 or _cjk_long(text):
+        if len(text.split()) > 12 or len(_CJK.findall(text)) > 40:
             return _inline_signature(text)
         # A name before its place and date: "W. E. CHANNING, Boston, May 1845."
         head = text.split(",")[0]
         if re.search(r"\d{4}", text) and looks_like_name(head) and re.search(r"[A-Z]\.", head):
             return head.strip()
-        closed = _inline_signature(text)
-        if closed:
-            return closed
+        if name := _inline_signature(text):
+            return name
     return None
-
-
-def _cjk_long(text: str) -> bool:
-    return len(_CJK.findall(text)) > 40
 
 
 _AT_END = re.compile(
@@ -186,7 +181,7 @@ _CJK_SIGN = re.compile(r"[。，、\s]([\u3400-\u9fff]{2,4}?)(?:[记記序识識
 
 
 def _inline_signature(text: str) -> str | None:
-    """Return a name in capitals behind the last sentence of a paragraph."""
+    """Return a name in capitals after the last sentence of a paragraph."""
     cjk = _CJK_SIGN.search(text[-40:]) if _CJK.search(text) else None
     if cjk:
         return cjk.group(1)

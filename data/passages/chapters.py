@@ -1,4 +1,4 @@
-"""Chapters as a reader sees them, and the user's word on which are taken in."""
+"""Cut a book into sections by its chapters and headings, and match the user's chapter patterns."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from memoirist.data.schema.records import Block, Source
 
 UNTITLED = "(untitled)"
 _TEXT = frozenset({"heading", "paragraph", "quote", "turn"})
-# What a short line in capitals can be instead of a heading: initials below a note, a salutation.
-_HOLLOW = re.compile(r"(?:[A-Z]\. ?){2,4}|(?:MY |My )?(?:DEAR|Dear)\b.{0,50}[,:—–-]+")
+# Short lines in capitals that are no headings: initials below a note, a salutation.
+_FALSE_HEADING = re.compile(r"(?:[A-Z]\. ?){2,4}|(?:MY |My )?(?:DEAR|Dear)\b.{0,50}[,:—–-]+")
 
 
 class ChapterSettings(BaseModel):
-    """Which chapters are taken in; the user's word wins over every other judgement of a section.
+    """Patterns of chapters to keep or drop; they win over every other rule.
 
-    A pattern is a part of the title, or a glob where it holds *, ? or [; case is no matter.
-    "book.pdf: pattern" speaks of one source, by its file's name or its title.
+    A pattern is a part of the title, or a glob where it holds *, ? or [; case does not matter.
+    "book.pdf: pattern" applies to one source, by its file's name or its title.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -49,34 +49,33 @@ class Section:
 def sections(blocks: Sequence[Block]) -> list[Section]:
     """Cut blocks, in reading order, where the chapter changes or a heading stands.
 
-    A heading opens a section of its own text where it says more than the chapter's name: the
-    "Letter from ..." inside a chapter. Headings that follow one another open one section, and a
-    running head or a page's number belongs to the section that it stands in.
+    A heading inside a chapter ("Letter from ...") opens a section. Consecutive headings open one
+    section together, and a running head or a page number belongs to the section around it.
     """
-    found: list[Section] = []
+    result: list[Section] = []
     run: list[Block] = []
-    text: Block | None = None  # the last of the run that is text and not furniture
+    text: Block | None = None  # the last text block of the run, no running head or page number
     for block in blocks:
-        hollow = block.kind == "heading" and is_hollow(block.text)
-        if block.kind in _TEXT and not hollow and not is_hollow(block.chapter):
+        false_heading = block.kind == "heading" and is_false_heading(block.text)
+        if block.kind in _TEXT and not false_heading and not is_false_heading(block.chapter):
             opens = block.kind == "heading" and text is not None and text.kind != "heading"
             if text is not None and (block.chapter != text.chapter or opens):
-                found.append(_section(run))
+                result.append(_section(run))
                 run = []
             text = block
         run.append(block)
     if run:
-        found.append(_section(run))
-    return found
+        result.append(_section(run))
+    return result
 
 
-def is_hollow(title: str | None) -> bool:
-    """Tell whether what an extractor took for a heading names no section."""
-    return title is not None and _HOLLOW.fullmatch(title.strip()) is not None
+def is_false_heading(title: str | None) -> bool:
+    """Tell whether a heading is only initials or a salutation and names no section."""
+    return title is not None and _FALSE_HEADING.fullmatch(title.strip()) is not None
 
 
 def _section(run: list[Block]) -> Section:
-    headings = [b.text for b in run if b.kind == "heading" and not is_hollow(b.text)]
+    headings = [b.text for b in run if b.kind == "heading" and not is_false_heading(b.text)]
     chapter = next((block.chapter for block in run if block.kind in _TEXT), run[0].chapter)
     # The chapter's own name, unless this run has a heading of its own inside the chapter.
     title = headings[-1] if headings and chapter not in headings else chapter
@@ -85,31 +84,31 @@ def _section(run: list[Block]) -> Section:
 
 
 def matches(pattern: str, source: Source, titles: Iterable[str | None]) -> bool:
-    """Tell whether a pattern means a chapter of the source; it has one title or several."""
-    named, colon, rest = pattern.partition(": ")
-    if colon and named.casefold() in source_names(source):
+    """Tell whether a pattern matches a chapter of the source by one of its titles."""
+    name, colon, rest = pattern.partition(": ")
+    if colon and name.casefold() in source_names(source):
         pattern = rest
-    return any(_means(pattern, title or UNTITLED) for title in titles)
+    return any(_matches_title(pattern, title or UNTITLED) for title in titles)
 
 
 def source_names(source: Source) -> set[str]:
-    """Return the names by which a pattern may call a source, case folded."""
+    """Return the names of a source that a pattern may use, case folded."""
     path = Path(source.location)
-    named = {path.name, path.stem, source.title or path.name, source.id}
-    return {name.casefold() for name in named}
+    names = (path.name, path.stem, source.title or path.name, source.id)
+    return {name.casefold() for name in names}
 
 
-def _means(pattern: str, title: str) -> bool:
-    wanted, told = pattern.casefold().strip(), " ".join(title.casefold().split())
-    if any(mark in wanted for mark in "*?["):
-        return fnmatch.fnmatchcase(told, wanted)
-    return bool(wanted) and wanted in told
+def _matches_title(pattern: str, title: str) -> bool:
+    pattern, title = pattern.casefold().strip(), " ".join(title.casefold().split())
+    if any(mark in pattern for mark in "*?["):
+        return fnmatch.fnmatchcase(title, pattern)
+    return bool(pattern) and pattern in title
 
 
 def nearest(pattern: str, titles: Sequence[str]) -> list[str]:
-    """Return the titles that look most like a pattern that matches none."""
+    """Return the titles that are most similar to a pattern that matches none."""
     folded = {title.casefold(): title for title in titles}
-    wanted = pattern.rpartition(": ")[2].strip("*").casefold()
-    near = difflib.get_close_matches(wanted, folded, n=3, cutoff=0.4)
-    shared = [t for t in folded if set(wanted.split()) & set(t.split()) and t not in near]
+    text = pattern.rpartition(": ")[2].strip("*").casefold()
+    near = difflib.get_close_matches(text, folded, n=3, cutoff=0.4)
+    shared = [t for t in folded if set(text.split()) & set(t.split()) and t not in near]
     return [folded[t] for t in [*near, *shared][:3]] or list(titles[:3])

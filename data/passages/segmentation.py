@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from memoirist.data.schema.records import Block, Document, Passage, Rows, Verdict, content_id
+from memoirist.data.schema.records import Block, Document, Fault, Passage, Rows, Verdict, content_id
 from memoirist.data.text.chinese import unmarked_chapters
-from memoirist.data.text.words import count_words, ends_sentence, is_cjk, sentences
+from memoirist.data.text.words import count_words, ends_sentence, is_cjk, join_sentences, sentences
 
 # Why a block of each kind is not an answer; the reader of `look dropped` sees these sentences.
 FURNITURE = {
@@ -23,63 +23,32 @@ FURNITURE = {
     "boilerplate": "title, copyright, library or index matter, not the author's prose",
     "system": "a system message; it is kept as the pair's system prompt",
 }
-# The rule, the reason and the next step of a run of prose that makes no passage.
-Fault = tuple[str, str, str]
+_UNPUNCTUATED = Fault(
+    "unpunctuated",
+    "it has no sentence marks: its passages end where its paragraphs do",
+    "give a punctuated edition where paragraphs are long",
+)
 
 
-def furniture(block: Block, now: datetime) -> Verdict:
+def _furniture(block: Block, now: datetime) -> Verdict:
     """Return the verdict on a block that is not prose."""
-    return Verdict(
-        subject_id=block.id,
-        subject="blocks",
-        rule=block.kind,
-        keep=False,
-        reason=FURNITURE.get(block.kind, f"a {block.kind} is not the author's prose"),
-        created_at=now,
-        next_step="nothing, unless it is prose: then report the page",
-    )
+    reason = FURNITURE.get(block.kind, f"a {block.kind} is not the author's prose")
+    fault = Fault(block.kind, reason, "nothing, unless it is prose: then report the page")
+    return fault.verdict("blocks", block.id, now)
 
 
-def unpunctuated(document: Document, n_chapters: int, now: datetime) -> Verdict:
-    """Return the flag of a document whose passages end at paragraph ends, for want of marks."""
-    return Verdict(
-        subject_id=document.id,
-        subject="documents",
-        rule="unpunctuated",
-        keep=True,
-        score=float(n_chapters),
-        reason="it has no sentence marks: its passages end where its paragraphs do",
-        created_at=now,
-        next_step="give a punctuated edition where paragraphs are long",
-    )
-
-
-def fault_of(n_words: int, min_words: int, *, ends: bool) -> Fault:
+def _run_fault(n_words: int, min_words: int, *, ends: bool) -> Fault:
     """Return why a run of so many words is no passage; one that is long enough is too long."""
     if not ends:
+        rule, reason = "unfinished", "it does not end a sentence"
         step = "nothing, if it is a heading, a list or a table; else report the page"
-        return "unfinished", "it does not end a sentence", step
-    if n_words < min_words:
-        reason = f"{n_words} words alone in its chapter, fewer than {min_words}"
-        return "too_short", reason, "lower passages.min_words in the recipe to keep it"
-    step = "give a punctuated edition, or raise passages.max_words in the recipe"
-    return "uncut", f"{n_words} words without a sentence mark cannot be cut", step
-
-
-def unfit(blocks: Iterable[Block], fault: Fault, n_words: int, now: datetime) -> Iterator[Verdict]:
-    """Give the verdict on each block of a run of prose that makes no passage."""
-    rule, reason, step = fault
-    for block in blocks:
-        yield Verdict(
-            subject_id=block.id,
-            subject="blocks",
-            rule=rule,
-            keep=False,
-            reason=reason,
-            score=float(n_words),
-            created_at=now,
-            next_step=step,
-        )
+    elif n_words < min_words:
+        rule, reason = "too_short", f"{n_words} words alone in its chapter, fewer than {min_words}"
+        step = "lower passages.min_words in the recipe to keep it"
+    else:
+        rule, reason = "uncut", f"{n_words} words without a sentence mark cannot be cut"
+        step = "give a punctuated edition, or raise passages.max_words in the recipe"
+    return Fault(rule, reason, step, float(n_words))
 
 
 PROSE = frozenset({"paragraph", "quote"})
@@ -124,14 +93,14 @@ class PassageSettings(BaseModel):
 
 
 def size(text: str) -> int:
-    """Count words as the settings mean them, so that one limit serves English and Chinese."""
-    counted = count_words(text)
-    return counted * 2 // 3 if is_cjk(text) else counted
+    """Count words, a Chinese character as 2/3, so that one limit serves English and Chinese."""
+    n_words = count_words(text)
+    return n_words * 2 // 3 if is_cjk(text) else n_words
 
 
 @dataclass(slots=True)
 class _Run:
-    """A passage in the making."""
+    """Pieces of one chapter, collected until they make a passage."""
 
     chapter: str | None
     unmarked: bool = False
@@ -151,11 +120,11 @@ class _Run:
         return self.unmarked or ends_sentence(self.text)
 
     def is_endless(self, settings: PassageSettings) -> bool:
-        """Tell whether one paragraph without marks is twice too long, and nowhere to be cut."""
+        """Tell whether a text without sentence marks is too long and cannot be cut."""
         return self.unmarked and self.size > 2 * settings.max_words
 
     def takes(self, piece: str, settings: PassageSettings) -> bool:
-        """Tell whether the piece still fits; an unfinished run must go on to a sentence's end."""
+        """Tell whether the piece still fits; an unfinished sentence may go on to `max_words`."""
         limit = settings.soft_max_words if self.ends else settings.max_words
         return self.size + size(piece) <= limit
 
@@ -165,21 +134,21 @@ def split_prose(
     blocks: Sequence[Block],
     settings: PassageSettings,
     now: datetime,
-    aside: Collection[str] = (),
+    excluded: Collection[str] = (),
 ) -> Rows:
     """Return the passages of a book or text and a verdict for every block that is in none.
 
-    `aside` are the ids of prose that another judgement has taken out, with its own verdicts: no
-    passage holds it, and none goes on behind it.
+    `excluded` are the ids of prose that another rule has dropped, with its own verdicts: no
+    passage holds or spans it.
     """
-    verdicts = [furniture(block, now) for block in blocks if block.kind not in PROSE]
-    unmarked = unmarked_chapters(b for b in blocks if b.kind in PROSE and b.id not in aside)
+    verdicts = [_furniture(block, now) for block in blocks if block.kind not in PROSE]
+    unmarked = unmarked_chapters(b for b in blocks if b.kind in PROSE and b.id not in excluded)
     runs: list[_Run] = []
     open_run: _Run | None = None
     for block in blocks:
-        if block.kind == "heading" or block.id in aside:
+        if block.kind == "heading" or block.id in excluded:
             open_run = None
-        if block.kind not in PROSE or block.id in aside:
+        if block.kind not in PROSE or block.id in excluded:
             continue
         for piece in _pieces(block.text, settings):
             if (
@@ -196,41 +165,37 @@ def split_prose(
     passages = _grouped(_passages(document, kept), settings)
     inside = {block_id for passage in passages for block_id in passage.block_ids}
     for run in short:
-        fault = fault_of(run.size, settings.min_words, ends=run.ends)
-        lost = {block.id: block for block, _ in run.pieces if block.id not in inside}
-        verdicts += unfit(lost.values(), fault, run.size, now)
+        fault = _run_fault(run.size, settings.min_words, ends=run.ends)
+        unused = dict.fromkeys(block.id for block, _ in run.pieces if block.id not in inside)
+        verdicts += [fault.verdict("blocks", block_id, now) for block_id in unused]
     if unmarked and passages:
-        verdicts.append(unpunctuated(document, len(unmarked), now))
+        flag = _UNPUNCTUATED._replace(score=float(len(unmarked)))
+        verdicts.append(flag.verdict("documents", document.id, now, keep=True))
     return Rows(passages=passages, verdicts=verdicts)
 
 
-def _pieces(text: str, settings: PassageSettings) -> Iterable[str]:
-    """Yield the block whole, or in even parts at sentence ends where it is over the limit."""
+def _pieces(text: str, settings: PassageSettings) -> list[str]:
+    """Return the block as one piece, or as even parts cut at sentence ends."""
     total = size(text)
     if total <= settings.max_words:
         return [text]
-    parts = -(-total // settings.soft_max_words)
-    found: list[str] = []
+    n_parts = -(-total // settings.soft_max_words)
+    pieces: list[str] = []
     current: list[str] = []
     for sentence in sentences(text):
         current.append(sentence)
-        if size(" ".join(current)) >= total / parts:
-            found.append(_rejoin(current))
+        if size(" ".join(current)) >= total / n_parts:
+            pieces.append(join_sentences(current))
             current = []
-    return [*found, _rejoin(current)] if current else found
-
-
-def _rejoin(parts: Sequence[str]) -> str:
-    return ("" if is_cjk(parts[0]) else " ").join(parts)
+    return [*pieces, join_sentences(current)] if current else pieces
 
 
 def _joined_tails(runs: Sequence[_Run], settings: PassageSettings) -> tuple[list[_Run], list[_Run]]:
-    """Join a chapter's short last run to the run before where both fit; return kept and unfit."""
+    """Join a chapter's short last run to the one before; return the runs to keep and the rest."""
     kept: list[_Run] = []
     short: list[_Run] = []
     before: _Run | None = None
-    parted = [part for whole in runs for part in _unfinished_apart(whole, settings)]
-    for run in parted:
+    for run in (part for long_run in runs for part in _without_unfinished(long_run, settings)):
         if before is not None and before.chapter != run.chapter:
             before = None
         if run.is_endless(settings):
@@ -239,7 +204,7 @@ def _joined_tails(runs: Sequence[_Run], settings: PassageSettings) -> tuple[list
         elif run.size >= settings.min_words and run.ends:
             kept.append(run)
             before = run
-        elif before is not None and _closes(before, run, settings):
+        elif before and run.ends and before.size + run.size <= settings.max_words:
             before.pieces += run.pieces
         else:
             short.append(run)
@@ -247,11 +212,11 @@ def _joined_tails(runs: Sequence[_Run], settings: PassageSettings) -> tuple[list
     return kept, short
 
 
-def _unfinished_apart(run: _Run, settings: PassageSettings) -> list[_Run]:
-    """Part a run from its last pieces that end no sentence, where enough is left without them.
+def _without_unfinished(run: _Run, settings: PassageSettings) -> list[_Run]:
+    """Cut off the last pieces that end no sentence, where enough is left without them.
 
-    A paragraph that ends in "as follows:" before a table or another's letter would otherwise take
-    the finished ones before it along.
+    Otherwise a paragraph that ends in "as follows:" before a table or a letter would make the whole
+    run unfinished.
     """
     if run.unmarked:
         return [run]
@@ -261,10 +226,6 @@ def _unfinished_apart(run: _Run, settings: PassageSettings) -> list[_Run]:
     if len(rest.pieces) == len(run.pieces) or rest.size < settings.min_words:
         return [run]
     return [rest, _Run(run.chapter, pieces=run.pieces[len(rest.pieces) :])]
-
-
-def _closes(before: _Run, run: _Run, settings: PassageSettings) -> bool:
-    return before.size + run.size <= settings.max_words and run.ends
 
 
 def _passages(document: Document, runs: Sequence[_Run]) -> list[Passage]:
@@ -298,9 +259,9 @@ def _passages(document: Document, runs: Sequence[_Run]) -> list[Passage]:
 
 
 def _grouped(passages: list[Passage], settings: PassageSettings) -> list[Passage]:
-    """Regroup a book that shows fewer than three chapters by runs of passages.
+    """Group a book of fewer than three chapters by runs of passages.
 
-    The split holds out whole groups, and a book of one group could hold out nothing.
+    The split holds out whole groups, so a book of one group could hold out nothing.
     """
     if len({passage.group_id for passage in passages}) >= 3:
         return passages

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 SampleKind = Literal["held_out", "trained", "general", "own"]
 
@@ -300,6 +300,23 @@ class Verdict:
     next_step: str | None = None
     step: str | None = None
     source_id: str | None = None
+
+
+class Fault(NamedTuple):
+    """Why something is dropped or flagged: the parts of a verdict that a rule knows."""
+
+    rule: str
+    reason: str
+    next_step: str
+    score: float | None = None
+
+    def verdict(
+        self, subject: str, subject_id: str, now: datetime, *, keep: bool = False
+    ) -> Verdict:
+        """Return the verdict on a row of the table `subject`."""
+        return Verdict(
+            **self._asdict(), subject_id=subject_id, subject=subject, keep=keep, created_at=now
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

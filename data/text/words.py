@@ -1,4 +1,4 @@
-"""Cut text into words and sentences, and tell which words carry content."""
+"""Cut text into words and sentences, and select the words that carry content."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:['’\-][^\W_{CJK}]+)*")
 # The same where all is plain English, in two thirds of the time.
 _PLAIN_WORD = re.compile(r"[a-z0-9]+(?:['\-][a-z0-9]+)*")
 CJK_CHARACTER = re.compile(rf"[{CJK}]")
-# A sentence ends at a mark, closing quotes included (also the German ones, “ and «, and a French »
-# behind its space); Latin marks need white space behind them.
+# A sentence ends at a mark and its closing quotes (also the German “ and «, and a French » after
+# a space); Latin marks need white space after them.
 _CLOSERS = r"(?:[\"'”’“»«›‹)\]]|[ \u00a0\u202f]»)*"
 _SENTENCE_END = re.compile(rf"[.!?…]+{_CLOSERS}(?=\s|$)|[。！？…]+[”’」』）》】]*")
 _TERMINAL = re.compile(rf"[.!?…。！？]{_CLOSERS}[」』）》】”’]*$")
@@ -30,7 +30,7 @@ _NUMERAL = re.compile(r"\d{1,3}|[IVXLC]{1,6}")
 
 def words(text: str) -> list[str]:
     """Return the lower-cased words in order; each Han, kana or Hangul character is a word."""
-    # A question is judged by a dozen rules, one after the other, and each wants its words.
+    # A dozen rules ask for the words of one question in a row.
     return list(_few_words(text)) if len(text) <= _SHORT_CHARS else _words_of(text)
 
 
@@ -41,7 +41,7 @@ def _few_words(text: str) -> tuple[str, ...]:
 
 def _words_of(text: str) -> list[str]:
     lowered = text.replace("’", "'").lower()
-    if len(lowered) != len(text):  # a Turkish İ becomes two characters, and the second is no letter
+    if len(lowered) != len(text):  # İ becomes two characters, the second of which is no letter
         return [word.replace("’", "'").lower() for word in _WORD.findall(text)]
     return (_PLAIN_WORD if lowered.isascii() else _WORD).findall(lowered)
 
@@ -54,7 +54,7 @@ def count_words(text: str) -> int:
 
 
 def word_spans(text: str) -> list[tuple[str, int, int]]:
-    """Return each word as `words` cuts it, with its first character and the one behind it."""
+    """Return each word as `words` cuts it, with the indexes of its start and end."""
     return [
         (match.group().replace("’", "'").lower(), match.start(), match.end())
         for match in _WORD.finditer(text)
@@ -73,17 +73,17 @@ def sentences(text: str) -> list[str]:
     """Cut the text into sentences, closing quotes included.
 
     Abbreviations, initials and ordinals of English, German, French and Spanish ("z. B.", "Mme.",
-    "3. Mai", "U. S. Grant") end none, and a number before its paragraph is no sentence.
+    "3. Mai", "U. S. Grant") end no sentence, and neither does the number of a paragraph.
     """
-    found: list[str] = []
+    result: list[str] = []
     start = 0
     for match in _SENTENCE_END.finditer(text):
         if match.group() == "." and _goes_on(text, start, match.start()):
             continue
-        found.append(text[start : match.end()].strip())
+        result.append(text[start : match.end()].strip())
         start = match.end()
     rest = text[start:].strip()
-    return [sentence for sentence in [*found, rest] if sentence]
+    return [sentence for sentence in [*result, rest] if sentence]
 
 
 def _goes_on(text: str, start: int, dot: int) -> bool:
@@ -93,8 +93,7 @@ def _goes_on(text: str, start: int, dot: int) -> bool:
         return False
     word = token.group()
     never, maybe, ordinal = _abbreviations()
-    behind = text[dot + 1 : dot + 40].split(maxsplit=1)
-    following = behind[0] if behind else ""
+    following = next(iter(text[dot + 1 : dot + 40].split(maxsplit=1)), "")
     if word in never or (len(word) == 1 and word.isupper()):
         return True
     if _NUMERAL.fullmatch(word):
@@ -109,19 +108,24 @@ def _goes_on(text: str, start: int, dot: int) -> bool:
 
 @cache
 def _abbreviations() -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
-    """Return what never ends a sentence, what does before a capital, and what ordinals count."""
+    """Return the words that never end a sentence, that may, and that follow an ordinal."""
     tables = [language_rules.sentence_words(code) for code in language_rules.CODES]
     never, maybe, ordinal = (frozenset().union(*kind) for kind in zip(*tables, strict=True))
     return never, maybe, ordinal
 
 
+def join_sentences(parts: Sequence[str]) -> str:
+    """Join sentences by a space, Chinese ones by nothing."""
+    return ("" if parts and is_cjk(parts[0]) else " ").join(parts)
+
+
 def ends_sentence(text: str) -> bool:
-    """Tell whether the text ends in terminal punctuation, closing quotes allowed behind it."""
+    """Tell whether the text ends in terminal punctuation, with or without closing quotes."""
     return _TERMINAL.search(text.rstrip()[-_LONGEST_END_CHARS:]) is not None
 
 
 def normalise(text: str) -> str:
-    """Return the words joined by spaces after NFKC: what exact duplicates are compared by."""
+    """Return the words joined by spaces after NFKC, the key of exact duplicates."""
     return " ".join(words(unicodedata.normalize("NFKC", text)))
 
 
@@ -129,25 +133,27 @@ def normalise(text: str) -> str:
 def stop_words(lang: str) -> frozenset[str]:
     """Return the language's most frequent function words, empty for a language without a list.
 
-    English has 34 of them, by which real books show the shares that QUALITY's gate was measured
-    with (median .39); for Chinese they are characters. "backchannel" names what a listener says
-    to show that he listens, in several languages.
+    English has 34 of them; the shares of QUALITY's filter were measured with these (median .39).
+    For Chinese they are characters. "backchannel" is the list of words that only show that
+    somebody listens, in several languages.
     """
-    path = Path(__file__).parent / "stopwords" / f"{lang}.txt"
+    return _word_list(f"{lang}.txt")
+
+
+def _word_list(name: str) -> frozenset[str]:
+    path = Path(__file__).parent / "stopwords" / name
     return frozenset(path.read_text("utf-8").split()) if path.exists() else frozenset()
 
 
 @cache
 def function_words(lang: str) -> frozenset[str]:
     """Return the stop words and the wider list of function words that carry no content."""
-    path = Path(__file__).parent / "stopwords" / f"{lang}.more.txt"
-    more = frozenset(path.read_text("utf-8").split()) if path.exists() else frozenset()
-    return stop_words(lang) | more
+    return stop_words(lang) | _word_list(f"{lang}.more.txt")
 
 
 @lru_cache(maxsize=65_536)
 def stem(word: str, lang: str) -> str:
-    """Cut the commonest endings off a word, enough to see that "asked" and "asking" are one."""
+    """Cut the most common endings off a word, so that "asked" and "asking" have one stem."""
     if lang != "en" or len(word) < 5:
         return word if lang == "zh" or len(word) < 7 else word[:6]
     base = re.sub(r"'s?$", "", word)
@@ -158,10 +164,10 @@ def stem(word: str, lang: str) -> str:
     return base.rstrip("ey") or base
 
 
-def content_stems(found: Sequence[str], lang: str) -> set[str]:
+def content_stems(tokens: Sequence[str], lang: str) -> set[str]:
     """Return the stems of those words that carry content; character pairs for Chinese."""
     skipped = function_words(lang)
     if lang == "zh":
-        kept = [w for w in found if w not in skipped]
+        kept = [w for w in tokens if w not in skipped]
         return {a + b for a, b in itertools.pairwise(kept)} or set(kept)
-    return {stem(w, lang) for w in set(found) - skipped if len(w) > 2}
+    return {stem(w, lang) for w in set(tokens) - skipped if len(w) > 2}

@@ -1,1 +1,1 @@
-"""Turns of a talk: who speaks, what is cut out, what is question and what is answer."""
+"""Split transcripts into questions and answers, without ads and repeated text."""

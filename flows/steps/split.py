@@ -16,13 +16,7 @@ from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Block, Document, Passage, Rows, Source, Verdict
 from memoirist.data.text import personal_data
 from memoirist.flows.runtime.context import Context, persona_language
-from memoirist.flows.steps.base import (
-    NOT_WITHDRAWN,
-    READING_ORDER,
-    Step,
-    fingerprint,
-    ids_hash,
-)
+from memoirist.flows.steps.base import NOT_WITHDRAWN, READING_ORDER, Step, fingerprint, ids_hash
 from memoirist.flows.steps.split_transcript import (
     find_cuts,
     split_episode,
@@ -154,18 +148,18 @@ def _split_book(
     """Exclude text that is not in the persona's voice, and split the rest."""
     persona = context.recipe.persona
     names = tuple(filter(None, (persona.name, *persona.aliases)))
-    listener = attribution.Listener(
+    settings = attribution.AttributionSettings(
         source=source,
         names=names or ((source.author,) if source.author else ()),
         chapters=context.recipe.sources.chapters,
         automatic=context.recipe.passages.voice,
         now=context.now,
     )
-    voiced = attribution.listen(document, blocks, listener)
+    result = attribution.attribute_sections(document, blocks, settings)
     rows = segmentation.split_prose(
-        document, voiced.blocks, context.recipe.passages, context.now, voiced.aside
+        document, result.blocks, context.recipe.passages, context.now, result.excluded
     )
-    return replace(rows, verdicts=[*voiced.verdicts, *rows.verdicts])
+    return replace(rows, verdicts=[*result.verdicts, *rows.verdicts])
 
 
 def _filter_source(context: Context, source: Source, lang: str) -> None:

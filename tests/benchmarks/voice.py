@@ -12,7 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from memoirist.data.authorship.attribution import Heard, Listener, listen
+from memoirist.data.authorship.attribution import (
+    Attribution,
+    AttributionSettings,
+    attribute_sections,
+)
 from memoirist.data.passages.chapters import ChapterSettings, Section, sections
 from memoirist.data.passages.segmentation import PROSE
 from memoirist.data.schema.errors import SourceError
@@ -139,18 +143,18 @@ def _measure(path: Path, name: str, book: Book) -> tuple[int, int, int]:
     (document, *_) = rows.documents
     blocks = [b for b in rows.blocks if b.document_id == document.id]
     lang = document.lang or detect_language(" ".join(b.text for b in blocks if b.kind in PROSE))
-    listener = Listener(
+    settings = AttributionSettings(
         source=source, names=book.names, chapters=ChapterSettings(), automatic=True, now=now
     )
-    heard = listen(replace(document, lang=lang), blocks, listener)
+    heard = attribute_sections(replace(document, lang=lang), blocks, settings)
     # Notes and indexes are matter of their own, whoever wrote them.
     matter = {v.subject_id for v in heard.verdicts if v.rule == "apparatus"}
     others = _others(blocks, book) - matter
-    heard = replace(heard, aside=heard.aside - matter)
+    heard = replace(heard, excluded=heard.excluded - matter)
     right, wrong, missed = (
-        _words(blocks, heard.aside & others),
-        _words(blocks, heard.aside - others),
-        _words(blocks, others - heard.aside),
+        _words(blocks, heard.excluded & others),
+        _words(blocks, heard.excluded - others),
+        _words(blocks, others - heard.excluded),
     )
     _tell(f"\n{name}, words: aside rightly {right:,}, wrongly {wrong:,}; others' kept {missed:,}")
     for section in sections(blocks):
@@ -158,15 +162,15 @@ def _measure(path: Path, name: str, book: Book) -> tuple[int, int, int]:
     return right, wrong, missed
 
 
-def _tell_section(section: Section, heard: Heard, others: set[str]) -> None:
+def _tell_section(section: Section, heard: Attribution, others: set[str]) -> None:
     prose = [b for b in section.blocks if b.kind in PROSE]
     ids = {b.id for b in prose}
     verdicts = [v for v in heard.verdicts if v.subject_id in {b.id for b in section.blocks}]
     if not verdicts and not ids & others:
         return
-    wrong, missed = (ids & heard.aside) - others, (ids & others) - heard.aside
+    wrong, missed = (ids & heard.excluded) - others, (ids & others) - heard.excluded
     mark = " WRONG" * bool(wrong) + " MISSED" * bool(missed)
-    _tell(f"  {section.title!s:.50}: {len(ids & heard.aside)} of {len(ids)} blocks aside{mark}")
+    _tell(f"  {section.title!s:.50}: {len(ids & heard.excluded)} of {len(ids)} blocks aside{mark}")
     for reason, rule in dict.fromkeys((v.reason, v.rule) for v in verdicts):
         _tell(f"      {rule}: {reason[:150]}")
     for block in prose:
