@@ -16,7 +16,7 @@ from memoirist.data.schema.errors import (
 from memoirist.data.schema.records import GivenAnswer, Judged, Run
 from memoirist.flows.evaluation.eval_set import EvalSet
 from memoirist.flows.llm.endpoints import find_endpoint
-from memoirist.flows.llm.runner import kept_replies, run_items, run_to_the_end
+from memoirist.flows.llm.runner import last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.ask import greedy_settings
 from memoirist.flows.steps.base import Step, fingerprint
@@ -105,19 +105,16 @@ async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
     endpoint = None if settings.model else await find_endpoint(context, settings)
     model = settings.model or (endpoint.model if endpoint else "")
     task = PairwiseTask.load(eval_set.matter.lang, model, settings, pieces(eval_set.matter.author))
-    items = {duel.id: task.item(duel) for duel in both}
-    known = kept_replies(context, "versus", settings)
-    due = [item for item in items.values() if item.key not in known]
-    if due:
-        await run_items(context, due, task, settings, endpoint)
-        known = kept_replies(context, "versus", settings)
+    items = [task.item(duel) for duel in both]
+    _, finished = await run_missing(context, items, task, settings, endpoint)
+    reply_of = last_reply(context, task.purpose, "evaluate")
     rows: list[Judged] = []
-    for duel in both:
-        kept = known.get(items[duel.id].key)
-        choice = read_choice(kept["reply"] or "") if kept and kept["status"] == "ok" else ""
+    for duel, item in zip(both, items, strict=True):
+        reply = reply_of(item.key)
+        choice = read_choice(reply["reply"] or "") if reply["status"] == "ok" else ""
         if isinstance(choice, Choice):
             rows.append(_judged(duel, model, choice.better))
-    with step.writing(finished=all(item.key in known for item in items.values())) as tx:
+    with step.writing(finished=finished) as tx:
         tx.execute("DELETE FROM duels WHERE run_id = ? AND judge = ?", [run.id, model])
         tx.upsert(rows)
     failed = f", {len(both) - len(rows)} without a usable reply" if len(rows) < len(both) else ""

@@ -13,7 +13,7 @@ from memoirist.data.curation.selection import Limits
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Conversation, Dataset, GroupSplit, Pair, Split
 from memoirist.flows.runtime.context import Context, persona_language
-from memoirist.flows.steps.base import NOT_WITHDRAWN, Step, fingerprint
+from memoirist.flows.steps.base import NOT_REJECTED, NOT_WITHDRAWN, Step, fingerprint
 from memoirist.flows.steps.curate import (
     CONTENT_HASH,
     EXCHANGES_HASH,
@@ -22,11 +22,7 @@ from memoirist.flows.steps.curate import (
 )
 from memoirist.flows.steps.follow_up import follow_ups
 
-_KEPT = (
-    "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep"
-    " AND step IN ('curate', 'judge', 'grade'))"
-    f" AND {NOT_WITHDRAWN}"
-)
+_KEPT = f"{NOT_REJECTED} AND {NOT_WITHDRAWN}"
 # With fewer unique answers a model hardly learns the voice.
 _FEW_ANSWERS = 300
 

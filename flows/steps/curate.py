@@ -10,15 +10,13 @@ from memoirist.data.curation import pairing
 from memoirist.data.schema.records import Pair, Passage, Question, Verdict
 from memoirist.data.store import exchanges
 from memoirist.flows.runtime.context import Context, persona_language
-from memoirist.flows.steps.base import READING_ORDER, Step, fingerprint
+from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint
 from memoirist.flows.steps.polish import polished_answers
 
 # The passages to pair. SQL judges the exchanges of datasets; `compose` adds the disclosure.
 _LIVE = (
-    "source_row IS NULL AND id NOT IN"
-    " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
-    " AND step IN ('gate', 'dedupe')) AND source_id IN (SELECT id FROM sources"
-    " WHERE withdrawn_at IS NULL AND format <> 'disclosure')"
+    f"{NOT_DROPPED} AND source_id IN"
+    " (SELECT id FROM sources WHERE withdrawn_at IS NULL AND format <> 'disclosure')"
 )
 # Covers all columns: a passage in a renamed chapter keeps its id.
 CONTENT_HASH = "md5(string_agg({0}::VARCHAR, ',' ORDER BY id))"
