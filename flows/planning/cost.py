@@ -15,7 +15,7 @@ from memoirist.flows.steps.follow_up import KEPT_PAIRS, follow_neighbours
 from memoirist.flows.steps.judge import JUDGED_PAIRS, judge_settings
 from memoirist.flows.steps.polish import planned_polish, polish_settings
 from memoirist.generators.client.pricing import estimate_tokens, price_of
-from memoirist.generators.prompts.prompts import write_brief
+from memoirist.generators.prompts.prompt_templates import write_brief
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import TaskItem
 from memoirist.generators.tasks.cache_key import Queries, Query
