@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import (Callable, Iterable, Mapping, Sequence)
-from data.schema.records import Pair
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from flows.llm.interview_settings import resolved_settings
-from flows.llm.runner import closed_keys
-from flows.runtime.context import (Context, persona_language)
-from flows.steps.ask import (eligible, known_model)
-from flows.steps.follow_up import (KEPT_PAIRS, follow_neighbours)
-from flows.steps.judge import (JUDGED_PAIRS, judge_settings)
-from flows.steps.polish import (planned_polish, polish_settings)
 from functools import partial
-from generators.client.pricing import (estimate_tokens, price_of)
-from generators.prompts.prompt_templates import write_brief
-from generators.settings import InterviewSettings
-from generators.tasks.base import TaskItem
-from generators.tasks.follow_up import FollowUpTask
-from generators.tasks.grade import GradeTask
-from generators.tasks.question import QuestionTask
 
-
+from memoirist.data.schema.records import Pair
+from memoirist.flows.llm.interview_settings import resolved_settings
+from memoirist.flows.llm.runner import closed_keys
+from memoirist.flows.runtime.context import Context, persona_language
+from memoirist.flows.steps.ask import eligible, known_model
+from memoirist.flows.steps.follow_up import KEPT_PAIRS, follow_neighbours
+from memoirist.flows.steps.judge import JUDGED_PAIRS, judge_settings
+from memoirist.flows.steps.polish import planned_polish, polish_settings
+from memoirist.generators.client.pricing import estimate_tokens, price_of
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.tasks.base import TaskItem
+from memoirist.generators.tasks.follow_up import FollowUpTask
+from memoirist.generators.tasks.grade import GradeTask
+from memoirist.generators.tasks.question import QuestionTask
 
 _VERBS = {"interview": "ask", "polish": "polish", "follow_up": "follow", "judge": "judge"}
 # Tokens of a reply: three questions as JSON take 60 to 150, four grades with reasons 80 to 200, and

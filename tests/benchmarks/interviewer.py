@@ -15,19 +15,18 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import (Callable, Iterator, Sequence)
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from data.schema.records import (Document, Passage, Source, content_id)
-from data.store.store import (FILE, Store)
 from dataclasses import dataclass
-from datetime import (UTC, datetime)
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from tests.benchmarks.measure import run
-from tests.support.interviews import interview
 from typing import Any
 
-
+from memoirist.data.schema.records import Document, Passage, Source, content_id
+from memoirist.data.store.store import FILE, Store
+from tests.benchmarks.measure import run
+from tests.support.interviews import interview
 
 ROOT = Path(__file__).parent.parent.parent
 LATENCY = 0.2
@@ -121,7 +120,7 @@ def measure_command(case: Case, seed: int) -> Run:
         workspace = Path(folder) / "workspace"
         workspace.mkdir()
         store = _filled(workspace / FILE, case.passages)
-        command = [sys.executable, "-m", "flows.cli", "ask", "-w", str(workspace),
+        command = [sys.executable, "-m", "memoirist.flows.cli", "ask", "-w", str(workspace),
                    "--base-url",
                    url, "--max-concurrency", str(case.in_flight)]  # fmt: skip
         if case.deadline is not None:
@@ -156,7 +155,7 @@ def _filled(path: Path, n: int) -> Store:
 
 def measure_client(case: Case, seed: int, kind: str, command: Sequence[str]) -> Run:
     """Run a bare client, or the engine without a store."""
-    from generators.prompts.prompt_templates import load_prompt, write_brief
+    from memoirist.generators.prompts.prompt_templates import load_prompt, write_brief
 
     prompts = []
     if kind != "the client alone":
@@ -210,7 +209,7 @@ def _wanted(case: Case) -> str:
 
 
 async def _engine(n: int, url: str, in_flight: int, deadline: float | None) -> dict[str, Any]:
-    from generators.settings import InterviewSettings
+    from memoirist.generators.settings import InterviewSettings
 
     given: dict[str, Any] = {} if deadline is None else {"request_timeout_seconds": deadline}
     settings = InterviewSettings(base_url=url, max_concurrency=in_flight, **given)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import json
-import pytest
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import (Callable, Mapping)
-from data.curation.pairing import pair as pairs_of
-from data.schema.errors import RecipeError
-from data.schema.records import (Model, Question)
-from data.store.store import Store
-from generators.prompts.prompt_templates import (PROMPTS, load_task_prompt)
-from generators.settings import InterviewSettings
-from generators.tasks.rewrite import (Mended, RewriteTask, SCHEMA, read_mended)
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from tests.conftest import (Command, environment)
+from typing import Any
+
+import pytest
+
+from memoirist.data.curation.pairing import pair as pairs_of
+from memoirist.data.schema.errors import RecipeError
+from memoirist.data.schema.records import Model, Question
+from memoirist.data.store.store import Store
+from memoirist.generators.prompts.prompt_templates import PROMPTS, load_task_prompt
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.tasks.rewrite import SCHEMA, Mended, RewriteTask, read_mended
+from tests.conftest import Command, environment
 from tests.flows.test_changed_sources import book
 from tests.support.rows import passage
 from tests.support.scripted import Scripted
-from typing import Any
-
-
 
 NOISY, CLEAN = "and I, um, I did not know", "and I did not know"
 POLISHED = ("--answers", "polished")
@@ -245,7 +245,7 @@ def test_a_killed_run_goes_on_where_it_stopped(memoirist: Command, tmp_path: Pat
     with Scripted(answering(slowly)) as server:
         there = ("--base-url", server.base_url, "--model", "interviewer", "--max-concurrency", "2")
         assert memoirist("ask", *there).returncode == 0
-        command = [sys.executable, "-m", "flows.cli", "curate", *POLISHED]
+        command = [sys.executable, "-m", "memoirist.flows.cli", "curate", *POLISHED]
         command += ["--set", "flow.batch_rows=1"]
         env = environment()
         child = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.DEVNULL)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import pytest
-from data.schema.errors import RecipeError
-from data.schema.records import (Passage, SourceKind, content_id)
-from datetime import (UTC, datetime)
-from generators.prompts.prompt_templates import (Prompts, delimiter, load_prompt, prompts_version, write_brief)
-from generators.prompts.source_kinds import (KINDS, Kind, guess_kind)
-from generators.settings import (Example, InterviewSettings)
-from generators.tasks.reply_parser import QUESTION_TYPES
+from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
+
+from memoirist.data.schema.errors import RecipeError
+from memoirist.data.schema.records import Passage, SourceKind, content_id
+from memoirist.generators.prompts.prompt_templates import (
+    Prompts,
+    delimiter,
+    load_prompt,
+    prompts_version,
+    write_brief,
+)
+from memoirist.generators.prompts.source_kinds import KINDS, Kind, guess_kind
+from memoirist.generators.settings import Example, InterviewSettings
+from memoirist.generators.tasks.reply_parser import QUESTION_TYPES
 from tests.conftest import Command
 from tests.flows.test_changed_sources import book
-from tests.support.interviews import (interview, questions)
+from tests.support.interviews import interview, questions
 from tests.support.openai_server import OpenAIServer
-
-
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 TEXT = "We left the village before sunrise because the mill had burnt down, and nobody spoke."
