@@ -15,7 +15,7 @@ from memoirist.data.composition.saved_exchanges import Exchange
 from memoirist.data.evaluation.honesty import discloses
 from memoirist.data.schema.errors import NothingToDo, StoreLocked
 from memoirist.data.text.words import normalise
-from memoirist.flows.chat.saved_exchanges import save_exchange
+from memoirist.flows.chat.chat_session import save_exchange
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
