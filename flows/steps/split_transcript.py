@@ -63,7 +63,9 @@ def _find_cuts(context: Context) -> list[Cut]:
             cuts_of[cut.block_id].append(cut)
         for block in blocks:
             ads = find_ads(block) if settings.cut_ads else ()
-            rows += removed_spans.merged(block.id, [*cuts_of.get(block.id, ()), *ads], block.text)
+            rows += removed_spans.merge_cuts(
+                block.id, [*cuts_of.get(block.id, ()), *ads], block.text
+            )
     return rows
 
 
@@ -109,7 +111,7 @@ def split_episode(
         cut = context.workspace.store.nouns(
             Cut, "block_id IN (SELECT id FROM blocks WHERE document_id = ?)", document.id
         )
-        whole, verdicts = removed_spans.apply(cast, cut, context.now)
+        whole, verdicts = removed_spans.apply_cuts(cast, cut, context.now)
         rows = question_answer.split_turns(
             document, whole, speaker, context.recipe.passages, context.now
         )
