@@ -1,17 +1,17 @@
-"""Give drafts their ids and their order: the same text gets the same id on every run."""
+"""Make blocks of drafts, with ids and order: the same text gets the same id on every run."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from memoirist.data.schema.records import Block, BlockKind, content_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A block before it knows its document and its place."""
+    """A block without its document, its id and its place."""
 
     kind: BlockKind
     text: str
@@ -24,33 +24,23 @@ class Draft:
     end_seconds: float | None = None
 
 
+_FIELDS = tuple(field.name for field in fields(Draft))
+
+
 def blocks_of(document_id: str, drafts: Iterable[Draft]) -> list[Block]:
     """Return blocks in the order of `drafts`; one without text is left out.
 
-    An id hangs on the document, the kind, the text and the count of equal blocks before, never
+    An id depends on the document, the kind, the text and the number of equal blocks before, never
     on the place: a changed chapter changes only its own blocks.
     """
-    seen: Counter[tuple[str, str]] = Counter()
+    counts: Counter[tuple[str, str]] = Counter()
     blocks: list[Block] = []
     for draft in drafts:
         if not draft.text.strip():
             continue
-        twin = (draft.kind, draft.text)
-        blocks.append(
-            Block(
-                id=content_id(document_id, draft.kind, draft.text, seen[twin]),
-                document_id=document_id,
-                ord=len(blocks),
-                kind=draft.kind,
-                text=draft.text,
-                page=draft.page,
-                page_last=draft.page_last,
-                page_label=draft.page_label,
-                chapter=draft.chapter,
-                speaker=draft.speaker,
-                start_seconds=draft.start_seconds,
-                end_seconds=draft.end_seconds,
-            )
-        )
-        seen[twin] += 1
+        key = (draft.kind, draft.text)
+        block_id = content_id(document_id, *key, counts[key])
+        values = {name: getattr(draft, name) for name in _FIELDS}
+        blocks.append(Block(id=block_id, document_id=document_id, ord=len(blocks), **values))
+        counts[key] += 1
     return blocks

@@ -1,4 +1,4 @@
-"""The bounded repairs of typeset text: hyphens at line ends, ligatures, spaces, nothing else."""
+"""Repair typeset text within limits: hyphens at line ends, ligatures and spaces, nothing else."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LIGATURE = re.compile("[\ufb00-\ufb06]")
 _ODD_SPACES = re.compile(r"[\t\r\f\v\u00a0\u2000-\u200a\u202f\u205f]|  ")
 _SPACES = re.compile(r"[ \t\r\f\v\u00a0\u2000-\u200a\u202f\u205f]+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
-# A hyphen that a typesetter put at the line's end: soft hyphen and U+FFFE are nothing else.
+# Characters that are always a typesetter's hyphen at a line's end.
 _SOFT = "\u00ad\ufffe\uffff"
 _SOFT_MARKS = re.compile(f"[{_SOFT}]")
 _HYPHENS = "-\u2010" + _SOFT
 _BROKEN = re.compile(rf"([^\W_]+(?:['’-][^\W_]+)*)[{_HYPHENS}]$")
 _HEAD = re.compile(r"([^\W_]+(?:['’][^\W_]+)*)(?:-[^\W_]+)*")
-# Halves of words that English writes as one; both of them stand alone too, so that only this
+# Halves of words that English writes as one word. Both halves are words too, so that only this
 # list tells "any-where" at a line's end from "darning-needle".
 _LEADING = re.compile(
     "any|some|every|no|not|never|where|there|here|when|what|who|how|him|her|them|your|our|my|it"
@@ -38,7 +38,7 @@ _TRAILING = re.compile(
     "|able|ment|ship|hood|some|wise|man|men|woman|women|out|over|in|into|on|to|ing|ed|ers?|est|ly"
     "|more|land|side|stand|stood|hold|held|son|days?|ways?|backs?"
 )
-# What French hangs on a word with a hyphen: no hyphenation leaves such ends behind.
+# Words that French joins to another with a hyphen; no hyphenation ends in them.
 _FRENCH_TAIL = re.compile(
     "je|tu|il|ils|elle|elles|on|nous|vous|ce|ci|là|moi|toi|le|la|les|lui|leur|y|en|même|mêmes|être"
     "|t|dire|dessus|dessous|delà|devant|dedans|dehors"
@@ -54,7 +54,7 @@ def tidy(text: str) -> str:
     """Return `text` in NFC with ligatures as letters and single spaces."""
     # Nearly every line is clean, and a book has tens of thousands of them.
     if not text.isascii():
-        text = _LIGATURE.sub(lambda found: _LIGATURES[found.group()], text)
+        text = _LIGATURE.sub(lambda match: _LIGATURES[match.group()], text)
         text = unicodedata.normalize("NFC", text)
     if _ODD_SPACES.search(text):
         text = _SPACES.sub(" ", text)
@@ -62,7 +62,7 @@ def tidy(text: str) -> str:
 
 
 def vocabulary_of(lines: Iterable[str]) -> Counter[str]:
-    """Count the words of a document, whole hyphenated ones too, without those that lines break."""
+    """Count the words of a document, also hyphenated ones, without those that lines break."""
     whole: list[str] = []
     broken = False
     for line in lines:
@@ -75,7 +75,7 @@ def vocabulary_of(lines: Iterable[str]) -> Counter[str]:
 
 
 def joined(lines: Sequence[str], words: Counter[str]) -> str:
-    """Join the lines of a paragraph, mending the words that line ends break."""
+    """Join the lines of a paragraph and the words that line ends break."""
     text = ""
     for line in lines:
         text = _join(text, tidy(line), words)
@@ -110,7 +110,7 @@ def _keeps_hyphen(left: str, head: re.Match[str], words: Counter[str]) -> bool:
     right, compound = head[1].casefold(), head[0].casefold()
     plain, hyphened = words[small + right], words[f"{small}-{right}"]
     if compound != right:
-        # something-which-you- | do-not: a chain goes on over the line's end.
+        # something-which-you- | do-not: a chain of hyphens continues over the line's end.
         if "-" in small:
             return True
         plain += words[small + compound]
@@ -118,7 +118,7 @@ def _keeps_hyphen(left: str, head: re.Match[str], words: Counter[str]) -> bool:
     if plain or hyphened:
         return hyphened > plain
     last = small.rsplit("-", 1)[-1]
-    # Which of the two articles is commoner tells the language.
+    # The more frequent article tells the language.
     if words["les"] > words["the"]:
         return _keeps_in_french(_ELISION.sub("", last), right, words)
     if last == "self" and len(right) > 3:

@@ -1,4 +1,4 @@
-"""The flow `build`: sources in, a model that one can talk to out; a rerun does what is missing."""
+"""Define the flow `build`, from sources to a model; a rerun does only what is missing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def build(
     recipe: str | None = None,
     overrides: dict[str, Any] | None = None,
 ) -> dict[str, int]:
-    """Build the persona of `sources`, or of the recipe's sources; return the new rows by verb.
+    """Build the persona of `sources` and the recipe; return the number of new rows by verb.
 
     Without sources and recipe the bundled samples are built.
     """
@@ -54,23 +54,23 @@ def open_context(
 ) -> Context:
     """Return the context of a flow run, which calls its steps as Prefect tasks."""
     report = Report()
-    report.log = get_run_logger().info  # the same lines and counts in Prefect's UI
-    place = Workspace(Path(workspace), on_wait=report.note)
-    path = Path(recipe) if recipe else (place.recipe if place.recipe.exists() else None)
-    wanted = dict(overrides or {})
+    report.log = get_run_logger().info  # Prefect's UI shows the same lines
+    opened = Workspace(Path(workspace), on_wait=report.note)
+    path = Path(recipe) if recipe else (opened.recipe if opened.recipe.exists() else None)
+    keys = dict(overrides or {})
     if sources:
-        wanted["sources.include"] = merged_sources(path, sources)
+        keys["sources.include"] = merged_sources(path, sources)
     if persona:
-        wanted["persona.name"] = persona
-    if path is None and not sources and "sources.include" not in wanted:
+        keys["persona.name"] = persona
+    if path is None and "sources.include" not in keys:
         report.note("no sources and no recipe: building the bundled samples")
-        wanted.setdefault("sources.include", [str(path) for path in SOURCES])
-        wanted.setdefault("persona.name", PERSONA)
-    resolved = recipes.load(path, wanted)
+        keys["sources.include"] = [str(path) for path in SOURCES]
+        keys.setdefault("persona.name", PERSONA)
+    resolved = recipes.load(path, keys)
     if not resolved.persona.name:
         raise RecipeError("nobody is named as the persona", "add --persona 'FULL NAME'")
-    shown = PrefectArtifacts(report.warn)
-    context = Context(place, resolved, report, as_tasks(resolved.flow), shown)
+    artifacts = PrefectArtifacts(report.warn)
+    context = Context(opened, resolved, report, as_tasks(resolved.flow), artifacts)
     refuse_missing_layers(context)
     return context
 

@@ -1,4 +1,4 @@
-"""The pipeline: the steps of each command, in the order in which a build runs them."""
+"""List the steps of each command, in the order in which a build runs them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from memoirist.flows.steps.split import split_documents
 from memoirist.flows.steps.train import train_model
 
 
-def extract(context: Context, named: Sequence[str] | None = None) -> None:
-    """Extract the recipe's sources and split them; `named` are those that the user gave now."""
-    extract_sources(context, named=named)
-    save_recipe(context)  # after it, so that a refused source is not read again
+def extract(context: Context, required: Sequence[str] | None = None) -> None:
+    """Extract the recipe's sources and split them; raise an error if all `required` ones fail."""
+    extract_sources(context, required=required)
+    save_recipe(context)  # last, so that the recipe never holds a refused source
     split_documents(context)
 
 
@@ -34,13 +34,13 @@ STEPS: Mapping[str, Sequence[Callable[[Context], object]]] = {
     "merge": (merge_model,),
     "evaluate": (evaluate_model,),
 }
-# What a build does after `extract`: first the pairs, then, if they are worth it, a model of them.
+# The commands of a build after `extract`: first the pairs, then the model.
 PAIRS = ("ask", "curate")
 MODEL = ("compose", "train", "merge", "evaluate")
 
 
 def run_steps(context: Context, *commands: str) -> None:
-    """Run the steps of some commands in the order given."""
+    """Run the steps of the commands in the given order."""
     for command in commands:
         for step in STEPS[command]:
             step(context)

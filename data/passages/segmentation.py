@@ -8,23 +8,9 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from memoirist.data.schema.records import (
-    Block,
-    Document,
-    Fault,
-    Passage,
-    Rows,
-    Verdict,
-    content_id,
-)
+from memoirist.data.schema.records import Block, Document, Fault, Passage, Rows, Verdict, content_id
 from memoirist.data.text.chinese import unmarked_chapters
-from memoirist.data.text.words import (
-    count_words,
-    ends_sentence,
-    is_cjk,
-    join_sentences,
-    sentences,
-)
+from memoirist.data.text.words import count_words, ends_sentence, is_cjk, join_sentences, sentences
 
 # Why a block of each kind is not an answer; the reader of `look dropped` sees these sentences.
 FURNITURE = {

@@ -12,11 +12,10 @@ from memoirist.extractors.text.text_unit import Unit, letters_of, word_count, wo
 
 _NUMBER_WORD = (
     r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen"
-    r"|sixteen|seventeen|eighteen|nineteen|twenty(?:[- ]\w+)?|thirty(?:[- ]\w+)?"
-    r"|(?:the )?(?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last)"
-    r"|premier|première|premi[eè]re|deuxième|second[e]?|troisième|quatrième"
-    r"|primer[oa]?|segund[oa]|tercer[oa]?|cuart[oa]|erste[sr]?|zweite[sr]?|dritte[sr]?"
-    r"|vierte[sr]?)"
+    r"|sixteen|seventeen|eighteen|nineteen|twenty(?:[- ]\w+)?|thirty(?:[- ]\w+)?|(?:the )?(?:first"
+    r"|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last)|premier|première"
+    r"|premi[eè]re|deuxième|second[e]?|troisième|quatrième|primer[oa]?|segund[oa]|tercer[oa]?"
+    r"|cuart[oa]|erste[sr]?|zweite[sr]?|dritte[sr]?|vierte[sr]?)"
 )
 _COUNT = rf"(?:[ivxlcdm]+|\d+|{_NUMBER_WORD})"
 _PART = r"part|book|volume|vol\.|partie|livre|tome|teil|band|buch|parte|libro|tomo|parte|livro"
@@ -42,14 +41,13 @@ _NUMBERED = re.compile(
 )
 _ROMAN_TITLE = re.compile(r"^[IVXLC]{1,7}\.\s+\S.{0,80}$")
 _NAMED = re.compile(
-    r"^(?:(?:the )?(?:author|editor|publisher|translator|printer).?s? )?(?:to the )?"
-    r"(?:general )?(?:preface|foreword|introduction|introductory(?: note| chapter)?|prologue"
-    r"|epilogue"
-    r"|conclusion|appendi(?:x|ces)|postscript|acknowledge?ments?|afterword|dedication|note"
-    r"|avant-propos|pr[eé]face|prologue|[eé]pilogue|appendice|postface|remerciements|conclusion"
-    r"|vorwort|vorrede|geleitwort|einleitung|einf[uü]hrung|nachwort|anhang|schluss|schlu[sß]"
-    r"|danksagung"
-    r"|pr[oó]logo|prefacio|introducci[oó]n|ep[ií]logo|ap[eé]ndice|conclusi[oó]n|agradecimientos"
+    r"^(?:(?:the )?(?:author|editor|publisher|translator"
+    r"|printer).?s? )?(?:to the )?(?:general )?(?:preface|foreword|introduction"
+    r"|introductory(?: note| chapter)?|prologue|epilogue|conclusion|appendi(?:x|ces)|postscript"
+    r"|acknowledge?ments?|afterword|dedication|note|avant-propos|pr[eé]face|prologue|[eé]pilogue"
+    r"|appendice|postface|remerciements|conclusion|vorwort|vorrede|geleitwort|einleitung"
+    r"|einf[uü]hrung|nachwort|anhang|schluss|schlu[sß]|danksagung|pr[oó]logo|prefacio"
+    r"|introducci[oó]n|ep[ií]logo|ap[eé]ndice|conclusi[oó]n|agradecimientos"
     r"|introdu[cç][aã]o)\b[^.!?]{0,50}[.:]?$",
     re.IGNORECASE,
 )
@@ -59,39 +57,32 @@ _HAN_NAMED = re.compile(
 
 _CONTENTS = re.compile(
     r"^(?:table of contents|(?:brief |short |detailed )?contents(?: of .{1,40})?"
-    r"|list of (?:the )?\w+"
-    r"|(?:full[- ]page )?(?:illustrations|plates|maps|figures|tables|portraits)"
-    r"|table des mati[eè]res|table des illustrations|sommaire|inhalt|inhaltsverzeichnis"
-    r"|abbildungsverzeichnis|[ií]ndice(?: general| de .{1,30})?|tabla de contenidos?|contenido"
-    r"|sum[aá]rio"
-    r"|目\s*[錄录次]|navigation|landmarks|page list)\W*$",
+    r"|list of (?:the )?\w+|(?:full[- ]page )?(?:illustrations|plates|maps|figures|tables"
+    r"|portraits)|table des mati[eè]res|table des illustrations|sommaire|inhalt"
+    r"|inhaltsverzeichnis|abbildungsverzeichnis|[ií]ndice(?: general| de .{1,30})?"
+    r"|tabla de contenidos?|contenido|sum[aá]rio|目\s*[錄录次]|navigation|landmarks|page list)\W*$",
     re.IGNORECASE,
 )
 _BACK = re.compile(
     r"^(?:(?:general |analytical )?index|bibliography|bibliography and index"
-    r"|select(?:ed)? bibliography"
-    r"|works cited|references|further reading|glossary of terms|register|sachregister"
-    r"|personenregister"
-    r"|literaturverzeichnis|literatur|bibliographie|bibliograf[ií]a|advertisements?"
-    r"|(?:other )?(?:books|works) by .{1,60}|also by .{1,60}|索引|參考書目|参考文献)\W*$",
+    r"|select(?:ed)? bibliography|works cited|references|further reading|glossary of terms"
+    r"|register|sachregister|personenregister|literaturverzeichnis|literatur|bibliographie"
+    r"|bibliograf[ií]a|advertisements?|(?:other )?(?:books|works) by .{1,60}|also by .{1,60}|索引"
+    r"|參考書目|参考文献)\W*$",
     re.IGNORECASE,
 )
 _BOILERPLATE = re.compile(
     r"^(?:cover|title ?page|half ?title(?: ?page)?|imprint|colophon|copyright(?: page| notice"
-    r"| information)?"
-    r"|uncopyright|(?:the )?(?:full )?project gutenberg(?:-?tm|™)? licen[sc]e.*|licen[sc]e"
-    r"|legal notice"
-    r"|(?:original )?transcriber.?s.? notes?|production notes?(?: section)?"
-    r"|transcription notes?|typographical errors|about (?:this|the) (?:e-?book|edition)"
-    r"|impressum|mentions l[eé]gales|cr[eé]dits|cr[eé]ditos|couverture|umschlag|cubierta"
-    r"|portada|titelseite"
-    r"|版權(?:頁|所有)?|版权(?:页|所有)?|封面)\W*$",
+    r"| information)?|uncopyright|(?:the )?(?:full )?project gutenberg(?:-?tm|™)? licen[sc]e.*"
+    r"|licen[sc]e|legal notice|(?:original )?transcriber.?s.? notes?"
+    r"|production notes?(?: section)?|transcription notes?|typographical errors|about (?:this"
+    r"|the) (?:e-?book|edition)|impressum|mentions l[eé]gales|cr[eé]dits|cr[eé]ditos|couverture"
+    r"|umschlag|cubierta|portada|titelseite|版權(?:頁|所有)?|版权(?:页|所有)?|封面)\W*$",
     re.IGNORECASE,
 )
 _NOTES = re.compile(
     r"^(?:foot ?notes?|end ?notes?|notes|notes (?:to|on) .{1,40}|notes de bas de page|fu(?:ss"
-    r"|ß)noten|anmerkungen"
-    r"|notas(?: al pie)?|[注註]\s*[釋释解腳脚]?|附註|附注)\W*$",
+    r"|ß)noten|anmerkungen|notas(?: al pie)?|[注註]\s*[釋释解腳脚]?|附註|附注)\W*$",
     re.IGNORECASE,
 )
 _MAX_CHARS = 160

@@ -27,12 +27,10 @@ _LICENCE = re.compile(
 )
 _CREDIT = re.compile(
     r"^\W*(?:this e-?(?:text|book) (?:was )?(?:produced|prepared)|(?:e-?text|html version"
-    r"|e-?book)\s+(?:was\s+)?"
-    r"(?:prepared|produced|created|scanned)|produced by|prepared by|scanned by|digitized by"
-    r"|transcribed (?:by|from)"
-    r"|updated editions will replace|\[?\s*transcriber.?s.? note|\[?\s*note (?:of"
-    r"|by) (?:the )?transcriber"
-    r"|\[?\s*etext editor|distributed proofread|credits:)",
+    r"|e-?book)\s+(?:was\s+)?(?:prepared|produced|created|scanned)|produced by|prepared by"
+    r"|scanned by|digitized by|transcribed (?:by|from)|updated editions will replace"
+    r"|\[?\s*transcriber.?s.? note|\[?\s*note (?:of|by) (?:the )?transcriber|\[?\s*etext editor"
+    r"|distributed proofread|credits:)",
     re.IGNORECASE,
 )
 _IMPRINT = re.compile(

@@ -89,10 +89,8 @@ _TAGS: dict[str, BlockKind] = {
 # Classes that make a paragraph a heading: Gutenberg's "ph2", the names of typesetting programs.
 _HEADING_CLASS = re.compile(
     r"^(?:p?h(?P<level>[1-6])|chapter[-_]?(?:title|head(?:ing)?|num(?:ber)?|name)"
-    r"|chap(?:ter)?(?:title|head)?"
-    r"|part[-_]?(?:title|head(?:ing)?|number)|section[-_]?(?:title|head(?:ing)?)|head(?:ing"
-    r"|line)?"
-    r"|sub[-_]?head(?:ing)?|start-of-book)$"
+    r"|chap(?:ter)?(?:title|head)?|part[-_]?(?:title|head(?:ing)?|number)|section[-_]?(?:title"
+    r"|head(?:ing)?)|head(?:ing|line)?|sub[-_]?head(?:ing)?|start-of-book)$"
 )
 _INITIAL_CLASS = re.compile(r"^(?:drop-?caps?|initial|lettrine|firstletter|first-letter|versal)$")
 _INLINE = word_set("a span i b em abbr")

@@ -62,14 +62,14 @@ def unlock(
 ) -> None:
     """Remember the passwords of locked files; on a terminal, ask for those that are missing."""
     from memoirist.extractors.pdf.engines.base import remember_passwords
-    from memoirist.flows.sources.password_prompt import locked, typed
+    from memoirist.flows.sources.password_prompt import ask_password, locked_pdfs
 
     remember_passwords(given or ())
     if not sys.stdin.isatty():
         return
     context = o.open_workspace(workspace, recipe)
-    for path in locked(context, [*(sources or ()), *context.recipe.sources.include]):
-        typed(path)
+    for path in locked_pdfs(context, [*(sources or ()), *context.recipe.sources.include]):
+        ask_password(path)
 
 
 @recipe_flags(*EXTRACT_KEYS)

@@ -1,4 +1,4 @@
-"""Read and save recipes: merge the sources and speakers of the flags into a saved recipe."""
+"""Merge sources and speakers of the flags into a saved recipe, and save the resolved one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from memoirist.flows.runtime.context import Context
 
 
 def merged_sources(path: Path | None, sources: Sequence[str]) -> list[str]:
-    """Return the sources of a recipe and the new ones behind them, each once and absolute."""
-    before = recipes.load(path).sources.include if path is not None else []
-    return list(dict.fromkeys([*before, *as_saved(sources)]))
+    """Return the recipe's sources, then the new ones: absolute and without repeats."""
+    saved = recipes.load(path).sources.include if path is not None else []
+    return list(dict.fromkeys([*saved, *as_saved(sources)]))
 
 
 def merged_speakers(path: Path | None, assignments: Sequence[str]) -> dict[str, str]:
-    """Return the recipe's speakers with `LABEL=NAME` set over them; an empty name unsets one.
+    """Return the recipe's speakers with `LABEL=NAME` set over them; an empty name removes one.
 
-    Raise RecipeError for what is no such assignment.
+    Raise RecipeError for a wrong assignment.
     """
     speakers = dict(recipes.load(path).sources.speakers) if path is not None else {}
     for assignment in assignments:
@@ -37,7 +37,7 @@ def merged_speakers(path: Path | None, assignments: Sequence[str]) -> dict[str, 
 
 
 def as_saved(sources: Sequence[str]) -> list[str]:
-    """Return sources as the recipe keeps them: absolute, whatever folder a command runs in."""
+    """Return sources as a recipe saves them: absolute, so that any working folder may be used."""
     return [_absolute(source) for source in sources]
 
 
@@ -46,15 +46,15 @@ def _absolute(source: str) -> str:
         return source
     try:
         return str(Path(source).expanduser().resolve())
-    except RuntimeError:  # "~nobody" names no user: then it is a file's name
+    except RuntimeError:  # "~name" without such a user is a file's name
         return str(Path(source).resolve())
 
 
 def save_recipe(context: Context) -> None:
-    """Keep the resolved recipe in the workspace, so that later commands need no flags."""
-    place = context.workspace.recipe
+    """Save the resolved recipe in the workspace, so that later commands need no flags."""
+    path = context.workspace.recipe
     text = recipes.dump(context.recipe)
-    if not place.exists() or place.read_text("utf-8") != text:
-        partial = place.with_suffix(".partial")
+    if not path.exists() or path.read_text("utf-8") != text:
+        partial = path.with_suffix(".partial")
         partial.write_text(text, "utf-8")
-        partial.replace(place)
+        partial.replace(path)

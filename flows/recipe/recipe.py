@@ -1,13 +1,13 @@
-"""The recipe: one pydantic model of everything a user can choose, read from TOML."""
+"""Define the recipe, a pydantic model of all settings, and read and write it as TOML."""
 
 from __future__ import annotations
 
 import difflib
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,7 +26,7 @@ _REMOVED_KEYS = (("interview", "hedged_share"),)
 
 
 class Recipe(BaseModel):
-    """Everything that a build depends on; the resolved recipe is saved with each run."""
+    """All settings of a build; the resolved recipe is saved with each run."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,15 +44,15 @@ class Recipe(BaseModel):
 
 
 class Overrides(dict[str, Any]):
-    """Recipe keys from the command line; `flags` tells by which flag each was given."""
+    """Recipe keys from the command line; `flags` holds the flag that gave each of them."""
 
     def __init__(self, values: Mapping[str, Any], flags: Mapping[str, str]) -> None:
-        """Take the values by dotted key, and the flags by the same keys."""
+        """Take values and flags by dotted key."""
         super().__init__(values)
         self.flags = dict(flags)
 
     def over(self, values: Mapping[str, Any]) -> Overrides:
-        """Return these keys laid over others, which no flag gave."""
+        """Return these keys merged over others, which no flag gave."""
         return Overrides({**values, **self}, self.flags)
 
 
@@ -60,25 +60,25 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
     """Return the recipe of a TOML file, or the defaults, with dotted keys set over it.
 
     Relative sources are resolved against the file's folder. Raises RecipeError for a file that
-    is missing or no TOML, an unknown key (with the nearest known ones) and a wrong value.
+    is missing or is not TOML, an unknown key (with the nearest known ones) and a wrong value.
     """
     values = _read(path) if path is not None else {}
     _drop_removed_keys(values, path)
     if path is not None:
-        include = values.get("sources", {}).get("include")
-        if isinstance(include, list):
-            values["sources"]["include"] = [_anchored(str(s), path.parent) for s in include]
-        for mix in values.get("sources", {}).get("mix", []):
+        sources = values.get("sources", {})
+        if isinstance(sources.get("include"), list):
+            sources["include"] = [_anchored(str(s), path.parent) for s in sources["include"]]
+        for mix in sources.get("mix", []):
             if isinstance(mix, dict) and isinstance(mix.get("source"), str):
                 mix["source"] = _anchored(mix["source"], path.parent)
     for key, value in (overrides or {}).items():
         *tables, last = _parts(key)
-        place = values
-        for table in tables:
-            if not isinstance(place.get(table), dict):
-                place[table] = {}
-            place = place[table]
-        place[last] = value
+        table = values
+        for name in tables:
+            if not isinstance(table.get(name), dict):
+                table[name] = {}
+            table = table[name]
+        table[last] = value
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -95,59 +95,53 @@ def _drop_removed_keys(values: dict[str, Any], path: Path | None) -> None:
 
 
 def _parts(key: str) -> list[str]:
-    """Return the parts of a dotted key as TOML reads it: a quoted part may hold dots."""
+    """Return the parts of a dotted key as TOML reads it: a quoted part may contain dots."""
     try:
-        place: Any = tomllib.loads(f"{key} = 0")
+        value: Any = tomllib.loads(f"{key} = 0")
     except tomllib.TOMLDecodeError:
         return key.split(".")
     parts: list[str] = []
-    while isinstance(place, dict):
-        (part,) = place
+    while isinstance(value, dict):
+        ((part, value),) = value.items()
         parts.append(part)
-        place = place[part]
     return parts
 
 
 def dump(recipe: Recipe) -> str:
-    """Return the recipe as TOML, only what differs from the defaults."""
+    """Return the keys that differ from the defaults, as TOML."""
     values = recipe.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     if recipe.train.preset:
-        # A key that equals its default may have been given to win over the preset's.
-        given = recipe.train.model_fields_set & PRESETS[recipe.train.preset].keys()
-        values["train"] |= recipe.train.model_dump(mode="json", include=given, exclude_none=True)
+        # The user may have set a key to its default to override the preset.
+        keys = recipe.train.model_fields_set & PRESETS[recipe.train.preset].keys()
+        values["train"] |= recipe.train.model_dump(mode="json", include=keys, exclude_none=True)
     return tomli_w.dumps(values)
 
 
 def document_keys() -> str:
-    """Return every key with its default and its effect, as a TOML file to start from."""
-    lines: list[str] = []
-    _describe(Recipe, "", lines)
-    return "\n".join(lines).strip() + "\n"
+    """Return every key with its default and its description, as a TOML file to start from."""
+    return "\n".join(_described_keys(Recipe, "")).strip() + "\n"
 
 
-def _describe(model: type[BaseModel], prefix: str, lines: list[str]) -> None:
-    plain = {
-        k: f for k, f in model.model_fields.items() if not _is_table(f.annotation) and not f.exclude
-    }
-    if plain and prefix:
-        lines += ["", f"[{prefix}]"]
-    for key, field in plain.items():
+def _described_keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
+    tables = _tables(model)
+    keys = {k: f for k, f in model.model_fields.items() if k not in tables and not f.exclude}
+    if keys and prefix:
+        yield from ("", f"[{prefix}]")
+    for key, field in keys.items():
         default = field.get_default(call_default_factory=True)
-        shown = "" if default is None else tomli_w.dumps({"v": _plain(default)})[4:].strip()
-        lines.append(f"# {field.description or ''}".rstrip())
-        lines.append(f"# {key} = {shown}" if shown else f"# {key} =  (unset)")
-    for key, field in model.model_fields.items():
-        if _is_table(field.annotation):
-            table = cast("type[BaseModel]", field.annotation)
-            _describe(table, f"{prefix}.{key}".strip("."), lines)
+        if not isinstance(default, bool | int | float | str | list | None):
+            default = str(default)
+        text = "" if default is None else tomli_w.dumps({"v": default})[4:].strip()
+        yield f"# {field.description or ''}".rstrip()
+        yield f"# {key} = {text}" if text else f"# {key} =  (unset)"
+    for key, table in tables.items():
+        yield from _described_keys(table, f"{prefix}.{key}".strip("."))
 
 
-def _plain(value: object) -> object:
-    return value if isinstance(value, bool | int | float | str | list) else str(value)
-
-
-def _is_table(annotation: object) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def _tables(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """Return the keys of a model that are tables themselves."""
+    types = {key: field.annotation for key, field in model.model_fields.items()}
+    return {k: t for k, t in types.items() if isinstance(t, type) and issubclass(t, BaseModel)}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -160,7 +154,7 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(
-            f"the recipe {str(path)!r} is no TOML: {error}", "mend that line and run it again"
+            f"the recipe {str(path)!r} is no TOML: {error}", "correct that line and run it again"
         ) from error
 
 
@@ -171,47 +165,42 @@ def _anchored(pointer: str, folder: Path) -> str:
 
 
 def _refusal(error: ValidationError, path: Path | None, flags: Mapping[str, str]) -> RecipeError:
-    """Tell the first fault in one line, an unknown key with its nearest known ones.
+    """Describe the first fault in one line, an unknown key with the nearest known ones.
 
-    What a flag gave is laid to the flag, and not to the file that it was laid over.
+    A value of a flag is blamed on the flag, not on the file.
     """
     fault = error.errors()[0]
     key = ".".join(str(part) for part in fault["loc"])
-    given = [f for name, f in flags.items() if f"{key}.".startswith(f"{name}.")]
-    # A fault of a whole table: any of its keys may be the wrong one.
-    given = given or [f for name, f in flags.items() if name.startswith(f"{key}.")]
-    where = f" in {str(path)!r}" if path is not None and not given else ""
-    by = f"{', '.join(given)}: " if given else ""
+    causes = [f for name, f in flags.items() if f"{key}.".startswith(f"{name}.")]
+    # If the whole table is refused, any of its keys may be the wrong one.
+    causes = causes or [f for name, f in flags.items() if name.startswith(f"{key}.")]
+    where = f" in {str(path)!r}" if path is not None and not causes else ""
+    by = f"{', '.join(causes)}: " if causes else ""
     if fault["type"] == "extra_forbidden":
-        near = _nearest([str(part) for part in fault["loc"]])
+        near = _nearest_keys([str(part) for part in fault["loc"]])
         hint = f"did you mean {near}?" if near else "`memoirist plan --recipe-keys` lists all keys"
         return RecipeError(f"{by}the recipe has no key {key!r}{where}", hint)
     message = str(fault["msg"]).removeprefix("Value error, ")
-    shown = "" if fault["type"] == "value_error" else f" = {fault['input']!r}"
+    value = "" if fault["type"] == "value_error" else f" = {fault['input']!r}"
     return RecipeError(
-        f"{by}the recipe's {key or 'file'}{shown}{where} is refused: {message}",
-        "mend the value; `memoirist plan --recipe-keys` explains every key",
+        f"{by}the recipe's {key or 'file'}{value}{where} is refused: {message}",
+        "correct the value; `memoirist plan --recipe-keys` explains every key",
     )
 
 
-def _nearest(parts: Sequence[str]) -> str:
+def _nearest_keys(parts: Sequence[str]) -> str:
     model: type[BaseModel] = Recipe
     for part in parts[:-1]:
-        field = model.model_fields.get(part)
-        if field is None or not _is_table(field.annotation):
-            break
-        model = cast("type[BaseModel]", field.annotation)
-    everywhere = {
-        key: f"{table}.{key}"
-        for table, field in Recipe.model_fields.items()
-        if _is_table(field.annotation)
-        for key in cast("type[BaseModel]", field.annotation).model_fields
+        model = _tables(model).get(part, model)
+    all_keys = {
+        key: f"{name}.{key}"
+        for name, table in _tables(Recipe).items()
+        for key in table.model_fields
     }
     wrong = parts[-1]
-    if wrong in everywhere:
-        near = [everywhere[wrong]]  # a right key in the wrong table
-    else:
-        near = difflib.get_close_matches(wrong, model.model_fields, n=2) or [
-            everywhere[key] for key in difflib.get_close_matches(wrong, everywhere, n=2)
-        ]
+    if wrong in all_keys:
+        return repr(all_keys[wrong])  # a right key in the wrong table
+    near = difflib.get_close_matches(wrong, model.model_fields, n=2) or [
+        all_keys[key] for key in difflib.get_close_matches(wrong, all_keys, n=2)
+    ]
     return " or ".join(repr(key) for key in near)

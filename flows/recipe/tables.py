@@ -1,19 +1,18 @@
-"""The recipe's tables that no other folder has: who speaks, what is read, how the flows run."""
+"""Define the recipe's tables of persona, sources, refresh and flow."""
 
 from __future__ import annotations
 
+from data.composition.disclosure import disclosure_texts
+from data.passages.chapters import ChapterSettings
+from data.provenance.rights import checked
+from extractors.settings import ExtractSettings
+from pydantic import (BaseModel, ConfigDict, Field, field_validator, model_validator)
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-
-from memoirist.data.composition.disclosure import disclosure_texts
-from memoirist.data.passages.chapters import ChapterSettings
-from memoirist.data.provenance.rights import checked
-from memoirist.extractors.settings import ExtractSettings
 
 
 class Persona(BaseModel):
-    """Who speaks."""
+    """The person whose voice the model learns."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -35,7 +34,7 @@ class Persona(BaseModel):
 
 
 class LedgerEntry(BaseModel):
-    """What is known of the sources that a pattern names; unset keys leave what is noted."""
+    """Facts about the sources that a pattern names; unset keys change nothing."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,12 +50,12 @@ class LedgerEntry(BaseModel):
 
     @field_validator("rights")
     @classmethod
-    def _known_form(cls, told: str | None) -> str | None:
-        return None if told is None else checked(told)
+    def _known_form(cls, rights: str | None) -> str | None:
+        return None if rights is None else checked(rights)
 
 
 class Mixed(BaseModel):
-    """A dataset that is not the persona's: a share of what is trained on comes from it."""
+    """A dataset that is not the persona's, mixed into the train conversations by a share."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -65,7 +64,7 @@ class Mixed(BaseModel):
 
 
 class SourcesSettings(BaseModel):
-    """What is read, and how."""
+    """The sources to read, and how to read them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -110,7 +109,7 @@ class SourcesSettings(BaseModel):
 
     @model_validator(mode="after")
     def _leaves_room(self) -> SourcesSettings:
-        if sum(each.share for each in self.mix) > 0.9:
+        if sum(mix.share for mix in self.mix) > 0.9:
             raise ValueError("the shares of sources.mix leave less than a tenth to the persona")
         return self
 

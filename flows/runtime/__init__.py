@@ -1,1 +1,1 @@
-"""The surroundings of a run: workspace, context, report, Prefect and training monitor."""
+"""Run-time services: workspace, context, report, Prefect and training monitor."""

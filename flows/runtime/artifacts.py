@@ -1,4 +1,4 @@
-"""What Prefect's UI shows of a training while it goes on."""
+"""Show a running training in Prefect's UI."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from uuid import UUID
 
 
 class PrefectArtifacts:
-    """Makes a progress bar, a table and a page of the flow run.
+    """Writes a progress bar, a table and a page as artifacts of the flow run.
 
-    A server that has gone is no reason to lose a training: it is reported once.
+    A server that is gone must not end a training: the fault is reported once.
     """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         """Take the function that reports a fault."""
         self.warn: Callable[[str], None] | None = warn
         self.bar: UUID | None = None
-        self.shown = 0.0
+        self.shown_share = 0.0
 
     def progress(self, share: float, text: str) -> None:
-        """Make the bar, and move it at every twentieth."""
-        if self.bar is not None and share < 1 and share - self.shown < 0.05:
+        """Create the bar, and move it in steps of 5 %."""
+        if self.bar is not None and share < 1 and share - self.shown_share < 0.05:
             return
-        self.shown = share
+        self.shown_share = share
         self._guarded(lambda: self._progress(100 * share, text))
 
     def saved(self, answers: Sequence[dict[str, Any]], markdown: str) -> None:
-        """Write the table of answers and the page of figures anew."""
+        """Replace the table of answers and the page of figures."""
         self._guarded(lambda: self._saved(answers, markdown))
 
     def _progress(self, percent: float, text: str) -> None:
@@ -35,7 +35,7 @@ class PrefectArtifacts:
 
         if self.bar is None:
             artifact = create_progress_artifact(percent, "training-progress", text)
-            self.bar = cast("UUID", artifact)  # outside of an event loop it is no coroutine
+            self.bar = cast("UUID", artifact)  # outside an event loop it is not a coroutine
         else:
             update_progress_artifact(self.bar, percent, text)
 
@@ -51,7 +51,7 @@ class PrefectArtifacts:
     def _guarded(self, show: Callable[[], None]) -> None:
         try:
             show()
-        except Exception as error:  # noqa: BLE001 - whatever the server says, the training goes on
+        except Exception as error:  # noqa: BLE001 - no fault of the server may end the training
             if self.warn is not None:
                 name = type(error).__name__
                 self.warn(f"Prefect cannot show the training ({name}); it goes on all the same")

@@ -1,14 +1,16 @@
-"""The context of a run: its workspace, recipe, report, budget and way to call functions."""
+"""Hold the context of a run: workspace, recipe, report, LLM budget and the way to call steps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from memoirist.data.composition.saved_exchanges import BY_HAND
 from memoirist.data.schema.records import content_id
+from memoirist.data.store.transaction import statement
 from memoirist.flows.recipe.recipe import Recipe
 from memoirist.flows.runtime.artifacts import PrefectArtifacts
 from memoirist.flows.runtime.report import Report
@@ -22,20 +24,20 @@ R = TypeVar("R")
 
 
 class Call(Protocol):
-    """Runs one step, under a verb of the design and a label: directly, or as a Prefect task."""
+    """Runs one step under a verb and a label: directly, or as a Prefect task."""
 
     def __call__(self, verb: str, label: str, step: Callable[[], R]) -> R:
         """Run `step` and return what it returns."""
 
 
 def directly(verb: str, label: str, step: Callable[[], R]) -> R:
-    """Run a step at once, as the single commands do."""
+    """Run a step without Prefect, as the single commands do."""
     return step()
 
 
-@dataclass(slots=True)
+@dataclass
 class Context:
-    """What all steps of a run share; `changed` counts by verb the rows written or dropped."""
+    """The state that all steps of a run share; `changed` counts the changed rows by verb."""
 
     workspace: Workspace
     recipe: Recipe
@@ -43,22 +45,19 @@ class Context:
     call: Call = directly
     artifacts: PrefectArtifacts | None = None
     changed: dict[str, int] = field(default_factory=dict)
-    began: datetime = field(default_factory=lambda: datetime.now(UTC))
-    _budget: Budget | None = None
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def run_id(self) -> str:
-        """Return the run under which `requests` keeps what is asked."""
-        return content_id("run", self.began.isoformat())
+        """Return the id of the run in the table `requests`."""
+        return content_id("run", self.started_at.isoformat())
 
-    @property
+    @cached_property
     def budget(self) -> Budget:
-        """Return the budget of all the run's steps together."""
-        if self._budget is None:
-            from memoirist.generators.client.budget import Budget
+        """Return the LLM budget that all steps of the run share."""
+        from memoirist.generators.client.budget import Budget
 
-            self._budget = Budget(self.recipe.interview)
-        return self._budget
+        return Budget(self.recipe.interview)
 
     @property
     def now(self) -> datetime:
@@ -71,19 +70,11 @@ class Context:
 
 
 def persona_language(context: Context) -> str:
-    """Return the recipe's language, or the one that most of the passages are in.
+    """Return the recipe's language, or the language of most of the passages.
 
-    Talks in which the persona does not speak have no passage and do not count.
+    Episodes without the persona have no passages and do not count.
     """
     if context.recipe.persona.lang != "auto":
         return context.recipe.persona.lang
-    lang = context.workspace.store.value(
-        "SELECT d.lang FROM documents d JOIN sources s ON s.id = d.source_id JOIN ("
-        " SELECT document_id, sum(n_words) AS size FROM cut_passages GROUP BY document_id"
-        # Counting the words of a million rows would take longer than all the rest here.
-        " UNION ALL SELECT document_id, 80 * count(*) FROM exchanges GROUP BY document_id"
-        ") t ON t.document_id = d.id WHERE d.lang <> 'und' AND s.mix_share IS NULL"
-        f" AND s.withdrawn_at IS NULL AND s.format NOT IN {BY_HAND} GROUP BY d.lang"
-        " ORDER BY sum(t.size) DESC, d.lang LIMIT 1"
-    )
+    lang = context.workspace.store.value(statement("persona_language"), list(BY_HAND))
     return str(lang or "en")

@@ -1,4 +1,4 @@
-"""Stay at work when the terminal goes away: a closed window ends no training."""
+"""Detach from the terminal: a closed window ends no training."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 
 
 class DetachableStderr:
-    """Standard error as it is at the moment; once nobody reads it, what is written is dropped."""
+    """The current standard error; once it has no reader, text written to it is dropped."""
 
     def write(self, text: str) -> int:
-        """Write, or do nothing where the terminal or the pipe's reader has gone."""
+        """Write, or do nothing if the terminal or the pipe's reader is gone."""
         try:
             return sys.stderr.write(text)
         except OSError:
@@ -34,30 +34,29 @@ class DetachableStderr:
 
 
 def detach_output() -> None:
-    """Point standard output and error at nothing where their other end has gone."""
+    """Redirect standard output and error to the null device if their reader is gone."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
-            nothing = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nothing, stream.fileno())
-            os.close(nothing)
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())
+            os.close(null)
 
 
 @contextmanager
 def ignore_hangup() -> Iterator[None]:
-    """Go on when the terminal hangs up; the work's course is in the store and in its logs.
+    """Go on when the terminal hangs up; the store and the logs show the progress.
 
-    Where somebody else handles the signal already (nohup, say), or outside of the main thread,
-    everything stays as it is.
+    Nothing changes outside the main thread, or if the signal has a handler (nohup, for example).
     """
-    number = getattr(signal, "SIGHUP", None)
-    alone = threading.current_thread() is threading.main_thread()
-    if number is None or not alone or signal.getsignal(number) is not signal.SIG_DFL:
+    hangup = getattr(signal, "SIGHUP", None)
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if hangup is None or not in_main_thread or signal.getsignal(hangup) is not signal.SIG_DFL:
         yield
         return
-    signal.signal(number, signal.SIG_IGN)
+    signal.signal(hangup, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(hangup, signal.SIG_DFL)

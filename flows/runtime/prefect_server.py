@@ -1,7 +1,7 @@
-"""A temporary Prefect server that never outlives its flow, where the user has none running.
+"""Run a temporary Prefect server that ends with its flow, unless the user has a server.
 
-Prefect's own ephemeral server stays behind when its flow is killed, holding memory and the
-SQLite file; this one watches its parent and ends with it, however that ends.
+Prefect's own ephemeral server survives a killed flow and keeps memory and the SQLite file; this
+one watches its parent process and ends with it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ _START_SECONDS = 120.0
 
 @contextmanager
 def running(*, schedules: bool = False) -> Iterator[str]:
-    """Yield the API's address: the user's own server, or a temporary one on 127.0.0.1.
+    """Yield the API's address: the user's server, or a temporary one on 127.0.0.1.
 
-    `schedules` runs the services that start deployments on time as well.
+    With `schedules` the server also runs the services that start deployments.
     """
     silence_prefect()
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    own = PREFECT_API_URL.value()
-    if own:
-        yield own
+    if url := PREFECT_API_URL.value():
+        yield url
         return
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
@@ -54,7 +53,7 @@ def running(*, schedules: bool = False) -> Iterator[str]:
 
 
 def _flush() -> None:
-    """Let Prefect send what it still holds, or it would miss the server at exit and say so."""
+    """Let Prefect send its pending logs and events: at exit it would report a missing server."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogHandler
 
@@ -63,9 +62,9 @@ def _flush() -> None:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def _start(port: int, *, schedules: bool) -> subprocess.Popen[bytes]:
@@ -76,18 +75,12 @@ def _start(port: int, *, schedules: bool) -> subprocess.Popen[bytes]:
         **({} if schedules else {"PREFECT__SERVER_EPHEMERAL": "1"}),
     }
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "memoirist.flows.runtime.prefect_server",
-            str(port),
-            str(os.getpid()),
-        ],
+        [sys.executable, "-m", __name__, str(port), str(os.getpid())],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         stdin=subprocess.DEVNULL,
-        # Ctrl-C is for the flow, which then stops the server itself.
+        # Ctrl-C goes to the flow, which then stops the server.
         start_new_session=True,
     )
 
@@ -108,14 +101,17 @@ def _wait(process: subprocess.Popen[bytes], url: str) -> None:
 
 
 def _watch(parent: int) -> None:
-    """End this process when its parent has gone."""
+    """End this process when its parent is gone."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(0)
 
 
 def main() -> None:
-    """Serve Prefect's API on the port given first, while the parent given second lives."""
+    """Serve Prefect's API on the port of the first argument while the parent process lives.
+
+    The second argument is the parent's process id.
+    """
     port, parent = int(sys.argv[1]), int(sys.argv[2])
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
     import uvicorn

@@ -1,4 +1,4 @@
-"""How the flows meet Prefect: its quiet settings, and a step as a task."""
+"""Silence Prefect on the terminal and call steps as Prefect tasks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-# Read by Prefect when it is imported, so `quiet` runs before that.
+# Prefect reads these when it is imported, so `silence_prefect` must run before that.
 _QUIET = {
-    # The console belongs to our own report; what is logged still reaches Prefect's UI.
+    # The console belongs to our report; log lines still reach Prefect's UI.
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
@@ -28,7 +28,7 @@ _QUIET = {
 
 
 def silence_prefect() -> None:
-    """Keep Prefect's own lines off the terminal; what the user has set stays."""
+    """Keep Prefect's lines off the terminal; variables that the user has set win."""
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
 
@@ -36,16 +36,16 @@ def silence_prefect() -> None:
 def as_tasks(settings: FlowSettings) -> Call:
     """Return a way to call a step as a Prefect task named by its verb.
 
-    The step's rows travel in the closure, not as task parameters, so that neither texts nor keys
-    are stored by Prefect; its result cache stays off, for the store is the one memory. Only
-    `extract` is run again by Prefect: the others resume by themselves.
+    The closure carries the step's rows, not the task's parameters, so that Prefect stores neither
+    texts nor keys. The result cache is off: the store holds what is done. Prefect retries only
+    `extract`; the other steps resume by themselves.
     """
     from prefect import task
     from prefect.cache_policies import NO_CACHE
 
     def call(verb: str, label: str, step: Callable[[], R]) -> R:
         name = f"{verb} {label}".replace("{", "(").replace("}", ")")
-        named = task(
+        as_task = task(
             name=verb,
             task_run_name=name,
             cache_policy=NO_CACHE,
@@ -54,19 +54,19 @@ def as_tasks(settings: FlowSettings) -> Call:
             retry_delay_seconds=settings.retry_delay_seconds,
             retry_condition_fn=_worth_retrying,
         )
-        return named(lambda: step())()  # Prefect cannot name a partial
+        return as_task(lambda: step())()  # Prefect cannot name a partial
 
     return call
 
 
 def _worth_retrying(_task: object, _run: object, state: State[object]) -> bool:
-    """Tell a passing fault from a source that is refused for good."""
+    """Tell whether a failure may be temporary: our own errors are final."""
     from memoirist.data.schema.errors import MemoiristError
 
     try:
         state.result()
     except MemoiristError:
         return False
-    except Exception:  # noqa: BLE001 - whatever it is, it is no verdict of ours
+    except Exception:  # noqa: BLE001 - any other error may be temporary
         return True
     return False

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from memoirist.train.loop.progress import Progress
 
 
-# The store is written at each save, and at least this often, so that `look` shows the progress.
+# Rows are written at each save and at least this often, so that `look` shows the progress.
 _WRITE_SECONDS = 30.0
 _BARS = "▁▂▃▄▅▆▇█"
 
 
 class TrainingMonitor:
-    """Takes the progress of one run, line by line."""
+    """Takes the progress of one run line by line."""
 
     def __init__(self, context: Context, run_id: str, advance: Advance) -> None:
         """Monitor the run `run_id`; `advance` shows each line of progress."""
@@ -29,8 +29,8 @@ class TrainingMonitor:
         self.folder = context.workspace.run_folder(run_id)
         self.lines: list[Progress] = []
         self.pending: list[Metric] = []
-        self.n_samples = 0
-        self.wrote = time.monotonic()
+        self.sample_bytes = 0
+        self.written_at = time.monotonic()
 
     def __call__(self, progress: Progress) -> None:
         """Take one line of progress."""
@@ -40,12 +40,12 @@ class TrainingMonitor:
             self.artifacts.progress(progress.step / max(1, progress.total_steps), text)
         self.lines.append(progress)
         self.pending += metrics_of(self.run_id, progress)
-        late = time.monotonic() - self.wrote > _WRITE_SECONDS
-        if progress.eval_loss is not None or late or self._size() > self.n_samples:
+        is_due = time.monotonic() - self.written_at > _WRITE_SECONDS
+        if progress.eval_loss is not None or is_due or self._sample_bytes() > self.sample_bytes:
             self.save()
 
     def save(self) -> None:
-        """Write what has come since the last time, and draw the curve and the pages anew."""
+        """Write the new metrics and samples, and draw the curve and the pages again."""
         from memoirist.train.loop.progress import draw_progress, read_samples
 
         samples = read_samples(self.folder)
@@ -53,14 +53,14 @@ class TrainingMonitor:
             tx.upsert(self.pending)
             tx.upsert(samples)
         self.pending.clear()
-        self.n_samples, self.wrote = self._size(), time.monotonic()
+        self.sample_bytes, self.written_at = self._sample_bytes(), time.monotonic()
         if self.lines:
             draw_progress(self.folder)
             if self.artifacts is not None:
                 page = progress_page(self.run_id, self.lines)
                 self.artifacts.saved(sample_rows(samples), page)
 
-    def _size(self) -> int:
+    def _sample_bytes(self) -> int:
         from memoirist.train.loop.progress import SAMPLES
 
         path = self.folder / SAMPLES
@@ -68,7 +68,7 @@ class TrainingMonitor:
 
 
 def progress_text(progress: Progress) -> str:
-    """Return a line of progress for a person: losses, speed, memory and time left."""
+    """Return a line of progress as text: losses, speed, memory and time left."""
     parts = []
     if progress.loss is not None:
         parts.append(f"loss {progress.loss:.3f}")
@@ -83,7 +83,7 @@ def progress_text(progress: Progress) -> str:
 
 
 def metrics_of(run_id: str, progress: Progress) -> Iterator[Metric]:
-    """Yield a line of progress as rows; the newest state, for the view `trainings`, has step 0."""
+    """Yield a line of progress as rows; the newest values, for view `trainings`, have step 0."""
     of_step = {
         "loss": progress.loss,
         "eval_loss": progress.eval_loss,
@@ -101,7 +101,7 @@ def metrics_of(run_id: str, progress: Progress) -> Iterator[Metric]:
 
 
 def sample_rows(samples: Sequence[Sample]) -> list[dict[str, Any]]:
-    """Return each prompt with the base's answer and that of the latest save."""
+    """Return each prompt with the answers of the base and of the latest save."""
     latest = max((sample.step for sample in samples), default=0)
     base = {sample.prompt: sample.answer for sample in samples if sample.step == 0}
     return [
@@ -117,7 +117,7 @@ def sample_rows(samples: Sequence[Sample]) -> list[dict[str, Any]]:
 
 
 def progress_page(run_id: str, lines: Sequence[Progress]) -> str:
-    """Return the curve and the figures of a run so far, in Markdown."""
+    """Return the curve and the figures of a running training in Markdown."""
     last = lines[-1]
     losses = [line.loss for line in lines if line.loss is not None]
     held_out = [(line.step, line.eval_loss) for line in lines if line.eval_loss is not None]
@@ -134,11 +134,9 @@ def progress_page(run_id: str, lines: Sequence[Progress]) -> str:
 
 
 def sparkline(values: Sequence[float], width: int = 60) -> str:
-    """Return values as a row of bars, each the mean of its stretch, from 0 to the highest."""
-    stretch = max(1, -(-len(values) // width))
-    means = [
-        sum(values[at : at + stretch]) / len(values[at : at + stretch])
-        for at in range(0, len(values), stretch)
-    ]
+    """Return values as a row of bars from 0 to the maximum, each the mean of some neighbours."""
+    size = max(1, -(-len(values) // width))
+    chunks = [values[start : start + size] for start in range(0, len(values), size)]
+    means = [sum(chunk) / len(chunk) for chunk in chunks]
     top = max(means, default=0) or 1.0
     return "".join(_BARS[min(len(_BARS) - 1, int(len(_BARS) * mean / top))] for mean in means)

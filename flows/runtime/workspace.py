@@ -1,4 +1,4 @@
-"""The workspace: the git-ignored folder of one persona, with its database and its models."""
+"""Name and lock the files of a workspace: the folder of one persona, its database and models."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from memoirist.data.schema.errors import DiskFull, StoreError, StoreLocked
+from memoirist.data.schema.records import Source
 from memoirist.data.store.store import FILE, Store
 
 
 class Workspace:
-    """Where everything of one persona lies."""
+    """The folder of one persona."""
 
-    # Files and folders that no command writes for its user; `exports` is the user's.
+    # Files and folders that no command may overwrite for its user; `exports` belongs to the user.
     OWN_NAMES = frozenset(
         {FILE, "recipe.toml", ".lock", "serve.log", "bases", "feeds", "ocr", "reports", "runs"}
     )
@@ -31,26 +32,32 @@ class Workspace:
         self.exports = root / "exports"
         self.reports = root / "reports"
 
+    def sources(self, where: str = "true", *parameters: object) -> list[Source]:
+        """Return the sources under a condition, oldest first; none without a database."""
+        if not self.store.path.exists():
+            return []
+        return self.store.nouns(Source, f"({where}) ORDER BY added_at, id", *parameters)
+
     def run_folder(self, run_id: str) -> Path:
         """Return the folder of one training run."""
         return self.runs / run_id
 
     def relative(self, path: Path) -> str:
-        """Return a path as the tables keep it: relative to the workspace where it lies inside."""
+        """Return a path as the tables store it: relative if it is inside the workspace."""
         try:
             return str(path.resolve().relative_to(self.root.resolve()))
         except ValueError:
             return str(path)
 
     def owns(self, name: str) -> bool:
-        """Tell whether a name in the root is the workspace's own, DuckDB's neighbours included."""
+        """Tell whether a name in the root belongs to the workspace or to DuckDB."""
         return name in self.OWN_NAMES or name.startswith((f"{FILE}.", "replies-", "recipe.partial"))
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the workspace for one build; a second one is refused with the first one's number.
+        """Lock the workspace for one build; a second build gets the process id of the first.
 
-        The lock is the kernel's: it goes with the process, however that ends.
+        The kernel releases the lock when the process ends, whatever ends it.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -71,10 +78,10 @@ class Workspace:
                 os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             except OSError as error:
                 raise self._unusable(error) from error
-            # A build waits for whoever looks at its tables; a command that only reads does not.
+            # A build waits for readers of its tables; a command that only reads does not wait.
             self.store.on_wait = self.on_wait
             if self.store.path.exists():
-                # An older version's tables get their new columns before anything reads them.
+                # A transaction migrates the tables of an older version before anything reads them.
                 with self.store.writing():
                     pass
             yield

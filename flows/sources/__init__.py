@@ -1,1 +1,1 @@
-"""Sources: podcast feeds, the identity of known files, rights and passwords."""
+"""Sources: podcast feeds, identity of files, rights and passwords."""

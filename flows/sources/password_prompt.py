@@ -1,4 +1,4 @@
-"""Ask on the terminal for the passwords of locked files; they stay in this process alone."""
+"""Ask on the terminal for passwords of locked PDFs; only this process keeps them."""
 
 from __future__ import annotations
 
@@ -20,29 +20,23 @@ from memoirist.flows.runtime.context import Context
 _TRIES = 3
 
 
-def locked(context: Context, pointers: Sequence[str]) -> Iterator[Path]:
-    """Give the PDFs that no known password opens and that no earlier build has taken in."""
-    store = context.workspace.store
-    taken = (
-        "SELECT count(*) FROM sources JOIN documents ON source_id = sources.id WHERE location = ?"
-    )
-    seen: set[Path] = set()
+def locked_pdfs(context: Context, pointers: Sequence[str]) -> Iterator[Path]:
+    """Yield the PDFs that no known password opens and that no earlier build has extracted."""
+    has_documents = "id IN (SELECT source_id FROM documents)"
+    checked = {Path(source.location) for source in context.workspace.sources(has_documents)}
     for pointer in pointers:
         try:
-            books = [source for source in discover([pointer]) if source.format == "pdf"]
+            pdfs = [source.path for source in discover([pointer]) if source.format == "pdf"]
         except SourceError:
-            continue  # the extract step says it
-        for book in books:
-            path = book.path.expanduser().resolve()
-            if path in seen or (store.path.exists() and store.value(taken, str(path))):
-                continue
-            seen.add(path)
-            if is_locked(path):
+            continue  # the extract step reports it
+        for path in (pdf.expanduser().resolve() for pdf in pdfs):
+            if path not in checked and is_locked(path):
                 yield path
+            checked.add(path)
 
 
-def typed(path: Path) -> None:
-    """Ask for the password of one file, some times; an empty answer leaves the file out."""
+def ask_password(path: Path) -> None:
+    """Ask up to three times for the password of a file; an empty answer skips the file."""
     for _ in range(_TRIES):
         answer = typer.prompt(
             f"Password of {path.name} (Enter: leave it out)",
@@ -53,10 +47,10 @@ def typed(path: Path) -> None:
         )
         if not answer:
             return
-        before = known_passwords()
+        passwords = known_passwords()
         remember_passwords([answer])
         if not is_locked(path):
             return
         forget_passwords()
-        remember_passwords(before)
+        remember_passwords(passwords)
         typer.echo("That does not open it.", err=True)

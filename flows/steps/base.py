@@ -1,4 +1,4 @@
-"""The frame of all steps: skip what is done, time the work, write rows and state, report."""
+"""Provide the frame of all steps: skip finished work, time it, write rows and state, report."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from memoirist.flows.runtime.context import Context
 R = TypeVar("R")
 # The subject of a step that works on the whole workspace.
 ALL = "*"
+# SQL conditions that several steps share.
+NOT_WITHDRAWN = "source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
+READING_ORDER = "(SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
 
 
 class Step:
     """The work of one step on its subjects, due until it has finished with the same fingerprint.
 
-    The fingerprint covers all inputs that the rows depend on. The table `done` holds it, written
-    in the transaction of the rows: a killed run repeats what it has not finished, and nothing
-    else. A step without a fingerprint has no state and is always due.
+    The fingerprint covers all inputs of the rows. It is stored in the table `done` in the same
+    transaction as the rows, so that a killed run repeats only unfinished work. A step without a
+    fingerprint has no state and is always due.
     """
 
     def __init__(
@@ -34,7 +37,7 @@ class Step:
         fingerprint: str | None = None,
         verb: str | None = None,
     ) -> None:
-        """Start the clock; `verb` is the command that counts and reports, if not `name`."""
+        """Start the clock; `verb` is the command that reports the step, by default `name`."""
         self.context = context
         self.name = name
         self.verb = verb or name
@@ -58,14 +61,14 @@ class Step:
         return bool(n_done == len(self.subjects))
 
     def call(self, label: str, function: Callable[[], R]) -> R:
-        """Run a plain function, in a flow as a Prefect task under the step's verb."""
+        """Run a plain function; a flow runs it as a Prefect task named by the verb."""
         return self.context.call(self.verb, label, function)
 
     @contextmanager
     def writing(self, *, finished: bool = True) -> Iterator[Transaction]:
-        """Yield the transaction of the step's rows, and write its state at the end.
+        """Yield the transaction of the step's rows, and write the step's state at its end.
 
-        Rows that are not `finished` leave no state: the next run does the step again.
+        Without `finished` no state is left, so that the next run repeats the step.
         """
         with self.context.workspace.store.writing() as tx:
             yield tx
@@ -87,10 +90,10 @@ class Step:
     def replace_verdicts(
         self, tx: Transaction, verdicts: Iterable[Verdict], source: str | Mapping[str, str]
     ) -> None:
-        """Write verdicts in place of the step's earlier ones.
+        """Replace the step's verdicts.
 
-        `source` is the id of the one source that they are about, or, for those of the whole
-        workspace, maps their subjects to sources.
+        `source` is the id of the only source concerned, or, for a step on the whole workspace,
+        maps subject ids to source ids.
         """
         if isinstance(source, str):
             tx.execute("DELETE FROM verdicts WHERE step = ? AND source_id = ?", [self.name, source])
@@ -108,23 +111,30 @@ class Step:
         )
 
     def finish(self, n_rows: int, message: str) -> None:
-        """Count the rows that have changed and report the step in one line."""
+        """Count the changed rows and report the step in one line."""
         self.context.count(self.verb, n_rows)
         self.report(message)
 
     def report(self, message: str) -> None:
-        """Report the step in one line, with the time that it has taken."""
+        """Report the step in one line with its duration."""
         self.context.report.step(self.verb, message, time.monotonic() - self._start)
 
 
 def fingerprint(*inputs: object) -> str:
-    """Return a hash of the settings and ids that a step depends on."""
+    """Return a hash of a step's inputs: settings, ids, content hashes."""
     joined = "\x1f".join(str(part) for part in inputs)
     return hashlib.blake2b(joined.encode(), digest_size=12).hexdigest()
 
 
+def ids_hash(context: Context, rows: str, *parameters: object) -> str | None:
+    """Return a hash of the ids that a query selects; None without rows."""
+    sql = f"SELECT md5(string_agg(id, ',' ORDER BY id)) FROM ({rows})"
+    content: str | None = context.workspace.store.value(sql, *parameters)
+    return content
+
+
 def remove_rows(context: Context, name: str, verb: str, *tables: str) -> None:
-    """Remove what a step has written that the recipe no longer asks for; paid replies stay."""
+    """Delete the rows of a step that the recipe has turned off; paid replies stay."""
     store = context.workspace.store
     counts = [f"SELECT count(*) AS n FROM {table}" for table in tables]
     counts += [f"SELECT count(*) AS n FROM {t} WHERE step = '{name}'" for t in ("done", "verdicts")]

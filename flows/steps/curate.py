@@ -1,4 +1,4 @@
-"""Curate: pair every passage with its questions, score the pairs and drop bad ones by rules."""
+"""Pair every passage with its questions, score the pairs and drop bad ones by rules."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from memoirist.data.curation import pairing
 from memoirist.data.schema.records import Pair, Passage, Question, Verdict
 from memoirist.data.store import exchanges
 from memoirist.flows.runtime.context import Context, persona_language
-from memoirist.flows.steps.base import Step, fingerprint
+from memoirist.flows.steps.base import READING_ORDER, Step, fingerprint
 from memoirist.flows.steps.polish import polished_answers
 
-# Of the passages that are cut: the exchanges of datasets are judged by themselves, in SQL.
+# The passages to pair. SQL judges the exchanges of datasets; `compose` adds the disclosure.
 _LIVE = (
     "source_row IS NULL AND id NOT IN"
     " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
-    " AND step IN ('gate', 'dedupe'))"
-    # What teaches the disclosure is made whole when a dataset is composed.
-    " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL AND"
-    " format <> 'disclosure')"
+    " AND step IN ('gate', 'dedupe')) AND source_id IN (SELECT id FROM sources"
+    " WHERE withdrawn_at IS NULL AND format <> 'disclosure')"
 )
-# All columns count: a passage in a renamed chapter keeps its id.
+# Covers all columns: a passage in a renamed chapter keeps its id.
 CONTENT_HASH = "md5(string_agg({0}::VARCHAR, ',' ORDER BY id))"
 _SUPERSEDE = (
     "INSERT INTO verdicts BY NAME SELECT id AS subject_id, 'pairs' AS subject,"
@@ -31,20 +29,19 @@ _SUPERSEDE = (
     " ?::TIMESTAMPTZ AS created_at, 'nothing' AS next_step, 'curate' AS step, source_id"
     " FROM made_pairs WHERE origin <> 'disclosure' AND NOT list_contains(?, id)"
 )
-# The ids of exchanges depend on their content, and a sum of hashes needs no order. The ids of
-# conversations depend on the text before masking: the state of the extraction covers that.
+# The ids of exchanges are content hashes; `bit_xor` needs no order. The ids of conversations depend
+# on the unmasked text, and the fingerprint of `extract` covers masking.
 EXCHANGES_HASH = (
     "SELECT (count(*), bit_xor(md5_number_lower(id)), (SELECT list((s.id, withdrawn_at, mix_share,"
     " d.fingerprint) ORDER BY s.id) FROM sources s LEFT JOIN done d ON d.subject_id = s.id"
     " AND d.step = 'extract' WHERE kind = 'dataset'))::VARCHAR FROM exchanges"
 )
 JUDGED_SOURCE = "source_id IN (SELECT subject_id FROM done WHERE step = 'pair')"
-# Such sources were read again, perhaps with the same content as before.
+# Sources that were read again, perhaps with the same content.
 UNJUDGED_SOURCES = (
     "SELECT count(*) FROM (SELECT DISTINCT source_id FROM exchanges) WHERE source_id IN"
     f" (SELECT subject_id FROM done WHERE step = 'extract') AND NOT {JUDGED_SOURCE}"
 )
-_ORDER = "(SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
 
 
 def curate_pairs(context: Context) -> None:
@@ -67,8 +64,8 @@ def curate_pairs(context: Context) -> None:
     step = Step(context, "curate", fingerprint=state)
     if step.is_done and not store.value(UNJUDGED_SOURCES):
         return
-    passages = store.nouns(Passage, f"{_LIVE} ORDER BY {_ORDER}", own=True)
-    # The newest last; a generated one without a place has given way to others.
+    passages = store.nouns(Passage, f"{_LIVE} ORDER BY {READING_ORDER}", own=True)
+    # The newest comes last; a generated question without `nth` is not selected.
     questions = store.nouns(
         Question,
         "origin <> 'disclosure' AND (origin <> 'generated' OR nth IS NOT NULL) ORDER BY rowid",
@@ -84,10 +81,10 @@ def curate_pairs(context: Context) -> None:
     pairs, verdicts = step.call(f"{len(passages)} passages", function)
     verdicts = [*verdicts, *_not_chosen(context, pairs, questions)]
     source_of = {passage.id: passage.source_id for passage in passages}
-    source_of |= {q.id: source_of[q.passage_id] for q in questions if q.passage_id in source_of}
     source_of |= {pair.id: pair.source_id for pair in pairs}
+    source_of |= {q.id: source_of[q.passage_id] for q in questions if q.passage_id in source_of}
     with step.writing() as tx:
-        # The pairs of a dataset stay: its lineage needs them.
+        # Pairs in a dataset stay, because its lineage needs them.
         tx.execute(
             "DELETE FROM made_pairs WHERE id NOT IN (SELECT unnest(pair_ids) FROM conversations)"
         )
@@ -101,8 +98,8 @@ def curate_pairs(context: Context) -> None:
 def _not_chosen(
     context: Context, pairs: Sequence[Pair], questions: Sequence[Question]
 ) -> list[Verdict]:
-    """Return a verdict for each question of a paired passage that is in no pair."""
-    chosen = {pair.question_id for pair in pairs}
+    """Return a verdict for each unused question of a paired passage."""
+    paired = {pair.question_id for pair in pairs}
     pair_of = {pair.passage_id: pair for pair in pairs}
     return [
         Verdict(
@@ -116,7 +113,7 @@ def _not_chosen(
             next_step="nothing",
         )
         for question in questions
-        if question.id not in chosen and question.passage_id in pair_of
+        if question.id not in paired and question.passage_id in pair_of
     ]
 
 

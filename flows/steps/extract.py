@@ -1,4 +1,4 @@
-"""Extract: read every new or changed source into documents and blocks, or exchanges."""
+"""Extract every new or changed source into documents and blocks, or into exchanges."""
 
 from __future__ import annotations
 
@@ -26,7 +26,14 @@ from memoirist.extractors import (
 from memoirist.extractors.detection.discover import is_url, printable
 from memoirist.extractors.source_reader import BY_CONTENT, missing_source
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.sources.identity import clear_refusal, identified, known_at, refuse, take_feed
+from memoirist.flows.sources.identity import (
+    clear_refusal,
+    known_source,
+    note_withdrawn,
+    refuse,
+    take_feed,
+    with_known_id,
+)
 from memoirist.flows.sources.rights_ledger import warn_of_obstacles, with_rights
 from memoirist.flows.steps.base import Step, fingerprint
 
@@ -34,13 +41,13 @@ _SHOWN_NAMES = 8
 
 
 def extract_sources(
-    context: Context, pointers: Sequence[str] | None = None, named: Sequence[str] | None = None
+    context: Context, pointers: Sequence[str] | None = None, required: Sequence[str] | None = None
 ) -> None:
-    """Extract every source that is new or has changed; a refused one is a verdict and a warning.
+    """Extract every source that is new or has changed; a refused one gets a verdict and a warning.
 
-    `pointers` are the recipe's sources if not given, `named` those that the user gave just now.
-    When all of these fail, the first one's error is raised; a source that has gone since an
-    earlier build does not stop the run.
+    `pointers` default to the recipe's sources, `required` to the pointers. If all `required` ones
+    fail, the first one's error is raised; a source that is gone since an earlier build does not
+    stop the run.
     """
     shares = {mix.source: mix.share for mix in context.recipe.sources.mix}
     pointers = context.recipe.sources.include if pointers is None else pointers
@@ -58,12 +65,12 @@ def extract_sources(
     for pointer, files in files_of.items():
         if files and all(file in refused for file in files):
             failures[pointer] = refused[files[0]]
-    required = list(pointers if named is None else named)
+    required = list(pointers if required is None else required)
     if required and all(pointer in failures for pointer in required):
         raise failures[required[0]]
     for message in dict.fromkeys(map(str, [*failures.values(), *refused.values()])):
         context.report.warn(message)
-    _note_left_out(context, pointers)
+    _note_skipped_files(context, pointers)
     warn_of_obstacles(context)
     if "extract" not in context.changed:
         context.report.step("extract", f"nothing new in {_count(len(share_of), 'source')}")
@@ -72,7 +79,7 @@ def extract_sources(
 def _discover_all(
     context: Context, pointers: Sequence[str]
 ) -> tuple[dict[str, list[SourceRef]], dict[str, SourceError]]:
-    """Return the files behind each pointer, or its error; a source that has gone gets a verdict."""
+    """Return the files of each pointer, or its error; a source that is gone gets a verdict."""
     files_of: dict[str, list[SourceRef]] = {}
     failures: dict[str, SourceError] = {}
     for pointer in pointers:
@@ -81,7 +88,7 @@ def _discover_all(
             files_of[pointer] = files
         except SourceError as error:
             failures[pointer] = error
-            if not is_url(pointer) and known_at(context, pointer) is not None:
+            if not is_url(pointer) and known_source(context, pointer) is not None:
                 refuse(context, pointer, error)
     for source in _removed_sources(context, list(files_of)):
         failures[source.location] = SourceMissing(
@@ -93,21 +100,18 @@ def _discover_all(
 
 
 def _removed_sources(context: Context, pointers: Sequence[str]) -> list[Source]:
-    """Return the sources that an earlier build took from a folder that no longer holds them."""
-    store = context.workspace.store
-    folders = [Path(pointer).expanduser().resolve() for pointer in pointers if "://" not in pointer]
-    if not store.path.exists():
-        return []
+    """Return the sources that an earlier build read from a folder and that are gone now."""
+    folders = {Path(pointer).expanduser().resolve() for pointer in pointers if "://" not in pointer}
     return [
         source
-        for source in store.nouns(Source, "withdrawn_at IS NULL AND sha256 <> ''")
-        if any(folder in Path(source.location).parents for folder in folders)
+        for source in context.workspace.sources("withdrawn_at IS NULL AND sha256 <> ''")
+        if folders.intersection(Path(source.location).parents)
         and not Path(source.location).exists()
     ]
 
 
-def _note_left_out(context: Context, pointers: Sequence[str]) -> None:
-    """Name the files of the given folders that are not read."""
+def _note_skipped_files(context: Context, pointers: Sequence[str]) -> None:
+    """Report the files in the given folders that are not read."""
     names = sorted(short_names([printable(path) for path in skipped_files(pointers)]).values())
     if not names:
         return
@@ -124,16 +128,14 @@ def _count(n: int, noun: str) -> str:
 
 def _extract_one(context: Context, file: SourceRef, share: float | None, label: str) -> None:
     read = read_source(file, context.now)
-    source = identified(context, read)
+    source = with_known_id(context, read)
     if source is None:
         context.report.warn(
             f"{read.location} has the same bytes as a source already taken in; it is skipped"
         )
         return
     if source.withdrawn_at is not None:
-        context.report.note(
-            f"{label} is withdrawn; `memoirist withdraw --undo {source.id}` takes it back in"
-        )
+        note_withdrawn(context, source, label)
         return
     source = replace(source, mix_share=share)
     settings = _settings(context, mixed=share is not None)
@@ -142,7 +144,7 @@ def _extract_one(context: Context, file: SourceRef, share: float | None, label: 
         _update_source(context, with_rights(source, (), context.recipe.sources.ledger))
         return
     with context.report.progress("extract", "pages") as advance:
-        # A title that the user noted is no part of any id.
+        # Ids must not depend on a title that the user wrote into the ledger.
         function = partial(
             extract,
             replace(source, title=read.title),
@@ -165,22 +167,18 @@ def _fingerprint(
 ) -> str:
     inputs = [source.sha256, settings.model_dump_json(exclude={"workers"}), file.format]
     if source.kind == "dataset":
-        dataset_inputs = fingerprint(
-            sorted(settings.columns.items()),
-            settings.text_as,
-            sorted(settings.fill.items()),
-            settings.persona,
-            context.recipe.passages.mask_personal,
-            version("duckdb"),  # its hashes find the duplicates
-        )
-        inputs.append(dataset_inputs)
+        columns, fill = sorted(settings.columns.items()), sorted(settings.fill.items())
+        mask = context.recipe.passages.mask_personal
+        # DuckDB's hashes find the duplicates.
+        more = (columns, settings.text_as, fill, settings.persona, mask, version("duckdb"))
+        inputs.append(fingerprint(*more))
     return fingerprint(*inputs)
 
 
 def _settings(context: Context, *, mixed: bool) -> ExtractSettings:
-    """Return the recipe's settings of the step, with the settings that datasets depend on.
+    """Return the recipe's settings of the step, with the settings for datasets.
 
-    No questions are asked about raw texts that are mixed in.
+    Raw texts that are mixed in get no questions.
     """
     sources = context.recipe.sources
     values: dict[str, object] = {
@@ -196,7 +194,7 @@ def _settings(context: Context, *, mixed: bool) -> ExtractSettings:
 
 
 def _update_source(context: Context, source: Source) -> None:
-    """Write the row of a source that has moved, or that can be read again."""
+    """Write the row of a source that has moved, or that is readable again."""
     store = context.workspace.store
     refused = "SELECT count(*) FROM verdicts WHERE subject = 'sources' AND subject_id = ?"
     if source not in store.nouns(Source, "id = ?", source.id) or store.value(refused, source.id):
@@ -216,7 +214,7 @@ def _write_blocks(step: Step, source: Source, rows: Rows, label: str) -> None:
 
 
 def _write_exchanges(step: Step, source: Source, rows: Rows, label: str) -> None:
-    """Write a dataset's rows while they are read: a million of them do not fit into a list."""
+    """Write a dataset's rows while reading them: a million rows do not fit into a list."""
     (document,) = rows.documents
     masking = None
     if step.context.recipe.passages.mask_personal:
@@ -248,8 +246,8 @@ def _summary(rows: Rows) -> str:
     unit = f"{pages} pages" if pages else _count(len(rows.documents), "document")
     n_dropped = sum(not verdict.keep for verdict in rows.verdicts)
     dropped = f"; {_count(n_dropped, 'page' if pages else 'row')} set aside" if n_dropped else ""
-    schema = f"{rows.told}; " if rows.told else ""
-    return f"{schema}{unit}, {_count(len(rows.blocks), 'block')} ({blocks}){dropped}"
+    row_format = f"{rows.told}; " if rows.told else ""
+    return f"{row_format}{unit}, {_count(len(rows.blocks), 'block')} ({blocks}){dropped}"
 
 
 def _with_languages(documents: Sequence[Document], blocks: Sequence[Block]) -> list[Document]:
@@ -273,24 +271,20 @@ def _delete_rows(tx: Transaction, source_id: str) -> None:
 def short_names(locations: Sequence[str]) -> dict[str, str]:
     """Return for each location the shortest end of its path that no other location has.
 
-    A location with a scheme keeps its whole name.
+    A location with a scheme is not shortened.
     """
     parts = {
-        location: (location,)
-        if "://" in location
-        else tuple(part for part in PurePath(location).parts if part != "/")
-        for location in dict.fromkeys(locations)
+        location: (location,) if "://" in location else PurePath(location.lstrip("/")).parts
+        for location in locations
     }
-    names = dict.fromkeys(parts, "")
+    names: dict[str, str] = {}
     ambiguous, size = list(parts), 0
     while ambiguous:
         size += 1
         ends = {location: "/".join(parts[location][-size:]) for location in ambiguous}
         counts = Counter(ends.values())
-        names.update(ends)
+        names |= ends
         ambiguous = [
-            location
-            for location in ambiguous
-            if counts[ends[location]] > 1 and size < len(parts[location])
+            name for name in ambiguous if counts[ends[name]] > 1 and size < len(parts[name])
         ]
     return names

@@ -1,4 +1,4 @@
-"""Split: cut documents into passages, apply the gates to them and drop duplicates."""
+"""Split documents into passages, filter the passages and drop duplicates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Block, Document, Passage, Rows, Source, Verdict
 from memoirist.data.text import personal_data
 from memoirist.flows.runtime.context import Context, persona_language
-from memoirist.flows.steps.base import Step, fingerprint
+from memoirist.flows.steps.base import NOT_WITHDRAWN, READING_ORDER, Step, fingerprint, ids_hash
 from memoirist.flows.steps.split_transcript import (
     find_cuts,
     split_episode,
@@ -24,28 +24,25 @@ from memoirist.flows.steps.split_transcript import (
     warn_absent_persona,
 )
 
-_FROM_FILES = f"format NOT IN {BY_HAND}"
-_CHAPTER_TITLES = """
-SELECT DISTINCT d.source_id, coalesce(b.chapter, ?) AS title
-FROM blocks b JOIN documents d ON d.id = b.document_id
-UNION
-SELECT DISTINCT d.source_id, b.text
-FROM blocks b JOIN documents d ON d.id = b.document_id WHERE b.kind = 'heading'
-ORDER BY ALL
-"""
+_FROM_FILES = f"source_id IN (SELECT id FROM sources WHERE format NOT IN {BY_HAND})"
+_CHAPTER_TITLES = (
+    "SELECT DISTINCT source_id, title FROM (SELECT d.source_id, unnest([coalesce(b.chapter, ?),"
+    " CASE b.kind WHEN 'heading' THEN b.text END]) AS title FROM blocks b JOIN documents d"
+    " ON d.id = b.document_id) WHERE title IS NOT NULL ORDER BY ALL"
+)
 
 
 def split_documents(context: Context) -> None:
-    """Split every document whose blocks or settings have changed, and judge the passages."""
+    """Split every document whose blocks or settings have changed, and filter the passages."""
     store = context.workspace.store
-    sources = store.nouns(Source, "withdrawn_at IS NULL ORDER BY added_at, id")
+    sources = context.workspace.sources("withdrawn_at IS NULL")
     step = Step(context, "split")
     find_cuts(context)
     for source in sources:
         _split_source(context, source)
     lang = persona_language(context)
     for source in sources:
-        _gate_source(context, source, lang)
+        _filter_source(context, source, lang)
         _warn_all_dropped(context, source, lang)
     _drop_duplicates(context)
     _warn_unmatched_chapters(context, sources)
@@ -71,19 +68,7 @@ def _split_source(context: Context, source: Source) -> None:
         " JOIN documents d ON d.id = b.document_id WHERE d.source_id = ?",
         source.id,
     )
-    names = [context.recipe.persona.name, *context.recipe.persona.aliases]
-    voice_inputs = (
-        f"voice {attribution.VERSION} {context.recipe.sources.chapters.model_dump_json()}"
-    )
-    state = fingerprint(
-        content,
-        context.recipe.passages.model_dump_json(),
-        source.kind,
-        "" if source.kind == "dataset" else names,
-        transcript_inputs(context, source) if source.kind == "podcast" else "",
-        "" if source.kind in {"podcast", "dataset"} else voice_inputs,
-    )
-    step = Step(context, "split", source.id, state)
+    step = Step(context, "split", source.id, _split_inputs(context, source, content))
     if content is None or step.is_done:
         return
     documents = store.nouns(Document, "source_id = ? ORDER BY id", source.id)
@@ -91,12 +76,12 @@ def _split_source(context: Context, source: Source) -> None:
     of_source = "document_id IN (SELECT id FROM documents WHERE source_id = ?)"
     for block in store.nouns(Block, f"{of_source} ORDER BY document_id, ord", source.id):
         blocks[block.document_id].append(block)
-    parts = step.call(
+    results = step.call(
         source.title or source.id,
         lambda: [_split_document(context, source, d, blocks[d.id]) for d in documents],
     )
-    rows = [passage for part in parts for passage in part.passages]
-    verdicts = [verdict for part in parts for verdict in part.verdicts]
+    rows = [passage for result in results for passage in result.passages]
+    verdicts = [verdict for result in results for verdict in result.verdicts]
     with step.writing() as tx:
         tx.execute("DELETE FROM cut_passages WHERE source_id = ?", [source.id])
         tx.execute(
@@ -104,27 +89,40 @@ def _split_source(context: Context, source: Source) -> None:
             " NOT list_contains(?, subject_id)",
             [source.id, [passage.id for passage in rows]],
         )
-        # A question of the source goes with its passage; a generated one was paid for and stays.
+        # A question from the source is deleted with its passage; a generated one is paid and stays.
         tx.execute(
             "DELETE FROM asked_questions WHERE origin IN ('spoken', 'given')"
             " AND passage_id NOT IN (SELECT id FROM cut_passages)"
         )
         tx.upsert(rows)
-        tx.upsert([question for part in parts for question in part.questions])
+        tx.upsert([question for result in results for question in result.questions])
         step.replace_verdicts(tx, verdicts, source.id)
     context.count("split", len(rows))
     if not rows:
         _warn_empty(context, source, verdicts)
 
 
+def _split_inputs(context: Context, source: Source, content: str | None) -> str:
+    """Return the fingerprint of the inputs that the passages of a source depend on."""
+    persona, chapters = context.recipe.persona, context.recipe.sources.chapters
+    voice = f"voice {attribution.VERSION} {chapters.model_dump_json()}"
+    return fingerprint(
+        content,
+        context.recipe.passages.model_dump_json(),
+        source.kind,
+        "" if source.kind == "dataset" else [persona.name, *persona.aliases],
+        transcript_inputs(context, source) if source.kind == "podcast" else "",
+        "" if source.kind in {"podcast", "dataset"} else voice,
+    )
+
+
 def _warn_empty(context: Context, source: Source, verdicts: Sequence[Verdict]) -> None:
-    """Say why a source has given no passage at all, and what can be done."""
+    """Warn that a source gives no passage, by which rule, and what to do."""
     dropped = [v for v in verdicts if not v.keep and v.subject == "blocks"]
     if not dropped or any(v.rule == "no_persona" for v in dropped):
         return  # a source without blocks is refused, and an absent persona has its own warning
     rules = Counter(v.rule for v in dropped)
-    prose = {rule: n for rule, n in rules.items() if rule not in FURNITURE}
-    rule = max(prose or rules, key=lambda rule: rules[rule])
+    rule = max(rules, key=lambda rule: (rule not in FURNITURE, rules[rule]))
     first = next(v for v in dropped if v.rule == rule)
     context.report.warn(
         f"{source.title or source.location!r} gives no passage: of {len(dropped):,} blocks"
@@ -147,9 +145,9 @@ def _split_document(
 def _split_book(
     context: Context, source: Source, document: Document, blocks: Sequence[Block]
 ) -> Rows:
-    """Set aside what is not in the persona's voice, and split the rest."""
+    """Exclude text that is not in the persona's voice, and split the rest."""
     persona = context.recipe.persona
-    names = tuple(name for name in (persona.name, *persona.aliases) if name)
+    names = tuple(filter(None, (persona.name, *persona.aliases)))
     settings = attribution.AttributionSettings(
         source=source,
         names=names or ((source.author,) if source.author else ()),
@@ -164,11 +162,12 @@ def _split_book(
     return replace(rows, verdicts=[*result.verdicts, *rows.verdicts])
 
 
-def _gate_source(context: Context, source: Source, lang: str) -> None:
+def _filter_source(context: Context, source: Source, lang: str) -> None:
+    """Write a verdict for each passage of a source that the quality filters drop."""
     if source.format in BY_HAND:
         return
     settings = context.recipe.curate.gates
-    content = _passages_hash(context, "source_id = ?", source.id)
+    content = ids_hash(context, "SELECT id FROM cut_passages WHERE source_id = ?", source.id)
     state = fingerprint(content, settings.model_dump_json(), lang)
     step = Step(context, "gate", source.id, state, verb="split")
     if step.is_done:
@@ -176,7 +175,7 @@ def _gate_source(context: Context, source: Source, lang: str) -> None:
     rows = context.workspace.store.nouns(
         Passage, "source_id = ? ORDER BY document_id, ord", source.id, own=True
     )
-    # What is cut from a dataset is raw text, and judged as such.
+    # Passages of a dataset are raw text.
     kind = "text" if source.kind == "dataset" else source.kind
     function = partial(quality_filters.gate, rows, kind, lang, settings, context.now)
     verdicts = step.call(f"gates of {source.title or source.id}", function)
@@ -186,7 +185,7 @@ def _gate_source(context: Context, source: Source, lang: str) -> None:
 
 
 def _warn_all_dropped(context: Context, source: Source, lang: str) -> None:
-    """Say that the gates have dropped all passages of a source, by which rule, and what to do."""
+    """Warn that the filters drop all passages of a source, by which rule, and what to do."""
     if "split" not in context.changed or source.kind == "dataset":
         return
     rows = context.workspace.store.rows(
@@ -207,23 +206,21 @@ def _warn_all_dropped(context: Context, source: Source, lang: str) -> None:
 
 
 def _drop_duplicates(context: Context) -> None:
-    """Drop passages that another source, or the same one, has before; datasets keep their rows."""
+    """Drop passages that repeat an earlier one of any source; datasets keep their rows."""
     store = context.workspace.store
-    gated = store.value(
-        "SELECT md5(string_agg(subject_id, ',' ORDER BY subject_id)) FROM verdicts"
-        " WHERE step = 'gate' AND NOT keep"
+    filtered = "SELECT subject_id AS id FROM verdicts WHERE step = 'gate' AND NOT keep"
+    state = fingerprint(
+        ids_hash(context, f"SELECT id FROM cut_passages WHERE {_FROM_FILES}"),
+        ids_hash(context, filtered),
+        store.value("SELECT count(*) FROM verdicts WHERE step = 'withdraw'"),
     )
-    withdrawn = store.value("SELECT count(*) FROM verdicts WHERE step = 'withdraw'")
-    content = _passages_hash(context, f"source_id IN (SELECT id FROM sources WHERE {_FROM_FILES})")
-    step = Step(context, "dedupe", fingerprint=fingerprint(content, gated, withdrawn), verb="split")
+    step = Step(context, "dedupe", fingerprint=state, verb="split")
     if step.is_done:
         return
     rows = store.nouns(
         Passage,
-        f"source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL AND {_FROM_FILES})"
-        " AND source_row IS NULL AND id NOT IN"
-        " (SELECT subject_id FROM verdicts WHERE step = 'gate' AND NOT keep)"
-        " ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord",
+        f"{_FROM_FILES} AND {NOT_WITHDRAWN} AND source_row IS NULL AND id NOT IN ({filtered})"
+        f" ORDER BY {READING_ORDER}",
         own=True,
     )
     verdicts = step.call("duplicates", partial(quality_filters.duplicates, rows, context.now))
@@ -231,23 +228,16 @@ def _drop_duplicates(context: Context) -> None:
         step.replace_verdicts(tx, verdicts, {row.id: row.source_id for row in rows})
 
 
-def _passages_hash(context: Context, where: str, *parameters: object) -> str | None:
-    content: str | None = context.workspace.store.value(
-        f"SELECT md5(string_agg(id, ',' ORDER BY id)) FROM cut_passages WHERE {where}", *parameters
-    )
-    return content
-
-
 def _warn_unmatched_chapters(context: Context, sources: Sequence[Source]) -> None:
-    """Warn of every chapter pattern that no chapter of any source has, and name the nearest."""
+    """Warn of every chapter pattern that matches no chapter, and name the nearest titles."""
     chapters = context.recipe.sources.chapters
     patterns = [("include", pattern) for pattern in chapters.include]
     patterns += [("exclude", pattern) for pattern in chapters.exclude]
     if not patterns:
         return
-    titles: dict[str, list[str]] = {source.id: [] for source in sources}
+    titles: dict[str, list[str]] = defaultdict(list)
     for row in context.workspace.store.rows(_CHAPTER_TITLES, [UNTITLED]):
-        titles.setdefault(row["source_id"], []).append(row["title"])
+        titles[row["source_id"]].append(row["title"])
     for key, pattern in patterns:
         if any(matches(pattern, source, titles[source.id]) for source in sources):
             continue
