@@ -63,7 +63,7 @@ def _find_cuts(context: Context) -> list[Cut]:
             cuts_of[cut.block_id].append(cut)
         for block in blocks:
             ads = find_ads(block) if settings.cut_ads else ()
-            rows += removed_spans.merged(block.id, [*cuts_of.get(block.id, ()), *ads], block.text)
+            rows += removed_spans.merge_cuts(block.id, [*cuts_of.get(block.id, ()), *ads], block.text)
     return rows
 
 
@@ -106,7 +106,7 @@ def split_episode(
         cuts = context.workspace.store.nouns(
             Cut, "block_id IN (SELECT id FROM blocks WHERE document_id = ?)", document.id
         )
-        kept, verdicts = removed_spans.apply(turns, cuts, context.now)
+        kept, verdicts = removed_spans.apply_cuts(turns, cuts, context.now)
         rows = question_answer.split_turns(
             document, kept, speaker, context.recipe.passages, context.now
         )

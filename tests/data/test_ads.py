@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from data.schema.records import Block
+from data.transcripts.ads import (find_ads, find_breaks)
+from data.transcripts.removed_spans import (apply_cuts, merge_cuts)
+from tests.support.rows import (NOW, block)
 
-from memoirist.data.schema.records import Block
-from memoirist.data.transcripts.ads import find_ads, find_breaks
-from memoirist.data.transcripts.removed_spans import apply, merged
-from tests.support.rows import NOW, block
+
 
 STORY = "I sawed oak for the mill, and my father counted the planks twice every evening."
 COPY = "Their planks never warp. They come to your door on Mondays. Every board is dry."
@@ -23,9 +24,9 @@ def left(blocks: list[Block]) -> list[str]:
     cuts = [
         cut
         for b in blocks
-        for cut in merged(b.id, [c for c in breaks if c.block_id == b.id] + find_ads(b), b.text)
+        for cut in merge_cuts(b.id, [c for c in breaks if c.block_id == b.id] + find_ads(b), b.text)
     ]
-    kept, _ = apply(blocks, cuts, NOW)
+    kept, _ = apply_cuts(blocks, cuts, NOW)
     return [b.text for b in kept]
 
 
