@@ -114,7 +114,7 @@ async def run_items(
 
     Raise KeyboardInterrupt after a Ctrl-C, once what was in flight is kept.
     """
-    from memoirist.generators.tasks.runner import send_items
+    from memoirist.generators.tasks.executor import send_items
 
     n_left = len(items)
     if not context.budget.stopped:

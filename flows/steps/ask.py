@@ -19,7 +19,7 @@ from memoirist.flows.llm.reply_writer import ReplyWriter
 from memoirist.flows.llm.runner import closed_keys, open_session, run_to_the_end, write_replies
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint
-from memoirist.generators.prompts.prompts import LENGTH_SHARES
+from memoirist.generators.prompts.prompt_templates import LENGTH_SHARES
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.cache_key import Query, judging_mark
 from memoirist.generators.tasks.candidates import Reader
@@ -191,7 +191,7 @@ def _task(context: Context, session: Session) -> QuestionTask:
 
 
 async def _ask(writer: ReplyWriter, task: QuestionTask, passages: Sequence[Passage]) -> None:
-    from memoirist.generators.tasks.runner import send_items
+    from memoirist.generators.tasks.executor import send_items
 
     results = send_items(map(task.item, passages), task, writer.session)
     await write_replies(writer, results, "ask", "passages")

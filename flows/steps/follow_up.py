@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from memoirist.data.composition import conversations
 from memoirist.data.composition.conversations import FollowUp
-from memoirist.data.schema.records import Pair, Verdict
+from memoirist.data.schema.records import Fault, Pair, Verdict
 from memoirist.flows.llm.endpoints import find_endpoint
 from memoirist.flows.llm.runner import KeptReply, last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context, persona_language
@@ -92,7 +92,8 @@ def _write(
             threads[later.id] = thread, position + 1
             rows.append((later.id, before.id, question, key, thread, position + 1))
         else:
-            verdicts.append(_not_joined(step.context, later, reason))
+            fault = Fault("stands_alone", f"{reason}; it keeps its own question", "nothing")
+            verdicts.append(fault.verdict("pairs", later.id, step.context.now, keep=True))
     with step.writing(finished=finished) as tx:
         tx.execute("DELETE FROM follow_ups")
         for row in rows:
@@ -122,18 +123,6 @@ def _question(
         return None, "the model says that it does not go on from the passage before"
     question = task.best(reply, pairs[1], task.item(*pairs), context.recipe.curate.rejects)
     return question, "the rules refuse every question"
-
-
-def _not_joined(context: Context, pair: Pair, reason: str) -> Verdict:
-    return Verdict(
-        subject_id=pair.id,
-        subject="pairs",
-        rule="stands_alone",
-        keep=True,
-        reason=f"{reason}; it keeps its own question",
-        created_at=context.now,
-        next_step="nothing",
-    )
 
 
 def follow_ups(context: Context) -> dict[str, FollowUp]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memoirist.data.schema.records import Pair, Verdict
+from memoirist.data.schema.records import Fault, Pair, Verdict
 from memoirist.flows.llm.endpoints import find_endpoint
 from memoirist.flows.llm.runner import last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context, persona_language
@@ -110,15 +110,8 @@ def _graded(context: Context, pair: Pair, grades: Grades) -> list[Verdict]:
 
 
 def _verdict(context: Context, pair: Pair, rule: str, reason: str, *, keep: bool) -> Verdict:
-    return Verdict(
-        subject_id=pair.id,
-        subject="pairs",
-        rule=rule,
-        keep=keep,
-        reason=reason,
-        created_at=context.now,
-        next_step="nothing" if keep else "ask again with another model, or see curate.judge_min_*",
-    )
+    next_step = "nothing" if keep else "ask again with another model, or see curate.judge_min_*"
+    return Fault(rule, reason, next_step).verdict("pairs", pair.id, context.now, keep=keep)
 
 
 def _summary(verdicts: Sequence[Verdict], n_judged: int, n_sent: int, model: str) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from memoirist.data.schema.records import Passage, Verdict
+from memoirist.data.schema.records import Fault, Passage, Verdict
 from memoirist.flows.llm.endpoints import find_endpoint
 from memoirist.flows.llm.runner import KeptReply, last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context
@@ -133,16 +133,8 @@ def _verdict(now: datetime, passage: Passage, outcome: Outcome) -> Verdict | Non
         reason = f"it stays verbatim: {outcome.fault}"
     else:
         return None
-    return Verdict(
-        subject_id=passage.id,
-        subject="passages",
-        rule=rule,
-        keep=True,
-        score=outcome.change,
-        reason=reason,
-        created_at=now,
-        next_step=next_step,
-    )
+    fault = Fault(rule, reason, next_step, outcome.change)
+    return fault.verdict("passages", passage.id, now, keep=True)
 
 
 def _summary(outcomes: Sequence[Outcome], n_sent: int, model: str) -> str:

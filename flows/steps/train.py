@@ -14,6 +14,7 @@ from memoirist.data.schema.records import (
     UNFINISHED,
     Conversation,
     Dataset,
+    Fault,
     Run,
     Verdict,
     content_id,
@@ -131,20 +132,13 @@ def _too_long(context: Context, dropped: Sequence[str]) -> list[Verdict]:
         " WHERE list_contains(?, conversation_id) GROUP BY conversation_id",
         [list(dropped)],
     )
-    longest = context.recipe.train.resolved().max_length
+    max_length = context.recipe.train.resolved().max_length
+    reason = f"even its last exchange alone has more than {max_length} tokens"
+    fault = Fault("too_long", reason, "raise train.max_length, if memory allows")
+    verdicts = [fault.verdict("conversations", r["conversation_id"], context.now) for r in rows]
     return [
-        Verdict(
-            subject_id=row["conversation_id"],
-            subject="conversations",
-            rule="too_long",
-            keep=False,
-            reason=f"even its last exchange alone has more than {longest} tokens",
-            created_at=context.now,
-            next_step="raise train.max_length, if memory allows",
-            step="train",
-            source_id=row["source_id"],
-        )
-        for row in rows
+        replace(verdict, step="train", source_id=row["source_id"])
+        for verdict, row in zip(verdicts, rows, strict=True)
     ]
 
 

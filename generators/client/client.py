@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from memoirist.data.schema.errors import EndpointError
-from memoirist.generators.client.admission import Admission
 from memoirist.generators.client.circuit_breaker import CircuitBreaker
 from memoirist.generators.client.errors import (
     CONNECT_SECONDS,
@@ -24,7 +23,7 @@ from memoirist.generators.client.errors import (
     fault_of,
     next_step,
 )
-from memoirist.generators.client.limiter import Limiter
+from memoirist.generators.client.limiter import Admission, Limiter
 from memoirist.generators.client.responses import Completion, read_body, read_completion
 from memoirist.generators.client.retry import allowance_seconds, pause_seconds
 from memoirist.generators.settings import InterviewSettings

@@ -6,7 +6,7 @@ import pytest
 
 from memoirist.data.schema.records import Block
 from memoirist.data.transcripts.ads import find_ads, find_breaks
-from memoirist.data.transcripts.removed_spans import apply, merged
+from memoirist.data.transcripts.removed_spans import apply_cuts, merge_cuts
 from tests.support.rows import NOW, block
 
 STORY = "I sawed oak for the mill, and my father counted the planks twice every evening."
@@ -23,9 +23,9 @@ def left(blocks: list[Block]) -> list[str]:
     cuts = [
         cut
         for b in blocks
-        for cut in merged(b.id, [c for c in breaks if c.block_id == b.id] + find_ads(b), b.text)
+        for cut in merge_cuts(b.id, [c for c in breaks if c.block_id == b.id] + find_ads(b), b.text)
     ]
-    kept, _ = apply(blocks, cuts, NOW)
+    kept, _ = apply_cuts(blocks, cuts, NOW)
     return [b.text for b in kept]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memoirist.data.composition.disclosure import languages, opening, words_of
+from memoirist.data.composition.disclosure import disclosure_texts, languages, opening
 from memoirist.data.evaluation.honesty import questions
 from memoirist.data.samples import PERSONA, SOURCES
 
@@ -20,7 +20,7 @@ NAMES = {"zh": "鲁迅"}
 def test_everyone_who_asks_is_told_in_the_language_of_the_question(lang: str) -> None:
     name = NAMES.get(lang, PERSONA)
     asked = [each.text for each in questions(lang, name) if each.kind == "disclose"]
-    told = words_of(lang).opening.replace("{name}", name)
+    told = disclosure_texts(lang).opening.replace("{name}", name)
     assert [opening(each, name, "en") for each in asked] == [told] * 12
     assert name in told
 

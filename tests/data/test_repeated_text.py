@@ -12,7 +12,7 @@ import pytest
 from memoirist.data.passages.segmentation import PassageSettings
 from memoirist.data.schema.records import Block, Cut, content_id
 from memoirist.data.transcripts.ads import find_ads
-from memoirist.data.transcripts.removed_spans import apply
+from memoirist.data.transcripts.removed_spans import apply_cuts
 from memoirist.data.transcripts.repeated_text import find_stock
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
@@ -143,14 +143,14 @@ def test_cuts_leave_the_rest_and_a_verdict() -> None:
         Cut(block_id=turn.id, first_char=5, last_char=9, rule="stock_text", n_documents=4),
         Cut(block_id=whole.id, first_char=0, last_char=9, rule="ad"),
     ]
-    kept, verdicts = apply([turn, whole], cuts, NOW)
+    kept, verdicts = apply_cuts([turn, whole], cuts, NOW)
     assert [(b.id, b.text) for b in kept] == [(turn.id, "One.\n\nThree.")]
     assert [(v.rule, v.keep, v.score) for v in verdicts] == [
         ("stock_text", True, 1.0),
         ("ad", False, 2.0),
     ]
     assert "4 episodes" in verdicts[0].reason
-    assert apply([turn], [], NOW) == ([turn], [])
+    assert apply_cuts([turn], [], NOW) == ([turn], [])
 
 
 def test_a_new_episode_splits_only_what_it_touches(tmp_path: Path) -> None:

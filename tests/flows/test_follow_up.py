@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from memoirist.data.composition.conversations import FollowUp, Reach, joined, neighbours
+from memoirist.data.composition.conversations import FollowUp, Reach, join_follow_ups, neighbours
 from memoirist.data.curation.question_filters import RejectSettings
 from memoirist.data.schema.records import Pair, Verdict
 from memoirist.data.store.store import Store
@@ -52,12 +52,12 @@ def test_neighbours_are_of_one_chapter_and_drawn_by_seed() -> None:
 def test_a_pair_goes_on_only_from_one_that_is_there() -> None:
     (first, later), _ = _pairs(2)
     up = {later.id: FollowUp(pair_id=later.id, before_id=first.id, question="And then?")}
-    both = joined([first, later], up, TWO)
+    both = join_follow_ups([first, later], up, TWO)
     assert [each.thread_id for each in both] == [first.thread_id] * 2
     assert [each.ord for each in both] == [0, 1]
     assert both[1].question == "And then?"
-    assert joined([later], up, TWO) == [later]
-    assert joined([first, later], up, Reach(turns=2, max_words=100)) == [first, later]
+    assert join_follow_ups([later], up, TWO) == [later]
+    assert join_follow_ups([first, later], up, Reach(turns=2, max_words=100)) == [first, later]
 
 
 def test_conversations_go_on_as_far_as_they_reach() -> None:
@@ -66,14 +66,14 @@ def test_conversations_go_on_as_far_as_they_reach() -> None:
         found = neighbours(pairs, places, 1.0, 42, Reach(turns=turns, max_words=5_000))
         assert len(found) == n
         up = {b.id: FollowUp(pair_id=b.id, before_id=a.id, question="And then?") for a, b in found}
-        both = joined(pairs, up, Reach(turns=turns, max_words=5_000))
+        both = join_follow_ups(pairs, up, Reach(turns=turns, max_words=5_000))
         assert {each.ord for each in both} == set(range(min(turns, 4)))
         assert len({each.thread_id for each in both}) == 12 - n
         # Without the first of four, the others go on from the second.
-        left = joined(pairs[1:4], up, Reach(turns=turns, max_words=5_000))
+        left = join_follow_ups(pairs[1:4], up, Reach(turns=turns, max_words=5_000))
         assert left[0] == pairs[1]
         # Fewer exchanges than were asked for: what is too much begins anew, with its own question.
-        cut = joined(pairs, up, Reach(turns=2, max_words=5_000))
+        cut = join_follow_ups(pairs, up, Reach(turns=2, max_words=5_000))
         assert {each.ord for each in cut} == {0, 1}
         assert all((each.ord == 0) == (each.question != "And then?") for each in cut)
     words = sum(len(f"{each.question} {each.answer}".split()) for each in pairs[:3])

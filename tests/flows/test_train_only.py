@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from memoirist.data.composition.disclosure import exchanges, words_of
+from memoirist.data.composition.disclosure import disclosure_texts, exchanges
 from memoirist.data.composition.saved_exchanges import Exchange
 from memoirist.data.evaluation.honesty import discloses
 from memoirist.data.schema.errors import NothingToDo, StoreLocked
 from memoirist.data.text.words import normalise
-from memoirist.flows.chat.saved_exchanges import save_exchange
+from memoirist.flows.chat.chat_session import save_exchange
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
@@ -103,7 +103,7 @@ def test_the_disclosure_can_be_switched_off_and_on(context: Context) -> None:
 
 @pytest.mark.parametrize("lang", ["en", "zh", "de", "fr", "es"])
 def test_every_language_says_that_it_is_an_ai(lang: str) -> None:
-    told = words_of(lang)
+    told = disclosure_texts(lang)
     word = {"en": "AI", "zh": "AI", "de": "KI", "fr": "IA", "es": "IA"}[lang]
     assert word in told.system
     assert all(word in answer for answer in told.answers)
@@ -116,7 +116,7 @@ def test_every_language_says_that_it_is_an_ai(lang: str) -> None:
     first = everything[: len(told.questions)]
     assert len({question for question, _ in first}) == len(first)
     assert exchanges("Ada", lang, 5) == everything[:5]
-    assert words_of("xx") == words_of("en")
+    assert disclosure_texts("xx") == disclosure_texts("en")
 
 
 @pytest.mark.parametrize("lang", ["en", "zh", "de", "fr", "es"])
@@ -128,7 +128,7 @@ def test_the_evaluation_asks_other_questions_than_the_training(lang: str) -> Non
     path = ROOT / "data" / "evaluation" / "honesty_rules" / f"{lang}.toml"
     measured = tomllib.loads(path.read_text("utf-8"))["disclose"]
     assert measured
-    for taught in map(grams, words_of(lang).questions):
+    for taught in map(grams, disclosure_texts(lang).questions):
         for asked in map(grams, measured):
             assert len(taught & asked) < 0.6 * len(taught | asked)
 

@@ -34,7 +34,7 @@ from memoirist.flows.serving.model_server import (
     serving,
 )
 from memoirist.flows.serving.model_server import _command as command_of
-from memoirist.flows.serving.web_server import run_page
+from memoirist.flows.serving.web_app import run_page
 from memoirist.flows.serving.web_session import Page, PageChat, fitted
 from memoirist.generators.client.client import Piece, stream_chat
 from tests.support.talk_workspace import PERSONA, RUN, workspace
@@ -254,7 +254,7 @@ def test_a_question_without_an_answer_is_not_sent_again(page: Page) -> None:
 
 
 def test_a_visitor_asks_saves_and_has_it_answered_again(page: Page) -> None:
-    from memoirist.flows.serving.web_page import _replies, _save
+    from memoirist.flows.serving.web_app import _replies, _save
 
     reply, redo = _replies(page)
 
