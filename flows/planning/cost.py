@@ -297,8 +297,8 @@ def _measure(context: Context, plan: PlannedCalls) -> Measured:
         low, high = _REPLY[plan.purpose]
         prompt = (_PROMPT_RANGE[0], _PROMPT_RANGE[1] * _MAX_REPAIRED)
         return Measured(n=0, prompt=prompt, reply=(low, high * _MAX_REPAIRED))
-    known = [(row["tokens_in"], plan.prompts.get(row["key"])) for row in rows]
-    factors = [tokens / _tokens(prompt) for tokens, prompt in known if prompt]
+    sizes = [(row["tokens_in"], plan.prompts.get(row["key"])) for row in rows]
+    factors = [tokens / _tokens(prompt) for tokens, prompt in sizes if prompt]
     return Measured(
         n=len(rows),
         prompt=_bounds(factors) if len(factors) >= _MIN_MEASURED else _PROMPT_RANGE,

@@ -40,9 +40,9 @@ def send_pilot(context: Context) -> None:
 
 
 def _sources(context: Context, pointers: Sequence[str]) -> list[str]:
-    known = {source.location for source in context.workspace.sources()}
+    locations = {source.location for source in context.workspace.sources()}
     sources = discover(pointers)
-    new = [source for source in sources if source.location not in known]
+    new = [source for source in sources if source.location not in locations]
     lines = [f"sources   {len(sources)}, {len(new)} of them not taken in yet"]
     lines += [f"          new: {s.pointer or s.path} ({s.format})" for s in new[:10]]
     if new and context.workspace.store.path.exists():

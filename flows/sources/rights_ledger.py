@@ -152,9 +152,9 @@ def _with_entry(source: Source, entry: dict[str, Any]) -> Source:
 
 def warn_of_obstacles(context: Context) -> None:
     """Warn in a line for each reason of the sources that prevent sharing a model."""
-    found = obstacles(context.workspace.sources())
-    for reason in dict.fromkeys(obstacle.reason for obstacle in found):
-        titles = list(dict.fromkeys(o.title for o in found if o.reason == reason))
+    all_obstacles = obstacles(context.workspace.sources())
+    for reason in dict.fromkeys(obstacle.reason for obstacle in all_obstacles):
+        titles = list(dict.fromkeys(o.title for o in all_obstacles if o.reason == reason))
         more = f" and {len(titles) - 3} more" if len(titles) > 3 else ""
         context.report.warn(
             f"{', '.join(titles[:3])}{more}: {reason}, so nothing made of it may be"

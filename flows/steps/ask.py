@@ -162,10 +162,11 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
         task = _task(context, session)
         queries = [task.queries.of(passage) for passage in passages]
         due = due_queries(queries, closed)
-        chosen_due = due if most is None else _spread(due, most, settings.seed)
-        writer = ReplyWriter(context, session, len(chosen_due))
+        if most is not None:
+            due = random.Random(f"pilot {settings.seed}").sample(due, min(most, len(due)))
+        writer = ReplyWriter(context, session, len(due))
         try:
-            run_to_the_end(_ask(writer, task, [query.passage for query in chosen_due]))
+            run_to_the_end(_ask(writer, task, [query.passage for query in due]))
         finally:
             chosen = choose_questions(context, queries, settings)
     else:
@@ -208,7 +209,7 @@ def _conclude(context: Context, writer: ReplyWriter | None, chosen: Chosen | Non
     message += f" ({chosen.seconds:,} second ones)" if chosen and chosen.seconds else ""
     message += f", {_length_shares(chosen)}" if chosen and chosen.questions else ""
     if writer is None:
-        return f"{message}, chosen anew among what came back; nothing was sent"
+        return f"{message}, chosen again among the kept replies; nothing was sent"
     endpoint, budget = writer.session.endpoint, writer.session.budget
     left = writer.n_due - writer.n_done
     if writer.interrupted:
@@ -224,11 +225,6 @@ def _conclude(context: Context, writer: ReplyWriter | None, chosen: Chosen | Non
             " only them"
         )
     return f"{message}; {writer.summary()} by {endpoint.model} at {endpoint.base_url}"
-
-
-def _spread(due: Sequence[Query], most: int, seed: int) -> list[Query]:
-    """Return a random sample of at most `most` due queries."""
-    return random.Random(f"pilot {seed}").sample(list(due), min(most, len(due)))
 
 
 def choose_questions(
@@ -291,8 +287,7 @@ def _length_shares(chosen: Chosen) -> str:
     actual, target = (
         "/".join(f"{share:.0%}"[:-1] for share in values) for values in (shares, LENGTH_SHARES)
     )
-    difference = max(abs(a - b) for a, b in zip(shares, LENGTH_SHARES, strict=True))
-    more = ""
-    if difference > _MAX_LENGTH_DIFFERENCE:
-        more = f", where {target} are wanted and no better ones came back"
-    return f"{actual} % short/middle/long{more}"
+    message = f"{actual} % short/middle/long"
+    if max(abs(a - b) for a, b in zip(shares, LENGTH_SHARES, strict=True)) > _MAX_LENGTH_DIFFERENCE:
+        message += f", where {target} are wanted and no better ones came back"
+    return message
