@@ -17,13 +17,7 @@ from memoirist.flows.llm.endpoints import find_endpoint
 from memoirist.flows.llm.runner import KeptReply, last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.ask import eligible, greedy_settings, known_model
-from memoirist.flows.steps.base import (
-    NOT_DROPPED,
-    NOT_WITHDRAWN,
-    Step,
-    fingerprint,
-    remove_rows,
-)
+from memoirist.flows.steps.base import NOT_DROPPED, NOT_WITHDRAWN, Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
     from memoirist.generators.settings import InterviewSettings
