@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pytest
 import socket
 import subprocess
 import sys
 import time
-from data.schema.errors import EndpointError
-from generators.client.client import (Client, Endpoint, open_sdk)
-from generators.client.errors import (Fault, RequestFailed, Withheld, connection_fault, scrub, status_fault)
-from generators.client.probe import probe
-from generators.client.responses import (Completion, joined_stream, read_completion)
-from generators.client.retry import (allowance_seconds, pause_seconds, retry_after_seconds)
-from generators.settings import InterviewSettings
-from generators.tasks.reply_parser import SCHEMA
-from tests.support.openai_server import (OpenAIServer, Script)
 from typing import Any
 
+import pytest
 
+from memoirist.data.schema.errors import EndpointError
+from memoirist.generators.client.client import Client, Endpoint, open_sdk
+from memoirist.generators.client.errors import (
+    Fault,
+    RequestFailed,
+    Withheld,
+    connection_fault,
+    scrub,
+    status_fault,
+)
+from memoirist.generators.client.probe import probe
+from memoirist.generators.client.responses import Completion, joined_stream, read_completion
+from memoirist.generators.client.retry import allowance_seconds, pause_seconds, retry_after_seconds
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.tasks.reply_parser import SCHEMA
+from tests.support.openai_server import OpenAIServer, Script
 
 KEY = "sk-test-0123456789abcdef"
 MATERIAL = "<material-12ab>\nI remember mark-7 and the mill by the river.\n</material-12ab>"
@@ -109,8 +116,8 @@ def test_a_stream_of_odd_pieces_is_read() -> None:
 def test_a_server_that_takes_the_connection_and_never_answers_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("generators.client.client.CONNECT_SECONDS", 0.3)
-    monkeypatch.setattr("generators.client.errors.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("memoirist.generators.client.client.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("memoirist.generators.client.errors.CONNECT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings = InterviewSettings(base_url=f"https://127.0.0.1:{mute.getsockname()[1]}/v1")
         with pytest.raises(EndpointError, match=r"no connection within 0\.3 seconds"):
