@@ -16,8 +16,8 @@ from memoirist.flows.evaluation.comparison import is_judge_due, judge_duels, sco
 from memoirist.flows.evaluation.eval_set import EvalSet, build_eval_set
 from memoirist.flows.evaluation.evaluation_report import report_findings, write_report
 from memoirist.flows.evaluation.predictions import predict_sides
-from memoirist.flows.models.card_facts import lay_beside
-from memoirist.flows.models.model_registry import crown, model_before
+from memoirist.flows.models.card_facts import write_model_card
+from memoirist.flows.models.model_registry import model_before, promote
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint
 from memoirist.flows.steps.train import current_run
@@ -37,7 +37,7 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
         raise MemoiristError(f"the merged model {str(merged)!r} is gone", "run `memoirist merge`")
     if _step(context, run, models[0]).is_done and not is_judge_due(context, run):
         known: dict[str, float] = json.loads(run.metrics or "{}")
-        if crown(context, run, known):
+        if promote(context, run, known):
             context.count("evaluate", 1)
         return known
     eval_set = build_eval_set(context, run)
@@ -50,9 +50,9 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
     with _step(context, run, models[0]).writing() as tx:
         tx.upsert([Metric(run_id=run.id, step=0, name=k, value=v) for k, v in measures.items()])
         tx.upsert([run])
-    lay_beside(context, run, models[0])  # the model card shows these figures
+    write_model_card(context, run, models[0])  # the model card shows these figures
     context.count("evaluate", 1)
-    crown(context, run, measures)
+    promote(context, run, measures)
     return measures
 
 

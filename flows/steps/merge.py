@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.records import Metric, Model, Run
-from memoirist.flows.models.card_facts import lay_beside
+from memoirist.flows.models.card_facts import write_model_card
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint
 from memoirist.flows.steps.train import current_run
@@ -69,7 +69,7 @@ def merge_run(
             tx.upsert(metrics)
         if run.status not in {"merged", "evaluated"}:
             tx.upsert([replace(run, status="merged")])
-    lay_beside(context, run, model)
+    write_model_card(context, run, model)
     step.finish(1, result.summary)
     if not result.alike:
         report = folder / ("parity.md" if checkpoint is None else f"parity-{checkpoint}.md")
