@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -76,7 +76,8 @@ def serve_model(
         int, typer.Option("--port", min=0, max=65535, help="Where it listens; 0: any free port.")
     ] = 8000,
     engine: Annotated[
-        str, typer.Option("--engine", help="auto (vLLM if it is installed), transformers or vllm.")
+        Literal["auto", "transformers", "vllm"],
+        typer.Option("--engine", help="auto (vLLM if it is installed), transformers or vllm."),
     ] = "auto",
     run: RunOption = None,
     checkpoint: CheckpointOption = None,

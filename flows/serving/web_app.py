@@ -21,18 +21,17 @@ from memoirist.flows.chat.backends import (
     BASE,
     TUNED,
     Choice,
-    Chosen,
+    ChosenModel,
     base_folder,
-    chosen,
-    merged_of,
+    choose_model,
+    merged_folder,
     shipped_prompt,
 )
 from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.local_server import HOST, free_port
 from memoirist.flows.serving.model_server import (
-    HOST,
     ServerSettings,
     ended_by_signal,
-    free_port,
     serving,
 )
 from memoirist.flows.serving.web_session import Page, PageChat
@@ -43,34 +42,34 @@ if TYPE_CHECKING:
 
 
 def serve_page(context: Context, choice: Choice, port: int, *, compare: bool) -> None:
-    """Serve the page on 127.0.0.1; the models answer on a free port beside it."""
-    model = chosen(context, choice)
+    """Serve the page on 127.0.0.1; the model server runs on another free port."""
+    model = choose_model(context, choice)
     system = shipped_prompt(context, model)
-    place = free_port(port)
-    # vLLM holds one model a process: base and tuned come from the other engine.
+    page_port = free_port(port)
+    # vLLM serves one model per process; the page needs base and tuned from one server.
     settings = ServerSettings(system=system, engine="transformers", with_base=compare)
     with ended_by_signal(), serving(context, model, choice, settings) as served:
         page = Page(
             context=context,
             chosen=model,
             url=served.url,
-            # The base stands left of what was made of it.
+            # Sorted, the base stands to the left of the tuned model.
             models=dict(sorted(served.names.items())),
             system=system,
-            room=_room(context, model, choice),
+            context_tokens=_context_tokens(context, model, choice),
         )
-        address = f"open http://{HOST}:{place}/ in a browser; Ctrl-C ends it"
+        address = f"open http://{HOST}:{page_port}/ in a browser; Ctrl-C ends it"
         asyncio.run(
             run_page(
                 page,
-                place,
+                page_port,
                 lambda _: context.report.step("web", address),
                 lambda: served.process.poll() is None,
             )
         )
         if (code := served.process.poll()) is not None:
             raise EndpointError(
-                f"the server of the models ended by itself with code {code}, and the page with it",
+                f"the model server ended by itself with code {code}, and the page with it",
                 f"read {str(served.log)!r}, and start it again",
             )
 
@@ -79,13 +78,12 @@ async def run_page(
     page: Page,
     port: int,
     on_started: Callable[[Server], None],
-    goes_on: Callable[[], bool] = lambda: True,
+    keep_running: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Serve the page until its server is told to end, or `goes_on` no more tells that it may.
+    """Serve the page until its server is stopped or `keep_running` returns False.
 
-    `on_started` gets the server once it listens.
-
-    The page is made where a loop runs: outside of one, Gradio leaves loops open.
+    `on_started` gets the server once it listens. The application is created inside the event loop:
+    outside of one, Gradio leaves loops open.
     """
     import uvicorn
 
@@ -105,20 +103,19 @@ async def run_page(
         on_started(server)
     while not served.done():
         await asyncio.wait([served], timeout=1)
-        server.should_exit = server.should_exit or not goes_on()
+        server.should_exit = server.should_exit or not keep_running()
     await served
 
 
-def _room(context: Context, model: Chosen, choice: Choice) -> int:
-    """Return the tokens that the model's context holds, 4096 where its config does not say."""
-    folder = base_folder(context, model) if choice.checkpoint else merged_of(context, model)
+def _context_tokens(context: Context, model: ChosenModel, choice: Choice) -> int:
+    """Return the length of the model's context in tokens, 4096 where its config has none."""
+    folder = base_folder(context, model) if choice.checkpoint else merged_folder(model)
     config = json.loads((folder / "config.json").read_text("utf-8"))
     config = config.get("text_config", config)
     return int(config.get("max_position_embeddings") or 4096)
 
 
-# Whatever a library's page may ask of other hosts, the browser refuses. Gradio's own scripts
-# are inline and make functions of strings.
+# The browser refuses every request to another host. Gradio's own scripts are inline and use eval.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:;"
     " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:;"
@@ -130,7 +127,7 @@ _CSS = """
 #disclosure { border-left: 4px solid var(--color-accent); padding: .4rem .8rem; margin-top: .4rem;
   background: var(--background-fill-secondary); border-radius: 4px; }
 #voices { gap: 12px; }
-/* It would empty what is shown and not what the model is told: "New talk" does both. */
+/* These buttons clear the page and not the history of the model: "New talk" clears both. */
 #voices .icon-button-wrapper.top-panel, #voices button[title="Clear"] { display: none; }
 #status p { margin: 0; color: var(--body-text-color-subdued); }
 @media (max-width: 640px) {
@@ -143,16 +140,16 @@ Next = Callable[..., Awaitable[Any]]
 
 
 def application(page: Page) -> FastAPI:
-    """Return the page as an ASGI application for this machine's own address alone."""
+    """Return the page as an ASGI application that answers only under this machine's address."""
     from fastapi import FastAPI, Request, Response
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    # Another site may point a name of its own at 127.0.0.1: it is not served.
+    # Refuse another site that points its own name at 127.0.0.1.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
 
     @app.middleware("http")
-    async def guarded(request: Request, call_next: Next) -> Response:
+    async def add_headers(request: Request, call_next: Next) -> Response:
         response: Response = await call_next(request)
         response.headers["Content-Security-Policy"] = _POLICY
         response.headers["Referrer-Policy"] = "no-referrer"
@@ -178,7 +175,7 @@ def application(page: Page) -> FastAPI:
 
 
 def blocks(page: Page) -> gr.Blocks:
-    """Return the page's parts and what they do."""
+    """Return the elements of the page with their events."""
     name = escape(page.persona)
     with gr.Blocks(title=f"{page.persona} (AI persona)", analytics_enabled=False) as demo:
         state = gr.State(None)
@@ -189,8 +186,8 @@ def blocks(page: Page) -> gr.Blocks:
             elem_id="head",
         )
         with gr.Row(elem_id="voices"):
-            chats = [_chat(page, voice) for voice in page.models]
-        said = gr.Textbox(
+            chats = [_chat(page, kind) for kind in page.models]
+        question = gr.Textbox(
             placeholder=f"Ask {page.persona} something", show_label=False, elem_id="said",
             autofocus=True, lines=1, max_lines=6,
         )  # fmt: skip
@@ -207,105 +204,106 @@ def blocks(page: Page) -> gr.Blocks:
             save = gr.Button("Save for training", scale=1, elem_id="save")
         status = gr.Markdown("", elem_id="status")
         controls = _controls(page)
-        shown: list[Any] = [state, *chats, said, status]
+        outputs: list[Any] = [state, *chats, question, status]
         reply, redo = _replies(page)
-        asked = [state, said, *controls]
+        inputs = [state, question, *controls]
         events = [
-            said.submit(reply, asked, shown, show_progress="hidden"),
-            send.click(reply, asked, shown, show_progress="hidden"),
-            again.click(redo, [state, *controls], shown, show_progress="hidden"),
+            question.submit(reply, inputs, outputs, show_progress="hidden"),
+            send.click(reply, inputs, outputs, show_progress="hidden"),
+            again.click(redo, [state, *controls], outputs, show_progress="hidden"),
         ]
         stop.click(None, None, None, cancels=events, show_progress="hidden")
-        clear.click(lambda: _shown(PageChat(page), ""), None, shown, cancels=events)
+        clear.click(lambda: _outputs(PageChat(page), ""), None, outputs, cancels=events)
         demo.load(lambda: PageChat(page), None, state)
         save.click(
-            lambda chat, better: (chat, _save(chat, better), ""),
+            lambda chat, answer: (chat, _save(chat, answer), ""),
             [state, words],
             [state, status, words],
         )
     return demo
 
 
-def _chat(page: Page, voice: str) -> gr.Chatbot:
+def _chat(page: Page, kind: str) -> gr.Chatbot:
     return gr.Chatbot(
-        label=_LABELS[voice],
-        elem_id=voice,
+        label=_LABELS[kind],
+        elem_id=kind,
         height=420,
-        # Shown as it stands: a model's words are no markup.
+        # The model's words are plain text and no markup.
         render_markdown=False,
         latex_delimiters=[],
         buttons=["copy"],
         feedback_options=None,
         watermark=f"(said by an AI persona of {page.persona})",
-        placeholder=f"{_LABELS[voice]} answers here.",
+        placeholder=f"{_LABELS[kind]} answers here.",
     )
 
 
 def _controls(page: Page) -> list[Any]:
     from memoirist.train.settings import ChatSettings
 
-    usual = ChatSettings()
+    defaults = ChatSettings()
+    most_tokens = page.context_tokens // 2
     with gr.Accordion("Settings", open=False, elem_id="settings"):
         return [
             gr.Textbox(
                 page.system, label="System prompt", lines=3, elem_id="system",
                 info="The shipped one has the persona say that it is an AI when it is asked.",
             ),
-            gr.Slider(0, 2, usual.temperature, step=0.05, label="Temperature"),
-            gr.Slider(0.05, 1, usual.top_p, step=0.05, label="Top-p"),
-            gr.Slider(16, min(2048, page.room // 2), min(512, page.room // 2), step=16,
+            gr.Slider(0, 2, defaults.temperature, step=0.05, label="Temperature"),
+            gr.Slider(0.05, 1, defaults.top_p, step=0.05, label="Top-p"),
+            gr.Slider(16, min(2048, most_tokens), min(512, most_tokens), step=16,
                       label="Tokens an answer may have", elem_id="max-tokens"),
         ]  # fmt: skip
 
 
 def _replies(page: Page) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return what answers a question, and what answers the last one again."""
+    """Return the handlers that answer a question, and answer the last one again."""
 
     async def reply(
         chat: PageChat | None, question: str, system: str, *settings: float
     ) -> AsyncIterator[tuple[Any, ...]]:
         chat = chat or PageChat(page)
         if not question.strip():
-            yield _shown(chat, "")
+            yield _outputs(chat, "")
             return
         temperature, top_p, tokens = settings
         chat.set_controls(system, temperature, top_p, int(tokens))
         try:
-            async with aclosing(chat.stream(question.strip())) as growing:  # type: ignore[type-var]
-                async for _ in growing:
-                    # The status of a save in the meantime stays.
-                    yield *_shown(chat, "")[:-1], chat.cut_answers() or gr.skip()
+            async with aclosing(chat.stream(question.strip())) as updates:  # type: ignore[type-var]
+                async for _ in updates:
+                    # Keep the status of a save that happened in the meantime.
+                    yield *_outputs(chat, "")[:-1], chat.cut_answers() or gr.skip()
         except MemoiristError as error:
-            yield _shown(chat, str(error))
+            yield _outputs(chat, str(error))
 
     async def redo(
         chat: PageChat | None, system: str, *settings: float
     ) -> AsyncIterator[tuple[Any, ...]]:
         question = chat.take_back() if chat and chat.question else ""
-        async for shown in reply(chat, question, system, *settings):
-            yield shown
+        async for update in reply(chat, question, system, *settings):
+            yield update
 
     return reply, redo
 
 
 def _save(chat: PageChat | None, words: str) -> str:
-    """Save the last exchange, or better words for it; tell what was done or why not."""
+    """Save the last exchange, with `words` as its answer if given; return the status line."""
     if chat is None:
         return "Nothing has been answered yet."
     try:
-        done = chat.save(words)
+        result = chat.save(words)
     except NothingToDo as refused:
         if chat.question is None:
             return "Nothing has been answered yet."
         return f"Not saved: {refused}."
     except MemoiristError as error:
         return f"Not saved: {error}"
-    return f"{done[0].upper()}{done[1:]}."
+    return f"{result[0].upper()}{result[1:]}."
 
 
-def _shown(chat: PageChat, status: str) -> tuple[Any, ...]:
-    """Return the session, each model's turns, an empty question and a line of status."""
-    # Without Markdown, HTML is still taken as such: words in angle brackets stay words.
+def _outputs(chat: PageChat, status: str) -> tuple[Any, ...]:
+    """Return the session, each model's turns, an empty question and the status line."""
+    # Gradio renders HTML even without Markdown: escape angle brackets.
     chats = [
         [{**message, "content": escape(message["content"], quote=False)} for message in history]
         for history in chat.histories.values()

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from data.evaluation.findings import (Findings, Side, figures, find)
+from data.evaluation.intervals import Estimate
+from data.schema.errors import (MemoiristError, NothingToDo)
+from data.schema.records import (Evaluation, Metric, Model, Run)
 from dataclasses import replace
+from flows.evaluation.comparison import (is_judge_due, judge_duels, scores)
+from flows.evaluation.eval_set import (EvalSet, build_eval_set)
+from flows.evaluation.evaluation_report import (report_findings, write_report)
+from flows.evaluation.predictions import predict_sides
+from flows.models.card_facts import write_model_card
+from flows.models.model_registry import (model_before, promote)
+from flows.runtime.context import Context
+from flows.steps.base import (Step, fingerprint)
+from flows.steps.train import current_run
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memoirist.data.evaluation.findings import Findings, Side, figures, find
-from memoirist.data.evaluation.intervals import Estimate
-from memoirist.data.schema.errors import MemoiristError, NothingToDo
-from memoirist.data.schema.records import Evaluation, Metric, Model, Run
-from memoirist.flows.evaluation.comparison import is_judge_due, judge_duels, scores
-from memoirist.flows.evaluation.eval_set import EvalSet, build_eval_set
-from memoirist.flows.evaluation.evaluation_report import report_findings, write_report
-from memoirist.flows.evaluation.predictions import predict_sides
-from memoirist.flows.models.card_facts import lay_beside
-from memoirist.flows.models.model_registry import crown, model_before
-from memoirist.flows.runtime.context import Context
-from memoirist.flows.steps.base import Step, fingerprint
-from memoirist.flows.steps.train import current_run
-
 if TYPE_CHECKING:
-    from memoirist.train.model.prepared_base import PreparedBase
+    from train.model.prepared_base import PreparedBase
+
 
 
 def evaluate_model(context: Context) -> Mapping[str, float]:
@@ -37,7 +37,7 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
         raise MemoiristError(f"the merged model {str(merged)!r} is gone", "run `memoirist merge`")
     if _step(context, run, models[0]).is_done and not is_judge_due(context, run):
         measures: dict[str, float] = json.loads(run.metrics or "{}")
-        if crown(context, run, measures):
+        if promote(context, run, measures):
             context.count("evaluate", 1)
         return measures
     eval_set = build_eval_set(context, run)
@@ -50,9 +50,9 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
     with _step(context, run, models[0]).writing() as tx:
         tx.upsert([Metric(run_id=run.id, step=0, name=k, value=v) for k, v in measures.items()])
         tx.upsert([run])
-    lay_beside(context, run, models[0])  # the model card shows these figures
+    write_model_card(context, run, models[0])  # the model card shows these figures
     context.count("evaluate", 1)
-    crown(context, run, measures)
+    promote(context, run, measures)
     return measures
 
 
