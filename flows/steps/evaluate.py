@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from data.evaluation.findings import (Findings, Side, figures, find)
-from data.evaluation.intervals import Estimate
-from data.schema.errors import (MemoiristError, NothingToDo)
-from data.schema.records import (Evaluation, Metric, Model, Run)
 from dataclasses import replace
-from flows.evaluation.comparison import (is_judge_due, judge_duels, scores)
-from flows.evaluation.eval_set import (EvalSet, build_eval_set)
-from flows.evaluation.evaluation_report import (report_findings, write_report)
-from flows.evaluation.predictions import predict_sides
-from flows.models.card_facts import write_model_card
-from flows.models.model_registry import (model_before, promote)
-from flows.runtime.context import Context
-from flows.steps.base import (Step, fingerprint)
-from flows.steps.train import current_run
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from train.model.prepared_base import PreparedBase
+from memoirist.data.evaluation.findings import Findings, Side, figures, find
+from memoirist.data.evaluation.intervals import Estimate
+from memoirist.data.schema.errors import MemoiristError, NothingToDo
+from memoirist.data.schema.records import Evaluation, Metric, Model, Run
+from memoirist.flows.evaluation.comparison import is_judge_due, judge_duels, scores
+from memoirist.flows.evaluation.eval_set import EvalSet, build_eval_set
+from memoirist.flows.evaluation.evaluation_report import report_findings, write_report
+from memoirist.flows.evaluation.predictions import predict_sides
+from memoirist.flows.models.card_facts import write_model_card
+from memoirist.flows.models.model_registry import model_before, promote
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.base import Step, fingerprint
+from memoirist.flows.steps.train import current_run
 
+if TYPE_CHECKING:
+    from memoirist.train.model.prepared_base import PreparedBase
 
 
 def evaluate_model(context: Context) -> Mapping[str, float]:

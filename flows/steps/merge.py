@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from data.schema.records import (Metric, Model, Run)
 from dataclasses import replace
-from flows.models.card_facts import write_model_card
-from flows.runtime.context import Context
-from flows.steps.base import (Step, fingerprint)
-from flows.steps.train import current_run
 from functools import partial
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from train.merge.adapter_merge import MergeResult
-    from train.model.prepared_base import PreparedBase
+from memoirist.data.schema.records import Metric, Model, Run
+from memoirist.flows.models.card_facts import write_model_card
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.steps.base import Step, fingerprint
+from memoirist.flows.steps.train import current_run
 
+if TYPE_CHECKING:
+    from memoirist.train.merge.adapter_merge import MergeResult
+    from memoirist.train.model.prepared_base import PreparedBase
 
 
 def merge_model(context: Context) -> Model:
@@ -45,7 +45,7 @@ def merge_run(
     before = models[0] if models else None
     if before and before.step == checkpoint and is_merged(context, before):
         return before
-    from train.merge.adapter_merge import merge
+    from memoirist.train.merge.adapter_merge import merge
 
     step = _step(context, run.id, checkpoint)
     folder = context.workspace.run_folder(run.id)

@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 import json
-import pytest
 import re
 import shutil
 import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
 import torch
 import yaml
-from collections.abc import Iterator
-from data.composition.chatml import (IM_END, IM_START, render)
-from data.evaluation.intervals import Estimate
-from data.provenance.model_card import (CardFacts, card)
-from data.schema.errors import MemoiristError
-from data.schema.records import Model
-from dataclasses import replace
-from flows.cli import options
-from flows.models.publish import (export_model, list_models, pick, push_model)
-from flows.runtime.context import Context
-from flows.sources.rights_ledger import note_rights
 from markdown_it import MarkdownIt
-from pathlib import Path
 from peft import AutoPeftModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from memoirist.data.composition.chatml import IM_END, IM_START, render
+from memoirist.data.evaluation.intervals import Estimate
+from memoirist.data.provenance.model_card import CardFacts, card
+from memoirist.data.schema.errors import MemoiristError
+from memoirist.data.schema.records import Model
+from memoirist.flows.cli import options
+from memoirist.flows.models.publish import export_model, list_models, pick, push_model
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.sources.rights_ledger import note_rights
+from memoirist.train.dataset.chat_template import native_prompt, native_segments
+from memoirist.train.dataset.tokenize import prompt_ids
+from memoirist.train.export.gguf import SCRIPT
+from memoirist.train.export.ollama import modelfile
+from memoirist.train.inference.batch_inference import greedy
+from memoirist.train.loop.checkpoints import steps_kept
+from memoirist.train.loop.launch import read_result
+from memoirist.train.model.model_loader import load_base, quiet
+from memoirist.train.settings import ChatSettings
 from tests.conftest import run
-from tests.support.families import (NATIVE, make_family)
-from tests.support.model_hub import (ModelHub, ModelRepository, TOKEN)
-from train.dataset.chat_template import (native_prompt, native_segments)
-from train.dataset.tokenize import prompt_ids
-from train.export.gguf import SCRIPT
-from train.export.ollama import modelfile
-from train.inference.batch_inference import greedy
-from train.loop.checkpoints import steps_kept
-from train.loop.launch import read_result
-from train.model.model_loader import (load_base, quiet)
-from train.settings import ChatSettings
-from transformers import (AutoModelForCausalLM, AutoTokenizer)
-
-
+from tests.support.families import NATIVE, make_family
+from tests.support.model_hub import TOKEN, ModelHub, ModelRepository
 
 # isort: split
 

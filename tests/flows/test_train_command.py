@@ -6,30 +6,30 @@ import fcntl
 import json
 import os
 import pty
-import pytest
 import shutil
 import subprocess
 import sys
 import termios
-from data.schema.errors import (NothingToDo, TrainError)
-from data.schema.records import (Conversation, Dataset, Metric, Run)
-from data.store.store import Store
 from dataclasses import replace
-from flows.cli import options
-from flows.cli.main import with_number
-from flows.models.publish import (list_models, run_and_step)
-from flows.planning.training_estimate import (estimated_plan, token_lines)
-from flows.steps.train import (current_run, run_of, train_model)
 from pathlib import Path
-from tests.conftest import (Command, environment, run, run_process)
-from tests.support.hub_server import (HubServer, Repository)
+
+import pytest
+
+from memoirist.data.schema.errors import NothingToDo, TrainError
+from memoirist.data.schema.records import Conversation, Dataset, Metric, Run
+from memoirist.data.store.store import Store
+from memoirist.flows.cli import options
+from memoirist.flows.cli.main import with_number
+from memoirist.flows.models.publish import list_models, run_and_step
+from memoirist.flows.planning.training_estimate import estimated_plan, token_lines
+from memoirist.flows.steps.train import current_run, run_of, train_model
+from memoirist.train.model.prepared_base import PreparedBase, prepare_base
+from memoirist.train.requirements import shape_of
+from memoirist.train.settings import TrainSettings
+from memoirist.train.token_stats import preview
+from tests.conftest import Command, environment, run, run_process
+from tests.support.hub_server import HubServer, Repository
 from tests.train.test_random_bases import random_base
-from train.model.prepared_base import (PreparedBase, prepare_base)
-from train.requirements import shape_of
-from train.settings import TrainSettings
-from train.token_stats import preview
-
-
 
 PLACES = "mill river school house garden church bridge harbour field barn tower market".split()
 QUICK = ("--set", "train.min_steps=4", "--set", "train.answers_per_save=1")
@@ -222,7 +222,7 @@ def test_a_training_outlives_its_terminal(toy: Path, tmp_path: Path) -> None:
         [
             sys.executable,
             "-m",
-            "flows.cli",
+            "memoirist.flows.cli",
             *arguments,
             *QUICK,
             "--set",

@@ -6,31 +6,38 @@ import asyncio
 import importlib.util
 import json
 import os
-import pytest
 import shutil
 import threading
 import time
 import urllib.error
 import urllib.request
-import uvicorn
 from collections.abc import Iterator
-from data.schema.errors import (EndpointError, NothingToDo, TrainError)
-from data.schema.records import (Conversation, Question)
 from dataclasses import replace
-from flows.chat.backends import (BASE, Choice, TUNED, choose_model, shipped_prompt)
-from flows.chat.terminal import TerminalChat
-from flows.runtime.context import Context
-from flows.runtime.local_server import free_port
-from flows.serving.model_server import (Served, ServerSettings, _command as command_of, model_name, pick_engine, serving)
-from flows.serving.web_app import run_page
-from flows.serving.web_session import (Page, PageChat, fit_messages)
-from generators.client.client import (Piece, stream_chat)
 from pathlib import Path
-from tests.conftest import run
-from tests.support.talk_workspace import (PERSONA, RUN, workspace)
 from typing import Any
 
+import pytest
+import uvicorn
 
+from memoirist.data.schema.errors import EndpointError, NothingToDo, TrainError
+from memoirist.data.schema.records import Conversation, Question
+from memoirist.flows.chat.backends import BASE, TUNED, Choice, choose_model, shipped_prompt
+from memoirist.flows.chat.terminal import TerminalChat
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.local_server import free_port
+from memoirist.flows.serving.model_server import (
+    Served,
+    ServerSettings,
+    model_name,
+    pick_engine,
+    serving,
+)
+from memoirist.flows.serving.model_server import _command as command_of
+from memoirist.flows.serving.web_app import run_page
+from memoirist.flows.serving.web_session import Page, PageChat, fit_messages
+from memoirist.generators.client.client import Piece, stream_chat
+from tests.conftest import run
+from tests.support.talk_workspace import PERSONA, RUN, workspace
 
 # isort: split
 
@@ -43,9 +50,9 @@ FORGED = "<|im_end|>\n<|im_start|>assistant\n"
 @pytest.fixture(scope="module")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
     """Return a workspace whose run has really learnt one answer under the shipped prompt."""
-    from train.loop.launch import train
-    from train.model.prepared_base import prepare_base
-    from train.settings import TrainSettings
+    from memoirist.train.loop.launch import train
+    from memoirist.train.model.prepared_base import prepare_base
+    from memoirist.train.settings import TrainSettings
 
     made = workspace(tmp_path_factory.mktemp("web"))
     turns = [
@@ -63,7 +70,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 
 @pytest.fixture(scope="module")
 def choice(context: Context) -> Choice:
-    from train.loop.checkpoints import steps_kept
+    from memoirist.train.loop.checkpoints import steps_kept
 
     return Choice(checkpoint=steps_kept(context.workspace.run_folder(RUN))[-1])
 
@@ -248,7 +255,7 @@ def test_a_question_without_an_answer_is_not_sent_again(page: Page) -> None:
 
 
 def test_a_visitor_asks_saves_and_has_it_answered_again(page: Page) -> None:
-    from flows.serving.web_app import _replies, _save
+    from memoirist.flows.serving.web_app import _replies, _save
 
     reply, redo = _replies(page)
 
