@@ -13,7 +13,6 @@ import pytest
 from memoirist.data.samples import SOURCES
 from memoirist.data.schema.errors import SourceError, SourceUnreadable
 from memoirist.extractors import ExtractSettings, discover, extract, read_source, skipped_files
-from memoirist.extractors.detection.format_registry import SUFFIXES
 from memoirist.extractors.detection.sniff import content_of, format_of
 from tests.conftest import Command
 
