@@ -20,7 +20,7 @@ COMMANDS = [
 ]
 # Made by make or by the user's own sources; the rest runs here.
 ELSEWHERE = ("make ", "source ", "memoirist build book.pdf", "memoirist chat$", "memoirist doctor")
-# They serve until Ctrl-C: tests/test_web.py tries them.
+# They serve until Ctrl-C: tests/flows/test_web.py tries them.
 ELSEWHERE += ("memoirist serve-model", "memoirist web")
 HERE = [c for c in COMMANDS if not any(re.match(each, c) for each in ELSEWHERE)]
 

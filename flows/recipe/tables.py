@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from memoirist.data.composition.disclosure import words_of
+from memoirist.data.composition.disclosure import disclosure_texts
 from memoirist.data.passages.chapters import ChapterSettings
 from memoirist.data.provenance.rights import checked
 from memoirist.extractors.settings import ExtractSettings
@@ -30,7 +30,7 @@ class Persona(BaseModel):
 
     def system_prompt(self, lang: str) -> str:
         """Return the system prompt in the persona's language, disclosing that it is an AI."""
-        text = self.system if self.system is not None else words_of(lang).system
+        text = self.system if self.system is not None else disclosure_texts(lang).system
         return text.replace("{name}", self.name)
 
 

@@ -29,11 +29,7 @@ from memoirist.flows.chat.backends import (
 )
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.local_server import HOST, free_port
-from memoirist.flows.serving.model_server import (
-    ServerSettings,
-    ended_by_signal,
-    serving,
-)
+from memoirist.flows.serving.model_server import ServerSettings, ended_by_signal, serving
 from memoirist.flows.serving.web_session import Page, PageChat
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from memoirist.train.model.adapter import with_adapter
 from memoirist.train.model.model_loader import load_base, quiet
 from memoirist.train.model.prepared_base import TINY, PreparedBase, prepare_base
 from memoirist.train.settings import MergeSettings, TrainSettings
-from tests.families import make_family
+from tests.support.families import make_family
 
 # isort: split
 

@@ -27,7 +27,7 @@ from memoirist.generators.client.responses import Completion, joined_stream, rea
 from memoirist.generators.client.retry import allowance_seconds, pause_seconds, retry_after_seconds
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.reply_parser import SCHEMA
-from tests.openai_server import OpenAIServer, Script
+from tests.support.openai_server import OpenAIServer, Script
 
 KEY = "sk-test-0123456789abcdef"
 MATERIAL = "<material-12ab>\nI remember mark-7 and the mill by the river.\n</material-12ab>"
@@ -274,7 +274,7 @@ def test_no_further_attempt_without_leave() -> None:
         endpoint = Endpoint(base_url=server.base_url, model="interviewer", structured="text")
         async with Client(settings_for(server), server.base_url) as client:
             leaves = iter((True, False))
-            client.ask_before_sending(lambda: next(leaves))
+            client.may_send = lambda: next(leaves)
             with pytest.raises(Withheld):
                 await client.complete(MESSAGES, endpoint, SCHEMA)
 
@@ -379,7 +379,7 @@ def test_no_key_in_what_is_told() -> None:
 
 
 def test_the_stand_in_server_runs_by_itself() -> None:
-    command = [sys.executable, "-m", "tests.openai_server", "--port", "0", "--cap", "1"]
+    command = [sys.executable, "-m", "tests.support.openai_server", "--port", "0", "--cap", "1"]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
