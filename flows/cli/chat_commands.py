@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 from memoirist.flows.cli import options as o
-from memoirist.flows.cli.options import WORKSPACE
-from memoirist.flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
+from memoirist.flows.cli.options import WORKSPACE, Flags, recipe_flags
 
 RunOption = Annotated[
-    str | None, typer.Option("--run", help="The run meant, by the beginning of its id.")
+    str | None, typer.Option("--run", help="The run, by the beginning of its id.")
 ]
 CheckpointOption = Annotated[
     int | None,
@@ -43,7 +42,8 @@ def chat(
     run: RunOption = None,
     checkpoint: CheckpointOption = None,
     system: SystemOption = None,
-    flags: Flags = NO_FLAGS,
+    *,
+    flags: Flags,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Talk to the persona; /save keeps a good exchange for training, /help lists the rest."""
@@ -59,7 +59,7 @@ def chat(
             f"--top-p {settings['top_p']} leaves nothing to draw from", "give 0.01 to 1"
         )
     if message is not None and not compare:
-        # One answer to one question is asked for by scripts and checks: the likeliest it is.
+        # Scripts and checks ask for one answer: give the most probable one.
         settings.setdefault("temperature", 0.0)
     choice = Choice(run=run, checkpoint=checkpoint)
     session = TerminalChat.open(

@@ -75,7 +75,7 @@ def test_former_names_are_hidden_and_still_work(memoirist: Command) -> None:
     done = memoirist("serve")
     assert "is now `memoirist schedule`" in done.stderr
     assert "the recipe names no source" in _one_line(done, 1)
-    assert "no model yet" in _one_line(memoirist("models", "push", "1a2b", "me/ada"), 1)
+    assert "no workspace at" in _one_line(memoirist("models", "push", "1a2b", "me/ada"), 1)
 
 
 def test_usage_errors_exit_with_2(memoirist: Command) -> None:
