@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from data.composition.disclosure import disclosure_texts
-from data.passages.chapters import ChapterSettings
-from data.provenance.rights import checked
-from extractors.settings import ExtractSettings
-from pydantic import (BaseModel, ConfigDict, Field, field_validator, model_validator)
 from typing import Literal
 
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from memoirist.data.composition.disclosure import disclosure_texts
+from memoirist.data.passages.chapters import ChapterSettings
+from memoirist.data.provenance.rights import checked
+from memoirist.extractors.settings import ExtractSettings
 
 
 class Persona(BaseModel):

@@ -63,7 +63,9 @@ def _find_cuts(context: Context) -> list[Cut]:
             cuts_of[cut.block_id].append(cut)
         for block in blocks:
             ads = find_ads(block) if settings.cut_ads else ()
-            rows += removed_spans.merge_cuts(block.id, [*cuts_of.get(block.id, ()), *ads], block.text)
+            rows += removed_spans.merge_cuts(
+                block.id, [*cuts_of.get(block.id, ()), *ads], block.text
+            )
     return rows
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from data.schema.records import Block
-from data.transcripts.ads import (find_ads, find_breaks)
-from data.transcripts.removed_spans import (apply_cuts, merge_cuts)
-from tests.support.rows import (NOW, block)
 
-
+from memoirist.data.schema.records import Block
+from memoirist.data.transcripts.ads import find_ads, find_breaks
+from memoirist.data.transcripts.removed_spans import apply_cuts, merge_cuts
+from tests.support.rows import NOW, block
 
 STORY = "I sawed oak for the mill, and my father counted the planks twice every evening."
 COPY = "Their planks never warp. They come to your door on Mondays. Every board is dry."

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
 import random
 import time
-from collections.abc import (Iterable, Sequence)
-from data.passages.segmentation import PassageSettings
-from data.schema.records import (Block, Cut, content_id)
-from data.transcripts.ads import find_ads
-from data.transcripts.removed_spans import apply_cuts
-from data.transcripts.repeated_text import find_stock
-from flows.recipe.recipe import load
-from flows.runtime.context import Context
-from flows.runtime.report import Report
-from flows.runtime.workspace import Workspace
-from flows.steps.extract import extract_sources
-from flows.steps.split import split_documents
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from tests.support.rows import (NOW, block)
 
+import pytest
 
+from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.schema.records import Block, Cut, content_id
+from memoirist.data.transcripts.ads import find_ads
+from memoirist.data.transcripts.removed_spans import apply_cuts
+from memoirist.data.transcripts.repeated_text import find_stock
+from memoirist.flows.recipe.recipe import load
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.workspace import Workspace
+from memoirist.flows.steps.extract import extract_sources
+from memoirist.flows.steps.split import split_documents
+from tests.support.rows import NOW, block
 
 SETTINGS = PassageSettings.model_validate({})
 INTRO = (

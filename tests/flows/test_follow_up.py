@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from data.composition.conversations import (FollowUp, Reach, join_follow_ups, neighbours)
-from data.curation.question_filters import RejectSettings
-from data.schema.records import (Pair, Verdict)
-from data.store.store import Store
-from datetime import (UTC, datetime)
-from generators.settings import InterviewSettings
-from generators.tasks.follow_up import FollowUpTask
-from generators.tasks.reply_parser import (Reply, Suggestion)
+from datetime import UTC, datetime
 from pathlib import Path
-from tests.conftest import Command
-from tests.flows.test_changed_sources import book
-from tests.support.rows import (pair, prose)
-from tests.support.scripted import Scripted
 from typing import Any
 
-
+from memoirist.data.composition.conversations import FollowUp, Reach, join_follow_ups, neighbours
+from memoirist.data.curation.question_filters import RejectSettings
+from memoirist.data.schema.records import Pair, Verdict
+from memoirist.data.store.store import Store
+from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.tasks.follow_up import FollowUpTask
+from memoirist.generators.tasks.reply_parser import Reply, Suggestion
+from tests.conftest import Command
+from tests.flows.test_changed_sources import book
+from tests.support.rows import pair, prose
+from tests.support.scripted import Scripted
 
 TWO = Reach(turns=2, max_words=700)
 

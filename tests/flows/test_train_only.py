@@ -3,30 +3,30 @@
 from __future__ import annotations
 
 import json
-import pytest
 import subprocess
 import sys
 import tomllib
-from data.composition.disclosure import (disclosure_texts, exchanges)
-from data.composition.saved_exchanges import Exchange
-from data.evaluation.honesty import discloses
-from data.schema.errors import (NothingToDo, StoreLocked)
-from data.text.words import normalise
-from flows.chat.saved_exchanges import save_exchange
-from flows.recipe.recipe import load
-from flows.runtime.context import Context
-from flows.runtime.report import Report
-from flows.runtime.workspace import Workspace
-from flows.sources.rights_ledger import (restore, withdraw)
-from flows.steps.ask import ask_questions
-from flows.steps.compose import compose_dataset
-from flows.steps.curate import curate_pairs
-from flows.steps.extract import extract_sources
-from flows.steps.split import split_documents
 from pathlib import Path
+
+import pytest
+
+from memoirist.data.composition.disclosure import disclosure_texts, exchanges
+from memoirist.data.composition.saved_exchanges import Exchange
+from memoirist.data.evaluation.honesty import discloses
+from memoirist.data.schema.errors import NothingToDo, StoreLocked
+from memoirist.data.text.words import normalise
+from memoirist.flows.chat.saved_exchanges import save_exchange
+from memoirist.flows.recipe.recipe import load
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.workspace import Workspace
+from memoirist.flows.sources.rights_ledger import restore, withdraw
+from memoirist.flows.steps.ask import ask_questions
+from memoirist.flows.steps.compose import compose_dataset
+from memoirist.flows.steps.curate import curate_pairs
+from memoirist.flows.steps.extract import extract_sources
+from memoirist.flows.steps.split import split_documents
 from tests.conftest import ROOT
-
-
 
 WORDS = "lamp rope door salt horse bridge candle letter".split()
 
