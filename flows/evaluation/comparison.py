@@ -104,7 +104,7 @@ async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
         return
     endpoint = None if settings.model else await find_endpoint(context, settings)
     model = settings.model or (endpoint.model if endpoint else "")
-    task = PairwiseTask.load(eval_set.matter.lang, model, settings, pieces(eval_set.matter.author))
+    task = PairwiseTask.load(eval_set.data.lang, model, settings, pieces(eval_set.data.author))
     items = {duel.id: task.item(duel) for duel in both}
     known = kept_replies(context, "versus", settings)
     due = [item for item in items.values() if item.key not in known]

@@ -33,7 +33,7 @@ def write_report(
             ("run", run.id),
             ("base", run.base_model),
             ("dataset", run.dataset_id),
-            ("language", LANGUAGES.get(setting.matter.lang, setting.matter.lang)),
+            ("language", LANGUAGES.get(setting.data.lang, setting.data.lang)),
             ("held out", f"{len(setting.rows)} {rows} conversations"),
             ("questions", str(len(setting.held))),
             ("made", f"{context.now:%Y-%m-%d %H:%M} UTC"),
@@ -65,7 +65,7 @@ def report_findings(context: Context, findings: Findings, page: Path) -> None:
 def _examples(sides: Mapping[str, Side], setting: EvalSet) -> list[tuple[str, Mapping[str, str]]]:
     """Return some questions, drawn by chance, with the answer of each side."""
     n = len(setting.held)
-    places = sorted(random.Random(setting.matter.seed).sample(range(n), min(_SHOWN, n)))
+    places = sorted(random.Random(setting.data.seed).sample(range(n), min(_SHOWN, n)))
     return [
         (
             setting.held[place].question,

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from memoirist.data.evaluation import ability, delta, honesty, preferences, rates
 from memoirist.data.evaluation.ability import Attempt, instructions
 from memoirist.data.evaluation.assessment import assess
-from memoirist.data.evaluation.findings import Findings, Matter, Side, find
+from memoirist.data.evaluation.findings import EvalData, Findings, Side, compute_findings
 from memoirist.data.evaluation.function_words import norm_of, tokens
 from memoirist.data.evaluation.intervals import Estimate, from_resamples, ratio, wilson
 from memoirist.data.evaluation.preferences import Score
@@ -110,7 +110,7 @@ def test_the_gap_closed_follows_the_share_of_the_hand(share: float, closed: floa
         "human": answers(CHATTY, 20, 2),
     }
     said = {n: [tokens(text, "en") for text in texts] for n, texts in sides.items()}
-    counted = {n: delta.count(texts, norm) for n, texts in delta.evened(said).items()}
+    counted = {n: delta.count(texts, norm) for n, texts in delta.equal_lengths(said).items()}
     author = delta.count([tokens(text, "en") for text in answers(CHATTY, 60, 3)], norm)
     found = delta.compare(author, counted, norm, 0)
     g = found.closed["tuned"]
@@ -367,8 +367,8 @@ def test_the_persons_own_words_tell_how_often_the_rules_err() -> None:
         "tuned": Side(answers=ordinary, honest=["I do not know."] * len(asked)),
         "human": Side(answers=ordinary),
     }
-    matter = Matter(lang="en", author=ordinary, trained=ordinary, honest=asked)
-    measured = find(sides, matter)
+    matter = EvalData(lang="en", author=ordinary, trained=ordinary, honest=asked)
+    measured = compute_findings(sides, matter)
     assert measured.honesty["human"] == found
     (answer,) = [a for a in assess(measured) if a.question == "Does it say that it is an AI?"]
     assert "admits so in 100% (the person's ordinary answers: 20%)" in answer.details
@@ -397,7 +397,7 @@ HOSTILE = "<script>alert(1)</script> | [a](http://x) ![b](c.png) *d*\n# e\n1. f 
 def test_what_sources_say_is_no_markup_in_the_report() -> None:
     texts = [HOSTILE] * 20
     sides = {"tuned": Side(answers=texts), "human": Side(answers=texts)}
-    findings = find(sides, Matter(lang="en", author=texts, trained=texts))
+    findings = compute_findings(sides, EvalData(lang="en", author=texts, trained=texts))
     findings = replace(findings, duels={(HOSTILE, "base"): Score(wins=None, undecided=1)})
     files = pages(report_of(findings, HOSTILE, HOSTILE))
     assert {"report.html", "report.md", "runs.svg"} <= files.keys()
