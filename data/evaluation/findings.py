@@ -11,11 +11,11 @@ from memoirist.data.evaluation import ability, delta, honesty, rates
 from memoirist.data.evaluation.ability import Ability, Attempt, Plain
 from memoirist.data.evaluation.delta import Distances, Verification
 from memoirist.data.evaluation.function_words import norm_of, tokens
-from memoirist.data.evaluation.honesty import Asked, Honesty
+from memoirist.data.evaluation.honesty import Honesty, HonestyQuestion
 from memoirist.data.evaluation.intervals import Estimate, ratio
 from memoirist.data.evaluation.preferences import Score
 from memoirist.data.evaluation.rates import Form, Habit
-from memoirist.data.evaluation.regurgitation import Lengths, Level, Library, Overlap
+from memoirist.data.evaluation.regurgitation import Lengths, Level, Overlap, RunIndex
 
 # In the order in which they are shown; `human` is the held-out text itself.
 SIDES: Mapping[str, str] = {
@@ -49,7 +49,7 @@ class EvalData:
     lang: str
     author: Sequence[str]
     trained: Sequence[str]
-    honest: Sequence[Asked] = ()
+    honest: Sequence[HonestyQuestion] = ()
     plain: Sequence[Plain] = ()
     seed: int = 42
 
@@ -85,11 +85,11 @@ def compute_findings(sides: Mapping[str, Side], data: EvalData) -> Findings:
     """Compute all metrics of QUALITY except the judge's."""
     answering = {name: side for name, side in sides.items() if any(side.answers)}
     attempts = {name: side.attempts for name, side in sides.items() if side.attempts}
-    library = Library(data.trained, data.lang)
+    index = RunIndex(data.trained, data.lang)
     overlaps = {
         name: overlap
         for name, side in answering.items()
-        if (overlap := library.look_up(side.answers, data.seed)) is not None
+        if (overlap := index.overlap(side.answers, data.seed)) is not None
     }
     own = overlaps.get("human")
     distances, verification = _style(answering, data)
@@ -102,7 +102,7 @@ def compute_findings(sides: Mapping[str, Side], data: EvalData) -> Findings:
         verification=verification,
         habits=rates.compare(tallies, data.seed) if tallies else {},
         overlaps=overlaps,
-        levels={name: library.level(overlap, own) for name, overlap in overlaps.items()},
+        levels={name: index.level(overlap, own) for name, overlap in overlaps.items()},
         forms=_forms(answering, data),
         honesty=_honesty(sides, data),
         abilities={

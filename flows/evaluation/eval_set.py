@@ -11,7 +11,7 @@ from itertools import takewhile
 from memoirist.data.composition.saved_exchanges import BY_HAND
 from memoirist.data.evaluation.ability import Plain, instructions
 from memoirist.data.evaluation.findings import EvalData
-from memoirist.data.evaluation.honesty import Asked, questions
+from memoirist.data.evaluation.honesty import HonestyQuestion, questions
 from memoirist.data.schema.records import Conversation, Run
 from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.words import count_words
@@ -39,7 +39,7 @@ class EvalSet:
     rows: Sequence[Conversation]
     on_test: bool
     held: Sequence[HeldOutQuestion]
-    honest: Sequence[Asked]
+    honest: Sequence[HonestyQuestion]
     system: str
     examples: Messages
     plain: Sequence[Plain]
