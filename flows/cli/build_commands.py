@@ -1,4 +1,4 @@
-"""The commands `build` and `refresh`, which run as Prefect flows."""
+"""The commands that run Prefect flows: `build`, `refresh`, and `schedule` for both."""
 
 from __future__ import annotations
 
@@ -112,3 +112,29 @@ def refresh(
         )
     if not changed:
         typer.echo("Nothing to do: the sources hold nothing new.")
+
+
+def schedule(
+    recipe: o.RecipeOption = None,
+    assigned: o.SetOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Run the deployments: `refresh` on the recipe's schedule, `build` when it is asked for."""
+    from memoirist.flows.serving.schedule import serve_deployments
+
+    context = o.open_workspace(workspace, recipe, o.overrides(assigned))
+    serve_deployments(context, workspace, recipe)
+
+
+def serve(
+    recipe: o.RecipeOption = None,
+    assigned: o.SetOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Do what `schedule` does, under its former name."""
+    typer.echo(
+        "`memoirist serve` is now `memoirist schedule`; for an OpenAI-compatible server of the"
+        " model use `memoirist serve-model`",
+        err=True,
+    )
+    schedule(recipe, assigned, workspace)

@@ -16,14 +16,11 @@ from typer.core import TyperGroup
 from memoirist.data.schema.errors import DiskFull, MemoiristError
 from memoirist.flows.cli import (
     build_commands,
-    chat_command,
-    evaluate_command,
+    chat_commands,
     inspect_commands,
     model_commands,
-    serve_commands,
     source_commands,
     step_commands,
-    train_command,
 )
 from memoirist.flows.cli.recipe_flags import Command, with_flags
 
@@ -37,15 +34,15 @@ _COMMANDS: tuple[Command, ...] = (
     step_commands.ask,
     step_commands.curate,
     step_commands.compose,
-    train_command.train,
+    step_commands.train,
     step_commands.merge,
-    evaluate_command.evaluate,
+    step_commands.evaluate,
     build_commands.refresh,
-    chat_command.chat,
-    serve_commands.serve_model,
-    serve_commands.web,
-    serve_commands.schedule,
-    serve_commands.serve,
+    chat_commands.chat,
+    chat_commands.serve_model,
+    chat_commands.web,
+    build_commands.schedule,
+    build_commands.serve,
     source_commands.withdraw,
     source_commands.rights,
     inspect_commands.look,

@@ -1,7 +1,8 @@
-"""The commands that run one step each, directly and without Prefect: `extract` to `merge`."""
+"""The commands that run one step each, directly and without Prefect: `extract` to `evaluate`."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -164,3 +165,130 @@ def merge(
         save_recipe(context)  # else the next build would merge again, under the former settings
 
     o.run(o.open_workspace(workspace, recipe, o.overrides(assigned)), step)
+
+
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="FILE_OR_HF_ID",
+        help="Train by itself on a dataset of conversations: a file or hf://org/name.",
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-o", "--output", help="With --data: the folder of the run, its merge, its chat (as -w)."
+    ),
+]
+# The number may be left out: flows/cli/main.py fills it in.
+ShowOption = Annotated[
+    int | None,
+    typer.Option(
+        "--show",
+        metavar="[N]",
+        min=1,
+        help="Print N rows (3) as the model sees them, trained tokens marked, and train nothing.",
+    ),
+]
+
+
+@recipe_flags(
+    "sources.map",
+    "persona.name",
+    "train.base_model",
+    "train.preset",
+    "train.epochs",
+    "train.seed",
+    "train.tracker",
+)
+def train(
+    data: DataOption = None,
+    output: OutputOption = None,
+    force: o.ForceOption = False,
+    flags: Flags = NO_FLAGS,
+    show: ShowOption = None,
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Train a 4-bit LoRA adapter on the newest dataset; a killed training goes on."""
+    if output is not None and not data:
+        raise RecipeError("-o names the folder of a training with --data", "give --data as well")
+    columns = flags.get("sources.map")
+    if columns and not data:
+        raise RecipeError(
+            f"--map {columns[0]!r} names columns of a training with --data",
+            "give --data as well, or map at `extract` or `build`",
+        )
+    wanted = o.overrides(assigned, flags)
+    from memoirist.flows.cli.output_check import check_output_folder
+
+    if data:
+        from memoirist.flows.steps.train import settings_for
+
+        wanted = wanted.over(settings_for(data, flags.get("persona.name")))
+
+    def step(context: Context) -> None:
+        _train(context, from_data=bool(data), show=show)
+
+    context = o.open_workspace(output or workspace, recipe, wanted)
+    if output is not None:
+        check_output_folder(context, force=force)
+    o.run(context, step)
+    if data and show is None:
+        where = output or workspace
+        context.report.note(
+            f"next, with -w {where} each: memoirist merge, memoirist evaluate, memoirist chat"
+        )
+
+
+def _train(context: Context, *, from_data: bool, show: int | None) -> None:
+    from memoirist.flows.pipeline import run_steps
+    from memoirist.flows.recipe.io import save_recipe
+    from memoirist.flows.steps.train import dataset_of, show_rows
+
+    if from_data:
+        dataset_of(context)
+    if show is not None:
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        for line in show_rows(context, show, colour=colour):
+            typer.echo(line, color=True)
+        context.count("show", 1)
+        return
+    run_steps(context, "train")
+    save_recipe(context)  # after it, so that a base that cannot be loaded is not kept
+
+
+@recipe_flags("evaluate.questions", "evaluate.judge", "evaluate.judge_model", "interview.base_url")
+def evaluate(
+    flags: Flags = NO_FLAGS,
+    sheet: Annotated[
+        Path | None,
+        typer.Option("--sheet", help="Write the answers in pairs for a person: .csv or .md."),
+    ] = None,
+    read_sheet: Annotated[
+        Path | None, typer.Option("--read-sheet", help="Take the verdicts of a filled-in sheet.")
+    ] = None,
+    force: o.ForceOption = False,
+    assigned: o.SetOption = None,
+    recipe: o.RecipeOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Compare the tuned model with its base and with the person, and write a report."""
+    from memoirist.flows.cli.output_check import check_output_file
+    from memoirist.flows.evaluation.comparison import take_sheet, write_sheet
+    from memoirist.flows.pipeline import run_steps
+    from memoirist.flows.steps.train import current_run
+
+    def step(context: Context) -> None:
+        if read_sheet is not None:
+            take_sheet(context, current_run(context)[0], read_sheet)
+        run_steps(context, "evaluate")
+        if sheet is not None:
+            write_sheet(context, current_run(context)[0], sheet)
+
+    context = o.open_workspace(workspace, recipe, o.overrides(assigned, flags))
+    if sheet is not None:
+        check_output_file(context, sheet, force=force)
+    o.run(context, step)

@@ -1,11 +1,11 @@
-"""The plan of a build: the new sources, the calls that are due with their cost, the training."""
+"""Plan a build: new sources, due LLM calls with their cost, and the training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from memoirist.data.schema.errors import NothingToDo
-from memoirist.data.schema.records import Conversation, Source
+from memoirist.data.schema.records import Conversation
 from memoirist.extractors import discover
 from memoirist.extractors.detection.discover import is_url
 from memoirist.flows.planning.training_estimate import training_lines
@@ -22,9 +22,9 @@ def plan_lines(context: Context, pointers: Sequence[str]) -> list[str]:
 
 
 def send_pilot(context: Context) -> None:
-    """Send real calls about a few passages; the replies are kept and measured for the plan.
+    """Ask about a few passages; the replies are kept and measured for the plan.
 
-    Raise NothingToDo where no endpoint is set, or nothing is cut that could be asked about.
+    Raise NothingToDo if no endpoint is set or no passage exists.
     """
     from memoirist.flows.steps.ask import ask_pilot
     from memoirist.generators.client.client import endpoint_configured
@@ -40,13 +40,12 @@ def send_pilot(context: Context) -> None:
 
 
 def _sources(context: Context, pointers: Sequence[str]) -> list[str]:
-    store = context.workspace.store
-    known = {s.location for s in store.nouns(Source)} if store.path.exists() else set()
+    locations = {source.location for source in context.workspace.sources()}
     sources = discover(pointers)
-    new = [source for source in sources if source.location not in known]
+    new = [source for source in sources if source.location not in locations]
     lines = [f"sources   {len(sources)}, {len(new)} of them not taken in yet"]
     lines += [f"          new: {s.pointer or s.path} ({s.format})" for s in new[:10]]
-    if new and store.path.exists():
+    if new and context.workspace.store.path.exists():
         lines.append("          they are not counted below: `memoirist extract` reads them, free")
     return lines + [f"          feed, looked at by a build: {p}" for p in pointers if is_url(p)]
 
@@ -71,9 +70,8 @@ def _training(context: Context) -> list[str]:
     settings = context.recipe.train.resolved()
     preset = f", preset {settings.preset}" if settings.preset else ""
     first = f"train     base {settings.base_model!r}, rank {settings.rank}, seed {settings.seed}"
-    store = context.workspace.store
-    dataset = latest_dataset(context) if store.path.exists() else None
+    dataset = latest_dataset(context)
     if dataset is None:
         return [f"{first}{preset}; its tokens are counted once a dataset is composed"]
-    rows = store.nouns(Conversation, "dataset_id = ?", dataset.id)
+    rows = context.workspace.store.nouns(Conversation, "dataset_id = ?", dataset.id)
     return [f"{first}{preset}", *(f"          {line}" for line in training_lines(context, rows))]

@@ -1,7 +1,7 @@
-"""The Batch API: requests wait for each other, go as one file, and are fetched within a day.
+"""The Batch API client: requests are collected, sent as one file, and fetched within a day.
 
-Its client is asked as the live one is. What a batch has been asked before is taken from that batch,
-also after a restart, so nothing is paid for twice.
+It has the methods of the live client. A request that an earlier batch holds is taken from that
+batch, also after a restart, so nothing is paid for twice.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from memoirist.data.schema.errors import EndpointError
@@ -32,15 +31,16 @@ from memoirist.generators.client.retry import pause_seconds
 from memoirist.generators.settings import InterviewSettings
 
 if TYPE_CHECKING:
+    from openai import AsyncOpenAI
     from openai.types import Batch as BatchState
 
 T = TypeVar("T")
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _PATH: Final = "/v1/chat/completions"
 _NAME = "memoirist"
-_TRIES = 6
+_MAX_RETRIES = 6
 _LONGEST_PAUSE_SECONDS = 20.0
-# All who want to ask have asked when nobody has for so long.
+# A file is sent when no new request has come for this long.
 _QUIET_SECONDS = 0.3
 _MOST_BYTES = 150_000_000  # providers take files of 200 MB
 
@@ -56,11 +56,11 @@ class BatchStore(Protocol):
 
 
 @dataclass(slots=True)
-class _Waiting:
-    """A request that has no reply yet, and who waits for it."""
+class _Pending:
+    """A request without a reply yet; everybody who sends the same body awaits the same reply."""
 
     body: bytes
-    replies: list[asyncio.Future[Completion]] = field(default_factory=list)
+    reply: asyncio.Future[Completion]
     attempts: int = 0
 
 
@@ -68,10 +68,10 @@ class BatchClient(Client):
     """Send requests through the Batch API; an async context manager."""
 
     def __init__(self, settings: InterviewSettings, base_url: str, store: BatchStore) -> None:
-        """Remember where to ask and where batches are kept."""
+        """Use the server at `base_url`, and the batches of `store` for requests sent before."""
         super().__init__(settings, base_url)
         self._store = store
-        self._waiting: dict[str, _Waiting] = {}
+        self._pending: dict[str, _Pending] = {}
         self._unsent: list[str] = []
         self._batch_of = {
             name: batch
@@ -90,20 +90,20 @@ class BatchClient(Client):
     def state(self) -> ClientState:
         """Return what the requests are doing now."""
         return ClientState(
-            in_flight=len(self._waiting),
+            in_flight=len(self._pending),
             limit=self.at_once,
             faults=dict(self._faults),
             paused=False,
         )
 
-    async def __aexit__(self, *exit_: Any) -> None:  # noqa: ANN401 - the three of the protocol
-        """Let the batches go on without us, and close the connections."""
+    async def __aexit__(self, *error: Any) -> None:  # noqa: ANN401 - the three of the protocol
+        """Leave the batches to the provider, and close the connections."""
         if self._flush is not None:
             self._flush.cancel()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        await super().__aexit__(*exit_)
+        await super().__aexit__(*error)
 
     async def complete(
         self, messages: Sequence[Message], endpoint: Endpoint, schema: Mapping[str, Any]
@@ -113,16 +113,14 @@ class BatchClient(Client):
         Raise RequestFailed, Withheld where no more may be sent, or EndpointError to end the run.
         """
         parameters = self._parameters(endpoint, schema, self._settings.max_reply_tokens)
-        body = json.dumps({**parameters, "messages": [dict(one) for one in messages]}).encode()
+        body = json.dumps({**parameters, "messages": list(map(dict, messages))}).encode()
         name = hashlib.sha256(body).hexdigest()[:32]
-        if name not in self._batch_of and name not in self._waiting and not self._may_send():
-            raise Withheld
-        waiting = self._waiting.setdefault(name, _Waiting(body))
-        reply: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()
-        waiting.replies.append(reply)
-        if len(waiting.replies) == 1:
+        if name not in self._pending:
+            if name not in self._batch_of and not self.may_send():
+                raise Withheld
+            self._pending[name] = _Pending(body, asyncio.get_running_loop().create_future())
             self._place(name)
-        return await reply
+        return await asyncio.shield(self._pending[name].reply)
 
     def _place(self, name: str) -> None:
         """Wait for the batch that holds a request, or put it into the next one."""
@@ -142,7 +140,7 @@ class BatchClient(Client):
         while names:
             size = n_taken = 0
             while n_taken < min(len(names), self.at_once) and size < _MOST_BYTES:
-                size += len(self._waiting[names[n_taken]].body)
+                size += len(self._pending[names[n_taken]].body)
                 n_taken += 1
             chunk, names = names[:n_taken], names[n_taken:]
             batch = Batch(
@@ -159,66 +157,79 @@ class BatchClient(Client):
         self._tasks[batch.key] = asyncio.create_task(self._guarded(batch, work))
 
     async def _guarded(self, batch: Batch, work: Callable[[Batch], Awaitable[None]]) -> None:
-        """Hand whatever ends a batch to those who wait for it."""
+        """Do the work of a batch; an error is raised where the replies are awaited."""
         try:
             await work(batch)
         except Exception as error:  # noqa: BLE001 - it is raised where the reply is awaited
-            for waiting in self._waiting.values():
-                _answer(waiting, error)
-            self._waiting.clear()
+            for request in self._pending.values():
+                request.reply.set_exception(error)
+            self._pending.clear()
         finally:
             self._tasks.pop(batch.key, None)
 
     async def _submit(self, batch: Batch) -> None:
-        # Kept before it is sent: if nobody hears whether it arrived, it is looked for by its key.
+        # Saved before it is sent: if the answer is lost, the batch is found again by its key.
         self._store.save(batch)
         lines = []
         for name in batch.custom_ids:
-            waiting = self._waiting[name]
-            waiting.attempts += 1
+            request = self._pending[name]
+            request.attempts += 1
             line = {"custom_id": name, "method": "POST", "url": _PATH}
-            lines.append(json.dumps(line)[:-1].encode() + b', "body": ' + waiting.body + b"}\n")
+            lines.append(json.dumps(line)[:-1].encode() + b', "body": ' + request.body + b"}\n")
         content = (f"{_NAME}-{batch.key}.jsonl", b"".join(lines), "application/jsonl")
-        file = await self._patient(lambda: self._sdk.files.create(file=content, purpose="batch"))
-
-        async def create() -> BatchState:
-            # An earlier attempt may have arrived all the same, and must not be paid for twice.
-            known = await self._find(batch.key) if tried else None
-            tried.append(batch.key)
-            return known or await self._sdk.batches.create(
-                input_file_id=file.id,
-                endpoint=_PATH,
-                completion_window="24h",
-                metadata={_NAME: batch.key},
+        file = await self._call(self._retrying.files.create(file=content, purpose="batch"))
+        if file is None:
+            raise EndpointError(
+                f"the server has no Batch API (404 at {self._base_url})",
+                'set interview.mode = "live"',
             )
-
-        tried: list[str] = []
-        state = await self._patient(create)
+        state = await self._create(batch.key, file.id)
         await self._watch(replace(batch, id=state.id, status=state.status))
 
-    async def _fetch(self, batch: Batch) -> None:
-        """Take up a batch of an earlier run."""
-        if batch.id is None:
-            state = await self._patient(lambda: self._find(batch.key, ended_too=True))
-            if state is None:
-                self._deliver(batch, {})
-                return
-            batch = replace(batch, id=state.id)
-        await self._watch(batch)
+    async def _create(self, key: str, file_id: str) -> BatchState:
+        """Start the batch of a file, once: an attempt whose answer is lost may have arrived."""
+        from openai import OpenAIError
 
-    async def _find(self, key: str, *, ended_too: bool = False) -> BatchState | None:
-        """Return the batch that was started under `key`, if the provider lists one."""
-        page = await self._sdk.batches.list(limit=100)
-        for state in page.data or ():
-            if (state.metadata or {}).get(_NAME) == key:
-                return state if ended_too or state.status not in _ENDED else None
-        return None
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._sdk.batches.create(
+                    input_file_id=file_id,
+                    endpoint=_PATH,
+                    completion_window="24h",
+                    metadata={_NAME: key},
+                )
+            except (OpenAIError, OSError, ValueError) as error:
+                fault = fault_of(error)
+                if fault.kind != "again" or attempt == _MAX_RETRIES:
+                    raise self._stop(fault.message) from None
+            await asyncio.sleep(pause_seconds(fault.retry_after, attempt, _LONGEST_PAUSE_SECONDS))
+            state = await self._find(key)
+            if state is not None and state.status not in _ENDED:
+                return state
+
+    async def _fetch(self, batch: Batch) -> None:
+        """Wait for a batch of an earlier run; where the provider has none, send it again."""
+        if batch.id is None:
+            state = await self._find(batch.key)
+            batch = replace(batch, id=state.id if state else None)
+        if batch.id is None:
+            self._deliver(batch, {})
+        else:
+            await self._watch(batch)
+
+    async def _find(self, key: str) -> BatchState | None:
+        """Return the newest batch that was started under `key`, if the provider lists one."""
+        page = await self._call(self._retrying.batches.list(limit=100))
+        batches = page.data if page else ()
+        return next((b for b in batches if (b.metadata or {}).get(_NAME) == key), None)
 
     async def _watch(self, batch: Batch) -> None:
-        """Wait for a batch to end and hand out what it brought."""
+        """Wait until a batch has ended and deliver its replies."""
         self._store.save(batch)
         while True:
-            state = await self._known(partial(self._sdk.batches.retrieve, batch.id or ""))
+            state = await self._call(self._retrying.batches.retrieve(batch.id or ""))
             if state is None:
                 self._deliver(batch, {})
                 return
@@ -230,89 +241,62 @@ class BatchClient(Client):
             await asyncio.sleep(self._settings.batch_poll_seconds)
         if state.status == "failed":
             errors = state.errors.data if state.errors else None
-            said = scrub(errors[0].message or "") if errors else ""
+            reason = scrub(errors[0].message or "") if errors else ""
             raise EndpointError(
-                f"the provider refused batch {state.id}: {said or 'it does not say why'}",
+                f"the provider refused batch {state.id}: {reason or 'it gives no reason'}",
                 'lower interview.batch_requests, or set interview.mode = "live"',
             )
         results: dict[str, dict[str, Any] | Fault] = {}
         for file_id in filter(None, (state.output_file_id, state.error_file_id)):
-            # A file that has been deleted: its requests are sent again.
-            content = await self._known(partial(self._sdk.files.content, file_id))
+            # The requests of a deleted file are sent again.
+            content = await self._call(self._retrying.files.content(file_id))
             results |= _results(content.content if content else b"")
         self._deliver(batch, results)
 
     def _deliver(self, batch: Batch, results: Mapping[str, dict[str, Any] | Fault]) -> None:
-        """Answer the requests of a batch, and place again what it has not answered."""
+        """Hand out the replies of a batch, and place its unanswered requests again."""
         for name in batch.custom_ids:
             self._batch_of.pop(name, None)
-            waiting = self._waiting.get(name)
-            if waiting is None:
+            request = self._pending.get(name)
+            if request is None:
                 continue
             result = results.get(name) or Fault("again", f"batch {batch.id} {batch.status}")
             if not isinstance(result, Fault):
-                answer: Completion | RequestFailed = read_completion(
-                    result, max(1, waiting.attempts), 0.0
-                )
+                request.reply.set_result(read_completion(result, max(1, request.attempts), 0.0))
             elif result.kind in {"stop", "schema"}:
                 raise self._stop(result.message)
-            elif result.kind == "again" and waiting.attempts < self._settings.max_attempts:
+            elif result.kind == "again" and request.attempts < self._settings.max_attempts:
                 self._faults[result.cause] += 1
                 self._place(name)
                 continue
             else:
                 lasting = result.kind == "this"
-                answer = RequestFailed(
-                    result.message, attempts=waiting.attempts, seconds=0.0, lasting=lasting
+                request.reply.set_exception(
+                    RequestFailed(
+                        result.message, attempts=request.attempts, seconds=0.0, lasting=lasting
+                    )
                 )
-            del self._waiting[name]
-            _answer(waiting, answer)
+            del self._pending[name]
 
-    async def _known(self, call: Callable[[], Awaitable[T]]) -> T | None:
-        """Return what a call returns, None where the provider does not know what it asks for."""
-        from openai import NotFoundError
+    @property
+    def _retrying(self) -> AsyncOpenAI:
+        """Return the SDK's client with its own retries, for calls that may be repeated."""
+        return self._sdk.with_options(max_retries=_MAX_RETRIES)
 
-        try:
-            return await self._patient(call, missing_api=False)
-        except NotFoundError:
-            return None
-
-    async def _patient(self, call: Callable[[], Awaitable[T]], *, missing_api: bool = True) -> T:
-        """Return what a call to files or batches returns, tried again after a passing fault."""
+    async def _call(self, call: Awaitable[T]) -> T | None:
+        """Return the result of an SDK call to files or batches, None for 404 (not found)."""
         from openai import NotFoundError, OpenAIError
 
-        attempt = 1
-        while True:
-            try:
-                return await call()
-            except NotFoundError as error:
-                if not missing_api:
-                    raise
-                raise EndpointError(
-                    f"the server has no Batch API (404 for {error.request.url})",
-                    'set interview.mode = "live"',
-                ) from None
-            except (OpenAIError, OSError, ValueError) as error:
-                fault = fault_of(error)
-                if fault.kind != "again" or attempt == _TRIES:
-                    raise self._stop(fault.message) from None
-            pause = pause_seconds(fault.retry_after, attempt, _LONGEST_PAUSE_SECONDS)
-            await asyncio.sleep(pause)
-            attempt += 1
-
-
-def _answer(waiting: _Waiting, answer: Completion | Exception) -> None:
-    for reply in waiting.replies:
-        if reply.done():
-            continue
-        if isinstance(answer, Completion):
-            reply.set_result(answer)
-        else:
-            reply.set_exception(answer)
+        try:
+            return await call
+        except NotFoundError:
+            return None
+        except (OpenAIError, OSError, ValueError) as error:
+            raise self._stop(fault_of(error).message) from None
 
 
 def _results(content: bytes) -> Iterator[tuple[str, dict[str, Any] | Fault]]:
-    """Yield the custom id and the reply of each line; a line that is none is left out."""
+    """Yield the custom id and the reply of each line; skip lines of another form."""
     for line in content.splitlines():
         try:
             row = json.loads(line)

@@ -1,4 +1,4 @@
-"""The circuit breaker: pauses a run in which nothing succeeds any more, and stops it at last."""
+"""The circuit breaker: pauses a run while nothing succeeds, and stops it after some minutes."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ class CircuitBreaker:
         self._opens, self._stops, self._clock = opens_seconds, stops_seconds, clock
         self.succeeded_once = False
         self.is_open = False
-        self.last = ""
+        self._last_message = ""
         self._failures = 0
         self._since = 0.0
         self._pause = 1.0
         self._next_at = 0.0
 
     def succeeded(self) -> None:
-        """Close: the server does its work."""
+        """Close the breaker after a reply."""
         self.succeeded_once = True
         self.is_open = False
         self._failures = 0
 
     def failed(self, message: str, *, gone: bool = False) -> None:
-        """Count a failure; one that shows nobody at the address (`gone`) opens at once."""
+        """Count a failure; `gone` (no server at the address) opens the breaker at once."""
         now = self._clock()
-        self.last = message
+        self._last_message = message
         if not self._failures:
             self._since = now
         self._failures += 1
@@ -56,12 +56,12 @@ class CircuitBreaker:
             return 0.0
         return None if in_flight else max(0.0, self._next_at - self._clock())
 
-    def verdict(self) -> str | None:
-        """Return why the run should stop, None as long as there is hope."""
-        if not self.is_open or self._clock() - self._since < self._stops:
+    def stop_reason(self) -> str | None:
+        """Return why the run should stop, None while it may go on."""
+        seconds = self._clock() - self._since
+        if not self.is_open or seconds < self._stops:
             return None
-        waited = self._clock() - self._since
         return (
-            f"nothing has succeeded for {waited:.0f} seconds, {self._failures:,} requests;"
-            f" the last one: {self.last}"
+            f"nothing has succeeded for {seconds:.0f} seconds, {self._failures:,} requests;"
+            f" the last one: {self._last_message}"
         )

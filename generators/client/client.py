@@ -1,4 +1,4 @@
-"""The one seam to LLMs: the openai SDK against any server of its protocol, asked with patience."""
+"""The LLM client: the openai SDK with our limiter, retries and circuit breaker, for any server."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from memoirist.data.schema.errors import EndpointError
-from memoirist.generators.client.admission import Admission
 from memoirist.generators.client.circuit_breaker import CircuitBreaker
 from memoirist.generators.client.errors import (
     CONNECT_SECONDS,
@@ -24,25 +23,25 @@ from memoirist.generators.client.errors import (
     fault_of,
     next_step,
 )
-from memoirist.generators.client.limiter import Limiter
+from memoirist.generators.client.limiter import Admission, Limiter, Slot
 from memoirist.generators.client.responses import Completion, read_body, read_completion
 from memoirist.generators.client.retry import allowance_seconds, pause_seconds
 from memoirist.generators.settings import InterviewSettings
 
 if TYPE_CHECKING:
-    import httpx2
     from openai import AsyncOpenAI, AsyncStream
     from openai.types.chat import ChatCompletionChunk
 
 Structured = Literal["json_schema", "json_object", "text"]
 Message = Mapping[str, str]
-Send = Callable[[], Awaitable["httpx2.Response"]]
+Body = dict[str, Any] | None
+_COMPLETIONS = "/chat/completions"
 OPENAI_URL = "https://api.openai.com/v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A server, the model that it serves, and what its replies can be held to."""
+    """A server, one of its models, and the request parameters that it accepts."""
 
     base_url: str
     model: str
@@ -53,7 +52,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientState:
-    """What the requests of a client are doing: for the progress line."""
+    """How many requests are in flight, and the faults so far: for the progress line."""
 
     in_flight: int
     limit: int
@@ -69,7 +68,7 @@ def endpoint_configured(settings: InterviewSettings) -> bool:
 
 
 def base_url_of(settings: InterviewSettings) -> str:
-    """Return the address to ask; raise EndpointError when nothing names one."""
+    """Return the server's address; raise EndpointError when none is configured."""
     url = settings.base_url or os.environ.get("OPENAI_BASE_URL")
     if url:
         return url.rstrip("/")
@@ -110,10 +109,14 @@ class Client:
     """Send requests to one server; an async context manager that closes its connections."""
 
     def __init__(self, settings: InterviewSettings, base_url: str) -> None:
-        """Remember where and how patiently to ask; nothing is opened yet."""
+        """Prepare for the server at `base_url`; nothing is opened yet.
+
+        `may_send` is called before every attempt; where it returns False, `complete` raises
+        Withheld.
+        """
         self._settings = settings
         self._base_url = base_url
-        self._may_send: Callable[[], bool] = lambda: True
+        self.may_send: Callable[[], bool] = lambda: True
         self._limiter = Limiter(settings.max_concurrency)
         self._breaker = CircuitBreaker(
             settings.circuit_opens_seconds, settings.circuit_stops_seconds
@@ -129,9 +132,9 @@ class Client:
 
     async def __aexit__(
         self,
-        kind: type[BaseException] | None,
+        error_type: type[BaseException] | None,
         error: BaseException | None,
-        trace: TracebackType | None,
+        traceback: TracebackType | None,
     ) -> None:
         """Close the connections."""
         self._admission.close()
@@ -139,18 +142,14 @@ class Client:
 
     @property
     def at_once(self) -> int:
-        """Return how many requests to hand over at a time, so that no slot is ever idle.
+        """Return how many `complete` calls keep all slots busy.
 
-        More than there are slots, because a refused request waits without one.
+        This is more than there are slots, because a refused request waits without one.
         """
         return 4 * self._settings.max_concurrency
 
-    def ask_before_sending(self, may_send: Callable[[], bool]) -> None:
-        """Ask `may_send` before every attempt; where it says no, `complete` raises Withheld."""
-        self._may_send = may_send
-
     def state(self) -> ClientState:
-        """Return what the requests are doing now."""
+        """Return the state of the requests now."""
         return ClientState(
             in_flight=self._limiter.in_flight,
             limit=self._limiter.limit,
@@ -159,29 +158,25 @@ class Client:
         )
 
     def halt(self) -> None:
-        """Let what is in flight finish and send nothing more; what waits meets Withheld."""
+        """Send nothing more; requests in flight finish, and waiting ones raise Withheld."""
         self._admission.close()
 
     async def models(self) -> list[str]:
         """Return the names of the models that the server lists."""
-
-        async def send() -> httpx2.Response:
-            return (await self._sdk.models.with_raw_response.list()).http_response
-
-        body, _, _ = await self._only_once(send)
-        listed = body.get("data") or body.get("models")
-        rows = listed if isinstance(listed, list) else ()
-        named = [row.get("id") or row.get("name") for row in rows if isinstance(row, dict)]
-        return [str(name) for name in named if name]
+        body, _, _ = await self._send_once("/models")
+        entries = body.get("data") or body.get("models")
+        rows = entries if isinstance(entries, list) else ()
+        names = [row.get("id") or row.get("name") for row in rows if isinstance(row, dict)]
+        return [str(name) for name in names if name]
 
     async def accepts(self, endpoint: Endpoint, schema: Mapping[str, Any]) -> str | None:
-        """Make one small call; return None, or the server's words when it refuses the form."""
-        ask = [{"role": "user", "content": 'Reply with the JSON {"is_answer": false}.'}]
+        """Make one small call; return None, or the server's message when it refuses the form."""
+        messages = [{"role": "user", "content": 'Reply with the JSON {"is_answer": false}.'}]
         parameters = self._parameters(endpoint, schema, 64)
         try:
-            await self._only_once(self._sender(parameters, ask))
-        except FormRefused as refused:
-            return str(refused)
+            await self._send_once(_COMPLETIONS, {**parameters, "messages": messages})
+        except FormRefused as error:
+            return str(error)
         return None
 
     async def complete(
@@ -192,113 +187,115 @@ class Client:
         Raise Withheld where the run may send no more.
         """
         parameters = self._parameters(endpoint, schema, self._settings.max_reply_tokens)
+        body = {**parameters, "messages": list(messages)}
         try:
-            return read_completion(*await self._send(self._sender(parameters, messages)))
-        except FormRefused as refused:
-            raise self._stop(str(refused)) from None
+            return read_completion(*await self._send(_COMPLETIONS, body))
+        except FormRefused as error:
+            raise self._stop(str(error)) from None
 
     def _parameters(
-        self, endpoint: Endpoint, schema: Mapping[str, Any], most_tokens: int
+        self, endpoint: Endpoint, schema: Mapping[str, Any], max_tokens: int
     ) -> dict[str, Any]:
-        parameters: dict[str, Any] = {
-            "model": endpoint.model,
-            endpoint.token_limit_name: most_tokens,
-        }
+        parameters = {"model": endpoint.model, endpoint.token_limit_name: max_tokens}
         if endpoint.takes_temperature and self._settings.temperature is not None:
             parameters["temperature"] = self._settings.temperature
         if endpoint.structured == "json_schema":
-            named = {"name": "interview", "strict": True, "schema": dict(schema)}
-            parameters["response_format"] = {"type": "json_schema", "json_schema": named}
+            json_schema = {"name": "interview", "strict": True, "schema": dict(schema)}
+            parameters["response_format"] = {"type": "json_schema", "json_schema": json_schema}
         elif endpoint.structured == "json_object":
             parameters["response_format"] = {"type": "json_object"}
         return parameters
 
-    def _sender(self, parameters: Mapping[str, Any], messages: Sequence[Message]) -> Send:
-        import httpx2
-
-        # By `post`: `chat.completions.create` converts its arguments by their types and builds a
-        # typed reply, and both take longer than all the rest of a request (1.9 ms of CPU, not 0.9).
-        body = {**parameters, "messages": list(messages)}
-
-        async def send() -> httpx2.Response:
-            return await self._sdk.post("/chat/completions", cast_to=httpx2.Response, body=body)
-
-        return send
-
-    async def _only_once(self, send: Send) -> tuple[dict[str, Any], int, float]:
-        """Send what a run begins with: a server that is not there ends it at once."""
+    async def _send_once(self, path: str, body: Body = None) -> tuple[dict[str, Any], int, float]:
+        """Send a probe's request; a server that cannot be reached ends the run at once."""
         try:
-            return await self._send(send, patient=False)
-        except RequestFailed as failed:
-            raise self._stop(str(failed)) from None
+            return await self._send(path, body, probing=True)
+        except RequestFailed as failure:
+            raise self._stop(str(failure)) from None
 
-    async def _send(self, send: Send, *, patient: bool = True) -> tuple[dict[str, Any], int, float]:
+    async def _send(
+        self, path: str, body: Body, *, probing: bool = False
+    ) -> tuple[dict[str, Any], int, float]:
         """Send until there is a reply; return its body, the attempts and the seconds they took."""
-        n_sent = n_counted = n_failures = 0
+        n_sent = n_counted = n_backoffs = 0
         total = 0.0
         while True:
             n_sent += 1
-            result, seconds = await self._attempt(send, n_sent)
+            result, seconds = await self._attempt(path, body, n_sent)
             total += seconds
             if not isinstance(result, Fault):
                 return result, n_sent, total
-            self._raise_what_ends_the_run(result, patient=patient)
-            if not (patient and self._breaker.is_open):
-                n_counted += 1  # otherwise nothing succeeds for anybody
+            self._raise_what_ends_the_run(result, probing=probing)
+            if probing or not self._breaker.is_open:
+                n_counted += 1  # attempts while nothing succeeds for any request do not count
             if result.kind == "this" or n_counted >= self._settings.max_attempts:
                 break
-            n_failures += result.retry_after is None
+            n_backoffs += result.retry_after is None
             longest = self._settings.max_backoff_seconds
-            await self._wait(pause_seconds(result.retry_after, max(1, n_failures), longest))
+            await self._wait(pause_seconds(result.retry_after, max(1, n_backoffs), longest))
         if result.cause == "gone":
             raise self._stop(result.message)
         lasting = result.kind == "this"
         raise RequestFailed(result.message, attempts=n_sent, seconds=total, lasting=lasting)
 
-    async def _attempt(self, send: Send, number: int) -> tuple[dict[str, Any] | Fault, float]:
+    async def _attempt(
+        self, path: str, body: Body, number: int
+    ) -> tuple[dict[str, Any] | Fault, float]:
         """Send as soon as there is a slot; return the body or the fault, and the seconds.
 
         Raise Withheld where the run may send no more, or is stopped while the request waits.
         """
         slot = await self._admission.enter(number)
         result: dict[str, Any] | Fault | None = None
-        began = time.monotonic()
+        start = time.monotonic()
         try:
-            if not self._may_send():
+            if not self.may_send():
                 raise Withheld
-            began = time.monotonic()
-            result = await self._response(send)
+            result = await self._response(path, body)
         finally:
-            seconds = time.monotonic() - began
-            if result is None:
-                self._limiter.ended(slot)
-            elif not isinstance(result, Fault):
-                self._limiter.replied(slot)
-                self._breaker.succeeded()
-            else:
-                self._faults[result.cause] += 1
-                if result.cause == "busy":
-                    self._limiter.refused(slot, result.retry_after)
-                else:
-                    self._limiter.ended(slot, timed_out=result.cause == "timeout")
-                if result.kind == "again":
-                    self._breaker.failed(result.message, gone=result.cause == "gone")
-            if not (isinstance(result, Fault) and result.kind in {"stop", "schema"}):
-                self._admission.admit()
+            seconds = time.monotonic() - start
+            self._report(slot, result)
         # Replies come in waves: the next requests go out before these replies are worked on.
         await asyncio.sleep(0)
         return result, seconds
 
-    async def _response(self, send: Send) -> dict[str, Any] | Fault:
+    def _report(self, slot: Slot, result: dict[str, Any] | Fault | None) -> None:
+        """Report the end of an attempt to the limiter and the breaker, and admit the next."""
+        if result is None:
+            self._limiter.ended(slot)
+        elif not isinstance(result, Fault):
+            self._limiter.replied(slot)
+            self._breaker.succeeded()
+        else:
+            self._faults[result.cause] += 1
+            if result.cause == "busy":
+                self._limiter.refused(slot, result.retry_after)
+            else:
+                self._limiter.ended(slot, timed_out=result.cause == "timeout")
+            if result.kind == "again":
+                self._breaker.failed(result.message, gone=result.cause == "gone")
+            if result.kind in {"stop", "schema"}:
+                return
+        self._admission.admit()
+
+    async def _response(self, path: str, body: Body) -> dict[str, Any] | Fault:
         """Send once; return the body of the reply, or the fault that came in its place."""
         import aiohttp
         import httpx2
         from openai import OpenAIError
 
         limit = self._settings.request_timeout_seconds
+        # `chat.completions.create` converts its arguments by their types and builds a typed reply,
+        # which takes longer than the rest of a request (1.9 ms of CPU instead of 0.9). A whole
+        # address spares the SDK from joining it with its base URL each time.
+        url = self._base_url + path
         try:
             async with asyncio.timeout(limit):
-                response = await send()
+                response = await (
+                    self._sdk.get(url, cast_to=httpx2.Response)
+                    if body is None
+                    else self._sdk.post(url, cast_to=httpx2.Response, body=body)
+                )
             self._limiter.hold(allowance_seconds(response.headers))
             return await read_body(self._sdk, response)
         except TimeoutError:
@@ -314,17 +311,17 @@ class Client:
             async with asyncio.timeout(seconds):
                 await self._admission.closed.wait()
 
-    def _raise_what_ends_the_run(self, fault: Fault, *, patient: bool) -> None:
+    def _raise_what_ends_the_run(self, fault: Fault, *, probing: bool) -> None:
         message = None
-        if fault.kind == "stop" or (fault.cause == "gone" and not patient):
+        if fault.kind == "stop" or (fault.cause == "gone" and probing):
             message = fault.message
         elif fault.kind == "schema":
-            if patient:
+            if not probing:
                 self._admission.close()
             raise FormRefused(fault.message)
         elif (fault.retry_after or 0.0) > self._settings.circuit_stops_seconds:
             message = f"{fault.message}; it asks to wait {fault.retry_after:,.0f} seconds"
-        message = message or self._breaker.verdict()
+        message = message or self._breaker.stop_reason()
         if message is not None:
             self._admission.close()
             raise self._stop(message)
@@ -335,13 +332,13 @@ class Client:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Some words of an answer; `finish` is the server's reason to end it, on the last piece."""
+    """A part of a streamed answer; the last one has `finish`, the server's reason to end."""
 
     words: str
     finish: str | None = None
 
 
-_SILENCE_SECONDS = 600.0
+_STREAM_READ_SECONDS = 600.0
 _CHECK = "see whether the server still runs and what its log says, or ask again"
 
 
@@ -351,16 +348,16 @@ async def stream_chat(
     messages: Sequence[Mapping[str, str]],
     options: Mapping[str, Any],
 ) -> AsyncIterator[Piece]:
-    """Yield an answer as it comes; the last piece tells why it ended: stop, length, ...
+    """Yield the parts of an answer; `finish` of the last one is stop, length, ...
 
-    `options` are further keys of the request, such as temperature. Raises EndpointError where the
-    server refuses, cannot be reached, or breaks off before it has told why.
+    `options` are further keys of the request, such as temperature. Raise EndpointError where the
+    server refuses, cannot be reached, or ends the stream without `finish`.
     """
     import httpx2
     from openai import APIStatusError, OpenAIError
 
-    # An answer may take minutes; silence for so long means that nothing comes any more.
-    sdk = open_sdk(base_url, 1, _SILENCE_SECONDS)
+    # An answer may take minutes, but no server is silent for so long within one.
+    sdk = open_sdk(base_url, 1, _STREAM_READ_SECONDS)
     try:
         async with sdk:
             request: Any = {**options, "model": model, "messages": list(messages)}
@@ -376,9 +373,9 @@ async def stream_chat(
                         yield Piece(words=words, finish=finish)
                     if finish:
                         return
-        raise EndpointError("the answer broke off: the server ended in the midst", _CHECK)
+        raise EndpointError("the answer broke off: the server closed the stream early", _CHECK)
     except APIStatusError as error:
-        said = fault_of(error).message.removeprefix("the server answered ")
-        raise EndpointError(f"the server answers {said}", _CHECK) from error
+        message = fault_of(error).message.removeprefix("the server answered ")
+        raise EndpointError(f"the server answers {message}", _CHECK) from error
     except (OpenAIError, httpx2.HTTPError, OSError, ValueError) as error:
         raise EndpointError(f"the answer broke off: {fault_of(error).message}", _CHECK) from error

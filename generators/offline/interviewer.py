@@ -16,8 +16,14 @@ from memoirist.data.curation.question_filters import RejectSettings, reject_ques
 from memoirist.data.schema.records import Passage, Question, Rows, Verdict, content_id
 from memoirist.data.text.word_overlap import longest_shared_run
 from memoirist.data.text.words import count_words, words
-from memoirist.generators.offline.phrases import Phrase, Phrases, shares_word
-from memoirist.generators.offline.phrases_zh import ChinesePhrases, is_traditional, to_traditional
+from memoirist.generators.offline.phrases import (
+    ChinesePhrases,
+    Phrase,
+    Phrases,
+    is_traditional,
+    shares_word,
+    to_traditional,
+)
 from memoirist.generators.offline.templates import (
     Template,
     TemplateSet,

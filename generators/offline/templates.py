@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from memoirist.generators.prompts.prompts import PROMPTS
+from memoirist.generators.prompts.prompt_templates import PROMPTS
 from memoirist.generators.tasks.reply_parser import QUESTION_TYPES
 
 Form = Literal["core", "lead", "bare"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.schema.records import Passage, content_id
 from memoirist.data.text.language_detection import detect_language
-from memoirist.generators.prompts.prompts import Prompts, QuestionPrompt
+from memoirist.generators.prompts.prompt_templates import Prompts, QuestionPrompt
 from memoirist.generators.settings import InterviewSettings
 
 # Changes when questions are judged by other rules than before: the kept replies are read again.

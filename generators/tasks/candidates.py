@@ -10,7 +10,7 @@ from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.curation.question_filters import reject_question
 from memoirist.data.schema.records import Candidate, Passage, Request, content_id
 from memoirist.data.text.words import count_words, words
-from memoirist.generators.prompts.prompts import Brief, repeats_brief, write_brief
+from memoirist.generators.prompts.prompt_templates import Brief, repeats_brief, write_brief
 from memoirist.generators.tasks.cache_key import Query, judging_mark
 from memoirist.generators.tasks.reply_parser import Reply, parse_reply
 

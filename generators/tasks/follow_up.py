@@ -9,7 +9,7 @@ from typing import ClassVar
 from memoirist.data.curation.question_filters import RejectSettings, reject_question
 from memoirist.data.schema.records import Pair, content_id
 from memoirist.data.text.sanitizer import neutralise
-from memoirist.generators.prompts.prompts import (
+from memoirist.generators.prompts.prompt_templates import (
     Brief,
     Prompt,
     language_name,

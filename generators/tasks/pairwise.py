@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from memoirist.data.evaluation.preferences import Duel
 from memoirist.data.schema.records import content_id
 from memoirist.data.text.sanitizer import neutralise
-from memoirist.generators.prompts.prompts import Prompt, load_task_prompt
+from memoirist.generators.prompts.prompt_templates import Prompt, load_task_prompt
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import LLMTask, TaskItem
 from memoirist.generators.tasks.reply_parser import find_object, spoken

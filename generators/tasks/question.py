@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.schema.records import Candidate, Passage, Question, Request
-from memoirist.generators.prompts.prompts import Brief, write_brief
+from memoirist.generators.prompts.prompt_templates import Brief, write_brief
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import LLMTask, TaskItem, TaskResult
 from memoirist.generators.tasks.cache_key import Queries, Query, question_id
@@ -67,7 +67,7 @@ class QuestionTask(LLMTask[QuestionItem, Reply]):
         """Judge the questions of a reply; all of them are kept, and the best one as a question.
 
         That is for whoever looks meanwhile: which are asked is chosen over all replies at the end
-        (data/choose.py).
+        (data/curation/selection.py).
         """
         if value is None:
             why = Why(

@@ -110,7 +110,7 @@ def parse_reply(text: str) -> Reply | str:
     """Return the reply, or in one line what is wrong with it, in words for the model.
 
     JSON may stand in a code fence, amid prose or behind thinking aloud, with the faults that
-    generators/loose.py forgives; the last object that carries a known key counts, since a model
+    `loose_objects` forgives; the last object that carries a known key counts, since a model
     that thinks aloud drafts before it decides. Lines that are all questions are taken as such.
     """
     said = spoken(text)

@@ -155,7 +155,7 @@ def _filled(path: Path, n: int) -> Store:
 
 def measure_client(case: Case, seed: int, kind: str, command: Sequence[str]) -> Run:
     """Run a bare client, or the engine without a store."""
-    from memoirist.generators.prompts.prompts import load_prompt, write_brief
+    from memoirist.generators.prompts.prompt_templates import load_prompt, write_brief
 
     prompts = []
     if kind != "the client alone":

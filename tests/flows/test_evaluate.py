@@ -17,7 +17,7 @@ from memoirist.data.evaluation.assessment import assess
 from memoirist.data.evaluation.findings import EvalData, Side, compute_findings, figures
 from memoirist.data.schema.records import Model, Run
 from memoirist.data.store.store import Store
-from memoirist.flows.models.model_registry import against, crown, use
+from memoirist.flows.models.model_registry import promote, rejection_reason, use
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
@@ -245,7 +245,7 @@ def test_a_prompt_that_does_better_is_told() -> None:
     ],
 )
 def test_what_speaks_against_a_champion(figures: dict[str, float], reason: str | None) -> None:
-    told = against(figures)
+    told = rejection_reason(figures)
     assert told is None if reason is None else reason in str(told)
 
 
@@ -272,25 +272,25 @@ def test_a_model_picked_by_hand_stays_until_it_is_beaten(tmp_path: Path) -> None
 
     first, second = add("first", -2), add("second", -1)
     better = {"gain_over_previous_low": 0.1, "gain_over_previous_high": 0.3}
-    assert crown(context, first, {})
-    assert crown(context, second, {})
+    assert promote(context, first, {})
+    assert promote(context, second, {})
     assert told == [
         "second is the model in use now, in place of first; `memoirist models pick first` goes back"
     ]
     use(context, first, picked=True)
     # The second was there to be picked: nothing that is known of it changes a person's mind.
-    assert not crown(context, second, better)
+    assert not promote(context, second, better)
     assert used() == "first"
     assert told[-1] == (
         "first, picked by hand, stays the model in use; `memoirist models pick second` takes this"
         " one"
     )
     third = add("third", 1)
-    assert not crown(context, third, {**better, "gain_over_previous_low": -0.1})
+    assert not promote(context, third, {**better, "gain_over_previous_low": -0.1})
     assert used() == "first"
-    assert crown(context, third, better)
+    assert promote(context, third, better)
     assert used() == "third"
     assert "`memoirist models pick first` goes back" in told[-1]
     # It was not picked itself: the next one needs no more than not to be worse.
-    assert crown(context, add("fourth", 2), {"gain_over_previous_low": -0.1})
+    assert promote(context, add("fourth", 2), {"gain_over_previous_low": -0.1})
     assert store.value("SELECT count(*) FROM models WHERE picked_at IS NOT NULL") == 0

@@ -18,7 +18,7 @@ from memoirist.data.curation.pairing import pair as pairs_of
 from memoirist.data.schema.errors import RecipeError
 from memoirist.data.schema.records import Model, Question
 from memoirist.data.store.store import Store
-from memoirist.generators.prompts.prompts import PROMPTS, load_task_prompt
+from memoirist.generators.prompts.prompt_templates import PROMPTS, load_task_prompt
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.rewrite import SCHEMA, Mended, RewriteTask, read_mended
 from tests.conftest import Command, environment

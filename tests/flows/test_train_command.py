@@ -20,7 +20,7 @@ from memoirist.data.schema.records import Conversation, Dataset, Metric, Run
 from memoirist.data.store.store import Store
 from memoirist.flows.cli import options
 from memoirist.flows.cli.main import with_number
-from memoirist.flows.models.publish import list_models, named_run
+from memoirist.flows.models.publish import list_models, run_and_step
 from memoirist.flows.planning.training_estimate import estimated_plan, token_lines
 from memoirist.flows.steps.train import current_run, run_of, train_model
 from memoirist.train.model.prepared_base import PreparedBase, prepare_base
@@ -118,7 +118,7 @@ def test_a_run_that_fails_says_so_and_goes_on(trained: Path, tmp_path: Path) -> 
     assert failed.id == run_id
     assert {row[1] for row in list_models(context).rows} == {"trained", "failed"}
     with pytest.raises(NothingToDo, match=r"is not finished \(failed\); finish it"):
-        named_run(context, run_id)
+        run_and_step(context, run_id)
     with pytest.raises(NothingToDo, match="not trained yet"):
         current_run(context)
     shutil.rmtree(folder)

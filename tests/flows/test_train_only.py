@@ -15,7 +15,7 @@ from memoirist.data.composition.saved_exchanges import Exchange
 from memoirist.data.evaluation.honesty import discloses
 from memoirist.data.schema.errors import NothingToDo, StoreLocked
 from memoirist.data.text.words import normalise
-from memoirist.flows.chat.saved_exchanges import save_exchange
+from memoirist.flows.chat.chat_session import save_exchange
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
@@ -136,9 +136,9 @@ def test_the_evaluation_asks_other_questions_than_the_training(lang: str) -> Non
 def test_what_is_saved_in_a_talk_is_trained_on_once(context: Context) -> None:
     steps(context)
     # A short word, a question that no gate would pass: the user has read both.
-    kept = save_exchange(context, said("Salt. Always salt.", answered_by="run7"))
-    assert kept.known is False
-    assert save_exchange(context, said("Salt. Always salt.")).known is True
+    passage_id, known = save_exchange(context, said("Salt. Always salt.", answered_by="run7"))
+    assert known is False
+    assert save_exchange(context, said("Salt. Always salt.")) == (passage_id, True)
     steps(context)
     expected = [("train", "Hm?", "Salt. Always salt.")]
     assert taken(context, "curated") == expected
@@ -156,19 +156,19 @@ def test_what_is_saved_in_a_talk_is_trained_on_once(context: Context) -> None:
 
 def test_better_words_take_the_place_of_the_models(context: Context) -> None:
     steps(context)
-    first = save_exchange(context, said("I do not no."))
+    first, _ = save_exchange(context, said("I do not no."))
     steps(context)
     better = said("I do not know.", edited=True)
-    second = save_exchange(context, better, instead_of=first.passage_id)
+    second, _ = save_exchange(context, better, previous=first)
     # Before any curating, and after it.
     compose_dataset(context)
     assert taken(context, "curated") == [("train", "Hm?", "I do not know.")]
     steps(context)
     assert taken(context, "curated") == [("train", "Hm?", "I do not know.")]
     dropped = context.workspace.store.rows("FROM dropped WHERE rule = 'replaced'")
-    assert [each["beaten_by"] for each in dropped] == [second.passage_id]
+    assert [each["beaten_by"] for each in dropped] == [second]
     # Back to the model's own words: they count again, and the others do not.
-    save_exchange(context, said("I do not no."), instead_of=second.passage_id)
+    save_exchange(context, said("I do not no."), previous=second)
     compose_dataset(context)
     assert taken(context, "curated") == [("train", "Hm?", "I do not no.")]
     steps(context)
@@ -203,7 +203,8 @@ def test_saving_waits_for_a_build_and_says_when_it_takes_too_long(context: Conte
         with pytest.raises(StoreLocked, match="open"):
             save_exchange(context, said("Later."))
         holder.communicate(b"\n")
-    assert save_exchange(context, said("Later.")).known is False
+    _, known = save_exchange(context, said("Later."))
+    assert known is False
 
 
 def test_what_was_withdrawn_takes_nothing_more_in(context: Context) -> None:

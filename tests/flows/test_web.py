@@ -19,24 +19,24 @@ from typing import Any
 import pytest
 import uvicorn
 
-from memoirist.data.schema.errors import EndpointError, NothingToDo, RecipeError, TrainError
+from memoirist.data.schema.errors import EndpointError, NothingToDo, TrainError
 from memoirist.data.schema.records import Conversation, Question
-from memoirist.flows.chat.backends import BASE, TUNED, Choice, chosen, shipped_prompt
+from memoirist.flows.chat.backends import BASE, TUNED, Choice, choose_model, shipped_prompt
 from memoirist.flows.chat.terminal import TerminalChat
 from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.local_server import free_port
 from memoirist.flows.serving.model_server import (
     Served,
     ServerSettings,
-    engine_named,
-    free_port,
     model_name,
     pick_engine,
     serving,
 )
 from memoirist.flows.serving.model_server import _command as command_of
-from memoirist.flows.serving.web_server import run_page
-from memoirist.flows.serving.web_session import Page, PageChat, fitted
+from memoirist.flows.serving.web_app import run_page
+from memoirist.flows.serving.web_session import Page, PageChat, fit_messages
 from memoirist.generators.client.client import Piece, stream_chat
+from tests.conftest import run
 from tests.support.talk_workspace import PERSONA, RUN, workspace
 
 # isort: split
@@ -56,7 +56,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 
     made = workspace(tmp_path_factory.mktemp("web"))
     turns = [
-        {"role": "system", "content": shipped_prompt(made, chosen(made, Choice()))},
+        {"role": "system", "content": shipped_prompt(made, choose_model(made, Choice()))},
         {"role": "user", "content": ASKED},
         {"role": "assistant", "content": ANSWER},
     ]
@@ -77,7 +77,7 @@ def choice(context: Context) -> Choice:
 
 @pytest.fixture(scope="module")
 def served(context: Context, choice: Choice) -> Iterator[Served]:
-    meant = chosen(context, choice)
+    meant = choose_model(context, choice)
     settings = ServerSettings(
         system=shipped_prompt(context, meant), engine="transformers", with_base=True
     )
@@ -90,11 +90,11 @@ def served(context: Context, choice: Choice) -> Iterator[Served]:
 def page(context: Context, served: Served) -> Page:
     return Page(
         context=context,
-        chosen=chosen(context, Choice()),
+        chosen=choose_model(context, Choice()),
         url=served.url,
         models=dict(sorted(served.names.items())),
-        system=shipped_prompt(context, chosen(context, Choice())),
-        room=2048,
+        system=shipped_prompt(context, choose_model(context, Choice())),
+        context_tokens=2048,
     )
 
 
@@ -220,8 +220,9 @@ def test_vllm_is_called_with_the_same_folder_and_name(tmp_path: Path) -> None:
         assert pick_engine("auto") == "transformers"
         with pytest.raises(EndpointError, match="vLLM is not installed"):
             pick_engine("vllm")
-    with pytest.raises(RecipeError, match=r"'llama'.*transformers"):
-        engine_named("llama")
+    refused = run(tmp_path, "serve-model", "--engine", "llama")
+    assert refused.returncode == 2
+    assert "'transformers'" in refused.stderr
 
 
 def test_the_history_that_is_sent_fits(page: Page) -> None:
@@ -232,7 +233,7 @@ def test_the_history_that_is_sent_fits(page: Page) -> None:
     ]
     system = {"role": "system", "content": "Be kind."}
     last = {"role": "user", "content": "Last?"}
-    sent = fitted([system, *turns, last], page.room - 400)
+    sent = fit_messages([system, *turns, last], page.context_tokens - 400)
     assert sent[0] == system
     assert sent[1]["role"] == "user"
     assert sent[-1] == last
@@ -254,7 +255,7 @@ def test_a_question_without_an_answer_is_not_sent_again(page: Page) -> None:
 
 
 def test_a_visitor_asks_saves_and_has_it_answered_again(page: Page) -> None:
-    from memoirist.flows.serving.web_page import _replies, _save
+    from memoirist.flows.serving.web_app import _replies, _save
 
     reply, redo = _replies(page)
 

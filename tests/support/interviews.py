@@ -12,8 +12,8 @@ from memoirist.generators.client.probe import probe
 from memoirist.generators.client.session import Session
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import TaskResult
+from memoirist.generators.tasks.executor import send_items
 from memoirist.generators.tasks.question import QuestionTask
-from memoirist.generators.tasks.runner import send_items
 
 
 async def interview(

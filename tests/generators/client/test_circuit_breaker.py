@@ -17,15 +17,15 @@ def test_the_breaker_opens_pauses_and_stops() -> None:
     assert breaker.is_open
     assert breaker.wait_seconds(1) is None
     assert breaker.wait_seconds(0) == 1
-    assert breaker.verdict() is None
+    assert breaker.stop_reason() is None
     now[0] = 61
     breaker.failed("HTTP 500")
     assert "nothing has succeeded for 61 seconds, 7 requests; the last one: HTTP 500" in str(
-        breaker.verdict()
+        breaker.stop_reason()
     )
     breaker.succeeded()
     assert breaker.wait_seconds(0) == 0
-    assert breaker.verdict() is None
+    assert breaker.stop_reason() is None
 
 
 def test_a_server_that_goes_away_opens_the_breaker_at_once() -> None:

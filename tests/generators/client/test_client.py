@@ -274,7 +274,7 @@ def test_no_further_attempt_without_leave() -> None:
         endpoint = Endpoint(base_url=server.base_url, model="interviewer", structured="text")
         async with Client(settings_for(server), server.base_url) as client:
             leaves = iter((True, False))
-            client.ask_before_sending(lambda: next(leaves))
+            client.may_send = lambda: next(leaves)
             with pytest.raises(Withheld):
                 await client.complete(MESSAGES, endpoint, SCHEMA)
 

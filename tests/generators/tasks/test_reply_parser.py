@@ -10,7 +10,7 @@ import pytest
 
 from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.schema.records import Candidate, Passage
-from memoirist.generators.prompts.prompts import load_prompt, write_brief
+from memoirist.generators.prompts.prompt_templates import load_prompt, write_brief
 from memoirist.generators.tasks.candidates import Wish, candidates, persona_words
 from memoirist.generators.tasks.reply_parser import Reply, Suggestion, parse_reply
 

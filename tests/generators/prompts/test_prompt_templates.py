@@ -10,7 +10,7 @@ import pytest
 
 from memoirist.data.schema.errors import RecipeError
 from memoirist.data.schema.records import Passage, SourceKind, content_id
-from memoirist.generators.prompts.prompts import (
+from memoirist.generators.prompts.prompt_templates import (
     Prompts,
     delimiter,
     load_prompt,

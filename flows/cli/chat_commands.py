@@ -1,8 +1,9 @@
-"""The command `chat`, and the options by which every talk chooses its model."""
+"""The commands that talk to the persona: `chat`, `web` and `serve-model`."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib.util import find_spec
+from typing import Annotated, Literal
 
 import typer
 
@@ -68,3 +69,52 @@ def chat(
         say_once(session, message)
     else:
         converse(session)
+
+
+def serve_model(
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Where it listens; 0: any free port.")
+    ] = 8000,
+    engine: Annotated[
+        Literal["auto", "transformers", "vllm"],
+        typer.Option("--engine", help="auto (vLLM if it is installed), transformers or vllm."),
+    ] = "auto",
+    run: RunOption = None,
+    checkpoint: CheckpointOption = None,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            "--system", help="For clients that send no system message: another; '' for none."
+        ),
+    ] = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Serve the model to OpenAI clients on 127.0.0.1 until Ctrl-C."""
+    from memoirist.flows.chat.backends import Choice
+    from memoirist.flows.serving.model_server import serve_model as start_model_server
+
+    choice = Choice(run=run, checkpoint=checkpoint)
+    start_model_server(o.patient_workspace(workspace), choice, system, port, engine)
+
+
+def web(
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Where the page is; 0: any free port.")
+    ] = 7860,
+    compare: Annotated[
+        bool, typer.Option("--compare/--no-compare", help="Show the base beside the tuned model.")
+    ] = True,
+    run: RunOption = None,
+    checkpoint: CheckpointOption = None,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Open a chat page on 127.0.0.1, base and tuned side by side, until Ctrl-C."""
+    from memoirist.data.schema.errors import EndpointError
+    from memoirist.flows.chat.backends import Choice
+
+    if find_spec("gradio") is None:
+        raise EndpointError("the web page needs Gradio", "pip install 'memoirist[web]'")
+    from memoirist.flows.serving.web_app import serve_page
+
+    choice = Choice(run=run, checkpoint=checkpoint)
+    serve_page(o.patient_workspace(workspace), choice, port, compare=compare)

@@ -36,7 +36,7 @@ async def send_items(
     """
     async with session.open() as client:
         session.client = client
-        client.ask_before_sending(session.budget.may_send)
+        client.may_send = session.budget.may_send
         waiting = iter(items)
         arrived: asyncio.Queue[TaskResult | Exception | None]
         arrived = asyncio.Queue(session.settings.max_concurrency)
