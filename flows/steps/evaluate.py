@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memoirist.data.evaluation.findings import Findings, Side, figures, find
+from memoirist.data.evaluation.findings import Findings, Side, compute_findings, figures
 from memoirist.data.evaluation.intervals import Estimate
 from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Evaluation, Metric, Model, Run
@@ -94,7 +94,7 @@ def _evaluate(
     step = Step(context, "evaluate")
     state = fingerprint(_settings(context), *_weights(model))
     sides = predict_sides(context, run, paths, eval_set, state)
-    findings = find(sides, eval_set.matter)
+    findings = compute_findings(sides, eval_set.data)
     step.report(_summary(findings))
     judge_duels(context, run, eval_set)
     return _conclude(context, run, sides, findings, eval_set)
