@@ -12,7 +12,7 @@ from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Model, Run, Source
 from memoirist.data.store.store import Fetched
 from memoirist.flows.models.card_facts import write_model_card
-from memoirist.flows.models.model_registry import find_run, require_workspace, use
+from memoirist.flows.models.model_promotion import find_run, require_workspace, use
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.compose import refuse_withdrawn
 from memoirist.flows.steps.merge import is_merged, merge_run

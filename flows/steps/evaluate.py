@@ -17,7 +17,7 @@ from memoirist.flows.evaluation.eval_set import EvalSet, build_eval_set
 from memoirist.flows.evaluation.evaluation_report import report_findings, write_report
 from memoirist.flows.evaluation.predictions import predict_sides
 from memoirist.flows.models.card_facts import write_model_card
-from memoirist.flows.models.model_registry import model_before, promote
+from memoirist.flows.models.model_promotion import model_before, promote
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint
 from memoirist.flows.steps.train import current_run
