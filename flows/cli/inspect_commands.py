@@ -22,12 +22,14 @@ def plan(
     pilot: Annotated[
         bool, typer.Option("--pilot", help="Send 20 real calls first; their replies are kept.")
     ] = False,
+    form: o.FormatOption = "table",
     *,
     options: RecipeOptions,
 ) -> None:
     """Say what a build would do and what it would cost, before it does anything."""
-    from memoirist.flows.planning.plan import plan_lines, send_pilot
+    from memoirist.flows.planning.plan import plan_rows, send_pilot
     from memoirist.flows.recipe.recipe import document_keys
+    from memoirist.flows.table_printer import print_rows
 
     if keys:
         typer.echo(document_keys(), nl=False)
@@ -35,8 +37,7 @@ def plan(
     context = options.open()
     if pilot:
         send_pilot(context)
-    for line in plan_lines(context, sources or context.recipe.sources.include):
-        typer.echo(line)
+    print_rows(plan_rows(context, sources or context.recipe.sources.include), form)
 
 
 def look(
@@ -97,14 +98,15 @@ def calibrate(
     n_pairs: Annotated[
         int, typer.Option("-n", "--pairs", min=1, help="Pairs that are labelled in all.")
     ] = 100,
+    form: o.FormatOption = "table",
     *,
     options: RecipeOptions,
 ) -> None:
     """Label pairs by hand, and see how well the score and the judge agree with you."""
     from memoirist.flows.evaluation.calibration import calibrate_pairs
+    from memoirist.flows.table_printer import print_rows
 
-    for line in calibrate_pairs(options.open(), n_pairs):
-        typer.echo(line)
+    print_rows(calibrate_pairs(options.open(), n_pairs), form)
 
 
 @recipe_flags("interview.base_url")

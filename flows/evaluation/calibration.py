@@ -14,15 +14,17 @@ from memoirist.data.curation.label_agreement import (
     is_trusted,
 )
 from memoirist.data.schema.errors import NothingToDo
+from memoirist.data.store.store import Fetched
 from memoirist.data.store.transaction import statement
+from memoirist.flows.models.model_registry import require_workspace
 from memoirist.flows.runtime.context import Context
 
 _KEYS = {"y": True, "j": True, "1": True, "n": False, "0": False}
 _HELP = "is it a good question for this reply? y good, n bad, s skip, b back, q quit"
 
 
-def calibrate_pairs(context: Context, n_pairs: int) -> list[str]:
-    """Ask for the missing labels of `n_pairs`, and return the report's lines.
+def calibrate_pairs(context: Context, n_pairs: int) -> Fetched:
+    """Ask for the missing labels of `n_pairs`, and return the rows of the report.
 
     Each label is written at once; q, Ctrl-C and the end of the input stop, and a later call
     resumes. Raise NothingToDo if no pair has a written question.
@@ -30,8 +32,7 @@ def calibrate_pairs(context: Context, n_pairs: int) -> list[str]:
     store = context.workspace.store
     query = statement("calibration_pairs")
     values = {"seed": str(context.recipe.compose.seed), "n": n_pairs}
-    if not store.path.exists():
-        raise NothingToDo("there is no workspace here", "make one with `memoirist build`")
+    require_workspace(context)
     with store.writing():
         pass  # migrates the tables of an older version
     pairs = store.rows(query, values)
@@ -44,7 +45,7 @@ def calibrate_pairs(context: Context, n_pairs: int) -> list[str]:
     if due:
         _label(context, due, len(pairs))
         pairs = store.rows(query, values)
-    return _report_lines(context, [pair for pair in pairs if pair["good"] is not None])
+    return _report(context, [pair for pair in pairs if pair["good"] is not None])
 
 
 def _label(context: Context, due: list[dict[str, Any]], n_all: int) -> None:
@@ -88,37 +89,50 @@ def _write_label(context: Context, pair: dict[str, Any], *, good: bool) -> None:
     context.count("calibrate", 1)
 
 
-def _report_lines(context: Context, labelled: list[dict[str, Any]]) -> list[str]:
+def _report(context: Context, labelled: list[dict[str, Any]]) -> Fetched:
     """Return the agreement of score and judge with the person, and the best threshold."""
-    if not labelled:
-        return ["no pair is labelled yet"]
     labels = [bool(pair["good"]) for pair in labelled]
     scores = [float(pair["score"] or 0.0) for pair in labelled]
+    judged = [pair for pair in labelled if pair["judged"] is not None]
+    grades = agreement(
+        [bool(pair["good"]) for pair in judged], [bool(pair["judged"]) for pair in judged]
+    )
     least, best = context.recipe.curate.min_score, best_threshold(labels, scores)
 
-    def at(threshold: float) -> str:
-        return _figures(agreement(labels, [score >= threshold for score in scores]))
+    def at(threshold: float) -> Agreement:
+        return agreement(labels, [score >= threshold for score in scores])
 
-    lines = [
-        f"{len(labels)} pairs labelled, {sum(labels)} of them good",
-        f"score >= {least:g}  {at(least)}",
-        "no threshold can be told: label at least 10 pairs, good ones and bad ones"
-        if best is None
-        else f"best: {best:g}     {at(best)}  (--set curate.min_score={best:g})",
-    ]
-    judged = [pair for pair in labelled if pair["judged"] is not None]
     if not judged:
-        return [*lines, "judge: has graded none of them (`memoirist curate --judge`)"]
-    grades = [bool(pair["judged"]) for pair in judged]
-    result = agreement([bool(pair["good"]) for pair in judged], grades)
-    verdict = "trusted"
-    if not is_trusted(result):
+        verdict = "has graded none of them (`memoirist curate --judge`)"
+    elif is_trusted(grades):
+        verdict = "trusted"
+    else:
         verdict = f"not trusted: that takes 10 labels and a precision of {TRUSTED_PRECISION}"
-    return [*lines, f"judge          {_figures(result)}  {verdict}"]
+    rows = [
+        (f"score >= {least:g}", *_figures(at(least)), f"{sum(labels)} of the pairs are good"),
+        (
+            "best score",
+            None,
+            None,
+            None,
+            len(labels),
+            "unknown: label at least 10 pairs, good and bad",
+        )
+        if best is None
+        else (f"score >= {best:g}", *_figures(at(best)), f"best: --set curate.min_score={best:g}"),
+        ("judge", *_figures(grades), verdict),
+    ]
+    return Fetched(
+        columns=["method", "precision", "recall", "kappa", "pairs", "note"],
+        numeric=[False, True, True, True, True, False],
+        rows=rows,
+    )
 
 
-def _figures(result: Agreement) -> str:
-    """Return precision, recall and kappa as text; an unknown one is a dash."""
-    values = {"precision": result.precision, "recall": result.recall, "kappa": result.kappa}
-    figures = (f"{name} {'-' if v is None else f'{v:.2f}'}" for name, v in values.items())
-    return f"{'  '.join(figures)}  of {result.n}"
+def _figures(result: Agreement) -> tuple[float | None, float | None, float | None, int]:
+    """Return precision, recall, kappa and the number of pairs."""
+    precision, recall, kappa = (
+        None if value is None else round(value, 2)
+        for value in (result.precision, result.recall, result.kappa)
+    )
+    return precision, recall, kappa, result.n

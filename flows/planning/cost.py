@@ -184,21 +184,28 @@ class Cost:
     seconds: float | None = None
 
 
-def cost_lines(context: Context) -> list[str]:
-    """Return the lines on tokens, price and time of the calls that are due, by purpose."""
+def cost_rows(context: Context) -> list[tuple[str, str]]:
+    """Return rows of a step and a text on tokens, price and time of the calls that are due."""
     plans = planned_calls(context)
     costs = [_cost(context, plan) for plan in plans]
-    lines = [line for cost in costs for line in cost.lines]
+    rows = [
+        (_VERBS[plan.purpose], line)
+        for plan, cost in zip(plans, costs, strict=True)
+        for line in cost.lines
+    ]
     due = [cost for plan, cost in zip(plans, costs, strict=True) if plan.due]
     if not due:
-        return lines
-    lines += [*([_total(due)] if len(due) > 1 else []), *_limits(context, due)]
+        return rows
+    if len(due) > 1:
+        rows.append(("total", _total(due)))
+    rows += [("limits", line) for line in _limits(context, due)]
     if all(cost.seconds is None for cost in due) and context.recipe.interview.mode == "live":
-        lines.append(
-            "          not measured yet: `memoirist plan --pilot` sends 20 calls, whose replies are"
-            " kept, and tells it more closely"
+        text = (
+            "not measured yet: `memoirist plan --pilot` sends 20 calls, keeps their replies, and"
+            " makes the plan more exact"
         )
-    return lines
+        rows.append(("pilot", text))
+    return rows
 
 
 def _cost(context: Context, plan: PlannedCalls) -> Cost:
@@ -206,7 +213,7 @@ def _cost(context: Context, plan: PlannedCalls) -> Cost:
     up_to = "up to " if plan.more else ""
     most = math.ceil(n * (1 + plan.more))
     model = f" by {plan.model!r}" if plan.model else ""
-    head = f"{_VERBS[plan.purpose]:<10}{up_to}{most:,} calls{model}"
+    head = f"{up_to}{most:,} calls{model}"
     if n_kept:
         head += f"; {n_kept:,} answers are kept and cost nothing"
     if not n:
@@ -218,7 +225,7 @@ def _cost(context: Context, plan: PlannedCalls) -> Cost:
     price, usd = _price(plan, tokens_in, tokens_out)
     time, seconds = _time(most, measured, plan)
     ranges = [f"{low:,.0f} to {high:,.0f}" for low, high in (tokens_in, tokens_out)]
-    tokens = f"          tokens: {ranges[0]} in, {ranges[1]} out"
+    tokens = f"tokens: {ranges[0]} in, {ranges[1]} out"
     return Cost(
         lines=[head, tokens, price, *time],
         requests=most * measured.attempts,
@@ -234,22 +241,22 @@ def _price(
     priced = price_of(plan.model, plan.settings.prices) if plan.model else None
     if priced is None:
         model = repr(plan.model) if plan.model else "the model, which --model names"
-        return f"          price: unknown for {model}; write it into [interview.prices]", None
+        return f"price: unknown for {model}; write it into [interview.prices]", None
     if plan.settings.mode == "batch":
         priced = priced.times(plan.settings.batch_price)
     low, high = (priced.price.of(*pair) for pair in zip(tokens_in, tokens_out, strict=True))
-    return f"          price: {_usd(low)} to {_usd(high)} ({priced.basis})", (low, high)
+    return f"price: {_usd(low)} to {_usd(high)} ({priced.basis})", (low, high)
 
 
 def _time(calls: int, measured: Measured, plan: PlannedCalls) -> tuple[list[str], float | None]:
     if plan.settings.mode == "batch":
-        return ["          time: within a day, as providers promise of a batch"], None
+        return ["time: within a day, as providers promise of a batch"], None
     if measured.seconds is None:
         return [], None
     at_once = plan.settings.max_concurrency
     seconds = max(math.ceil(calls / at_once), calls / at_once) * measured.seconds
     line = (
-        f"          time: about {_duration(seconds)} with {at_once} in flight; measured on"
+        f"time: about {_duration(seconds)} with {at_once} in flight; measured on"
         f" {measured.n:,} replies of {measured.seconds:.1f} s"
     )
     return [line], seconds
@@ -265,7 +272,7 @@ def _total(costs: Sequence[Cost]) -> str:
     times = [cost.seconds for cost in costs if cost.seconds is not None]
     if len(times) == len(costs):
         parts.append(f"about {_duration(sum(times))}")
-    return f"{'total':<10}{', '.join(parts)}"
+    return ", ".join(parts)
 
 
 def _limits(context: Context, costs: Sequence[Cost]) -> list[str]:
@@ -278,7 +285,7 @@ def _limits(context: Context, costs: Sequence[Cost]) -> list[str]:
         ("budget_usd", settings.budget_usd, sum(high for _, high in prices)),
     )
     return [
-        f"          interview.{name} = {limit:,g} may stop the run earlier; the next one goes on"
+        f"interview.{name} = {limit:,g} may stop the run earlier; the next one goes on"
         for name, limit, most in checks
         if limit is not None and most > limit
     ]

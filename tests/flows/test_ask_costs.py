@@ -16,7 +16,7 @@ import pytest
 
 from memoirist.data.schema.errors import RecipeError
 from memoirist.data.store.store import Store
-from memoirist.flows.planning.cost import cost_lines
+from memoirist.flows.planning.cost import cost_rows
 from memoirist.flows.planning.plan import send_pilot
 from memoirist.generators.client.budget import Budget
 from memoirist.generators.client.client import Endpoint
@@ -263,13 +263,13 @@ def test_the_plan_tells_tokens_price_and_time(tmp_path: Path, store: Store) -> N
     put(store, [passage(n) for n in range(60)])
     with OpenAIServer(Script(latency_seconds=0.05)) as server:
         context = context_for(tmp_path, server, interview__prices=PRICES)
-        before = "\n".join(cost_lines(context))
+        before = "\n".join(text for _, text in cost_rows(context))
         assert server.seen.requests == server.seen.probes == 0
         assert "60 calls by 'interviewer'" in before
         assert "plan --pilot" in before
         send_pilot(context)
         assert server.seen.requests == 20
-        planned = "\n".join(cost_lines(context))
+        planned = "\n".join(text for _, text in cost_rows(context))
         assert "40 calls" in planned
         assert "20 answers are kept" in planned
         assert re.search(r"time: about \d+ s with 32 in flight; measured on 20 replies", planned)

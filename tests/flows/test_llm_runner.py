@@ -14,7 +14,7 @@ import pytest
 
 from memoirist.data.schema.errors import EndpointError
 from memoirist.data.store.store import Store
-from memoirist.flows.planning.cost import cost_lines
+from memoirist.flows.planning.cost import cost_rows
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.ask import ask_questions
 from memoirist.flows.steps.curate import curate_pairs
@@ -231,26 +231,28 @@ def test_the_plan_counts_all_that_the_recipe_turns_on(tmp_path: Path, store: Sto
     wanted = {"interview__prices": PRICES, "interview__follow_up_share": 1.0, **JUDGED}
     wanted["interview__answers"] = "polished"
     with OpenAIServer(Script(latency_seconds=0.02)) as server:
-        before = cost_lines(context_for(tmp_path, server, **wanted))
-        heads = [line.split()[0] for line in before if line[0] != " "]
-        assert heads == ["ask", "polish", "judge", "follow", "total"]
+        before = cost_rows(context_for(tmp_path, server, **wanted))
+        steps = [step for step, text in before if " calls" in text or step == "total"]
+        assert steps == ["ask", "polish", "judge", "follow", "total", "pilot"]
         assert server.seen.requests == server.seen.probes == 0
-        (total,) = [line for line in before if line.startswith("total")]
+        total = dict(before)["total"]
         n_calls, low, high = (float(n) for n in re.findall(r"[\d.]+\d", total))
         run(tmp_path, server, **wanted)
         came = store.rows("SELECT count(*) AS n, sum(cost_usd) AS usd FROM requests")[0]
         assert 0.75 * n_calls <= came["n"] <= n_calls
         assert low - 0.005 <= came["usd"] <= high + 0.005
         # What is answered costs nothing; a higher share costs what it adds, as measured so far.
-        after = "\n".join(cost_lines(context_for(tmp_path, server, **wanted)))
-        assert re.findall(r"(\w+) +0 calls", after) == ["ask", "polish", "judge", "follow"]
-        assert "total" not in after
+        after = cost_rows(context_for(tmp_path, server, **wanted))
+        free = [step for step, text in after if text.startswith("0 calls")]
+        assert free == ["ask", "polish", "judge", "follow"]
+        assert "total" not in dict(after)
         n_pairs = store.value("SELECT count(*) FROM pairs")
         anew = {**wanted, "curate__judge_model": "other", "interview__max_requests": n_pairs - 1}
-        told = "\n".join(cost_lines(context_for(tmp_path, server, **anew)))
-        assert f"judge     {n_pairs} calls by 'other'" in told
-        assert "price: unknown for 'other'" in told
-        assert f"max_requests = {n_pairs - 1} may stop the run earlier" in told
+        rows = cost_rows(context_for(tmp_path, server, **anew))
+        assert ("judge", f"{n_pairs} calls by 'other'") in rows
+        text = "\n".join(text for _, text in rows)
+        assert "price: unknown for 'other'" in text
+        assert f"max_requests = {n_pairs - 1} may stop the run earlier" in text
 
 
 def test_a_plan_by_batch_tells_the_lower_price_and_no_seconds(tmp_path: Path, store: Store) -> None:
@@ -258,10 +260,11 @@ def test_a_plan_by_batch_tells_the_lower_price_and_no_seconds(tmp_path: Path, st
     with OpenAIServer() as server:
         for mode in ("live", "batch"):
             wanted = {"interview__prices": PRICES, "interview__mode": mode, **JUDGED}
-            told = "\n".join(cost_lines(context_for(tmp_path, server, **wanted)))
-            usd.append([float(n) for n in re.findall(r"total.*\$([\d.]+) to \$([\d.]+)", told)[0]])
+            rows = cost_rows(context_for(tmp_path, server, **wanted))
+            prices = re.findall(r"\$([\d.]+) to \$([\d.]+)", dict(rows)["total"])
+            usd.append([float(price) for price in prices[0]])
     assert usd[1] == pytest.approx([each / 2 for each in usd[0]], abs=0.006)
-    assert told.count("within a day") == 2
+    assert sum("within a day" in text for _, text in rows) == 2
 
 
 def test_an_endpoint_is_probed_once_and_again_after_it_refused(
