@@ -15,7 +15,7 @@ from memoirist.flows.steps.follow_up import KEPT_PAIRS, follow_neighbours
 from memoirist.flows.steps.judge import JUDGED_PAIRS, judge_settings
 from memoirist.flows.steps.polish import planned_polish, polish_settings
 from memoirist.generators.client.pricing import estimate_tokens, price_of
-from memoirist.generators.prompts.prompt_templates import write_brief
+from memoirist.generators.prompts.prompt_templates import fill_prompt
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import TaskItem
 from memoirist.generators.tasks.cache_key import Queries, Query
@@ -64,13 +64,13 @@ def planned_calls(context: Context) -> list[PlannedCalls]:
 def _questions(context: Context) -> PlannedCalls:
     settings, model = resolved_settings(context, keep=False), known_model(context)
     persona = context.recipe.persona.name
-    of_passage = Queries(settings, persona, model or "").of
+    of_passage = Queries(settings, persona, model or "").query
     queries = {query.key: query for query in map(of_passage, eligible(context))}
     due = due_queries(list(queries.values()), closed_keys(context, "interview", settings))
 
     def tokens(query: Query) -> int:
-        brief = write_brief(query.passage, persona, query.lang, query.prompt)
-        return _tokens(brief.messages)
+        prompt = fill_prompt(query.passage, persona, query.lang, query.prompt)
+        return _tokens(prompt.messages)
 
     def estimate(key: str) -> int | None:
         return tokens(queries[key]) if key in queries else None
@@ -262,7 +262,7 @@ def _price(
         return f"          price: unknown for {named}; write it into [interview.prices]", None
     if plan.settings.mode == "batch":
         priced = priced.times(plan.settings.batch_price)
-    low, high = (priced.price.of(*pair) for pair in zip(tokens_in, tokens_out, strict=True))
+    low, high = (priced.price.usd(*pair) for pair in zip(tokens_in, tokens_out, strict=True))
     return f"          price: {_usd(low)} to {_usd(high)} ({priced.basis})", (low, high)
 
 
