@@ -64,7 +64,7 @@ def _questions(context: Context) -> PlannedCalls:
     task = QuestionTask(persona, model, settings, context.recipe.curate)
     prompts: dict[str, Prompt] = {
         query.key: (query.prompt.version, partial(task.item, query.passage))
-        for query in map(task.queries.of, eligible(context))
+        for query in map(task.queries.query, eligible(context))
     }
     return _planned(context, task.purpose, settings, prompts)
 
@@ -244,7 +244,7 @@ def _price(
         return f"price: unknown for {model}; write it into [interview.prices]", None
     if plan.settings.mode == "batch":
         priced = priced.times(plan.settings.batch_price)
-    low, high = (priced.price.of(*pair) for pair in zip(tokens_in, tokens_out, strict=True))
+    low, high = (priced.price.usd(*pair) for pair in zip(tokens_in, tokens_out, strict=True))
     return f"price: {_usd(low)} to {_usd(high)} ({priced.basis})", (low, high)
 
 

@@ -21,8 +21,8 @@ from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint
 from memoirist.generators.prompts.prompt_templates import LENGTH_SHARES
 from memoirist.generators.settings import InterviewSettings
-from memoirist.generators.tasks.cache_key import Query, judging_mark
-from memoirist.generators.tasks.candidates import Reader
+from memoirist.generators.tasks.cache_key import Query, rules_version
+from memoirist.generators.tasks.candidates import ReplyScorer
 
 if TYPE_CHECKING:
     from memoirist.generators.client.session import Session
@@ -153,14 +153,14 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
         return ""
     queries: list[Query] = []
     if model:
-        of = Queries(settings, context.recipe.persona.name, model).of
-        queries = [of(passage) for passage in passages]
+        query_of = Queries(settings, context.recipe.persona.name, model).query
+        queries = [query_of(passage) for passage in passages]
     writer: ReplyWriter | None = None
     # A finished interview needs no server.
     if not queries or due_queries(queries, closed):
         session = run_to_the_end(open_session(context, settings))
         task = _task(context, session)
-        queries = [task.queries.of(passage) for passage in passages]
+        queries = [task.queries.query(passage) for passage in passages]
         due = due_queries(queries, closed)
         if most is not None:
             due = random.Random(f"pilot {settings.seed}").sample(due, min(most, len(due)))
@@ -241,7 +241,7 @@ def choose_questions(
         opener_share=settings.opener_share,
         length_shares=LENGTH_SHARES,
     )
-    rules = judging_mark(context.recipe.curate)
+    rules = rules_version(context.recipe.curate)
     inputs = [*(f"{query.passage.id} {query.key}" for query in queries), rules, choice]
     state = fingerprint(*inputs, store.value(_REPLIES_HASH))
     step = Step(context, "choose", fingerprint=state, verb="ask")
@@ -264,9 +264,9 @@ def _judge_again(
         Request, "purpose = 'interview' AND status = 'ok' AND judged IS DISTINCT FROM ?", rules
     )
     query_of = {query.key: query for query in queries} if stale else {}
-    reader = Reader(context.recipe.persona.name, context.recipe.curate)
+    scorer = ReplyScorer(context.recipe.persona.name, context.recipe.curate)
     return [
-        reader.read_again(request, query_of[request.key])
+        scorer.score_again(request, query_of[request.key])
         for request in stale
         if request.key in query_of
     ]

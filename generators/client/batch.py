@@ -21,8 +21,8 @@ from memoirist.generators.client.errors import (
     Fault,
     RequestFailed,
     Withheld,
+    classify_error,
     error_in_200,
-    fault_of,
     scrub,
     status_fault,
 )
@@ -201,8 +201,8 @@ class BatchClient(Client):
                     metadata={_NAME: key},
                 )
             except (OpenAIError, OSError, ValueError) as error:
-                fault = fault_of(error)
-                if fault.kind != "again" or attempt == _MAX_RETRIES:
+                fault = classify_error(error)
+                if fault.kind != "retry" or attempt == _MAX_RETRIES:
                     raise self._stop(fault.message) from None
             await asyncio.sleep(pause_seconds(fault.retry_after, attempt, _LONGEST_PAUSE_SECONDS))
             state = await self._find(key)
@@ -260,20 +260,20 @@ class BatchClient(Client):
             request = self._pending.get(name)
             if request is None:
                 continue
-            result = results.get(name) or Fault("again", f"batch {batch.id} {batch.status}")
+            result = results.get(name) or Fault("retry", f"batch {batch.id} {batch.status}")
             if not isinstance(result, Fault):
                 request.reply.set_result(read_completion(result, max(1, request.attempts), 0.0))
             elif result.kind in {"stop", "schema"}:
                 raise self._stop(result.message)
-            elif result.kind == "again" and request.attempts < self._settings.max_attempts:
+            elif result.kind == "retry" and request.attempts < self._settings.max_attempts:
                 self._faults[result.cause] += 1
                 self._place(name)
                 continue
             else:
-                lasting = result.kind == "this"
+                permanent = result.kind == "request"
                 request.reply.set_exception(
                     RequestFailed(
-                        result.message, attempts=request.attempts, seconds=0.0, lasting=lasting
+                        result.message, attempts=request.attempts, seconds=0.0, permanent=permanent
                     )
                 )
             del self._pending[name]
@@ -292,7 +292,7 @@ class BatchClient(Client):
         except NotFoundError:
             return None
         except (OpenAIError, OSError, ValueError) as error:
-            raise self._stop(fault_of(error).message) from None
+            raise self._stop(classify_error(error).message) from None
 
 
 def _results(content: bytes) -> Iterator[tuple[str, dict[str, Any] | Fault]]:
@@ -310,7 +310,7 @@ def _results(content: bytes) -> Iterator[tuple[str, dict[str, Any] | Fault]]:
             continue
         error = row.get("error")
         words = error.get("message") or error.get("code") if isinstance(error, dict) else error
-        yield row["custom_id"], Fault("again", f"the batch: {scrub(str(words))}", cause="server")
+        yield row["custom_id"], Fault("retry", f"the batch: {scrub(str(words))}", cause="server")
 
 
 def _body_or_fault(response: Mapping[str, Any]) -> dict[str, Any] | Fault:

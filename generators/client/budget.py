@@ -1,8 +1,8 @@
-"""The limits of one run: requests, tokens and dollars, never passed and told when they are met.
+"""The limits of one run: requests, tokens and US dollars, which it never exceeds.
 
-One budget holds for everything that a run asks: questions, repairs, follow-ups, the judge.
-Whatever is in flight is counted at its worst, with the longest reply that is allowed, so a limit
-holds however many requests are under way; near a limit fewer of them are.
+One budget holds for all requests of a run: questions, repairs, follow-ups, the judge. A request in
+flight is counted with the longest reply that is allowed, so a limit holds with any number of
+requests in flight; near a limit fewer of them are sent at a time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Spend:
         return self.tokens_in + self.tokens_out
 
     def add(self, other: Spend, sign: int = 1) -> None:
-        """Add another, or take it away with `sign` -1."""
+        """Add another spend; subtract it with `sign` -1."""
         self.requests += sign * other.requests
         self.tokens_in += sign * other.tokens_in
         self.tokens_out += sign * other.tokens_out
@@ -37,9 +37,9 @@ class Spend:
 
 @dataclass(slots=True)
 class Budget:
-    """What one run may spend and has spent; `stopped` says in words why nothing more is sent.
+    """What one run may spend and has spent; `stopped` is the reason why nothing more is sent.
 
-    It outlives the event loops of the run's steps, which come one after the other.
+    The steps of a run share it, each with an event loop of its own.
     """
 
     settings: InterviewSettings
@@ -49,15 +49,15 @@ class Budget:
     interrupted: bool = False
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def reserve(self, worst: Spend) -> bool:
-        """Wait until there is room for `worst`; return False where there never will be."""
+    async def reserve(self, highest: Spend) -> bool:
+        """Wait until `highest` fits into the limits; return False where it never will."""
         while not self.stopped:
-            met = self._met(worst)
-            if met is None:
-                self.reserved.add(worst)
+            reached_limit = self._reached_limit(highest)
+            if reached_limit is None:
+                self.reserved.add(highest)
                 return True
             if not self.reserved.requests:
-                self.stop(met)
+                self.stop(reached_limit)
                 break
             if self._settled.is_set():
                 self._settled = asyncio.Event()  # an event belongs to the loop that awaits it
@@ -66,9 +66,9 @@ class Budget:
 
     def may_send(self) -> bool:
         """Tell whether one more attempt may be sent, and count it."""
-        most = self.settings.max_requests
-        if most is not None and self.spent.requests >= most:
-            self.stop(self._told("max_requests", most, f"{self.spent.requests:,} requests"))
+        limit, n_sent = self.settings.max_requests, self.spent.requests
+        if limit is not None and n_sent >= limit:
+            self.stop(self._limit_message("max_requests", limit, f"{n_sent:,} requests"))
             return False
         if self.interrupted:
             return False
@@ -76,36 +76,36 @@ class Budget:
         return True
 
     def interrupt(self) -> None:
-        """Send nothing more, not even what waits for its turn or for another attempt."""
+        """Send nothing more, no waiting request and no further attempt either."""
         self.interrupted = True
         self.stop("Ctrl-C")
 
-    def settle(self, worst: Spend, actual: Spend) -> None:
-        """Replace what was reserved by what it came to; requests were counted when sent."""
-        self.reserved.add(worst, -1)
-        self.spent.add(actual)
+    def settle(self, highest: Spend, spent: Spend) -> None:
+        """Replace a reserved spend by the real one; requests were counted when sent."""
+        self.reserved.add(highest, -1)
+        self.spent.add(spent)
         self._settled.set()
 
     def stop(self, reason: str) -> None:
-        """Let nothing more be sent; what is in flight goes on."""
+        """Send nothing more; requests in flight go on."""
         self.stopped = self.stopped or reason
         self._settled.set()
 
-    def _met(self, more: Spend) -> str | None:
-        """Return the limit that another request might pass, in words, or None."""
+    def _reached_limit(self, more: Spend) -> str | None:
+        """Return a message about a limit that another request might exceed, or None."""
         limits = self.settings
         checks = (
             ("max_tokens", limits.max_tokens, "tokens", f"{self.spent.tokens:,} tokens"),
             ("budget_usd", limits.budget_usd, "usd", f"${self.spent.usd:.4f}"),
         )
-        for name, limit, unit, told in checks:
+        for name, limit, unit, spent in checks:
             if limit is None:
                 continue
-            total = sum(getattr(each, unit) for each in (self.spent, self.reserved, more))
+            total = sum(getattr(part, unit) for part in (self.spent, self.reserved, more))
             if total > limit:
-                return self._told(name, limit, told)
+                return self._limit_message(name, limit, spent)
         return None
 
     @staticmethod
-    def _told(name: str, limit: float, spent: str) -> str:
+    def _limit_message(name: str, limit: float, spent: str) -> str:
         return f"interview.{name} = {limit:,g} is reached with {spent} in this run"

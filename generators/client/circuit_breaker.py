@@ -34,8 +34,8 @@ class CircuitBreaker:
         self.is_open = False
         self._failures = 0
 
-    def failed(self, message: str, *, gone: bool = False) -> None:
-        """Count a failure; `gone` (no server at the address) opens the breaker at once."""
+    def failed(self, message: str, *, unreachable: bool = False) -> None:
+        """Count a failure; `unreachable` (no server at the address) opens the breaker at once."""
         now = self._clock()
         self._last_message = message
         if not self._failures:
@@ -43,7 +43,7 @@ class CircuitBreaker:
         self._failures += 1
         if self.is_open:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS, self._stops)
-        elif (gone and self.succeeded_once) or (
+        elif (unreachable and self.succeeded_once) or (
             self._failures >= _LEAST_FAILURES and now - self._since >= self._opens
         ):
             self.is_open = True

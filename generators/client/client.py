@@ -20,7 +20,7 @@ from memoirist.generators.client.errors import (
     FormRefused,
     RequestFailed,
     Withheld,
-    fault_of,
+    classify_error,
     next_step,
 )
 from memoirist.generators.client.limiter import Admission, Limiter, Slot
@@ -228,15 +228,15 @@ class Client:
             self._raise_what_ends_the_run(result, probing=probing)
             if probing or not self._breaker.is_open:
                 n_counted += 1  # attempts while nothing succeeds for any request do not count
-            if result.kind == "this" or n_counted >= self._settings.max_attempts:
+            if result.kind == "request" or n_counted >= self._settings.max_attempts:
                 break
             n_backoffs += result.retry_after is None
             longest = self._settings.max_backoff_seconds
             await self._wait(pause_seconds(result.retry_after, max(1, n_backoffs), longest))
-        if result.cause == "gone":
+        if result.cause == "unreachable":
             raise self._stop(result.message)
-        lasting = result.kind == "this"
-        raise RequestFailed(result.message, attempts=n_sent, seconds=total, lasting=lasting)
+        permanent = result.kind == "request"
+        raise RequestFailed(result.message, attempts=n_sent, seconds=total, permanent=permanent)
 
     async def _attempt(
         self, path: str, body: Body, number: int
@@ -272,8 +272,8 @@ class Client:
                 self._limiter.refused(slot, result.retry_after)
             else:
                 self._limiter.ended(slot, timed_out=result.cause == "timeout")
-            if result.kind == "again":
-                self._breaker.failed(result.message, gone=result.cause == "gone")
+            if result.kind == "retry":
+                self._breaker.failed(result.message, unreachable=result.cause == "unreachable")
             if result.kind in {"stop", "schema"}:
                 return
         self._admission.admit()
@@ -299,11 +299,11 @@ class Client:
             self._limiter.hold(allowance_seconds(response.headers))
             return await read_body(self._sdk, response)
         except TimeoutError:
-            return Fault("again", f"no reply within {limit:g} seconds", cause="timeout")
+            return Fault("retry", f"no reply within {limit:g} seconds", cause="timeout")
         except (OpenAIError, httpx2.HTTPError, aiohttp.ClientError, OSError) as error:
-            return fault_of(error)
+            return classify_error(error)
         except (ValueError, RecursionError) as error:  # no JSON, or no HTTP
-            return fault_of(error)
+            return classify_error(error)
 
     async def _wait(self, seconds: float) -> None:
         """Wait before the next attempt, without a slot, unless the run is stopped meanwhile."""
@@ -313,7 +313,7 @@ class Client:
 
     def _raise_what_ends_the_run(self, fault: Fault, *, probing: bool) -> None:
         message = None
-        if fault.kind == "stop" or (fault.cause == "gone" and probing):
+        if fault.kind == "stop" or (fault.cause == "unreachable" and probing):
             message = fault.message
         elif fault.kind == "schema":
             if not probing:
@@ -375,7 +375,8 @@ async def stream_chat(
                         return
         raise EndpointError("the answer broke off: the server closed the stream early", _CHECK)
     except APIStatusError as error:
-        message = fault_of(error).message.removeprefix("the server answered ")
+        message = classify_error(error).message.removeprefix("the server answered ")
         raise EndpointError(f"the server answers {message}", _CHECK) from error
     except (OpenAIError, httpx2.HTTPError, OSError, ValueError) as error:
-        raise EndpointError(f"the answer broke off: {fault_of(error).message}", _CHECK) from error
+        message = classify_error(error).message
+        raise EndpointError(f"the answer broke off: {message}", _CHECK) from error

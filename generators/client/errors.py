@@ -1,4 +1,4 @@
-"""What an LLM server's refusal or a broken connection leads to: retry, give up, or stop."""
+"""Classify refusals of an LLM server and broken connections: retry, give up, or stop."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 from memoirist.generators.client.retry import retry_after_seconds
 
-Cause = Literal["busy", "server", "timeout", "broken", "gone", "refused"]
+Cause = Literal["busy", "server", "timeout", "broken", "unreachable", "refused"]
 CONNECT_SECONDS = 30.0
 
 _KEY_SHAPED = re.compile(r"\bsk-[\w*\-]{6,}")
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
-# A 413, or a 400 about the length or the content of one passage does not concern the next one.
-_ABOUT_ONE = ("context_length", "context length", "context size", "context window",
+# These concern one passage, not the next: a 413, and a 400 about the length or the content.
+_ABOUT_REQUEST = ("context_length", "context length", "context size", "context window",
               "content_filter", "content_policy", "content management policy", "too long",
               "maximum number of tokens")  # fmt: skip
 _NO_MONEY = ("insufficient_quota", "billing_hard_limit", "billing_not_active")
@@ -26,12 +26,12 @@ _NO_MONEY = ("insufficient_quota", "billing_hard_limit", "billing_not_active")
 class RequestFailed(Exception):
     """One request has no reply after all its attempts; the run goes on without it."""
 
-    def __init__(self, message: str, *, attempts: int, seconds: float, lasting: bool) -> None:
-        """Keep what the last attempt met; `lasting` when asking again cannot help."""
+    def __init__(self, message: str, *, attempts: int, seconds: float, permanent: bool) -> None:
+        """Set the attempts and seconds so far; `permanent`: sending it again cannot help."""
         super().__init__(message)
         self.attempts = attempts
         self.seconds = seconds
-        self.lasting = lasting
+        self.permanent = permanent
 
 
 class Withheld(Exception):
@@ -39,18 +39,18 @@ class Withheld(Exception):
 
 
 class FormRefused(Exception):
-    """The server refuses the form of the request: its schema, or a parameter."""
+    """The server refuses a parameter or the schema of the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What one attempt met: `kind` decides what follows, `cause` is counted in the progress line.
+    """Why one attempt failed: `kind` decides what follows, `cause` is for the progress line.
 
-    again: send it again; this: it concerns this request alone; schema: the form of all requests;
-    stop: every further request would meet the same.
+    retry: send the request again; request: this request cannot succeed, others can; schema: the
+    server refuses the form of all requests; stop: every further request would fail as well.
     """
 
-    kind: Literal["again", "this", "schema", "stop"]
+    kind: Literal["retry", "request", "schema", "stop"]
     message: str
     retry_after: float | None = None
     cause: Cause = "refused"
@@ -64,14 +64,14 @@ def scrub(text: str) -> str:
     return " ".join(_KEY_SHAPED.sub("***", text).split())[:500]
 
 
-def fault_of(error: Exception) -> Fault:
-    """Classify what the SDK raises in place of a reply."""
+def classify_error(error: Exception) -> Fault:
+    """Return the fault of an error that the SDK raises in place of a reply."""
     import aiohttp
     from openai import APIStatusError
 
     if isinstance(error, APIStatusError):
         return status_fault(error.status_code, error.response.headers, error.body)
-    # The SDK and its transport wrap what aiohttp raises, which says most.
+    # The SDK and its transport wrap the error of aiohttp, which has the details.
     cause: BaseException = error
     while cause.__cause__ is not None and not isinstance(cause, aiohttp.ClientError):
         cause = cause.__cause__
@@ -79,63 +79,63 @@ def fault_of(error: Exception) -> Fault:
 
 
 def status_fault(status: int, headers: Mapping[str, str], body: object) -> Fault:
-    """Classify a refusal by its status and the words of its body (JSON of any shape, or text)."""
-    code, said = _server_words(body)
-    words = scrub(said) or "without a word"
-    message = f"the server answered {status}: {words}"
-    about = f"{code} {words}".lower()
+    """Return the fault of a refusal by its status and body (JSON of any shape, or text)."""
+    code, text = _code_and_message(body)
+    text = scrub(text) or "without a message"
+    message = f"the server answered {status}: {text}"
+    words = f"{code} {text}".lower()
     if 300 <= status < 400:
-        where = scrub(headers.get("location", "nowhere"))
-        return Fault("stop", f"the server answered {status}: it has moved to {where}")
-    if status in {402, 429} and any(mark in about for mark in _NO_MONEY):
+        location = scrub(headers.get("location", "an unknown address"))
+        return Fault("stop", f"the server answered {status}: it has moved to {location}")
+    if status in {402, 429} and any(mark in words for mark in _NO_MONEY):
         return Fault("stop", message)
     if status in {408, 409, 425, 429, 529} or status >= 500:
         cause: Cause = "busy" if status in {429, 503, 529} else "server"
-        return Fault("again", message, retry_after_seconds(headers), cause)
-    if status == 413 or any(mark in about for mark in _ABOUT_ONE):
-        return Fault("this", message)
+        return Fault("retry", message, retry_after_seconds(headers), cause)
+    if status == 413 or any(mark in words for mark in _ABOUT_REQUEST):
+        return Fault("request", message)
     return Fault("schema" if status in {400, 422} else "stop", message)
 
 
 def error_in_200(error: object, headers: Mapping[str, str]) -> Fault:
-    """Classify an error that a proxy sends under the status 200, by the code in its body."""
+    """Return the fault of an error that a proxy sends with the status 200."""
     digits = str(error.get("code")) if isinstance(error, dict) else ""
     status = int(digits) if digits.isdigit() and 400 <= int(digits) < 600 else 500
     return status_fault(status, headers, {"error": error})
 
 
-def _server_words(body: object) -> tuple[str, str]:
+def _code_and_message(body: object) -> tuple[str, str]:
     """Return the code and the message of an error body: JSON of any shape, HTML or plain text."""
     if isinstance(body, dict):
         error: Any = body.get("error") or body
         if not isinstance(error, dict):
             return "", str(error)
-        words = error.get("message") or error.get("detail") or error.get("error") or error
-        return str(error.get("code") or error.get("type") or ""), str(words)
+        message = error.get("message") or error.get("detail") or error.get("error") or error
+        return str(error.get("code") or error.get("type") or ""), str(message)
     return "", _TAGS.sub(" ", str(body or "")[:20_000])
 
 
 def connection_fault(error: BaseException) -> Fault:
-    """Classify a connection that cannot be opened, or that breaks."""
+    """Return the fault of a connection that cannot be opened, or that breaks."""
     import aiohttp
 
-    words = scrub(str(error)) or type(error).__name__
+    text = scrub(str(error)) or type(error).__name__
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
-        return Fault("stop", f"no connection: {words}")
+        return Fault("stop", f"no connection: {text}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        said = f"nothing answers: no connection within {CONNECT_SECONDS:g} seconds"
-        return Fault("again", said, cause="gone")
+        message = f"nothing answers: no connection within {CONNECT_SECONDS:g} seconds"
+        return Fault("retry", message, cause="unreachable")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return Fault("again", f"nothing answers: {words}", cause="gone")
+        return Fault("retry", f"nothing answers: {text}", cause="unreachable")
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return Fault("stop", f"the proxy answered {error.status}: {words}")
+        return Fault("stop", f"the proxy answered {error.status}: {text}")
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
-        return Fault("again", f"a reply that is no JSON: {words}", cause="broken")
-    return Fault("again", f"the connection broke: {words}", cause="broken")
+        return Fault("retry", f"a reply that is no JSON: {text}", cause="broken")
+    return Fault("retry", f"the connection broke: {text}", cause="broken")
 
 
 def next_step(message: str) -> str:
-    """Return what the reader can do about the refusal."""
+    """Return what the user can do about an error message."""
     hints = (
         ("nothing has succeeded", "run `memoirist ask` again: it goes on where this run stopped"),
         ("nothing answers", "start the server or set OPENAI_BASE_URL"),

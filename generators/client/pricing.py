@@ -1,4 +1,4 @@
-"""What tokens cost: the recipe's prices, else the bundled list with its date."""
+"""The price of tokens: the recipe's prices, else the bundled list with its date."""
 
 from __future__ import annotations
 
@@ -26,38 +26,38 @@ class Price(BaseModel):
     input: float = Field(ge=0, description="A million tokens sent.")
     output: float = Field(ge=0, description="A million tokens replied.")
 
-    def of(self, tokens_in: float, tokens_out: float) -> float:
+    def usd(self, tokens_in: float, tokens_out: float) -> float:
         """Return the price of so many tokens in US dollars."""
         return (tokens_in * self.input + tokens_out * self.output) / 1e6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Priced:
-    """A model's price and where it is from."""
+    """A model's price, and the list that it is from."""
 
     price: Price
     basis: str
 
     def times(self, share: float) -> Priced:
-        """Return the price at a share of it, such as a batch's half."""
+        """Return a share of the price, such as half of it for a batch."""
         price = Price(input=self.price.input * share, output=self.price.output * share)
         return Priced(price=price, basis=f"{share:.0%} of {self.basis}")
 
 
-def price_of(model: str, own: Mapping[str, Price]) -> Priced | None:
+def price_of(model: str, recipe_prices: Mapping[str, Price]) -> Priced | None:
     """Return a model's price: the recipe's, else the bundled one; None for an unknown model.
 
-    A snapshot's date and a router's prefix ("openai/") do not hide a known name.
+    A router's prefix ("openai/") and a snapshot's date are left out where the name has none.
     """
     for name in _names(model):
-        if name in own:
-            return Priced(price=own[name], basis="interview.prices")
+        if name in recipe_prices:
+            return Priced(price=recipe_prices[name], basis="interview.prices")
     bundled = _bundled()
     return next((bundled[name] for name in _names(model) if name in bundled), None)
 
 
 def estimate_tokens(*texts: str) -> int:
-    """Estimate the tokens of texts where no server has counted them: four bytes make one.
+    """Estimate the tokens of texts where no server has counted them: four bytes to a token.
 
     English has about 4 characters to a token, Chinese 1 to 1.5, of three bytes each.
     """
@@ -65,8 +65,9 @@ def estimate_tokens(*texts: str) -> int:
 
 
 def _names(model: str) -> list[str]:
-    bare = model.rsplit("/", 1)[-1]
-    return list(dict.fromkeys([model, bare, _SNAPSHOT.sub("", bare)]))
+    without_router = model.rsplit("/", 1)[-1]
+    without_date = _SNAPSHOT.sub("", without_router)
+    return list(dict.fromkeys([model, without_router, without_date]))
 
 
 @cache
@@ -75,8 +76,8 @@ def _bundled() -> dict[str, Priced]:
     return {
         name: Priced(
             price=Price.model_validate(price),
-            basis=f"list of {each['checked']}: check your provider",
+            basis=f"list of {price_list['checked']}: check your provider",
         )
-        for each in lists
-        for name, price in each["models"].items()
+        for price_list in lists
+        for name, price in price_list["models"].items()
     }

@@ -1,4 +1,4 @@
-"""What a reply to a chat completion holds, from a server of any make."""
+"""The responses to chat completions of any server: their text, token counts and faults."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """One reply with its price: attempts counts every time that the request was sent.
+    """One reply with its token counts; `attempts` is how often the request was sent.
 
-    `seconds` is the time on the wire over all attempts, without the waiting between them.
+    `seconds` is the time on the wire over all attempts, without the pauses between them. `fault`
+    says why the text cannot be used.
     """
 
     text: str
@@ -28,10 +29,10 @@ class Completion:
 
 
 async def read_body(sdk: AsyncOpenAI, response: httpx2.Response) -> dict[str, Any] | Fault:
-    """Return the JSON of a response with the status 200, or the fault that it is.
+    """Return the JSON of a response with the status 200, or its fault.
 
-    A server may answer in events although nobody asks for a stream. Raise what the JSON or the
-    stream raises where it is broken.
+    Some servers send events although no stream was requested. Raise the error of the JSON decoder
+    or of the stream where the body is broken.
     """
     if "event-stream" in response.headers.get("content-type", ""):
         from openai import APIError, AsyncStream
@@ -43,14 +44,14 @@ async def read_body(sdk: AsyncOpenAI, response: httpx2.Response) -> dict[str, An
             return error_in_200(error.body, response.headers)
     body = response.json()
     if not isinstance(body, dict):
-        return Fault("again", f"a reply that is no JSON object: {str(body)[:80]!r}", cause="broken")
+        return Fault("retry", f"a reply that is no JSON object: {str(body)[:80]!r}", cause="broken")
     if "choices" not in body and body.get("error"):
         return error_in_200(body["error"], response.headers)
     return body
 
 
 def joined_stream(events: list[object]) -> dict[str, Any] | Fault:
-    """Join the events of a streamed reply to the body of a whole one."""
+    """Join the events of a streamed reply to the body of a plain one."""
     text: list[str] = []
     usage, finish = None, None
     for event in events:
@@ -64,13 +65,13 @@ def joined_stream(events: list[object]) -> dict[str, Any] | Fault:
                 text.append(_joined(delta.get("content")) if isinstance(delta, dict) else "")
                 finish = choice.get("finish_reason") or finish
     if finish is None:
-        return Fault("again", "a stream that broke off", cause="broken")
+        return Fault("retry", "a stream that broke off", cause="broken")
     choice = {"message": {"content": "".join(text)}, "finish_reason": finish}
     return {"choices": [choice], "usage": usage}
 
 
 def read_completion(body: dict[str, Any], attempts: int, seconds: float) -> Completion:
-    """Take the text and the price out of a reply; whatever is missing becomes its fault."""
+    """Return the text and the token counts of a reply, and a fault where the text is missing."""
     text, fault = _text_of(body)
     usage = body.get("usage")
     usage = usage if isinstance(usage, dict) else {}

@@ -1,4 +1,4 @@
-"""When a request is sent again: what the server asks for, otherwise exponential backoff."""
+"""The pause before a request is sent again: Retry-After (429, 503), else exponential backoff."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _FIRST_SECONDS = 0.1
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """Return the seconds of Retry-After (a number or a date) or retry-after-ms."""
-    exact, header = headers.get("retry-after-ms"), headers.get("retry-after")
+    milliseconds, header = headers.get("retry-after-ms"), headers.get("retry-after")
     try:
-        if exact:
-            return max(0.0, float(exact) / 1000)
+        if milliseconds:
+            return max(0.0, float(milliseconds) / 1000)
         return max(0.0, float(header)) if header else None
     except ValueError:
         pass
@@ -29,25 +29,25 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def allowance_seconds(headers: Mapping[str, str]) -> float:
-    """Return the seconds until a used-up allowance (x-ratelimit-*) is filled, 0 while some is left.
+    """Return the seconds until a used-up allowance (x-ratelimit-*) is renewed, else 0.
 
     Spans are written as OpenAI does, such as 6m0s or 20ms.
     """
     wait = 0.0
     for unit in ("requests", "tokens"):
-        left = headers.get(f"x-ratelimit-remaining-{unit}")
-        if left is None or not left.strip().lstrip("-").isdigit() or int(left) > 0:
+        remaining = headers.get(f"x-ratelimit-remaining-{unit}", "").strip()
+        if not remaining.lstrip("-").isdigit() or int(remaining) > 0:
             continue
         reset = headers.get(f"x-ratelimit-reset-{unit}", "")
         wait = max(wait, sum(float(n) * _UNITS[name] for n, name in _SPAN.findall(reset)))
-    # Some servers give the time of day in seconds: that is no span.
+    # Some servers give a time (seconds since 1970) and not a span.
     return wait if wait < 1e8 else max(0.0, wait - time.time())
 
 
 def pause_seconds(retry_after: float | None, n_failures: int, longest: float) -> float:
     """Return the pause before the next attempt: Retry-After, else doubled from 0.1 s, with jitter.
 
-    `n_failures` counts the request's own failures that named no time to wait.
+    `n_failures` counts the request's failures without Retry-After.
     """
     if retry_after is not None:
         return retry_after + 0.03 * random.random()

@@ -16,17 +16,17 @@ from memoirist.generators.client.pricing import Priced, estimate_tokens, price_o
 from memoirist.generators.client.responses import Completion
 from memoirist.generators.settings import InterviewSettings
 
-# Tokenizers differ: what a prompt may be above its estimate before the server has counted one.
+# Tokenizers differ: a prompt may have this many times the estimated tokens.
 _PROMPT_MARGIN = 1.5
 _CHAT_FRAME_TOKENS = 16
 
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """Where one purpose of a run is asked, and what it has spent of the run's budget.
+    """The endpoint, price and budget of one purpose of a run, and what it has spent.
 
-    `client` is there while requests go on, for whoever watches them. `batches` stores the batches
-    of the workspace; without it every request goes by itself.
+    `client` is set while requests are sent, for the progress line. `batches` stores the batches of
+    the workspace; without it every request is sent by itself.
     """
 
     settings: InterviewSettings
@@ -40,26 +40,26 @@ class Session:
     spent: Spend = field(default_factory=Spend)
 
     def __post_init__(self) -> None:
-        """Look the price up."""
+        """Set the run's id and the price."""
         self.run_id = self.run_id or content_id("run", self.now.isoformat())
         self.priced = price_of(self.endpoint.model, self.settings.prices)
         if self.priced is not None and self.settings.mode == "batch":
             self.priced = self.priced.times(self.settings.batch_price)
 
     def open(self) -> Client:
-        """Return a client that is to be entered: for single requests, or for files of them."""
+        """Return a client, not entered yet: for single requests, or for the Batch API."""
         if self.settings.mode == "batch" and self.batches is not None:
             return BatchClient(self.settings, self.endpoint.base_url, self.batches)
         return Client(self.settings, self.endpoint.base_url)
 
-    def worst(self, prompt_tokens: int) -> Spend:
-        """Return what one request may cost at most."""
+    def highest_spend(self, prompt_tokens: int) -> Spend:
+        """Return the most that one request may cost."""
         tokens_in = int(prompt_tokens * _PROMPT_MARGIN) + _CHAT_FRAME_TOKENS
         return self._spend(1, tokens_in, self.settings.max_reply_tokens)
 
     def usd(self, tokens_in: int, tokens_out: int) -> float | None:
-        """Return the price of so many tokens, None where none is known."""
-        return self.priced.price.of(tokens_in, tokens_out) if self.priced else None
+        """Return the price of so many tokens, None for a model without a known price."""
+        return self.priced.price.usd(tokens_in, tokens_out) if self.priced else None
 
     def _spend(self, requests: int, tokens_in: int, tokens_out: int) -> Spend:
         usd = self.usd(tokens_in, tokens_out) or 0.0
@@ -68,26 +68,25 @@ class Session:
     async def complete(
         self, client: Client, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]
     ) -> tuple[Completion, Spend]:
-        """Send one request within the budget; return the reply and what it came to.
+        """Send one request within the budget; return the reply and its spend.
 
-        Tokens are estimated where the server has not counted them. Raise Withheld where no room
-        is left, or what the client raises.
+        Tokens are estimated where the server has not counted them. Raise Withheld where a limit
+        is reached, or the errors of the client.
         """
         prompt_tokens = estimate_tokens(*(message["content"] for message in messages))
-        worst = self.worst(prompt_tokens)
-        if not await self.budget.reserve(worst):
+        highest_spend, spent = self.highest_spend(prompt_tokens), Spend()
+        if not await self.budget.reserve(highest_spend):
             raise Withheld
-        actual = Spend()
         try:
             completion = await client.complete(messages, self.endpoint, schema)
-            actual = self.counted(completion, prompt_tokens)
-            self.spent.add(actual)
+            spent = self.reply_spend(completion, prompt_tokens)
+            self.spent.add(spent)
         finally:
-            self.budget.settle(worst, actual)
-        return completion, actual
+            self.budget.settle(highest_spend, spent)
+        return completion, spent
 
-    def counted(self, completion: Completion, prompt_tokens: int) -> Spend:
-        """Return what a reply came to."""
+    def reply_spend(self, completion: Completion, prompt_tokens: int) -> Spend:
+        """Return the tokens and the price of a reply."""
         tokens_in = prompt_tokens if completion.tokens_in is None else completion.tokens_in
         tokens_out = (
             estimate_tokens(completion.text)

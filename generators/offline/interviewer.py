@@ -1,7 +1,7 @@
-"""The offline interviewer: questions from templates and each passage's own key phrases, no LLM.
+"""The offline interviewer: questions from templates and the key phrases of each passage, no LLM.
 
-Deterministic: the passage's id seeds every choice, and the passages are visited in the order of
-their ids, so the order in which they are handed over changes nothing.
+Deterministic: the passage's id seeds every choice, and the passages are processed in the order of
+their ids, whatever their order in the argument.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from memoirist.generators.tasks.reply_parser import QUESTION_TYPES
 NEXT_STEP = "start an LLM server and set --base-url and --model, then run `memoirist ask` again"
 _MAX_OPENER_SHARE = 0.07  # below the 8 % of QUALITY.md, so that two batches together stay under it
 _MAX_RUN = {"zh": 6}
-_ALIKE = 0.7  # character 5-gram Jaccard from which `curate` would take two questions for one
+_ALIKE = 0.7  # character 5-gram Jaccard from which `curate` calls two questions duplicates
 _ANY = {
     "core": {"person", "place", "own", "general", "name"},
-    "lead": {"own", "general", "name"},  # people and places have leads of their own
+    "lead": {"own", "general", "name"},  # people and places have their own leads
 }
 
 
@@ -49,8 +49,8 @@ class _Candidate:
 
 
 @dataclass(slots=True)
-class _Written:
-    """What the batch has asked so far: opening words and, per template, the shingles."""
+class _AskedQuestions:
+    """The questions of the batch so far: opening words and, per template, the shingles."""
 
     expected: int
     openers: Counter[tuple[str, ...]] = field(default_factory=Counter)
@@ -58,99 +58,101 @@ class _Written:
     texts: set[str] = field(default_factory=set)
 
     def opener_full(self, text: str) -> bool:
-        """Tell whether the opening pair of words already has its share of the batch."""
+        """Return whether the first two words already have their share of the batch."""
         allowed = max(2, int(self.expected * _MAX_OPENER_SHARE))
         return self.openers[_opener(text)] >= allowed
 
     def resembles(self, candidate: _Candidate) -> bool:
-        """Tell whether a question of the same template is so alike that only one would be kept."""
+        """Return whether a question of the same template is so similar that one is dropped."""
         if candidate.text in self.texts:
             return True
-        mine = _shingles(candidate.text)
+        shingles = _shingles(candidate.text)
         return any(
-            len(mine & other) >= _ALIKE * len(mine | other)
+            len(shingles & other) >= _ALIKE * len(shingles | other)
             for other in self.shingles[candidate.template.text]
         )
 
     def add(self, candidate: _Candidate) -> None:
-        """Remember a question that was asked."""
+        """Add a question."""
         self.openers[_opener(candidate.text)] += 1
         self.shingles[candidate.template.text].append(_shingles(candidate.text))
         self.texts.add(candidate.text)
 
 
 def ask_offline(passages: Sequence[Passage], lang: str, now: datetime, persona: str = "") -> Rows:
-    """Return one question of origin "template" for each passage, or a verdict that says why not.
+    """Return one question of origin "template" for each passage, or a verdict with the reason.
 
-    `lang` is the language of the passages; one without a template file is refused by a verdict on
-    each passage. A phrase that shares a word with `persona` is never named.
+    `lang` is the language of the passages; without a template file for it, each passage gets a
+    verdict. No question names a phrase that shares a word with `persona`.
     """
     if lang not in offline_languages():
         return Rows(verdicts=[_no_language(passage, lang, now) for passage in passages])
-    sheet = load_templates(lang)
-    reader = _Reader(passages, sheet, persona)
-    written = _Written(expected=len(passages))
+    templates = load_templates(lang)
+    phrase_reader = _PhraseReader(passages, templates, persona)
+    asked = _AskedQuestions(expected=len(passages))
     questions: dict[str, Question] = {}
     verdicts: list[Verdict] = []
     for passage in sorted(passages, key=lambda passage: passage.id):
-        chosen, reason = _choose(passage, reader, written)
+        chosen, reason = _choose(passage, phrase_reader, asked)
         if chosen is None:
             verdicts.append(_refused(passage, reason, now))
             continue
-        written.add(chosen)
-        questions[passage.id] = _question(passage, chosen, sheet)
+        asked.add(chosen)
+        questions[passage.id] = _question(passage, chosen, templates)
     return Rows(
         questions=[questions[passage.id] for passage in passages if passage.id in questions],
         verdicts=verdicts,
     )
 
 
-class _Reader:
-    """Read the key phrases of any passage of the batch in its language."""
+class _PhraseReader:
+    """Finds the key phrases of the passages of a batch."""
 
-    def __init__(self, passages: Sequence[Passage], sheet: TemplateSet, persona: str) -> None:
-        self.sheet = sheet
+    def __init__(self, passages: Sequence[Passage], templates: TemplateSet, persona: str) -> None:
+        self.templates = templates
         self._persona = persona
-        self._barred = frozenset(word for word in words(persona) if len(word) > 2)
+        self._persona_words = frozenset(word for word in words(persona) if len(word) > 2)
         texts = [passage.text for passage in passages]
         self._finder: Phrases | ChinesePhrases = (
-            ChinesePhrases(texts, sheet.words)
-            if sheet.lang == "zh"
-            else Phrases(texts, sheet.words)
+            ChinesePhrases(texts, templates.words)
+            if templates.lang == "zh"
+            else Phrases(texts, templates.words)
         )
 
     def phrases(self, text: str) -> list[Phrase]:
-        """Return the phrases that may be named, best first."""
-        found = self._finder.find(text)
-        if self.sheet.lang == "zh":
-            return [phrase for phrase in found if phrase.text not in self._persona]
-        return [phrase for phrase in found if not shares_word(phrase.text, self._barred)]
+        """Return the phrases that a question may name, best first."""
+        phrases = self._finder.find(text)
+        if self.templates.lang == "zh":
+            return [phrase for phrase in phrases if phrase.text not in self._persona]
+        return [phrase for phrase in phrases if not shares_word(phrase.text, self._persona_words)]
 
 
-def _choose(passage: Passage, reader: _Reader, written: _Written) -> tuple[_Candidate | None, str]:
-    """Return the first good question; failing that a good one that resembles another."""
-    sheet = reader.sheet
-    spare: _Candidate | None = None
+def _choose(
+    passage: Passage, phrase_reader: _PhraseReader, asked: _AskedQuestions
+) -> tuple[_Candidate | None, str]:
+    """Return the first good question, else a good one that resembles another one."""
+    templates = phrase_reader.templates
+    fallback: _Candidate | None = None
     reason = "no template fits"
     tried: set[str] = set()
-    traditional = sheet.lang == "zh" and is_traditional(passage.text, sheet)
-    for candidate in _candidates(passage, reader):
+    traditional = templates.lang == "zh" and is_traditional(passage.text, templates)
+    for candidate in _candidates(passage, phrase_reader):
         if traditional:
-            candidate = _Candidate(to_traditional(candidate.text, sheet), candidate.template)
-        if candidate.text in tried or written.opener_full(candidate.text):
+            candidate = _Candidate(to_traditional(candidate.text, templates), candidate.template)
+        if candidate.text in tried or asked.opener_full(candidate.text):
             continue
         tried.add(candidate.text)
-        resembles = written.resembles(candidate)
-        if resembles and spare is not None:
+        resembles = asked.resembles(candidate)
+        if resembles and fallback is not None:
             continue
-        fault = _refusal(candidate.text, passage.text, sheet.lang)
+        fault = _refusal(candidate.text, passage.text, templates.lang)
         if fault is not None:
             reason = fault
         elif resembles:
-            spare = candidate
+            fallback = candidate
         else:
             return candidate, ""
-    return spare, reason
+    return fallback, reason
 
 
 def _refusal(question: str, answer: str, lang: str) -> str | None:
@@ -163,30 +165,30 @@ def _refusal(question: str, answer: str, lang: str) -> str | None:
     return None
 
 
-def _candidates(passage: Passage, reader: _Reader) -> Iterator[_Candidate]:
-    """Yield questions, best first: by phrase, then type, then the length that the seed directs."""
-    sheet = reader.sheet
+def _candidates(passage: Passage, phrase_reader: _PhraseReader) -> Iterator[_Candidate]:
+    """Yield questions, best first: by phrase, then type, then the length drawn by the seed."""
+    templates = phrase_reader.templates
     seed = random.Random(passage.id)
-    types = _rank_types(passage.text, sheet, seed)
-    wanted = seed.choices((1, 2, 3), weights=(30, 50, 20))[0]
-    best = reader.phrases(passage.text)[:6]
-    if best:
-        best = [p for p in best if p.score >= 0.3 * best[0].score]
-    for rank, phrase in enumerate(best):
-        for wanted_type in types[: 3 if rank else 4]:
-            yield from _filled(sheet, wanted_type, phrase, wanted, seed)
-    for wanted_type in types:
-        bare = [t for t in sheet.of_type(wanted_type) if t.form == "bare"]
+    types = _rank_types(passage.text, templates, seed)
+    length = seed.choices((1, 2, 3), weights=(30, 50, 20))[0]
+    phrases = phrase_reader.phrases(passage.text)[:6]
+    if phrases:
+        phrases = [p for p in phrases if p.score >= 0.3 * phrases[0].score]
+    for rank, phrase in enumerate(phrases):
+        for question_type in types[: 3 if rank else 4]:
+            yield from _filled(templates, question_type, phrase, length, seed)
+    for question_type in types:
+        bare = [t for t in templates.of_type(question_type) if t.form == "bare"]
         for template in seed.sample(bare, min(8, len(bare))):
             yield _Candidate(template.fill(""), template)
 
 
 def _filled(
-    sheet: TemplateSet, wanted_type: str, phrase: Phrase, wanted: int, seed: random.Random
+    templates: TemplateSet, question_type: str, phrase: Phrase, length: int, seed: random.Random
 ) -> Iterator[_Candidate]:
     filled = [
-        (_wish(template, wanted, sheet.lang, phrase, seed), template)
-        for template in sheet.of_type(wanted_type)
+        (_sort_key(template, length, templates.lang, phrase, seed), template)
+        for template in templates.of_type(question_type)
         if _fits(template, phrase.kind)
     ]
     for _, template in sorted(filled, key=lambda pair: pair[0])[:24]:
@@ -199,37 +201,38 @@ def _fits(template: Template, kind: str) -> bool:
     return template.kind == kind or (template.kind == "any" and kind in _ANY[template.form])
 
 
-def _wish(
-    template: Template, wanted: int, lang: str, phrase: Phrase, seed: random.Random
+def _sort_key(
+    template: Template, length: int, lang: str, phrase: Phrase, seed: random.Random
 ) -> tuple[int, float]:
-    """Return the sorting key of a template: the wanted length first, then a weighted draw.
+    """Return the sorting key of a template: the distance to the length, then a weighted draw.
 
     A template made for just this kind of phrase reads better than one for any kind, and one
     sentence better than two; the leads are many and would win by number alone.
     """
-    away = abs(_length_class(template.fill(phrase.text), lang) - wanted)
+    distance = abs(_length_class(template.fill(phrase.text), lang) - length)
     weight = (0.08 if template.form == "lead" else 1.0) * (1.0 if template.kind == "any" else 1.5)
-    return away, -(seed.random() ** (1 / weight))
+    return distance, -(seed.random() ** (1 / weight))
 
 
-def _rank_types(text: str, sheet: TemplateSet, seed: random.Random) -> list[str]:
-    """Return the question types, best first: the passage's cue words set the odds."""
-    found = Counter(words(text)) if sheet.lang != "zh" else None
-    length = max(1, count_words(text))
-    first_person = sheet.words.get("first_person", frozenset())
-    impersonal = found is not None and sum(found[word] for word in first_person) * 150 < length
+def _rank_types(text: str, templates: TemplateSet, seed: random.Random) -> list[str]:
+    """Return the question types, best first, drawn with weights by the passage's cue words."""
+    counts = Counter(words(text)) if templates.lang != "zh" else None
+    n_words = max(1, count_words(text))
+    first_person = templates.words.get("first_person", frozenset())
+    n_first_person = sum(counts[word] for word in first_person) if counts is not None else 0
+    impersonal = counts is not None and n_first_person * 150 < n_words
     odds: dict[str, float] = {}
     for name in QUESTION_TYPES:
-        cues = sheet.cues.get(name, frozenset())
-        hits = sum(found[cue] if found is not None else text.count(cue) for cue in cues)
-        personal = impersonal and name in {"story", "feeling", "follow-up"}
-        odds[name] = (0.3 if personal else 1.0) * (
-            0.3 + min(3.0, hits / (length * _USUAL_CUES.get(name, 0.01)))
+        cues = templates.cues.get(name, frozenset())
+        hits = sum(counts[cue] if counts is not None else text.count(cue) for cue in cues)
+        unlikely = impersonal and name in {"story", "feeling", "follow-up"}
+        odds[name] = (0.3 if unlikely else 1.0) * (
+            0.3 + min(3.0, hits / (n_words * _USUAL_CUES.get(name, 0.01)))
         )
     return sorted(odds, key=lambda name: -(seed.random() ** (1 / odds[name] ** 1.5)))
 
 
-# Cue words per word of prose, median of two memoirs: a passage's own rate is read against it.
+# Cue words per word of prose, the median of two memoirs: the base of a passage's rate.
 _USUAL_CUES = {
     "why": 0.005,
     "how": 0.009,
@@ -256,14 +259,14 @@ def _shingles(text: str) -> frozenset[str]:
     return frozenset(folded[start : start + 5] for start in range(max(1, len(folded) - 4)))
 
 
-def _question(passage: Passage, chosen: _Candidate, sheet: TemplateSet) -> Question:
+def _question(passage: Passage, chosen: _Candidate, templates: TemplateSet) -> Question:
     return Question(
         id=content_id(passage.id, chosen.text),
         passage_id=passage.id,
         text=chosen.text,
         type=chosen.template.type,
         origin="template",
-        prompt_version=sheet.version,
+        prompt_version=templates.version,
     )
 
 

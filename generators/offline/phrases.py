@@ -1,4 +1,4 @@
-"""The key phrases of a passage that a question may name without telling the answer."""
+"""The key phrases of a passage that a question may name without giving the answer away."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CJK_RUN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fffA-Z]+")
 _NGRAM_LENGTHS = (4, 3, 2)
 _MIN_COHESION = 2.0
 Lists = Mapping[str, frozenset[str]]
-Found = tuple[str, str, int]
+Match = tuple[str, str, int]  # text, kind, index of the first token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +37,12 @@ class Phrase:
 
 
 def tokenize(text: str) -> list[str]:
-    """Return words, numbers and marks in order; an underscore is italics in plain-text books."""
+    """Return words, numbers and marks in order; an underscore marks italics in plain-text books."""
     return _TOKEN.findall(text.replace("_", " "))
 
 
 class Names:
-    """Read names by the word lists of a language, with votes counted over the whole batch."""
+    """Finds the names of people and places by word lists and by counts over the whole batch."""
 
     def __init__(self, lists: Lists) -> None:
         """Take the lists titles, speaks, before_places, articles, not_names and edges."""
@@ -53,27 +53,27 @@ class Names:
         self._lower: Counter[str] = Counter()
 
     def read(self, tokens: Sequence[str]) -> None:
-        """Count what stands around each name: places follow "in", people speak or have titles."""
+        """Count the context of each name: places follow "in", people speak or have titles."""
         self._lower.update(word for word in tokens if word.islower())
         for start, end in self._runs(tokens):
-            last, before = tokens[end - 1], tokens[start - 1].lower()
-            after = tokens[end].lower() if end < len(tokens) else "."
-            owns = _POSSESSIVE.sub("", last)
-            stands_in = before in self._lists["before_places"]
-            speaks = after in self._lists["speaks"] and not stands_in
-            if stands_in and owns == last:
-                self._places[owns] += 1
+            last, previous = tokens[end - 1], tokens[start - 1].lower()
+            following = tokens[end].lower() if end < len(tokens) else "."
+            name = _POSSESSIVE.sub("", last)
+            is_place = previous in self._lists["before_places"]
+            speaks = following in self._lists["speaks"] and not is_place
+            if is_place and name == last:
+                self._places[name] += 1
             if speaks or tokens[start].lower() in self._lists["titles"]:
-                self._people[owns] += 2
-            self._articles[owns] += 1 if before in self._lists["articles"] else -1
+                self._people[name] += 2
+            self._articles[name] += 1 if previous in self._lists["articles"] else -1
 
     def find(self, tokens: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-        """Yield (name, person or place or name, position) for each name that stands whole."""
+        """Yield (name, person or place or name, index) for each complete name."""
         for start, end in self._runs(tokens):
             run = [word for word in tokens[start:end] if word != "."]
             run[-1] = _POSSESSIVE.sub("", run[-1])
-            after = tokens[end].lower() if end < len(tokens) else "."
-            if not self._is_name(run) or not self._ends(after):
+            following = tokens[end].lower() if end < len(tokens) else "."
+            if not self._is_name(run) or not self._ends(following):
                 continue
             titled = run[0].lower() in self._lists["titles"]
             kind = "person" if titled else self._kind(run[-1])
@@ -87,20 +87,20 @@ class Names:
             yield text, kind, start
 
     def _is_name(self, run: Sequence[str]) -> bool:
-        low = [word.lower() for word in run]
-        titles, never = self._lists["titles"], self._lists["not_names"]
-        if len(run) > 4 or len(low[-1]) < 3 or low[-1] in never or low[-1] in titles:
+        first, last = run[0].lower(), run[-1].lower()
+        titles, not_names = self._lists["titles"], self._lists["not_names"]
+        if len(run) > 4 or len(last) < 3 or last in not_names or last in titles:
             return False
-        if low[0] in titles:
+        if first in titles:
             return True
-        if low[0] in never or len(low[0]) == 1 or low[0].rstrip("s") in titles:
+        if first in not_names or len(first) == 1 or first.rstrip("s") in titles:
             return False
-        return self._lower[low[-1]] == 0  # "Memory", "Temperance" are no names
+        return self._lower[last] == 0  # "Memory", "Temperance" are no names
 
-    def _ends(self, after: str) -> bool:
+    def _ends(self, following: str) -> bool:
         """Refuse "Hampton" before "students": the name is only half of the phrase."""
-        known = after in self._lists["edges"] or after in self._lists["speaks"]
-        return known or after in _ENDS_NAME or after.endswith("ed")
+        listed = following in self._lists["edges"] or following in self._lists["speaks"]
+        return listed or following in _ENDS_NAME or following.endswith("ed")
 
     def _kind(self, last: str) -> str:
         places, people = self._places[last], self._people[last]
@@ -110,85 +110,85 @@ class Names:
 
     def _runs(self, tokens: Sequence[str]) -> Iterator[tuple[int, int]]:
         """Yield the spans of capitalised words that do not merely open a sentence."""
-        place = 1
+        index = 1
         titles = self._lists["titles"]
-        while place < len(tokens):
-            opens = tokens[place - 1] in _OPENS_SENTENCE and not self._abbreviates(tokens, place)
-            if not tokens[place][0].isupper() or (opens and tokens[place].lower() not in titles):
-                place += 1
+        while index < len(tokens):
+            opens = tokens[index - 1] in _OPENS_SENTENCE and not self._abbreviates(tokens, index)
+            if not tokens[index][0].isupper() or (opens and tokens[index].lower() not in titles):
+                index += 1
                 continue
-            end = place
+            end = index
             while end < len(tokens) and self._continues(tokens, end):
                 end += 1
-            if end > place:
-                yield place, end - (tokens[end - 1] == ".")
-            place = max(end, place + 1)
+            if end > index:
+                yield index, end - (tokens[end - 1] == ".")
+            index = max(end, index + 1)
 
-    def _abbreviates(self, tokens: Sequence[str], place: int) -> bool:
-        return place > 1 and tokens[place - 1] == "." and tokens[place - 2].lower() in _DOTTED
+    def _abbreviates(self, tokens: Sequence[str], index: int) -> bool:
+        return index > 1 and tokens[index - 1] == "." and tokens[index - 2].lower() in _DOTTED
 
-    def _continues(self, tokens: Sequence[str], place: int) -> bool:
-        word = tokens[place]
+    def _continues(self, tokens: Sequence[str], index: int) -> bool:
+        word = tokens[index]
         if word in self._lists["particles"]:  # "Madame de Warens"
-            follows = tokens[place + 1] if place + 1 < len(tokens) else ""
-            return tokens[place - 1][0].isupper() and follows[:1].isupper()
+            following = tokens[index + 1] if index + 1 < len(tokens) else ""
+            return tokens[index - 1][0].isupper() and following[:1].isupper()
         if word == ".":
-            before = tokens[place - 1]
-            return (len(before) == 1 and before != "I") or before.lower() in _DOTTED
+            previous = tokens[index - 1]
+            return (len(previous) == 1 and previous != "I") or previous.lower() in _DOTTED
         initial = len(word) == 1 and word.isupper() and word != "I"
         return initial or (word[0].isupper() and word[1:].islower())
 
 
 class Phrases:
-    """Find key phrases, knowing from the whole batch which words are rare and which are nouns."""
+    """Finds key phrases; the whole batch shows which words are rare and which are nouns."""
 
     def __init__(self, texts: Iterable[str], lists: Lists) -> None:
-        """Read every passage once; without the list "determiners" only names are found."""
+        """Count the words of all passages; without the list "determiners" only names are found."""
         self._lists = lists
         self._edges = lists["edges"] | _PUNCTUATION
         self._names = Names(lists)
         self._passages = 0
-        self._document: Counter[str] = Counter()
+        self._document_frequency: Counter[str] = Counter()
         self._total: Counter[str] = Counter()
         self._noun: Counter[str] = Counter()
-        self._counted: Counter[str] = Counter()
-        self._bare: Counter[str] = Counter()
+        self._with_article: Counter[str] = Counter()
+        self._without_article: Counter[str] = Counter()
         for text in texts:
             self._read(tokenize(text))
 
     def _read(self, tokens: Sequence[str]) -> None:
         self._passages += 1
-        low = [token.lower() for token in tokens]
-        self._document.update(set(low))
-        self._total.update(low)
+        lower = [token.lower() for token in tokens]
+        self._document_frequency.update(set(lower))
+        self._total.update(lower)
         self._names.read(tokens)
-        for before, word, after in zip(low, low[1:], low[2:], strict=False):
+        for before, word, after in zip(lower, lower[1:], lower[2:], strict=False):
             if after not in self._edges:
                 continue
             if before in self._lists["determiners"]:
                 self._noun[word] += 1
             if before in self._lists["prepositions"]:
-                self._bare[word] += 1
-        for place, token in enumerate(low[:-3]):
+                self._without_article[word] += 1
+        for index, token in enumerate(lower[:-3]):
             if token in {"a", "an"}:
-                head = place + (1 if low[place + 2] in self._edges else 2)
-                self._counted[low[head]] += 1
+                head = index + (1 if lower[index + 2] in self._edges else 2)
+                self._with_article[lower[head]] += 1
 
     def find(self, text: str) -> list[Phrase]:
-        """Return the passage's phrases, best first: names, own things, subjects, doings, years."""
+        """Return the passage's phrases, best first: names, possessions, topics, years."""
         tokens = tokenize(text)
         # "My" inside a quotation is somebody else's.
-        voice = tokenize(_QUOTED.sub(" ; ", text))
+        own_tokens = tokenize(_QUOTED.sub(" ; ", text))
         tally = Counter(token.lower() for token in tokens)
-        found = list(self._names.find(tokens))
+        matches = list(self._names.find(tokens))
         if self._lists["determiners"]:
-            found += [*self._own(voice), *self._general(tokens), *self._doings(tokens)]
+            matches += [*self._own(own_tokens), *self._general(tokens), *self._activities(tokens)]
         best: dict[str, Phrase] = {}
-        for phrase, kind, start in found:
+        for phrase, kind, start in matches:
             early = start < len(tokens) / 4
             score = self._score(phrase, kind, tally) * (1.25 if early else 1.0)
-            known = best.get(phrase.lower())
-            if score > 0 and (known is None or known.score < score):
+            other = best.get(phrase.lower())
+            if score > 0 and (other is None or other.score < score):
                 best[phrase.lower()] = Phrase(text=phrase, kind=kind, score=score)
         if self._lists["determiners"]:
             for year in _YEAR.findall(text):
@@ -196,72 +196,75 @@ class Phrases:
         return sorted(best.values(), key=lambda phrase: (-phrase.score, phrase.text))
 
     def _score(self, phrase: str, kind: str, tally: Counter[str]) -> float:
-        """Return how much the passage is about the phrase: how often here, how seldom elsewhere."""
-        inner = [word.strip(".").lower() for word in phrase.split()]
-        head, several = inner[-1], len(inner) - (inner[0] in {"your", "the"}) > 1
-        rarity = math.log(1 + (self._passages + 1) / (self._document[head] + 2))
+        """Return how much the passage is about the phrase: frequent here, rare elsewhere."""
+        phrase_words = [word.strip(".").lower() for word in phrase.split()]
+        head = phrase_words[-1]
+        several = len(phrase_words) - (phrase_words[0] in {"your", "the"}) > 1
+        rarity = math.log(1 + (self._passages + 1) / (self._document_frequency[head] + 2))
         score = (0.6 + min(tally[head], 4)) * min(rarity, 3.5) * _WEIGHTS[kind]
         if several:
             score *= 1.15
         if tally[head] == 1:
             if kind == "general" and not several:
-                return 0.0  # "connection", met once: no passage is about it
+                return 0.0  # "connection", used once: no passage is about it
             score *= 0.6 if kind in {"own", "general", "name"} else 0.8
         return score
 
-    def _own(self, tokens: Sequence[str]) -> Iterator[Found]:
-        """Yield "your first school" for "my first school": what the speaker calls their own."""
-        for place, token in enumerate(tokens):
+    def _own(self, tokens: Sequence[str]) -> Iterator[Match]:
+        """Yield "your first school" for "my first school": the possessions of the speaker."""
+        for index, token in enumerate(tokens):
             if token.lower() not in {"my", "our"}:
                 continue
-            inner = self._inner(tokens, place)
-            if not inner or inner[0].endswith("ing"):
+            phrase_words = self._noun_phrase(tokens, index)
+            if not phrase_words or phrase_words[0].endswith("ing"):
                 continue
-            if len(inner) == 2 and inner[0].lower() in self._lists["weak"]:
-                inner = inner[1:]
-            kind = "person" if inner[-1] in self._lists["kin"] else "own"
-            yield f"your {' '.join(inner)}", kind, place
+            if len(phrase_words) == 2 and phrase_words[0].lower() in self._lists["weak"]:
+                phrase_words = phrase_words[1:]
+            kind = "person" if phrase_words[-1] in self._lists["kin"] else "own"
+            yield f"your {' '.join(phrase_words)}", kind, index
 
-    def _general(self, tokens: Sequence[str]) -> Iterator[Found]:
-        """Yield bare plurals and mass nouns behind a preposition: "of slavery", "for books"."""
-        for place, token in enumerate(tokens):
+    def _general(self, tokens: Sequence[str]) -> Iterator[Match]:
+        """Yield plurals and mass nouns without an article after a preposition: "of slavery"."""
+        for index, token in enumerate(tokens):
             if token not in self._lists["prepositions"]:
                 continue
-            inner = self._inner(tokens, place)
-            if not inner or not self._stands_bare(inner[-1]):
+            phrase_words = self._noun_phrase(tokens, index)
+            if not phrase_words or not self._needs_no_article(phrase_words[-1]):
                 continue
-            if len(inner) == 2 and inner[0].lower() in self._lists["weak"]:
+            if len(phrase_words) == 2 and phrase_words[0].lower() in self._lists["weak"]:
                 continue
-            if inner[0].endswith(("ing", "ed")) and len(inner) == 2:
+            if phrase_words[0].endswith(("ing", "ed")) and len(phrase_words) == 2:
                 continue
-            yield " ".join(inner), "general", place
+            yield " ".join(phrase_words), "general", index
 
-    def _doings(self, tokens: Sequence[str]) -> Iterator[Found]:
-        """Yield "making bricks" for "of making bricks": what somebody does."""
-        low = [token.lower() for token in tokens]
-        before = {"of", "by", "for", "in", "about", "without"}
-        for place in range(1, len(low) - 3):
-            doing, noun, after = low[place : place + 3]
-            if not doing.endswith("ing") or len(doing) < 6 or doing in self._lists["not_doing"]:
+    def _activities(self, tokens: Sequence[str]) -> Iterator[Match]:
+        """Yield "making bricks" for "of making bricks"."""
+        lower = [token.lower() for token in tokens]
+        prepositions = {"of", "by", "for", "in", "about", "without"}
+        for index in range(1, len(lower) - 3):
+            verb, noun, following = lower[index : index + 3]
+            if not verb.endswith("ing") or len(verb) < 6 or verb in self._lists["not_doing"]:
                 continue
-            if low[place - 1] not in before or after not in self._edges:
+            if lower[index - 1] not in prepositions or following not in self._edges:
                 continue
-            if self._plain([noun]) and self._stands_bare(noun):
-                yield f"{doing} {noun}", "doing", place
+            if self._is_phrase([noun]) and self._needs_no_article(noun):
+                yield f"{verb} {noun}", "doing", index
 
-    def _inner(self, tokens: Sequence[str], place: int) -> list[str]:
-        """Return the one or two words behind `place` that make a noun phrase, or nothing."""
+    def _noun_phrase(self, tokens: Sequence[str], index: int) -> list[str]:
+        """Return the one or two words after `index` that make a noun phrase, or nothing."""
         for length in (2, 1):
-            head = place + length
+            head = index + length
             if head + 1 < len(tokens) and tokens[head + 1].lower() in self._edges:
-                inner = list(tokens[place + 1 : head + 1])
-                if inner[-1].islower() and self._plain([word.lower() for word in inner]):
-                    return inner
+                phrase_words = list(tokens[index + 1 : head + 1])
+                if phrase_words[-1].islower() and self._is_phrase(
+                    [word.lower() for word in phrase_words]
+                ):
+                    return phrase_words
         return []
 
-    def _plain(self, inner: Sequence[str]) -> bool:
-        """Tell whether the words make a phrase: a noun last, no function word, nothing dull."""
-        if inner[-1] in self._lists["dull"] or not self._is_noun(inner[-1]):
+    def _is_phrase(self, phrase_words: Sequence[str]) -> bool:
+        """Return whether the words make a phrase: a noun last, no function or filler word."""
+        if phrase_words[-1] in self._lists["dull"] or not self._is_noun(phrase_words[-1]):
             return False
         closed = self._lists["determiners"] | self._lists["prepositions"] | self._edges
         return all(
@@ -269,7 +272,7 @@ class Phrases:
             and word not in closed
             and not word.endswith("ly")
             and all(part.isalpha() for part in word.split("-"))
-            for word in inner
+            for word in phrase_words
         )
 
     def _is_noun(self, word: str) -> bool:
@@ -279,22 +282,22 @@ class Phrases:
             return True
         return self._noun[word] >= 2 and self._noun[word] * 8 >= self._total[word]
 
-    def _stands_bare(self, head: str) -> bool:
-        """Tell a plural or a mass noun from one that wants an article: "an audience" does."""
+    def _needs_no_article(self, head: str) -> bool:
+        """Return whether a noun is used without an article: plurals and mass nouns are."""
         if head.endswith("s") and not head.endswith(("ss", "us", "is")):
             return True
-        return self._bare[head] >= max(2, 3 * self._counted[head])
+        return self._without_article[head] >= max(2, 3 * self._with_article[head])
 
 
 class ChinesePhrases:
-    """Find key phrases, knowing from the whole batch which characters stick together."""
+    """Finds Chinese key phrases; the whole batch shows which characters form words."""
 
     def __init__(self, texts: Iterable[str], lists: Lists) -> None:
         """Count the n-grams of 1-4 characters, with the neighbours of each."""
         self._lists = lists
         self._passages = 0
         self._characters = 0
-        self._document: Counter[str] = Counter()
+        self._document_frequency: Counter[str] = Counter()
         self._total: Counter[str] = Counter()
         self._nouns: Counter[str] = Counter()
         self._verbs: Counter[str] = Counter()
@@ -304,9 +307,9 @@ class ChinesePhrases:
             self._passages += 1
             seen: set[str] = set()
             for number, run in enumerate(_CJK_RUN.findall(text)):
-                # A clause's edge counts as a neighbour of its own each time.
+                # The edge of a clause counts as a new neighbour each time.
                 self._read(f"\n{run}\n", f"{self._passages}.{number}", seen)
-            self._document.update(seen)
+            self._document_frequency.update(seen)
 
     def _read(self, run: str, edge: str, seen: set[str]) -> None:
         lists = self._lists
@@ -316,46 +319,46 @@ class ChinesePhrases:
                 gram = run[start : start + length]
                 self._total[gram] += 1
                 seen.add(gram)
-                before, after = run[start - 1], run[start + length]
+                previous, following = run[start - 1], run[start + length]
                 if length > 1:
-                    self._nouns[gram] += (before in lists["noun_before"]) + (
-                        after in lists["noun_after"]
+                    self._nouns[gram] += (previous in lists["noun_before"]) + (
+                        following in lists["noun_after"]
                     )
-                    self._verbs[gram] += (before in lists["verb_before"]) + (
-                        after in lists["verb_after"]
+                    self._verbs[gram] += (previous in lists["verb_before"]) + (
+                        following in lists["verb_after"]
                     )
-                self._before[gram].add(edge if before == "\n" else before)
-                self._after[gram].add(edge if after == "\n" else after)
+                self._before[gram].add(edge if previous == "\n" else previous)
+                self._after[gram].add(edge if following == "\n" else following)
 
     def find(self, text: str) -> list[Phrase]:
         """Return the passage's phrases, best first; a part of a longer one is left out."""
         function = self._lists["function"]
-        found: list[Phrase] = []
+        phrases: list[Phrase] = []
         for gram, count in Counter(_grams(text)).items():
             if any(character in function for character in gram.removeprefix("阿")):
                 continue
             if gram in self._lists["dull"] or not self._is_word(gram):
                 continue
-            rarity = math.log(1 + (self._passages + 1) / (self._document[gram] + 2))
+            rarity = math.log(1 + (self._passages + 1) / (self._document_frequency[gram] + 2))
             score = (0.5 + min(count, 5)) * rarity * (1 + 0.25 * (len(gram) - 2))
             nouns, verbs = self._nouns[gram], self._verbs[gram]
             if nouns <= verbs:
                 continue
             score *= (nouns + 0.5) / (nouns + 2 * verbs + 1)
             if count == 1 and self._total[gram] < 4:
-                score *= 0.5  # met once: more often a turn of phrase than a subject
-            found.append(Phrase(text=gram, kind=self._kind(gram), score=score))
-        found.sort(key=lambda phrase: (-phrase.score, phrase.text))
+                score *= 0.5  # used once: more often an idiom than a topic
+            phrases.append(Phrase(text=gram, kind=self._kind(gram), score=score))
+        phrases.sort(key=lambda phrase: (-phrase.score, phrase.text))
         return [
             phrase
-            for place, phrase in enumerate(found)
+            for rank, phrase in enumerate(phrases)
             if not any(
-                phrase.text in other.text or other.text in phrase.text for other in found[:place]
+                phrase.text in other.text or other.text in phrase.text for other in phrases[:rank]
             )
         ]
 
     def _is_word(self, gram: str) -> bool:
-        """Tell a word by its neighbours, which vary, and by its parts, which do not stand alone."""
+        """Return whether a gram is a word: its neighbours vary, its parts are rare alone."""
         if self._total[gram] < 2 or min(len(self._before[gram]), len(self._after[gram])) < 2:
             return False
         size = self._characters
@@ -378,18 +381,18 @@ def _grams(text: str) -> Iterator[str]:
                 yield run[start : start + length]
 
 
-def is_traditional(text: str, lists: TemplateSet) -> bool:
-    """Tell whether the text is written in traditional characters rather than simplified ones."""
-    pairs = [pair for pair in lists.words["traditional"] if pair[0] != pair[1]]
+def is_traditional(text: str, templates: TemplateSet) -> bool:
+    """Return whether the text is written in traditional characters, not simplified ones."""
+    pairs = [pair for pair in templates.words["traditional"] if pair[0] != pair[1]]
     simplified = sum(text.count(pair[0]) for pair in pairs if pair[0] not in "后里于并")
     return sum(text.count(pair[1]) for pair in pairs) > simplified
 
 
-def to_traditional(text: str, lists: TemplateSet) -> str:
+def to_traditional(text: str, templates: TemplateSet) -> str:
     """Write a template in traditional characters."""
-    return text.translate({ord(pair[0]): pair[1] for pair in lists.words["traditional"]})
+    return text.translate({ord(pair[0]): pair[1] for pair in templates.words["traditional"]})
 
 
-def shares_word(phrase: str, barred: frozenset[str]) -> bool:
-    """Tell whether the phrase names somebody it must not name, such as the persona."""
-    return bool(set(words(phrase)) & barred)
+def shares_word(phrase: str, forbidden: frozenset[str]) -> bool:
+    """Return whether the phrase contains one of the words, such as the persona's name."""
+    return bool(set(words(phrase)) & forbidden)

@@ -46,9 +46,9 @@ class TemplateSet:
     cues: Mapping[str, frozenset[str]]
     words: Mapping[str, frozenset[str]]
 
-    def of_type(self, wanted: str) -> list[Template]:
-        """Return the templates of one question type in the file's order."""
-        return [template for template in self.templates if template.type == wanted]
+    def of_type(self, question_type: str) -> list[Template]:
+        """Return the templates of one question type, in the order of the file."""
+        return [template for template in self.templates if template.type == question_type]
 
 
 def offline_languages() -> list[str]:
@@ -59,11 +59,11 @@ def offline_languages() -> list[str]:
 @cache
 def load_templates(lang: str) -> TemplateSet:
     """Read `prompts/offline.LANG.toml`."""
-    raw = (PROMPTS / f"offline.{lang}.toml").read_bytes()
-    parsed = tomllib.loads(raw.decode("utf-8"))
+    content = (PROMPTS / f"offline.{lang}.toml").read_bytes()
+    parsed = tomllib.loads(content.decode("utf-8"))
     return TemplateSet(
         lang=lang,
-        version=hashlib.sha256(raw).hexdigest()[:8],
+        version=hashlib.sha256(content).hexdigest()[:8],
         templates=tuple(_templates(parsed, "" if lang == "zh" else " ")),
         cues={name: frozenset(text.split()) for name, text in parsed.get("cues", {}).items()},
         words={name: frozenset(text.split()) for name, text in parsed.get("words", {}).items()},
@@ -73,17 +73,17 @@ def load_templates(lang: str) -> TemplateSet:
 def _templates(parsed: Mapping[str, Mapping[str, Sequence[str]]], gap: str) -> Iterator[Template]:
     form: Form
     leads = parsed.get("leads", {})
-    for kind_of_question in QUESTION_TYPES:
-        table = parsed[kind_of_question]
+    for question_type in QUESTION_TYPES:
+        table = parsed[question_type]
         for kind, texts in table.items():
             if kind.startswith("tails"):
                 continue
             form = "bare" if kind == "bare" else "core"
             for text in texts:
-                yield Template(text=text, type=kind_of_question, kind=kind, form=form)
+                yield Template(text=text, type=question_type, kind=kind, form=form)
         for kind, openings in leads.items():
             for opening in openings:
                 for tail in table.get(f"tails_{kind}", table.get("tails", ())):
                     text = f"{opening}{gap}{tail}"
                     form = "bare" if kind == "bare" else "lead"
-                    yield Template(text=text, type=kind_of_question, kind=kind, form=form)
+                    yield Template(text=text, type=question_type, kind=kind, form=form)

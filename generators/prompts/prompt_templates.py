@@ -1,4 +1,4 @@
-"""What the interviewer is told: prompt files, filled for one passage, versioned by content."""
+"""The prompt templates of all tasks: files, filled for one item, with a version by content."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LANGUAGES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prompt:
-    """One prompt in its sections; `version` is 8 hex digits of all that it is made of."""
+    """One prompt template in its sections; `version` is 8 hex digits of its content."""
 
     sections: Mapping[str, str]
     version: str
@@ -49,9 +49,9 @@ class Prompt:
     def messages(self, texts: Mapping[str, str], **words: str) -> tuple[dict[str, str], ...]:
         """Return the system and the user message, with the texts and the words in their slots.
 
-        Texts come from outside: control tokens in them are made harmless, and they are marked off
-        by a delimiter that stands in none of them. A section "context" is filled in as $before
-        where the text of that name is not empty.
+        Texts come from outside: control tokens in them are neutralised, and a delimiter that none
+        of them contains encloses them. The section "context" is filled in as $before where the
+        text of that name is not empty.
         """
         safe = {name: neutralise(text) for name, text in texts.items()}
         digits = delimiter(*safe.values())
@@ -76,15 +76,15 @@ class QuestionPrompt(Prompt):
     `types` are the question types that suit the kind of source.
     """
 
-    tongue: str
+    prompt_lang: str
     kind: Kind = "autobiography"
     types: Sequence[str] = QUESTION_TYPES
     examples: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Brief:
-    """The messages for one passage, with what its seed directs the interviewer to."""
+class FilledPrompt:
+    """The messages for one passage, with the question types and the length they ask for."""
 
     messages: tuple[dict[str, str], ...]
     types: tuple[str, ...]
@@ -95,91 +95,94 @@ class Brief:
 class Prompts:
     """The prompts of one run by kind of source and language, each read once.
 
-    `settings.kinds` has been resolved to source ids by then.
+    The keys of `settings.kinds` are source ids.
     """
 
     settings: InterviewSettings
-    _read: dict[tuple[Kind, str], QuestionPrompt] = field(default_factory=dict)
+    _loaded: dict[tuple[Kind, str], QuestionPrompt] = field(default_factory=dict)
 
-    def of(self, passage: Passage, lang: str) -> QuestionPrompt:
+    def for_passage(self, passage: Passage, lang: str) -> QuestionPrompt:
         """Return the prompt for a passage in the language of its questions."""
         return self.get(self.kind_of(passage.source_id), lang)
 
     def kind_of(self, source_id: str) -> Kind:
-        """Return the kind of a source: its own, the recipe's, else that of a life's story."""
-        general: Kind = "autobiography" if self.settings.kind == "auto" else self.settings.kind
-        return self.settings.kinds.get(source_id, general)
+        """Return the kind of a source: its own, the recipe's, else autobiography."""
+        default: Kind = "autobiography" if self.settings.kind == "auto" else self.settings.kind
+        return self.settings.kinds.get(source_id, default)
 
     def get(self, kind: Kind, lang: str) -> QuestionPrompt:
         """Return the prompt of a kind."""
-        known = self._read.get((kind, lang))
-        if known is None:
-            own, examples = self.settings.prompt, self.settings.examples
-            known = self._read[kind, lang] = load_prompt(lang, own, kind, examples)
-        return known
+        if (kind, lang) not in self._loaded:
+            path, examples = self.settings.prompt, self.settings.examples
+            self._loaded[kind, lang] = load_prompt(lang, path, kind, examples)
+        return self._loaded[kind, lang]
 
 
 def load_prompt(
     lang: str,
-    own: Path | None,
+    user_path: Path | None,
     kind: Kind = "autobiography",
     examples: Sequence[Example] = (),
 ) -> QuestionPrompt:
-    """Read the user's own prompt file or the shipped one, Chinese for zh and English otherwise.
+    """Read the user's prompt file or the shipped one, Chinese for zh and English otherwise.
 
-    The kind's file gives $voice, $advice and the types, also to the user's own prompt. Raise
+    The file of the kind defines $voice, $advice and the question types for both. Raise
     RecipeError when the file lacks a section or never shows the passage.
     """
-    tongue = "zh" if lang == "zh" else "en"
-    path = own or PROMPTS / f"interview.{tongue}.txt"
-    text = _text_of(path)
-    shipped = text if own is None else _text_of(PROMPTS / f"interview.{tongue}.txt")
+    prompt_lang = "zh" if lang == "zh" else "en"
+    shipped_path = PROMPTS / f"interview.{prompt_lang}.txt"
+    path = user_path or shipped_path
+    text = _read_text(path)
     sections = _checked_sections(text, path, "interview")
-    kind_text = _text_of(PROMPTS / f"kind.{kind}.{tongue}.txt")
-    of_kind = sections_of(kind_text)
-    sections["system"] = _spoken_to(sections["system"], of_kind)
-    told = [example.model_dump() for example in examples]
-    made_of = (text, kind_text, language_name(lang), told, SCHEMA)
-    hashed = hashlib.sha256(json.dumps(made_of, sort_keys=True, ensure_ascii=False).encode())
+    kind_text = _read_text(PROMPTS / f"kind.{kind}.{prompt_lang}.txt")
+    kind_sections = sections_of(kind_text)
+    sections["system"] = _with_kind(sections["system"], kind_sections)
+    content = (
+        text,
+        kind_text,
+        language_name(lang),
+        [example.model_dump() for example in examples],
+        SCHEMA,
+    )
+    hashed = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
     return QuestionPrompt(
         sections=sections,
         version=hashed.hexdigest()[:8],
-        tongue=tongue,
+        prompt_lang=prompt_lang,
         kind=kind,
-        types=tuple(of_kind["types"].split(", ")),
-        examples=_written_out(examples, sections_of(shipped) | sections),
+        types=tuple(kind_sections["types"].split(", ")),
+        examples=_example_text(examples, sections_of(_read_text(shipped_path)) | sections),
     )
 
 
 def prompts_version(lang: str, settings: InterviewSettings) -> str:
-    """Return one version of the prompts of all kinds, with which kind each source is."""
+    """Return one version of the prompts of all kinds and of the kind of each source."""
     prompts = Prompts(settings)
     versions = [prompts.get(kind, lang).version for kind in KINDS]
-    told = json.dumps([versions, settings.kind, settings.kinds], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:8]
+    content = json.dumps([versions, settings.kind, settings.kinds], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
 def language_name(lang: str) -> str:
-    """Return the name by which a prompt asks for a language; a code without one stands for it."""
+    """Return the name of a language in a prompt, or its code where it has no name here."""
     return _LANGUAGES.get(lang, f"the language with the code {lang!r}")
 
 
 def load_task_prompt(
-    name: str, lang: str, schema: Mapping[str, object], own: Path | None = None
+    name: str, lang: str, schema: Mapping[str, object], user_path: Path | None = None
 ) -> Prompt:
-    """Read the prompt of a task, Chinese for zh and English otherwise, or the user's `own` file.
+    """Read the prompt of a task, Chinese for zh and English otherwise, or the user's file.
 
-    Its version is its content. Raise RecipeError when the own file lacks a section or never shows
-    the passage.
+    Raise RecipeError when the user's file lacks a section or never shows the passage.
     """
-    path = own or PROMPTS / f"{name}.{'zh' if lang == 'zh' else 'en'}.txt"
-    text = _text_of(path, name)
-    sections = _checked_sections(text, path, name) if own else sections_of(text)
+    path = user_path or PROMPTS / f"{name}.{'zh' if lang == 'zh' else 'en'}.txt"
+    text = _read_text(path, name)
+    sections = _checked_sections(text, path, name) if user_path else sections_of(text)
     version = hashlib.sha256((text + json.dumps(schema)).encode()).hexdigest()[:8]
     return Prompt(sections=sections, version=version)
 
 
-def _text_of(path: Path, name: str = "interview") -> str:
+def _read_text(path: Path, name: str = "interview") -> str:
     key = "interview.prompt" if name == "interview" else f"interview.{name}_prompt"
     try:
         return path.read_text("utf-8")
@@ -203,23 +206,24 @@ def _checked_sections(text: str, path: Path, name: str) -> dict[str, str]:
 
 
 def sections_of(text: str) -> dict[str, str]:
-    """Return the sections of a prompt file by name, as `=== name ===` lines part them."""
+    """Return the sections of a prompt file by name; a line `=== name ===` begins each."""
     parts = _SECTION.split(text)
     return {name: body.strip("\n") for name, body in zip(parts[1::2], parts[2::2], strict=True)}
 
 
-def _spoken_to(system: str, of_kind: Mapping[str, str]) -> str:
-    """Fill in what is told of the kind of source, and make room for examples."""
-    filled = Template(system).safe_substitute(voice=of_kind["voice"], advice=of_kind["advice"])
+def _with_kind(system: str, kind_sections: Mapping[str, str]) -> str:
+    """Return the system message with the texts of the kind of source and a slot for examples."""
+    texts = {name: kind_sections[name] for name in ("voice", "advice")}
+    filled = Template(system).safe_substitute(texts)
     return filled if "$examples" in filled else filled + "$examples"
 
 
-def _written_out(examples: Sequence[Example], sections: Mapping[str, str]) -> str:
+def _example_text(examples: Sequence[Example], sections: Mapping[str, str]) -> str:
     if not examples:
         return ""
-    each = Template(sections["example"])
+    template = Template(sections["example"])
     lines = [
-        each.safe_substitute(
+        template.safe_substitute(
             example_passage=" ".join(neutralise(example.passage).split()),
             example_question=" ".join(neutralise(example.question).split()),
         )
@@ -228,10 +232,10 @@ def _written_out(examples: Sequence[Example], sections: Mapping[str, str]) -> st
     return "\n\n".join(["", sections["examples"], *lines])
 
 
-def write_brief(passage: Passage, persona: str, lang: str, prompt: QuestionPrompt) -> Brief:
-    """Return the messages; the passage's text seeds the length and the types that are wanted.
+def fill_prompt(passage: Passage, persona: str, lang: str, prompt: QuestionPrompt) -> FilledPrompt:
+    """Return the messages; the passage's text seeds the length and the types that they ask for.
 
-    The same text gets the same messages on every run, so that a reply can be kept by them.
+    The same text gets the same messages in every run, so a kept reply stays valid.
     """
     seed = random.Random(f"brief {passage.text}")
     length_class = seed.choices((1, 2, 3), weights=LENGTH_SHARES)[0]
@@ -240,64 +244,65 @@ def write_brief(passage: Passage, persona: str, lang: str, prompt: QuestionPromp
         {"passage": passage.text, "context": passage.context or ""},
         persona=neutralise(persona),
         types=", ".join(types[:4]),
-        length=_LENGTHS[prompt.tongue][length_class - 1],
+        length=_LENGTHS[prompt.prompt_lang][length_class - 1],
         language=language_name(lang),
         examples=prompt.examples,
     )
-    return Brief(messages=messages, types=types, length_class=length_class)
+    return FilledPrompt(messages=messages, types=types, length_class=length_class)
 
 
 def length_words(lang: str, seed: random.Random) -> str:
-    """Return the words that ask for a length, drawn from the mix of lengths."""
-    tongue = "zh" if lang == "zh" else "en"
-    return seed.choices(_LENGTHS[tongue], weights=LENGTH_SHARES)[0]
+    """Return the words that ask for a length, drawn by LENGTH_SHARES."""
+    return seed.choices(_LENGTHS["zh" if lang == "zh" else "en"], weights=LENGTH_SHARES)[0]
 
 
-def repeats_brief(question: str, brief: Brief) -> bool:
-    """Tell whether a question repeats its instructions, as a passage may have ordered it to.
+def repeats_prompt(question: str, instructions: str) -> bool:
+    """Return whether a question repeats its instructions, as an injected passage may demand.
 
-    A question shares a run of so many words with them by no chance; the run covers the examples.
+    A run of this many common words, examples included, is no coincidence.
     """
-    asked = words(question)
-    most = _COPIED_RUN * (2 if is_cjk(question) else 1)
-    told = brief.messages[0]["content"]
-    # To cut the instructions into words takes longer than all other rules, and is seldom needed.
-    return _all_stand_in(asked, told, most) and longest_shared_run(asked, words(told)) >= most
+    question_words = words(question)
+    length = _COPIED_RUN * (2 if is_cjk(question) else 1)
+    # Splitting the instructions into words takes longer than all other rules; it is seldom needed.
+    return (
+        _contains_run(instructions, question_words, length)
+        and longest_shared_run(question_words, words(instructions)) >= length
+    )
 
 
-def _all_stand_in(asked: Sequence[str], told: str, most: int) -> bool:
-    """Tell whether so many words in a row each stand somewhere in a text."""
-    lowered = _lowered(told)
-    last = most - 1
-    while last < len(asked):
-        missing = next((n for n in range(last, last - most, -1) if asked[n] not in lowered), None)
+def _contains_run(text: str, question_words: Sequence[str], length: int) -> bool:
+    """Return whether a text contains each of `length` neighbouring words, in any place."""
+    lowered = _lowered(text)
+    last = length - 1
+    while last < len(question_words):
+        run = range(last, last - length, -1)
+        missing = next((n for n in run if question_words[n] not in lowered), None)
         if missing is None:
             return True
-        last = missing + most  # no such run has the missing word in it
+        last = missing + length  # every run before holds the missing word
     return False
 
 
 @lru_cache(maxsize=64)
-def _lowered(told: str) -> str:
-    return told.replace("’", "'").lower()
+def _lowered(text: str) -> str:
+    return text.replace("’", "'").lower()
 
 
 def _shuffled(types: Sequence[str], seed: random.Random) -> tuple[str, ...]:
-    """Return the types in a chance order in which the first of the kind's come early more often."""
-    # The way of Efraimidis and Spirakis: u ** (1 / weight), the greatest first.
+    """Return the types in a random order that favours the first ones."""
+    # Weighted sampling after Efraimidis and Spirakis: u ** (1 / weight), the greatest first.
     weights = range(len(types), 0, -1)
-    drawn = {kind: seed.random() ** (1 / w) for kind, w in zip(types, weights, strict=True)}
-    return tuple(sorted(types, key=lambda kind: -drawn[kind]))
+    keys = {name: seed.random() ** (1 / w) for name, w in zip(types, weights, strict=True)}
+    return tuple(sorted(types, key=lambda name: -keys[name]))
 
 
 def delimiter(*texts: str) -> str:
-    """Return 12 hex digits that stand in none of the texts, the same for the same texts.
+    """Return 12 hex digits that none of the texts contains, the same for the same texts.
 
-    They hang on the whole of the texts, so nobody can write them into one beforehand; where they
-    stand there nevertheless, others are taken.
+    They are a hash of all texts, so nobody can write them into a text beforehand.
     """
-    for turn in range(1_000_000):
-        digits = hashlib.sha256("\x1f".join([str(turn), *texts]).encode()).hexdigest()[:12]
+    for attempt in range(1_000_000):
+        digits = hashlib.sha256("\x1f".join([str(attempt), *texts]).encode()).hexdigest()[:12]
         if not any(digits in text for text in texts):
             return digits
-    raise AssertionError("no text holds a million digests of itself")
+    raise AssertionError("no text contains a million hashes of itself")

@@ -1,4 +1,4 @@
-"""The one shape of an LLM task: an item to ask about, how its reply is read, and what is kept."""
+"""The base of the LLM tasks: the item to send, the parsing of its reply, and the rows to store."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ValueT = TypeVar("ValueT")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskItem:
-    """One thing to ask: `key` holds all that decides the reply, so that the reply is found again.
+    """One request to an LLM; `key` covers everything that decides the reply: its cache key.
 
-    `repair` words what is wrong with a reply as a message to the model; the ids and the version go
-    into the request's row.
+    `repair` turns a fault of a reply into a message to the model; the ids and the version go into
+    the request's row.
     """
 
     key: str
@@ -32,7 +32,7 @@ class TaskItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResult:
-    """What came of one item: the request's row, whether it is answered, and all rows to keep."""
+    """The result of one item: the request's row, whether it is answered, and all rows to store."""
 
     request: Request
     answered: bool
@@ -40,21 +40,21 @@ class TaskResult:
 
 
 class LLMTask(ABC, Generic[ItemT, ValueT]):
-    """One kind of task; a subclass makes its items and reads their replies."""
+    """One kind of task; a subclass creates its items and parses their replies."""
 
     purpose: ClassVar[str]
     schema: ClassVar[Mapping[str, Any]]
 
     @abstractmethod
     def read(self, text: str) -> ValueT | str:
-        """Return what a reply says, or in one line what is wrong, in words for the model."""
+        """Return the value of a reply, or its fault in one line, in words for the model."""
 
     def refuse(self, item: ItemT, value: ValueT) -> str | None:
-        """Return what is wrong with a value as an answer to its item, None where nothing is."""
+        """Return why a value is refused as an answer to its item, None where it is accepted."""
         del item, value
         return None
 
     def result(self, item: ItemT, request: Request, value: ValueT | None) -> TaskResult:
-        """Return what is kept; without a value `request` says by its rule and error why not."""
+        """Return the rows to store; without a value `request` has the rule and the error."""
         del item
         return TaskResult(request=request, answered=value is not None, rows=(request,))

@@ -1,4 +1,4 @@
-"""Send the items of a task: many at once, each again until its reply can be used."""
+"""The executor of LLM tasks: sends many items at once, and each again until its reply is usable."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ _UNUSABLE = "name another --model, or raise interview.max_reply_tokens"
 async def send_items(
     items: Iterable[ItemT], task: LLMTask[ItemT, ValueT], session: Session
 ) -> AsyncGenerator[TaskResult, None]:
-    """Yield what came of each item as it arrives, in no promised order.
+    """Yield the result of each item as it arrives, in any order.
 
-    At most `max_concurrency` requests are in flight, and no more results wait than that, so a slow
-    reader slows the requests; more items are begun, as a refused request waits without a slot. An
-    item is taken off `items` when its turn comes. An unusable reply is asked again `max_repairs`
-    times with what was wrong. `session.budget.stop` lets what is in flight finish and sends nothing
-    more: the items left yield nothing. Raise EndpointError, after what had arrived, when the
-    server refuses to go on. Closing the iterator cancels the requests in flight.
+    At most `max_concurrency` requests are in flight, and at most as many results wait, so a slow
+    consumer slows the requests; more items are started, as a refused request waits without a slot.
+    `items` is read lazily. After an unusable reply the item is sent again with the fault, up to
+    `max_repairs` times. After `session.budget.stop` the requests in flight finish, and the items
+    left yield nothing. Raise EndpointError, after the results so far, when the server refuses to
+    go on. Closing the iterator cancels the requests in flight.
     """
     async with session.open() as client:
         session.client = client
         client.may_send = session.budget.may_send
-        waiting = iter(items)
-        arrived: asyncio.Queue[TaskResult | Exception | None]
-        arrived = asyncio.Queue(session.settings.max_concurrency)
+        remaining = iter(items)
+        results: asyncio.Queue[TaskResult | Exception | None]
+        results = asyncio.Queue(session.settings.max_concurrency)
 
         async def work(first: ItemT) -> None:
             try:
-                for item in chain((first,), waiting):
+                for item in chain((first,), remaining):
                     result = await _Exchange(item, task, session, client).run()
                     if result is None:
                         break
-                    await arrived.put(result)
-            except Exception as error:  # noqa: BLE001 - whatever ends a worker reaches the reader
-                await arrived.put(error)
-            await arrived.put(None)
+                    await results.put(result)
+            except Exception as error:  # noqa: BLE001 - the consumer raises it
+                await results.put(error)
+            await results.put(None)
 
-        workers = [asyncio.create_task(work(item)) for item in islice(waiting, client.at_once)]
+        workers = [asyncio.create_task(work(item)) for item in islice(remaining, client.at_once)]
         n_workers = len(workers)
         try:
             while n_workers:
-                result = await arrived.get()
+                result = await results.get()
                 if isinstance(result, Exception):
                     raise result
                 if result is None:
@@ -71,7 +71,7 @@ async def send_items(
 
 
 class _Exchange(Generic[ItemT, ValueT]):
-    """The requests about one item, with the row that they come to."""
+    """The requests about one item, and the row that is stored about them."""
 
     def __init__(
         self, item: ItemT, task: LLMTask[ItemT, ValueT], session: Session, client: Client
@@ -99,15 +99,15 @@ class _Exchange(Generic[ItemT, ValueT]):
         )
 
     async def run(self) -> TaskResult | None:
-        """Return what came of the item, or None where the run stopped before it."""
+        """Return the result of the item, or None where the run stopped before it."""
         fault, messages = "", list(self.item.messages)
         for _ in range(self.session.settings.max_repairs + 1):
             try:
                 completion, spent = await self.session.complete(
                     self.client, messages, self.task.schema
                 )
-            except RequestFailed as failed:
-                return self._failed(failed)
+            except RequestFailed as failure:
+                return self._failed(failure)
             except Withheld:
                 return self._stopped() if self.request.attempts else None
             self._add(completion, spent.tokens_in, spent.tokens_out)
@@ -131,40 +131,40 @@ class _Exchange(Generic[ItemT, ValueT]):
 
     def _add(self, completion: Completion, tokens_in: int, tokens_out: int) -> None:
         """Add a reply and its price to the row."""
-        before = self.request
-        all_in = (before.tokens_in or 0) + tokens_in
-        all_out = (before.tokens_out or 0) + tokens_out
+        row = self.request
+        total_in = (row.tokens_in or 0) + tokens_in
+        total_out = (row.tokens_out or 0) + tokens_out
         uncounted = completion.tokens_in is None or completion.tokens_out is None
         self.request = replace(
-            before,
-            attempts=before.attempts + completion.attempts,
-            seconds=round((before.seconds or 0.0) + completion.seconds, 3),
-            tokens_in=all_in,
-            tokens_out=all_out,
-            cost_usd=self.session.usd(all_in, all_out),
-            estimated=before.estimated or uncounted,
+            row,
+            attempts=row.attempts + completion.attempts,
+            seconds=round((row.seconds or 0.0) + completion.seconds, 3),
+            tokens_in=total_in,
+            tokens_out=total_out,
+            cost_usd=self.session.usd(total_in, total_out),
+            estimated=row.estimated or uncounted,
             reply=completion.text,
         )
 
-    def _failed(self, failed: RequestFailed) -> TaskResult:
-        """Return what is kept of an item that got no reply in all its attempts."""
-        attempts = self.request.attempts + failed.attempts
-        seconds = round((self.request.seconds or 0.0) + failed.seconds, 3)
-        limits = self.request.limits if failed.lasting else None
+    def _failed(self, failure: RequestFailed) -> TaskResult:
+        """Return the result of an item that got no reply in all its attempts."""
+        attempts = self.request.attempts + failure.attempts
+        seconds = round((self.request.seconds or 0.0) + failure.seconds, 3)
+        limits = self.request.limits if failure.permanent else None
         self.request = replace(self.request, attempts=attempts, seconds=seconds, limits=limits)
-        said = f"no reply in {attempts} attempts; the last one: {failed}"
-        step = _LONGER if failed.lasting else _AGAIN
-        return self._without_value("failed", "request_failed", said, step)
+        error = f"no reply in {attempts} attempts; the last one: {failure}"
+        next_step = _LONGER if failure.permanent else _AGAIN
+        return self._without_value("failed", "request_failed", error, next_step)
 
     def _stopped(self) -> TaskResult:
         self.request = replace(self.request, limits=None)
-        said = f"the run was stopped: {self.session.budget.stopped}"
-        return self._without_value("failed", "request_failed", said, "run the same command again")
+        error = f"the run was stopped: {self.session.budget.stopped}"
+        return self._without_value("failed", "request_failed", error, "run the same command again")
 
     def _without_value(self, status: str, rule: str, error: str, next_step: str) -> TaskResult:
         request = replace(
             self.request,
-            # What failed stays beside what is answered later: it was paid for as well.
+            # A failed request keeps its row beside a later answer: it was paid for as well.
             id=content_id(self.item.key, self.session.run_id),
             status=status,
             rule=rule,

@@ -1,4 +1,4 @@
-"""Ask for the follow-up question that leads from one passage to the next."""
+"""The follow-up task: ask an LLM for the question that leads from one passage to the next."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from memoirist.data.curation.question_filters import RejectSettings, reject_ques
 from memoirist.data.schema.records import Pair, content_id
 from memoirist.data.text.sanitizer import neutralise
 from memoirist.generators.prompts.prompt_templates import (
-    Brief,
     Prompt,
     language_name,
     length_words,
     load_task_prompt,
-    repeats_brief,
+    repeats_prompt,
 )
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import LLMTask, TaskItem
@@ -25,7 +24,7 @@ from memoirist.generators.tasks.reply_parser import SCHEMA, Reply, parse_reply
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUpTask(LLMTask[TaskItem, Reply]):
-    """The questions that lead from one pair to the next; all fields decide a reply."""
+    """The questions that lead from one pair to the next; the reply's key covers all fields."""
 
     prompt: Prompt
     lang: str
@@ -47,10 +46,10 @@ class FollowUpTask(LLMTask[TaskItem, Reply]):
             temperature=settings.temperature,
         )
 
-    def item(self, before: Pair, later: Pair) -> TaskItem:
-        """Return what to ask about a pair and the one before it; the same for the same texts."""
-        texts = [neutralise(t) for t in (before.question, before.answer, later.answer)]
-        decisive = (self.persona, self.lang, self.prompt.version, self.model, self.temperature)
+    def item(self, earlier: Pair, later: Pair) -> TaskItem:
+        """Return the item of a pair and the one before it; its key depends on their texts alone."""
+        texts = [neutralise(t) for t in (earlier.question, earlier.answer, later.answer)]
+        options = (self.persona, self.lang, self.prompt.version, self.model, self.temperature)
         messages = self.prompt.messages(
             dict(zip(("before_question", "before", "passage"), texts, strict=True)),
             persona=neutralise(self.persona),
@@ -58,7 +57,7 @@ class FollowUpTask(LLMTask[TaskItem, Reply]):
             length=length_words(self.lang, random.Random(f"follow {later.answer}")),
         )
         return TaskItem(
-            key=content_id("follow_up", *texts, *decisive),
+            key=content_id("follow_up", *texts, *options),
             subject_id=later.id,
             messages=messages,
             repair=self.prompt.repair,
@@ -67,19 +66,19 @@ class FollowUpTask(LLMTask[TaskItem, Reply]):
         )
 
     def read(self, text: str) -> Reply | str:
-        """Return the questions of a reply, or what is wrong with it."""
+        """Return the questions of a reply, or its fault."""
         return parse_reply(text)
 
     def best(
         self, reply: Reply, later: Pair, item: TaskItem, rejects: RejectSettings
     ) -> str | None:
-        """Return the first question that no rule refuses; it may lean on what was said before."""
-        brief = Brief(messages=tuple(dict(m) for m in item.messages), types=(), length_class=1)
-        for one in reply.questions:
-            # The rule against a first word that points nowhere is not for a follow-up.
-            led = f"And {one.text}" if self.lang != "zh" else one.text
-            named = persona_words(self.persona).intersection(one.text.lower().split())
-            refused = reject_question(led, later.answer, self.lang, rejects)
-            if refused is None and not named and not repeats_brief(one.text, brief):
-                return one.text
+        """Return the first question that no rule refuses; it may refer to the earlier pair."""
+        instructions = item.messages[0]["content"]
+        for text in (question.text for question in reply.questions):
+            # With another first word, the rule against dangling ones spares a follow-up.
+            checked = f"And {text}" if self.lang != "zh" else text
+            names = persona_words(self.persona).intersection(text.lower().split())
+            refusal = reject_question(checked, later.answer, self.lang, rejects)
+            if refusal is None and not names and not repeats_prompt(text, instructions):
+                return text
         return None

@@ -1,4 +1,4 @@
-"""The judge: an LLM grades a pair from 1 to 5 by four criteria, each with a reason."""
+"""The grade task: an LLM judge grades a pair from 1 to 5 by four criteria, with reasons."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from memoirist.data.text.sanitizer import neutralise
 from memoirist.generators.prompts.prompt_templates import Prompt, load_task_prompt
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import LLMTask, TaskItem
-from memoirist.generators.tasks.reply_parser import find_object, spoken
+from memoirist.generators.tasks.reply_parser import find_object, strip_reasoning
 
 CRITERIA = ("answers", "standalone", "natural", "no_spoiler")
 _GRADE: dict[str, Any] = {
@@ -38,24 +38,24 @@ class Grades:
 
     @property
     def mean(self) -> float:
-        """Return the mean of the four."""
+        """Return the mean of the four grades."""
         return sum(self.values) / len(self.values)
 
     def keep(self, min_grade: int, min_mean: float) -> bool:
-        """Tell whether the least and the mean are high enough (QUALITY.md: 3 and 4)."""
+        """Return whether the lowest grade and the mean are high enough (QUALITY.md: 3 and 4)."""
         return min(self.values) >= min_grade and self.mean >= min_mean
 
 
 def read_grades(text: str) -> Grades | str:
-    """Return the grades, or in one line what is wrong with the reply, in words for the model."""
-    value = find_object(spoken(text), frozenset(CRITERIA))
+    """Return the grades, or the fault of the reply in one line, in words for the model."""
+    value = find_object(strip_reasoning(text), frozenset(CRITERIA))
     if value is None:
         return "it holds no JSON object with the key answers"
     grades: list[int] = []
     reasons: list[str] = []
     for name in CRITERIA:
-        told = value.get(name)
-        entry: Mapping[str, Any] = told if isinstance(told, dict) else {"grade": told}
+        item = value.get(name)
+        entry: Mapping[str, Any] = item if isinstance(item, dict) else {"grade": item}
         grade = _grade(entry.get("grade", entry.get("score")))
         if grade is None:
             return f"{name} has no whole grade from 1 to 5"
@@ -66,20 +66,20 @@ def read_grades(text: str) -> Grades | str:
     return Grades(values=tuple(grades), reasons=tuple(reasons))
 
 
-def _grade(told: object) -> int | None:
-    if isinstance(told, str):
-        told = told.strip().removesuffix("/5").strip()
+def _grade(value: object) -> int | None:
+    if isinstance(value, str):
+        value = value.strip().removesuffix("/5").strip()
     try:
-        number = float(told) if isinstance(told, str | int | float) else 0.0
+        number = float(value) if isinstance(value, str | int | float) else 0.0
     except ValueError:
         return None
-    # True is 1 in Python, and no grade.
-    return int(number) if number in {1, 2, 3, 4, 5} and not isinstance(told, bool) else None
+    # True equals 1 in Python, and is no grade.
+    return int(number) if number in {1, 2, 3, 4, 5} and not isinstance(value, bool) else None
 
 
 @dataclass(frozen=True, slots=True)
 class GradeTask(LLMTask[TaskItem, Grades]):
-    """The judge of pairs; the key of a reply holds both texts, prompt, model and temperature."""
+    """The judge of pairs; a reply's key covers both texts, prompt, model and temperature."""
 
     prompt: Prompt
     model: str
@@ -94,7 +94,7 @@ class GradeTask(LLMTask[TaskItem, Grades]):
         return cls(load_task_prompt("judge", lang, SCHEMA), model, settings.temperature)
 
     def item(self, pair: Pair) -> TaskItem:
-        """Return what to ask about a pair."""
+        """Return the item of a pair."""
         version = self.prompt.version
         return TaskItem(
             key=content_id(
@@ -108,5 +108,5 @@ class GradeTask(LLMTask[TaskItem, Grades]):
         )
 
     def read(self, text: str) -> Grades | str:
-        """Return the grades of a reply, or what is wrong with it."""
+        """Return the grades of a reply, or its fault."""
         return read_grades(text)

@@ -1,4 +1,4 @@
-"""The judge of two answers: which one is more likely the person's, by the manner alone."""
+"""The pairwise task: an LLM judge says which of two answers sounds more like the person."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memoirist.data.text.sanitizer import neutralise
 from memoirist.generators.prompts.prompt_templates import Prompt, load_task_prompt
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import LLMTask, TaskItem
-from memoirist.generators.tasks.reply_parser import find_object, spoken
+from memoirist.generators.tasks.reply_parser import find_object, strip_reasoning
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -30,20 +30,20 @@ class Choice:
 
 
 def read_choice(text: str) -> Choice | str:
-    """Return the choice, or in one line what is wrong with the reply, in words for the model."""
-    value = find_object(spoken(text), frozenset({"better"}))
+    """Return the choice, or the fault of the reply in one line, in words for the model."""
+    value = find_object(strip_reasoning(text), frozenset({"better"}))
     if value is None:
         return "it holds no JSON object with the key better"
-    told = value["better"]
-    number = str(told).strip().lower().removeprefix("answer").strip()
-    if isinstance(told, bool) or number not in {"0", "1", "2"}:
+    better = value["better"]
+    number = str(better).strip().lower().removeprefix("answer").strip()
+    if isinstance(better, bool) or number not in {"0", "1", "2"}:
         return "better is none of 0, 1 and 2"
     return Choice(better=int(number))
 
 
 @dataclass(frozen=True, slots=True)
 class PairwiseTask(LLMTask[TaskItem, Choice]):
-    """The judge of two answers, who sees `pieces` of the person's own."""
+    """The judge of two answers, with `pieces` of the person's own text as reference."""
 
     prompt: Prompt
     model: str
@@ -62,21 +62,21 @@ class PairwiseTask(LLMTask[TaskItem, Choice]):
         return cls(prompt, model, settings.temperature, tuple(pieces))
 
     def item(self, duel: Duel) -> TaskItem:
-        """Return what to ask about two answers, in their order."""
+        """Return the item of two answers, in their order."""
         texts = (
             "\n\n".join(neutralise(piece) for piece in self.pieces),
             *map(neutralise, (duel.question, *duel.answers)),
         )
         version = self.prompt.version
-        named = dict(zip(("pieces", "question", "first", "second"), texts, strict=True))
+        slots = dict(zip(("pieces", "question", "first", "second"), texts, strict=True))
         return TaskItem(
             key=content_id("versus", *texts, version, self.model, self.temperature),
             subject_id=duel.id,
-            messages=self.prompt.messages(named),
+            messages=self.prompt.messages(slots),
             repair=self.prompt.repair,
             prompt_version=version,
         )
 
     def read(self, text: str) -> Choice | str:
-        """Return the choice of a reply, or what is wrong with it."""
+        """Return the choice of a reply, or its fault."""
         return read_choice(text)

@@ -8,55 +8,55 @@ from typing import ClassVar
 
 from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.schema.records import Candidate, Passage, Question, Request
-from memoirist.generators.prompts.prompt_templates import Brief, write_brief
+from memoirist.generators.prompts.prompt_templates import FilledPrompt, fill_prompt
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import LLMTask, TaskItem, TaskResult
 from memoirist.generators.tasks.cache_key import Queries, Query, question_id
-from memoirist.generators.tasks.candidates import Reader, Why
+from memoirist.generators.tasks.candidates import NoQuestion, ReplyScorer
 from memoirist.generators.tasks.reply_parser import SCHEMA, Reply, parse_reply
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuestionItem(TaskItem):
-    """A passage to ask about, with its query and the brief that the model gets."""
+    """A passage to ask about, with its query and the filled prompt."""
 
     query: Query
-    brief: Brief
+    prompt: FilledPrompt
 
 
 @dataclass(slots=True)
 class QuestionTask(LLMTask[QuestionItem, Reply]):
-    """The interview of one persona; the questions that come back are judged by our rules."""
+    """The interview of one persona; our rules score and refuse the questions of the replies."""
 
     persona: str
     model: str
     settings: InterviewSettings
-    judging: CurateSettings = field(default_factory=lambda: CurateSettings.model_validate({}))
+    rules: CurateSettings = field(default_factory=lambda: CurateSettings.model_validate({}))
     queries: Queries = field(init=False)
-    _reader: Reader = field(init=False)
+    _scorer: ReplyScorer = field(init=False)
 
     purpose: ClassVar = "interview"
     schema: ClassVar = SCHEMA
 
     def __post_init__(self) -> None:
-        """Prepare what the run's settings decide."""
+        """Prepare the queries and the scorer."""
         self.queries = Queries(self.settings, self.persona, self.model)
-        self._reader = Reader(self.persona, self.judging)
+        self._scorer = ReplyScorer(self.persona, self.rules)
 
     def item(self, passage: Passage) -> QuestionItem:
-        """Return what to ask about a passage; raise RecipeError for a prompt that is no use."""
-        query = self.queries.of(passage)
-        brief = write_brief(passage, self.persona, query.lang, query.prompt)
+        """Return the item of a passage; raise RecipeError for an unusable prompt file."""
+        query = self.queries.query(passage)
+        prompt = fill_prompt(passage, self.persona, query.lang, query.prompt)
         return QuestionItem(
             key=query.key,
             subject_id=passage.id,
-            messages=brief.messages,
+            messages=prompt.messages,
             repair=query.prompt.repair,
             prompt_version=query.prompt.version,
             source_id=passage.source_id,
             passage_hash=query.passage_hash,
             query=query,
-            brief=brief,
+            prompt=prompt,
         )
 
     def read(self, text: str) -> Reply | str:
@@ -64,25 +64,25 @@ class QuestionTask(LLMTask[QuestionItem, Reply]):
         return parse_reply(text)
 
     def result(self, item: QuestionItem, request: Request, value: Reply | None) -> TaskResult:
-        """Judge the questions of a reply; all of them are kept, and the best one as a question.
+        """Score the questions of a reply; keep all of them, and the best one as a question.
 
-        That is for whoever looks meanwhile: which are asked is chosen over all replies at the end
-        (data/curation/selection.py).
+        The final choice is made over all replies at the end (data/curation/selection.py); until
+        then the best one is shown.
         """
         if value is None:
-            why = Why(
+            failure = NoQuestion(
                 rule=request.rule or "",
                 reason=request.error or "",
                 next_step=request.next_step or "",
             )
-            request = self._reader.marked(request, None, why)
+            request = self._scorer.with_result(request, None, failure)
             return TaskResult(request=request, answered=False, rows=(request,))
-        reading = self._reader.read(value, item.query, item.brief)
-        request = self._reader.marked(request, reading.reply, reading.why)
-        rows: Sequence[object] = (request, *reading.candidates)
-        if reading.best is not None:
-            rows = (*rows, _question(item.query, reading.best, request))
-        return TaskResult(request=request, answered=reading.best is not None, rows=rows)
+        scored = self._scorer.score(value, item.query, item.prompt)
+        request = self._scorer.with_result(request, scored.reply, scored.failure)
+        rows: Sequence[object] = (request, *scored.candidates)
+        if scored.best is not None:
+            rows = (*rows, _question(item.query, scored.best, request))
+        return TaskResult(request=request, answered=scored.best is not None, rows=rows)
 
 
 def _question(query: Query, best: Candidate, request: Request) -> Question:

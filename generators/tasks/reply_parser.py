@@ -1,6 +1,6 @@
-"""Read the JSON of a model's reply: strict where it counts, forgiving about what surrounds it.
+"""The parser of model replies: finds their JSON, strict first, then tolerant of common faults.
 
-Forgiven within the JSON are single and curly quotes, quotes within a string, keys without any,
+Tolerated within the JSON are single and curly quotes, quotes within a string, keys without any,
 commas too many, comments, Python's True, False and None, and brackets that were never closed.
 """
 
@@ -43,7 +43,7 @@ _MOST_LOOSE_STARTS = 20
 _MOST_LOOSE_CHARS = 20_000
 _DEEPEST = 12
 _GAP = re.compile(r"(?:\s|//[^\n]*|#[^\n]*|/\*.*?\*/)*", re.DOTALL)
-# A quote closes a string when what follows goes on with JSON: so an apostrophe does not.
+# A quote closes a string when JSON follows it: an apostrophe does not.
 _CLOSERS = {
     opening: re.compile(rf"{closing}(?=\s*(?:[,\]}}:]|$))")
     for opening, closing in (('"', '["”]'), ("'", "['’]"), ("“", '[”"]'), ("‘", "[’']"))
@@ -55,7 +55,7 @@ _WORDS = {"true": True, "false": False, "null": None, "none": None}
 _KEYS = frozenset({"is_answer", "questions", "question"})
 _MOST_QUESTIONS = 12
 _MOST_CHARS = 400_000
-# Thinking aloud, as models mark it; what a server leaves of a template that it did not know.
+# Reasoning, as models mark it; remains of a chat template that the server does not know.
 _THOUGHT = re.compile(
     r"<(think(?:ing)?|reasoning|thought|reflection)>|\[THINK\]|◁think▷|<\|begin_of_thought\|>"
     r"|<\|START_THINKING\|>",
@@ -67,7 +67,7 @@ _THOUGHT_ENDS = re.compile(
     re.IGNORECASE,
 )
 _HARMONY = re.compile(r"<\|channel\|>(?:analysis|commentary)", re.IGNORECASE)
-# Where a model talks on behind the end of its turn, what follows is not its reply.
+# Text that a model writes after the end of its turn is not its reply.
 _TURN_ENDS = re.compile(
     r"<\|(?:im_end|eot_id|end|endoftext|return|end_of_text|eom_id|END_OF_TURN_TOKEN)\|>|</s>"
     r"|<end_of_turn>|<｜end▁of▁sentence｜>",
@@ -77,7 +77,7 @@ _LABEL = re.compile(
     r"^\s*(?:[*_#>]*\s*)?(?:\(?\d{1,2}[.):、]|[-*•–]|(?:Q|Question|问题|問題)\s*\d*\s*[:.：])\s*",
     re.IGNORECASE,
 )
-_TYPE_TOLD = re.compile(
+_TYPE_LABEL = re.compile(
     rf"^[*_\[(（]*\s*({'|'.join(QUESTION_TYPES)}|follow[ _]up)\s*[\])）*_]*\s*[:：\-–—]\s*[*_]*\s*"
     rf"|^[*_]*[\[(（]({'|'.join(QUESTION_TYPES)})[\])）][*_]*\s*",
     re.IGNORECASE,
@@ -97,7 +97,7 @@ class Suggestion(BaseModel):
 
 
 class Reply(BaseModel):
-    """What the interviewer says about one passage."""
+    """The parsed reply of the interviewer about one passage."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -107,94 +107,94 @@ class Reply(BaseModel):
 
 
 def parse_reply(text: str) -> Reply | str:
-    """Return the reply, or in one line what is wrong with it, in words for the model.
+    """Return the reply, or its fault in one line, in words for the model.
 
-    JSON may stand in a code fence, amid prose or behind thinking aloud, with the faults that
-    `loose_objects` forgives; the last object that carries a known key counts, since a model
-    that thinks aloud drafts before it decides. Lines that are all questions are taken as such.
+    The JSON may be in a code fence, within prose or after reasoning, with the faults that
+    `loose_objects` tolerates. The last object with a known key counts, since a model that reasons
+    writes drafts first. A reply in lines that are all questions is accepted too.
     """
-    said = spoken(text)
-    if not said:
+    answer = strip_reasoning(text)
+    if not answer:
         return "it is empty"
-    value = find_object(said, _KEYS) or _gathered(said)
+    value = find_object(answer, _KEYS) or _question_objects(answer)
     if value is not None:
-        return _shape(value)
-    lines = _question_lines(said)
+        return _reply_from(value)
+    lines = _question_lines(answer)
     if lines:
         return Reply(is_answer=True, confidence=0.5, questions=tuple(lines))
-    if _NO_ANSWER.search(said):
+    if _NO_ANSWER.search(answer):
         return Reply(is_answer=False, confidence=0.5, questions=())
     return "it holds no JSON object with the key questions"
 
 
-def spoken(text: str) -> str:
-    """Return what a reply says behind its thinking aloud and before any turn that it made up.
+def strip_reasoning(text: str) -> str:
+    """Return the answer of a reply: after its reasoning, and before any further turn.
 
-    Thoughts that never end are none of it, unless the whole ends in an object.
+    Reasoning that never ends is no answer, unless it ends with an object.
     """
     text = text[-_MOST_CHARS:].encode("utf-8", "replace").decode("utf-8").replace("\0", "")
     ends = list(_THOUGHT_ENDS.finditer(text))
-    said = text[ends[-1].end() :] if ends else text
-    opened = _THOUGHT.search(said) or _HARMONY.search(said)
-    if opened is not None:
-        before, thoughts = said[: opened.start()], said[opened.end() :].rstrip("` \n\t")
-        said = before if before.strip() else _last_object(thoughts)
-    pieces = [piece.strip() for piece in _TURN_ENDS.split(said)]
-    return next((piece for piece in pieces if piece), "")
+    answer = text[ends[-1].end() :] if ends else text
+    start = _THOUGHT.search(answer) or _HARMONY.search(answer)
+    if start is not None:
+        prefix, reasoning = answer[: start.start()], answer[start.end() :].rstrip("` \n\t")
+        answer = prefix if prefix.strip() else _last_object(reasoning)
+    turns = [turn.strip() for turn in _TURN_ENDS.split(answer)]
+    return next((turn for turn in turns if turn), "")
 
 
 def quoted(text: str) -> str:
-    """Return the beginning of a reply as it may be shown to the model again, harmless."""
+    """Return the beginning of a reply, neutralised, to be sent back to the model."""
     return neutralise(text[:2000].encode("utf-8", "replace").decode("utf-8"))
 
 
-def _last_object(thoughts: str) -> str:
-    """Return the object that ends the thoughts, "" where they do not end in one."""
-    if not thoughts.endswith("}"):
+def _last_object(text: str) -> str:
+    """Return the object at the end of a text, "" where it does not end with one."""
+    if not text.endswith("}"):
         return ""
-    starts = [match.start() for match in re.finditer(r"\{\s*[\"'](?:is_answer|quest)", thoughts)]
-    return thoughts[starts[-1] :] if starts else ""
+    starts = [match.start() for match in re.finditer(r"\{\s*[\"'](?:is_answer|quest)", text)]
+    return text[starts[-1] :] if starts else ""
 
 
 def find_object(text: str, keys: frozenset[str]) -> dict[str, Any] | None:
     """Return the last object in the text that has one of the keys, strict JSON before loose."""
     for objects in (strict_objects, loose_objects):
-        found = [inner for value in objects(text) for inner in _keyed(value, keys, 0)]
-        if found:
-            return found[-1]
+        matches = [match for value in objects(text) for match in _with_keys(value, keys, 0)]
+        if matches:
+            return matches[-1]
     return None
 
 
-def _keyed(value: object, keys: frozenset[str], depth: int) -> Iterator[dict[str, Any]]:
-    """Yield the value, or what it wraps, where that has one of the keys."""
+def _with_keys(value: object, keys: frozenset[str], depth: int) -> Iterator[dict[str, Any]]:
+    """Yield the value, or the values within it, that have one of the keys."""
     if isinstance(value, dict):
         if keys & value.keys():
             yield value
         elif depth < 4:
-            for inner in value.values():
-                yield from _keyed(inner, keys, depth + 1)
+            for nested in value.values():
+                yield from _with_keys(nested, keys, depth + 1)
 
 
-def _gathered(text: str) -> dict[str, Any] | None:
-    """Take a bare list of objects that each have a text as the questions."""
+def _question_objects(text: str) -> dict[str, Any] | None:
+    """Return objects with a text, outside of any other object, as the questions of a reply."""
     for objects in (strict_objects, loose_objects):
-        found = [value for value in objects(text) if isinstance(value.get("text"), str)]
-        if found:
-            return {"questions": found}
+        questions = [value for value in objects(text) if isinstance(value.get("text"), str)]
+        if questions:
+            return {"questions": questions}
     return None
 
 
-def _shape(value: dict[str, Any]) -> Reply | str:
-    """Bring what models commonly write into the schema, then validate it."""
-    raw = value.get("questions", value.get("question", []))
-    entries = [_suggestion(entry, value) for entry in _several(raw)][:_MOST_QUESTIONS]
-    shaped = {
+def _reply_from(value: dict[str, Any]) -> Reply | str:
+    """Convert the common variants of the schema to it, then validate."""
+    questions = value.get("questions", value.get("question", []))
+    entries = [_suggestion(entry, value) for entry in _entries(questions)][:_MOST_QUESTIONS]
+    data = {
         "is_answer": value.get("is_answer", True),
         "confidence": _confidence(value.get("confidence")),
         "questions": entries,
     }
     try:
-        reply = Reply.model_validate(shaped)
+        reply = Reply.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -204,22 +204,22 @@ def _shape(value: dict[str, Any]) -> Reply | str:
     return reply
 
 
-def _several(raw: object) -> Sequence[object]:
-    if isinstance(raw, list):
-        return raw
-    if isinstance(raw, dict) and not {"text", "question"} & raw.keys():
+def _entries(questions: object) -> Sequence[object]:
+    if isinstance(questions, list):
+        return questions
+    if isinstance(questions, dict) and not {"text", "question"} & questions.keys():
         # {"why": "...", "how": "..."} or {"1": {...}, "2": {...}}
-        return [{"type": k, "text": v} if isinstance(v, str) else v for k, v in raw.items()]
-    if isinstance(raw, str) and "\n" in raw.strip():
-        return [line for line in raw.splitlines() if line.strip()]
-    return [] if raw is None else [raw]
+        return [{"type": k, "text": v} if isinstance(v, str) else v for k, v in questions.items()]
+    if isinstance(questions, str) and "\n" in questions.strip():
+        return [line for line in questions.splitlines() if line.strip()]
+    return [] if questions is None else [questions]
 
 
-def _suggestion(entry: object, whole: dict[str, Any]) -> object:
+def _suggestion(entry: object, reply: dict[str, Any]) -> object:
     if isinstance(entry, str):
-        told = _unlabelled(entry)
-        kind = told.type if told.type != "other" else _type(whole.get("type"))
-        return {"type": kind, "text": told.text}
+        question = _unlabelled(entry)
+        kind = question.type if question.type != "other" else _type(reply.get("type"))
+        return {"type": kind, "text": question.text}
     if isinstance(entry, dict):
         text = entry.get("text", entry.get("question"))
         return {"type": _type(entry.get("type")), "text": _clean(text)}
@@ -236,39 +236,38 @@ def _clean(text: object) -> object:
 
 def _unlabelled(line: str) -> Suggestion:
     """Return the question of a line without its number, its type and the quotes around it."""
-    whole = line.encode("utf-8", "replace").decode("utf-8").strip()
-    bare = _LABEL.sub("", whole, count=1)
-    told = _TYPE_TOLD.match(bare)
-    kind = next((name for name in told.groups() if name), "") if told else ""
-    text = (bare[told.end() :] if told else bare).strip(" *_`")
+    line = line.encode("utf-8", "replace").decode("utf-8").strip()
+    unnumbered = _LABEL.sub("", line, count=1)
+    label = _TYPE_LABEL.match(unnumbered)
+    kind = next((name for name in label.groups() if name), "") if label else ""
+    text = (unnumbered[label.end() :] if label else unnumbered).strip(" *_`")
     if text[:1] in "\"“'‘「" and text[-1:] in "\"”'’」":
         text = text[1:-1].strip()
     return Suggestion.model_construct(type=_type(kind), text=" ".join(text.split()))
 
 
 def _question_lines(text: str) -> list[Suggestion]:
-    """Return the questions of a reply in lines; none where a line could be something else.
+    """Return the questions of a reply in lines; none where a line may be something else.
 
     Either all its numbered or dotted lines are questions, or all its lines are.
     """
     lines = [line for line in text.splitlines() if line.strip(" `*-=#")]
     labelled = [line for line in lines if _LABEL.match(line)]
-    found = [_unlabelled(line) for line in labelled or lines]
-    sound = all(
-        one.text.endswith(_ASKS) and len(one.text) <= 400 and "{" not in one.text for one in found
-    )
-    return found if sound and len(found) <= _MOST_QUESTIONS else []
+    questions = [_unlabelled(line) for line in labelled or lines]
+    texts = [question.text for question in questions]
+    valid = all(t.endswith(_ASKS) and len(t) <= 400 and "{" not in t for t in texts)
+    return questions if valid and len(questions) <= _MOST_QUESTIONS else []
 
 
 def _type(name: object) -> str:
-    """Return the known question type that the name means, "other" for one of its own."""
+    """Return the known question type of a name, "other" for an unknown one."""
     folded = str(name or "").strip().lower().replace("_", "-").replace(" ", "-")
     folded = "follow-up" if folded in {"followup", "follow"} else folded
     return folded if folded in QUESTION_TYPES else "other"
 
 
 def _confidence(value: object) -> object:
-    """Return a share of one: some models grade out of ten or a hundred, or in words."""
+    """Return a confidence of 0 to 1: some models use 0 to 10 or 100, or words."""
     if value is None:
         return 0.5
     if isinstance(value, str):
@@ -285,48 +284,48 @@ def _confidence(value: object) -> object:
 
 
 def strict_objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the outermost objects that are right JSON, in order."""
+    """Yield the outermost objects that are valid JSON, in order."""
     decoder = json.JSONDecoder(strict=False)
-    place = text.find("{")
+    index = text.find("{")
     for _ in range(_MOST_STARTS):
-        if place < 0:
+        if index < 0:
             return
         try:
-            value, end = decoder.raw_decode(text, place)
+            value, end = decoder.raw_decode(text, index)
         except (ValueError, RecursionError):
-            end = place + 1
+            end = index + 1
         else:
             if isinstance(value, dict):
                 yield value
-        place = text.find("{", end)
+        index = text.find("{", end)
 
 
 def loose_objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the outermost objects that can be read with forgiveness, in order."""
+    """Yield the outermost objects that the tolerant parser can read, in order."""
     text = text[-_MOST_LOOSE_CHARS:]
-    place = text.find("{")
+    index = text.find("{")
     for _ in range(_MOST_LOOSE_STARTS):
-        if place < 0:
+        if index < 0:
             return
-        reader = _Reader(text, place)
+        parser = _LooseParser(text, index)
         try:
-            value = reader.value(0)
+            value = parser.value(0)
         except _Unreadable:
-            reader.place = place + 1
+            parser.index = index + 1
         else:
             if isinstance(value, dict):
                 yield value
-        place = text.find("{", max(reader.place, place + 1))
+        index = text.find("{", max(parser.index, index + 1))
 
 
 class _Unreadable(Exception):
-    """What stands here is no JSON, however it is read."""
+    """The text here is no JSON, even for the tolerant parser."""
 
 
 @dataclass(slots=True)
-class _Reader:
+class _LooseParser:
     text: str
-    place: int
+    index: int
 
     def value(self, depth: int) -> Any:  # noqa: ANN401 - whatever JSON holds
         if depth > _DEEPEST:
@@ -341,55 +340,55 @@ class _Reader:
         return self._bare()
 
     def _next(self) -> str:
-        """Go behind white space and comments; return the character there, "" at the end."""
-        gap = _GAP.match(self.text, self.place)
-        self.place = gap.end() if gap else self.place
-        return self.text[self.place : self.place + 1]
+        """Skip white space and comments; return the next character, "" at the end."""
+        gap = _GAP.match(self.text, self.index)
+        self.index = gap.end() if gap else self.index
+        return self.text[self.index : self.index + 1]
 
     def _dict(self, depth: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        self.place += 1
+        members: dict[str, Any] = {}
+        self.index += 1
         while (mark := self._next()) not in {"}", ""}:
             if mark == ",":
-                self.place += 1
+                self.index += 1
                 continue
             key = self._string(mark) if mark in _CLOSERS else str(self._bare())
             if self._next() != ":":
                 raise _Unreadable
-            self.place += 1
-            found[key] = self.value(depth + 1)
-        self.place += 1
-        return found
+            self.index += 1
+            members[key] = self.value(depth + 1)
+        self.index += 1
+        return members
 
     def _list(self, depth: int) -> list[Any]:
-        found: list[Any] = []
-        self.place += 1
+        items: list[Any] = []
+        self.index += 1
         while (mark := self._next()) not in {"]", ""}:
             if mark == "}":
-                return found  # the bracket was forgotten, its owner goes on
+                return items  # the closing bracket is missing, the outer object goes on
             if mark == ",":
-                self.place += 1
+                self.index += 1
                 continue
-            found.append(self.value(depth + 1))
-        self.place += 1
-        return found
+            items.append(self.value(depth + 1))
+        self.index += 1
+        return items
 
     def _string(self, mark: str) -> str:
-        start = self.place + 1
+        start = self.index + 1
         for closer in _CLOSERS[mark].finditer(self.text, start):
             escapes = len(self.text[start : closer.start()]) - len(
                 self.text[start : closer.start()].rstrip("\\")
             )
             if escapes % 2 == 0:
-                self.place = closer.end()
+                self.index = closer.end()
                 return _ESCAPE.sub(_unescaped, self.text[start : closer.start()])
         raise _Unreadable
 
     def _bare(self) -> Any:  # noqa: ANN401 - a number, a word of JSON or of Python
-        match = _BARE.match(self.text, self.place)
+        match = _BARE.match(self.text, self.index)
         if match is None:
             raise _Unreadable
-        self.place = match.end()
+        self.index = match.end()
         word = match.group()
         if word.lower() in _WORDS:
             return _WORDS[word.lower()]

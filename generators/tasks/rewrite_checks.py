@@ -1,7 +1,7 @@
-"""The bounds of a polished answer: what tells a repair from a rewriting, in code, not by trust.
+"""The checks of a rewritten answer: code, not an LLM, tells a repair from a new text.
 
-The thresholds are proposals of our own, set so that whatever is doubtful is refused: a refused
-answer stays as it was said or written.
+The thresholds are our own, set so that a doubtful rewrite is refused: a refused answer keeps its
+original text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from memoirist.data.text.words import (
     words,
 )
 
-COUNTED = {
+NUMBER_WORDS = {
     "en": "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
     " sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety"
     " hundred hundreds thousand thousands million millions billion dozen dozens half twice",
@@ -45,13 +45,13 @@ SURNAMES = frozenset(
     "蔡潘袁董余苏蘇叶葉吕呂魏蒋蔣卢盧沈姚崔陆陸汪姜廖贾賈韦韋付邹鄒熊孟秦薛侯雷龙龍"
 )
 
-# Changes with these rules: the kept replies are then held against them anew.
+# Increase it when these rules change: the kept replies are then checked again.
 BOUNDS_VERSION = 1
 _MOST_LENGTH = 0.2
-# Words of content that stand nowhere in the passage: misheard words set right, not told facts.
+# Content words that are not in the passage may be corrected misheard words, but not new facts.
 _MOST_NEW = 0.04
 _LEAST_NEW = 2
-# Words in a row that come or go; a character carries less than a word.
+# Words in a row that are added or deleted; a Chinese character counts as half a word.
 _LONGEST_ADDED = 6
 _LONGEST_LEFT_OUT = 15
 _NEGATED_AGAIN = 4
@@ -65,69 +65,69 @@ _DIGITS = re.compile(r"\d+(?:[.,:/]\d+)*")
 _NUMERALS = re.compile(r"[〇零二三四五六七八九十百千万萬亿億两兩]+")
 
 
-def change_of(verbatim: str, polished: str) -> float:
+def changed_share(original: str, rewritten: str) -> float:
     """Return the share of the words that were changed, 0 to 1 and more.
 
-    Words that went, came or were replaced count, over the words of the verbatim text; marks and
-    capitals do not. A character of Chinese, Japanese and Korean is a word.
+    Deleted, added and replaced words count, over the words of the original; marks and capitals
+    do not. A character of Chinese, Japanese and Korean is a word.
     """
-    changed = sum(max(gone, come) for gone, come in _changes(verbatim, polished))
-    return changed / max(1, len(words(verbatim)))
+    changed = sum(max(deleted, added) for deleted, added in _changes(original, rewritten))
+    return changed / max(1, len(words(original)))
 
 
-def _changes(verbatim: str, polished: str) -> list[tuple[int, int]]:
-    """Return, for each place that differs, how many words in a row went and came there."""
-    steps = SequenceMatcher(None, words(verbatim), words(polished), autojunk=False).get_opcodes()
+def _changes(original: str, rewritten: str) -> list[tuple[int, int]]:
+    """Return for each difference how many words in a row were deleted and added."""
+    steps = SequenceMatcher(None, words(original), words(rewritten), autojunk=False).get_opcodes()
     return [(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in steps if tag != "equal"]
 
 
-def tidied(polished: str, verbatim: str) -> str:
-    """Return a polished text with the paragraph breaks and the apostrophes of the verbatim one."""
-    lines = [" ".join(line.split()) for line in polished.strip().splitlines() if line.strip()]
-    text = ("\n\n" if "\n\n" in verbatim else "\n").join(lines)
-    return text.replace("'", "’") if "’" in verbatim and "'" not in verbatim else text
+def match_layout(rewritten: str, original: str) -> str:
+    """Return the rewritten text with the paragraph breaks and apostrophes of the original."""
+    lines = [" ".join(line.split()) for line in rewritten.strip().splitlines() if line.strip()]
+    text = ("\n\n" if "\n\n" in original else "\n").join(lines)
+    return text.replace("'", "’") if "’" in original and "'" not in original else text
 
 
-def fault_of(verbatim: str, polished: str, most_change: float) -> str | None:
-    """Return by what a polished text leaves the bounds, in words for the model, or None."""
-    if not polished.strip():
+def rewrite_fault(original: str, rewritten: str, max_change: float) -> str | None:
+    """Return the first check that a rewritten text fails, in words for the model, or None."""
+    if not rewritten.strip():
         return "the text is empty"
-    if has_control(polished) or neutralise(polished) != polished:
+    if has_control(rewritten) or neutralise(rewritten) != rewritten:
         return "the text holds a control token of a chat format"
-    change = change_of(verbatim, polished)
-    fault = _language(verbatim, polished) or _length(verbatim, polished)
-    if fault is None and change > most_change:
-        fault = f"{change:.0%} of the words were changed, more than {most_change:.0%}"
+    change = changed_share(original, rewritten)
+    fault = _language(original, rewritten) or _length(original, rewritten)
+    if fault is None and change > max_change:
+        fault = f"{change:.0%} of the words were changed, more than {max_change:.0%}"
     if fault is not None:
         return fault
-    lang = detect_language(verbatim)
+    lang = detect_language(original)
     return (
-        _runs(verbatim, polished)
-        or _form(verbatim, polished)
-        or _numbers(verbatim, polished, lang)
-        or _names(verbatim, polished, lang)
-        or _negations(verbatim, polished, lang)
-        or _facts(verbatim, polished, lang)
+        _runs(original, rewritten)
+        or _form(original, rewritten)
+        or _numbers(original, rewritten, lang)
+        or _names(original, rewritten, lang)
+        or _negations(original, rewritten, lang)
+        or _facts(original, rewritten, lang)
     )
 
 
-def _form(verbatim: str, polished: str) -> str | None:
+def _form(original: str, rewritten: str) -> str | None:
     for marks in (_LINE_MARKS, _SPAN_MARKS):
-        if len(marks.findall(polished)) > len(marks.findall(verbatim)):
+        if len(marks.findall(rewritten)) > len(marks.findall(original)):
             return "the text holds Markdown or a list"
-    known = _MARKS | _CJK_MARKS if is_cjk(verbatim) else _MARKS
-    new = {
-        each
-        for each in set(polished) - set(verbatim) - known
-        if unicodedata.category(each)[0] in "PS"
+    allowed = _MARKS | _CJK_MARKS if is_cjk(original) else _MARKS
+    new_marks = {
+        character
+        for character in set(rewritten) - set(original) - allowed
+        if unicodedata.category(character)[0] in "PS"
     }
-    if new:
-        return f"the text has marks that the passage has not: {' '.join(sorted(new))}"
-    if _n_lines(polished) != _n_lines(verbatim):
-        return f"the text has {_n_lines(polished)} paragraphs, the passage {_n_lines(verbatim)}"
-    if _n_capitals(polished) > _n_capitals(verbatim):
+    if new_marks:
+        return f"the text has marks that the passage has not: {' '.join(sorted(new_marks))}"
+    if _n_lines(rewritten) != _n_lines(original):
+        return f"the text has {_n_lines(rewritten)} paragraphs, the passage {_n_lines(original)}"
+    if _n_capitals(rewritten) > _n_capitals(original):
         return "the text has more words in capitals than the passage"
-    if ends_sentence(verbatim) and not ends_sentence(polished):
+    if ends_sentence(original) and not ends_sentence(rewritten):
         return "the text breaks off"
     return None
 
@@ -140,115 +140,118 @@ def _n_lines(text: str) -> int:
     return sum(bool(line.strip()) for line in text.splitlines())
 
 
-def _language(verbatim: str, polished: str) -> str | None:
-    before, after = detect_language(verbatim), detect_language(polished)
-    if after in {before, "und"}:
+def _language(original: str, rewritten: str) -> str | None:
+    expected, actual = detect_language(original), detect_language(rewritten)
+    if actual in {expected, "und"}:
         return None
-    return f"the text reads as {after!r}, the passage as {before!r}"
+    return f"the text reads as {actual!r}, the passage as {expected!r}"
 
 
-def _length(verbatim: str, polished: str) -> str | None:
-    before, after = len(words(verbatim)), len(words(polished))
-    if abs(after - before) <= _MOST_LENGTH * before:
+def _length(original: str, rewritten: str) -> str | None:
+    expected, actual = len(words(original)), len(words(rewritten))
+    if abs(actual - expected) <= _MOST_LENGTH * expected:
         return None
-    return f"the text has {after} words, the passage {before}: more than {_MOST_LENGTH:.0%} apart"
+    return (
+        f"the text has {actual} words, the passage {expected}: more than {_MOST_LENGTH:.0%} apart"
+    )
 
 
-def _runs(verbatim: str, polished: str) -> str | None:
-    """Refuse what comes or goes in one piece: a repair touches words, not sentences."""
-    scale = 2 if is_cjk(verbatim) else 1
-    for gone, come in _changes(verbatim, polished):
-        if come - gone > _LONGEST_ADDED * scale:
-            return f"{come - gone} words in a row were added, more than {_LONGEST_ADDED * scale}"
-        if gone - come > _LONGEST_LEFT_OUT * scale:
+def _runs(original: str, rewritten: str) -> str | None:
+    """Refuse long additions and deletions: a repair changes words, not sentences."""
+    scale = 2 if is_cjk(original) else 1
+    for deleted, added in _changes(original, rewritten):
+        if added - deleted > _LONGEST_ADDED * scale:
             return (
-                f"{gone - come} words in a row are missing, more than {_LONGEST_LEFT_OUT * scale}"
+                f"{added - deleted} words in a row were added, more than {_LONGEST_ADDED * scale}"
             )
+        missing = deleted - added
+        if missing > _LONGEST_LEFT_OUT * scale:
+            return f"{missing} words in a row are missing, more than {_LONGEST_LEFT_OUT * scale}"
     return None
 
 
-def _numbers(verbatim: str, polished: str, lang: str) -> str | None:
-    """Refuse a number that is new, changed, or out of its order; one may go."""
-    left = iter(_numbers_in(verbatim, lang))
-    for number in _numbers_in(polished, lang):
-        if number not in left:
+def _numbers(original: str, rewritten: str, lang: str) -> str | None:
+    """Refuse a number that is new, changed, or out of order; a number may be left out."""
+    remaining = iter(_numbers_in(original, lang))
+    for number in _numbers_in(rewritten, lang):
+        if number not in remaining:
             return f"the number {number!r} is new, or not where the passage has it"
     return None
 
 
 def _numbers_in(text: str, lang: str) -> list[str]:
     if is_cjk(text):
-        found = [*_DIGITS.finditer(text), *_NUMERALS.finditer(text)]
-        return [match.group() for match in sorted(found, key=lambda match: match.start())]
-    counted = frozenset(COUNTED.get(lang, "").split())
+        matches = [*_DIGITS.finditer(text), *_NUMERALS.finditer(text)]
+        return [match.group() for match in sorted(matches, key=lambda match: match.start())]
+    number_words = frozenset(NUMBER_WORDS.get(lang, "").split())
     digits = [(match.start(), match.group()) for match in _DIGITS.finditer(text)]
-    told = [
+    numerals = [
         (start, part)
         for word, start, _ in word_spans(text)
         for part in word.split("-")
-        if part in counted
+        if part in number_words
     ]
-    return [number for _, number in sorted(digits + told)]
+    return [number for _, number in sorted(digits + numerals)]
 
 
-def _names(verbatim: str, polished: str, lang: str) -> str | None:
-    """Refuse a capitalised word that the passage does not have, but for function words.
+def _names(original: str, rewritten: str, lang: str) -> str | None:
+    """Refuse a capitalised word that the passage does not have, except function words.
 
-    At the beginning of a sentence, too: there no rule tells a name from another word.
+    This holds at the beginning of a sentence too, where no rule tells a name from another word.
     """
-    known = {told.lower() for told in _LETTERS.findall(verbatim)}
-    if is_cjk(verbatim):
-        new = _new_characters(verbatim, polished)
-        named = next((run for run in new if len(run) > 1 or run in SURNAMES), None)
-        latin = next((w for w in _LATIN.findall(polished) if w not in verbatim), None)
-        found = named or latin
-        return f"{found!r} is new, as a name would be" if found else None
-    plain = stop_words(lang) | stop_words(f"{lang}.more") | known
-    for told in _LETTERS.findall(polished):
-        if told[0].isupper() and told.lower() not in plain:
-            return f"{told!r} is new, as a name would be"
+    original_words = {word.lower() for word in _LETTERS.findall(original)}
+    if is_cjk(original):
+        runs = _new_characters(original, rewritten)
+        name = next((run for run in runs if len(run) > 1 or run in SURNAMES), None)
+        latin = next((word for word in _LATIN.findall(rewritten) if word not in original), None)
+        name = name or latin
+        return f"{name!r} is new, as a name would be" if name else None
+    allowed = stop_words(lang) | stop_words(f"{lang}.more") | original_words
+    for word in _LETTERS.findall(rewritten):
+        if word[0].isupper() and word.lower() not in allowed:
+            return f"{word!r} is new, as a name would be"
     return None
 
 
-def _new_characters(verbatim: str, polished: str) -> list[str]:
-    """Return the runs of characters that stand nowhere in the passage and carry content."""
-    known = set(verbatim) | stop_words("zh")
+def _new_characters(original: str, rewritten: str) -> list[str]:
+    """Return the runs of content characters that the passage does not contain."""
+    known = set(original) | stop_words("zh")
     runs: list[str] = [""]
-    for each in polished:
-        if each.isalpha() and not each.isascii() and each not in known:
-            runs[-1] += each
+    for character in rewritten:
+        if character.isalpha() and not character.isascii() and character not in known:
+            runs[-1] += character
         elif runs[-1]:
             runs.append("")
     return [run for run in runs if run]
 
 
-def _negations(verbatim: str, polished: str, lang: str) -> str | None:
-    """Refuse more or fewer negations; what a false start says again may go."""
-    denied = frozenset(NEGATIONS.get("zh" if is_cjk(verbatim) else lang, "").split())
-    least = most = 0
-    last: dict[tuple[str, str], int] = {}
-    before = ""
-    for place, word in enumerate(words(verbatim)):
-        if word in denied or word.endswith("n't"):
-            most += 1
-            again = place - last.get((before, word), -_NEGATED_AGAIN - 1) <= _NEGATED_AGAIN
-            least += not again and before != word
-            last[before, word] = place
-        before = word
-    n = sum(word in denied or word.endswith("n't") for word in words(polished))
-    if least <= n <= most:
+def _negations(original: str, rewritten: str, lang: str) -> str | None:
+    """Refuse more or fewer negations; one that a false start repeats may be left out."""
+    negations = frozenset(NEGATIONS.get("zh" if is_cjk(original) else lang, "").split())
+    n_min = n_max = 0
+    last_index: dict[tuple[str, str], int] = {}
+    previous = ""
+    for index, word in enumerate(words(original)):
+        if word in negations or word.endswith("n't"):
+            n_max += 1
+            last = last_index.get((previous, word), -_NEGATED_AGAIN - 1)
+            n_min += index - last > _NEGATED_AGAIN and previous != word
+            last_index[previous, word] = index
+        previous = word
+    n = sum(word in negations or word.endswith("n't") for word in words(rewritten))
+    if n_min <= n <= n_max:
         return None
-    return f"the text denies {n} times, the passage {most} times"
+    return f"the text denies {n} times, the passage {n_max} times"
 
 
-def _facts(verbatim: str, polished: str, lang: str) -> str | None:
-    """Refuse more new words of content than mended ones can be."""
-    most = max(_LEAST_NEW, int(_MOST_NEW * len(words(verbatim))))
-    if is_cjk(verbatim):
-        new = set("".join(_new_characters(verbatim, polished)))
+def _facts(original: str, rewritten: str, lang: str) -> str | None:
+    """Refuse more new content words than corrections need."""
+    max_new = max(_LEAST_NEW, int(_MOST_NEW * len(words(original))))
+    if is_cjk(original):
+        new = set("".join(_new_characters(original, rewritten)))
     else:
-        new = content_stems(words(polished), lang) - content_stems(words(verbatim), lang)
-    if len(new) <= most:
+        new = content_stems(words(rewritten), lang) - content_stems(words(original), lang)
+    if len(new) <= max_new:
         return None
-    told = ", ".join(sorted(new)[:6])
-    return f"{len(new)} words are not in the passage, more than {most}: {told}"
+    listing = ", ".join(sorted(new)[:6])
+    return f"{len(new)} words are not in the passage, more than {max_new}: {listing}"

@@ -155,12 +155,12 @@ def _filled(path: Path, n: int) -> Store:
 
 def measure_client(case: Case, seed: int, kind: str, command: Sequence[str]) -> Run:
     """Run a bare client, or the engine without a store."""
-    from memoirist.generators.prompts.prompt_templates import load_prompt, write_brief
+    from memoirist.generators.prompts.prompt_templates import fill_prompt, load_prompt
 
     prompts = []
     if kind != "the client alone":
         prompt = load_prompt("en", None)
-        prompts = [list(write_brief(p, "Ada Quill", "en", prompt).messages)
+        prompts = [list(fill_prompt(p, "Ada Quill", "en", prompt).messages)
                    for p in passages(case.passages)]  # fmt: skip
     with serving(*case.server, "--seed", str(seed)) as url:
         deadline = case.deadline or 60

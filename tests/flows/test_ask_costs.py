@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> Store:
 def test_a_known_model_has_a_price_with_a_date(name: str) -> None:
     priced = price_of(name, {})
     assert priced is not None
-    assert priced.price.of(1_000_000, 1_000_000) == pytest.approx(0.75)
+    assert priced.price.usd(1_000_000, 1_000_000) == pytest.approx(0.75)
     assert "check your provider" in priced.basis
     assert re.search(r"\d{4}-\d{2}", priced.basis)
 
@@ -78,7 +78,7 @@ def test_tokens_that_nobody_counted_are_estimated() -> None:
     uncounted = Completion(
         text="word " * 40, fault=None, attempts=1, seconds=1, tokens_in=None, tokens_out=None
     )
-    spent = session_for().counted(uncounted, estimate_tokens("x" * 4000))
+    spent = session_for().reply_spend(uncounted, estimate_tokens("x" * 4000))
     assert spent.tokens_in == pytest.approx(1000, abs=5)
     assert spent.tokens_out == pytest.approx(50, abs=2)
     assert spent.usd == pytest.approx((spent.tokens_in * 2.5 + spent.tokens_out * 10) / 1e6)
@@ -161,7 +161,7 @@ def test_tokens_and_dollars_stay_within_their_limit(
 def test_a_limit_below_one_request_sends_nothing() -> None:
     def reserve(**limits: Any) -> tuple[bool, str]:
         line = session_for(**limits)
-        return asyncio.run(line.budget.reserve(line.worst(1000))), line.budget.stopped
+        return asyncio.run(line.budget.reserve(line.highest_spend(1000))), line.budget.stopped
 
     room, stopped = reserve(max_tokens=1500)
     assert not room

@@ -30,8 +30,8 @@ def test_the_breaker_opens_pauses_and_stops() -> None:
 
 def test_a_server_that_goes_away_opens_the_breaker_at_once() -> None:
     breaker = CircuitBreaker(10, 60, lambda: 0.0)
-    breaker.failed("nothing answers", gone=True)
+    breaker.failed("nothing answers", unreachable=True)
     assert not breaker.is_open  # it never was there: that is the caller's affair
     breaker.succeeded()
-    breaker.failed("nothing answers", gone=True)
+    breaker.failed("nothing answers", unreachable=True)
     assert breaker.is_open

@@ -125,7 +125,7 @@ def test_a_server_that_takes_the_connection_and_never_answers_it(
 
 
 def test_one_passage_that_is_too_large_does_not_stop_the_run() -> None:
-    assert status_fault(413, {}, "<html>Request Entity Too Large</html>").kind == "this"
+    assert status_fault(413, {}, "<html>Request Entity Too Large</html>").kind == "request"
 
 
 def test_a_count_of_tokens_below_none_is_not_believed() -> None:
@@ -296,7 +296,7 @@ def test_a_lasting_failure_counts_its_attempts() -> None:
             complete(server, max_attempts=3)
         assert server.seen.requests == 3
     assert caught.value.attempts == 3
-    assert not caught.value.lasting
+    assert not caught.value.permanent
 
 
 def test_a_key_that_no_header_can_carry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,13 +334,13 @@ def test_a_connection_goes_through_the_proxy(monkeypatch: pytest.MonkeyPatch) ->
         ({"message": "plain"}, "plain"),
         (["odd"], "odd"),
         ("<html><style>p{}</style><h1>Bad Gateway</h1></html>", "500: Bad Gateway"),
-        (None, "without a word"),
+        (None, "without a message"),
     ],
 )
 def test_the_words_of_any_server_are_found(body: object, words: str) -> None:
     fault = status_fault(500, {}, body)
     assert words in fault.message
-    assert fault.kind == "again"
+    assert fault.kind == "retry"
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from memoirist.data.schema.records import Passage, SourceKind, content_id
 from memoirist.generators.prompts.prompt_templates import (
     Prompts,
     delimiter,
+    fill_prompt,
     load_prompt,
     prompts_version,
-    write_brief,
 )
 from memoirist.generators.prompts.source_kinds import KINDS, Kind, guess_kind
 from memoirist.generators.settings import Example, InterviewSettings
@@ -48,7 +48,7 @@ def test_every_kind_has_a_prompt_of_its_own_without_an_open_slot(lang: str) -> N
     for kind in KINDS:
         prompt = load_prompt(lang, None, kind)
         assert set(prompt.types) <= set(QUESTION_TYPES)
-        brief = write_brief(passage(context="Before."), "Ada Quill", lang, prompt)
+        brief = fill_prompt(passage(context="Before."), "Ada Quill", lang, prompt)
         versions.add(prompt.version)
         systems.add(brief.messages[0]["content"])
         assert not any("$" in message["content"] for message in brief.messages)
@@ -58,17 +58,17 @@ def test_every_kind_has_a_prompt_of_its_own_without_an_open_slot(lang: str) -> N
 
 
 def test_other_languages_get_english_instructions_and_are_versions_of_their_own() -> None:
-    german = write_brief(passage(), "Ada", "de", load_prompt("de", None)).messages[0]["content"]
+    german = fill_prompt(passage(), "Ada", "de", load_prompt("de", None)).messages[0]["content"]
     assert "Write the questions in German." in german
-    unknown = write_brief(passage(), "Ada", "xx", load_prompt("xx", None)).messages[0]["content"]
+    unknown = fill_prompt(passage(), "Ada", "xx", load_prompt("xx", None)).messages[0]["content"]
     assert "the language with the code 'xx'" in unknown
     assert len({load_prompt(lang, None).version for lang in ("en", "zh", "de", "xx")}) == 4
 
 
 def test_one_text_gets_one_brief_wherever_it_stands() -> None:
-    first = write_brief(passage(source="s1"), "Ada", "en", load_prompt("en", None))
-    assert first == write_brief(passage(source="s2"), "Ada", "en", load_prompt("en", None))
-    other = write_brief(passage(TEXT + " Not a word."), "Ada", "en", load_prompt("en", None))
+    first = fill_prompt(passage(source="s1"), "Ada", "en", load_prompt("en", None))
+    assert first == fill_prompt(passage(source="s2"), "Ada", "en", load_prompt("en", None))
+    other = fill_prompt(passage(TEXT + " Not a word."), "Ada", "en", load_prompt("en", None))
     marks = [brief.messages[1]["content"].split("\n")[1] for brief in (first, other)]
     assert marks[0].startswith("<material-")
     assert marks[0] != marks[1]
@@ -86,7 +86,7 @@ def test_no_text_can_hold_its_own_delimiter() -> None:
 
 def test_lengths_are_mixed_and_the_first_types_come_first() -> None:
     prompt = load_prompt("en", None, "essay")
-    briefs = [write_brief(passage(f"{TEXT} {n}"), "Ada", "en", prompt) for n in range(2000)]
+    briefs = [fill_prompt(passage(f"{TEXT} {n}"), "Ada", "en", prompt) for n in range(2000)]
     classes = [brief.length_class for brief in briefs]
     assert [classes.count(k) / 2000 for k in (1, 2, 3)] == pytest.approx([0.3, 0.5, 0.2], abs=0.04)
     first = [brief.types[0] for brief in briefs]
@@ -98,7 +98,7 @@ def test_examples_are_shown_and_are_a_part_of_the_version() -> None:
     example = Example(passage="I sold $5 eggs.\n<|im_end|>", question="What did you sell?")
     with_one = load_prompt("en", None, "talk", [example])
     assert with_one.version != load_prompt("en", None, "talk").version
-    system = write_brief(passage(), "Ada", "en", with_one).messages[0]["content"]
+    system = fill_prompt(passage(), "Ada", "en", with_one).messages[0]["content"]
     assert "I sold $5 eggs." in system
     assert "Question: What did you sell?" in system
     assert "<|im_end|>" not in system
@@ -111,7 +111,7 @@ def test_an_own_file_gets_the_kind_the_examples_and_the_faults_told(tmp_path: Pa
     mine.write_text(body.format("$open\n$passage\n$close"), "utf-8")
     example = Example(passage="I sold eggs.", question="What did you sell?")
     told = [
-        write_brief(passage(), "Ada", "en", load_prompt("en", mine, kind, [example]))
+        fill_prompt(passage(), "Ada", "en", load_prompt("en", mine, kind, [example]))
         for kind in ("talk", "essay")
     ]
     for brief in told:
@@ -129,8 +129,8 @@ def test_an_own_file_gets_the_kind_the_examples_and_the_faults_told(tmp_path: Pa
 def test_the_kind_of_a_source_is_the_recipes_or_its_own() -> None:
     settings = InterviewSettings(kind="talk", kinds={"s2": "essay"})
     prompts = Prompts(settings)
-    assert prompts.of(passage(source="s1"), "en").kind == "talk"
-    assert prompts.of(passage(source="s2"), "en").kind == "essay"
+    assert prompts.for_passage(passage(source="s1"), "en").kind == "talk"
+    assert prompts.for_passage(passage(source="s2"), "en").kind == "essay"
     assert Prompts(InterviewSettings()).kind_of("s1") == "autobiography"
     assert prompts_version("en", settings) != prompts_version("en", InterviewSettings())
     with pytest.raises(ValueError, match="validation error"):

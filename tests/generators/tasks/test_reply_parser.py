@@ -10,8 +10,8 @@ import pytest
 
 from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.schema.records import Candidate, Passage
-from memoirist.generators.prompts.prompt_templates import load_prompt, write_brief
-from memoirist.generators.tasks.candidates import Wish, candidates, persona_words
+from memoirist.generators.prompts.prompt_templates import fill_prompt, load_prompt
+from memoirist.generators.tasks.candidates import QuestionCriteria, candidates, persona_words
 from memoirist.generators.tasks.reply_parser import Reply, Suggestion, parse_reply
 
 GOOD = {
@@ -173,19 +173,19 @@ def test_a_fault_is_told_in_one_line(reply: str, fault: str) -> None:
     assert "\n" not in told
 
 
-def _wish(number: int = 0, lang: str = "en", persona: str = "Ada Quill") -> Wish:
+def _criteria(number: int = 0, lang: str = "en", persona: str = "Ada Quill") -> QuestionCriteria:
     text = "We left the village before sunrise because the mill had burnt down. " * 5 + str(number)
     passage = Passage(
         id=f"p{number}", source_id="s", document_id="d", ord=0, group_id="g", text=text, n_words=60
     )
     prompt = load_prompt(lang, None)
-    brief = write_brief(passage, persona, lang, prompt)
-    return Wish(
+    brief = fill_prompt(passage, persona, lang, prompt)
+    return QuestionCriteria(
         passage=passage,
         names=persona_words(persona),
         lang=lang,
-        brief=brief,
-        judging=CurateSettings.model_validate({}),
+        prompt=brief,
+        rules=CurateSettings.model_validate({}),
     )
 
 
@@ -194,8 +194,8 @@ def _reply(*texts: str) -> Reply:
     return Reply(is_answer=True, confidence=1, questions=suggestions)
 
 
-def _judged(wish: Wish, *texts: str) -> list[Candidate]:
-    return candidates(_reply(*texts), "key", wish)
+def _judged(criteria: QuestionCriteria, *texts: str) -> list[Candidate]:
+    return candidates(_reply(*texts), "key", criteria)
 
 
 def test_the_directed_length_decides() -> None:
@@ -206,9 +206,9 @@ def test_the_directed_length_decides() -> None:
         "and did anybody try to hold you back?",
     }
     for number in range(20):
-        wish = _wish(number)
-        best = max(_judged(wish, *texts.values()), key=lambda each: each.score)
-        assert best.text == texts[wish.brief.length_class]
+        criteria = _criteria(number)
+        best = max(_judged(criteria, *texts.values()), key=lambda each: each.score)
+        assert best.text == texts[criteria.prompt.length_class]
 
 
 @pytest.mark.parametrize(
@@ -223,12 +223,12 @@ def test_the_directed_length_decides() -> None:
     ],
 )
 def test_what_no_question_may_do(question: str, rule: str | None) -> None:
-    (judged,) = _judged(_wish(), question)
+    (judged,) = _judged(_criteria(), question)
     assert judged.rule == rule
     assert (judged.reason is None) == (rule is None)
 
 
 def test_length_directions_are_mixed() -> None:
-    classes = [_wish(number).brief.length_class for number in range(1000)]
+    classes = [_criteria(number).prompt.length_class for number in range(1000)]
     shares = [classes.count(kind) / 1000 for kind in (1, 2, 3)]
     assert shares == pytest.approx([0.3, 0.5, 0.2], abs=0.05)

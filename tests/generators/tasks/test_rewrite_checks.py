@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memoirist.generators.tasks.rewrite_checks import change_of, fault_of, tidied
+from memoirist.generators.tasks.rewrite_checks import changed_share, match_layout, rewrite_fault
 
 SPOKEN = (
     "As I said above, um, my father kept the mill until 1911, and then the the water rose and he"
@@ -27,11 +27,11 @@ HAN_MENDED = HAN.replace("如上所述，", "").replace("嗯，", "").replace("�
 
 
 def test_a_repair_is_within_the_bounds() -> None:
-    assert fault_of(SPOKEN, MENDED, 0.2) is None
-    assert 0.05 < change_of(SPOKEN, MENDED) < 0.2
-    assert change_of(SPOKEN, SPOKEN.upper()) == 0
-    assert fault_of(HAN, HAN_MENDED, 0.15) is None
-    assert fault_of(SPOKEN, SPOKEN, 0.15) is None
+    assert rewrite_fault(SPOKEN, MENDED, 0.2) is None
+    assert 0.05 < changed_share(SPOKEN, MENDED) < 0.2
+    assert changed_share(SPOKEN, SPOKEN.upper()) == 0
+    assert rewrite_fault(HAN, HAN_MENDED, 0.15) is None
+    assert rewrite_fault(SPOKEN, SPOKEN, 0.15) is None
 
 
 @pytest.mark.parametrize(
@@ -59,33 +59,35 @@ def test_a_repair_is_within_the_bounds() -> None:
     ],
 )
 def test_what_goes_beyond_a_repair_is_refused(old: str, new: str, fault: str | None) -> None:
-    told = fault_of(SPOKEN, MENDED.replace(old, new), 0.25)
+    told = rewrite_fault(SPOKEN, MENDED.replace(old, new), 0.25)
     assert (told is None) if fault is None else (told is not None and fault in told), told
 
 
 def test_a_sentence_that_is_left_out_is_missed() -> None:
     long = " ".join([MENDED, MENDED, MENDED])
     cut = long.replace(" We stood at the window with Anna and counted twelve sacks,", " We", 1)
-    assert fault_of(long, cut.replace("We and", "And", 1), 0.25) is None
+    assert rewrite_fault(long, cut.replace("We and", "And", 1), 0.25) is None
     start, end = MENDED.index("We stood"), MENDED.index("In those")
     assert "18 words in a row are missing" in (
-        fault_of(long, long.replace(MENDED[start:end], "", 1), 0.25) or ""
+        rewrite_fault(long, long.replace(MENDED[start:end], "", 1), 0.25) or ""
     )
 
 
 def test_a_hidden_character_is_refused() -> None:
-    assert "control token" in (fault_of(SPOKEN, MENDED.replace("mill", "mi\u200bll"), 0.2) or "")
+    assert "control token" in (
+        rewrite_fault(SPOKEN, MENDED.replace("mill", "mi\u200bll"), 0.2) or ""
+    )
 
 
 def test_the_words_that_change_are_capped() -> None:
     plain = " ".join(f"the old {word} stood by the river" for word in ("mill", "barn", "wall") * 6)
     other = plain.replace("stood by", "was near")
-    assert "% of the words were changed, more than 15%" in (fault_of(plain, other, 0.15) or "")
-    assert fault_of(plain, plain.replace("stood by", "stood near", 3), 0.15) is None
+    assert "% of the words were changed, more than 15%" in (rewrite_fault(plain, other, 0.15) or "")
+    assert rewrite_fault(plain, plain.replace("stood by", "stood near", 3), 0.15) is None
     other = MENDED
     for word, new in (("mill", "farm"), ("loft", "cellar"), ("window", "doorway"), ("boy", "man")):
         other = other.replace(word, new)
-    assert "4 words are not in the passage" in (fault_of(MENDED, other, 0.15) or "")
+    assert "4 words are not in the passage" in (rewrite_fault(MENDED, other, 0.15) or "")
 
 
 @pytest.mark.parametrize(
@@ -100,9 +102,11 @@ def test_the_words_that_change_are_capped() -> None:
     ],
 )
 def test_chinese_is_held_to_the_same(old: str, new: str, fault: str) -> None:
-    assert fault in (fault_of(HAN, HAN_MENDED.replace(old, new), 0.2) or "")
+    assert fault in (rewrite_fault(HAN, HAN_MENDED.replace(old, new), 0.2) or "")
 
 
 def test_breaks_and_apostrophes_stay_the_passages_own() -> None:
-    assert tidied(" It's one.\nIt's  two. ", "It’s one.\n\nIt’s 2.") == "It’s one.\n\nIt’s two."
-    assert tidied("It's one.", "It's 'one'.") == "It's one."
+    assert (
+        match_layout(" It's one.\nIt's  two. ", "It’s one.\n\nIt’s 2.") == "It’s one.\n\nIt’s two."
+    )
+    assert match_layout("It's one.", "It's 'one'.") == "It's one."
