@@ -18,7 +18,7 @@ from memoirist.flows.steps.polish import planned_polish, polish_settings
 from memoirist.generators.client.pricing import estimate_tokens, price_of
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import TaskItem
-from memoirist.generators.tasks.follow_up import FollowUpTask
+from memoirist.generators.tasks.follow_up_question import FollowUpTask
 from memoirist.generators.tasks.grade import GradeTask
 from memoirist.generators.tasks.question import QuestionTask
 

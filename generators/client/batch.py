@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from memoirist.data.schema.errors import EndpointError
 from memoirist.data.schema.records import Batch
 from memoirist.generators.client.client import Client, ClientState, Endpoint, Message
-from memoirist.generators.client.errors import (
+from memoirist.generators.client.http_errors import (
     Fault,
     RequestFailed,
     Withheld,

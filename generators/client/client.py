@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from memoirist.data.schema.errors import EndpointError
 from memoirist.generators.client.circuit_breaker import CircuitBreaker
-from memoirist.generators.client.errors import (
+from memoirist.generators.client.http_errors import (
     CONNECT_SECONDS,
     Fault,
     FormRefused,

@@ -18,7 +18,7 @@ from memoirist.data.schema.records import Batch
 from memoirist.data.store.store import Store
 from memoirist.generators.client.batch import BatchClient
 from memoirist.generators.client.client import Endpoint
-from memoirist.generators.client.errors import RequestFailed
+from memoirist.generators.client.http_errors import RequestFailed
 from memoirist.generators.client.responses import Completion
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.reply_parser import SCHEMA

@@ -14,7 +14,7 @@ import pytest
 
 from memoirist.data.schema.errors import EndpointError
 from memoirist.generators.client.client import Client, Endpoint, open_sdk
-from memoirist.generators.client.errors import (
+from memoirist.generators.client.http_errors import (
     Fault,
     RequestFailed,
     Withheld,
