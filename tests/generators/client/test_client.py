@@ -117,7 +117,7 @@ def test_a_server_that_takes_the_connection_and_never_answers_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("memoirist.generators.client.client.CONNECT_SECONDS", 0.3)
-    monkeypatch.setattr("memoirist.generators.client.errors.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("memoirist.generators.client.http_errors.CONNECT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings = InterviewSettings(base_url=f"https://127.0.0.1:{mute.getsockname()[1]}/v1")
         with pytest.raises(EndpointError, match=r"no connection within 0\.3 seconds"):
