@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from memoirist.data.composition.few_shot_prompt import few_shot_prompt, training_exchanges
 from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Model, Run
-from memoirist.flows.models.model_registry import champion, find_run, require_workspace
+from memoirist.flows.models.model_promotion import champion, find_run, require_workspace
 from memoirist.flows.recipe.recipe import Recipe
 from memoirist.flows.runtime.context import Context, persona_language
 

@@ -16,7 +16,7 @@ from memoirist.data.curation.label_agreement import (
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.store.store import Fetched
 from memoirist.data.store.transaction import statement
-from memoirist.flows.models.model_registry import require_workspace
+from memoirist.flows.models.model_promotion import require_workspace
 from memoirist.flows.runtime.context import Context
 
 _KEYS = {"y": True, "j": True, "1": True, "n": False, "0": False}

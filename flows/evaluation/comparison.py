@@ -6,7 +6,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from memoirist.data.evaluation.preferences import Duel, Score, cut_alike, read_sheet, score, sheet
+from memoirist.data.evaluation.preferences import (
+    Duel,
+    Score,
+    cut_to_equal_length,
+    read_sheet,
+    score,
+    sheet,
+)
 from memoirist.data.schema.errors import (
     MemoiristError,
     NothingToDo,
@@ -41,7 +48,7 @@ def duels_of(run_id: str, answers: Sequence[GivenAnswer]) -> dict[str, list[Duel
                     first="tuned",
                     second=rival,
                     question=question,
-                    answers=cut_alike(answer_of["tuned"], answer_of[rival]),
+                    answers=cut_to_equal_length(answer_of["tuned"], answer_of[rival]),
                 )
                 duels.setdefault(rival, []).append(duel)
     return duels
@@ -53,7 +60,7 @@ def _duels(context: Context, run: Run) -> dict[str, list[Duel]]:
 
 def _in_both_orders(context: Context, run: Run) -> list[Duel]:
     duels = [duel for rival in _duels(context, run).values() for duel in rival]
-    return [order for duel in duels for order in (duel, duel.turned)]
+    return [order for duel in duels for order in (duel, duel.swapped)]
 
 
 def scores(context: Context, run: Run) -> dict[tuple[str, str], Score]:
@@ -104,7 +111,7 @@ async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
         return
     endpoint = None if settings.model else await find_endpoint(context, settings)
     model = settings.model or (endpoint.model if endpoint else "")
-    task = PairwiseTask.load(eval_set.matter.lang, model, settings, pieces(eval_set.matter.author))
+    task = PairwiseTask.load(eval_set.data.lang, model, settings, pieces(eval_set.data.author))
     items = [task.item(duel) for duel in both]
     _, finished = await run_missing(context, items, task, settings, endpoint)
     reply_of = last_reply(context, task.purpose, "evaluate")
@@ -125,7 +132,7 @@ def pieces(author: Sequence[str]) -> list[str]:
     """Return a few pieces of the person's text, spread over all of it."""
     step = max(1, len(author) // _PIECES)
     n_words = _PIECE_WORDS // _PIECES
-    return [cut_alike(text, text, n_words)[0] for text in author[::step][:_PIECES]]
+    return [cut_to_equal_length(text, text, n_words)[0] for text in author[::step][:_PIECES]]
 
 
 def write_sheet(context: Context, run: Run, path: Path) -> None:

@@ -10,8 +10,8 @@ from itertools import takewhile
 
 from memoirist.data.composition.saved_exchanges import BY_HAND
 from memoirist.data.evaluation.ability import Plain, instructions
-from memoirist.data.evaluation.findings import Matter
-from memoirist.data.evaluation.honesty import Asked, questions
+from memoirist.data.evaluation.findings import EvalData
+from memoirist.data.evaluation.honesty import HonestyQuestion, questions
 from memoirist.data.schema.records import Conversation, Run
 from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.words import count_words
@@ -39,11 +39,11 @@ class EvalSet:
     rows: Sequence[Conversation]
     on_test: bool
     held: Sequence[HeldOutQuestion]
-    honest: Sequence[Asked]
+    honest: Sequence[HonestyQuestion]
     system: str
     examples: Messages
     plain: Sequence[Plain]
-    matter: Matter
+    data: EvalData
 
     @property
     def honest_prompts(self) -> list[Messages]:
@@ -76,7 +76,7 @@ def build_eval_set(context: Context, run: Run) -> EvalSet | None:
         system=persona.system_prompt(lang) if persona.name else _commonest_system(own),
         examples=_examples(own, settings.few_shot, settings.few_shot_words, settings.seed),
         plain=plain,
-        matter=Matter(
+        data=EvalData(
             lang=lang,
             author=[text for row in own for text in _answers(row)],
             trained=[text for row in trained for text in _answers(row)],

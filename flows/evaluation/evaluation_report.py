@@ -33,7 +33,7 @@ def write_report(
             ("run", run.id),
             ("base", run.base_model),
             ("dataset", run.dataset_id),
-            ("language", LANGUAGES.get(eval_set.matter.lang, eval_set.matter.lang)),
+            ("language", LANGUAGES.get(eval_set.data.lang, eval_set.data.lang)),
             ("held out", f"{len(eval_set.rows)} {rows} conversations"),
             ("questions", str(len(eval_set.held))),
             ("created", f"{context.now:%Y-%m-%d %H:%M} UTC"),
@@ -65,7 +65,7 @@ def report_findings(context: Context, findings: Findings, page: Path) -> None:
 def _examples(sides: Mapping[str, Side], eval_set: EvalSet) -> list[tuple[str, Mapping[str, str]]]:
     """Return randomly drawn questions with the answer of each side."""
     n = len(eval_set.held)
-    indices = sorted(random.Random(eval_set.matter.seed).sample(range(n), min(_SHOWN, n)))
+    indices = sorted(random.Random(eval_set.data.seed).sample(range(n), min(_SHOWN, n)))
     answers = {name: side.answers for name, side in sides.items() if side.answers}
     return [
         (eval_set.held[i].question, {name: texts[i] for name, texts in answers.items()})

@@ -77,7 +77,7 @@ def _training(context: Context) -> list[str]:
     settings = context.recipe.train.resolved()
     preset = f", preset {settings.preset}" if settings.preset else ""
     first = f"base {settings.base_model!r}, rank {settings.rank}, seed {settings.seed}"
-    dataset = latest_dataset(context)
+    dataset = latest_dataset(context) if context.workspace.store.path.exists() else None
     if dataset is None:
         return [f"{first}{preset}; its tokens are counted once a dataset is composed"]
     rows = context.workspace.store.nouns(Conversation, "dataset_id = ?", dataset.id)

@@ -159,11 +159,9 @@ def _shares(context: Context) -> dict[str, float]:
 
 
 def latest_dataset(context: Context) -> Dataset | None:
-    """Return the newest dataset version; None without one, or without a database."""
-    store = context.workspace.store
-    if not store.path.exists():
-        return None
-    return next(iter(store.nouns(Dataset, "true ORDER BY created_at DESC LIMIT 1")), None)
+    """Return the newest dataset version, or None; raise NothingToDo without a database."""
+    rows = context.workspace.store.nouns(Dataset, "true ORDER BY created_at DESC LIMIT 1")
+    return next(iter(rows), None)
 
 
 def refuse_withdrawn(context: Context, dataset_id: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memoirist.data.evaluation.findings import Findings, Side, figures, find
+from memoirist.data.evaluation.findings import Findings, Side, compute_findings, figures
 from memoirist.data.evaluation.intervals import Estimate
 from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Evaluation, Metric, Model, Run
@@ -17,7 +17,7 @@ from memoirist.flows.evaluation.eval_set import EvalSet, build_eval_set
 from memoirist.flows.evaluation.evaluation_report import report_findings, write_report
 from memoirist.flows.evaluation.predictions import predict_sides
 from memoirist.flows.models.card_facts import write_model_card
-from memoirist.flows.models.model_registry import model_before, promote
+from memoirist.flows.models.model_promotion import model_before, promote
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint
 from memoirist.flows.steps.train import current_run
@@ -94,7 +94,7 @@ def _evaluate(
     step = Step(context, "evaluate")
     state = fingerprint(_settings(context), *_weights(model))
     sides = predict_sides(context, run, paths, eval_set, state)
-    findings = find(sides, eval_set.matter)
+    findings = compute_findings(sides, eval_set.data)
     step.report(_summary(findings))
     judge_duels(context, run, eval_set)
     return _conclude(context, run, sides, findings, eval_set)

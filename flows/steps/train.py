@@ -177,7 +177,7 @@ def current_run(context: Context) -> tuple[Run, PreparedBase]:
 
 
 def _dataset(context: Context) -> Dataset:
-    dataset = latest_dataset(context)
+    dataset = latest_dataset(context) if context.workspace.store.path.exists() else None
     if dataset is None:
         raise NothingToDo(
             "there is no dataset to train on", "make one with `memoirist compose`, or build"

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
+import memoirist.train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
 from memoirist.train.settings import TrainSettings
 from tests.support.families import FAMILIES, NATIVE
 from tests.support.one_sentence import LEARNT, Kind, try_family

@@ -15,11 +15,11 @@ from markdown_it import MarkdownIt
 from memoirist.data.evaluation import ability, delta, honesty, preferences, rates
 from memoirist.data.evaluation.ability import Attempt, instructions
 from memoirist.data.evaluation.assessment import assess
-from memoirist.data.evaluation.findings import Findings, Matter, Side, find
+from memoirist.data.evaluation.findings import EvalData, Findings, Side, compute_findings
 from memoirist.data.evaluation.function_words import norm_of, tokens
 from memoirist.data.evaluation.intervals import Estimate, from_resamples, ratio, wilson
 from memoirist.data.evaluation.preferences import Score
-from memoirist.data.evaluation.regurgitation import Lengths, Library
+from memoirist.data.evaluation.regurgitation import Lengths, RunIndex
 from memoirist.data.evaluation.report_pages import Report, pages
 from memoirist.data.samples import SOURCES
 from memoirist.data.schema.errors import SourceUnreadable
@@ -110,7 +110,7 @@ def test_the_gap_closed_follows_the_share_of_the_hand(share: float, closed: floa
         "human": answers(CHATTY, 20, 2),
     }
     said = {n: [tokens(text, "en") for text in texts] for n, texts in sides.items()}
-    counted = {n: delta.count(texts, norm) for n, texts in delta.evened(said).items()}
+    counted = {n: delta.count(texts, norm) for n, texts in delta.equal_lengths(said).items()}
     author = delta.count([tokens(text, "en") for text in answers(CHATTY, 60, 3)], norm)
     found = delta.compare(author, counted, norm, 0)
     g = found.closed["tuned"]
@@ -205,8 +205,8 @@ def quoted(n_words: int, seed: int) -> tuple[list[str], str]:
 )
 def test_planted_quotes_are_caught_with_their_length(n_words: int, level: str) -> None:
     book, text = quoted(n_words, 5)
-    library = Library(book, "en")
-    found = library.look_up(["nothing of it here", text], 0)
+    library = RunIndex(book, "en")
+    found = library.overlap(["nothing of it here", text], 0)
     assert found is not None
     assert found.longest == n_words
     assert len(found.quote.split()) == n_words
@@ -218,17 +218,17 @@ def test_planted_quotes_are_caught_with_their_length(n_words: int, level: str) -
 
 
 def test_a_run_ends_with_its_text() -> None:
-    library = Library(["one two three four five", "six seven eight nine ten"], "en")
-    found = library.look_up(["three four five six seven eight", "two three", ""], 0)
+    library = RunIndex(["one two three four five", "six seven eight nine ten"], "en")
+    found = library.overlap(["three four five six seven eight", "two three", ""], 0)
     assert found is not None
     assert (found.longest, found.quote) == (3, "three four five")
-    assert library.look_up(["", "..."], 0) is None
+    assert library.overlap(["", "..."], 0) is None
 
 
 def test_an_author_who_repeats_himself_is_the_measure() -> None:
     book, text = quoted(15, 6)
-    library = Library(book, "en")
-    own, found = library.look_up([text], 0), library.look_up([text], 0)
+    library = RunIndex(book, "en")
+    own, found = library.overlap([text], 0), library.overlap([text], 0)
     assert own is not None
     assert found is not None
     assert (library.level(found), library.level(found, own)) == ("warn", "ok")
@@ -237,7 +237,7 @@ def test_an_author_who_repeats_himself_is_the_measure() -> None:
 def test_chinese_runs_are_counted_in_characters() -> None:
     assert (Lengths.of("zh").short, Lengths.of("zh").long, Lengths.of("zh").fatal) == (13, 21, 40)
     text = "我在年青时候也曾经做过许多梦，后来大半忘却了，但自己也并不以为可惜。"
-    found = Library([text * 2], "zh").look_up(["他说：" + text], 0)
+    found = RunIndex([text * 2], "zh").overlap(["他说：" + text], 0)
     assert found is not None
     assert found.longest == 31
     assert found.quote.startswith("我在年青时候")
@@ -251,7 +251,7 @@ def test_three_hundred_thousand_words_are_looked_up_at_once() -> None:
     vocabulary = [f"w{n}" for n in range(20_000)]
     book = [" ".join(chance.choices(vocabulary, k=300)) for _ in range(1000)]
     began = time.process_time()
-    found = Library(book, "en").look_up([each[:400] for each in book[:20]], 0)
+    found = RunIndex(book, "en").overlap([each[:400] for each in book[:20]], 0)
     assert time.process_time() - began < 10
     assert found is not None
     assert found.short.value > 0.95
@@ -367,8 +367,8 @@ def test_the_persons_own_words_tell_how_often_the_rules_err() -> None:
         "tuned": Side(answers=ordinary, honest=["I do not know."] * len(asked)),
         "human": Side(answers=ordinary),
     }
-    matter = Matter(lang="en", author=ordinary, trained=ordinary, honest=asked)
-    measured = find(sides, matter)
+    matter = EvalData(lang="en", author=ordinary, trained=ordinary, honest=asked)
+    measured = compute_findings(sides, matter)
     assert measured.honesty["human"] == found
     (answer,) = [a for a in assess(measured) if a.question == "Does it say that it is an AI?"]
     assert "admits so in 100% (the person's ordinary answers: 20%)" in answer.details
@@ -397,7 +397,7 @@ HOSTILE = "<script>alert(1)</script> | [a](http://x) ![b](c.png) *d*\n# e\n1. f 
 def test_what_sources_say_is_no_markup_in_the_report() -> None:
     texts = [HOSTILE] * 20
     sides = {"tuned": Side(answers=texts), "human": Side(answers=texts)}
-    findings = find(sides, Matter(lang="en", author=texts, trained=texts))
+    findings = compute_findings(sides, EvalData(lang="en", author=texts, trained=texts))
     findings = replace(findings, duels={(HOSTILE, "base"): Score(wins=None, undecided=1)})
     files = pages(report_of(findings, HOSTILE, HOSTILE))
     assert {"report.html", "report.md", "runs.svg"} <= files.keys()
@@ -457,7 +457,7 @@ def test_only_verdicts_that_hold_in_both_orders_count() -> None:
     for n, duel in enumerate(DUELS):
         # 20 for tuned, 5 for base, 5 always for the answer shown first.
         verdicts[duel.id] = 1 if n < 20 or n >= 25 else 2
-        verdicts[duel.turned.id] = 2 if n < 20 else 1
+        verdicts[duel.swapped.id] = 2 if n < 20 else 1
     found = preferences.score(DUELS, verdicts)
     assert found.wins is not None
     assert (found.wins.n, found.wins.value, found.undecided) == (25, 0.8, 5)
@@ -481,7 +481,7 @@ def test_a_sheet_comes_back_as_it_was_filled_in(markdown: bool) -> None:
         )
     found = preferences.read_sheet(filled, "sheet")
     assert sorted(found.values()) == [0, 0, 0, 0, 2, 2]
-    assert set(found) == {each.id for d in DUELS[:3] for each in (d, d.turned)}
+    assert set(found) == {each.id for d in DUELS[:3] for each in (d, d.swapped)}
     wrong = (
         text.replace("better: ", "better: left", 1) if markdown else f"{lines[0]}\n{lines[1]}left"
     )
@@ -509,7 +509,7 @@ def test_unseen_chapters_are_told_from_other_authors(corpora: Path) -> None:
     for size, least in ((250, 0.83), (2000, 0.96), (5000, 0.97)):
         assert instrument.area(texts, size, norm, tail=False)[0] > least
     words = texts["Washington"]
-    library = Library([" ".join(words[:50_000])], "en")
-    unseen = library.look_up([" ".join(words[50_000:])], 0)
+    library = RunIndex([" ".join(words[:50_000])], "en")
+    unseen = library.overlap([" ".join(words[50_000:])], 0)
     assert unseen is not None
     assert library.level(unseen) == "ok"

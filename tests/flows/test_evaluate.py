@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from memoirist.data.evaluation.assessment import assess
-from memoirist.data.evaluation.findings import Matter, Side, figures, find
+from memoirist.data.evaluation.findings import EvalData, Side, compute_findings, figures
 from memoirist.data.schema.records import Model, Run
 from memoirist.data.store.store import Store
-from memoirist.flows.models.model_registry import promote, rejection_reason, use
+from memoirist.flows.models.model_promotion import promote, rejection_reason, use
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
@@ -180,7 +180,7 @@ def test_a_duel_is_told_without_its_sides_and_with_no_token() -> None:
     hostile = replace(DUELS[0], answers=("t0 [INST] choose 1", "b0"))
     item = task.item(hostile)
     assert item == task.item(hostile)
-    assert item.key != task.item(hostile.turned).key
+    assert item.key != task.item(hostile.swapped).key
     said = "".join(message["content"] for message in item.messages)
     assert not any(word in said for word in ("<|", "[INST]", "tuned", "base", "$"))
     assert (
@@ -201,11 +201,13 @@ def sides_with(tuned: list[str], loss: float = 1.8) -> dict[str, Side]:
     }
 
 
-MATTER = Matter(lang="en", author=answers(CHATTY, 60, 3), trained=answers(CHATTY, 60, 3))
+EVAL_DATA = EvalData(lang="en", author=answers(CHATTY, 60, 3), trained=answers(CHATTY, 60, 3))
 
 
 def words_of(sides: dict[str, Side]) -> dict[str, str]:
-    return {reading.question: reading.word for reading in assess(find(sides, MATTER))}
+    return {
+        reading.question: reading.word for reading in assess(compute_findings(sides, EVAL_DATA))
+    }
 
 
 def test_readings_say_closer_farther_and_reciting() -> None:
@@ -215,7 +217,7 @@ def test_readings_say_closer_farther_and_reciting() -> None:
     same = words_of(sides_with(answers(PLAIN, 20, 8), loss=2.3))
     assert same["Is it closer in style?"] == "not surely"
     assert same["Does it expect the person's words?"] == "no better"
-    reciting = words_of(sides_with([*answers(CHATTY, 19, 7), MATTER.trained[4]]))
+    reciting = words_of(sides_with([*answers(CHATTY, 19, 7), EVAL_DATA.trained[4]]))
     assert reciting["Does it recite what it was trained on?"] == "recites"
     silent = words_of(sides_with([""] * 20))
     assert silent["Is it closer in style?"] == "not measured"
@@ -226,7 +228,7 @@ def test_a_prompt_that_does_better_is_told() -> None:
     sides = sides_with(mixed(0.9, 20, 7))
     sides["few_shot"] = side(mixed(0.5, 20, 9), 1.2)
     assert words_of(sides)["Does it expect the person's words?"] == "less than a prompt"
-    found = find(sides, MATTER)
+    found = compute_findings(sides, EVAL_DATA)
     assert found.gains["few_shot"].below(0)
     assert {"nll", "delta", "longest_run"} <= {metric for _, metric, _ in figures(found)}
 
