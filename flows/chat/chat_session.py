@@ -18,7 +18,7 @@ from memoirist.data.composition.saved_exchanges import (
 )
 from memoirist.data.curation import pairing
 from memoirist.data.schema.errors import NothingToDo
-from memoirist.data.schema.records import Verdict
+from memoirist.data.schema.records import Fault
 from memoirist.data.store.transaction import Transaction
 from memoirist.data.text.sanitizer import neutralise
 from memoirist.flows.chat.backends import TUNED, ChosenModel
@@ -31,6 +31,9 @@ _DUPLICATE = (
     "SELECT id FROM pairs WHERE question = ? AND answer = ? AND source_id <> ? ORDER BY id LIMIT 1"
 )
 _IN_DATASET = "id IN (SELECT unnest(pair_ids) FROM conversations)"
+_SUPERSEDED = Fault(
+    "superseded", "an earlier dataset holds it; you have saved better words since", "nothing"
+)
 
 
 def save_exchange(
@@ -96,24 +99,9 @@ def _pair(tx: Transaction, saved: Saved, context: Context, lang: str) -> None:
 def _unpair(tx: Transaction, passage_id: str, saved: Saved, context: Context) -> None:
     """Delete the pair of replaced words; one that a dataset holds is kept for its lineage."""
     tx.execute(f"DELETE FROM made_pairs WHERE passage_id = ? AND NOT {_IN_DATASET}", [passage_id])
-    tx.upsert(
-        [
-            Verdict(
-                subject_id=pair_id,
-                subject="pairs",
-                rule="superseded",
-                keep=False,
-                reason="an earlier dataset holds it; you have saved better words since",
-                created_at=context.now,
-                next_step="nothing",
-                step="curate",
-                source_id=saved.source.id,
-            )
-            for (pair_id,) in tx.fetch(
-                "SELECT id FROM made_pairs WHERE passage_id = ?", [passage_id]
-            )
-        ]
-    )
+    pairs = tx.fetch("SELECT id FROM made_pairs WHERE passage_id = ?", [passage_id])
+    verdicts = [_SUPERSEDED.verdict("pairs", pair_id, context.now) for (pair_id,) in pairs]
+    tx.upsert([replace(item, step="curate", source_id=saved.source.id) for item in verdicts])
 
 
 Message = dict[str, str]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from memoirist.flows.cli.step_commands import (
 from memoirist.flows.runtime.detach import detach_output, ignore_hangup
 
 if TYPE_CHECKING:
+    from memoirist.flows.recipe.recipe import Overrides
     from memoirist.flows.runtime.context import Context
 
 
@@ -34,20 +37,24 @@ def build(
     sources: Sources = None, password: o.PasswordOption = None, *, options: RecipeOptions
 ) -> None:
     """Do everything: sources in, a model that one can talk to out. Run again, it does the rest."""
-    wanted = options.overrides()
-    _check_input(sources, options.open(wanted))
+    overrides = options.overrides()
+    _check_input(sources, options.open(overrides))
     remember_passwords(options, sources, password)
     from memoirist.flows.build import build as flow
+
+    changed = _run_flow(partial(flow, sources), options, overrides)
+    _print_next_steps(changed, options.workspace)
+
+
+def _run_flow(
+    flow: Callable[..., dict[str, int]], options: RecipeOptions, values: Overrides
+) -> dict[str, int]:
+    """Run a flow under a Prefect server; return the number of changed rows by verb."""
     from memoirist.flows.runtime.prefect_server import running
 
+    recipe = str(options.recipe) if options.recipe else None
     with ignore_hangup(), running():
-        changed = flow(
-            sources=sources,
-            workspace=str(options.workspace),
-            recipe=str(options.recipe) if options.recipe else None,
-            overrides=wanted,
-        )
-    _print_next_steps(changed, options.workspace)
+        return flow(workspace=str(options.workspace), recipe=recipe, overrides=values)
 
 
 def _check_input(sources: list[str] | None, context: Context) -> None:
@@ -88,18 +95,11 @@ def _print_next_steps(changed: dict[str, int], workspace: Path) -> None:
 
 def refresh(options: RecipeOptions) -> None:
     """Look at the recipe's sources again; retrain when enough is new, else say why not."""
-    wanted = options.overrides()
-    options.open(wanted)  # refuses a wrong key before Prefect starts
+    overrides = options.overrides()
+    options.open(overrides)  # refuses a wrong key before Prefect starts
     from memoirist.flows.refresh import refresh as flow
-    from memoirist.flows.runtime.prefect_server import running
 
-    with ignore_hangup(), running():
-        changed = flow(
-            workspace=str(options.workspace),
-            recipe=str(options.recipe) if options.recipe else None,
-            overrides=wanted,
-        )
-    if not changed:
+    if not _run_flow(flow, options, overrides):
         typer.echo("Nothing to do: the sources hold nothing new.")
 
 

@@ -84,8 +84,8 @@ for _name, _command in COMMANDS.items():
 app.add_typer(model_commands.models, name="models")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"memoirist {version('memoirist')}")

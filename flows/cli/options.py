@@ -124,10 +124,10 @@ class RecipeOptions:
         """Return the recipe's path: as given, else the workspace's own if it has one."""
         return _recipe_path(self.workspace / "recipe.toml", self.recipe)
 
-    def open(self, wanted: Overrides | None = None) -> Context:
-        """Return the context of the command, with `wanted` in place of the options' own keys."""
+    def open(self, values: Overrides | None = None) -> Context:
+        """Return the context of the command, with `values` in place of the options' own keys."""
         return open_workspace(
-            self.workspace, self.recipe, self.overrides() if wanted is None else wanted
+            self.workspace, self.recipe, self.overrides() if values is None else values
         )
 
 
@@ -161,11 +161,10 @@ def _parameters(
         if parameter.name not in {"options", "flags"}:
             yield parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             continue
-        single = {name: (_option(key), None) for name, key in keys.items()}
-        for name, (annotation, default) in {
-            **single,
-            **(_SHARED if parameter.name == "options" else {}),
-        }.items():
+        options = {name: (_option(key), None) for name, key in keys.items()}
+        if parameter.name == "options":
+            options |= _SHARED
+        for name, (annotation, default) in options.items():
             yield inspect.Parameter(
                 name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
             )
@@ -232,24 +231,24 @@ def overrides(assigned: Sequence[str] | None, flags: Flags = NO_FLAGS) -> Overri
     from memoirist.flows.recipe.recipe import Overrides
 
     values: dict[str, Any] = {}
-    given_by: dict[str, str] = {}
+    origins: dict[str, str] = {}
     for assignment in assigned or ():
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
             raise RecipeError(f"--set {assignment!r} is no KEY=VALUE", "write --set train.rank=32")
         values[key.strip()] = _toml(value.strip())
-        given_by[key.strip()] = f"--set {assignment}"
+        origins[key.strip()] = f"--set {assignment}"
     include = values.get("sources.include")
     if isinstance(include, list | str):
-        # Given on the command line, a relative path starts where the command runs.
+        # A relative path on the command line starts in the current folder.
         from memoirist.flows.recipe.io import as_saved
 
         values["sources.include"] = as_saved([include] if isinstance(include, str) else include)
     for key, value in flags.items():
         parse = {"sources.map": mapped, "sources.mix": mixes}.get(key)
         values[key] = parse(value) if parse else value
-        given_by[key] = flag_name(key)
-    return Overrides(values, given_by)
+        origins[key] = flag_name(key)
+    return Overrides(values, origins)
 
 
 def mapped(assignments: Sequence[str]) -> dict[str, str]:
@@ -290,7 +289,7 @@ def _toml(value: str) -> object:
 
 
 def open_workspace(
-    workspace: Path, recipe: Path | None = None, wanted: Mapping[str, Any] | None = None
+    workspace: Path, recipe: Path | None = None, values: Mapping[str, Any] | None = None
 ) -> Context:
     """Return the context of a single command, whose steps run directly and without Prefect."""
     from memoirist.flows.recipe import recipe as recipes
@@ -300,7 +299,7 @@ def open_workspace(
 
     report = Report()
     folder = Workspace(workspace, on_wait=report.note)
-    return Context(folder, recipes.load(_recipe_path(folder.recipe, recipe), wanted), report)
+    return Context(folder, recipes.load(_recipe_path(folder.recipe, recipe), values), report)
 
 
 def _recipe_path(saved: Path, recipe: Path | None) -> Path | None:

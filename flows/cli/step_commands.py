@@ -68,10 +68,10 @@ def extract(
     from memoirist.flows import pipeline
     from memoirist.flows.recipe.io import as_saved, merged_sources
 
-    wanted = options.overrides()
+    overrides = options.overrides()
     if sources:
-        wanted["sources.include"] = merged_sources(options.recipe_path(), sources)
-    context = options.open(wanted)
+        overrides["sources.include"] = merged_sources(options.recipe_path(), sources)
+    context = options.open(overrides)
     required = as_saved(sources) if sources else None
     if not context.recipe.sources.include:
         raise RecipeError(
@@ -173,11 +173,11 @@ def train(
             f"--map {columns[0]!r} names columns of a training with --data",
             "give --data as well, or map at `extract` or `build`",
         )
-    wanted = options.overrides()
+    overrides = options.overrides()
     if data:
-        wanted = wanted.over(settings_for(data, options.flags.get("persona.name")))
+        overrides = overrides.over(settings_for(data, options.flags.get("persona.name")))
     workspace = output or options.workspace
-    context = replace(options, workspace=workspace).open(wanted)
+    context = replace(options, workspace=workspace).open(overrides)
     if output is not None:
         check_output_folder(context, force=force)
 

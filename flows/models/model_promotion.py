@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from memoirist.data.schema.errors import MemoiristError, NothingToDo
+from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Model, Run
 from memoirist.flows.runtime.context import Context
 
@@ -51,11 +51,6 @@ def champion(context: Context) -> tuple[Model, Run]:
     models = store.nouns(Model, "true ORDER BY champion DESC LIMIT 1")
     if not models:
         raise NothingToDo("there is no model to talk to yet", "run `memoirist build` first")
-    path = context.workspace.root / str(models[0].merged_path)
-    if not path.exists():
-        raise MemoiristError(
-            f"the merged model {str(path)!r} is gone", "build again: `memoirist build`"
-        )
     return models[0], store.nouns(Run, "id = ?", models[0].run_id)[0]
 
 
@@ -83,23 +78,18 @@ def rejection_reason(figures: Mapping[str, float]) -> str | None:
     return None
 
 
-def kept_by_hand(used: Model, run: Run, figures: Mapping[str, float]) -> bool:
-    """Tell whether a model that a person picked stays in use beside a run with these figures.
-
-    A later run replaces it when it is better on held-out text (the whole interval of the
-    difference); a run that the person could already pick does not.
-    """
-    if used.picked_at is None:
-        return False
-    return run.started_at <= used.picked_at or figures.get("gain_over_previous_low", 0.0) <= 0
-
-
 def promote(context: Context, run: Run, figures: Mapping[str, float]) -> bool:
     """Put the run's model in use unless there is a reason against it; tell if it changed."""
     used = next(iter(context.workspace.store.nouns(Model, "champion LIMIT 1")), None)
     if used is not None and used.run_id == run.id:
         return False
     reason = rejection_reason(figures)
+    # A run that the person could already pick does not replace the picked model.
+    stays_picked = (
+        used is not None
+        and used.picked_at is not None
+        and (run.started_at <= used.picked_at or figures.get("gain_over_previous_low", 0.0) <= 0)
+    )
     name = used.run_id + (f":{used.step}" if used.step is not None else "") if used else ""
     pick_hint = f"`memoirist models pick {run.id}` takes this one"
     if used is None:
@@ -108,7 +98,7 @@ def promote(context: Context, run: Run, figures: Mapping[str, float]) -> bool:
     elif reason is not None:
         context.report.warn(f"{reason}; the model before stays in use; {pick_hint}")
         return False
-    elif kept_by_hand(used, run, figures):
+    elif stays_picked:
         context.report.note(f"{name}, picked by hand, stays the model in use; {pick_hint}")
         return False
     else:

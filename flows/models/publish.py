@@ -92,15 +92,16 @@ def export_model(
     model = _merged(context, run, step if name else _step_in_use(context, run))
     merged = context.workspace.root / str(model.merged_path)
     folder = context.workspace.exports / run.id
+    gguf = folder / ("model.gguf" if model.step is None else f"model-{model.step}.gguf")
     if form == "gguf":
         base = base_of(context.workspace.run_folder(run.id))
-        path = to_gguf(merged, base, target or folder / _gguf_name(model), context.report.note)
+        path = to_gguf(merged, base, target or gguf, context.report.note)
         context.report.step("export", f"{path} ({path.stat().st_size / 2**20:,.0f} MB)")
         return path
     write_model_card(context, run, model)
     text = (merged / "Modelfile").read_text("utf-8")
-    gguf = folder / _gguf_name(model)
-    weights = gguf if _is_newer(gguf, merged / MANIFEST) else merged
+    is_current = gguf.exists() and gguf.stat().st_mtime >= (merged / MANIFEST).stat().st_mtime
+    weights = gguf if is_current else merged
     path = target or folder / "Modelfile"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text.replace("FROM .", f"FROM {weights.resolve()}", 1), encoding="utf-8")
@@ -154,14 +155,6 @@ def refuse_without_rights(context: Context, run: Run) -> None:
         raise MemoiristError(
             f"run {run.id} must not be pushed: {reasons}", rights_obstacles[0].next_step
         )
-
-
-def _gguf_name(model: Model) -> str:
-    return "model.gguf" if model.step is None else f"model-{model.step}.gguf"
-
-
-def _is_newer(path: Path, source: Path) -> bool:
-    return path.exists() and path.stat().st_mtime >= source.stat().st_mtime
 
 
 def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = False) -> Model:
