@@ -68,10 +68,10 @@ class BatchTable:
         self._store = store
 
     def batches(self, base_url: str) -> Sequence[Batch]:
-        """Return the ones at one address, the oldest first."""
+        """Return the batches at one address, the oldest first."""
         return self._store.nouns(Batch, "base_url = ? ORDER BY created_at, key", base_url)
 
     def save(self, batch: Batch) -> None:
-        """Keep one, before anything else happens."""
+        """Store a batch."""
         with self._store.writing() as tx:
             tx.upsert([batch])
