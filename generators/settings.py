@@ -1,4 +1,4 @@
-"""The settings of the interview: which endpoint writes the questions, and how it is asked."""
+"""The settings of the interview: the LLM endpoint, its limits, and how questions are written."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class InterviewSettings(BaseModel):
     def _check_base_url(cls, value: str | None) -> str | None:
         """Refuse an address without a scheme, or with a password in it."""
         if not value:
-            return None  # "" takes an address out of a recipe again
+            return None  # "" removes the address of a recipe
         if not value.startswith(("http://", "https://")):
             raise ValueError(f"{value!r} is no address; write http://HOST:PORT/v1")
         if "@" in value.split("//", 1)[1].split("/", 1)[0]:
@@ -181,12 +181,12 @@ class InterviewSettings(BaseModel):
     @field_validator("budget_usd", "max_requests", "max_tokens")
     @classmethod
     def _no_limit(cls, value: float | None) -> float | None:
-        """Take 0 for no limit: it takes one out of a recipe again."""
+        """Read 0 as no limit: it removes the limit of a recipe."""
         return value or None
 
     @model_validator(mode="after")
     def _check_prompt(self) -> Self:
-        """Refuse a prompt file that is not there."""
+        """Refuse a prompt file that does not exist."""
         for path in (self.prompt, self.polish_prompt):
             if path is not None and not path.is_file():
                 raise ValueError(f"no prompt file at {str(path)!r}; check the path")

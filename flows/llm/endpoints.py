@@ -1,4 +1,4 @@
-"""What is stored about LLM servers: endpoints that were probed, and batches that are under way."""
+"""The stored state of LLM servers: probed endpoints, and batches in progress."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from memoirist.generators.client.client import Endpoint
     from memoirist.generators.settings import InterviewSettings
 
-# A server may be replaced by a newer one that can do more, under the same address and name.
-_DAYS = 30
+# A newer server with the same address and name may support more.
+_MAX_AGE_DAYS = 30
 
 
 def known_endpoints(context: Context, settings: InterviewSettings) -> list[Endpoint]:
-    """Return what is known of the settings' server, one endpoint for each of its models."""
+    """Return the stored endpoints of the settings' server, one for each of its models."""
     from memoirist.generators.client.client import Endpoint, base_url_of
 
     store, base_url = context.workspace.store, base_url_of(settings)
@@ -27,20 +27,20 @@ def known_endpoints(context: Context, settings: InterviewSettings) -> list[Endpo
         return []
     rows = store.rows(
         "SELECT model, structured, token_limit_name, takes_temperature FROM endpoints"
-        f" WHERE id = ? AND probed_at > now() - INTERVAL {_DAYS} DAY",
+        f" WHERE id = ? AND probed_at > now() - INTERVAL {_MAX_AGE_DAYS} DAY",
         [content_id("endpoint", base_url)],
     )
     return [Endpoint(base_url=base_url, **row) for row in rows]
 
 
 async def find_endpoint(context: Context, settings: InterviewSettings) -> Endpoint:
-    """Return the endpoint of the settings: a known one, else what a probe finds, which is kept."""
+    """Return the stored endpoint of the settings, else probe the server and store the result."""
     from memoirist.generators.client.probe import probe
 
     known = known_endpoints(context, settings)
     endpoint = await probe(settings, known)
     if endpoint not in known:
-        forget_endpoint(context, endpoint)
+        delete_endpoint(context, endpoint)
         row = asdict(endpoint)
         row["id"] = content_id("endpoint", row.pop("base_url"))
         with context.workspace.store.writing() as tx:
@@ -52,8 +52,8 @@ async def find_endpoint(context: Context, settings: InterviewSettings) -> Endpoi
     return endpoint
 
 
-def forget_endpoint(context: Context, endpoint: Endpoint) -> None:
-    """Have the endpoint probed again by the next run: it no longer does as it did."""
+def delete_endpoint(context: Context, endpoint: Endpoint) -> None:
+    """Delete a stored endpoint, so that the next run probes the server again."""
     with context.workspace.store.writing() as tx:
         tx.execute(
             "DELETE FROM endpoints WHERE id = ? AND model = ?",
@@ -68,10 +68,10 @@ class BatchTable:
         self._store = store
 
     def batches(self, base_url: str) -> Sequence[Batch]:
-        """Return the ones at one address, the oldest first."""
+        """Return the batches at one address, the oldest first."""
         return self._store.nouns(Batch, "base_url = ? ORDER BY created_at, key", base_url)
 
     def save(self, batch: Batch) -> None:
-        """Keep one, before anything else happens."""
+        """Store a batch."""
         with self._store.writing() as tx:
             tx.upsert([batch])

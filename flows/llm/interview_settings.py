@@ -1,6 +1,6 @@
-"""What the interview needs to know of the sources: the language, and the kind of each.
+"""The interview settings with the language and the kind of each source.
 
-A kind is found once, kept, and overruled by the recipe.
+The kind of a source is guessed once and stored; the recipe overrules it.
 """
 
 from __future__ import annotations
@@ -23,35 +23,34 @@ _TEXTS = (
 
 
 def resolved_settings(context: Context, *, keep: bool = True) -> InterviewSettings:
-    """Return the interview's settings with its language and the kind of every source by its id.
+    """Return the interview's settings with the language and the kind of every source by its id.
 
-    The recipe's word for one source comes first, then its word for all. What is found otherwise
-    is kept as a verdict on the source, so that new chapters do not change how it is asked about.
-    With `keep` False nothing is written. Raise RecipeError for a name in `interview.kinds` that
-    fits no source.
+    `interview.kinds` comes first, then `interview.kind`. A guessed kind is stored as a verdict on
+    the source, so that new chapters do not change it. With `keep` False nothing is written. Raise
+    RecipeError for a name in `interview.kinds` that matches no source.
     """
     settings, store = context.recipe.interview, context.workspace.store
     sources = store.nouns(Source, "true ORDER BY added_at, id")
-    told = _told(settings, sources)
-    found, fresh = dict(told), list[Verdict]()
+    configured = _configured_kinds(settings, sources)
+    kinds, new_verdicts = dict(configured), list[Verdict]()
     if settings.kind == "auto":
-        before = {
+        stored = {
             row["subject_id"]: row["rule"].removeprefix("asked_as_")
             for row in store.rows("SELECT subject_id, rule FROM verdicts WHERE step = 'kind'")
         }
         for source in sources:
-            if source.id in told or source.kind == "dataset" or source.format in BY_HAND:
-                continue  # these bring their own questions
-            if before.get(source.id) in KINDS:
-                found[source.id] = before[source.id]
+            if source.id in configured or source.kind == "dataset" or source.format in BY_HAND:
+                continue  # these have their own questions
+            if stored.get(source.id) in KINDS:
+                kinds[source.id] = stored[source.id]
             elif texts := [str(row["text"]) for row in store.rows(_TEXTS, [source.id])]:
-                verdict, found[source.id] = _guess(context, source, texts)
-                fresh.append(verdict)
+                verdict, kinds[source.id] = _guess(context, source, texts)
+                new_verdicts.append(verdict)
     lang = settings.language or persona_language(context)
-    if fresh and keep:
+    if new_verdicts and keep:
         with store.writing() as tx:
-            tx.upsert(fresh)
-    return settings.model_copy(update={"kinds": found, "language": lang})
+            tx.upsert(new_verdicts)
+    return settings.model_copy(update={"kinds": kinds, "language": lang})
 
 
 def _guess(context: Context, source: Source, texts: list[str]) -> tuple[Verdict, Kind]:
@@ -70,20 +69,20 @@ def _guess(context: Context, source: Source, texts: list[str]) -> tuple[Verdict,
     return replace(verdict, step="kind", source_id=source.id), kind
 
 
-def _told(settings: InterviewSettings, sources: list[Source]) -> dict[str, Kind]:
-    told: dict[str, Kind] = {}
+def _configured_kinds(settings: InterviewSettings, sources: list[Source]) -> dict[str, Kind]:
+    kinds: dict[str, Kind] = {}
     for name, kind in settings.kinds.items():
-        meant = [source.id for source in sources if _fits(name, source)]
-        if not meant:
+        source_ids = [source.id for source in sources if _matches(name, source)]
+        if not source_ids:
             names = ", ".join(repr(Path(source.location).name) for source in sources[:8])
             raise RecipeError(
                 f"interview.kinds names {name!r}, which is no source", f"choose among {names}"
             )
-        told |= dict.fromkeys(meant, kind)
-    return told
+        kinds |= dict.fromkeys(source_ids, kind)
+    return kinds
 
 
-def _fits(name: str, source: Source) -> bool:
+def _matches(name: str, source: Source) -> bool:
     file = Path(source.location).name
     exact = name in {source.id, source.location, file, source.title}
     return exact or fnmatch(source.location, name) or fnmatch(file, name)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from memoirist.data.schema.errors import EndpointError
-from memoirist.flows.llm.endpoints import forget_endpoint
+from memoirist.flows.llm.endpoints import delete_endpoint
 from memoirist.flows.runtime.context import Context
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from memoirist.generators.tasks.base import TaskResult
 
 _BACKLOG = 10  # batches that may wait for a slow disk, or a reader, before replies have to wait
-# At 800 replies a second, to show each would cost too much.
+# Progress for each reply would be too slow at 800 replies a second.
 _PROGRESS_SECONDS = 0.2
 
 
@@ -42,9 +42,10 @@ class ReplyWriter:
     async def receive(
         self, results: AsyncIterator[TaskResult], advance: Callable[[int, int, str], None]
     ) -> None:
-        """Take every reply; what has arrived is written however this ends."""
+        """Write every reply that arrives, also when the run ends with an error."""
         flow = self.context.recipe.flow
-        timer = asyncio.create_task(self._write_regularly(flow.batch_seconds / 2))
+        # A write takes time as well, which the rest of `batch_seconds` is for.
+        timer = asyncio.create_task(self._write_regularly(0.75 * flow.batch_seconds))
         try:
             with self._interruptible():
                 async for result in results:
@@ -56,7 +57,7 @@ class ReplyWriter:
                         self._write_soon()
         except EndpointError:
             await asyncio.shield(self._write())
-            forget_endpoint(self.context, self.session.endpoint)
+            delete_endpoint(self.context, self.session.endpoint)
             raise
         finally:
             timer.cancel()
@@ -77,9 +78,9 @@ class ReplyWriter:
             advance(self.n_done, self.n_due, self._progress())
 
     def _write_soon(self) -> None:
-        """Write in the background, so that replies go on arriving."""
+        """Write in the background, while replies go on arriving."""
         if self._task is not None and self._task.done():
-            self._task.result()  # a full disk ends the run
+            self._task.result()  # raises the error of a full disk
             self._task = None
         if self._task is None:
             self._task = asyncio.create_task(self._write())
@@ -90,14 +91,14 @@ class ReplyWriter:
             self._write_soon()
 
     async def _write(self) -> None:
-        """Write what waits, in a thread, so that the requests in flight go on."""
+        """Write the waiting replies in a thread, while the requests go on."""
         async with self._writing:
             batch, self._waiting = self._waiting, []
             if batch:
                 try:
                     await asyncio.to_thread(self._upsert, batch)
                 except BaseException:
-                    self._waiting = batch + self._waiting  # tried once more at the end
+                    self._waiting = batch + self._waiting  # written again at the end
                     raise
 
     def _upsert(self, batch: Sequence[TaskResult]) -> None:
@@ -110,7 +111,7 @@ class ReplyWriter:
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Let the first Ctrl-C finish what is in flight, and the second one stop at once."""
+        """Finish the requests in flight after the first Ctrl-C; stop at once after the second."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -135,21 +136,21 @@ class ReplyWriter:
         self.interrupted = True
         self.session.budget.interrupt()
         if client is not None:
-            client.halt()  # who waits for Retry-After is not waited for
+            client.halt()  # requests that wait for Retry-After are not sent
         report.note(f"Ctrl-C: waiting for {n:,} requests in flight; once more stops at once")
 
     def summary(self) -> str:
-        """Describe what has come back: answers, failures by kind, tokens and cost."""
+        """Return the progress so far in words: answers, failures by rule, tokens and cost."""
         spent = self.session.spent
         failed = "".join(f", {n:,} {rule}" for rule, n in self._rules.most_common(3))
         cost = f", ${spent.usd:.4f}" if self.session.priced else ""
         return f"{self.n_done - self.n_refused:,} answered{failed}, {spent.tokens:,} tokens{cost}"
 
     def _progress(self) -> str:
-        """Describe how it goes: what is in flight, and what the server refused, too."""
+        """Return the summary with the requests in flight and the faults of the server."""
         if self.session.client is None:
             return self.summary()
-        now = self.session.client.state()
-        faults = "".join(f", {n:,} {cause}" for cause, n in sorted(now.faults.items()))
-        paused = ", paused: nothing succeeds" if now.paused else ""
-        return f"{self.summary()}, {now.in_flight:,} of {now.limit:,} in flight{faults}{paused}"
+        state = self.session.client.state()
+        faults = "".join(f", {n:,} {cause}" for cause, n in sorted(state.faults.items()))
+        paused = ", paused: nothing succeeds" if state.paused else ""
+        return f"{self.summary()}, {state.in_flight:,} of {state.limit:,} in flight{faults}{paused}"

@@ -1,7 +1,7 @@
-"""The runner of LLM tasks: sends the items of one purpose and keeps every reply that arrives.
+"""The runner of LLM tasks: sends the items of one purpose and stores every reply.
 
-The rules of the interview hold for each purpose: replies are written in small transactions as they
-arrive, Ctrl-C finishes what is in flight, and nothing that was answered is asked again.
+For each purpose replies are written in small transactions as they arrive, Ctrl-C finishes the
+requests in flight, and no answered item is sent again.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from memoirist.generators.settings import InterviewSettings
     from memoirist.generators.tasks.base import LLMTask, TaskResult
 
+
 T = TypeVar("T")
 KeptReply = dict[str, str | None]
-# An answer is kept for good; a failure as long as it would fail under the same settings again.
+# An answer is final; a failure is final under the settings that it failed with.
 _CLOSED = "purpose = ? AND (status = 'ok' OR limits = ?)"
 
 
 def closed_keys(context: Context, purpose: str, settings: InterviewSettings) -> set[str]:
-    """Return the keys under which nothing is to be asked again, under these settings."""
+    """Return the keys of items that need no further request with these settings."""
     from memoirist.generators.tasks.cache_key import limits_of
 
     closed = context.workspace.store.fetch(
@@ -60,10 +61,10 @@ def last_reply(context: Context, purpose: str, command: str) -> Callable[[str], 
 async def open_session(
     context: Context, settings: InterviewSettings, endpoint: Endpoint | None = None
 ) -> Session:
-    """Return the session in which a purpose is asked within the run's budget.
+    """Return the session of a purpose within the run's budget.
 
-    The server is probed unless its endpoint is known already, by an earlier run too. Raise
-    RecipeError where dollars are limited and the model's price is unknown.
+    The server is probed unless its endpoint is stored. Raise RecipeError where `budget_usd` is set
+    and the price of the model is unknown.
     """
     from memoirist.generators.client.session import Session
 
@@ -83,7 +84,7 @@ async def open_session(
             " US dollars for a million tokens",
         )
     if session.priced is None:
-        context.report.note(f"no price is known of {model!r}: tokens are counted alone")
+        context.report.note(f"the price of {model!r} is unknown: only tokens are counted")
     return session
 
 
@@ -110,9 +111,9 @@ async def run_items(
     settings: InterviewSettings,
     endpoint: Endpoint | None = None,
 ) -> None:
-    """Send the items of a task within the run's limits; each reply is kept, however the run ends.
+    """Send the items of a task within the run's limits; store each reply, however the run ends.
 
-    Raise KeyboardInterrupt after a Ctrl-C, once what was in flight is kept.
+    Raise KeyboardInterrupt after a Ctrl-C, once the requests in flight have ended.
     """
     from memoirist.generators.tasks.executor import send_items
 
@@ -134,7 +135,7 @@ async def run_items(
 async def write_replies(
     writer: ReplyWriter, results: AsyncGenerator[TaskResult, None], verb: str, unit: str
 ) -> None:
-    """Have the writer take all results, with a progress line."""
+    """Write all results, with a progress line."""
     with writer.context.report.progress(verb, unit) as advance:
         async with aclosing(results):
             await writer.receive(results, advance)

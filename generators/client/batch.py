@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types import Batch as BatchState
 
+
 T = TypeVar("T")
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _PATH: Final = "/v1/chat/completions"
@@ -42,22 +43,22 @@ _MAX_RETRIES = 6
 _LONGEST_PAUSE_SECONDS = 20.0
 # A file is sent when no new request has come for this long.
 _QUIET_SECONDS = 0.3
-_MOST_BYTES = 150_000_000  # providers take files of 200 MB
+_MAX_BYTES = 150_000_000  # providers take files of 200 MB
 
 
 class BatchStore(Protocol):
-    """Where the batches of a workspace are kept."""
+    """The stored batches of a workspace."""
 
     def batches(self, base_url: str) -> Sequence[Batch]:
-        """Return the ones at one address, the oldest first."""
+        """Return the batches at one address, the oldest first."""
 
     def save(self, batch: Batch) -> None:
-        """Keep one, before anything else happens."""
+        """Store a batch; this must be done before it is sent."""
 
 
 @dataclass(slots=True)
 class _Pending:
-    """A request without a reply yet; everybody who sends the same body awaits the same reply."""
+    """A request without a reply yet; `complete` calls with the same body await the same reply."""
 
     body: bytes
     reply: asyncio.Future[Completion]
@@ -84,11 +85,11 @@ class BatchClient(Client):
 
     @property
     def at_once(self) -> int:
-        """Return how many requests to hand over at a time: as many as a file takes."""
+        """Return how many `complete` calls to make at a time: as many as a file holds."""
         return self._settings.batch_requests
 
     def state(self) -> ClientState:
-        """Return what the requests are doing now."""
+        """Return the state of the requests now."""
         return ClientState(
             in_flight=len(self._pending),
             limit=self.at_once,
@@ -108,7 +109,7 @@ class BatchClient(Client):
     async def complete(
         self, messages: Sequence[Message], endpoint: Endpoint, schema: Mapping[str, Any]
     ) -> Completion:
-        """Return the reply to `messages`, however long it takes.
+        """Return the reply to `messages`, within a day.
 
         Raise RequestFailed, Withheld where no more may be sent, or EndpointError to end the run.
         """
@@ -139,7 +140,7 @@ class BatchClient(Client):
         names, self._unsent = self._unsent, []
         while names:
             size = n_taken = 0
-            while n_taken < min(len(names), self.at_once) and size < _MOST_BYTES:
+            while n_taken < min(len(names), self.at_once) and size < _MAX_BYTES:
                 size += len(self._pending[names[n_taken]].body)
                 n_taken += 1
             chunk, names = names[:n_taken], names[n_taken:]
@@ -157,10 +158,10 @@ class BatchClient(Client):
         self._tasks[batch.key] = asyncio.create_task(self._guarded(batch, work))
 
     async def _guarded(self, batch: Batch, work: Callable[[Batch], Awaitable[None]]) -> None:
-        """Do the work of a batch; an error is raised where the replies are awaited."""
+        """Do the work of a batch; every task that awaits a reply raises its error."""
         try:
             await work(batch)
-        except Exception as error:  # noqa: BLE001 - it is raised where the reply is awaited
+        except Exception as error:  # noqa: BLE001 - the awaiting tasks raise it
             for request in self._pending.values():
                 request.reply.set_exception(error)
             self._pending.clear()

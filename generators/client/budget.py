@@ -65,7 +65,7 @@ class Budget:
         return False
 
     def may_send(self) -> bool:
-        """Tell whether one more attempt may be sent, and count it."""
+        """Return whether one more attempt may be sent, and count it."""
         limit, n_sent = self.settings.max_requests, self.spent.requests
         if limit is not None and n_sent >= limit:
             self.stop(self._limit_message("max_requests", limit, f"{n_sent:,} requests"))

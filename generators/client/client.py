@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, AsyncStream
     from openai.types.chat import ChatCompletionChunk
 
+
 Structured = Literal["json_schema", "json_object", "text"]
 Message = Mapping[str, str]
 Body = dict[str, Any] | None
@@ -61,7 +62,7 @@ class ClientState:
 
 
 def endpoint_configured(settings: InterviewSettings) -> bool:
-    """Tell whether the recipe or the environment names an LLM endpoint."""
+    """Return whether the recipe or the environment names an LLM endpoint."""
     return bool(
         settings.base_url or os.environ.get("OPENAI_BASE_URL") or os.environ.get("OPENAI_API_KEY")
     )
@@ -96,7 +97,7 @@ def open_sdk(base_url: str, max_connections: int, read_seconds: float | None = N
     limits = httpx2.Limits(max_connections=max_connections)
     http_client = DefaultAioHttpClient(limits=limits, timeout=timeout, follow_redirects=False)
     return AsyncOpenAI(
-        # A server without keys ignores what stands there.
+        # A server without keys ignores the value.
         api_key=key or "none",
         base_url=base_url,
         http_client=http_client,

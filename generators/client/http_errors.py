@@ -18,8 +18,8 @@ _KEY_SHAPED = re.compile(r"\bsk-[\w*\-]{6,}")
 _TAGS = re.compile(r"<(script|style)\b.*?</\1>|<[^>]*>", re.DOTALL | re.IGNORECASE)
 # These concern one passage, not the next: a 413, and a 400 about the length or the content.
 _ABOUT_REQUEST = ("context_length", "context length", "context size", "context window",
-              "content_filter", "content_policy", "content management policy", "too long",
-              "maximum number of tokens")  # fmt: skip
+                  "content_filter", "content_policy", "content management policy", "too long",
+                  "maximum number of tokens")  # fmt: skip
 _NO_MONEY = ("insufficient_quota", "billing_hard_limit", "billing_not_active")
 
 
@@ -87,12 +87,12 @@ def status_fault(status: int, headers: Mapping[str, str], body: object) -> Fault
     if 300 <= status < 400:
         location = scrub(headers.get("location", "an unknown address"))
         return Fault("stop", f"the server answered {status}: it has moved to {location}")
-    if status in {402, 429} and any(mark in words for mark in _NO_MONEY):
+    if status in {402, 429} and any(phrase in words for phrase in _NO_MONEY):
         return Fault("stop", message)
     if status in {408, 409, 425, 429, 529} or status >= 500:
         cause: Cause = "busy" if status in {429, 503, 529} else "server"
         return Fault("retry", message, retry_after_seconds(headers), cause)
-    if status == 413 or any(mark in words for mark in _ABOUT_REQUEST):
+    if status == 413 or any(phrase in words for phrase in _ABOUT_REQUEST):
         return Fault("request", message)
     return Fault("schema" if status in {400, 422} else "stop", message)
 
@@ -150,5 +150,6 @@ def next_step(message: str) -> str:
         ("answered 4", "change the setting that the server names, in the recipe's [interview]"),
     )
     return next(
-        (step for mark, step in hints if mark in message), "try again, or look at the server's log"
+        (step for phrase, step in hints if phrase in message),
+        "try again, or look at the server's log",
     )

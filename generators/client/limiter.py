@@ -45,7 +45,7 @@ class Limiter:
     """Counts the requests in flight (`in_flight`), and adapts how many there may be (`limit`)."""
 
     def __init__(self, max_limit: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """Begin at `max_limit`, or at 64 where that is more: the limit grows beyond 64."""
+        """Start with the limit `max_limit`, at most 64: the limit grows beyond 64 with replies."""
         self.max_limit = max_limit
         self.ceiling = self.limit = min(max_limit, _FIRST_LIMIT)
         self._clock = clock

@@ -30,6 +30,7 @@ from memoirist.generators.offline.question_templates import (
     load_templates,
     offline_languages,
 )
+from memoirist.generators.tasks.candidates import length_class
 from memoirist.generators.tasks.reply_parser import QUESTION_TYPES
 
 NEXT_STEP = "start an LLM server and set --base-url and --model, then run `memoirist ask` again"
@@ -209,7 +210,7 @@ def _sort_key(
     A template made for just this kind of phrase reads better than one for any kind, and one
     sentence better than two; the leads are many and would win by number alone.
     """
-    distance = abs(_length_class(template.fill(phrase.text), lang) - length)
+    distance = abs(length_class(template.fill(phrase.text), lang) - length)
     weight = (0.08 if template.form == "lead" else 1.0) * (1.0 if template.kind == "any" else 1.5)
     return distance, -(seed.random() ** (1 / weight))
 
@@ -242,12 +243,6 @@ _USUAL_CUES = {
     "feeling": 0.005,
     "follow-up": 0.011,
 }
-
-
-def _length_class(text: str, lang: str) -> int:
-    """Return 1 for short (up to 8 words), 2 for 9-20, 3 for longer."""
-    n_words = count_words(text) / (1.6 if lang == "zh" else 1)
-    return 1 if n_words <= 8 else 2 if n_words <= 20 else 3
 
 
 def _opener(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What kind of source a passage comes from, since each kind is asked about in its own way."""
+"""The kinds of sources, each with a prompt of its own, and how the kind of a source is guessed."""
 
 from __future__ import annotations
 
@@ -50,33 +50,33 @@ _MOST_PASSAGES = 200
 def guess_kind(
     source: SourceKind, title: str, passages: Sequence[str], lang: str
 ) -> tuple[Kind, str]:
-    """Return the kind and why: by the source, then by its title, then by how it says "I".
+    """Return the kind and the reason: by the source, its title, or its use of the first person.
 
-    It is a simple rule: `interview.kind` and `interview.kinds` have the last word.
+    `interview.kind` and `interview.kinds` overrule this simple rule.
     """
     if source == "podcast":
         return "talk", "a transcript"
-    named = next((kind for kind, pattern in _TITLES if pattern.search(title)), None)
-    if named is not None:
-        return named, f"its title {title!r}"
+    title_kind = next((kind for kind, pattern in _TITLES if pattern.search(title)), None)
+    if title_kind is not None:
+        return title_kind, f"its title {title!r}"
     rate, speech = _figures(passages, lang)
-    told = f"the first person is {rate:.1f} of 100 words, {speech:.0%} of passages are speech"
+    reason = f"the first person is {rate:.1f} of 100 words, {speech:.0%} of passages are speech"
     if rate >= _ESSAY_RATE and speech >= _FICTION_SPEECH:
-        return "fiction", told
+        return "fiction", reason
     if rate >= _AUTOBIOGRAPHY_RATE:
-        return "autobiography", told
-    return ("essay" if rate >= _ESSAY_RATE else "prose"), told
+        return "autobiography", reason
+    return ("essay" if rate >= _ESSAY_RATE else "prose"), reason
 
 
 def _figures(passages: Sequence[str], lang: str) -> tuple[float, float]:
     """Return "I" and its forms per 100 words outside of speech, and the share of speech."""
     step = max(1, len(passages) // _MOST_PASSAGES)
-    looked = passages[::step]
-    style = quote_style(looked, lang)
-    speech = [quoted_share(text, lang, style) >= 0.3 for text in looked]
-    own = [text for text, spoken in zip(looked, speech, strict=True) if not spoken]
-    found = [word for text in own for word in words(text)]
+    sample = passages[::step]
+    style = quote_style(sample, lang)
+    speech = [quoted_share(text, lang, style) >= 0.3 for text in sample]
+    narration = [text for text, is_speech in zip(sample, speech, strict=True) if not is_speech]
+    story_words = [word for text in narration for word in words(text)]
     forms = _FIRST_PERSON.get(lang, _FIRST_PERSON["en"])
     scale = _HANS_PER_WORD if lang == "zh" else 1.0
-    rate = 100 * scale * sum(word in forms for word in found) / max(1, len(found))
-    return rate, sum(speech) / max(1, len(looked))
+    rate = 100 * scale * sum(word in forms for word in story_words) / max(1, len(story_words))
+    return rate, sum(speech) / max(1, len(sample))

@@ -179,7 +179,7 @@ def test_a_limit_is_told_in_one_line(tmp_path: Path, store: Store) -> None:
         assert done.returncode == 0, done.stderr
         (line,) = [line for line in done.stderr.splitlines() if "max_requests" in line]
         assert "20 passages are still to be asked" in line
-        assert "no price is known of 'interviewer'" in done.stderr
+        assert "the price of 'interviewer' is unknown" in done.stderr
         # A limit that lets nothing through leaves work undone, and says so.
         done = run(
             tmp_path, *_asking(tmp_path, server), "--max-requests", "0", "--max-tokens", "10"
