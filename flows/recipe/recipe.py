@@ -197,7 +197,6 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
     is missing or is not TOML, an unknown key (with the nearest known ones) and a wrong value.
     """
     values = _read(path) if path is not None else {}
-    _drop_removed_keys(values, path)
     if path is not None:
         sources = values.get("sources", {})
         if isinstance(sources.get("include"), list):
@@ -213,6 +212,7 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
                 table[name] = {}
             table = table[name]
         table[last] = value
+    _drop_removed_keys(values, path)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
@@ -225,7 +225,8 @@ def _drop_removed_keys(values: dict[str, Any], path: Path | None) -> None:
     for table, key in _REMOVED_KEYS:
         if isinstance(values.get(table), dict) and key in values[table]:
             del values[table][key]
-            sys.stderr.write(f"note: {table}.{key} in {str(path)!r} has no effect any more\n")
+            place = repr(str(path)) if path else "--set"
+            sys.stderr.write(f"note: {table}.{key} in {place} has no effect any more\n")
 
 
 def _parts(key: str) -> list[str]:

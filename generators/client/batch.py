@@ -40,6 +40,7 @@ _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})
 _PATH: Final = "/v1/chat/completions"
 _NAME = "memoirist"
 _MAX_RETRIES = 6
+_CALL_SECONDS = 600.0  # a file of 50,000 requests takes a while to go up
 _LONGEST_PAUSE_SECONDS = 20.0
 # A file is sent when no new request has come for this long.
 _QUIET_SECONDS = 0.3
@@ -200,6 +201,7 @@ class BatchClient(Client):
                     endpoint=_PATH,
                     completion_window="24h",
                     metadata={_NAME: key},
+                    timeout=_CALL_SECONDS,
                 )
             except (OpenAIError, OSError, ValueError) as error:
                 fault = classify_error(error)
@@ -282,7 +284,7 @@ class BatchClient(Client):
     @property
     def _retrying(self) -> AsyncOpenAI:
         """Return the SDK's client with its own retries, for calls that may be repeated."""
-        return self._sdk.with_options(max_retries=_MAX_RETRIES)
+        return self._sdk.with_options(max_retries=_MAX_RETRIES, timeout=_CALL_SECONDS)
 
     async def _call(self, call: Awaitable[T]) -> T | None:
         """Return the result of an SDK call to files or batches, None for 404 (not found)."""

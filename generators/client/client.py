@@ -38,6 +38,8 @@ Message = Mapping[str, str]
 Body = dict[str, Any] | None
 _COMPLETIONS = "/chat/completions"
 OPENAI_URL = "https://api.openai.com/v1"
+# An answer may take minutes, but no server is silent for so long within one.
+_STREAM_READ_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,29 +83,40 @@ def base_url_of(settings: InterviewSettings) -> str:
     )
 
 
-def open_sdk(base_url: str, max_connections: int, read_seconds: float | None = None) -> AsyncOpenAI:
+def open_sdk(base_url: str, max_connections: int, *, local: bool = False) -> AsyncOpenAI:
     """Return the SDK's client over aiohttp; the key goes into a header and nowhere else.
 
-    `read_seconds` is the longest silence of a server, None for no limit. Redirects are not
-    followed, since the key would go with them. Raise EndpointError for a key that no header holds.
+    A `local` server is one of our own: neither the key nor a proxy is for it, and it may be silent
+    for ten minutes. Redirects are not followed, since the key would go with them. Raise
+    EndpointError for a key that no header holds and for a malformed address.
     """
     import httpx2
     from openai import AsyncOpenAI, DefaultAioHttpClient
 
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    key = "" if local else os.environ.get("OPENAI_API_KEY", "").strip()
     if not (key.isascii() and key.isprintable()):
         raise EndpointError("OPENAI_API_KEY holds a character that no key has", "set it again")
-    timeout = httpx2.Timeout(read_seconds, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
-    limits = httpx2.Limits(max_connections=max_connections)
-    http_client = DefaultAioHttpClient(limits=limits, timeout=timeout, follow_redirects=False)
-    return AsyncOpenAI(
-        # A server without keys ignores the value.
-        api_key=key or "none",
-        base_url=base_url,
-        http_client=http_client,
-        max_retries=0,
+    silence = _STREAM_READ_SECONDS if local else None
+    timeout = httpx2.Timeout(silence, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
+    http_client = DefaultAioHttpClient(
+        limits=httpx2.Limits(max_connections=max_connections),
         timeout=timeout,
+        follow_redirects=False,
+        trust_env=not local,
     )
+    try:
+        return AsyncOpenAI(
+            # A server without keys ignores the value.
+            api_key=key or "none",
+            base_url=base_url,
+            http_client=http_client,
+            max_retries=0,
+            timeout=timeout,
+        )
+    except httpx2.InvalidURL as error:
+        raise EndpointError(
+            f"{base_url!r} is no address of a server: {error}", "correct --base-url"
+        ) from error
 
 
 class Client:
@@ -339,7 +352,6 @@ class Piece:
     finish: str | None = None
 
 
-_STREAM_READ_SECONDS = 600.0
 _CHECK = "see whether the server still runs and what its log says, or ask again"
 
 
@@ -349,7 +361,7 @@ async def stream_chat(
     messages: Sequence[Mapping[str, str]],
     options: Mapping[str, Any],
 ) -> AsyncIterator[Piece]:
-    """Yield the parts of an answer; `finish` of the last one is stop, length, ...
+    """Yield the parts of an answer of our own model server; the last `finish` is stop, length, ...
 
     `options` are further keys of the request, such as temperature. Raise EndpointError where the
     server refuses, cannot be reached, or ends the stream without `finish`.
@@ -357,8 +369,7 @@ async def stream_chat(
     import httpx2
     from openai import APIStatusError, OpenAIError
 
-    # An answer may take minutes, but no server is silent for so long within one.
-    sdk = open_sdk(base_url, 1, _STREAM_READ_SECONDS)
+    sdk = open_sdk(base_url, 1, local=True)
     try:
         async with sdk:
             request: Any = {**options, "model": model, "messages": list(messages)}

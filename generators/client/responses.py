@@ -39,10 +39,15 @@ async def read_body(sdk: AsyncOpenAI, response: httpx2.Response) -> dict[str, An
 
         stream = AsyncStream[object](cast_to=object, response=response, client=sdk)
         try:
-            return joined_stream([event async for event in stream])
+            events = [event async for event in stream]
         except APIError as error:
             return error_in_200(error.body, response.headers)
-    body = response.json()
+        return joined_stream(events, ended=b"[DONE]" in response.content)
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        start = scrub(response.text[:200])[:80]
+        return Fault("retry", f"a reply that is no JSON: {start!r}", cause="broken")
     if not isinstance(body, dict):
         return Fault("retry", f"a reply that is no JSON object: {str(body)[:80]!r}", cause="broken")
     if "choices" not in body and body.get("error"):
@@ -50,8 +55,11 @@ async def read_body(sdk: AsyncOpenAI, response: httpx2.Response) -> dict[str, An
     return body
 
 
-def joined_stream(events: list[object]) -> dict[str, Any] | Fault:
-    """Join the events of a streamed reply to the body of a plain one."""
+def joined_stream(events: list[object], *, ended: bool) -> dict[str, Any] | Fault:
+    """Join the events of a streamed reply to the body of a plain one.
+
+    `ended` says that the mark of the end came: some servers send it and no finish reason.
+    """
     text: list[str] = []
     usage, finish = None, None
     for event in events:
@@ -64,7 +72,7 @@ def joined_stream(events: list[object]) -> dict[str, Any] | Fault:
                 delta = choice.get("delta")
                 text.append(_joined(delta.get("content")) if isinstance(delta, dict) else "")
                 finish = choice.get("finish_reason") or finish
-    if finish is None:
+    if finish is None and not ended:
         return Fault("retry", "a stream that broke off", cause="broken")
     choice = {"message": {"content": "".join(text)}, "finish_reason": finish}
     return {"choices": [choice], "usage": usage}

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from memoirist.data.schema.errors import EndpointError
-from memoirist.generators.client.client import Client, Endpoint, open_sdk
+from memoirist.generators.client.client import Client, Endpoint, Piece, open_sdk, stream_chat
 from memoirist.generators.client.http_errors import (
     Fault,
     RequestFailed,
@@ -107,10 +107,11 @@ def test_an_error_within_a_stream_is_a_fault() -> None:
 def test_a_stream_of_odd_pieces_is_read() -> None:
     parts = {"delta": {"content": [{"type": "text", "text": "b"}]}, "finish_reason": "stop"}
     odd = {"choices": 7}, {"choices": [None, {"delta": "x"}, {"delta": {"content": "a"}}]}, 3
-    whole = joined_stream([*odd, {"choices": [parts]}])
+    whole = joined_stream([*odd, {"choices": [parts]}], ended=False)
     assert isinstance(whole, dict)
     assert whole["choices"][0]["message"]["content"] == "ab"
-    assert isinstance(joined_stream([*odd]), Fault)
+    assert isinstance(joined_stream([*odd], ended=False), Fault)
+    assert not isinstance(joined_stream([*odd], ended=True), Fault)
 
 
 def test_a_server_that_takes_the_connection_and_never_answers_it(
@@ -396,3 +397,22 @@ def test_the_stand_in_server_runs_by_itself() -> None:
 
         assert "mark-7" in asyncio.run(run()).text.lower()
         server.kill()
+
+
+def test_a_malformed_address_is_refused_in_one_line() -> None:
+    with pytest.raises(EndpointError, match="is no address of a server"):
+        open_sdk("http://[::1/v1", 1)
+
+
+def test_a_server_of_our_own_gets_no_key_and_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+
+    async def answer(base_url: str) -> list[Piece]:
+        pieces = stream_chat(base_url, "interviewer", [{"role": "user", "content": "Hm?"}], {})
+        return [piece async for piece in pieces]
+
+    with OpenAIServer(Script(always_streams=True)) as server:
+        pieces = asyncio.run(answer(server.base_url))
+        assert pieces[-1].finish
+        assert not any("sk-secret" in value for value in server.seen.authorizations)
