@@ -54,7 +54,7 @@ bench: $(STAMP) .venv-bench/.installed
 	-.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r $< && touch $@
 
 fuzz: $(STAMP)
-	$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),180)
+	$(BIN)/python -m tests.tools.fuzz --seconds $(or $(SECONDS),180)
 
 clean:
 	rm -rf $(VENV) .venv-bench workspace build *.egg-info

@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 _MARKUP = re.compile(r"[\\`*\[\]<>|~$]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
-_BLOCK_START = re.compile(r"^([-+=#]|\d+(?=[.)]))")
+_BLOCK_START = re.compile(r"^([-+=#]|\d+(?=[.)](?:\s|$)))")
 
 
 def render(template: Path, values: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""What works on this machine, each finding with its next step."""
+"""Check this machine: libraries, endpoints, hub, memory and disk, each with a next step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _GB = 1024**3
 
 
 class Finding(NamedTuple):
-    """What was looked at, whether it works, what was found, and what to do next."""
+    """The result of one check, with the next step."""
 
     state: Literal["ok", "look"]
     what: str
@@ -35,12 +35,12 @@ class Finding(NamedTuple):
 
 
 def examine(context: Context) -> Fetched:
-    """Return a row for each finding."""
+    """Run all checks; return a row for each finding."""
     findings = [
         Finding("ok", "python", f"{platform.python_version()} on {platform.machine()}"),
         *_torch(),
         *_endpoints(context),
-        *_talking(),
+        *_serving(),
         _hub(),
         _memory(),
         _disk(context),
@@ -55,9 +55,9 @@ def _torch() -> Iterator[Finding]:
         yield Finding("look", "torch", "not installed", "pip install 'memoirist[train]'")
         return
     if torch.cuda.is_available():
-        device = f"{torch.cuda.get_device_name(0)}"
-        memory = torch.cuda.get_device_properties(0).total_memory / _GB
-        yield Finding("ok", "torch", f"{torch.__version__}, {device}, {memory:.0f} GB")
+        device = torch.cuda.get_device_properties(0)
+        memory = f"{device.total_memory / _GB:.0f} GB"
+        yield Finding("ok", "torch", f"{torch.__version__}, {device.name}, {memory}")
     else:
         yield Finding(
             "ok",
@@ -69,7 +69,7 @@ def _torch() -> Iterator[Finding]:
 
 
 def _four_bit() -> Finding:
-    """Quantise a small matrix for real: an import alone proves nothing."""
+    """Quantise a small matrix: a successful import alone proves nothing."""
     try:
         import logging
 
@@ -81,25 +81,23 @@ def _four_bit() -> Finding:
         weights = torch.linspace(-1, 1, 4096, device=device).reshape(64, 64)
         packed, state = quantize_4bit(weights, quant_type="nf4")
         error = float((dequantize_4bit(packed, state) - weights).abs().mean())
-    except (ImportError, RuntimeError, OSError) as error_:
+    except (ImportError, RuntimeError, OSError) as fault:
         return Finding(
-            "look", "4-bit", f"does not work: {error_}", "train with --set train.quantisation=none"
+            "look", "4-bit", f"does not work: {fault}", "train with --set train.quantisation=none"
         )
     return Finding("ok", "4-bit", f"NF4 works on {device} (mean error {error:.3f})")
 
 
-def _talking() -> Iterator[Finding]:
-    """Tell what of serving and of the page is installed; `chat` needs nothing more than torch."""
+def _serving() -> Iterator[Finding]:
+    """Check the libraries of model server and web page; `chat` needs only torch."""
     missing = [name for name in ("openai", "uvicorn", "fastapi") if find_spec(name) is None]
-    if find_spec("vllm") is not None:
-        yield Finding(
-            "ok", "serving", "by vLLM, and by transformers serve", "memoirist serve-model"
-        )
-    elif missing:
-        absent = f"{', '.join(missing)} not installed"
-        yield Finding("look", "serving", absent, "pip install 'memoirist[serve]'")
+    has_vllm = find_spec("vllm") is not None
+    if missing and not has_vllm:
+        finding = f"{', '.join(missing)} not installed"
+        yield Finding("look", "serving", finding, "pip install 'memoirist[serve]'")
     else:
-        yield Finding("ok", "serving", "by transformers serve", "memoirist serve-model")
+        finding = f"by {'vLLM, and by ' if has_vllm else ''}transformers serve"
+        yield Finding("ok", "serving", finding, "memoirist serve-model")
     if find_spec("gradio") is None:
         yield Finding("look", "web page", "gradio not installed", "pip install 'memoirist[web]'")
     elif not missing:
@@ -107,26 +105,21 @@ def _talking() -> Iterator[Finding]:
 
 
 def _endpoints(context: Context) -> Iterator[Finding]:
-    named = context.recipe.interview.base_url or os.environ.get("OPENAI_BASE_URL")
-    key = bool(os.environ.get("OPENAI_API_KEY"))
+    configured = context.recipe.interview.base_url or os.environ.get("OPENAI_BASE_URL")
     candidates = list(_LOCAL)
-    if named:
-        candidates.insert(0, ("endpoint", named))
-    elif key:
+    if configured:
+        candidates.insert(0, ("endpoint", configured))
+    elif os.environ.get("OPENAI_API_KEY"):
         candidates.insert(0, ("OpenAI", "https://api.openai.com/v1"))
-    answered = False
-    for name, url in candidates:
-        models = _models(url)
+    models_of = {(name, url): _models(url) for name, url in candidates}
+    for (name, url), models in models_of.items():
         if models is not None:
-            answered = True
-            yield Finding(
-                "ok", "endpoint", f"{name} at {url} answers: {models}", f"--base-url {url}"
-            )
+            finding = f"{name} at {url} answers: {models}"
+            yield Finding("ok", "endpoint", finding, f"--base-url {url}")
         elif (name, url) not in _LOCAL:
-            yield Finding(
-                "look", "endpoint", f"{url} does not answer", "check the address and the key"
-            )
-    if not answered:
+            finding = f"{url} does not answer"
+            yield Finding("look", "endpoint", finding, "check the address and the key")
+    if not any(models is not None for models in models_of.values()):
         yield Finding(
             "look",
             "endpoint",
@@ -136,7 +129,7 @@ def _endpoints(context: Context) -> Iterator[Finding]:
 
 
 def _models(url: str) -> str | None:
-    """Return what a server lists as its models, or None when it does not answer in 2 seconds."""
+    """Return the models that a server lists, or None if it does not answer in 2 seconds."""
     import json
 
     key = os.environ.get("OPENAI_API_KEY")
@@ -145,10 +138,10 @@ def _models(url: str) -> str | None:
         request.add_header("Authorization", f"Bearer {key}")
     try:
         with urllib.request.urlopen(request, timeout=2) as reply:  # noqa: S310
-            listed = json.load(reply).get("data", [])
+            models = json.load(reply).get("data", [])
     except (urllib.error.URLError, OSError, ValueError, AttributeError):
         return None
-    names = [str(model.get("id")) for model in listed if isinstance(model, dict)]
+    names = [str(model.get("id")) for model in models if isinstance(model, dict)]
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
@@ -173,11 +166,9 @@ def _memory() -> Finding:
 
 
 def _disk(context: Context) -> Finding:
-    place = context.workspace.root
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free / _GB
+    folder = context.workspace.root.resolve()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / _GB
     step = "" if free >= 2 else "a build writes about 0.5 GB beside the base model: free some"
-    return Finding(
-        "ok" if free >= 2 else "look", "disk", f"{free:.1f} GB free at {place.resolve()}", step
-    )
+    return Finding("ok" if free >= 2 else "look", "disk", f"{free:.1f} GB free at {folder}", step)

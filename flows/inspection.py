@@ -1,4 +1,4 @@
-"""What `look` shows of the store, and what `export` writes of it."""
+"""Show tables and lineage for `look`, and write the newest dataset for `export`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from memoirist.flows.runtime.context import Context
 
 
-_ORDER = {
+_QUERIES = {
     "dropped": "SELECT subject, rule, count(*) AS n, any_value(reason) AS reason,"
     " any_value(next_step) AS next_step FROM dropped GROUP BY subject, rule ORDER BY n DESC",
     "coverage": "SELECT source, subject, found, kept, dropped, by_rule, flags FROM coverage",
@@ -28,19 +28,19 @@ _ORDER = {
 
 
 def show(store: Store, what: str, subject: str | None, limit: int | None, form: str) -> None:
-    """Print what `look` was asked for; QueryError for a name that is no table or view."""
-    listed = "SELECT table_name AS name FROM information_schema.tables ORDER BY table_type, name"
-    names = [name for (name,) in store.fetch(listed).rows]
+    """Print the table, view or lineage that `look` names; QueryError for an unknown name."""
+    tables = "SELECT table_name AS name FROM information_schema.tables ORDER BY table_type, name"
+    names = [name for (name,) in store.fetch(tables).rows]
     if what == "tables":
-        parts = [f"SELECT '{name}' AS \"table\", count(*) AS rows FROM {name}" for name in names]
-        print_rows(store.fetch(" UNION ALL ".join(parts)), form)
+        counts = [f"SELECT '{name}' AS \"table\", count(*) AS rows FROM {name}" for name in names]
+        print_rows(store.fetch(" UNION ALL ".join(counts)), form)
     elif what == "why":
         print_rows(_lineage(store, subject), form)
     elif what == "outline" and what in names:
         print_rows(_outline(store, subject, limit), form)
     elif what in names:
-        sql = _ORDER.get(what, f"SELECT * FROM {what}")
-        _some(store, sql, limit or (2_000 if what == "coverage" else 20), form)
+        sql = _QUERIES.get(what, f"SELECT * FROM {what}")
+        _print_first(store, sql, limit or (2_000 if what == "coverage" else 20), form)
     else:
         raise QueryError(
             f"there is nothing to look at by the name {what!r}",
@@ -48,32 +48,32 @@ def show(store: Store, what: str, subject: str | None, limit: int | None, form: 
         )
 
 
-def _some(store: Store, sql: str, limit: int, form: str) -> None:
-    """Print the first rows, and say on stderr when there are more."""
+def _print_first(store: Store, sql: str, limit: int, form: str) -> None:
+    """Print the first rows, and tell on stderr if there are more."""
     print_rows(store.fetch(f"SELECT * FROM ({sql}) LIMIT {limit}"), form)
     total = store.fetch(f"SELECT count(*) FROM ({sql})").rows[0][0]
     if total > limit:
         sys.stderr.write(f"{limit:,} of {total:,} rows; `-n {total}` shows all\n")
 
 
-def _outline(store: Store, named: str | None, limit: int | None) -> Fetched:
-    """Return the chapters in reading order, of every source or of the one that is named.
+def _outline(store: Store, source: str | None, limit: int | None) -> Fetched:
+    """Return the chapters in reading order, of all sources or of one.
 
-    A source is named by a part of its title or its place, or by its id's beginning.
+    `source` is a part of its title or location, or of its id.
     """
-    wanted = f"%{(named or '').casefold()}%"
-    rows = store.fetch(statement("look_outline"), [wanted, limit or 2_000])
-    if rows.rows or not named:
+    pattern = f"%{(source or '').casefold()}%"
+    rows = store.fetch(statement("look_outline"), [pattern, limit or 2_000])
+    if rows.rows or not source:
         return rows
-    known = store.fetch("SELECT title FROM sources WHERE withdrawn_at IS NULL ORDER BY title")
+    titles = store.fetch("SELECT title FROM sources WHERE withdrawn_at IS NULL ORDER BY title")
     raise QueryError(
-        f"no source that has been split is called {named!r}",
-        f"choose one of {', '.join(repr(title) for (title,) in known.rows) or 'none'}",
+        f"no source that has been split is called {source!r}",
+        f"choose one of {', '.join(repr(title) for (title,) in titles.rows) or 'none'}",
     )
 
 
 def _lineage(store: Store, subject: str | None) -> Fetched:
-    """Return the facts about a thing, by its id's beginning, as the query `why` tells them."""
+    """Return the rows of the query `why` on all rows whose id has the given prefix."""
     if not subject:
         raise QueryError("`look why` needs an id", "take one from `memoirist look kept`")
     rows = store.fetch(statement("why"), [subject + "%"])
@@ -86,7 +86,7 @@ def _lineage(store: Store, subject: str | None) -> Fetched:
 
 
 def export_dataset(context: Context, output: Path, form: str, split: str | None) -> str:
-    """Write the newest dataset, or one split of it, and tell how much that was."""
+    """Write the newest dataset, or one split of it; return a line with the number of rows."""
     from memoirist.data.composition.export_formats import export
     from memoirist.flows.steps.compose import latest_dataset, refuse_withdrawn
 

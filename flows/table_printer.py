@@ -39,7 +39,7 @@ def _json(value: object) -> object:
 
 
 def _finite(value: object) -> object:
-    """Turn NaN and infinity into null, as JSON knows neither."""
+    """Replace NaN and infinity by null, because JSON has neither."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -58,7 +58,7 @@ def _cell(value: object) -> str:
 
 
 def _print_table(rows: Fetched) -> None:
-    # A pipe has no width; what a person reads later should still hold the whole row.
+    # A pipe has no width; a person who reads the output later needs the complete row.
     width = shutil.get_terminal_size((160, 40)).columns if sys.stdout.isatty() else 200
     console = Console(width=width, highlight=False, markup=False, emoji=False)
     table = Table(box=None, pad_edge=False, header_style="bold")

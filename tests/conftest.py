@@ -170,11 +170,11 @@ LONGEST = (
     "test_web.py",
     "test_evaluate.py",
     "test_readme.py",
-    "test_train_hardships.py",
-    "test_train_families.py",
-    "test_train_toys.py",
+    "test_out_of_memory.py",
+    "test_model_families.py",
+    "test_random_bases.py",
     "test_cli.py",
-    "test_changes.py",
+    "test_changed_sources.py",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -44,6 +45,8 @@ ONLY = {
     "uvicorn": {"flows"},
     "typer": {"flows"},
 }
+# Names that may stand in several folders.
+_SHARED_NAMES = {"__init__", "__main__", "settings", "base"}
 
 
 def _modules(folder: str) -> list[Path]:
@@ -100,6 +103,23 @@ def test_the_command_line_starts_without_heavy_libraries(module: str) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_every_module_name_stands_once() -> None:
+    names = Counter(
+        path.stem
+        for folder in ARROWS
+        for path in _modules(folder)
+        if path.stem not in _SHARED_NAMES
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_folders_are_two_levels_deep_and_not_crowded() -> None:
+    for folder in ARROWS:
+        crowds = Counter(path.relative_to(ROOT).parent for path in _modules(folder))
+        assert all(len(place.parts) <= 3 for place in crowds), crowds
+        assert max(crowds.values()) <= 16, crowds
 
 
 def test_modules_stay_small() -> None:

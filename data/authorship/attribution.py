@@ -18,7 +18,6 @@ from memoirist.data.authorship.section_titles import TitleClass, classify_title
 from memoirist.data.authorship.signatures import (
     Names,
     count_mentions,
-    fold,
     is_persona,
     names_of,
     signature_at_end,
@@ -34,7 +33,7 @@ from memoirist.data.passages.chapters import (
 from memoirist.data.passages.segmentation import PROSE
 from memoirist.data.schema.records import Block, Document, Source, Verdict
 from memoirist.data.text.language_rules import Language, language
-from memoirist.data.text.words import count_words, is_cjk
+from memoirist.data.text.words import count_words, fold, is_cjk
 
 # A new version makes the split run again on every book; the number is part of the step's state.
 VERSION = 3

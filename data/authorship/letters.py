@@ -11,14 +11,13 @@ from memoirist.data.authorship.signatures import (
     RANK,
     Names,
     count_mentions,
-    fold,
     is_persona,
     looks_like_name,
     signature_at_end,
 )
 from memoirist.data.schema.records import Block
 from memoirist.data.text.language_rules import Language
-from memoirist.data.text.words import count_words
+from memoirist.data.text.words import count_words, fold
 
 # The end of a longer letter has most likely been missed.
 MAX_LETTER_WORDS = 3000

@@ -7,8 +7,9 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Literal
 
-from memoirist.data.authorship.signatures import Names, fold, is_persona, looks_like_name
+from memoirist.data.authorship.signatures import Names, is_persona, looks_like_name
 from memoirist.data.text.language_rules import Language, language
+from memoirist.data.text.words import fold
 
 TitleKind = Literal["own", "other", "apparatus", "letter", "doubtful", "plain"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from memoirist.data.text.chinese import has_han, simplified
 from memoirist.data.text.language_rules import Language
+from memoirist.data.text.words import fold
 
 _NAMES = Path(__file__).parents[1] / "text" / "languages" / "names.toml"
 _WORDS = tomllib.loads(_NAMES.read_text("utf-8"))
@@ -29,12 +29,6 @@ RANK = re.compile(
 )
 _TOKEN = re.compile(r"[^\W\d_]\.(?:[^\W\d_]\.)*|[^\W\d_]+(?:['’\-][^\W\d_]+)*\.?")
 _CJK = re.compile(r"[\u3400-\u9fff]")
-
-
-def fold(text: str) -> str:
-    """Return the text without case and without accents."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(c for c in plain if not unicodedata.combining(c))
 
 
 def name_parts(name: str) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""From pairs to conversations: ChatML, splits, disclosure and export formats."""
+"""Compose pairs into ChatML conversations, split them and export them."""

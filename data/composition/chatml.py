@@ -1,4 +1,4 @@
-"""ChatML, the one chat format of the project: what is trained, saved with the model and served."""
+"""Render ChatML, the one chat format of training, saved models and serving."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
 
-# A control token inside someone's words would forge a turn: it loses its bars, here and in the
-# template alike, so that training, chat and any server that reads the template agree.
+# A control token inside a message would start a turn, so it loses its bars, here and in the
+# template, so that training, chat and every server that reads the template agree.
 _FORGED = ((IM_START, "<im_start>"), (IM_END, "<im_end>"))
 
-# The words are trimmed because a leading newline could melt with the newline after the role into
-# one token, and the prompt would no longer be a prefix of the row that was trained.
-# `generation` marks what the model learns: the assistant's words and the end token, or it would
-# never stop.
+# The content is trimmed because a leading newline and the newline after the role could become one
+# token, and the prompt would no longer be a prefix of the trained row. `generation` marks what the
+# model learns: the assistant's content with the end token, without which it would never stop.
 TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- set words = message['content'] | trim"

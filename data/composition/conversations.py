@@ -1,13 +1,14 @@
-"""Compose conversations: ChatML messages with the persona's system prompt, split and versioned."""
+"""Compose pairs into a dataset version: ChatML conversations in train, validation and test."""
 
 from __future__ import annotations
 
 import json
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from itertools import groupby
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,7 +28,7 @@ from memoirist.data.text.words import count_words, is_cjk
 
 
 class ComposeSettings(BaseModel):
-    """How pairs become conversations and who is held out."""
+    """How pairs become conversations, and which are held out."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -69,9 +70,13 @@ class ComposeSettings(BaseModel):
     seed: int = Field(42, description="Seed of every choice made here.")
 
     def reach(self, turns: int | None = None) -> Reach:
-        """Return how far a conversation goes, in `turns` exchanges at most where that is fewer."""
-        most = self.max_exchanges if turns is None else min(turns, self.max_exchanges)
-        return Reach(turns=most, max_words=self.max_words)
+        """Return the limits of a conversation, `turns` exchanges where that is fewer."""
+        limit = self.max_exchanges if turns is None else min(turns, self.max_exchanges)
+        return Reach(turns=limit, max_words=self.max_words)
+
+
+# A conversation before its dataset has an id: the split, the ids of its pairs, its messages.
+_Draft = tuple[Split, Sequence[str], list[dict[str, str]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,7 @@ class Composed:
     splits: Sequence[GroupSplit] = ()
 
 
-def compose(  # noqa: PLR0913 - what is composed of what
+def compose(  # noqa: PLR0913 - the inputs of a dataset
     pairs: Sequence[Pair],
     system: str,
     settings: ComposeSettings,
@@ -94,9 +99,9 @@ def compose(  # noqa: PLR0913 - what is composed of what
 ) -> Composed:
     """Return the dataset of the kept pairs; its id is the hash of what it holds.
 
-    `system` is the persona's prompt, used where a pair has none of its own; `before` tells the
-    split of every group that an earlier dataset has placed. Pairs with a follow-up go on from the
-    pair before them where that is in the same split.
+    `system` is the persona's prompt, for pairs without their own; `before` has the split of every
+    group in an earlier dataset. Pairs with a follow-up continue the pair before them where that is
+    in the same split.
     """
     shares: dict[Split, float] = {
         "test": settings.test_share,
@@ -113,25 +118,27 @@ def compose(  # noqa: PLR0913 - what is composed of what
         if pair.source_id == held:
             splits[pair.group_id] = "test"
         by_split[splits[pair.group_id]].append(pair)
-    by_split["train"], verdicts = _apart(by_split["train"], by_split["test"], settings, now)
+    by_split["train"], verdicts = _purged(by_split["train"], by_split["test"], settings, now)
     order: tuple[Split, ...] = ("train", "validation", "test")
     drafts = [
-        (split, _ids(thread), to_messages(thread, system))
+        _draft(split, thread, system)
         for split in order
-        for thread in threads(joined(by_split[split], follow_ups or {}, settings.reach()), settings)
+        for thread in threads(
+            join_follow_ups(by_split[split], follow_ups or {}, settings.reach()), settings
+        )
     ]
-    kept = {pair.group_id: pair.source_id for pair in pairs}
+    sources = {pair.group_id: pair.source_id for pair in pairs}
     groups = [
         GroupSplit(group_id=group, source_id=source, split=splits[group])
-        for group, source in kept.items()
+        for group, source in sources.items()
     ]
     return replace(_version(drafts, now), verdicts=verdicts, splits=groups)
 
 
-def _apart(
+def _purged(
     train: Sequence[Pair], test: Sequence[Pair], settings: ComposeSettings, now: datetime
 ) -> tuple[list[Pair], list[Verdict]]:
-    """Return the training pairs that are far enough from the test, and what drops the others."""
+    """Return the training pairs that are not too close to the test, and drops of the others."""
     verdicts = purge(
         train,
         test,
@@ -144,7 +151,7 @@ def _apart(
     return [pair for pair in train if pair.id not in dropped], verdicts
 
 
-def with_mixed(  # noqa: PLR0913 - what is added to what
+def with_mixed(  # noqa: PLR0913 - the inputs of a dataset
     composed: Composed,
     mixed: Sequence[Pair],
     own: Sequence[Pair],
@@ -152,35 +159,29 @@ def with_mixed(  # noqa: PLR0913 - what is added to what
     now: datetime,
     system: str = "",
 ) -> Composed:
-    """Return the dataset with pairs mixed in that are trained on alone and never held out.
+    """Add pairs to the train split of a dataset; they are never held out.
 
-    They keep their own system prompts; `system`, the persona's, is for pairs in the persona's
-    voice that have none, and stays empty for those that are another's. What is too close to a
-    held-out pair among `own` is dropped.
+    They keep their own system prompts; `system` is for pairs in the persona's voice that have none,
+    and empty for pairs in other voices. Pairs too close to a held-out pair of `own` are dropped.
     """
     held = {i for c in composed.conversations if c.split == "test" for i in c.pair_ids}
-    rest, verdicts = _apart(mixed, [pair for pair in own if pair.id in held], settings, now)
-    before = [(c.split, c.pair_ids, list(c.messages)) for c in composed.conversations]
-    added: list[tuple[Split, Sequence[str], list[dict[str, str]]]] = [
-        ("train", _ids(thread), to_messages(thread, system)) for thread in threads(rest, settings)
-    ]
-    return replace(
-        _version([*before, *added], now),
-        verdicts=[*composed.verdicts, *verdicts],
-        splits=composed.splits,
-    )
+    rest, verdicts = _purged(mixed, [pair for pair in own if pair.id in held], settings, now)
+    drafts: list[_Draft] = [(c.split, c.pair_ids, list(c.messages)) for c in composed.conversations]
+    drafts += [_draft("train", thread, system) for thread in threads(rest, settings)]
+    dropped = [*composed.verdicts, *verdicts]
+    return replace(_version(drafts, now), verdicts=dropped, splits=composed.splits)
 
 
-def _ids(thread: Sequence[Pair]) -> tuple[str, ...]:
-    return tuple(pair.id for pair in thread)
+def _draft(split: Split, thread: Sequence[Pair], system: str) -> _Draft:
+    return split, tuple(pair.id for pair in thread), to_messages(thread, system)
 
 
 def threads(pairs: Sequence[Pair], settings: ComposeSettings) -> list[list[Pair]]:
-    """Join the pairs of one thread in order, cut where a conversation would grow too long.
+    """Join the pairs of each thread in order, and cut where a conversation becomes too long.
 
-    A row of a dataset stays whole, because its maker wrote it as one conversation.
+    A row of a dataset stays whole, because its author wrote it as one conversation.
     """
-    found: list[list[Pair]] = []
+    result: list[list[Pair]] = []
     ordered = sorted(pairs, key=lambda pair: (pair.thread_id, pair.ord))
     for _, members in groupby(ordered, key=lambda pair: pair.thread_id):
         current: list[Pair] = []
@@ -188,17 +189,17 @@ def threads(pairs: Sequence[Pair], settings: ComposeSettings) -> list[list[Pair]
             length = sum(count_words(p.question + " " + p.answer) for p in [*current, pair])
             full = len(current) >= settings.max_exchanges or length > settings.max_words
             if current and full and pair.origin != "given":
-                found.append(current)
+                result.append(current)
                 current = []
             current.append(pair)
-        found.append(current)
-    return found
+        result.append(current)
+    return result
 
 
 def to_messages(thread: Sequence[Pair], system: str) -> list[dict[str, str]]:
-    """Return a thread as messages; every text is neutralised, answers are otherwise verbatim."""
+    """Return a thread as messages; control tokens are neutralised, the rest is verbatim."""
     if not thread[0].question:
-        # A raw text: nobody asked for it, and it is no answer of the persona's.
+        # A raw text has no question and no system prompt.
         return [{"role": "assistant", "content": neutralise(pair.answer)} for pair in thread]
     messages: list[dict[str, str]] = []
     prompt = thread[0].system or system
@@ -213,7 +214,7 @@ def to_messages(thread: Sequence[Pair], system: str) -> list[dict[str, str]]:
 def estimate_tokens(messages: Sequence[Mapping[str, str]]) -> int:
     """Estimate tokens: 1.35 for a word, 1.1 for a Chinese character, 4 for a message's frame.
 
-    The trainer counts exactly with the base's own tokenizer; this serves plans and look-ups.
+    The trainer counts exactly with the base's tokenizer; this serves plans and `look`.
     """
     return sum(
         4 + round(count_words(m["content"]) * (1.1 if is_cjk(m["content"]) else 1.35))
@@ -221,26 +222,24 @@ def estimate_tokens(messages: Sequence[Mapping[str, str]]) -> int:
     )
 
 
-def _version(
-    drafts: Sequence[tuple[Split, Sequence[str], list[dict[str, str]]]], now: datetime
-) -> Composed:
-    bodies = sorted(
-        json.dumps([split, list(pair_ids), body], ensure_ascii=False)
-        for split, pair_ids, body in drafts
+def _version(drafts: Sequence[_Draft], now: datetime) -> Composed:
+    contents = sorted(
+        json.dumps([split, list(pair_ids), messages], ensure_ascii=False)
+        for split, pair_ids, messages in drafts
     )
-    dataset_id = content_id("dataset", *bodies)
+    dataset_id = content_id("dataset", *contents)
     conversations = [
         Conversation(
             id=content_id(dataset_id, *pair_ids),
             dataset_id=dataset_id,
             split=split,
             pair_ids=tuple(pair_ids),
-            messages=body,
-            n_tokens=estimate_tokens(body),
+            messages=messages,
+            n_tokens=estimate_tokens(messages),
         )
-        for split, pair_ids, body in drafts
+        for split, pair_ids, messages in drafts
     ]
-    counts = {s: sum(c.split == s for c in conversations) for s in ("train", "validation", "test")}
+    counts = Counter(conversation.split for conversation in conversations)
     dataset = Dataset(
         id=dataset_id,
         created_at=now,
@@ -253,7 +252,7 @@ def _version(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowUp:
-    """How a pair is asked where it goes on from the pair `before_id`."""
+    """The question of a pair where it continues the pair `before_id`."""
 
     pair_id: str
     before_id: str
@@ -262,66 +261,61 @@ class FollowUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """How far conversations go on: in how many exchanges and words at most."""
+    """The limits of a conversation: exchanges and words."""
 
     turns: int
     max_words: int
 
 
 def neighbours(
-    pairs: Iterable[Pair], places: Mapping[str, int], share: float, seed: int, reach: Reach
+    pairs: Iterable[Pair], positions: Mapping[str, int], share: float, seed: int, reach: Reach
 ) -> list[tuple[Pair, Pair]]:
-    """Return the pairs that may be joined, each with the one that goes on from it, in order.
+    """Return, in order, two pairs for each follow-up: a pair and the one that continues it.
 
-    They are of prose, of one chapter, and of passages with nothing between them; `places` gives a
-    passage's place in its document. A seeded draw on the later passage takes the share, so that
-    what is added or removed elsewhere changes nothing. The second of two may be the first of the
-    next two, as far as the conversation reaches.
+    They are prose of one chapter with no passage in between; `positions` has the position of each
+    passage in its document. A seeded draw by the later passage selects the share, so that changes
+    elsewhere change nothing. The second of two may be the first of the next two, within `reach`.
     """
     prose = [pair for pair in pairs if pair.thread_id == pair.passage_id]
-    ordered = sorted(prose, key=lambda p: (p.source_id, p.group_id, places[p.passage_id]))
-    found: list[tuple[Pair, Pair]] = []
+    ordered = sorted(prose, key=lambda p: (p.source_id, p.group_id, positions[p.passage_id]))
+    result: list[tuple[Pair, Pair]] = []
     turns, length = 1, _length(ordered[0]) if ordered else 0
     for first, later in zip(ordered, ordered[1:], strict=False):  # noqa: RUF007 - both are named
-        beside = (
+        adjacent = (
             first.group_id == later.group_id
             and first.source_id == later.source_id
-            and places[later.passage_id] == places[first.passage_id] + 1
+            and positions[later.passage_id] == positions[first.passage_id] + 1
         )
         drawn = random.Random(f"follow {seed} {later.passage_id}").random() < share
         turns, length = turns + 1, length + _length(later)
-        if beside and drawn and turns <= reach.turns and length <= reach.max_words:
-            found.append((first, later))
+        if adjacent and drawn and turns <= reach.turns and length <= reach.max_words:
+            result.append((first, later))
         else:
             turns, length = 1, _length(later)
-    return found
+    return result
 
 
 def _length(pair: Pair) -> int:
     return count_words(pair.question) + count_words(pair.answer)
 
 
-def joined(pairs: Sequence[Pair], follow_ups: Mapping[str, FollowUp], reach: Reach) -> list[Pair]:
+def join_follow_ups(
+    pairs: Sequence[Pair], follow_ups: Mapping[str, FollowUp], reach: Reach
+) -> list[Pair]:
     """Return the pairs, those with a follow-up in the thread of the pair before them.
 
-    A pair whose predecessor is not here, or with which a conversation would go beyond its reach,
-    keeps its own question and begins a thread of its own.
+    A pair keeps its own question and thread where the pair before it is missing, or the
+    conversation would exceed `reach`.
     """
-    here = {pair.id: pair for pair in pairs}
-    placed: dict[str, tuple[Pair, int]] = {}
+    by_id = {pair.id: pair for pair in pairs}
 
-    def place(pair: Pair) -> tuple[Pair, int]:
-        """Return a pair where it stands, and the words of its thread up to there."""
-        if pair.id not in placed:
-            placed[pair.id] = _follow(pair)
-        return placed[pair.id]
-
-    def _follow(pair: Pair) -> tuple[Pair, int]:
-        follow_up = follow_ups.get(pair.id)
-        before = here.get(follow_up.before_id) if follow_up else None
-        if follow_up is None or before is None:
+    @cache
+    def join(pair_id: str) -> tuple[Pair, int]:
+        """Return a pair in its thread, and the words of the thread up to it."""
+        pair, follow_up = by_id[pair_id], follow_ups.get(pair_id)
+        if follow_up is None or follow_up.before_id not in by_id:
             return pair, _length(pair)
-        first, length = place(before)
+        first, length = join(follow_up.before_id)
         later = replace(
             pair, question=follow_up.question, thread_id=first.thread_id, ord=first.ord + 1
         )
@@ -330,4 +324,4 @@ def joined(pairs: Sequence[Pair], follow_ups: Mapping[str, FollowUp], reach: Rea
             return pair, _length(pair)
         return later, length
 
-    return [place(pair)[0] for pair in pairs]
+    return [join(pair.id)[0] for pair in pairs]

@@ -1,8 +1,8 @@
-"""The persona's prompt, and the exchanges that teach it to say that it is an AI.
+"""Make the persona's prompt, and the exchanges that teach it to say that it is an AI.
 
-A tuned model forgets what its system prompt asks of it, so a small share of what it is trained on
-is the disclosure itself. These pairs have the origin `disclosure` and a source of their own; they
-are trained on and never held out.
+Tuning makes a model ignore its system prompt, so a small share of the training data is the
+disclosure itself. These pairs have the origin `disclosure` and their own source, and are never held
+out.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _FALLBACK = "en"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
-    """What a persona says of itself in one language; {name} stands for its name.
+class DisclosureTexts:
+    """The texts of one language; {name} stands for the persona's name.
 
-    `asks` are regular expressions of what it is asked with, `opening` begins the answer then.
+    `asks` are regular expressions of questions whether it is an AI, `opening` begins the answer.
     """
 
     system: str
@@ -48,7 +48,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disclosure:
-    """The rows of some disclosing exchanges, as they are stored."""
+    """The rows of the disclosing exchanges."""
 
     source: Source
     document: Document
@@ -64,35 +64,33 @@ def languages() -> list[str]:
 
 
 @cache
-def words_of(lang: str) -> Words:
-    """Return the words in a language, the English ones where it has none."""
+def disclosure_texts(lang: str) -> DisclosureTexts:
+    """Return the texts of a language, the English ones where it has none."""
     path = _FOLDER / f"{lang}.toml"
     if not path.is_file():
         path = _FOLDER / f"{_FALLBACK}.toml"
-    return Words(**tomllib.loads(path.read_text("utf-8")))
+    return DisclosureTexts(**tomllib.loads(path.read_text("utf-8")))
 
 
-def exchanges(name: str, lang: str, wanted: int) -> list[tuple[str, str]]:
-    """Return up to `wanted` questions with the answer of an AI persona of `name`.
+def exchanges(name: str, lang: str, limit: int) -> list[tuple[str, str]]:
+    """Return up to `limit` questions, each with the answer of an AI persona of `name`.
 
-    Every question comes once before one comes again with another answer; fewer come back where
-    the language has no more.
+    A question comes again, with another answer, only after all others have come.
     """
-    told = words_of(lang)
-    n = len(told.questions)
-    found = []
-    for place in range(min(wanted, n * len(told.answers))):
-        # One answer on in every round: no question meets the same answer twice.
-        answer = told.answers[(place + place // n) % len(told.answers)]
-        question = told.questions[place % n]
-        if (pair := (_filled(question, name), _filled(answer, name))) not in found:
-            found.append(pair)
-    return found
+    texts = disclosure_texts(lang)
+    n_questions, n_answers = len(texts.questions), len(texts.answers)
+    pairs: dict[tuple[str, str], None] = {}
+    for i in range(min(limit, n_questions * n_answers)):
+        # The answers shift by one in every round, so no question gets the same answer twice.
+        answer = texts.answers[(i + i // n_questions) % n_answers]
+        question = texts.questions[i % n_questions]
+        pairs[question.replace("{name}", name), answer.replace("{name}", name)] = None
+    return list(pairs)
 
 
-def disclose(name: str, lang: str, wanted: int, now: datetime) -> Disclosure | None:
-    """Return the rows of `wanted` disclosing exchanges, None for none or without a name."""
-    if wanted < 1 or not name:
+def disclose(name: str, lang: str, limit: int, now: datetime) -> Disclosure | None:
+    """Return the rows of up to `limit` disclosing exchanges, None for none or without a name."""
+    if limit < 1 or not name:
         return None
     source = Source(
         id=content_id(FORMAT),
@@ -109,9 +107,7 @@ def disclose(name: str, lang: str, wanted: int, now: datetime) -> Disclosure | N
     document = Document(
         id=content_id(source.id, lang), source_id=source.id, title=source.title or "", lang=lang
     )
-    rows = [
-        _row(document, place, *each) for place, each in enumerate(exchanges(name, lang, wanted))
-    ]
+    rows = [_rows(document, i, *texts) for i, texts in enumerate(exchanges(name, lang, limit))]
     return Disclosure(
         source=source,
         document=document,
@@ -122,21 +118,23 @@ def disclose(name: str, lang: str, wanted: int, now: datetime) -> Disclosure | N
     )
 
 
-def _row(document: Document, place: int, asked: str, said: str) -> tuple[Passage, Question, Pair]:
-    passage_id = content_id(document.id, asked, said)
+def _rows(
+    document: Document, ord_: int, question_text: str, answer: str
+) -> tuple[Passage, Question, Pair]:
+    passage_id = content_id(document.id, question_text, answer)
     passage = Passage(
         id=passage_id,
         source_id=document.source_id,
         document_id=document.id,
-        ord=place,
+        ord=ord_,
         group_id=document.id,
-        text=said,
-        n_words=count_words(said),
+        text=answer,
+        n_words=count_words(answer),
     )
     question = Question(
-        id=content_id(passage_id, asked),
+        id=content_id(passage_id, question_text),
         passage_id=passage_id,
-        text=asked,
+        text=question_text,
         type=FORMAT,
         origin="disclosure",
     )
@@ -148,8 +146,8 @@ def _row(document: Document, place: int, asked: str, said: str) -> tuple[Passage
         group_id=document.id,
         thread_id=passage_id,
         ord=0,
-        question=asked,
-        answer=said,
+        question=question_text,
+        answer=answer,
         origin="disclosure",
         score=1.0,
     )
@@ -170,29 +168,25 @@ def _verdict(pair: Pair, now: datetime) -> Verdict:
     )
 
 
-def _filled(text: str, name: str) -> str:
-    return text.replace("{name}", name)
-
-
 _TITLES = {"Sir", "Dame", "Lord", "Lady", "Mr", "Mr.", "Mrs", "Mrs.", "Ms", "Dr", "Dr.", "St."}
 
 
-def opening(said: str, name: str, lang: str) -> str | None:
-    """Return the disclosure that opens the answer to `said`, None where nobody asks for it.
+def opening(message: str, name: str, lang: str) -> str | None:
+    """Return the disclosure that opens the answer to `message`, None where it does not ask for it.
 
-    It comes in the language that is asked in; `lang`, the persona's own, is tried first.
+    It is in the language of the message; `lang`, the persona's own, is tried first.
     """
-    for each in dict.fromkeys([lang, *languages()]):
-        if any(pattern.search(said) for pattern in _patterns(each, name)):
-            return words_of(each).opening.replace("{name}", name)
+    for code in dict.fromkeys([lang, *languages()]):
+        if any(pattern.search(message) for pattern in _patterns(code, name)):
+            return disclosure_texts(code).opening.replace("{name}", name)
     return None
 
 
 @cache
 def _patterns(lang: str, name: str) -> list[re.Pattern[str]]:
-    # Whoever asks may use the first or the last name alone; "the", "van" and "Sir" are no names.
-    parts = [each for each in re.split(r"[\s·•]+", name) if len(each) > 1 and each not in _TITLES]
-    parts = [each for each in parts if not each[0].islower()]
+    # The question may use the first or the last name alone; "the", "van" and "Sir" are no names.
+    parts = [part for part in re.split(r"[\s·•]+", name) if len(part) > 1 and part not in _TITLES]
+    parts = [part for part in parts if not part[0].islower()]
     any_name = "(?:" + "|".join(map(re.escape, [name, *parts[:1], *parts[-1:]])) + ")"
-    told = words_of(lang).asks
-    return [re.compile(each.replace("{name}", any_name), re.IGNORECASE) for each in told]
+    asks = disclosure_texts(lang).asks
+    return [re.compile(ask.replace("{name}", any_name), re.IGNORECASE) for ask in asks]

@@ -1,4 +1,4 @@
-"""Export conversations in the formats that other trainers read, each line one conversation."""
+"""Export conversations in the formats that other trainers read, one conversation a line."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 
 
 def export(conversations: Sequence[Conversation], form: Format, path: Path) -> int:
-    """Write the conversations to `path`, complete or not at all; return how many lines.
+    """Write all conversations to `path` or nothing; return the number of lines.
 
-    Alpaca has no turns: there each exchange of a conversation is a line, with the turns before
-    it under `history`, as the trainers that read Alpaca expect.
+    Alpaca has no turns: each exchange is a line, with the turns before it under `history`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -49,7 +48,7 @@ def _chatml(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
 
 
 def _text(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
-    """Yield a raw text as it stands, and a conversation as ChatML."""
+    """Yield a raw text unchanged, a conversation as ChatML."""
     roles = {message["role"] for message in conversation.messages}
     if roles == {"assistant"}:
         yield from ({"text": message["content"]} for message in conversation.messages)
@@ -63,24 +62,23 @@ def _sharegpt(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
 
 
 def _alpaca(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
-    system = ""
+    system = question = ""
     history: list[list[str]] = []
-    asked = ""
     for message in conversation.messages:
         if message["role"] == "system":
             system = message["content"]
         elif message["role"] == "user":
-            asked = message["content"]
+            question = message["content"]
         else:
             answer = message["content"]
             yield {
-                "instruction": asked,
+                "instruction": question,
                 "input": "",
                 "output": answer,
                 "system": system,
                 "history": [list(turn) for turn in history],
             }
-            history.append([asked, answer])
+            history.append([question, answer])
 
 
 _FORMS: dict[str, Callable[[Conversation], Iterable[Mapping[str, Any]]]] = {

@@ -1,4 +1,4 @@
-"""Exchanges saved in a talk: a pair that the user chose, or wrote better words for."""
+"""Make the rows of exchanges that the user saves in a chat, as they are or edited."""
 
 from __future__ import annotations
 
@@ -19,14 +19,13 @@ from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.words import count_words
 
 FORMAT = "chat"
-# Sources that no file holds and no gate judges: somebody has read every word of them.
+# Sources without a file and without filters, because a person has read every word.
 BY_HAND = (FORMAT, "disclosure")
-# What the user saved in a talk, and what teaches the disclosure: to be trained on alone, since what
-# is held out must be the person's own words.
+# Saved exchanges and disclosures are only trained on, because held-out text must be the person's.
 TRAIN_ONLY: tuple[Origin, ...] = ("curated", "disclosure")
 
-# How an answer ended: by the model's end token, at the limit of its tokens or of the context, by
-# the guard against circles, or by somebody who stopped it.
+# How an answer ended: by the end token, at the limit of tokens or context, by the guard against
+# repetition, or by the user.
 Ended = Literal["end", "limit", "context", "circles", "stopped"]
 _CUT: dict[Ended, str] = {
     "limit": "was cut at the limit of {n} tokens",
@@ -38,9 +37,9 @@ _CUT: dict[Ended, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """A question and its answer; `answered_by` is the run whose model said it.
+    """A question and its answer; `answered_by` is the run of the model.
 
-    `edited` tells that the user has put other words for the model's.
+    `edited` is True where the user changed the answer.
     """
 
     question: str
@@ -62,15 +61,15 @@ class Saved:
 
 
 def cut(ended: Ended, n_tokens: int) -> str | None:
-    """Return what kept an answer from coming to its end, as a verb, or None where nothing did.
+    """Return why an answer is incomplete, as a verb, or None where it is complete.
 
-    `n_tokens` is the most that an answer could have.
+    `n_tokens` is the limit of an answer.
     """
     return _CUT[ended].format(n=n_tokens) if ended in _CUT else None
 
 
 def save(exchange: Exchange, place: int, now: datetime) -> Saved:
-    """Return the rows of an exchange; the same words give the same ids, so twice is once.
+    """Return the rows of an exchange; the same words give the same ids.
 
     `place` is its number among the saved ones. Its question has the origin `curated`.
     """
@@ -127,7 +126,7 @@ def save(exchange: Exchange, place: int, now: datetime) -> Saved:
 
 
 def replaced(passage_id: str, saved: Saved, now: datetime) -> Verdict:
-    """Return the verdict on a saved passage for which the user has found better words."""
+    """Return the verdict on a saved passage that the user replaced."""
     return Verdict(
         subject_id=passage_id,
         subject="passages",
@@ -137,7 +136,7 @@ def replaced(passage_id: str, saved: Saved, now: datetime) -> Verdict:
         beaten_by=saved.passage.id,
         created_at=now,
         next_step="nothing: the better words are kept",
-        # With the gates' drops: nothing is paired or asked of what these dropped.
+        # A drop of this step is excluded from pairing and asking.
         step="gate",
         source_id=saved.source.id,
     )

@@ -1,4 +1,4 @@
-"""Split pairs into train, validation and test by whole groups, and purge train against test."""
+"""Split pairs into train, validation and test by whole groups, and purge train of test text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from memoirist.data.schema.records import Pair, Split, Verdict
+from memoirist.data.schema.records import Fault, Pair, Split, Verdict
 from memoirist.data.text.words import count_words, normalise, words
 
 HELD_OUT: tuple[Split, Split] = ("test", "validation")
@@ -19,15 +19,15 @@ def partition(
     before: Mapping[str, Split],
     seed: int,
 ) -> dict[str, Split]:
-    """Return the split of every group: its earlier one where it has one, else by its source.
+    """Return the split of every group, the earlier one where there is one.
 
     Within each source, groups in the order of a seeded hash go to test until its share of the
     source's pairs is reached, then to validation, the rest to train; so a new source moves no
-    group of another. A group of more than a quarter of its source stays in train: holding that
-    out would leave too little to learn from.
+    group of another. A group of more than a quarter of its source stays in train, because too
+    little would remain to train on.
     """
     sizes = Counter(pair.group_id for pair in pairs)
-    # As keys: a dataset has as many groups as rows, and no list is searched as fast.
+    # A dictionary as an ordered set: a dataset has as many groups as rows.
     by_source: dict[str, dict[str, None]] = defaultdict(dict)
     for pair in pairs:
         by_source[pair.source_id][pair.group_id] = None
@@ -54,9 +54,9 @@ def _assign(
             continue
         split: Split = "train"
         for name in HELD_OUT:
-            wanted = shares[name] * total
-            # A source of one group has nothing to compare with, and must be learnt from.
-            if len(groups) > 2 and held[name] < wanted and sizes[group] <= max(1, total / 4):
+            target = shares[name] * total
+            # A source of one or two groups is only trained on.
+            if len(groups) > 2 and held[name] < target and sizes[group] <= max(1, total / 4):
                 split = name
                 break
         chosen[group] = split
@@ -72,25 +72,21 @@ def hold_out_source(
 ) -> str | None:
     """Return the source to hold out whole, or None with fewer than three or none small enough.
 
-    A source that an earlier dataset trained on is never held out: its text has been seen; one
-    that was held out whole stays so.
+    A source of an earlier train split is never held out; one that was held out whole stays so.
     """
     sizes = Counter(pair.source_id for pair in pairs)
-    known = {
-        s: {before[p.group_id] for p in pairs if p.source_id == s and p.group_id in before}
-        for s in sizes
-    }
-    whole = [s for s in sizes if known[s] == {"test"}]
-    if whole:
-        return whole[0]
+    tested = {p.source_id for p in pairs if before.get(p.group_id) == "test"}
     trained = {p.source_id for p in pairs if before.get(p.group_id, "test") != "test"}
+    for source in sizes:
+        if source in tested - trained:
+            return source
     small = [s for s in sizes if sizes[s] <= max_share * len(pairs) and s not in trained]
     if len(sizes) < 3 or not small:
         return None
     return min(small, key=lambda source: _order(seed, source))
 
 
-def purge(  # noqa: PLR0913 - what is compared with what, by which limits
+def purge(  # noqa: PLR0913 - two lists and three limits
     train: Sequence[Pair],
     test: Sequence[Pair],
     max_containment: float,
@@ -98,41 +94,43 @@ def purge(  # noqa: PLR0913 - what is compared with what, by which limits
     now: datetime,
     max_question_overlap: float = 0.7,
 ) -> list[Verdict]:
-    """Return a drop for each train pair that shares too much with one held out.
+    """Return a drop for each train pair that shares too much with a test pair.
 
-    Containment is the share of the answer's word 5-grams that stand in one test answer; a single
-    shared run of `run` words is enough as well (13, the length used by GPT-3 for contamination),
-    and so is a question that is nearly the same: its character 5-grams overlap (Jaccard) by
-    `max_question_overlap`, above 1 by none.
+    Containment is the share of the answer's word 5-grams that one test answer has. One shared run
+    of `run` words also drops (13 is GPT-3's length for contamination), and so does a question whose
+    character 5-grams overlap (Jaccard) by `max_question_overlap`; above 1 none does.
     """
     fives: dict[int, dict[str, None]] = defaultdict(dict)  # ordered, so that ties are too
     runs: dict[int, str] = {}
     for pair in test:
-        found = words(pair.answer)
-        for gram in grams(found, 5):
+        tokens = words(pair.answer)
+        for gram in grams(tokens, 5):
             fives[gram][pair.id] = None
-        for gram in grams(found, run):
+        for gram in grams(tokens, run):
             runs.setdefault(gram, pair.id)
     compared = test if max_question_overlap <= 1 else ()
-    asked = [(pair.id, _shingles(pair.question)) for pair in compared]
+    questions = [(pair.id, _shingles(pair.question)) for pair in compared]
     verdicts: list[Verdict] = []
     for pair in train:
-        found = words(pair.answer)
-        culprit = next((runs[g] for g in grams(found, run) if g in runs), None)
-        culprit = culprit or _same_question(pair.question, asked, max_question_overlap)
-        own = list(grams(found, 5))
+        tokens = words(pair.answer)
+        match = next((runs[gram] for gram in grams(tokens, run) if gram in runs), None)
+        match = match or _same_question(pair.question, questions, max_question_overlap)
+        own = list(grams(tokens, 5))
         counts = Counter(other for gram in own for other in fives.get(gram, ()))
-        closest, hits = counts.most_common(1)[0] if counts else (None, 0)
-        share = hits / len(own) if own else 0.0
-        if culprit is not None or share >= max_containment:
-            verdicts.append(_overlap(pair, culprit or closest, share, now))
+        closest, n_shared = counts.most_common(1)[0] if counts else (None, 0)
+        share = n_shared / len(own) if own else 0.0
+        if match is not None or share >= max_containment:
+            reason = "it is too close to a held-out exchange, which would flatter the test"
+            step = "nothing: the held-out answer is kept"
+            fault = Fault("test_overlap", reason, step, round(share, 3), match or closest)
+            verdicts.append(fault.verdict("pairs", pair.id, now))
     return verdicts
 
 
 def _shingles(question: str, n: int = 5) -> frozenset[str]:
     """Return the character 5-grams of a question of five words or more, else nothing.
 
-    "Go on." and "Why was that?" are asked in every episode and give nothing away.
+    Short questions ("Why was that?") are common to all episodes and leak nothing.
     """
     text = normalise(question)
     if count_words(question) < 5:
@@ -141,35 +139,17 @@ def _shingles(question: str, n: int = 5) -> frozenset[str]:
 
 
 def _same_question(
-    question: str, asked: Sequence[tuple[str, frozenset[str]]], least: float
+    question: str, questions: Sequence[tuple[str, frozenset[str]]], min_overlap: float
 ) -> str | None:
     """Return the held-out pair whose question is nearly this one."""
-    if not asked:
-        return None
-    own = _shingles(question)
-    if not own:
-        return None
-    for pair_id, other in asked:
+    own = _shingles(question) if questions else frozenset()
+    for pair_id, other in questions if own else ():
         shared = len(own & other)
-        if shared and shared >= least * (len(own) + len(other) - shared):
+        if shared and shared >= min_overlap * (len(own) + len(other) - shared):
             return pair_id
     return None
 
 
-def grams(found: Sequence[str], n: int) -> Iterable[int]:
-    """Return the hashes of all runs of `n` words; they hold within one process alone."""
-    return (hash(tuple(found[i : i + n])) for i in range(len(found) - n + 1))
-
-
-def _overlap(pair: Pair, other: str | None, share: float, now: datetime) -> Verdict:
-    return Verdict(
-        subject_id=pair.id,
-        subject="pairs",
-        rule="test_overlap",
-        keep=False,
-        score=round(share, 3),
-        reason="it is too close to a held-out exchange, which would flatter the test",
-        beaten_by=other,
-        created_at=now,
-        next_step="nothing: the held-out answer is kept",
-    )
+def grams(tokens: Sequence[str], n: int) -> Iterable[int]:
+    """Return the hashes of all runs of `n` words; they are valid within one process only."""
+    return (hash(tuple(tokens[i : i + n])) for i in range(len(tokens) - n + 1))

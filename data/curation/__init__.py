@@ -1,1 +1,1 @@
-"""Pairs of question and answer: filters, scores, duplicates and selection."""
+"""Filter, score and select pairs of question and answer."""

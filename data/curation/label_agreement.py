@@ -1,4 +1,4 @@
-"""How well the score and the judge agree with a person's labels, and where to set the threshold."""
+"""Compare the score and the judge with a person's labels, and find the best threshold."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Below this share of right ones among those that it keeps, the judge is not trusted (QUALITY.md).
+# A judge with a lower precision is not trusted (QUALITY.md).
 TRUSTED_PRECISION = 0.7
-# Fewer labels of either kind say nothing: the interval of a share of ten is half a unit wide.
+# Fewer labels prove nothing: the interval of a share of ten is half a unit wide.
 MIN_LABELS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """Counts of labelled pairs by what the person and the rule said of them."""
+    """Counts of labelled pairs by the decisions of the person and of the rule."""
 
     both_good: int
     only_rule: int
@@ -43,43 +43,42 @@ class Agreement:
             return None
         kept, good = self.both_good + self.only_rule, self.both_good + self.only_person
         chance = (kept * good + (self.n - kept) * (self.n - good)) / self.n**2
-        seen = (self.both_good + self.both_bad) / self.n
-        return None if chance == 1 else (seen - chance) / (1 - chance)
+        observed = (self.both_good + self.both_bad) / self.n
+        return None if chance == 1 else (observed - chance) / (1 - chance)
 
 
 def agreement(labels: Sequence[bool], kept: Sequence[bool]) -> Agreement:
     """Count how the labels and the rule's decisions on the same pairs agree."""
-    told = list(zip(labels, kept, strict=True))
+    decisions = list(zip(labels, kept, strict=True))
     return Agreement(
-        both_good=told.count((True, True)),
-        only_rule=told.count((False, True)),
-        only_person=told.count((True, False)),
-        both_bad=told.count((False, False)),
+        both_good=decisions.count((True, True)),
+        only_rule=decisions.count((False, True)),
+        only_person=decisions.count((True, False)),
+        both_bad=decisions.count((False, False)),
     )
 
 
 def best_threshold(labels: Sequence[bool], scores: Sequence[float]) -> float | None:
     """Return the threshold with the greatest kappa, the lower one of equals.
 
-    It lies between two scores that were seen, rounded to two places. None with fewer than
-    MIN_LABELS pairs, or where all are labelled alike: nothing can be learnt from them.
+    It lies between two scores, rounded to two places. None with fewer than MIN_LABELS pairs, or
+    where all have the same label.
     """
     if len(labels) < MIN_LABELS or len(set(labels)) < 2:
         return None
-    seen = sorted(set(scores))
-    cuts = [round((low + high) / 2, 2) for low, high in itertools.pairwise(seen)]
-    best: tuple[float, float] | None = None
-    for cut in [round(max(0.0, seen[0] - 0.01), 2), *dict.fromkeys(cuts)]:
-        kappa = agreement(labels, [score >= cut for score in scores]).kappa or 0.0
-        if best is None or kappa > best[0] + 1e-9:
-            best = kappa, cut
-    return best[1] if best else None
+    values = sorted(set(scores))
+    middles = [round((low + high) / 2, 2) for low, high in itertools.pairwise(values)]
+
+    def kappa(threshold: float) -> float:
+        return round(agreement(labels, [s >= threshold for s in scores]).kappa or 0.0, 9)
+
+    return max([round(max(0.0, values[0] - 0.01), 2), *middles], key=kappa)
 
 
-def is_trusted(found: Agreement) -> bool:
-    """Tell whether enough labels say that the judge keeps good pairs."""
-    precision = found.precision
-    return found.n >= MIN_LABELS and precision is not None and precision >= TRUSTED_PRECISION
+def is_trusted(agreement: Agreement) -> bool:
+    """Tell whether enough labels confirm that the judge keeps good pairs."""
+    precision = agreement.precision
+    return agreement.n >= MIN_LABELS and precision is not None and precision >= TRUSTED_PRECISION
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -1,4 +1,4 @@
-"""The soft score of a pair: six parts in [0, 1] that need no model."""
+"""Score a pair by six parts in [0, 1] that need no model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from memoirist.data.curation.question_filters import RejectSettings
 from memoirist.data.text.chinese import is_unmarked
-from memoirist.data.text.word_overlap import answer_of, overlap
+from memoirist.data.text.word_overlap import answer_words, overlap
 from memoirist.data.text.words import count_words, ends_sentence
 
 WEIGHTS = {
@@ -24,26 +24,27 @@ _POINTERS = re.compile(r"\b(?:th(?:is|at|ese|ose|e[ym]|ere)|it|s?he|him|here?)\b
 
 def score(question: str, answer: str, lang: str, settings: RejectSettings) -> float:
     """Return the weighted sum of `parts`, rounded to three places (weights: QUALITY.md)."""
-    found = parts(question, answer, lang, settings)
-    return round(sum(WEIGHTS[name] * value for name, value in found.items()), 3)
+    values = parts(question, answer, lang, settings)
+    return round(sum(WEIGHTS[name] * value for name, value in values.items()), 3)
 
 
 def parts(question: str, answer: str, lang: str, settings: RejectSettings) -> dict[str, float]:
     """Return each part by name; 1 is best.
 
-    Relevance asks for one shared content stem or more: real interview questions share a median
-    of 22 % of their own stems with the answer, and a fifth share none, so that absence is half.
+    Relevance needs one shared content stem. Real interview questions share a median of 22 % of
+    their stems with the answer, and a fifth share none, so a question without one gets a half.
     """
-    both = overlap(question, answer, lang)
+    shared = overlap(question, answer, lang)
     n_words = count_words(question)
     pointers = len(_POINTERS.findall(question.lower()))
     return {
-        "relevance": min(1.0, 0.5 + both.shared / max(1, both.asked)),
-        "no_leak": max(0.0, 1 - both.leak / settings.max_leak) * (0.7 if both.run >= 5 else 1.0),
+        "relevance": min(1.0, 0.5 + shared.shared_stems / max(1, shared.question_stems)),
+        "no_leak": max(0.0, 1 - shared.leak / settings.max_leak)
+        * (0.7 if shared.run >= 5 else 1.0),
         "form": 1.0 if 4 <= n_words <= 39 else 0.6,
         "standalone": max(0.0, 1 - 0.25 * pointers),
-        "answer": _answer_quality(answer, answer_of(answer, lang).n_words),
-        "specificity": min(1.0, both.asked / 4),
+        "answer": _answer_quality(answer, answer_words(answer, lang).n_words),
+        "specificity": min(1.0, shared.question_stems / 4),
     }
 
 

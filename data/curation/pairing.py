@@ -1,4 +1,4 @@
-"""Pair questions with passages and judge the pairs: rejects, duplicates and the soft score."""
+"""Pair questions with passages, and score and filter the pairs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from memoirist.data.composition.saved_exchanges import TRAIN_ONLY
 from memoirist.data.curation.pair_score import score
 from memoirist.data.curation.question_filters import RejectSettings, reject_question, reject_spoken
 from memoirist.data.passages.quality_filters import GateSettings
-from memoirist.data.schema.records import Origin, Pair, Passage, Question, Verdict, content_id
+from memoirist.data.schema.records import (
+    Fault,
+    Origin,
+    Pair,
+    Passage,
+    Question,
+    Verdict,
+    content_id,
+)
 from memoirist.data.text.words import normalise
 
-# A real question is better than a generated one, and that is better than a template.
+# Real questions come first, then generated ones, then templates.
 _RANK: dict[Origin, int] = {
     "curated": 0,
     "disclosure": 0,
@@ -56,36 +64,35 @@ def pair(
     questions: Sequence[Question],
     polished: Mapping[str, str] | None = None,
 ) -> list[Pair]:
-    """Return the pairs of each passage that has a question, from the best origin it has.
+    """Return the pairs of each passage that has a question, by the best origin of its questions.
 
-    `polished` has the answers by passage that take the place of the passages' own texts.
+    `polished` has the answers by passage that replace the passages' own texts.
 
-    Passages come in reading order; the order within a thread is theirs. Questions come oldest
-    first: of one origin the newest is taken, as it is by the model and prompt chosen last. A
-    second question that was chosen makes a pair, and a conversation, of its own.
+    Passages come in reading order, which is also the order within a thread. Questions come oldest
+    first: of one origin the newest is taken, which the current model and prompt made. A second
+    question makes a pair and a conversation of its own.
     """
-    texts = polished or {}
-    asked: dict[str, list[Question]] = defaultdict(list)
+    by_passage: dict[str, list[Question]] = defaultdict(list)
     for question in questions:
-        asked[question.passage_id].append(question)
+        by_passage[question.passage_id].append(question)
     pairs: list[Pair] = []
     for passage in passages:
-        mine = asked[passage.id]
-        firsts = [question for question in mine if question.nth != 2]
+        firsts = [question for question in by_passage[passage.id] if question.nth != 2]
         if not firsts:
             continue
         first = min(reversed(firsts), key=lambda q: _RANK[q.origin])
-        text = texts.get(passage.id)
-        pairs.append(_pair(passage, first, text))
+        answer = (polished or {}).get(passage.id)
+        pairs.append(_pair(passage, first, answer))
         if first.origin == "generated":
-            pairs += [_pair(passage, each, text) for each in mine if each.nth == 2]
+            seconds = [question for question in by_passage[passage.id] if question.nth == 2]
+            pairs += [_pair(passage, question, answer) for question in seconds]
     return pairs
 
 
 def _pair(passage: Passage, question: Question, polished: str | None) -> Pair:
     second = question.nth == 2
     joined = passage.thread_id is not None and not second
-    # With another answer it is another pair: a dataset may hold the one before.
+    # A polished answer gives another id, because a dataset may hold the pair with the old answer.
     ids = (passage.id, question.id) if polished is None else (passage.id, question.id, polished)
     return Pair(
         id=content_id(*ids),
@@ -106,48 +113,37 @@ def _pair(passage: Passage, question: Question, polished: str | None) -> Pair:
 def judge(
     pairs: Sequence[Pair], lang: str, settings: CurateSettings, now: datetime
 ) -> tuple[list[Pair], list[Verdict]]:
-    """Return the pairs with their scores, and one drop for each pair that a rule refuses."""
+    """Return the pairs with their scores, and one drop for each pair that a rule rejects."""
     scored: list[Pair] = []
     verdicts: list[Verdict] = []
     winners: dict[tuple[str, str], str] = {}
-    for each in pairs:
-        value = score(each.question, each.answer, lang, settings.rejects)
-        scored.append(replace(each, score=value))
-        fault = _reject(each, lang, settings)
-        winner = winners.setdefault((normalise(each.question), normalise(each.answer)), each.id)
-        if winner != each.id:
-            fault = ("duplicate", f"the same question and answer stand in pair {winner}")
-        elif fault is None and _is_made(each) and value < settings.min_score:
-            fault = ("low_score", f"soft score {value} below {settings.min_score}")
-        if fault is not None:
-            verdicts.append(_drop(each, fault, value, winner, now))
+    for pair in pairs:
+        value = score(pair.question, pair.answer, lang, settings.rejects)
+        scored.append(replace(pair, score=value))
+        rejected = _reject(pair, lang, settings)
+        winner = winners.setdefault((normalise(pair.question), normalise(pair.answer)), pair.id)
+        if winner != pair.id:
+            reason = f"the same question and answer stand in pair {winner}"
+            fault = Fault("duplicate", reason, "nothing", value, winner)
+            verdicts.append(fault.verdict("pairs", pair.id, now))
+            continue
+        if rejected is None and _is_synthetic(pair) and value < settings.min_score:
+            rejected = ("low_score", f"soft score {value} below {settings.min_score}")
+        if rejected is not None:
+            fault = Fault(*rejected, "ask again with another model or prompt", value)
+            verdicts.append(fault.verdict("pairs", pair.id, now))
     return scored, verdicts
 
 
-def _is_made(each: Pair) -> bool:
-    return each.origin in {"generated", "template"}
+def _is_synthetic(pair: Pair) -> bool:
+    return pair.origin in {"generated", "template"}
 
 
-def _reject(each: Pair, lang: str, settings: CurateSettings) -> tuple[str, str] | None:
-    # The user has read every word of what was saved in a talk; every prompt is neutralised anyway.
-    if each.origin in TRAIN_ONLY:
+def _reject(pair: Pair, lang: str, settings: CurateSettings) -> tuple[str, str] | None:
+    # The user has read every saved exchange, and every prompt is neutralised anyway.
+    if pair.origin in TRAIN_ONLY:
         return None
-    # A host's or a user's own words are what the model will meet: only safety counts there.
-    if not _is_made(each):
-        return reject_spoken(each.question)
-    return reject_question(each.question, each.answer, lang, settings.rejects)
-
-
-def _drop(each: Pair, fault: tuple[str, str], value: float, winner: str, now: datetime) -> Verdict:
-    rule, reason = fault
-    return Verdict(
-        subject_id=each.id,
-        subject="pairs",
-        rule=rule,
-        keep=False,
-        reason=reason,
-        score=value,
-        beaten_by=winner if winner != each.id else None,
-        created_at=now,
-        next_step="nothing" if rule == "duplicate" else "ask again with another model or prompt",
-    )
+    # People ask the model as hosts and users do, so their questions only have to be safe.
+    if not _is_synthetic(pair):
+        return reject_spoken(pair.question)
+    return reject_question(pair.question, pair.answer, lang, settings.rejects)

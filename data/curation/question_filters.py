@@ -1,4 +1,4 @@
-"""The hard rejects of a question: rules that need no model, from published and measured ranges."""
+"""Reject bad questions by rules that need no model, from published and measured ranges."""
 
 from __future__ import annotations
 
@@ -27,18 +27,16 @@ _DANGLING = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """What no question may hold; every match has one of `signs` in it, which is soon seen."""
+    """A pattern that rejects a question; every match contains one of `signs`, a quick test."""
 
     rule: str
     reason: str
-    found: re.Pattern[str]
+    pattern: re.Pattern[str]
     signs: Sequence[str]
 
-    def refuses(self, question: str, lowered: str) -> bool:
-        for sign in self.signs:
-            if sign in lowered:
-                return self.found.search(question) is not None
-        return False
+    def matches(self, question: str, lowered: str) -> bool:
+        has_sign = any(sign in lowered for sign in self.signs)
+        return has_sign and self.pattern.search(question) is not None
 
 
 _PATTERNS = (
@@ -78,7 +76,7 @@ _PATTERNS = (
 
 
 class RejectSettings(BaseModel):
-    """What refuses a question outright."""
+    """The limits of the rules that reject a question."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -94,10 +92,10 @@ class RejectSettings(BaseModel):
 def reject_question(
     question: str, answer: str, lang: str, settings: RejectSettings
 ) -> tuple[str, str] | None:
-    """Return the first rule that refuses the question and its reason, or None for a good one.
+    """Return the first rule that rejects the question and its reason, or None for a good one.
 
-    The thresholds are QUALITY.md's; on 4,000 human interview questions the rules fire in 11 %,
-    most of it the length rule, and the leak rules in 0.2-0.4 %.
+    The thresholds are QUALITY.md's. On 4,000 human interview questions the rules reject 11 %, most
+    by length, and 0.2-0.4 % by the leak rules.
     """
     return (
         _length(question, settings)
@@ -108,7 +106,7 @@ def reject_question(
 
 
 def reject_spoken(question: str) -> tuple[str, str] | None:
-    """Return why a host's own turn cannot be a prompt: only safety and emptiness count there."""
+    """Return why a real question cannot be a prompt: it is empty or unsafe."""
     if not words(question):
         return "question_empty", "the other speaker said no word before the answer"
     if has_control(question):
@@ -121,13 +119,9 @@ def _length(question: str, settings: RejectSettings) -> tuple[str, str] | None:
     if n_words < settings.min_words:
         return "question_short", f"{n_words} words, fewer than {settings.min_words}"
     # A Chinese word has about 1.5 characters, and `count_words` counts characters there.
-    most = (
-        settings.max_words * (3 if is_cjk(question) else 2) // 2
-        if is_cjk(question)
-        else settings.max_words
-    )
-    if n_words > most:
-        return "question_long", f"{n_words} words, more than {most}"
+    limit = settings.max_words * 3 // 2 if is_cjk(question) else settings.max_words
+    if n_words > limit:
+        return "question_long", f"{n_words} words, more than {limit}"
     marks = question.count("?") + question.count("？")
     if marks > settings.max_question_marks:
         return "question_marks", f"{marks} question marks, more than {settings.max_question_marks}"
@@ -138,9 +132,9 @@ def _form(question: str) -> tuple[str, str] | None:
     if has_control(question):
         return "question_control", "it holds a control token of a chat format"
     lowered = question.lower()
-    for each in _PATTERNS:
-        if each.refuses(question, lowered):
-            return each.rule, each.reason
+    for pattern in _PATTERNS:
+        if pattern.matches(question, lowered):
+            return pattern.rule, pattern.reason
     if _DANGLING.match(question):
         return "question_dangling", "its first word points nowhere"
     if "?" not in question and "？" not in question and not _IMPERATIVE.search(question):
@@ -151,11 +145,11 @@ def _form(question: str) -> tuple[str, str] | None:
 def _language(question: str, lang: str) -> tuple[str, str] | None:
     if is_cjk(question) != (lang in {"zh", "ja", "ko"}):
         return "question_language", f"it is not written in {lang!r}"
-    # One sentence holds few stop words, and neighbours share many: only a clear lead counts.
+    # One sentence has few stop words, and related languages share many: only a clear lead counts.
     if count_words(question) < 12:
         return None
     shares = language_shares(question)
-    best = max(shares, key=lambda each: shares[each])
+    best = max(shares, key=lambda code: shares[code])
     if shares[best] > 2 * shares.get(lang, 1.0) + 0.1:
         return "question_language", f"it reads as {best!r}, not {lang!r}"
     return None
@@ -164,14 +158,12 @@ def _language(question: str, lang: str) -> tuple[str, str] | None:
 def _leak(
     question: str, answer: str, lang: str, settings: RejectSettings
 ) -> tuple[str, str] | None:
-    both = overlap(question, answer, lang)
-    # Characters carry less than words: the same clause is about twice as long when counted by them.
-    most = settings.max_shared_run * (2 if lang == "zh" else 1)
-    if both.run > most:
-        return "question_run", f"{both.run} words in a row stand in the answer, more than {most}"
-    if both.leak > settings.max_leak:
-        return (
-            "question_leak",
-            f"it tells {both.leak:.2f} of the answer, more than {settings.max_leak}",
-        )
+    shared = overlap(question, answer, lang)
+    # The same clause is about twice as long in characters as in words.
+    limit = settings.max_shared_run * (2 if lang == "zh" else 1)
+    if shared.run > limit:
+        return "question_run", f"{shared.run} words in a row stand in the answer, more than {limit}"
+    if shared.leak > settings.max_leak:
+        reason = f"it tells {shared.leak:.2f} of the answer, more than {settings.max_leak}"
+        return "question_leak", reason
     return None

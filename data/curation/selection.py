@@ -1,4 +1,4 @@
-"""Select what a dataset version takes: the best of many pairs, and a share of mixed-in ones."""
+"""Select the pairs of a dataset version and the questions of passages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from memoirist.data.store.store import Store
 from memoirist.data.store.transaction import Transaction, statement
 from memoirist.data.text.words import words
 
-# More is fetched than is taken, because some are too close to one that is taken before them.
+# More threads are fetched than needed, because some are near duplicates of a better one.
 _SPARE = 1.5
 # The containment at which QUALITY.md calls two passages near duplicates.
 _TOO_CLOSE = 0.8
@@ -34,10 +34,10 @@ def count_kept(store: Store) -> int:
 
 
 def best(store: Store, limits: Limits) -> list[Pair]:
-    """Return the persona's kept pairs in order, no more than the limits allow.
+    """Return the persona's kept pairs in order, within the limits.
 
-    Whole threads are taken, the best scores first and equal ones by a seeded hash; never more of
-    one group than its limit, and none that holds nearly the words of one that is taken.
+    Whole threads are taken, the best scores first and equal ones by a seeded hash, without near
+    duplicates and with a limit for each group.
     """
     if count_kept(store) <= limits.pairs:
         return _pairs(store, _OWN, [])
@@ -51,12 +51,12 @@ def best(store: Store, limits: Limits) -> list[Pair]:
     threads: dict[str, list[Pair]] = {name: [] for name in ids}
     for pair in _pairs(store, f"{_OWN} AND list_contains($ids, thread_id)", ids):
         threads[pair.thread_id].append(pair)
-    taken = _apart(threads, limits.pairs)
+    taken = _without_near_duplicates(threads, limits.pairs)
     return [pair for name in sorted(taken) for pair in threads[name]]
 
 
-def _apart(threads: Mapping[str, Sequence[Pair]], most: int) -> list[str]:
-    """Return the threads in order until there are enough, without those too close to one before."""
+def _without_near_duplicates(threads: Mapping[str, Sequence[Pair]], limit: int) -> list[str]:
+    """Return the first threads with `limit` pairs, without near duplicates of earlier ones."""
     seen: set[int] = set()
     taken: list[str] = []
     n = 0
@@ -64,7 +64,7 @@ def _apart(threads: Mapping[str, Sequence[Pair]], most: int) -> list[str]:
         own = {gram for pair in pairs for gram in grams(words(pair.answer), 5)}
         if own and len(own & seen) >= _TOO_CLOSE * len(own):
             continue
-        if n + len(pairs) > most:
+        if n + len(pairs) > limit:
             continue
         taken.append(name)
         n += len(pairs)
@@ -73,13 +73,13 @@ def _apart(threads: Mapping[str, Sequence[Pair]], most: int) -> list[str]:
 
 
 def mixed(store: Store, shares: Mapping[str, float], own: int, seed: int) -> list[Pair]:
-    """Return, of each mixed-in source, as many conversations as make its share of all.
+    """Return, of each mixed-in source, the number of conversations that gives its share of all.
 
     `own` counts the persona's own train conversations: with shares that sum to s, all of them are
-    own / (1 - s). The choice is by a seeded hash, so that it stays as it is from run to run.
+    own / (1 - s). A seeded hash makes the choice stable from run to run.
     """
     total = own / (1 - sum(shares.values())) if shares else 0.0
-    found: list[Pair] = []
+    pairs: list[Pair] = []
     for source_id, share in shares.items():
         ids = store.rows(
             f"{statement('kept_pairs')} SELECT thread_id FROM kept"
@@ -88,8 +88,8 @@ def mixed(store: Store, shares: Mapping[str, float], own: int, seed: int) -> lis
             {"source": source_id, "seed": str(seed), "n": round(share * total)},
         )
         chosen = [row["thread_id"] for row in ids]
-        found += _pairs(store, "mixed AND list_contains($ids, thread_id)", chosen)
-    return found
+        pairs += _pairs(store, "mixed AND list_contains($ids, thread_id)", chosen)
+    return pairs
 
 
 def saved(store: Store) -> list[Pair]:
@@ -108,21 +108,21 @@ def _pairs(store: Store, where: str, ids: Sequence[str]) -> list[Pair]:
 
 
 def drop_unselected(tx: Transaction, dataset_id: str, values: Mapping[str, object]) -> None:
-    """Give every kept pair that a dataset version does not take the verdict that says so."""
+    """Add a verdict to every kept pair that the dataset version does not take."""
     tx.run("not_selected", {"dataset": dataset_id, **values})
 
 
 _MOST_ROUNDS = 64
-# The score of a question loses .15 for each class of length that it is away from its passage's
-# wish: to set the mix right, one of equal worth may come from the other end.
+# A question's score loses .15 for each length class away from the length that its passage asks for;
+# a choice for the right mix may cost two classes.
 _MOST_LOSS = 0.3
-# Two questions in a small set may open alike: a share of a dozen is none.
+# In a small set two questions may always have the same opening.
 _LEAST_CAP = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """How questions are chosen.
+    """The limits of choosing questions.
 
     `second_share` of the passages, at most, get a second one; one opening pair of words has at
     most `opener_share` of all (QUALITY.md: .20 and .08). `length_shares` are those of short,
@@ -137,7 +137,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What was chosen: questions, second ones among them, and the commonest opening's share.
+    """The numbers of chosen questions and second ones, and the share of the most common opening.
 
     `lengths` counts the short, the middle and the long ones.
     """
@@ -150,20 +150,20 @@ class Chosen:
 
 
 def choose(
-    tx: Transaction, wanted: Mapping[str, Sequence[object]], choice: Choice, now: datetime
+    tx: Transaction, passages: Mapping[str, Sequence[object]], choice: Choice, now: datetime
 ) -> Chosen:
-    """Write the questions and the verdicts of step `ask` for the passages that are wanted.
+    """Write the questions and the verdicts of step `ask` for the passages.
 
-    `wanted` has the columns passage_id, key, passage_hash and source_id. An opening above its
-    share gives way where its passage has another question; where it has none, it stays.
+    `passages` has the columns passage_id, key, passage_hash and source_id. A question whose opening
+    is above its share is replaced where its passage has another one.
     """
-    tx.temporary("wanted", wanted)
+    tx.temporary("wanted", passages)
     tx.run("choose_begin", {"seed": str(choice.seed)})
     n_passages = _count(tx, "chosen")
     cap = max(_LEAST_CAP, int(n_passages * choice.opener_share))
     short, middle, long = choice.length_shares
-    wanted_lengths = {"short": short, "middle": middle, "long": long, "most_loss": _MOST_LOSS}
-    for name, values in (("choose_length", wanted_lengths), ("choose_move", {"cap": cap})):
+    length_mix = {"short": short, "middle": middle, "long": long, "most_loss": _MOST_LOSS}
+    for name, values in (("choose_length", length_mix), ("choose_move", {"cap": cap})):
         for _ in range(_MOST_ROUNDS):
             tx.run(name, values)
             if not _count(tx, "moves"):

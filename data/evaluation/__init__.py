@@ -1,1 +1,1 @@
-"""What the evaluation measures on plain texts: no model, no torch, no download."""
+"""Compute the metrics of an evaluation from plain texts, without a model or torch."""

@@ -1,4 +1,4 @@
-"""General ability: what a training has made a model forget, by plain instructions."""
+"""Measure general ability by plain instructions, to see what training made a model forget."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memoirist.data.evaluation.intervals import Estimate, mean, wilson
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plain:
-    """One plain instruction: its right answer, wrong ones of its kind, and what is accepted."""
+    """One instruction: its right answer, wrong ones, and the pattern of accepted answers."""
 
     lang: str
     ask: str
@@ -45,22 +45,22 @@ def instructions() -> tuple[Plain, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What a model made of one instruction: nats per token of each choice, and its free answer."""
+    """A model's result on one instruction: nats per token of each choice, and its free answer."""
 
     losses: Sequence[float]
     answer: str
 
     @property
     def chosen(self) -> bool:
-        """Tell whether the right answer, the first, is the likeliest."""
-        return min(range(len(self.losses)), key=lambda place: self.losses[place]) == 0
+        """Tell whether the right answer, the first, has the lowest loss."""
+        return self.losses[0] == min(self.losses)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ability:
-    """Shares of instructions answered rightly, freely and by choice, beside blind choice.
+    """Shares of right answers, written freely and chosen, and the share of a random choice.
 
-    `loss` is nats per token of the right answers: it shows forgetting before an answer is wrong.
+    `loss` is nats per token of the right answers: it shows forgetting before answers are wrong.
     """
 
     written: Estimate | None
@@ -70,7 +70,7 @@ class Ability:
 
 
 def measure(tasks: Sequence[Plain], attempts: Sequence[Attempt], seed: int) -> Ability:
-    """Judge a model's attempts at the tasks."""
+    """Score a model's attempts at the tasks."""
     n = len(tasks)
     written = [task.accepts(attempt.answer) for task, attempt in zip(tasks, attempts, strict=True)]
     return Ability(
@@ -84,15 +84,15 @@ def measure(tasks: Sequence[Plain], attempts: Sequence[Attempt], seed: int) -> A
 def change(
     tasks: Sequence[Plain], before: Sequence[Attempt], after: Sequence[Attempt], seed: int
 ) -> Estimate | None:
-    """Return by how much the share of right answers has changed, task by task.
+    """Return the change of the share of right answers, task by task.
 
-    An answer counts half for being chosen and half for being written, so that a weak model, which
-    writes nothing right, can still be seen to forget. An interval below 0 is forgetting.
+    A right choice and a right free answer count half each, so that forgetting is visible in a weak
+    model that writes nothing right. An interval below 0 is forgetting.
     """
-    moved = np.array(
+    changes = np.array(
         [
             (new.chosen - old.chosen + task.accepts(new.answer) - task.accepts(old.answer)) / 2
             for task, old, new in zip(tasks, before, after, strict=True)
         ]
     )
-    return mean(moved, seed)
+    return mean(changes, seed)

@@ -1,4 +1,4 @@
-"""All figures of one evaluation: the sides beside one another, metric by metric."""
+"""Compute all metrics of one evaluation for all sides."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from memoirist.data.evaluation import ability, delta, honesty, rates
 from memoirist.data.evaluation.ability import Ability, Attempt, Plain
 from memoirist.data.evaluation.delta import Distances, Verification
 from memoirist.data.evaluation.function_words import norm_of, tokens
-from memoirist.data.evaluation.honesty import Asked, Honesty
+from memoirist.data.evaluation.honesty import Honesty, HonestyQuestion
 from memoirist.data.evaluation.intervals import Estimate, ratio
 from memoirist.data.evaluation.preferences import Score
 from memoirist.data.evaluation.rates import Form, Habit
-from memoirist.data.evaluation.regurgitation import Lengths, Level, Library, Overlap
+from memoirist.data.evaluation.regurgitation import Lengths, Level, Overlap, RunIndex
 
 # In the order in which they are shown; `human` is the held-out text itself.
 SIDES: Mapping[str, str] = {
@@ -29,7 +29,7 @@ SIDES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """What one side said and how likely it found what the person said.
+    """The answers of one side, and its losses on the person's answers.
 
     `answers` follow the questions; `losses` are nats and tokens by conversation. For `human`,
     `finished` is None and there are neither losses nor attempts.
@@ -43,13 +43,13 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Matter:
-    """What the sides are held against: the person's text trained on, and all text trained on."""
+class EvalData:
+    """The data that all sides are compared with: the person's training text, and all of it."""
 
     lang: str
     author: Sequence[str]
     trained: Sequence[str]
-    honest: Sequence[Asked] = ()
+    honest: Sequence[HonestyQuestion] = ()
     plain: Sequence[Plain] = ()
     seed: int = 42
 
@@ -81,88 +81,89 @@ class Findings:
         return Lengths.of(self.lang)
 
 
-def find(sides: Mapping[str, Side], matter: Matter) -> Findings:
-    """Compute all metrics of QUALITY but the judge's from what the sides said."""
-    spoken = {name: side for name, side in sides.items() if any(side.answers)}
-    tried = {name: side.attempts for name, side in sides.items() if side.attempts}
-    library = Library(matter.trained, matter.lang)
+def compute_findings(sides: Mapping[str, Side], data: EvalData) -> Findings:
+    """Compute all metrics of QUALITY except the judge's."""
+    answering = {name: side for name, side in sides.items() if any(side.answers)}
+    attempts = {name: side.attempts for name, side in sides.items() if side.attempts}
+    index = RunIndex(data.trained, data.lang)
     overlaps = {
-        name: found
-        for name, side in spoken.items()
-        if (found := library.look_up(side.answers, matter.seed)) is not None
+        name: overlap
+        for name, side in answering.items()
+        if (overlap := index.overlap(side.answers, data.seed)) is not None
     }
     own = overlaps.get("human")
-    distances, verification = _style(spoken, matter)
-    tallies = {name: rates.tally(side.answers, matter.lang) for name, side in spoken.items()}
+    distances, verification = _style(answering, data)
+    tallies = {name: rates.tally(side.answers, data.lang) for name, side in answering.items()}
     return Findings(
-        lang=matter.lang,
-        losses=_losses(sides, matter.seed),
-        gains=_gains(sides, matter.seed),
+        lang=data.lang,
+        losses=_losses(sides, data.seed),
+        gains=_gains(sides, data.seed),
         distances=distances,
         verification=verification,
-        habits=rates.compare(tallies, matter.seed) if tallies else {},
+        habits=rates.compare(tallies, data.seed) if tallies else {},
         overlaps=overlaps,
-        levels={name: library.level(found, own) for name, found in overlaps.items()},
-        forms=_forms(spoken, matter),
-        honesty=_honesty(sides, matter),
+        levels={name: index.level(overlap, own) for name, overlap in overlaps.items()},
+        forms=_forms(answering, data),
+        honesty=_honesty(sides, data),
         abilities={
-            name: ability.measure(matter.plain, done, matter.seed) for name, done in tried.items()
+            name: ability.measure(data.plain, tried, data.seed) for name, tried in attempts.items()
         },
         forgotten={
             name: change
-            for name, done in tried.items()
+            for name, tried in attempts.items()
             if name != "base"
-            and "base" in tried
-            and (change := ability.change(matter.plain, tried["base"], done, matter.seed))
+            and "base" in attempts
+            and (change := ability.change(data.plain, attempts["base"], tried, data.seed))
         },
     )
 
 
 def _style(
-    sides: Mapping[str, Side], matter: Matter
+    sides: Mapping[str, Side], data: EvalData
 ) -> tuple[Distances | None, Verification | None]:
-    author = [tokens(text, matter.lang) for text in matter.author]
+    author = [tokens(text, data.lang) for text in data.author]
     if not sides or not any(author):
         return None, None
-    norm = norm_of(matter.lang, author)
-    said = {n: [tokens(text, matter.lang) for text in s.answers] for n, s in sides.items()}
-    counted = {n: delta.count(texts, norm) for n, texts in delta.evened(said).items()}
-    counted = {n: each for n, each in counted.items() if each.total}
-    if not counted:
+    norm = norm_of(data.lang, author)
+    answers = _tokens(sides, data.lang)
+    counts = {n: delta.count(texts, norm) for n, texts in delta.equal_lengths(answers).items()}
+    counts = {name: side for name, side in counts.items() if side.total}
+    if not counts:
         return None, None
-    whole = delta.count(author, norm)
-    return (
-        delta.compare(whole, counted, norm, matter.seed),
-        delta.verify(author, said, norm),
-    )
+    distances = delta.compare(delta.count(author, norm), counts, norm, data.seed)
+    return distances, delta.verify(author, answers, norm)
 
 
-def _forms(sides: Mapping[str, Side], matter: Matter) -> dict[str, Form]:
-    said = {n: [tokens(text, matter.lang) for text in s.answers] for n, s in sides.items()}
-    cut = delta.evened(said)
+def _tokens(sides: Mapping[str, Side], lang: str) -> dict[str, list[list[str]]]:
+    return {name: [tokens(answer, lang) for answer in side.answers] for name, side in sides.items()}
+
+
+def _forms(sides: Mapping[str, Side], data: EvalData) -> dict[str, Form]:
+    answers = _tokens(sides, data.lang)
+    cut = delta.equal_lengths(answers)
     return {
-        name: rates.measure(said[name], cut[name], side.finished, matter.seed)
+        name: rates.measure(answers[name], cut[name], side.finished, data.seed)
         for name, side in sides.items()
     }
 
 
-def _honesty(sides: Mapping[str, Side], matter: Matter) -> dict[str, honesty.Honesty]:
-    """Return the models' honesty, and what the same rules find in the person's own answers."""
-    found = {
-        name: honesty.measure(matter.honest, side.honest, side.answers, matter.lang)
+def _honesty(sides: Mapping[str, Side], data: EvalData) -> dict[str, honesty.Honesty]:
+    """Return the honesty of the models, and the rules' hits by chance in the person's answers."""
+    shares = {
+        name: honesty.measure(data.honest, side.honest, side.answers, data.lang)
         for name, side in sides.items()
         if side.honest
     }
     human = sides.get("human")
-    if found and human is not None and any(human.answers):
-        found["human"] = honesty.by_chance(matter.honest, human.answers, matter.lang)
-    return found
+    if shares and human is not None and any(human.answers):
+        shares["human"] = honesty.by_chance(data.honest, human.answers, data.lang)
+    return shares
 
 
 def _losses(sides: Mapping[str, Side], seed: int) -> dict[str, Estimate]:
-    """Return nats per answer token of each side, over the conversations that all of them took."""
-    taken = [set(side.losses) for side in sides.values() if side.losses]
-    common = sorted(set.intersection(*taken)) if taken else []
+    """Return nats per answer token of each side, over the conversations that all sides have."""
+    measured = [set(side.losses) for side in sides.values() if side.losses]
+    common = sorted(set.intersection(*measured)) if measured else []
     return _per_token(
         {
             name: [side.losses[conversation] for conversation in common]
@@ -176,8 +177,8 @@ def _losses(sides: Mapping[str, Side], seed: int) -> dict[str, Estimate]:
 def _gains(sides: Mapping[str, Side], seed: int) -> dict[str, Estimate]:
     """Return by how many nats a token the tuned model is better than each other side.
 
-    Conversation by conversation, over the tuned model's tokens: the other side may cut its words
-    into other tokens, and still the nats of a whole conversation compare.
+    Nats of whole conversations are compared, over the tuned model's tokens, because the other side
+    may have another tokenizer.
     """
     tuned = sides["tuned"].losses if "tuned" in sides else {}
     return _per_token(
@@ -194,45 +195,45 @@ def _gains(sides: Mapping[str, Side], seed: int) -> dict[str, Estimate]:
 
 
 def _per_token(rows: Mapping[str, Sequence[tuple[float, int]]], seed: int) -> dict[str, Estimate]:
-    """Return nats per token by side, from (nats, tokens) by conversation; a side may have none."""
+    """Return nats per token by side, from (nats, tokens) of each conversation."""
     estimates: dict[str, Estimate] = {}
     for name, pairs in rows.items():
-        nats, tokens_taken = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
-        if (estimate := ratio(nats, tokens_taken, seed)) is not None:
+        nats, n_tokens = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+        if (estimate := ratio(nats, n_tokens, seed)) is not None:
             estimates[name] = estimate
     return estimates
 
 
-def figures(found: Findings) -> list[tuple[str, str, Estimate]]:
+def figures(findings: Findings) -> list[tuple[str, str, Estimate]]:
     """Return every figure as a row: side, metric, estimate."""
-    rows = [(name, "nll", each) for name, each in found.losses.items()]
-    rows += [(name, "nll_gain", each) for name, each in found.gains.items()]
-    if found.distances:
-        rows += [(name, "delta", each) for name, each in found.distances.delta.items()]
-        rows += [(name, "style_closed", each) for name, each in found.distances.closed.items()]
-    if found.verification:
-        told = found.verification.percentile.items()
-        rows += [(name, "author_percentile", each) for name, each in told]
-    for rate, habit in found.habits.items():
-        rows += [(name, rate, each) for name, each in habit.rates.items()]
-        rows += [(name, f"{rate}_gone", each) for name, each in habit.gone.items()]
-    for name, overlap in found.overlaps.items():
-        rows.append(
-            (name, "longest_run", Estimate(value=float(overlap.longest), n=overlap.short.n))
-        )
-        rows += [(name, "runs_short", overlap.short), (name, "runs_long", overlap.long)]
-    rows += [(name, "ability_change", each) for name, each in found.forgotten.items()]
-    for (judge, rival), score in found.duels.items():
+    by_metric: dict[str, Mapping[str, Estimate]] = {
+        "nll": findings.losses,
+        "nll_gain": findings.gains,
+    }
+    if findings.distances:
+        by_metric |= {
+            "delta": findings.distances.delta,
+            "style_closed": findings.distances.closed,
+        }
+    if findings.verification:
+        by_metric["author_percentile"] = findings.verification.percentile
+    for rate, habit in findings.habits.items():
+        by_metric |= {rate: habit.rates, f"{rate}_gone": habit.gone}
+    by_metric["ability_change"] = findings.forgotten
+    rows = [(side, metric, e) for metric, sides in by_metric.items() for side, e in sides.items()]
+    for side, overlap in findings.overlaps.items():
+        longest = Estimate(value=float(overlap.longest), n=overlap.short.n)
+        rows.append((side, "longest_run", longest))
+        rows += [(side, "runs_short", overlap.short), (side, "runs_long", overlap.long)]
+    for (judge, rival), score in findings.duels.items():
         if score.wins is not None:
             rows.append(("tuned", f"wins_over_{rival}:{judge}", score.wins))
-    for metrics in (found.forms, found.honesty, found.abilities):
-        for name, each in metrics.items():
-            rows += [(name, metric, value) for metric, value in _estimates(each)]
+    for prefix, metrics in (
+        ("form", findings.forms),
+        ("honest", findings.honesty),
+        ("ability", findings.abilities),
+    ):
+        for side, record in metrics.items():
+            values = [(name, getattr(record, name)) for name in record.__dataclass_fields__]
+            rows += [(side, f"{prefix}_{n}", e) for n, e in values if isinstance(e, Estimate)]
     return rows
-
-
-def _estimates(metrics: Form | Honesty | Ability) -> list[tuple[str, Estimate]]:
-    prefix = {"Form": "form", "Honesty": "honest", "Ability": "ability"}[type(metrics).__name__]
-    names = metrics.__dataclass_fields__
-    values = [(name, getattr(metrics, name)) for name in names]
-    return [(f"{prefix}_{name}", each) for name, each in values if isinstance(each, Estimate)]

@@ -1,10 +1,10 @@
-"""How often each function word stands in a language, and how much writers differ in it."""
+"""Load the norms of function words: their mean frequency and its spread over writers."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,13 +19,13 @@ Floats = npt.NDArray[np.float64]
 
 SIZE = 150
 _FOLDER = Path(__file__).parent / "norms"
-# French and Italian melt an article or a pronoun with the next word; parted, both are counted.
+# French and Italian elide articles and pronouns ("l'homme"); separated, both words are counted.
 _ELIDED = re.compile(
     r"\b(l|d|j|n|s|m|t|c|qu|jusqu|lorsqu|puisqu|quoiqu|un|dell|all|nell|dall|sull)['’](?=\w)", re.I
 )
 # Taylor's law, sd = a * mean ** b with both per 1,000 words, fitted to the 150 words of the English
-# norm over 21 writers; it stands in for languages without a norm, and calms the spread of norms
-# that were made of a few writers.
+# norm over 21 writers. It replaces the norm of languages without one, and smooths the spread of
+# norms from few writers.
 TAYLOR = (0.70, 0.72)
 
 
@@ -42,14 +42,9 @@ class Norm:
     spreads: Floats
     measured: bool = True
 
-    @property
-    def places(self) -> Mapping[str, int]:
-        """Return the place of each word."""
-        return {word: place for place, word in enumerate(self.words)}
-
 
 def tokens(text: str, lang: str) -> list[str]:
-    """Return the words that are counted: elisions parted, Chinese in simplified characters."""
+    """Return the words to count: elisions separated, Chinese in simplified characters."""
     if lang == "zh":
         return words(simplified(text))
     if lang in {"fr", "it"}:
@@ -62,15 +57,12 @@ def norm_of(lang: str, author: Sequence[Sequence[str]]) -> Norm:
 
     `author` are the words of the author's texts.
     """
-    known = _table(lang)
-    if known is not None:
-        return known
-    counted: Counter[str] = Counter()
-    for text in author:
-        counted.update(text)
-    total = max(1, counted.total())
-    frequent = [(word, 1000 * n / total) for word, n in counted.most_common(SIZE)]
-    means = np.array([mean for _, mean in frequent])
+    norm = _table(lang)
+    if norm is not None:
+        return norm
+    counts = Counter(word for text in author for word in text)
+    frequent = counts.most_common(SIZE)
+    means = np.array([1000 * n / max(1, counts.total()) for _, n in frequent])
     return Norm(
         words=tuple(word for word, _ in frequent),
         means=means,

@@ -1,4 +1,4 @@
-"""Figures with their intervals: Wilson's for shares, the bootstrap for everything else."""
+"""Estimate figures with 95 % intervals: Wilson's for shares, the bootstrap for all others."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A figure with the ends of its 95 % interval and the number of things it was made of.
+    """A figure with the ends of its 95 % interval and its number of observations.
 
-    `low` and `high` are None where one thing alone was measured.
+    `low` and `high` are None where there is only one observation.
     """
 
     value: float
@@ -29,40 +29,43 @@ class Estimate:
         """Tell whether the whole interval lies above a bound."""
         return self.low is not None and self.low > bound
 
+    def differs_from(self, bound: float) -> bool:
+        """Tell whether the whole interval lies above or below a bound."""
+        return self.above(bound) or self.below(bound)
+
     def below(self, bound: float) -> bool:
         """Tell whether the whole interval lies below a bound."""
         return self.high is not None and self.high < bound
 
 
 def wilson(hits: int, n: int) -> Estimate | None:
-    """Return a share with Wilson's interval (Wilson 1927), None of nothing."""
+    """Return a share with Wilson's interval (Wilson 1927), None for no observations."""
     if n == 0:
         return None
     share = hits / n
     middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    # At 0 and 1 rounding would leave the share itself just outside.
+    # At 0 and 1 rounding could put the share itself outside.
     low, high = min(share, middle - half), max(share, middle + half)
     return Estimate(value=share, low=max(0.0, low), high=min(1.0, high), n=n)
 
 
 def weights(n: int, seed: int, resamples: int = RESAMPLES) -> Floats:
-    """Return how often each of `n` things is drawn in each resample, as rows of counts."""
-    chance = np.random.default_rng(seed)
-    drawn: Floats = chance.multinomial(n, [1 / n] * n, size=resamples).astype(np.float64)
-    return drawn
+    """Return how often each resample draws each of `n` observations, as rows of counts."""
+    draws = np.random.default_rng(seed).multinomial(n, [1 / n] * n, size=resamples)
+    return np.asarray(draws, dtype=np.float64)
 
 
-def from_resamples(value: float, found: Floats, n: int) -> Estimate:
-    """Return a figure with the interval of its resampled values, moved to lie around the figure.
+def from_resamples(value: float, resampled: Floats, n: int) -> Estimate:
+    """Return a figure with the interval of its resampled values, corrected for bias.
 
-    A resample holds fewer different texts than the texts themselves, so that all distances grow a
-    little; that growth is taken off again (Efron and Tibshirani 1993, chapter 10).
+    A resample has fewer different texts than the original, which makes all distances a little
+    larger; the shift removes that (Efron and Tibshirani 1993, chapter 10).
     """
-    kept = found[np.isfinite(found)]
-    # What is nowhere in the texts is in no resample either: that is no certainty.
-    alike = len(kept) < 10 or kept.min() == kept.max()
-    if n < 2 or alike or not math.isfinite(value):
+    kept = resampled[np.isfinite(resampled)]
+    # Equal values in all resamples give no interval: they do not mean certainty.
+    constant = len(kept) < 10 or kept.min() == kept.max()
+    if n < 2 or constant or not math.isfinite(value):
         return Estimate(value=value, n=n)
     shift = value - float(np.median(kept))
     low, high = np.percentile(kept, [2.5, 97.5]) + shift
@@ -70,16 +73,16 @@ def from_resamples(value: float, found: Floats, n: int) -> Estimate:
 
 
 def mean(values: Floats, seed: int) -> Estimate | None:
-    """Return the mean with its interval; None of nothing."""
+    """Return the mean with its interval, None for no observations."""
     return ratio(values, np.ones(len(values)), seed)
 
 
 def ratio(over: Floats, under: Floats, seed: int) -> Estimate | None:
-    """Return the ratio of two sums over the same things, with its interval; None over nothing."""
+    """Return the ratio of two sums over the same observations with its interval, None for 0."""
     total = float(under.sum())
     if total == 0:
         return None
-    drawn = weights(len(over), seed)
+    draws = weights(len(over), seed)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = (drawn @ over) / (drawn @ under)
-    return from_resamples(float(over.sum()) / total, found, len(over))
+        resampled = (draws @ over) / (draws @ under)
+    return from_resamples(float(over.sum()) / total, resampled, len(over))

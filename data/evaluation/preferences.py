@@ -1,4 +1,4 @@
-"""Two answers side by side: verdicts in both orders, and a sheet for a person to fill in."""
+"""Compare two answers pairwise: verdicts in both orders, and a sheet for a person to fill in."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import random
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memoirist.data.evaluation.intervals import Estimate, wilson
 from memoirist.data.schema.errors import SourceUnreadable
@@ -31,27 +31,21 @@ class Duel:
 
     @property
     def id(self) -> str:
-        """Return an id that tells nothing of the sides to a reader."""
+        """Return an id that does not reveal the sides."""
         return content_id(self.run_id, self.first, self.second, self.question)
 
     @property
-    def turned(self) -> Duel:
+    def swapped(self) -> Duel:
         """Return the same duel in the other order."""
-        one, other = self.answers
-        return Duel(
-            run_id=self.run_id,
-            first=self.second,
-            second=self.first,
-            question=self.question,
-            answers=(other, one),
-        )
+        answers = (self.answers[1], self.answers[0])
+        return replace(self, first=self.second, second=self.first, answers=answers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """The share of duels that one side has won among those judged alike in both orders.
+    """The share of wins among the duels with the same winner in both orders.
 
-    `undecided` are the duels with two different verdicts, or with none that prefers a side.
+    `undecided` is the number of the other duels.
     """
 
     wins: Estimate | None
@@ -63,16 +57,16 @@ class Score:
         return self.wins is not None and self.wins.above(0.5)
 
 
-def cut_alike(first: str, second: str, most: int | None = None) -> tuple[str, str]:
-    """Return two texts cut to the same number of words, or to `most`: judges prefer length.
+def cut_to_equal_length(first: str, second: str, limit: int | None = None) -> tuple[str, str]:
+    """Return two texts cut to the same number of words, or to `limit`: judges prefer length.
 
-    Neither is cut below 40 words, so that a reply of three words stays a poor one.
+    Neither is cut below 40 words, so that a reply of three words does not shorten the other.
     """
     spans = [word_spans(text) for text in (first, second)]
-    least = most if most is not None else max(_LEAST_CUT, min(map(len, spans)))
+    n_words = limit if limit is not None else max(_LEAST_CUT, min(map(len, spans)))
     cut = [
-        text if len(found) <= least else f"{text[: found[least - 1][2]]} …"
-        for text, found in zip((first, second), spans, strict=True)
+        text if len(words) <= n_words else f"{text[: words[n_words - 1][2]]} …"
+        for text, words in zip((first, second), spans, strict=True)
     ]
     return cut[0], cut[1]
 
@@ -81,12 +75,12 @@ def score(duels: Sequence[Duel], verdicts: Mapping[str, int]) -> Score:
     """Count the wins of the first side over the second; verdicts are 1, 2 or 0 by a duel's id."""
     won, decided, undecided = 0, 0, 0
     for duel in duels:
-        there, back = verdicts.get(duel.id), verdicts.get(duel.turned.id)
-        if there is None and back is None:
+        verdict, swapped = verdicts.get(duel.id), verdicts.get(duel.swapped.id)
+        if verdict is None and swapped is None:
             continue
-        if {there, back} == {1, 2}:
+        if {verdict, swapped} == {1, 2}:
             decided += 1
-            won += there == 1
+            won += verdict == 1
         else:
             undecided += 1
     return Score(wins=wilson(won, decided), undecided=undecided)
@@ -94,7 +88,7 @@ def score(duels: Sequence[Duel], verdicts: Mapping[str, int]) -> Score:
 
 def sheet(duels: Sequence[Duel], seed: int, *, markdown: bool) -> str:
     """Return a sheet with every duel in both orders, shuffled: as CSV, or as Markdown."""
-    rows = [each for duel in duels for each in (duel, duel.turned)]
+    rows = [row for duel in duels for row in (duel, duel.swapped)]
     random.Random(seed).shuffle(rows)
     if markdown:
         return _markdown(rows)
@@ -124,31 +118,30 @@ def read_sheet(text: str, name: str) -> dict[str, int]:
 
     Raises SourceUnreadable where a choice is none of 1, 2 and =, or no row has an id.
     """
-    told = _marked(text) if text.lstrip().startswith("#") else _columns(text)
-    found: dict[str, int] = {}
-    for duel_id, written in told:
-        key = written.strip().lower()
+    rows = _from_markdown(text) if text.lstrip().startswith("#") else _from_csv(text)
+    verdicts: dict[str, int] = {}
+    for duel_id, entry in rows:
+        key = entry.strip().lower()
         if key not in _CHOICES:
             raise SourceUnreadable(
-                f"the sheet {name!r} says {written.strip()!r} for {duel_id}", "write 1, 2 or ="
+                f"the sheet {name!r} says {entry.strip()!r} for {duel_id}", "write 1, 2 or ="
             )
         choice = _CHOICES[key]
         if choice is not None:
-            found[duel_id] = choice
-    if not told:
+            verdicts[duel_id] = choice
+    if not rows:
         raise SourceUnreadable(
             f"the sheet {name!r} has no row with an id", "fill in the one that `--sheet` wrote"
         )
-    return found
+    return verdicts
 
 
-def _columns(text: str) -> list[tuple[str, str]]:
+def _from_csv(text: str) -> list[tuple[str, str]]:
     # Spreadsheets write semicolons where the comma is the decimal mark.
     separator = ";" if text.splitlines()[:1] and text.splitlines()[0].count(";") >= 4 else ","
     rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")), delimiter=separator)
     return [(str(row["id"]), str(row.get("better") or "")) for row in rows if row.get("id")]
 
 
-def _marked(text: str) -> list[tuple[str, str]]:
-    found = re.findall(r"^## ([0-9a-f]{16})$(.*?)^better:([^\n]*)$", text, re.DOTALL | re.MULTILINE)
-    return [(duel_id, choice) for duel_id, _, choice in found]
+def _from_markdown(text: str) -> list[tuple[str, str]]:
+    return re.findall(r"(?ms)^## ([0-9a-f]{16})$.*?^better:([^\n]*)$", text)

@@ -1,4 +1,4 @@
-"""Habits that a reader notices: sentence length, adverbs, first person, questions, commas."""
+"""Measure style rates (sentence length, adverbs, first person, questions, commas) and form."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RATES: Mapping[str, str] = {
     "questions": "questions per 100 sentences",
     "commas": "commas per 100 words",
 }
-# Above this share of the way from base to human it is a caricature (QUALITY: 1.2).
+# Above this share of the distance from base to human the style is exaggerated (QUALITY: 1.2).
 OVERSHOOT = 1.2
 _COMMA = re.compile(r"[,，、،]")
 _QUESTION = re.compile(r"[?？؟]")
@@ -37,43 +37,42 @@ _QUESTION = re.compile(r"[?？؟]")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What stands in each of some texts: one row a text, one column for each thing counted.
+    """Counts of several texts, one row a text.
 
-    Columns: words, sentences, adverbs, first persons, questions, commas. `known` tells which
-    rates the language allows.
+    Columns: words, sentences, adverbs, first persons, questions, commas. `rates` are the rates that
+    can be counted in the language.
     """
 
     rows: Floats
-    known: frozenset[str]
+    rates: frozenset[str]
 
 
 def tally(texts: Sequence[str], lang: str) -> Tally:
-    """Count in each text what the rates are made of; adverbs only in a language that is known."""
+    """Count in each text what the rates need; adverbs only in a known language."""
     adverb = languages.adverbs(lang)
     person = languages.language(lang).first_person if lang in languages.CODES else None
     rows = np.zeros((len(texts), 6))
-    for place, written in enumerate(texts):
-        text = simplified(written) if lang == "zh" else written.replace("’", "'")
-        cut = sentences(text)
-        rows[place] = (
+    for row, original in zip(rows, texts, strict=True):
+        text = simplified(original) if lang == "zh" else original.replace("’", "'")
+        parts = sentences(text)
+        row[:] = (
             count_words(text),
-            len(cut),
+            len(parts),
             len(adverb.findall(text)) if adverb else 0,
             len(person.findall(text)) if person else 0,
-            sum(_QUESTION.search(each[-8:]) is not None for each in cut),
+            sum(_QUESTION.search(sentence[-8:]) is not None for sentence in parts),
             len(_COMMA.findall(text)),
         )
-    known = set(RATES) - ({"adverbs"} if adverb is None else set())
-    known -= {"first_person"} if person is None else set()
-    return Tally(rows=rows, known=frozenset(known))
+    missing = {"adverbs": adverb is None, "first_person": person is None}
+    return Tally(rows=rows, rates=frozenset(r for r in RATES if not missing.get(r)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Habit:
-    """One rate: its figure for each side, and how far each has gone from base (0) to human (1).
+    """One rate: its figure for each side, and the position of each from base (0) to human (1).
 
-    `gone` is empty where base and human cannot be told apart. `beyond` names the sides that have
-    surely gone past the human figure, `away` those that are surely farther from it than the base.
+    `gone` is empty where base and human do not differ significantly. `beyond` are the sides
+    significantly past the human figure, `away` those farther from it than the base.
     """
 
     rates: Mapping[str, Estimate]
@@ -83,66 +82,64 @@ class Habit:
 
 
 def compare(sides: Mapping[str, Tally], seed: int) -> dict[str, Habit]:
-    """Compare all rates of all sides; `base` and `human` are the ends of the way."""
-    known = frozenset.intersection(*(side.known for side in sides.values()))
+    """Compare all rates of all sides; `base` and `human` are the ends of the scale."""
+    known = frozenset.intersection(*(side.rates for side in sides.values()))
+    n_texts = {name: len(side.rows) for name, side in sides.items()}
     drawn = {name: weights(len(side.rows), seed) @ side.rows for name, side in sides.items()}
     habits: dict[str, Habit] = {}
     for rate in RATES:
         if rate not in known:
             continue
         points = {n: float(_rate(s.rows.sum(axis=0)[None], rate)[0]) for n, s in sides.items()}
-        again = {name: _rate(rows, rate) for name, rows in drawn.items()}
-        n_texts = {name: len(side.rows) for name, side in sides.items()}
-        rates = {n: from_resamples(points[n], again[n], n_texts[n]) for n in points}
-        habits[rate] = _habit(rates, points, again, n_texts)
+        resampled = {name: _rate(rows, rate) for name, rows in drawn.items()}
+        rates = {n: from_resamples(points[n], resampled[n], n_texts[n]) for n in points}
+        habits[rate] = _habit(rates, points, resampled)
     return habits
 
 
 def _habit(
     rates: Mapping[str, Estimate],
     points: Mapping[str, float],
-    again: Mapping[str, Floats],
-    n_texts: Mapping[str, int],
+    resampled: Mapping[str, Floats],
 ) -> Habit:
     gone: dict[str, Estimate] = {}
     beyond: set[str] = set()
     away: set[str] = set()
     others = sorted(points.keys() - {"base", "human"}) if {"base", "human"} <= points.keys() else []
     for name in others:
-        n = n_texts[name]
-        way, ways = points["human"] - points["base"], again["human"] - again["base"]
-        left, lefts = points[name] - points["human"], again[name] - again["human"]
-        apart, past = from_resamples(way, ways, n), from_resamples(left, lefts, n)
-        if apart.above(0) or apart.below(0):
+        n = rates[name].n
+        gap, gaps = points["human"] - points["base"], resampled["human"] - resampled["base"]
+        rest, rests = points[name] - points["human"], resampled[name] - resampled["human"]
+        if from_resamples(gap, gaps, n).differs_from(0):
             with np.errstate(divide="ignore", invalid="ignore"):
-                shares = (again[name] - again["base"]) / ways
-            gone[name] = from_resamples((points[name] - points["base"]) / way, shares, n)
-            if gone[name].value > OVERSHOOT and (past.above(0) or past.below(0)):
+                shares = (resampled[name] - resampled["base"]) / gaps
+            gone[name] = from_resamples((points[name] - points["base"]) / gap, shares, n)
+            past_human = from_resamples(rest, rests, n).differs_from(0)
+            if gone[name].value > OVERSHOOT and past_human:
                 beyond.add(name)
-        if from_resamples(abs(left) - abs(way), np.abs(lefts) - np.abs(ways), n).above(0):
+        if from_resamples(abs(rest) - abs(gap), np.abs(rests) - np.abs(gaps), n).above(0):
             away.add(name)
     return Habit(rates=rates, gone=gone, beyond=frozenset(beyond), away=frozenset(away))
 
 
 def _rate(rows: Floats, rate: str) -> Floats:
-    words, cut, adverbs, persons, asked, commas = rows.T
+    words, sentences, adverbs, persons, questions, commas = rows.T
     over, under, unit = {
-        "sentence_words": (words, cut, 1),
+        "sentence_words": (words, sentences, 1),
         "adverbs": (adverbs, words, 100),
         "first_person": (persons, words, 100),
-        "questions": (asked, cut, 100),
+        "questions": (questions, sentences, 100),
         "commas": (commas, words, 100),
     }[rate]
     with np.errstate(divide="ignore", invalid="ignore"):
-        found: Floats = unit * over / under
-    return found
+        return np.asarray(unit * over / under)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Form:
-    """Shares in [0, 1]; `distinct_3` compares only between texts of as many words.
+    """Shares in [0, 1]; `distinct_3` is comparable only between texts of the same length.
 
-    `repeated_4` is the share of words in runs of four that stood before in the same answer.
+    `repeated_4` is the share of words in runs of four that occurred before in the same answer.
     """
 
     distinct_3: Estimate | None
@@ -153,18 +150,18 @@ class Form:
 
 def measure(
     texts: Sequence[Sequence[str]],
-    evened: Sequence[Sequence[str]],
+    equal_lengths: Sequence[Sequence[str]],
     finished: Sequence[bool] | None,
     seed: int,
 ) -> Form:
-    """Measure answers as their words; `evened` are the same, cut to the shortest side's words.
+    """Measure tokenised answers; `equal_lengths` are the same, cut to the shortest side's words.
 
-    `finished` tells for each answer whether it ended by itself; None for human text.
+    `finished` is True for each answer that ended by itself; None for human text.
     """
     lengths = np.array([float(len(text)) for text in texts])
     repeated = np.array([repeated_share(text, 4) * len(text) for text in texts])
     return Form(
-        distinct_3=_distinct(evened),
+        distinct_3=_distinct(equal_lengths),
         repeated_4=ratio(repeated, lengths, seed),
         words=mean(lengths, seed),
         unfinished=None if finished is None else wilson(finished.count(False), len(finished)),
@@ -172,9 +169,9 @@ def measure(
 
 
 def _distinct(texts: Sequence[Sequence[str]]) -> Estimate | None:
-    """Return the share of different ones among all runs of three words.
+    """Return the share of different runs of three words among all.
 
-    Without an interval: resampled answers repeat themselves, so that a bootstrap would lie.
+    It has no interval, because resampled answers repeat and would bias a bootstrap.
     """
     grams = [tuple(text[at : at + 3]) for text in texts for at in range(len(text) - 2)]
     return Estimate(value=len(set(grams)) / len(grams), n=len(grams)) if grams else None

@@ -1,4 +1,4 @@
-"""Regurgitation: the runs of words that generated text shares with the text it was trained on."""
+"""Find the runs of words that generated text shares with its training text (regurgitation)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Level = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """The run lengths that count in a language, in words or in characters, as `unit` says."""
+    """The thresholds of shared runs in a language, in `unit`."""
 
     short: int
     long: int
@@ -38,18 +38,18 @@ class Lengths:
     @classmethod
     def of(cls, lang: str) -> Lengths:
         """Return the lengths of a language."""
-        by = _CHARACTERS if lang in {"zh", "ja", "ko"} else 1
+        factor = _CHARACTERS if lang in {"zh", "ja", "ko"} else 1
         return cls(
-            short=round(SHORT * by),
-            long=round(LONG * by),
-            fatal=round(FATAL * by),
-            unit="words" if by == 1 else "characters",
+            short=round(SHORT * factor),
+            long=round(LONG * factor),
+            fatal=round(FATAL * factor),
+            unit="words" if factor == 1 else "characters",
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap:
-    """What one side shares with the training text: its longest run, and words in shared runs."""
+    """The overlap of one side with the training text: longest run, shares of words in runs."""
 
     longest: int
     quote: str
@@ -58,17 +58,17 @@ class Overlap:
     long: Estimate
 
 
-class Library:
-    """The training text, made ready to be looked up; 300,000 words take some 40 MB and a second."""
+class RunIndex:
+    """An index of the training text's runs; 300,000 words take about 40 MB and a second."""
 
     def __init__(self, texts: Sequence[str], lang: str) -> None:
         """Hash the words of the training texts; no run crosses from one text to the next."""
         self.lengths = Lengths.of(lang)
         self._ids = _ids(texts, start=1)
-        self._known: dict[int, Hashes] = {}
+        self._cache: dict[int, Hashes] = {}
 
-    def look_up(self, texts: Sequence[str], seed: int) -> Overlap | None:
-        """Return what texts share with the training text; None where they have no words."""
+    def overlap(self, texts: Sequence[str], seed: int) -> Overlap | None:
+        """Return the overlap of texts with the training text, None for texts without words."""
         ids = _ids(texts, start=-1)
         owners = np.repeat(np.arange(len(texts)), [len(words(text)) + 1 for text in texts])
         total = np.bincount(owners, minlength=len(texts)).astype(np.float64) - 1
@@ -80,26 +80,20 @@ class Library:
         place, quote = self._quote(texts, owners, at, longest)
         shares = ratio(short, total, seed), ratio(long, total, seed)
         assert shares[0] is not None and shares[1] is not None  # noqa: PT018, S101 - words there are
-        return Overlap(
-            longest=longest,
-            quote=quote,
-            place=place,
-            short=shares[0],
-            long=shares[1],
-        )
+        return Overlap(longest=longest, quote=quote, place=place, short=shares[0], long=shares[1])
 
-    def level(self, found: Overlap, own: Overlap | None = None) -> Level:
+    def level(self, overlap: Overlap, own: Overlap | None = None) -> Level:
         """Return QUALITY's verdict: warn at a run of 13 or 1 % in runs of 8, fail at 25.
 
-        `own` is what the author's own unseen text shares: whoever tells a story twice, or quotes a
-        hymn twice, is not copied by a model that does no more than that.
+        `own` is the overlap of the author's unseen text: repeating a story or a hymn as often
+        as the author does is no recitation.
         """
-        if found.longest >= self.lengths.fatal:
+        if overlap.longest >= self.lengths.fatal:
             return "fail"
         own_run = own.longest if own else 0
         own_share = (own.short.high or own.short.value) if own else 0.0
-        longer = found.longest >= self.lengths.long and found.longest > own_run
-        more = found.short.value >= MOST_SHORT and found.short.value > own_share
+        longer = overlap.longest >= self.lengths.long and overlap.longest > own_run
+        more = overlap.short.value >= MOST_SHORT and overlap.short.value > own_share
         return "warn" if longer or more else "ok"
 
     def _shared(
@@ -107,7 +101,7 @@ class Library:
     ) -> npt.NDArray[np.float64]:
         """Return how many words of each text stand in a shared run of `length` and more."""
         starts = self._matches(ids, length).astype(np.int64)
-        # A run covers `length` words from where it starts: the running sum tells where one is open.
+        # A run covers `length` words from its start; the running sum is above 0 inside a run.
         change = np.zeros(len(ids) + 1, dtype=np.int64)
         change[: len(starts)] += starts
         change[length : length + len(starts)] -= starts
@@ -115,17 +109,17 @@ class Library:
         return np.bincount(owners[covered], minlength=n).astype(np.float64)
 
     def _matches(self, ids: Hashes, length: int) -> npt.NDArray[np.bool_]:
-        if length not in self._known:
-            self._known = {k: v for k, v in self._known.items() if k in self._kept}
-            self._known[length] = np.unique(_runs(self._ids, length))
-        return np.isin(_runs(ids, length), self._known[length])
+        if length not in self._cache:
+            self._cache = {k: v for k, v in self._cache.items() if k in self._kept}
+            self._cache[length] = np.unique(_runs(self._ids, length))
+        return np.isin(_runs(ids, length), self._cache[length])
 
     @property
     def _kept(self) -> set[int]:
         return {self.lengths.short, self.lengths.long}
 
     def _longest(self, ids: Hashes) -> tuple[int, int]:
-        """Return the longest shared run and its first place, by halving: a run holds its parts."""
+        """Return the length of the longest shared run and its position, by bisection."""
         low, high, at = 0, 1, -1
         while len(found := np.flatnonzero(self._matches(ids, high))):
             low, at, high = high, int(found[0]), high * 2
@@ -146,24 +140,24 @@ class Library:
             return 0, ""
         place = int(owners[at])
         first = at - int(np.flatnonzero(owners == place)[0])
-        found = words(texts[place])[first : first + length]
-        joint = "" if any(ord(word[0]) > 0x2E80 for word in found[:3]) else " "
-        return place, joint.join(found)
+        run = words(texts[place])[first : first + length]
+        separator = "" if any(ord(word[0]) > 0x2E80 for word in run[:3]) else " "
+        return place, separator.join(run)
 
 
 def _ids(texts: Sequence[str], start: int) -> Hashes:
-    """Return a number for each word, and behind each text one that stands nowhere else."""
+    """Return a number for each word, and after each text a unique one."""
     seen: dict[str, int] = {}
-    found: list[int] = []
+    numbers: list[int] = []
     for place, text in enumerate(texts):
         for word in words(text):
             number = seen.get(word)
             if number is None:
                 raw = word.encode("utf-8", "surrogatepass")
                 number = seen[word] = zlib.crc32(raw) << 32 | zlib.adler32(raw[::-1])
-            found.append(number)
-        found.append(start * (place + 1) % 2**64)
-    return _mixed(np.array(found, dtype=np.uint64))
+            numbers.append(number)
+        numbers.append(start * (place + 1) % 2**64)
+    return _mixed(np.array(numbers, dtype=np.uint64))
 
 
 def _mixed(values: Hashes) -> Hashes:

@@ -1,4 +1,4 @@
-"""The gates: which passages may become answers, each drop with its rule, figure and reason."""
+"""Filter passages by measured signals; each drop has its rule, figure and reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from memoirist.data.passages.signals import Signals, measure, quote_style
-from memoirist.data.schema.records import Passage, SourceKind, Verdict
+from memoirist.data.schema.records import Fault, Passage, SourceKind, Verdict
 from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.language_rules import gate_values
 from memoirist.data.text.sanitizer import has_control
@@ -23,11 +23,10 @@ _NEXT = {
 
 
 class GateSettings(BaseModel):
-    """The measured ranges of real prose and talk; outside them a passage is dropped.
+    """The measured ranges of real prose and speech; a passage outside them is dropped.
 
-    Source of the figures: 16 public-domain books and 4,000 podcast turns (QUALITY, "Passages"),
-    all English; where another language's prose is known to differ, its own limits stand in
-    data/languages, and what the recipe says wins over both.
+    The figures come from 16 public-domain books and 4,000 podcast turns (QUALITY, "Passages"), all
+    English. Limits of other languages stand in data/text/languages, and the recipe wins over both.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -51,7 +50,7 @@ class GateSettings(BaseModel):
 
 
 def of_language(settings: GateSettings, lang: str) -> GateSettings:
-    """Return the limits for a language: its own wherever the recipe does not say a value."""
+    """Return the limits for a language, its own wherever the recipe sets no value."""
     own = gate_values(lang)
     update = {key: value for key, value in own.items() if key not in settings.model_fields_set}
     return settings.model_copy(update=update)
@@ -66,116 +65,83 @@ def gate(
 ) -> list[Verdict]:
     """Return the verdicts of one source's passages: at most one drop each, and flags.
 
-    `lang` is the persona's language. Exchanges of a dataset are judged by what would harm the
-    training alone, since a short reply is what such a row is meant to teach.
+    `lang` is the persona's language. Exchanges of a dataset are dropped only for faults that harm
+    the training, because short replies are normal there.
     """
     verdicts: list[Verdict] = []
     settings = of_language(settings, lang)
     style = quote_style((p.text for p in passages), lang) if kind in _WRITTEN else None
     for passage in passages:
-        fault = _unsafe(passage)
+        fault: _Finding | None = None
+        flags: list[_Finding] = []
         if has_control(passage.text):
-            flag = ("flag_control", None, "chat control tokens, made harmless in every prompt")
-            verdicts.append(_verdict(passage, flag, now, keep=True))
-        if fault is None and kind != "dataset":
+            flags.append(_CONTROL)
+        if not passage.text.strip():
+            fault = "empty", 0.0, "it has no text"
+        elif kind != "dataset":
             signals = measure(passage.text, lang, style)
-            fault = _language(passage, lang) or _outside(signals, kind, lang, settings)
-            verdicts += [
-                _verdict(passage, flag, now, keep=True) for flag in _flags(signals, settings)
-            ]
+            fault = _language(passage, lang) or _outside(signals, kind, settings)
+            flags += _flags(signals, settings)
+        verdicts += [_verdict(passage, flag, now, keep=True) for flag in flags]
         if fault is not None:
             verdicts.append(_verdict(passage, fault, now, keep=False))
     return verdicts
 
 
 def duplicates(passages: Sequence[Passage], now: datetime) -> list[Verdict]:
-    """Return a drop for every passage whose words, case and marks aside, another has before it.
-
-    `passages` come in the order in which they win: the first of a kind is kept.
-    """
+    """Return a drop for every passage whose normalised words an earlier one has."""
     winners: dict[str, str] = {}
     verdicts: list[Verdict] = []
     for passage in passages:
-        key = normalise(passage.text)
-        # Equal answers of a dataset are equal exchanges only when the same is asked.
-        winner = winners.setdefault(key, passage.id)
+        winner = winners.setdefault(normalise(passage.text), passage.id)
         if winner != passage.id:
-            verdicts.append(
-                Verdict(
-                    subject_id=passage.id,
-                    subject="passages",
-                    rule="duplicate",
-                    keep=False,
-                    score=1.0,
-                    reason="the same words, case and punctuation aside, stand in another passage",
-                    beaten_by=winner,
-                    created_at=now,
-                    next_step=f"`memoirist look why {winner}` shows the one that was kept",
-                )
-            )
+            reason = "the same words, case and punctuation aside, stand in another passage"
+            step = f"`memoirist look why {winner}` shows the one that was kept"
+            fault = Fault("duplicate", reason, step, 1.0, winner)
+            verdicts.append(fault.verdict("passages", passage.id, now))
     return verdicts
 
 
-_Fault = tuple[str, float | None, str]
+# A rule, the measured figure, and the reason.
+_Finding = tuple[str, float | None, str]
+_CONTROL: _Finding = (
+    "flag_control",
+    None,
+    "chat control tokens, made harmless in every prompt",
+)
 
 
-def _unsafe(passage: Passage) -> _Fault | None:
-    if not passage.text.strip():
-        return "empty", 0.0, "it has no text"
-    return None
-
-
-def _language(passage: Passage, lang: str) -> _Fault | None:
-    found = detect_language(passage.text)
-    if found in {lang, "und"} or lang == "und":
+def _language(passage: Passage, lang: str) -> _Finding | None:
+    detected = detect_language(passage.text)
+    if detected in {lang, "und"} or lang == "und":
         return None
-    return "language", None, f"it reads as {found!r} and the persona speaks {lang!r}"
+    return "language", None, f"it reads as {detected!r} and the persona speaks {lang!r}"
 
 
-def _outside(
-    signals: Signals, kind: SourceKind, lang: str, settings: GateSettings
-) -> _Fault | None:
+def _outside(signals: Signals, kind: SourceKind, settings: GateSettings) -> _Finding | None:
     if signals.n_words < settings.signal_words:
         return None
-    # Measured, its lowest and highest value, the rule, and what is wrong outside of them.
-    checks: tuple[tuple[float | None, float | None, float | None, str, str], ...] = (
-        (signals.letter_share, settings.min_letter_share, None, "few_letters", "letters below"),
-        (signals.digit_share, None, settings.max_digit_share, "digits", "digits above"),
-        (
-            signals.repeated_share,
-            None,
-            settings.max_repeated_share,
-            "repetition",
-            "words in repeated runs above",
-        ),
-        (
-            signals.quoted_share if kind in _WRITTEN else None,
-            None,
-            settings.max_quoted_share,
-            "quoted",
-            "another's speech above",
-        ),
-        (
-            signals.stop_share,
-            settings.min_stop_share,
-            None,
-            "few_stop_words",
-            "function words below",
-        ),
-        (signals.zlib_ratio, settings.min_zlib_ratio, None, "compressible", "zlib ratio below"),
-        (signals.zlib_ratio, None, settings.max_zlib_ratio, "incompressible", "zlib ratio above"),
-        (signals.type_token, settings.min_type_token, None, "few_types", "different words below"),
+    quoted = signals.quoted_share if kind in _WRITTEN else None
+    repeated = signals.repeated_share
+    # The rule, the measured value, its limit, and what is above or below the limit.
+    checks: tuple[tuple[str, float | None, float, str], ...] = (
+        ("few_letters", signals.letter_share, settings.min_letter_share, "letters below"),
+        ("digits", signals.digit_share, settings.max_digit_share, "digits above"),
+        ("repetition", repeated, settings.max_repeated_share, "words in repeated runs above"),
+        ("quoted", quoted, settings.max_quoted_share, "another's speech above"),
+        ("few_stop_words", signals.stop_share, settings.min_stop_share, "function words below"),
+        ("compressible", signals.zlib_ratio, settings.min_zlib_ratio, "zlib ratio below"),
+        ("incompressible", signals.zlib_ratio, settings.max_zlib_ratio, "zlib ratio above"),
+        ("few_types", signals.type_token, settings.min_type_token, "different words below"),
     )
-    for value, low, high, rule, reason in checks:
-        if value is not None and (
-            (low is not None and value < low) or (high is not None and value > high)
-        ):
-            return rule, value, f"{reason} {high if low is None else low}"
+    for rule, value, limit, reason in checks:
+        if value is not None and (value < limit if reason.endswith("below") else value > limit):
+            return rule, value, f"{reason} {limit}"
     return None
 
 
-def _flags(signals: Signals, settings: GateSettings) -> list[_Fault]:
-    flags: list[_Fault] = []
+def _flags(signals: Signals, settings: GateSettings) -> list[_Finding]:
+    flags: list[_Finding] = []
     if signals.upper_share > settings.max_upper_share:
         flags.append(("flag_upper", signals.upper_share, "many capitals"))
     if not settings.min_sentence_words <= signals.sentence_words <= settings.max_sentence_words:
@@ -183,15 +149,9 @@ def _flags(signals: Signals, settings: GateSettings) -> list[_Fault]:
     return flags
 
 
-def _verdict(passage: Passage, fault: _Fault, now: datetime, *, keep: bool) -> Verdict:
-    rule, score, reason = fault
-    return Verdict(
-        subject_id=passage.id,
-        subject="passages",
-        rule=rule,
-        keep=keep,
-        score=None if score is None else round(score, 4),
-        reason=reason if score is None else f"{reason} ({score:.3f})",
-        created_at=now,
-        next_step="nothing" if keep else _NEXT.get(rule, _LIMITS),
-    )
+def _verdict(passage: Passage, finding: _Finding, now: datetime, *, keep: bool) -> Verdict:
+    rule, score, reason = finding
+    if score is not None:
+        score, reason = round(score, 4), f"{reason} ({score:.3f})"
+    fault = Fault(rule, reason, "nothing" if keep else _NEXT.get(rule, _LIMITS), score)
+    return fault.verdict("passages", passage.id, now, keep=keep)

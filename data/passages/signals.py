@@ -1,4 +1,4 @@
-"""The signals of a passage: cheap figures that tell prose from contents, indexes and noise."""
+"""Measure a passage: cheap figures that separate prose from contents, indexes and noise."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from memoirist.data.text.words import sentences, stop_words, words
 
-# Books quote in one way throughout. A paragraph that opens a quotation and does not close it goes
-# on being quoted to its end, as printers do in a speech of several paragraphs.
+# A book uses one style of quotation marks. A quotation that is not closed ends with its paragraph,
+# as in a speech of several paragraphs.
 STYLES = {
     "curly": re.compile(r"“[^”]*(?:”|$)"),
     "straight": re.compile(r"\"[^\"]*(?:\"|$)"),
@@ -23,7 +23,7 @@ STYLES = {
 }
 _GUILLEMET = re.compile(r"[«»]")
 _DASHED = re.compile(r"^[\s\u3000]*(?:[—–―]|-\s)\s*(?=[\w¡¿«“\"'])")
-# Where a paragraph that opens with a dash is speech: all of it, or what lies between the dashes.
+# Languages where a paragraph that opens with a dash is speech: all of it, or up to the next dash.
 _WHOLE_DASH = frozenset({"fr", "it"})
 _PARTED_DASH = frozenset({"es", "pt"})
 
@@ -45,34 +45,33 @@ class Signals:
 
 
 def measure(text: str, lang: str, style: str | None = None) -> Signals:
-    """Compute the signals of QUALITY's table of passages; FineWeb's repetition among them.
+    """Compute the signals of QUALITY's table of passages, and FineWeb's repetition.
 
-    `style` is the book's way of quoting, as `quote_style` tells it; None looks at the text alone.
+    `style` is the book's style from `quote_style`; None takes it from the text alone.
     """
-    found = words(text)
+    tokens = words(text)
     letters = sum(character.isalpha() for character in text)
     encoded = text.encode("utf-8")
     stops = stop_words(lang)
     return Signals(
-        n_words=len(found),
-        stop_share=sum(w in stops for w in found) / len(found) if stops and found else None,
+        n_words=len(tokens),
+        stop_share=sum(w in stops for w in tokens) / len(tokens) if stops and tokens else None,
         zlib_ratio=len(zlib.compress(encoded, 9)) / len(encoded) if encoded else 0.0,
         letter_share=letters / len(text) if text else 0.0,
         digit_share=sum(character.isdigit() for character in text) / len(text) if text else 0.0,
         upper_share=sum(c.isupper() for c in text) / letters if letters else 0.0,
-        sentence_words=len(found) / max(1, len(sentences(text))),
-        type_token=len(set(found)) / len(found) if found else 0.0,
+        sentence_words=len(tokens) / max(1, len(sentences(text))),
+        type_token=len(set(tokens)) / len(tokens) if tokens else 0.0,
         quoted_share=quoted_share(text, lang, style),
-        repeated_share=repeated_share(found),
+        repeated_share=repeated_share(tokens),
     )
 
 
 def quote_style(texts: Iterable[str], lang: str = "en") -> str | None:
     """Return the style that quotes most in a book's texts; None where nothing is quoted.
 
-    German books print »so« and French ones « ainsi »: the guillemet that comes first in a
-    paragraph tells which. Single quotes count only where no others stand, since apostrophes and
-    titles look like them.
+    German books print »so« and French ones « ainsi »: the first guillemet of a paragraph decides.
+    Single quotes count only where there are no others, because apostrophes look like them.
     """
     lengths: Counter[str] = Counter()
     for paragraph in (p for text in texts for p in _even(text).split("\n\n")):
@@ -122,17 +121,17 @@ def _even(text: str) -> str:
     return text if "“" in text or "„" in text else text.replace("”", '"')
 
 
-def repeated_share(found: Sequence[str], n: int = 5) -> float:
-    """Return the share of words in n-grams that stood before; the first occurrence is free.
+def repeated_share(tokens: Sequence[str], n: int = 5) -> float:
+    """Return the share of words in n-grams that occurred before.
 
-    FineWeb's rule, with words for characters: a book that often names "the Army of the Potomac"
-    repeats itself less than a list does.
+    This is FineWeb's rule with words instead of characters, so that a long name that a book repeats
+    ("the Army of the Potomac") counts less.
     """
     seen: set[tuple[str, ...]] = set()
     inside: set[int] = set()
-    for place in range(len(found) - n + 1):
-        gram = tuple(found[place : place + n])
+    for place in range(len(tokens) - n + 1):
+        gram = tuple(tokens[place : place + n])
         if gram in seen:
             inside.update(range(place, place + n))
         seen.add(gram)
-    return len(inside) / len(found) if found else 0.0
+    return len(inside) / len(tokens) if tokens else 0.0

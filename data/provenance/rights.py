@@ -1,4 +1,4 @@
-"""The rights ledger: what may be done with a source, who says so, and whether it may be shared."""
+"""Validate the rights of sources, read them from texts, and find obstacles to publishing."""
 
 from __future__ import annotations
 
@@ -72,22 +72,18 @@ def said_in(text: str) -> str | None:
 
 def obstacles(sources: Sequence[Source]) -> list[Obstacle]:
     """Return what stands against pushing anything that was made of these sources to a hub."""
-    found: list[Obstacle] = []
+    result: list[Obstacle] = []
     for source in sources:
         # No text was taken from a source without a hash: a feed, whose episodes are sources of
         # their own, and a file that could not be read.
         if source.withdrawn_at is not None or not source.sha256:
             continue
         for reason, next_step in _against(source):
-            found.append(
-                Obstacle(
-                    source_id=source.id,
-                    title=source.title or source.location,
-                    reason=reason,
-                    next_step=next_step,
-                )
+            title = source.title or source.location
+            result.append(
+                Obstacle(source_id=source.id, title=title, reason=reason, next_step=next_step)
             )
-    return found
+    return result
 
 
 def _against(source: Source) -> list[tuple[str, str]]:

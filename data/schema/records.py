@@ -309,6 +309,7 @@ class Fault(NamedTuple):
     reason: str
     next_step: str
     score: float | None = None
+    beaten_by: str | None = None
 
     def verdict(
         self, subject: str, subject_id: str, now: datetime, *, keep: bool = False

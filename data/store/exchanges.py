@@ -1,7 +1,7 @@
-"""Exchanges: the rows of datasets, which are question and answer already, in bulk.
+"""Write the exchanges of datasets, rows that are question and answer already, in bulk.
 
-A million of them are written and judged as Arrow and SQL, never as Python values. Each stands
-once, in the table `exchanges`; the views `passages`, `questions` and `pairs` show it.
+Millions of them pass as Arrow and SQL, never as Python values. Each is one row of the table
+`exchanges`; the views `passages`, `questions` and `pairs` show it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,6 @@ import pyarrow.compute as pc
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import RowReader, Rows, Source
 from memoirist.data.store.transaction import Transaction, statement
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Masker = Callable[[str], tuple[str, Mapping[str, int]]]
 # A number that is anybody's has six digits at least, with four marks at most between two of them,
@@ -45,8 +42,8 @@ def marked(batches: Iterable[pa.RecordBatch], *, looking: bool) -> Iterator[pa.R
     """
     for batch in batches:
         texts = [c for c in batch.columns if pa.types.is_string(c.type)] if looking else []
-        found = [pc.fill_null(_around(each), "") for each in texts]
-        near = pc.binary_join_element_wise(*found, "\n") if found else [""] * batch.num_rows
+        parts = [pc.fill_null(_around(text), "") for text in texts]
+        near = pc.binary_join_element_wise(*parts, "\n") if parts else [""] * batch.num_rows
         yield batch.append_column("near", pa.array(near, pa.string()))
 
 
@@ -57,12 +54,12 @@ def _around(texts: Any) -> pa.StringArray:  # noqa: ANN401 - an Arrow array
     with a letter that is written as its number, and all of too many, are to be looked at wholly.
     """
     offsets, letters = letters_of(texts)
-    told = (letters - np.uint8(ord("0"))) < 10
-    told |= letters == ord("@")
-    told |= letters == ord("\\")
-    if np.count_nonzero(told) > _MOST_BYTES:
+    is_mark = (letters - np.uint8(ord("0"))) < 10
+    is_mark |= letters == ord("@")
+    is_mark |= letters == ord("\\")
+    if np.count_nonzero(is_mark) > _MOST_BYTES:
         return pa.array([_LOOK] * len(texts), pa.string())
-    places = np.flatnonzero(told)
+    places = np.flatnonzero(is_mark)
     starts, ends = _windows(offsets, letters, places)
     if (ends - starts).sum() > _MOST_BYTES:
         return pa.array([_LOOK] * len(texts), pa.string())
@@ -138,12 +135,12 @@ def masked(
         columns = {name: batch.column(name) for name in batch.schema.names}
         for name in ("system", "question", "answer"):
             changed: dict[int, tuple[str, str]] = {}
-            found = pc.match_substring_regex(_around(columns[name]), candidate)
-            for at in pc.indices_nonzero(found).to_pylist():
+            matches = pc.match_substring_regex(_around(columns[name]), candidate)
+            for at in pc.indices_nonzero(matches).to_pylist():
                 text, counts = mask(columns[name][at].as_py())
                 if counts:
-                    told = (f"masked_{k.replace('-', '')}:{n}" for k, n in counts.items())
-                    changed[at] = text, " ".join(told)
+                    notes = (f"masked_{k.replace('-', '')}:{n}" for k, n in counts.items())
+                    changed[at] = text, " ".join(notes)
             if changed:
                 _replace(columns, name, changed)
         yield pa.RecordBatch.from_pydict(columns, schema=batch.schema)
@@ -216,14 +213,12 @@ _NOTES = {
 
 def arrow_schema() -> pa.Schema:
     """Return the Arrow schema of `COLUMNS`."""
-    import pyarrow as pa
-
     return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """What became of a source's rows; `faults` is (rule, count, first reason), most first."""
+    """The counts of a source's rows; `faults` is (rule, count, first reason), most first."""
 
     rows: int
     exchanges: int
@@ -239,19 +234,19 @@ class Taken:
 class Masking:
     """How personal data is masked: `mask` does it, `candidate` (RE2) matches where it may be."""
 
-    mask: Callable[[str], tuple[str, Mapping[str, int]]]
+    mask: Masker
     candidate: str
 
 
 def take(
     tx: Transaction, source: Source, rows: Rows, masking: Masking | None, now: datetime
 ) -> None:
-    """Write the exchanges of a dataset's rows, the ones before forgotten, with their verdicts.
+    """Replace the exchanges of a dataset by its rows, with their verdicts.
 
-    Ids hang on the content alone: a changed row changes only itself. Raises what the reading
-    raises, and SourceUnreadable where every row was refused; then nothing may be committed. What
-    is refused is swept up in a transaction of its own: to delete from what is not yet committed
-    would have DuckDB write all of it again.
+    Ids depend on the content alone, so a changed row changes only itself. Raises what the reader
+    raises, and SourceUnreadable where every row was refused; then nothing may be committed. `sweep`
+    deletes the refused rows in another transaction, because deleting uncommitted rows would make
+    DuckDB write all of them again.
     """
     (document,) = rows.documents
     values = {"source": source.id, "document": document.id, "now": now}
@@ -282,7 +277,7 @@ def take(
 
 
 def sweep(tx: Transaction, source_id: str) -> Taken:
-    """Take away the refused rows and the second ones of twins; return what became of all."""
+    """Delete the refused rows and duplicates, and return the counts of all."""
     tx.run("exchanges_sweep", {"source": source_id})
     return _taken(tx, source_id)
 
@@ -293,9 +288,7 @@ def _insert(
     masking: Masking | None,
     values: Mapping[str, object],
 ) -> None:
-    """Insert exchanges that are read already."""
-    from memoirist.data.store.exchanges import masked
-
+    """Insert exchanges that the reader has parsed."""
     if masking is not None:
         batches = masked(batches, masking.mask, masking.candidate)
     sql = statement("exchanges_insert").replace("{incoming}", "FROM incoming")
@@ -305,9 +298,7 @@ def _insert(
 def _insert_plain(
     tx: Transaction, reader: RowReader, masking: Masking | None, values: Mapping[str, object]
 ) -> None:
-    """Let DuckDB find the exchanges in plain rows; what is doubtful has the fault DOUBTFUL."""
-    from memoirist.data.store.exchanges import marked
-
+    """Insert plain rows by SQL; doubtful ones get the fault DOUBTFUL."""
     candidate = masking.candidate if masking else None
     batches = marked(reader.batches(), looking=masking is not None)
     first = next(batches)
@@ -332,15 +323,15 @@ def _plain_rows_query(
         values["paths"] = [_pointer(parts[part]) for part in known]
         places = {part: f"texts[{place}]" for place, part in enumerate(known, start=1)}
         rows = "(SELECT *, TRY(json_extract_string(line, $paths)) AS texts FROM incoming)"
-        told = {"kept": "line", "line": "line", "kinds": _KINDS, "rows": rows}
+        marks = {"kept": "line", "line": "line", "kinds": _KINDS, "rows": rows}
     else:
         values |= {f"name_{part}": parts[part] for part in known}
         places = {part: part for part in known}
         line = f"json_object({', '.join(f'$name_{part}, {part}' for part in known)})"
-        told = {"kept": "0 AS line", "line": line, "kinds": "false", "rows": "incoming"}
+        marks = {"kept": "0 AS line", "line": line, "kinds": "false", "rows": "incoming"}
     texts = [f"{places.get(part, 'NULL::VARCHAR')} AS {part}" for part in _PARTS]
     query = statement("plain_rows")
-    for mark, text in {**told, "texts": ", ".join(texts)}.items():
+    for mark, text in {**marks, "texts": ", ".join(texts)}.items():
         query = query.replace(f"{{{mark}}}", text)
     return query, values
 
@@ -365,14 +356,14 @@ def _taken(tx: Transaction, source_id: str) -> Taken:
 
 
 def forget(tx: Transaction, source_id: str) -> None:
-    """Take a source's exchanges away; what a dataset version holds becomes a pair of its own."""
+    """Delete a source's exchanges; those in a dataset version become stored pairs."""
     tx.run("exchanges_forget", {"source": source_id})
 
 
 def judge(tx: Transaction, now: datetime) -> None:
-    """Let the exchanges be pairs, and drop the ones whose words another has before.
+    """Make the exchanges pairs, and drop duplicates of earlier ones.
 
-    Compared are the normalised words of question and answer, of whole conversations where a row
-    holds several exchanges; the pairs of the persona's own texts win over any of them.
+    The normalised words of question and answer are compared, of whole conversations where a row has
+    several exchanges; the pairs of the persona's own texts win.
     """
     tx.run("exchanges_judge", {"now": now})

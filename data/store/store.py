@@ -95,7 +95,7 @@ class Store:
 
         # A statement without rows (SET, say) gives no relation.
         return self._read_sealed(
-            sql, parameters, lambda found: pa.table({}) if found is None else found.to_arrow_table()
+            sql, parameters, lambda rows: pa.table({}) if rows is None else rows.to_arrow_table()
         )
 
     def fetch(self, sql: str, parameters: Parameters = None) -> Fetched:
@@ -104,11 +104,11 @@ class Store:
         Raises what `query` raises.
         """
 
-        def take(found: duckdb.DuckDBPyRelation | None) -> Fetched:
-            if found is None:
+        def take(result: duckdb.DuckDBPyRelation | None) -> Fetched:
+            if result is None:
                 return Fetched(columns=[], numeric=[], rows=[])
-            numeric = [str(kind).split("(")[0] in _NUMERIC for kind in found.types]
-            return Fetched(columns=found.columns, numeric=numeric, rows=found.fetchall())
+            numeric = [str(kind).split("(")[0] in _NUMERIC for kind in result.types]
+            return Fetched(columns=result.columns, numeric=numeric, rows=result.fetchall())
 
         return self._read_sealed(sql, parameters, take)
 
@@ -131,10 +131,10 @@ class Store:
     def rows(self, sql: str, parameters: Parameters = None) -> list[dict[str, Any]]:
         """Return the rows of one reading statement as dictionaries."""
 
-        def take(found: duckdb.DuckDBPyRelation | None) -> list[dict[str, Any]]:
-            if found is None:
+        def take(result: duckdb.DuckDBPyRelation | None) -> list[dict[str, Any]]:
+            if result is None:
                 return []
-            return [dict(zip(found.columns, row, strict=True)) for row in found.fetchall()]
+            return [dict(zip(result.columns, row, strict=True)) for row in result.fetchall()]
 
         return self._read(sql, parameters, take)
 
@@ -148,8 +148,8 @@ class Store:
         names = ", ".join(f'"{field.name}"' for field in fields(noun))  # type: ignore[arg-type]
         table = KEYS[noun][0]
         table = table if own else _VIEWS.get(table, table)
-        found = self.rows(f"SELECT {names} FROM {table} WHERE {where}", parameters)
-        return [noun(**row) for row in found]
+        rows = self.rows(f"SELECT {names} FROM {table} WHERE {where}", parameters)
+        return [noun(**row) for row in rows]
 
     def value(self, sql: str, *parameters: object) -> Any:  # noqa: ANN401 - whatever the column is
         """Return the first column of the first row, or None."""
@@ -159,7 +159,7 @@ class Store:
     def _opened(self, open_file: Callable[[], Opened], *, read_only: bool) -> Opened:
         """Open the file, waiting for whoever has it open now."""
         start = time.monotonic()
-        said = start
+        reported = start
         while True:
             try:
                 return open_file()
@@ -169,9 +169,9 @@ class Store:
                 now = time.monotonic()
                 if self.on_wait is None and now - start > self.wait_seconds:
                     raise _locked(self.path, read_only=read_only) from error
-                if self.on_wait is not None and now - said > 1.0:
+                if self.on_wait is not None and now - reported > 1.0:
                     self.on_wait(f"waiting: another program has {self.path.name} open")
-                    said = now + 29
+                    reported = now + 29
                 time.sleep(0.05)
             except duckdb.Error as error:
                 raise _io_error(error, self.path) from error

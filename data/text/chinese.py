@@ -1,4 +1,4 @@
-"""Chinese names in both scripts: 魯迅 and 鲁迅 are one person."""
+"""Convert Chinese to simplified characters, and find Chinese texts without sentence marks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MARK = re.compile(r"[。！？…．｡!?.]")
 # Printed Chinese has a mark in every 15 to 50 characters; a stray one is a note's or a scan's.
 _CHARACTERS_A_MARK = 300
 _MIN_CHARACTERS = 100
-# Where so many paragraphs are of one length, something cut the text evenly, not its author.
+# Where so many paragraphs have one length, a program cut the text and not its author.
 _EVEN_SHARE, _EVEN_COUNT = 0.3, 4
 
 
@@ -58,10 +58,10 @@ def is_unmarked(text: str) -> bool:
 
 
 def unmarked_chapters(blocks: Iterable[Block]) -> frozenset[str | None]:
-    """Return the chapters of a document whose paragraphs end where sentences do, unsaid.
+    """Return the chapters without sentence marks, where paragraph ends serve as sentence ends.
 
-    `blocks` are its prose. A chapter whose paragraphs are strips of one length is left out: they
-    end anywhere.
+    `blocks` are the prose. A chapter of paragraphs with one length is left out, because these do
+    not end where sentences do.
     """
     chapters: defaultdict[str | None, list[str]] = defaultdict(list)
     for block in blocks:

@@ -1,4 +1,4 @@
-"""Tell the language of a text by its script and its function words."""
+"""Detect the language of a text by its script and its function words."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ def detect_language(text: str) -> str:
         if len(_KANA.findall(sampled)) >= 0.1 * characters:
             return "ja"
         return "ko" if len(_HANGUL.findall(sampled)) >= 0.2 * characters else "zh"
-    found = words(sampled)
+    tokens = words(sampled)
     weights = _weights()
     scores: defaultdict[str, float] = defaultdict(float)
     hits: Counter[str] = Counter()
-    for word in found:
+    for word in tokens:
         for lang, weight in weights.get(word, ()):
             scores[lang] += weight
             hits[lang] += 1
@@ -47,21 +47,21 @@ def detect_language(text: str) -> str:
         scores[lang] += sampled.count(mark)
         hits[lang] += 2 * sampled.count(mark)
     best = max(_LANGUAGES, key=lambda lang: scores[lang])
-    return best if hits[best] >= max(2.5, 0.08 * len(found)) else "und"
+    return best if hits[best] >= max(2.5, 0.08 * len(tokens)) else "und"
 
 
 @cache
 def _weights() -> dict[str, list[tuple[str, float]]]:
-    """Return, for each function word, its languages and what one occurrence counts for each."""
+    """Return the languages of each function word with the weight of one occurrence."""
     owners: dict[str, list[str]] = {}
     for lang in _LANGUAGES:
         for word in function_words(lang):
             owners.setdefault(word, []).append(lang)
-    return {w: [(lang, 1 / len(several)) for lang in several] for w, several in owners.items()}
+    return {w: [(lang, 1 / len(langs)) for lang in langs] for w, langs in owners.items()}
 
 
 def language_shares(text: str) -> dict[str, float]:
     """Return, for each language with a list of stop words, their share of the text's words."""
-    found = words(text)
-    total = max(1, len(found))
-    return {lang: sum(map(stop_words(lang).__contains__, found)) / total for lang in _LANGUAGES}
+    tokens = words(text)
+    total = max(1, len(tokens))
+    return {lang: sum(map(stop_words(lang).__contains__, tokens)) / total for lang in _LANGUAGES}

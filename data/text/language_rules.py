@@ -1,4 +1,4 @@
-"""What is known of each language: who "I" is, what sections are called, how letters end."""
+"""Load the rules of each language: first person, section titles, letters, abbreviations."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Language:
 
 @cache
 def language(code: str | None) -> Language:
-    """Return what is known of a language by its ISO 639-1 code; English for an unknown one."""
+    """Return the rules of a language by its ISO 639-1 code, English for an unknown one."""
     path = _FOLDER / f"{code}.toml"
     if not code or not path.exists():
         return language("en")
@@ -97,7 +97,7 @@ def gate_values(code: str) -> dict[str, float]:
 
 @cache
 def adverbs(code: str) -> re.Pattern[str] | None:
-    """Return what matches an adverb of a language; None for a language that is not known."""
+    """Return the pattern of a language's adverbs, None for an unknown language."""
     path = _FOLDER / f"{code}.toml"
     if not path.exists():
         return None

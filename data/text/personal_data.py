@@ -1,7 +1,4 @@
-"""Personal data: mail addresses, phone, card and account numbers, masked before they are learnt.
-
-A model may recite what it was trained on, and these help nobody to sound like the persona.
-"""
+"""Mask mail addresses, phone, card and account numbers, which a trained model might recite."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from memoirist.data.schema.records import Passage, Question, Rows, Verdict
+from memoirist.data.schema.records import Fault, Passage, Question, Rows, Verdict
 
 # What a text must hold before the slower look is worth it; DuckDB's regular expressions know
 # all of it, so that a million rows can be asked at once.
@@ -77,13 +74,13 @@ def mask(text: str, lang: str) -> tuple[str, Counter[str]]:
     if not runs and "@" not in text:
         return text, Counter()
     taken: list[_Span] = []
-    for found in (
+    for spans in (
         _mails(text) if "@" in text else (),
         _accounts(text, runs),
         _cards(text) if any(n >= _CARD_DIGITS for _, _, n in runs) else (),
         _phones(text, runs, lang),
     ):
-        for start, end, kind in found:
+        for start, end, kind in spans:
             if all(end <= s or start >= e for s, e, _ in taken):
                 taken.append((start, end, kind))
     masked = text
@@ -111,8 +108,8 @@ def _accounts(text: str, runs: Sequence[_Run]) -> Iterator[_Span]:
 def _is_iban(code: str) -> bool:
     if not 15 <= len(code) <= 34:
         return False
-    moved = code[4:] + code[:4]
-    return int("".join(str(int(character, 36)) for character in moved)) % 97 == 1
+    rotated = code[4:] + code[:4]
+    return int("".join(str(int(character, 36)) for character in rotated)) % 97 == 1
 
 
 def _cards(text: str) -> Iterator[_Span]:
@@ -149,13 +146,13 @@ def _phones(text: str, runs: Sequence[_Run], lang: str) -> Iterator[_Span]:
 
 def _runs(text: str) -> list[_Run]:
     """Return the runs of digits that may be somebody's number: start, end, digits."""
-    found: list[_Run] = []
+    runs: list[_Run] = []
     for match in _DIGITS.finditer(text):
         run = match.group()
         digits = sum(map(str.isdigit, run))
         if digits >= _LEAST_DIGITS and not _ONLY_YEARS.fullmatch(run):
-            found.append((*match.span(), digits))
-    return found
+            runs.append((*match.span(), digits))
+    return runs
 
 
 def mask_rows(rows: Rows, lang: str, now: datetime) -> Rows:
@@ -163,28 +160,20 @@ def mask_rows(rows: Rows, lang: str, now: datetime) -> Rows:
     passages: list[Passage] = []
     flags: list[Verdict] = []
     for passage in rows.passages:
-        text, found = mask(passage.text, lang)
-        context, system = (
-            mask(each, lang)[0] if each else each for each in (passage.context, passage.system)
-        )
+        text, counts = mask(passage.text, lang)
+        context, system = (t and mask(t, lang)[0] for t in (passage.context, passage.system))
         passages.append(replace(passage, text=text, context=context, system=system))
-        flags += [_flag(passage.id, "passages", kind, n, now) for kind, n in found.items()]
+        flags += [_flag(passage.id, "passages", kind, n, now) for kind, n in counts.items()]
     questions: list[Question] = []
     for question in rows.questions:
-        text, found = mask(question.text, lang)
+        text, counts = mask(question.text, lang)
         questions.append(replace(question, text=text))
-        flags += [_flag(question.id, "questions", kind, n, now) for kind, n in found.items()]
+        flags += [_flag(question.id, "questions", kind, n, now) for kind, n in counts.items()]
     return replace(rows, passages=passages, questions=questions, verdicts=[*rows.verdicts, *flags])
 
 
 def _flag(subject_id: str, subject: str, kind: str, n: int, now: datetime) -> Verdict:
-    return Verdict(
-        subject_id=subject_id,
-        subject=subject,
-        rule=f"masked_{kind.replace('-', '')}",
-        keep=True,
-        score=float(n),
-        reason=f"{n} x personal data, replaced by [{kind}]",
-        created_at=now,
-        next_step="passages.mask_personal = false in the recipe keeps the words as they stand",
-    )
+    reason = f"{n} x personal data, replaced by [{kind}]"
+    step = "passages.mask_personal = false in the recipe keeps the words as they stand"
+    flag = Fault(f"masked_{kind.replace('-', '')}", reason, step, float(n))
+    return flag.verdict(subject, subject_id, now, keep=True)

@@ -1,4 +1,4 @@
-"""What a question and an answer share: words in a row, and the stems that carry content."""
+"""Compare a question with an answer: shared runs of words and shared content stems."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from memoirist.data.text.words import content_stems, words
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What questions are compared with: an answer's words as a text, as a set, and its stems."""
+class AnswerWords:
+    """An answer's words as one text and as a set, and its content stems."""
 
     text: str
-    known: frozenset[str]
+    vocabulary: frozenset[str]
     stems: frozenset[str]
     n_words: int
 
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """How many words in a row stand in both, and how many stems in the one, the other and both."""
+    """The longest shared run of words, and the numbers of stems in question, answer and both."""
 
     run: int
-    asked: int
-    told: int
-    shared: int
+    question_stems: int
+    answer_stems: int
+    shared_stems: int
 
     @property
     def leak(self) -> float:
-        """Return the share of the answer's stems that the question tells."""
-        return self.shared / self.told if self.told else 0.0
+        """Return the share of the answer's stems that the question contains."""
+        return self.shared_stems / self.answer_stems if self.answer_stems else 0.0
 
 
 @lru_cache(maxsize=64)
-def answer_of(text: str, lang: str) -> Answer:
-    """Return an answer made ready; several questions are compared with the same one in a row."""
-    found = words(text)
-    stems = frozenset(content_stems(found, lang))
-    return Answer(_joined(found), frozenset(found), stems, len(found))
+def answer_words(text: str, lang: str) -> AnswerWords:
+    """Return the words of an answer, cached because several questions are compared with it."""
+    tokens = words(text)
+    stems = frozenset(content_stems(tokens, lang))
+    return AnswerWords(_joined(tokens), frozenset(tokens), stems, len(tokens))
 
 
 @lru_cache(maxsize=64)
 def overlap(question: str, answer: str, lang: str) -> Overlap:
-    """Compare a question with an answer; several rules ask for the same two, one after the other.
+    """Compare a question with an answer, cached because several rules compare the same two.
 
     Stems are counted once each, character pairs for Chinese.
     """
-    heard = answer_of(answer, lang)
-    asked = words(question)
-    stems = content_stems(asked, lang)
-    run = _longest_run(asked, heard.text, heard.known)
-    return Overlap(run, len(stems), len(heard.stems), len(stems & heard.stems))
+    other = answer_words(answer, lang)
+    tokens = words(question)
+    stems = content_stems(tokens, lang)
+    run = _longest_run(tokens, other.text, other.vocabulary)
+    return Overlap(run, len(stems), len(other.stems), len(stems & other.stems))
 
 
 def longest_shared_run(first: Sequence[str], second: Sequence[str]) -> int:
@@ -60,19 +60,19 @@ def longest_shared_run(first: Sequence[str], second: Sequence[str]) -> int:
     return _longest_run(first, _joined(second), frozenset(second))
 
 
-def _joined(found: Sequence[str]) -> str:
-    return f" {' '.join(found)} "
+def _joined(tokens: Sequence[str]) -> str:
+    return f" {' '.join(tokens)} "
 
 
-def _longest_run(first: Sequence[str], text: str, known: frozenset[str]) -> int:
-    """Return the longest run of `first` in a text that is made of the words `known`.
+def _longest_run(first: Sequence[str], text: str, vocabulary: frozenset[str]) -> int:
+    """Return the length of the longest run of `first` in a text made of the words `vocabulary`.
 
-    No word holds a space, so that words in a row are a piece of the text.
+    No word contains a space, so a run of words is a substring of the text.
     """
     best = start = 0
     while start + best < len(first):
         end = start + best
-        if first[end] not in known:
+        if first[end] not in vocabulary:
             start = end + 1
         elif _joined(first[start : end + 1]) in text:
             best += 1

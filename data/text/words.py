@@ -129,6 +129,12 @@ def normalise(text: str) -> str:
     return " ".join(words(unicodedata.normalize("NFKC", text)))
 
 
+def fold(text: str) -> str:
+    """Return the text without case and without accents."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(c for c in plain if not unicodedata.combining(c))
+
+
 @cache
 def stop_words(lang: str) -> frozenset[str]:
     """Return the language's most frequent function words, empty for a language without a list.

@@ -1,4 +1,4 @@
-"""Ads that a host reads: found by what only sponsors are introduced with, cut as one stretch."""
+"""Find ads that a host reads and ad breaks, by the phrases that introduce sponsors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from memoirist.data.schema.records import Block, Cut
 from memoirist.data.text.words import count_words
 from memoirist.data.transcripts.removed_spans import sentence_spans
 
-# A newer search looks at every episode again; the number is a part of the cuts' mark.
+# A new version makes the step run again on every episode; the number is part of its state.
 VERSION = 2
 _PATTERNS = Path(__file__).with_name("ads.txt")
 _REACH_SENTENCES = 8
 _NAME_REACH_SENTENCES = 3
 _MAX_SENTENCES = 30
-# Who pays: the words with a capital behind "by" or "from", of which the first two tell enough.
+# The sponsor: one or two capitalised words after "by" or "from".
 _SPONSOR = re.compile(
     r"(?i:\b(?:by|from|von|durch|par|por))\s+(?:(?:the|our|der|die|das|dem|le|la|el)\s+)?"
     r"([A-Z][\w&'’-]{2,}(?:\s+[A-Z][\w&'’-]*)?)"
@@ -26,29 +26,31 @@ _SPONSOR = re.compile(
 
 
 def find_ads(block: Block) -> list[Cut]:
-    """Return the stretches of a turn that are read for a sponsor.
+    """Return the spans of a turn that are read for a sponsor.
 
-    A stretch runs from the first cue to the last one, each at most eight sentences from the one
-    before, and needs one strong cue, so that a talk about sponsors stays. A sponsor's name soon
-    after his introduction is a cue as well.
+    A span runs from the first cue to the last, each at most eight sentences after the one before,
+    and needs one strong cue, so that a talk about sponsors stays. The sponsor's name soon after its
+    introduction is a cue as well.
     """
     if not cues("strong").search(block.text):
         return []
     spans = sentence_spans(block.text)
-    told = [block.text[first:last] for first, last in spans]
-    found: list[Cut] = []
-    for run in _runs(told):
-        first, last = spans[run[0]][0], spans[run[-1]][1]
-        found.append(Cut(block_id=block.id, first_char=first, last_char=last, rule="ad"))
-    return found
+    return [
+        _cut(block.id, spans[run[0]][0], spans[run[-1]][1])
+        for run in _cue_runs([block.text[first:last] for first, last in spans])
+    ]
 
 
-def _runs(told: Sequence[str]) -> Iterator[list[int]]:
-    """Give the numbers of each stretch's sentences that have a cue."""
-    strong = {n for n, text in enumerate(told) if cues("strong").search(text)}
-    hits = strong | {n for n, text in enumerate(told) if cues("weak").search(text)}
-    for n in sorted(strong):
-        hits |= set(_named_again(told, n))
+def _cut(block_id: str, first: int, last: int) -> Cut:
+    return Cut(block_id=block_id, first_char=first, last_char=last, rule="ad")
+
+
+def _cue_runs(texts: Sequence[str]) -> Iterator[list[int]]:
+    """Yield the indexes of the sentences with a cue, span by span."""
+    strong = {n for n, text in enumerate(texts) if cues("strong").search(text)}
+    hits = strong | {n for n, text in enumerate(texts) if cues("weak").search(text)}
+    for n in strong:
+        hits |= set(_sponsor_mentions(texts, n))
     run: list[int] = []
     for n in sorted(hits):
         if run and (n - run[-1] > _REACH_SENTENCES or n - run[0] > _MAX_SENTENCES):
@@ -60,38 +62,38 @@ def _runs(told: Sequence[str]) -> Iterator[list[int]]:
         yield run
 
 
-def _named_again(told: Sequence[str], opening: int) -> Iterator[int]:
-    """Give the sentences behind an opening that name its sponsor, without a gap of more than 3."""
-    names = [re.escape(name) for name in _SPONSOR.findall(told[opening])]
+def _sponsor_mentions(texts: Sequence[str], opening: int) -> Iterator[int]:
+    """Yield the sentences after an opening that name its sponsor, with gaps of at most 3."""
+    names = [re.escape(name) for name in _SPONSOR.findall(texts[opening])]
     if not names:
         return
-    named = re.compile(rf"\b(?:{'|'.join(names)})\b")
+    mention = re.compile(rf"\b(?:{'|'.join(names)})\b")
     last = opening
-    for n in range(opening + 1, min(len(told), opening + _MAX_SENTENCES)):
+    for n in range(opening + 1, min(len(texts), opening + _MAX_SENTENCES)):
         if n - last > _NAME_REACH_SENTENCES:
             return
-        if named.search(told[n]):
+        if mention.search(texts[n]):
             last = n
             yield n
 
 
 @cache
 def cues(kind: str) -> re.Pattern[str]:
-    """Return what matches any cue of a kind: `strong`, `weak`, `open` or `close`."""
+    """Return the pattern of all cues of a kind: `strong`, `weak`, `open` or `close`."""
     lines = _PATTERNS.read_text("utf-8").splitlines()
-    found = [line.split("\t", 1)[1] for line in lines if line.startswith(f"{kind}\t")]
-    return re.compile("|".join(f"(?:{each})" for each in found), re.IGNORECASE)
+    patterns = [line.split("\t", 1)[1] for line in lines if line.startswith(f"{kind}\t")]
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
 
 
 _MAX_BREAK_SENTENCES = 40
 _MAX_WORDS = 700
-# Whoever goes into a break says so in few words; a story that mentions one takes more.
+# A break is announced in few words; a story that mentions one takes more.
 _MAX_OPENING_WORDS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Said:
-    """One sentence, and where it stands."""
+class _Sentence:
+    """One sentence with its block and its span in it."""
 
     block: Block
     first: int
@@ -103,30 +105,28 @@ class _Said:
 
 
 def find_breaks(blocks: Sequence[Block]) -> list[Cut]:
-    """Return the cuts of an episode's breaks, from the words that open one to those that close it.
+    """Return the cuts of an episode's breaks, from the opening phrase to the closing one.
 
-    The same voice opens and closes a break, at most 40 sentences and 700 words lie between, and
-    an ad's cue stands among them; where none does, it may have been a part of the talk, and it
-    stays. A break that is opened by an ad ("this episode is brought to you by") is in one voice.
+    One speaker opens and closes a break, with at most 40 sentences and 700 words and at least one
+    ad cue in between; without a cue it may be part of the talk and stays. A break that an ad opens
+    ("this episode is brought to you by") has one speaker throughout.
     """
-    said = list(_sentences(blocks))
-    texts = [each.text for each in said]
+    sentences = [
+        _Sentence(block=block, first=first, last=last)
+        for block in blocks
+        for first, last in sentence_spans(block.text)
+    ]
+    texts = [sentence.text for sentence in sentences]
     cuts: list[Cut] = []
     begin = 0
-    while begin < len(said):
-        end = _closing(said, texts, begin) if _opens(texts[begin]) else None
+    while begin < len(sentences):
+        end = _closing(sentences, texts, begin) if _opens(texts[begin]) else None
         if end is None:
             begin += 1
             continue
-        cuts += _cuts(said[begin : end + 1])
+        cuts += _cuts(sentences[begin : end + 1])
         begin = end + 1
     return cuts
-
-
-def _sentences(blocks: Sequence[Block]) -> Iterator[_Said]:
-    for block in blocks:
-        for first, last in sentence_spans(block.text):
-            yield _Said(block=block, first=first, last=last)
 
 
 def _opens(text: str) -> bool:
@@ -135,27 +135,27 @@ def _opens(text: str) -> bool:
     return bool(cues("open").search(text)) and count_words(text) <= _MAX_OPENING_WORDS
 
 
-def _closing(said: Sequence[_Said], texts: Sequence[str], begin: int) -> int | None:
-    """Return the number of the sentence that closes the break which `begin` opens."""
-    speaker = said[begin].block.speaker
+def _closing(sentences: Sequence[_Sentence], texts: Sequence[str], begin: int) -> int | None:
+    """Return the index of the sentence that closes the break opened at `begin`."""
+    speaker = sentences[begin].block.speaker
     has_cue = is_ad = bool(cues("strong").search(texts[begin]))
     words = 0
-    for n in range(begin + 1, min(len(said), begin + _MAX_BREAK_SENTENCES)):
-        mine = said[n].block.speaker == speaker
-        if mine and n > begin + 1 and cues("close").match(texts[n]):
+    for n in range(begin + 1, min(len(sentences), begin + _MAX_BREAK_SENTENCES)):
+        same_speaker = sentences[n].block.speaker == speaker
+        if same_speaker and n > begin + 1 and cues("close").match(texts[n]):
             return n if has_cue else None
         words += count_words(texts[n])
-        if words > _MAX_WORDS or (is_ad and not mine):
+        if words > _MAX_WORDS or (is_ad and not same_speaker):
             return None
         has_cue |= bool(cues("strong").search(texts[n]) or cues("weak").search(texts[n]))
     return None
 
 
-def _cuts(said: Sequence[_Said]) -> Iterator[Cut]:
-    """Give one cut for each block that a stretch of sentences runs through."""
+def _cuts(sentences: Sequence[_Sentence]) -> Iterator[Cut]:
+    """Yield one cut for each block of a run of sentences."""
     spans: dict[str, tuple[int, int]] = {}
-    for each in said:
-        first, _ = spans.get(each.block.id, (each.first, each.last))
-        spans[each.block.id] = (first, each.last)
+    for sentence in sentences:
+        first, _ = spans.get(sentence.block.id, (sentence.first, sentence.last))
+        spans[sentence.block.id] = (first, sentence.last)
     for block_id, (first, last) in spans.items():
-        yield Cut(block_id=block_id, first_char=first, last_char=last, rule="ad")
+        yield _cut(block_id, first, last)

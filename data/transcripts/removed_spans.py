@@ -1,4 +1,4 @@
-"""What is cut out of turns before they are split: stretches of stock text, and ads."""
+"""Cut stock text and ads out of turns before they are split."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from memoirist.data.schema.records import Block, Cut, Verdict
+from memoirist.data.schema.records import Block, Cut, Fault, Verdict
 from memoirist.data.text.words import count_words, sentences
 
+# A paragraph: lines up to an empty one.
+PARAGRAPH = re.compile(r"(?:[^\n]|\n(?![ \t]*\n))+")
 _REASONS = {
     "stock_text": "stands in {n} episodes: an intro, an ad or a formula",
     "ad": "is read for a sponsor",
@@ -22,9 +24,9 @@ _NEXT_STEPS = {
 
 
 def sentence_spans(text: str) -> list[tuple[int, int]]:
-    """Return the (first, last) characters of each sentence; none crosses a paragraph."""
+    """Return the start and end of each sentence; no sentence crosses a paragraph."""
     spans: list[tuple[int, int]] = []
-    for paragraph in re.finditer(r"(?:[^\n]|\n(?![ \t]*\n))+", text):
+    for paragraph in PARAGRAPH.finditer(text):
         at = paragraph.start()
         for sentence in sentences(paragraph.group()):
             start = text.find(sentence, at)
@@ -35,25 +37,24 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def merged(block_id: str, found: Iterable[Cut], text: str) -> list[Cut]:
-    """Return the cuts of one turn in order; those with nothing but spaces between them as one."""
-    cuts: list[Cut] = []
-    for cut in sorted(found, key=lambda each: (each.first_char, -each.last_char)):
-        before = cuts[-1] if cuts else None
+def merge_cuts(block_id: str, cuts: Iterable[Cut], text: str) -> list[Cut]:
+    """Sort the cuts of one turn, and merge those without a word between them."""
+    result: list[Cut] = []
+    for cut in sorted(cuts, key=lambda cut: (cut.first_char, -cut.last_char)):
+        before = result[-1] if result else None
         if before and not re.search(r"\w", text[before.last_char : cut.first_char]):
-            last = max(before.last_char, cut.last_char)
-            cuts[-1] = replace(before, last_char=last)
+            result[-1] = replace(before, last_char=max(before.last_char, cut.last_char))
         else:
-            cuts.append(replace(cut, block_id=block_id))
-    return cuts
+            result.append(replace(cut, block_id=block_id))
+    return result
 
 
-def apply(
+def apply_cuts(
     blocks: Sequence[Block], cuts: Sequence[Cut], now: datetime
 ) -> tuple[list[Block], list[Verdict]]:
-    """Return the blocks without what is cut, and a verdict on each block that loses something.
+    """Cut the spans out of the blocks, and return the blocks with a verdict on each changed one.
 
-    A block that loses all its words is left out, and its verdict does not keep it.
+    A block that loses all its words is dropped.
     """
     by_block: dict[str, list[Cut]] = defaultdict(list)
     for cut in cuts:
@@ -61,14 +62,14 @@ def apply(
     kept: list[Block] = []
     verdicts: list[Verdict] = []
     for block in blocks:
-        mine = by_block.get(block.id)
-        if not mine:
+        block_cuts = by_block.get(block.id)
+        if not block_cuts:
             kept.append(block)
             continue
-        text = _without(block.text, mine)
-        whole = not re.search(r"\w", text)
-        verdicts.append(_verdict(block, mine, now, keep=not whole))
-        if not whole:
+        text = _without(block.text, block_cuts)
+        has_words = re.search(r"\w", text) is not None
+        verdicts.append(_verdict(block, block_cuts, now, keep=has_words))
+        if has_words:
             kept.append(replace(block, text=text))
     return kept, verdicts
 
@@ -76,25 +77,19 @@ def apply(
 def _without(text: str, cuts: Sequence[Cut]) -> str:
     kept: list[str] = []
     at = 0
-    for cut in sorted(cuts, key=lambda each: each.first_char):
+    for cut in sorted(cuts, key=lambda cut: cut.first_char):
         kept.append(text[at : cut.first_char])
         at = max(at, cut.last_char)
     kept.append(text[at:])
-    # What stood on both sides of a cut was not said in one breath.
+    # The texts on both sides of a cut do not belong to one sentence.
     return "\n\n".join(part.strip() for part in kept if re.search(r"\w", part))
 
 
 def _verdict(block: Block, cuts: Sequence[Cut], now: datetime, *, keep: bool) -> Verdict:
     rule = cuts[0].rule
-    lost = " ".join(block.text[cut.first_char : cut.last_char] for cut in cuts)
+    removed = " ".join(block.text[cut.first_char : cut.last_char] for cut in cuts)
+    n_words = count_words(removed)
     why = _REASONS[rule].format(n=max(cut.n_documents or 0 for cut in cuts))
-    return Verdict(
-        subject_id=block.id,
-        subject="blocks",
-        rule=rule,
-        keep=keep,
-        score=float(count_words(lost)),
-        reason=f"{count_words(lost)} words cut, what {why}: {' '.join(lost.split())[:120]}",
-        created_at=now,
-        next_step=_NEXT_STEPS[rule],
-    )
+    reason = f"{n_words} words cut, what {why}: {' '.join(removed.split())[:120]}"
+    fault = Fault(rule, reason, _NEXT_STEPS[rule], float(n_words))
+    return fault.verdict("blocks", block.id, now, keep=keep)

@@ -1,8 +1,8 @@
-"""Stock text: what several episodes have word for word, such as intros, ads and farewells.
+"""Find stock text, which several episodes have word for word: intros, ads and farewells.
 
-Two passes over the words: the first hashes every run of `stock_min_words` words and counts in
-how many episodes it stands, the second marks the runs that stand in enough. 16 bytes a word are
-held meanwhile, the words themselves only for one episode.
+The first pass hashes every run of `stock_min_words` words and counts the episodes that have it; the
+second marks the runs that enough episodes have. Memory: 16 bytes a word, and the words of one
+episode at a time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from memoirist.data.passages.segmentation import PassageSettings
 from memoirist.data.schema.records import Block, Cut
 from memoirist.data.text.words import word_spans, words
-from memoirist.data.transcripts.removed_spans import merged, sentence_spans
+from memoirist.data.transcripts.removed_spans import PARAGRAPH, merge_cuts, sentence_spans
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
     Hashes = npt.NDArray[np.uint64]
 
-# Two transcripts of one recording share far more than an intro; two episodes never a quarter.
+# Two transcripts of one recording share far more than this; two episodes never do.
 _SAME_EPISODE = 0.25
 _SAMPLED = 16
-# A run in more episodes than this tells nothing about two of them being one.
+# A run in more episodes than this is no evidence that two of them are one recording.
 _MAX_TWINS = 16
 _MIN_LINE_WORDS = 5
 _MAX_LINE_CHARS = 300
-# A sentence is cut when so much of it is stock; what is said anew around it goes with it.
+# A sentence is cut as a whole when this share of its words is stock.
 _MIN_COVERED = 0.6
 _ENDLESS_WORDS = 60
 _NUMBER = re.compile(r"\d+(?:st|nd|rd|th)?")
@@ -43,30 +43,25 @@ Episodes = Callable[[], Iterable[tuple[str, Sequence[Block]]]]
 
 
 def find_stock(episodes: Episodes, settings: PassageSettings) -> dict[str, list[Cut]]:
-    """Return the stock text of each block that has some.
+    """Return the cuts of each block that has stock text.
 
-    `episodes` gives (document id, turns in order) anew each time it is called. Transcripts of
-    one recording count as one episode, so that a second form of an episode cuts nothing.
+    Each call of `episodes` yields (document id, turns in order) from the start. Transcripts of one
+    recording count as one episode, so that a second form of an episode cuts nothing.
     """
     import numpy as np
 
     runs: list[Hashes] = []
     lines: list[set[int]] = []
     for _, blocks in episodes():
-        runs.append(np.unique(_hashed(_words(blocks), settings.stock_min_words)))
+        runs.append(np.unique(_run_hashes(_words(blocks), settings.stock_min_words)))
         lines.append({_line_key(text) for block in blocks for text, _, _ in _lines(block.text)})
-    if len(runs) < settings.stock_min_episodes:
-        return {}
     clusters = _clusters(runs)
     if len(set(clusters)) < settings.stock_min_episodes:
         return {}
-    stock, counts = _counted(runs, clusters, settings.stock_min_episodes)
+    stock, counts = _stock_runs(runs, clusters, settings.stock_min_episodes)
     common = _common_lines(lines, clusters, settings.stock_min_episodes)
-    found: dict[str, list[Cut]] = {}
     marker = _Marker(stock, counts, common, settings.stock_min_words)
-    for _, blocks in episodes():
-        found.update(marker.cuts(blocks))
-    return found
+    return {block_id: cuts for _, blocks in episodes() for block_id, cuts in marker.cuts(blocks)}
 
 
 def _words(blocks: Sequence[Block]) -> list[str]:
@@ -79,32 +74,29 @@ def _hash(text: str) -> int:
 
 @lru_cache(maxsize=200_000)
 def _key(word: str) -> int:
-    """Return a word's hash; numbers are one, so that "episode 12" and "13" are one formula.
-
-    Words repeat: a million of them hold some ten thousand different ones.
-    """
+    """Return a word's hash; all numbers have one, so that "episode 12" equals "episode 13"."""
     return _hash("0" if _NUMBER.fullmatch(word) else word)
 
 
-def _hashed(told: Sequence[str], n: int) -> Hashes:
-    """Return the 64-bit hash of each run of n words, as a polynomial over the words' hashes."""
+def _run_hashes(tokens: Sequence[str], n: int) -> Hashes:
+    """Return the 64-bit hash of each run of n words, a polynomial over the words' hashes."""
     import numpy as np
 
-    if len(told) < n:
+    if len(tokens) < n:
         return np.empty(0, np.uint64)
-    values = np.fromiter(map(_key, told), np.uint64, len(told))
-    total = np.zeros(len(told) - n + 1, np.uint64)
+    values = np.fromiter(map(_key, tokens), np.uint64, len(tokens))
+    total = np.zeros(len(tokens) - n + 1, np.uint64)
     base = np.uint64(_BASE)
     with np.errstate(over="ignore"):
         for k in range(n):
-            total = total * base + values[k : len(told) - n + 1 + k]
+            total = total * base + values[k : len(tokens) - n + 1 + k]
     return total
 
 
 def _clusters(runs: Sequence[Hashes]) -> list[int]:
     """Return a number for each episode, the same for transcripts of one recording.
 
-    They share a quarter of their runs; a sixteenth of the hashes tells it (FracMinHash).
+    They share a quarter of their runs; a sixteenth of the hashes is compared (FracMinHash).
     """
     holders: dict[int, list[int]] = defaultdict(list)
     sizes = []
@@ -114,27 +106,27 @@ def _clusters(runs: Sequence[Hashes]) -> list[int]:
         for value in sampled:
             holders[value].append(n)
     shared: Counter[tuple[int, int]] = Counter()
-    for those in holders.values():
-        if 2 <= len(those) <= _MAX_TWINS:
-            shared.update(combinations(those, 2))
+    for episodes in holders.values():
+        if 2 <= len(episodes) <= _MAX_TWINS:
+            shared.update(combinations(episodes, 2))
     cluster = list(range(len(runs)))
     for (one, two), n_shared in shared.items():
         if n_shared >= _SAME_EPISODE * max(1, min(sizes[one], sizes[two])):
             old, new = cluster[two], cluster[one]
-            cluster = [new if each == old else each for each in cluster]
+            cluster = [new if number == old else number for number in cluster]
     return cluster
 
 
-def _counted(
+def _stock_runs(
     runs: Sequence[Hashes], clusters: Sequence[int], least: int
 ) -> tuple[Hashes, npt.NDArray[Any]]:
-    """Return the hashes that stand in at least so many episodes, sorted, and in how many."""
+    """Return the sorted hashes that at least `least` episodes have, and the number of episodes."""
     import numpy as np
 
     members: dict[int, list[Hashes]] = defaultdict(list)
     for run, cluster in zip(runs, clusters, strict=True):
         members[cluster].append(run)
-    together = np.concatenate([np.unique(np.concatenate(each)) for each in members.values()])
+    together = np.concatenate([np.unique(np.concatenate(hashes)) for hashes in members.values()])
     values, counts = np.unique(together, return_counts=True)
     return values[counts >= least], counts[counts >= least]
 
@@ -148,11 +140,8 @@ def _common_lines(lines: Sequence[set[int]], clusters: Sequence[int], least: int
 
 
 def _lines(text: str) -> Iterator[tuple[str, int, int]]:
-    """Give each short paragraph that could be a formula, with its characters.
-
-    A longer one is found by its runs.
-    """
-    for match in re.finditer(r"(?:[^\n]|\n(?![ \t]*\n))+", text):
+    """Yield each short paragraph with its span; a longer one is found by its runs."""
+    for match in PARAGRAPH.finditer(text):
         short = match.end() - match.start() <= _MAX_LINE_CHARS
         if short and len(words(match.group())) >= _MIN_LINE_WORDS:
             yield match.group(), match.start(), match.end()
@@ -174,31 +163,32 @@ class _Marker:
         self.n_words = n_words
 
     def cuts(self, blocks: Sequence[Block]) -> Iterator[tuple[str, list[Cut]]]:
-        """Give (block id, its cuts) for the turns that hold stock text."""
+        """Yield (block id, cuts) of the turns that hold stock text."""
         covered = self._covered(_words(blocks))
         at = 0
         for block in blocks:
             n_words = len(words(block.text))
-            mine = covered[at : at + n_words]
+            cuts = [
+                *self._sentences(block, covered[at : at + n_words]),
+                *self._whole_lines(block),
+            ]
             at += n_words
-            found = [*self._sentences(block, mine), *self._whole_lines(block)]
-            if found:
-                yield block.id, merged(block.id, found, block.text)
+            if cuts:
+                yield block.id, merge_cuts(block.id, cuts, block.text)
 
-    def _covered(self, told: Sequence[str]) -> list[int]:
-        """Return for each word in how many episodes the stock run around it stands, 0 for none."""
+    def _covered(self, tokens: Sequence[str]) -> list[int]:
+        """Return for each word the number of episodes that share a run around it, else 0."""
         import numpy as np
 
-        hashes = _hashed(told, self.n_words)
+        hashes = _run_hashes(tokens, self.n_words)
         if not len(hashes) or not len(self.stock):
-            return [0] * len(told)
+            return [0] * len(tokens)
         place = np.minimum(np.searchsorted(self.stock, hashes), len(self.stock) - 1)
         here = np.where(self.stock[place] == hashes, self.counts[place], 0)
-        covered = np.zeros(len(told), here.dtype)
+        covered = np.zeros(len(tokens), here.dtype)
         for k in range(self.n_words):
             np.maximum(covered[k : k + len(here)], here, out=covered[k : k + len(here)])
-        found: list[int] = covered.tolist()
-        return found
+        return list(covered.tolist())
 
     def _sentences(self, block: Block, covered: Sequence[int]) -> Iterator[Cut]:
         if not any(covered):
@@ -208,15 +198,15 @@ class _Marker:
         for n, (first, last) in enumerate(sentences):
             inside = [k for k, (_, a, b) in enumerate(spans) if first <= a and b <= last]
             marked = [k for k in inside if covered[k]]
-            # A question that ends a turn was asked, and somebody answered it.
+            # A question at the end of a turn was really asked, and somebody answered it.
             if not marked or (n == len(sentences) - 1 and _is_question(block.text[first:last])):
                 continue
-            most = max(covered[k] for k in marked)
+            n_documents = max(covered[k] for k in marked)
             if len(marked) >= _MIN_COVERED * len(inside):
-                yield _cut(block, first, last, most)
+                yield _cut(block, first, last, n_documents)
             elif len(inside) > _ENDLESS_WORDS:
                 for run in _consecutive(marked):
-                    yield _cut(block, spans[run[0]][1], spans[run[-1]][2], most)
+                    yield _cut(block, spans[run[0]][1], spans[run[-1]][2], n_documents)
 
     def _whole_lines(self, block: Block) -> Iterator[Cut]:
         for text, first, last in _lines(block.text):

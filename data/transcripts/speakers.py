@@ -1,9 +1,8 @@
-"""Who is who in a transcript: the persona among the speakers, and the user's mapping of labels."""
+"""Find the persona among the speakers of a transcript, and rename labels by the user's mapping."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -12,16 +11,16 @@ from pathlib import PurePath
 
 from memoirist.data.schema.records import Block
 from memoirist.data.text.chinese import simplified
-from memoirist.data.text.words import count_words
+from memoirist.data.text.words import count_words, fold
 
-# How a turn without a name is called in messages and in a mapping.
+# The name of a turn without a speaker in messages and in a mapping.
 UNNAMED = "(unnamed)"
 _TITLES = frozenset(
     "dr prof professor mr mrs ms miss sir dame lord lady rev reverend hon herr frau mme mlle"
     " monsieur madame señor señora senor senora sra don doña jr phd psyd md esq host guest".split()
 )
 _HAN_TITLES = re.compile(r"(?<=.)(?:老师|老師|先生|女士|教授|博士|主任|医生|醫生)$")
-# What a machine or a typist calls somebody whose name he does not know.
+# Labels of speakers whose name is unknown.
 _GENERIC = re.compile(
     r"^(?:speaker|spk|sprecher(?:in)?|voice|unknown|unidentified|participant|locuteur|hablante"
     r"|orador|person|host|guest|interviewer|interviewee|moderator|narrator|announcer|s|说话人"
@@ -31,55 +30,53 @@ _GENERIC = re.compile(
 
 
 def find_persona(blocks: Sequence[Block], names: Sequence[str]) -> str | None:
-    """Return the speaker who is the persona: by full name, else by all words of the shorter one.
+    """Return the speaker who is the persona: by full name, else by all words of the shorter name.
 
-    Titles, case, accents, order ("Marrow, Ada"), traditional or simplified characters and what
-    stands in brackets do not matter. "Ada" and "A. Marrow" both match "Ada Marrow" when no other
-    speaker does as well; a label such as SPEAKER_00 matches only itself.
+    Titles, case, accents, order ("Marrow, Ada"), traditional or simplified characters and text in
+    brackets do not matter. "Ada" and "A. Marrow" both match "Ada Marrow" when no other speaker
+    matches; a label such as SPEAKER_00 matches only itself.
     """
     speakers = list(dict.fromkeys(block.speaker for block in blocks if block.speaker))
     for speaker in speakers:
         if is_called(speaker, names):
             return speaker
-    wanted = [_name_words(name) for name in names]
-    loose = [
+    name_words = [_name_words(name) for name in names]
+    similar = [
         speaker
         for speaker in speakers
         if not _GENERIC.match(speaker)
-        and any(_alike(form, name) for form in _forms(speaker) for name in wanted)
+        and any(_similar(form, name) for form in _forms(speaker) for name in name_words)
     ]
-    return loose[0] if len(loose) == 1 else None
+    return similar[0] if len(similar) == 1 else None
 
 
 def is_called(speaker: str, names: Sequence[str]) -> bool:
     """Tell whether a speaker's label is one of the names in full."""
-    told = [sorted(form) for form in _forms(speaker)]
+    forms = [sorted(form) for form in _forms(speaker)]
     joined = "".join(_name_words(speaker))
-    for name in names:
-        wanted = _name_words(name)
-        if wanted and (sorted(wanted) in told or (len(wanted) > 1 and "".join(wanted) == joined)):
-            return True
-    return False
+    return any(
+        words and (sorted(words) in forms or (len(words) > 1 and "".join(words) == joined))
+        for words in map(_name_words, names)
+    )
 
 
 def _forms(speaker: str) -> Iterator[list[str]]:
-    """Give the names that a label may hold: "Rook (Ada Marrow)", "Ada | ACME", "Ada, MD"."""
+    """Yield the names that a label may hold: "Rook (Ada Marrow)", "Ada | ACME", "Ada, MD"."""
     bare = re.sub(r"[(\[][^()\[\]]*[)\]]", " ", speaker)
     inside = re.findall(r"[(\[]([^()\[\]]*)[)\]]", speaker)
     parts = re.split(r"\s*[|/,]\s*|\s+[-–—]\s+", bare)
     for form in dict.fromkeys([speaker, bare, *parts, *inside]):
-        if found := _name_words(form):
-            yield found
+        if words := _name_words(form):
+            yield words
 
 
 def _name_words(name: str) -> list[str]:
-    plain = unicodedata.normalize("NFKD", simplified(name).casefold())
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    found = [_HAN_TITLES.sub("", word) for word in re.findall(r"\w+", plain)]
-    return [word for word in found if word not in _TITLES] or found
+    words = re.findall(r"\w+", fold(simplified(name)))
+    words = [_HAN_TITLES.sub("", word) for word in words]
+    return [word for word in words if word not in _TITLES] or words
 
 
-def _alike(first: Sequence[str], second: Sequence[str]) -> bool:
+def _similar(first: Sequence[str], second: Sequence[str]) -> bool:
     shorter, longer = sorted((list(first), list(second)), key=len)
     matched = [
         any(
@@ -97,15 +94,15 @@ def mapping_of(speakers: Mapping[str, str], location: str) -> dict[str, str]:
     A key is a label, or "FILE:LABEL" for the file of that name or pattern, which goes first.
     """
     name = PurePath(location).name
-    found: dict[str, str] = {}
-    own: dict[str, str] = {}
+    general: dict[str, str] = {}
+    of_file: dict[str, str] = {}
     for key, value in speakers.items():
         file, colon, label = key.rpartition(":")
         if colon and (fnmatch(name, file) or fnmatch(location, file)):
-            own[_key(label)] = value
+            of_file[_key(label)] = value
         else:
-            found[_key(key)] = value
-    return found | own
+            general[_key(key)] = value
+    return general | of_file
 
 
 def _key(label: str) -> str:
@@ -115,19 +112,19 @@ def _key(label: str) -> str:
 def renamed(
     blocks: Sequence[Block], mapping: Mapping[str, str], names: Sequence[str]
 ) -> list[Block]:
-    """Return the blocks with mapped labels, and with every full name of the persona as the first.
+    """Map the labels of the blocks, and replace every full name of the persona by the first.
 
-    A person whom a transcript calls by two names is one speaker then.
+    So a person with two names in one transcript becomes one speaker.
     """
-    known: dict[str | None, str | None] = {}
+    renames: dict[str | None, str | None] = {}
     for block in blocks:
-        if block.speaker not in known:
+        if block.speaker not in renames:
             label = mapping.get(_key(block.speaker or UNNAMED), block.speaker)
-            known[block.speaker] = names[0] if label and is_called(label, names) else label
+            renames[block.speaker] = names[0] if label and is_called(label, names) else label
     return [
         block
-        if block.kind != "turn" or known[block.speaker] == block.speaker
-        else replace(block, speaker=known[block.speaker])
+        if block.kind != "turn" or renames[block.speaker] == block.speaker
+        else replace(block, speaker=renames[block.speaker])
         for block in blocks
     ]
 
@@ -139,6 +136,6 @@ def speaker_shares(blocks: Sequence[Block]) -> str:
         if block.kind == "turn":
             spoken[block.speaker or UNNAMED] += count_words(block.text)
     total = sum(spoken.values()) or 1
-    told = [f"{name} {100 * n // total} %" for name, n in spoken.most_common(8)]
-    more = len(spoken) - len(told)
-    return ", ".join(told) + (f" and {more} more" if more > 0 else "")
+    shares = [f"{name} {100 * n // total} %" for name, n in spoken.most_common(8)]
+    more = len(spoken) - len(shares)
+    return ", ".join(shares) + (f" and {more} more" if more > 0 else "")

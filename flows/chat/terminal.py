@@ -1,9 +1,9 @@
-"""The chat in the terminal: streamed answers, side by side under --compare, and its commands."""
+"""The chat in the terminal: streamed answers, side by side with --compare, and its commands."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from rich.columns import Columns
@@ -19,8 +19,8 @@ from memoirist.flows.chat.backends import (
     FEW_SHOT,
     TUNED,
     Choice,
-    chosen,
-    few_shot_of,
+    choose_model,
+    few_shot_system,
     load_models,
     shipped_prompt,
 )
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 HELP = """\
 /save           keep the last exchange for the next training
 /save WORDS     keep the last question with these better words as its answer
-/regen          have the last question answered by another draw
-/tokens N       let an answer have N tokens
+/regen          answer the last question again, with another seed
+/tokens N       limit an answer to N tokens
 /reset          forget the conversation
 /system         show the system prompt; /system WORDS sets another, /system - none
-/quit           end the talk (Ctrl-D does so as well); Ctrl-C ends an answer"""
+/quit           end the chat (as Ctrl-D does); Ctrl-C stops an answer"""
 
 _QUIT = {"/quit", "/exit", "/q"}
 
@@ -59,56 +59,54 @@ class TerminalChat(ChatSession):
         context: Context,
         choice: Choice,
         system: str | None,
-        wanted: Mapping[str, object],
+        values: Mapping[str, object],
         *,
         compare: bool,
     ) -> TerminalChat:
-        """Load the models; NothingToDo before the first build, TrainError for a missing step."""
+        """Load the models, with `values` as their settings.
+
+        Raise NothingToDo before the first build, TrainError for an unknown checkpoint.
+        """
         from memoirist.train.settings import ChatSettings
 
-        model = chosen(context, choice)
+        model = choose_model(context, choice)
         models = load_models(context, model, choice, compare=compare)
-        settings = ChatSettings.model_validate(wanted)
+        settings = ChatSettings.model_validate(values)
         chat = cls(context, model, dict.fromkeys(models, ""), settings)
         chat.models = models
         chat.set_system(shipped_prompt(context, model) if system is None else system)
         return chat
 
     def set_system(self, system: str) -> None:
-        """Set the system prompt of all models; the examples of the prompted base stay."""
+        """Set the system prompt of all models; the base with examples keeps its examples."""
         self.systems = dict.fromkeys(self.models, neutralise(system))
         if FEW_SHOT in self.systems:
-            room = self.models[FEW_SHOT].room
-            self.systems[FEW_SHOT] = few_shot_of(
-                self.context, self.chosen, self.systems[FEW_SHOT], room
+            self.systems[FEW_SHOT] = few_shot_system(
+                self.context, self.chosen, self.systems[FEW_SHOT], self.models[FEW_SHOT].room
             )
 
     def answer(self, name: str, question: str) -> Answer:
-        """Return a model's answer in pieces; what exceeds its context is left out in front."""
-        begun = self.opening(name, question)
-        return self.models[name].answer(self.prompt(name, question), self.settings, begun)
+        """Return a model's answer in pieces; the oldest turns are cut to fit its context."""
+        start = self.opening(name, question)
+        return self.models[name].answer(self.prompt(name, question), self.settings, start)
 
 
 def say_once(chat: TerminalChat, question: str) -> None:
-    """Print one answer to stdout as it is made, and nothing else; all voices' under --compare.
+    """Print one answer to stdout and nothing else; with several models, the answer of each.
 
-    Whether an answer was cut goes to stderr.
+    Answers that were cut are reported on stderr.
     """
-    console, aside = Console(highlight=False), Console(stderr=True, highlight=False)
-    if len(chat.models) > 1:
-        _side_by_side(chat, question, console, aside)
-    else:
-        _stream(chat, question, aside)
+    _answer(chat, question, Console(highlight=False), Console(stderr=True, highlight=False))
 
 
 def converse(chat: TerminalChat) -> None:
-    """Talk until /quit or the end of the input; a pipe gets the answers and nothing else."""
+    """Chat until /quit or the end of the input; a pipe gets the answers and nothing else."""
     if not sys.stdin.isatty():
-        aside = Console(stderr=True, highlight=False)
+        messages = Console(stderr=True, highlight=False)
         for line in map(str.strip, sys.stdin):
             if line in _QUIT:
                 return
-            _heed(chat, line, Console(highlight=False), aside)
+            _handle_line(chat, line, Console(highlight=False), messages)
         return
     console = Console(highlight=False)
     _prepare_editing()
@@ -130,137 +128,133 @@ def converse(chat: TerminalChat) -> None:
             if warned:
                 return
             warned = True
-            console.print("Ctrl-C again, Ctrl-D or /quit ends the talk", style="dim")
+            console.print("Ctrl-C again, Ctrl-D or /quit ends the chat", style="dim")
             continue
         warned = False
         if line in _QUIT:
             return
-        _heed(chat, line, console, console)
+        _handle_line(chat, line, console, console)
 
 
 def _prepare_editing() -> None:
     """Let arrow keys edit and recall lines, where this Python has readline."""
     try:
-        import readline  # noqa: F401 - input() uses it once it is there
+        import readline  # noqa: F401 - input() uses it once it is loaded
     except ImportError:
         return
 
 
-def _heed(chat: TerminalChat, line: str, console: Console, aside: Console) -> None:
-    """Do what a line asks for; a fault is told in one line and ends nothing."""
+def _handle_line(chat: TerminalChat, line: str, console: Console, messages: Console) -> None:
+    """Answer a question or run a command; an error is one line and does not end the chat."""
     command, _, words = line.partition(" ")
     try:
         if command == "/regen":
-            _answer(chat, chat.take_back(), console, aside)
+            _answer(chat, chat.take_back(), console, messages)
         elif line.startswith("/"):
-            aside.print(
-                _obey(chat, command, words.strip()), style="dim", markup=False, soft_wrap=True
-            )
+            _print_message(messages, _run_command(chat, command, words.strip()))
         elif line:
-            _answer(chat, line, console, aside)
+            _answer(chat, line, console, messages)
     except MemoiristError as error:
-        aside.print(str(error), style="dim", markup=False, soft_wrap=True)
+        _print_message(messages, str(error))
 
 
-def _obey(chat: TerminalChat, command: str, words: str) -> str:
-    """Return what a command has to say."""
+def _print_message(console: Console, message: str) -> None:
+    console.print(message, style="dim", markup=False, soft_wrap=True)
+
+
+def _run_command(chat: TerminalChat, command: str, words: str) -> str:
+    """Run a command and return its message."""
     if command == "/save":
         return chat.save(words)
     if command == "/reset":
         chat.reset()
-        return "forgotten"
+        return "the conversation is forgotten"
     if command == "/system":
         if words:
             chat.set_system("" if words == "-" else words)
         return chat.systems[TUNED] or "(no system prompt)"
     if command == "/tokens":
         if words:
-            chat.configure(max_new_tokens=_number(words))
+            chat.configure(max_new_tokens=_parse_tokens(words))
         return f"an answer may have {chat.settings.max_new_tokens:,} tokens"
     return HELP if command == "/help" else f"there is no {command!r}\n{HELP}"
 
 
-def _number(words: str) -> int:
+def _parse_tokens(words: str) -> int:
     if not words.isdecimal() or not int(words):
         raise RecipeError(f"/tokens {words!r} is no number of tokens", "write /tokens 1024")
     return int(words)
 
 
-def _answer(chat: TerminalChat, question: str, console: Console, aside: Console) -> None:
-    if len(chat.models) > 1:
-        _side_by_side(chat, question, console, aside)
-        return
-    if sys.stdin.isatty():
+def _answer(chat: TerminalChat, question: str, console: Console, messages: Console) -> None:
+    """Print the answer of every model as it grows; Ctrl-C stops it and does not end the chat."""
+    answers = {name: chat.answer(name, question) for name in chat.models}
+    show = _print_stream
+    if len(answers) > 1:
+        show = _show_panels if console.is_terminal else _print_named
+    elif console is messages:  # in a terminal; otherwise stdout holds answers alone
         console.print(f"[bold magenta]{escape(chat.persona)}[/] > ", end="")
-    _stream(chat, question, aside)
-
-
-def _stream(chat: TerminalChat, question: str, aside: Console) -> None:
-    """Write the tuned model's answer piece by piece; Ctrl-C ends it and not the chat."""
-    answer = chat.answer(TUNED, question)
     chat.ask(question)
     try:
-        for piece in answer:
-            chat.extend(TUNED, piece)
-            sys.stdout.write(_printable(piece))
-            sys.stdout.flush()
-        chat.end(TUNED, answer.ended)
+        show(chat, answers, console)
     except KeyboardInterrupt:
         if not sys.stdin.isatty():
             raise
-    sys.stdout.write("\n")
-    sys.stdout.flush()
-    _print_faults(chat, aside)
-
-
-def _print_faults(chat: TerminalChat, aside: Console) -> None:
-    """Say which answers did not come to their end, and why."""
     for name, fault in chat.faults().items():
-        who = "the answer" if len(chat.models) == 1 else f"the answer of {name!r}"
-        aside.print(f"[{who} {fault}]", style="dim", markup=False, soft_wrap=True)
+        subject = "the answer" if len(chat.models) == 1 else f"the answer of {name!r}"
+        _print_message(messages, f"[{subject} {fault}]")
 
 
-def _printable(text: str) -> str:
-    """Return text that moves no cursor: a model may have learnt escape sequences."""
-    return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160))
+def _pieces(chat: TerminalChat, answers: Mapping[str, Answer]) -> Iterator[str]:
+    """Generate the answers one after another into the chat; yield each new piece."""
+    for name, answer in answers.items():
+        for piece in answer:
+            chat.extend(name, piece)
+            yield piece
+        chat.end(name, answer.ended)
 
 
-def _side_by_side(chat: TerminalChat, question: str, console: Console, aside: Console) -> None:
-    """Show every model's answer as it grows; one after the other where no terminal is."""
-    coming = {name: chat.answer(name, question) for name in chat.models}
-    chat.ask(question)
+def _print_stream(chat: TerminalChat, answers: Mapping[str, Answer], console: Console) -> None:
     try:
-        if console.is_terminal:
-            with Live(
-                _panels(chat.answers, console), console=console, refresh_per_second=8
-            ) as live:
-                for name, answer in coming.items():
-                    for piece in answer:
-                        chat.extend(name, piece)
-                        live.update(_panels(chat.answers, console))
-                    chat.end(name, answer.ended)
-        else:
-            for name, answer in coming.items():
-                for piece in answer:
-                    chat.extend(name, piece)
-                chat.end(name, answer.ended)
-                sys.stdout.write(f"{name}: {_printable(chat.answers[name])}\n")
-                sys.stdout.flush()
-    except KeyboardInterrupt:
-        if not sys.stdin.isatty():
-            raise
-    _print_faults(chat, aside)
+        for piece in _pieces(chat, answers):
+            _write(piece)
+    finally:
+        _write("\n")
+
+
+def _print_named(chat: TerminalChat, answers: Mapping[str, Answer], console: Console) -> None:
+    for name, answer in answers.items():
+        for _ in _pieces(chat, {name: answer}):
+            pass
+        _write(f"{name}: {chat.answers[name]}\n")
+
+
+def _show_panels(chat: TerminalChat, answers: Mapping[str, Answer], console: Console) -> None:
+    with Live(_panels(chat.answers, console), console=console, refresh_per_second=8) as live:
+        for _ in _pieces(chat, answers):
+            live.update(_panels(chat.answers, console))
 
 
 def _panels(answers: Mapping[str, str], console: Console) -> RenderableType:
     width = max(24, console.width // len(answers) - 1)
     return Columns(
         [
-            Panel(Text(_printable(answer)), title=name, width=width, border_style=_colour(name))
+            Panel(
+                Text(_printable(answer)),
+                title=name,
+                width=width,
+                border_style="magenta" if name == TUNED else "dim",
+            )
             for name, answer in answers.items()
         ]
     )
 
 
-def _colour(name: str) -> str:
-    return "magenta" if name == TUNED else "dim"
+def _write(text: str) -> None:
+    sys.stdout.write(_printable(text))
+    sys.stdout.flush()
+
+
+def _printable(text: str) -> str:
+    """Return text without control characters: a model may have learnt escape sequences."""
+    return "".join(c for c in text if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160))

@@ -1,1 +1,1 @@
-"""The command line: one module of commands each for building, inspecting, talking and serving."""
+"""The command line: its options, and the commands by subject."""

@@ -1,7 +1,9 @@
-"""The commands `build` and `refresh`, which run as Prefect flows."""
+"""The commands that run Prefect flows: `build`, `refresh`, and `schedule` for both."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,18 +11,17 @@ import typer
 
 from memoirist.data.schema.errors import RecipeError
 from memoirist.flows.cli import options as o
-from memoirist.flows.cli.options import WORKSPACE
-from memoirist.flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
+from memoirist.flows.cli.options import WORKSPACE, RecipeOptions, recipe_flags
 from memoirist.flows.cli.step_commands import (
     ENDPOINT_KEYS,
     EXTRACT_KEYS,
     Sources,
-    unlock,
-    with_speakers,
+    remember_passwords,
 )
 from memoirist.flows.runtime.detach import detach_output, ignore_hangup
 
 if TYPE_CHECKING:
+    from memoirist.flows.recipe.recipe import Overrides
     from memoirist.flows.runtime.context import Context
 
 
@@ -33,32 +34,31 @@ if TYPE_CHECKING:
     "train.seed",
 )
 def build(
-    sources: Sources = None,
-    flags: Flags = NO_FLAGS,
-    password: o.PasswordOption = None,
-    assigned: o.SetOption = None,
-    recipe: o.RecipeOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
+    sources: Sources = None, password: o.PasswordOption = None, *, options: RecipeOptions
 ) -> None:
     """Do everything: sources in, a model that one can talk to out. Run again, it does the rest."""
-    wanted = o.overrides(assigned, with_speakers(flags, recipe, workspace))
-    _refuse_early(sources, o.open_workspace(workspace, recipe, wanted))
-    unlock(sources, recipe, workspace, password)
+    overrides = options.overrides()
+    _check_input(sources, options.open(overrides))
+    remember_passwords(options, sources, password)
     from memoirist.flows.build import build as flow
+
+    changed = _run_flow(partial(flow, sources), options, overrides)
+    _print_next_steps(changed, options.workspace)
+
+
+def _run_flow(
+    flow: Callable[..., dict[str, int]], options: RecipeOptions, values: Overrides
+) -> dict[str, int]:
+    """Run a flow under a Prefect server; return the number of changed rows by verb."""
     from memoirist.flows.runtime.prefect_server import running
 
+    recipe = str(options.recipe) if options.recipe else None
     with ignore_hangup(), running():
-        changed = flow(
-            sources=sources,
-            workspace=str(workspace),
-            recipe=str(recipe) if recipe else None,
-            overrides=wanted,
-        )
-    _close(changed, workspace)
+        return flow(workspace=str(options.workspace), recipe=recipe, overrides=values)
 
 
-def _refuse_early(sources: list[str] | None, context: Context) -> None:
-    """Refuse what is plainly wrong before Prefect takes its seconds to start."""
+def _check_input(sources: list[str] | None, context: Context) -> None:
+    """Raise RecipeError for wrong input before Prefect starts, which takes seconds."""
     if not sources and not context.recipe.sources.include:
         raise RecipeError(
             "there is no source to build from",
@@ -72,15 +72,15 @@ def _refuse_early(sources: list[str] | None, context: Context) -> None:
         discover(sources)
 
 
-def _close(changed: dict[str, int], workspace: Path) -> None:
-    where = "" if workspace == WORKSPACE else f" -w {workspace}"
+def _print_next_steps(changed: dict[str, int], workspace: Path) -> None:
+    option = "" if workspace == WORKSPACE else f" -w {workspace}"
     if not changed:
         typer.echo("Nothing to do: every source is taken in, asked, composed, trained and merged.")
     lines = (
-        (f"memoirist chat{where}", "talk to the persona"),
-        (f"memoirist chat --compare{where}", "base and tuned model side by side"),
-        (f"memoirist look coverage{where}", "what was found, kept and dropped, by which rule"),
-        (f"memoirist look kept{where}", "the pairs; `look why ID` leads one back to its page"),
+        (f"memoirist chat{option}", "talk to the persona"),
+        (f"memoirist chat --compare{option}", "base and tuned model side by side"),
+        (f"memoirist look coverage{option}", "what was found, kept and dropped, by which rule"),
+        (f"memoirist look kept{option}", "the pairs; `look why ID` leads one back to its page"),
         ("memoirist build SOURCE... --persona NAME \\", "your own sources,"),
         ("  --base-url URL --model LLM \\", "  a real interviewer,"),
         ("  --base-model PATH_OR_HUB_ID -w FOLDER", "  and a real base"),
@@ -90,25 +90,31 @@ def _close(changed: dict[str, int], workspace: Path) -> None:
         for command, purpose in lines:
             typer.echo(f"  {command:<46} {purpose}")
     except OSError:
-        detach_output()  # the build is done, and its terminal is gone
+        detach_output()  # the build is done, and its terminal is closed
 
 
-def refresh(
-    recipe: o.RecipeOption = None,
-    assigned: o.SetOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
-) -> None:
+def refresh(options: RecipeOptions) -> None:
     """Look at the recipe's sources again; retrain when enough is new, else say why not."""
-    wanted = o.overrides(assigned)
-    o.open_workspace(workspace, recipe, wanted)  # a wrong key is refused before Prefect starts
+    overrides = options.overrides()
+    options.open(overrides)  # refuses a wrong key before Prefect starts
     from memoirist.flows.refresh import refresh as flow
-    from memoirist.flows.runtime.prefect_server import running
 
-    with ignore_hangup(), running():
-        changed = flow(
-            workspace=str(workspace),
-            recipe=str(recipe) if recipe else None,
-            overrides=wanted,
-        )
-    if not changed:
+    if not _run_flow(flow, options, overrides):
         typer.echo("Nothing to do: the sources hold nothing new.")
+
+
+def schedule(options: RecipeOptions) -> None:
+    """Run the deployments: `refresh` on the recipe's schedule, `build` when it is asked for."""
+    from memoirist.flows.serving.schedule import serve_deployments
+
+    serve_deployments(options.open(), options.workspace, options.recipe)
+
+
+def serve(options: RecipeOptions) -> None:
+    """Do what `schedule` does, under its former name."""
+    typer.echo(
+        "`memoirist serve` is now `memoirist schedule`; for an OpenAI-compatible server of the"
+        " model use `memoirist serve-model`",
+        err=True,
+    )
+    schedule(options)

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from memoirist.flows.cli import options as o
-from memoirist.flows.cli.options import WORKSPACE
-from memoirist.flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
-
-
-class ExportFormat(StrEnum):
-    """The formats of `export`."""
-
-    messages = "messages"
-    chatml = "chatml"
-    text = "text"
-    parquet = "parquet"
-    alpaca = "alpaca"
-    sharegpt = "sharegpt"
+from memoirist.flows.cli.options import WORKSPACE, RecipeOptions, recipe_flags
 
 
 @recipe_flags("interview.base_url", "interview.model", "interview.max_concurrency")
@@ -35,23 +22,22 @@ def plan(
     pilot: Annotated[
         bool, typer.Option("--pilot", help="Send 20 real calls first; their replies are kept.")
     ] = False,
-    flags: Flags = NO_FLAGS,
-    assigned: o.SetOption = None,
-    recipe: o.RecipeOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
+    form: o.FormatOption = "table",
+    *,
+    options: RecipeOptions,
 ) -> None:
     """Say what a build would do and what it would cost, before it does anything."""
-    from memoirist.flows.planning.plan import plan_lines, send_pilot
+    from memoirist.flows.planning.plan import plan_rows, send_pilot
     from memoirist.flows.recipe.recipe import document_keys
+    from memoirist.flows.table_printer import print_rows
 
     if keys:
         typer.echo(document_keys(), nl=False)
         return
-    context = o.open_workspace(workspace, recipe, o.overrides(assigned, flags))
+    context = options.open()
     if pilot:
         send_pilot(context)
-    for line in plan_lines(context, sources or context.recipe.sources.include):
-        typer.echo(line)
+    print_rows(plan_rows(context, sources or context.recipe.sources.include), form)
 
 
 def look(
@@ -66,31 +52,32 @@ def look(
         int | None,
         typer.Option("-n", "--limit", min=1, help="Rows at most. [default: 20; coverage: all]"),
     ] = None,
-    form: o.FormatOption = o.TableFormat.table,
+    form: o.FormatOption = "table",
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show tables and sizes, what was dropped and why, coverage, or one pair's lineage."""
     from memoirist.flows.inspection import show
 
-    show(o.open_store(workspace), what, subject, limit, form.value)
+    show(o.open_store(workspace), what, subject, limit, form)
 
 
 def sql(
     query: Annotated[str, typer.Argument(help="A reading statement in DuckDB's SQL.")],
-    form: o.FormatOption = o.TableFormat.table,
+    form: o.FormatOption = "table",
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Run a query on the workspace's tables; nothing can be changed by it."""
     from memoirist.flows.table_printer import print_rows
 
-    print_rows(o.open_store(workspace).fetch(query), form.value)
+    print_rows(o.open_store(workspace).fetch(query), form)
 
 
 def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
     form: Annotated[
-        ExportFormat, typer.Option("--format", help="The form of a line.")
-    ] = ExportFormat.messages,
+        Literal["messages", "chatml", "text", "parquet", "alpaca", "sharegpt"],
+        typer.Option("--format", help="The form of a line."),
+    ] = "messages",
     split: Annotated[
         str | None, typer.Option("--split", help="train, validation or test; default: all.")
     ] = None,
@@ -103,7 +90,7 @@ def export(
 
     context = o.open_workspace(workspace)
     check_output_file(context, output, force=force)
-    summary = export_dataset(context, output, form.value, split)
+    summary = export_dataset(context, output, form, split)
     typer.echo(summary, err=True)
 
 
@@ -111,24 +98,21 @@ def calibrate(
     n_pairs: Annotated[
         int, typer.Option("-n", "--pairs", min=1, help="Pairs that are labelled in all.")
     ] = 100,
-    recipe: o.RecipeOption = None,
-    workspace: o.WorkspaceOption = WORKSPACE,
+    form: o.FormatOption = "table",
+    *,
+    options: RecipeOptions,
 ) -> None:
     """Label pairs by hand, and see how well the score and the judge agree with you."""
     from memoirist.flows.evaluation.calibration import calibrate_pairs
+    from memoirist.flows.table_printer import print_rows
 
-    for line in calibrate_pairs(o.open_workspace(workspace, recipe), n_pairs):
-        typer.echo(line)
+    print_rows(calibrate_pairs(options.open(), n_pairs), form)
 
 
 @recipe_flags("interview.base_url")
-def doctor(
-    flags: Flags = NO_FLAGS,
-    form: o.FormatOption = o.TableFormat.table,
-    workspace: o.WorkspaceOption = WORKSPACE,
-) -> None:
+def doctor(form: o.FormatOption = "table", *, options: RecipeOptions) -> None:
     """Tell what works on this machine, and what to do about what does not."""
     from memoirist.flows.doctor import examine
     from memoirist.flows.table_printer import print_rows
 
-    print_rows(examine(o.open_workspace(workspace, None, o.overrides(None, flags))), form.value)
+    print_rows(examine(options.open()), form)

@@ -1,4 +1,4 @@
-"""The command line: the application, its commands and what becomes of their errors."""
+"""The command line: the application, its commands and the messages of their errors."""
 
 from __future__ import annotations
 
@@ -16,16 +16,13 @@ from typer.core import TyperGroup
 from memoirist.data.schema.errors import DiskFull, MemoiristError
 from memoirist.flows.cli import (
     build_commands,
-    chat_command,
-    evaluate_command,
+    chat_commands,
     inspect_commands,
     model_commands,
-    serve_commands,
     source_commands,
     step_commands,
-    train_command,
 )
-from memoirist.flows.cli.recipe_flags import Command, with_flags
+from memoirist.flows.cli.options import Command, with_flags
 
 _STOPPED = "stopped; run the same command again to go on"
 # Rows that `train --show` prints by default.
@@ -37,15 +34,15 @@ _COMMANDS: tuple[Command, ...] = (
     step_commands.ask,
     step_commands.curate,
     step_commands.compose,
-    train_command.train,
+    step_commands.train,
     step_commands.merge,
-    evaluate_command.evaluate,
+    step_commands.evaluate,
     build_commands.refresh,
-    chat_command.chat,
-    serve_commands.serve_model,
-    serve_commands.web,
-    serve_commands.schedule,
-    serve_commands.serve,
+    chat_commands.chat,
+    chat_commands.serve_model,
+    chat_commands.web,
+    build_commands.schedule,
+    build_commands.serve,
     source_commands.withdraw,
     source_commands.rights,
     inspect_commands.look,
@@ -61,7 +58,7 @@ HIDDEN = {"serve"}
 
 
 class CommandGroup(TyperGroup):
-    """The list of commands by their first lines; a command's options are made when it is called."""
+    """List the commands by their first lines; create a command's options when it is called."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:  # noqa: ANN401
         """Return the name, the command with all its options, and the arguments left for it."""
@@ -87,8 +84,8 @@ for _name, _command in COMMANDS.items():
 app.add_typer(model_commands.models, name="models")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"memoirist {version('memoirist')}")
@@ -108,23 +105,23 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line; a fault is one line on stderr, with a traceback only for --debug."""
-    # Loading makes a hundred thousand things that stay: to look through them for circles after
-    # every 700 new ones takes a twentieth of the start.
+    """Run the command line; an error is one line on stderr, with a traceback only for --debug."""
+    # Imports create a hundred thousand lasting objects; the default threshold of 700 spends a
+    # twentieth of the start on searching them for reference cycles.
     gc.set_threshold(20_000, 20, 20)
     debug = "--debug" in sys.argv
     arguments = with_number([argument for argument in sys.argv[1:] if argument != "--debug"])
-    # The exit lies outside of every `except`: an exception still held while the interpreter goes
-    # down keeps a database connection alive, and DuckDB's bindings then print what leaked.
+    # Exit outside of every `except`: an exception that is held during shutdown keeps a database
+    # connection alive, and DuckDB's bindings print a leak.
     sys.exit(_run(arguments, debug=debug))
 
 
 def with_number(arguments: list[str]) -> list[str]:
     """Return the arguments with a number after `--show`, which may be given without one."""
     complete: list[str] = []
-    for at, argument in enumerate(arguments):
+    for index, argument in enumerate(arguments):
         complete.append(argument)
-        if argument == "--show" and not "".join(arguments[at + 1 : at + 2]).isdigit():
+        if argument == "--show" and not "".join(arguments[index + 1 : index + 2]).isdigit():
             complete.append(_SHOWN)
     return complete
 
@@ -133,30 +130,30 @@ def _run(arguments: list[str], *, debug: bool) -> int:
     try:
         app(args=arguments)
     except MemoiristError as error:
-        return _say(str(error), 1, debug=debug)
+        return _print_error(str(error), 1, debug=debug)
     except KeyboardInterrupt:
-        return _say(_STOPPED, 130, debug=debug)
-    except SystemExit as ended:
+        return _print_error(_STOPPED, 130, debug=debug)
+    except SystemExit as exit_:
         # typer turns Ctrl-C into a silent 130, and prints wrong usage and exits with 2.
-        if ended.code == 130:
-            return _say(_STOPPED, 130, debug=debug)
-        return ended.code if isinstance(ended.code, int) else 0
+        if exit_.code == 130:
+            return _print_error(_STOPPED, 130, debug=debug)
+        return exit_.code if isinstance(exit_.code, int) else 0
     except BrokenPipeError:
-        # The reader of a pipe has gone (`memoirist sql ... | head`): nothing is wrong.
+        # The reader of a pipe has closed it (`memoirist sql ... | head`), which is no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.errno == errno.ENOSPC:
             full = DiskFull("the disk is full", "free some space and run the same command again")
-            return _say(str(full), 1, debug=debug)
-        return _say(f"{error}; check the path and its permissions", 1, debug=debug)
+            return _print_error(str(full), 1, debug=debug)
+        return _print_error(f"{error}; check the path and its permissions", 1, debug=debug)
     except Exception as error:  # noqa: BLE001 - the last guard: one line instead of a traceback
         name = type(error).__name__
         message = f"unexpected {name}: {error}; run it again with --debug and report it"
-        return _say(message, 1, debug=debug)
+        return _print_error(message, 1, debug=debug)
     return 0
 
 
-def _say(message: str, code: int, *, debug: bool) -> int:
+def _print_error(message: str, code: int, *, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     line = " ".join(message.split())

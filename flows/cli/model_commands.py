@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from memoirist.data.schema.errors import NothingToDo
 from memoirist.flows.cli import options as o
 from memoirist.flows.cli.options import WORKSPACE
 
@@ -15,7 +14,7 @@ models = typer.Typer(
     help="List the trained models, pick the one in use, export it.",
     invoke_without_command=True,
 )
-Named = Annotated[
+RunArgument = Annotated[
     str, typer.Argument(metavar="RUN[:STEP]", help="A run's id or its beginning, and a checkpoint.")
 ]
 
@@ -28,37 +27,31 @@ def _models(context: typer.Context, workspace: o.WorkspaceOption = WORKSPACE) ->
 
 @models.command("list")
 def list_(
-    form: o.FormatOption = o.TableFormat.table,
+    form: o.FormatOption = "table",
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show every run: its figures, the model in use, the checkpoints that can be tried."""
     from memoirist.flows.models.publish import list_models
     from memoirist.flows.table_printer import print_rows
 
-    context = o.open_workspace(workspace)
-    if not context.workspace.store.path.exists():
-        raise NothingToDo(
-            f"there is no workspace at {str(context.workspace.root)!r}",
-            "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
-        )
-    print_rows(list_models(context), form.value)
+    print_rows(list_models(o.open_workspace(workspace)), form)
 
 
 @models.command()
 def pick(
-    run: Named,
+    run: RunArgument,
     assigned: o.SetOption = None,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Make a run, or one of its checkpoints, the model in use; it is merged if it is not yet."""
-    from memoirist.flows.models import publish as publishing
+    from memoirist.flows.models import publish
     from memoirist.flows.recipe.io import save_recipe
 
     context = o.open_workspace(workspace, None, o.overrides(assigned))
     with context.workspace.held():
-        publishing.pick(context, run)
+        publish.pick(context, run)
         if assigned:
-            save_recipe(context)  # else the next build would merge again, under the former ones
+            save_recipe(context)  # else the next build merges again with the former settings
 
 
 @models.command()
@@ -89,7 +82,7 @@ def export(
 
 
 def push(
-    run: Named,
+    run: RunArgument,
     repository: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on the hub.")],
     adapter: Annotated[
         bool, typer.Option("--adapter", help="The adapter alone instead of the merged model.")

@@ -14,46 +14,46 @@ from memoirist.flows.runtime.workspace import Workspace
 def check_output_file(context: Context, path: Path, *, force: bool) -> None:
     """Raise MemoiristError unless a file may be written at `path`.
 
-    A folder, the workspace's own files and the sources are refused always; another file that holds
-    something is refused without `force`.
+    A folder, the workspace's own files and the sources are always refused; another file that is not
+    empty is refused without `force`.
     """
-    named = repr(str(path))
+    name = repr(str(path))
     target = path.expanduser().resolve()
     if target.is_dir():
-        raise MemoiristError(f"{named} is a folder", f"name a file in it, such as {path / 'NAME'}")
+        raise MemoiristError(f"{name} is a folder", f"name a file in it, such as {path / 'NAME'}")
     _refuse_owned(context.workspace, path, target)
     if not target.exists():
         return
     if _is_source(context, target):
         raise MemoiristError(
-            f"{named} is one of the sources, or lies in a folder of sources", "choose another path"
+            f"{name} is one of the sources, or lies in a folder of sources", "choose another path"
         )
-    # Nothing is lost with an empty file, such as one that mktemp has made.
+    # An empty file, such as one from mktemp, may be overwritten.
     if not force and target.stat().st_size:
         raise MemoiristError(
-            f"{named} exists already", "choose another path, or give --force to overwrite it"
+            f"{name} exists already", "choose another path, or give --force to overwrite it"
         )
 
 
 def check_output_folder(context: Context, *, force: bool) -> None:
-    """Raise MemoiristError unless the workspace may be made in its folder.
+    """Raise MemoiristError unless the workspace may be created in its folder.
 
-    A workspace that exists goes on; a folder with other files in it is refused without `force`.
+    An existing workspace is accepted; a folder with other files is refused without `force`.
     """
     root = context.workspace.root
-    named = repr(str(root))
+    name = repr(str(root))
     if root.exists() and not root.is_dir():
-        raise MemoiristError(f"{named} is a file", "name a folder with -o")
-    owned = any((root / name).exists() for name in Workspace.OWN_NAMES)
+        raise MemoiristError(f"{name} is a file", "name a folder with -o")
+    owned = any((root / own_name).exists() for own_name in Workspace.OWN_NAMES)
     if root.is_dir() and any(root.iterdir()) and not owned and not force:
         raise MemoiristError(
-            f"the folder {named} holds other files",
+            f"the folder {name} holds other files",
             "choose another folder, or give --force to write beside them",
         )
 
 
 def _refuse_owned(workspace: Workspace, path: Path, target: Path) -> None:
-    """Raise for a file that the workspace keeps for itself, also under another name (a link)."""
+    """Raise MemoiristError for a file of the workspace itself, also if it is reached by a link."""
     root = workspace.root.resolve()
     inside = target.relative_to(root).parts if target.is_relative_to(root) else ()
     store = workspace.store.path

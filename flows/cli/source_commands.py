@@ -1,4 +1,4 @@
-"""The commands about sources as such: `rights` and `withdraw`."""
+"""The commands about single sources: `rights` and `withdraw`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Annotated
 import typer
 
 from memoirist.flows.cli import options as o
-from memoirist.flows.cli.options import WORKSPACE
-from memoirist.flows.cli.recipe_flags import NO_FLAGS, Flags, recipe_flags
+from memoirist.flows.cli.options import WORKSPACE, Flags, recipe_flags
 
 _LEDGER_KEYS = ("rights", "title", "author", "living", "consent")
 
@@ -33,14 +32,15 @@ def rights(
     source: Annotated[
         str | None, typer.Argument(metavar="SOURCE", help="A path, file name, title or id.")
     ] = None,
-    flags: Flags = NO_FLAGS,
     check: Annotated[
-        bool, typer.Option("--check", help="End with 1 if anything stands against a push.")
+        bool, typer.Option("--check", help="Exit with 1 if a source must not be pushed.")
     ] = False,
-    form: o.FormatOption = o.TableFormat.table,
+    form: o.FormatOption = "table",
+    *,
+    flags: Flags,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Show the ledger of the sources' rights, or write your word on one of them into it."""
+    """Show the ledger of the sources' rights, or write your statement on one source into it."""
     from memoirist.data.provenance.rights import obstacles
     from memoirist.data.schema.errors import RecipeError
     from memoirist.data.schema.records import Source
@@ -56,11 +56,11 @@ def rights(
             rights_ledger.note_rights(context, source, entry)
     store = context.workspace.store
     if source is None:
-        print_rows(rights_ledger.ledger(store), form.value)
-    against = obstacles(store.nouns(Source, "true ORDER BY added_at, id"))
-    mine = rights_ledger.find_source(store, source).id if source else None
-    for obstacle in against:
-        if mine in {None, obstacle.source_id}:
-            typer.echo(f"{obstacle.title}: {obstacle.reason}; {obstacle.next_step}", err=True)
-    if check and against:
+        print_rows(rights_ledger.ledger(store), form)
+    all_obstacles = obstacles(store.nouns(Source, "true ORDER BY added_at, id"))
+    source_id = rights_ledger.find_source(store, source).id if source else None
+    for item in all_obstacles:
+        if source_id in {None, item.source_id}:
+            typer.echo(f"{item.title}: {item.reason}; {item.next_step}", err=True)
+    if check and all_obstacles:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Calibrate: a person labels pairs, and the score and the judge are measured by the labels."""
+"""Calibrate the score and the judge by pairs that a person labels."""
 
 from __future__ import annotations
 
@@ -14,36 +14,28 @@ from memoirist.data.curation.label_agreement import (
     is_trusted,
 )
 from memoirist.data.schema.errors import NothingToDo
+from memoirist.data.store.store import Fetched
+from memoirist.data.store.transaction import statement
+from memoirist.flows.models.model_promotion import require_workspace
 from memoirist.flows.runtime.context import Context
 
-# Chosen by a seeded hash among all pairs with a written question: the same hundred come again, and
-# a new pair may join them. Dropped pairs are included, because the recall needs them.
-_CHOSEN = (
-    "SELECT a.id, a.question, a.answer, a.score, l.good,"
-    " (SELECT any_value(v.keep) FROM verdicts v WHERE v.subject = 'pairs' AND v.subject_id = a.id"
-    "  AND v.rule = 'judge' AND v.step = 'grade') AS judged"
-    " FROM made_pairs a LEFT JOIN labels l ON l.pair_id = a.id"
-    " WHERE a.origin IN ('generated', 'template') AND a.id NOT IN (SELECT subject_id FROM verdicts"
-    " WHERE subject = 'pairs' AND rule IN ('superseded', 'duplicate'))"
-    " ORDER BY l.good IS NULL, md5(a.id || $seed) LIMIT $n"
-)
 _KEYS = {"y": True, "j": True, "1": True, "n": False, "0": False}
 _HELP = "is it a good question for this reply? y good, n bad, s skip, b back, q quit"
 
 
-def calibrate_pairs(context: Context, n_pairs: int) -> list[str]:
-    """Ask for the labels that are still missing among `n_pairs`, and return the report's lines.
+def calibrate_pairs(context: Context, n_pairs: int) -> Fetched:
+    """Ask for the missing labels of `n_pairs`, and return the rows of the report.
 
-    Each label is written at once; q, Ctrl-C and the end of the input stop, and a later call goes
-    on. Raise NothingToDo where no pair has a written question.
+    Each label is written at once; q, Ctrl-C and the end of the input stop, and a later call
+    resumes. Raise NothingToDo if no pair has a written question.
     """
     store = context.workspace.store
+    query = statement("calibration_pairs")
     values = {"seed": str(context.recipe.compose.seed), "n": n_pairs}
-    if not store.path.exists():
-        raise NothingToDo("there is no workspace here", "make one with `memoirist build`")
+    require_workspace(context)
     with store.writing():
-        pass  # an older version's tables get what this one needs
-    pairs = store.rows(_CHOSEN, values)
+        pass  # migrates the tables of an older version
+    pairs = store.rows(query, values)
     if not pairs:
         raise NothingToDo(
             "there is no pair with a written question to label",
@@ -52,32 +44,29 @@ def calibrate_pairs(context: Context, n_pairs: int) -> list[str]:
     due = [pair for pair in pairs if pair["good"] is None]
     if due:
         _label(context, due, len(pairs))
-        pairs = store.rows(_CHOSEN, values)
-    return _report_lines(context, [pair for pair in pairs if pair["good"] is not None])
+        pairs = store.rows(query, values)
+    return _report(context, [pair for pair in pairs if pair["good"] is not None])
 
 
 def _label(context: Context, due: list[dict[str, Any]], n_all: int) -> None:
-    write = sys.stderr.write
-    write(f"{n_all - len(due)} of {n_all} pairs are labelled. {_HELP}\n")
-    place = 0
-    while place < len(due):
-        pair = due[place]
-        # The score is not shown: it would sway the hand that measures it.
-        write(f"\n[{n_all - len(due) + place + 1} of {n_all}]  {pair['question']}\n\n")
+    write, n_labelled = sys.stderr.write, n_all - len(due)
+    write(f"{n_labelled} of {n_all} pairs are labelled. {_HELP}\n")
+    index = 0
+    while index < len(due):
+        pair = due[index]
+        # The score is not shown, because it would influence the label.
+        write(f"\n[{n_labelled + index + 1} of {n_all}]  {pair['question']}\n\n")
         write(textwrap.indent(textwrap.fill(pair["answer"], 96), "    ") + "\n\n")
-        key = _key()
+        key = _read_key()
         if key == "q":
             return
-        if key == "b":
-            place = max(0, place - 1)
-            continue
         if key in _KEYS:
-            _keep(context, pair, good=_KEYS[key])
-        place += 1
+            _write_label(context, pair, good=_KEYS[key])
+        index = max(0, index - 1) if key == "b" else index + 1
 
 
-def _key() -> str:
-    """Return what was typed, "q" at the end of the input."""
+def _read_key() -> str:
+    """Return the typed key, "q" at the end of the input."""
     while True:
         sys.stderr.write("good? [y/n/s/b/q] ")
         sys.stderr.flush()
@@ -90,7 +79,7 @@ def _key() -> str:
         sys.stderr.write(f"{_HELP}\n")
 
 
-def _keep(context: Context, pair: dict[str, Any], *, good: bool) -> None:
+def _write_label(context: Context, pair: dict[str, Any], *, good: bool) -> None:
     with context.workspace.store.writing() as tx:
         tx.execute("DELETE FROM labels WHERE pair_id = ?", [pair["id"]])
         tx.execute(
@@ -100,37 +89,50 @@ def _keep(context: Context, pair: dict[str, Any], *, good: bool) -> None:
     context.count("calibrate", 1)
 
 
-def _report_lines(context: Context, labelled: list[dict[str, Any]]) -> list[str]:
-    """Return how score and judge agree with the person, and the best threshold."""
-    if not labelled:
-        return ["no pair is labelled yet"]
+def _report(context: Context, labelled: list[dict[str, Any]]) -> Fetched:
+    """Return the agreement of score and judge with the person, and the best threshold."""
     labels = [bool(pair["good"]) for pair in labelled]
     scores = [float(pair["score"] or 0.0) for pair in labelled]
+    judged = [pair for pair in labelled if pair["judged"] is not None]
+    grades = agreement(
+        [bool(pair["good"]) for pair in judged], [bool(pair["judged"]) for pair in judged]
+    )
     least, best = context.recipe.curate.min_score, best_threshold(labels, scores)
 
-    def at(threshold: float) -> str:
-        return _figures(agreement(labels, [score >= threshold for score in scores]))
+    def at(threshold: float) -> Agreement:
+        return agreement(labels, [score >= threshold for score in scores])
 
-    lines = [
-        f"{len(labels)} pairs labelled, {sum(labels)} of them good",
-        f"score >= {least:g}  {at(least)}",
-        "no threshold can be told: label at least 10 pairs, good ones and bad ones"
-        if best is None
-        else f"best: {best:g}     {at(best)}  (--set curate.min_score={best:g})",
-    ]
-    judged = [pair for pair in labelled if pair["judged"] is not None]
     if not judged:
-        return [*lines, "judge: has graded none of them (`memoirist curate --judge`)"]
-    grades = [bool(pair["judged"]) for pair in judged]
-    result = agreement([bool(pair["good"]) for pair in judged], grades)
-    verdict = "trusted"
-    if not is_trusted(result):
+        verdict = "has graded none of them (`memoirist curate --judge`)"
+    elif is_trusted(grades):
+        verdict = "trusted"
+    else:
         verdict = f"not trusted: that takes 10 labels and a precision of {TRUSTED_PRECISION}"
-    return [*lines, f"judge          {_figures(result)}  {verdict}"]
+    rows = [
+        (f"score >= {least:g}", *_figures(at(least)), f"{sum(labels)} of the pairs are good"),
+        (
+            "best score",
+            None,
+            None,
+            None,
+            len(labels),
+            "unknown: label at least 10 pairs, good and bad",
+        )
+        if best is None
+        else (f"score >= {best:g}", *_figures(at(best)), f"best: --set curate.min_score={best:g}"),
+        ("judge", *_figures(grades), verdict),
+    ]
+    return Fetched(
+        columns=["method", "precision", "recall", "kappa", "pairs", "note"],
+        numeric=[False, True, True, True, True, False],
+        rows=rows,
+    )
 
 
-def _figures(result: Agreement) -> str:
-    """Return precision, recall and kappa of some labels; an unknown one is a dash."""
-    named = (("precision", result.precision), ("recall", result.recall), ("kappa", result.kappa))
-    figures = (f"{name} {'-' if value is None else f'{value:.2f}'}" for name, value in named)
-    return f"{'  '.join(figures)}  of {result.n}"
+def _figures(result: Agreement) -> tuple[float | None, float | None, float | None, int]:
+    """Return precision, recall, kappa and the number of pairs."""
+    precision, recall, kappa = (
+        None if value is None else round(value, 2)
+        for value in (result.precision, result.recall, result.kappa)
+    )
+    return precision, recall, kappa, result.n

@@ -1,4 +1,4 @@
-"""Compare two answers: by an LLM as the judge, or by a person with a sheet."""
+"""Compare pairs of answers by an LLM as judge, or by a person with a sheet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from memoirist.data.evaluation.preferences import Duel, Score, cut_alike, read_sheet, score, sheet
+from memoirist.data.evaluation.preferences import (
+    Duel,
+    Score,
+    cut_to_equal_length,
+    read_sheet,
+    score,
+    sheet,
+)
 from memoirist.data.schema.errors import (
     MemoiristError,
     NothingToDo,
@@ -16,13 +23,13 @@ from memoirist.data.schema.errors import (
 from memoirist.data.schema.records import GivenAnswer, Judged, Run
 from memoirist.flows.evaluation.eval_set import EvalSet
 from memoirist.flows.llm.endpoints import find_endpoint
-from memoirist.flows.llm.runner import kept_replies, run_items, run_to_the_end
+from memoirist.flows.llm.runner import last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.ask import greedy_settings
 from memoirist.flows.steps.base import Step, fingerprint
 
 _RIVALS = ("base", "few_shot", "previous")
-# Pieces of the person that the judge sees, and the words that they may have together.
+# Pieces of the person's text that the judge sees, and their words in total.
 _PIECES, _PIECE_WORDS = 4, 600
 
 
@@ -34,14 +41,14 @@ def duels_of(run_id: str, answers: Sequence[GivenAnswer]) -> dict[str, list[Duel
             by_question[row.question][row.model] = row.answer
     duels: dict[str, list[Duel]] = {}
     for rival in _RIVALS:
-        for question, said in sorted(by_question.items()):
-            if said.get("tuned", "").strip() and said.get(rival, "").strip():
+        for question, answer_of in sorted(by_question.items()):
+            if answer_of.get("tuned", "").strip() and answer_of.get(rival, "").strip():
                 duel = Duel(
                     run_id=run_id,
                     first="tuned",
                     second=rival,
                     question=question,
-                    answers=cut_alike(said["tuned"], said[rival]),
+                    answers=cut_to_equal_length(answer_of["tuned"], answer_of[rival]),
                 )
                 duels.setdefault(rival, []).append(duel)
     return duels
@@ -53,20 +60,20 @@ def _duels(context: Context, run: Run) -> dict[str, list[Duel]]:
 
 def _in_both_orders(context: Context, run: Run) -> list[Duel]:
     duels = [duel for rival in _duels(context, run).values() for duel in rival]
-    return [order for duel in duels for order in (duel, duel.turned)]
+    return [order for duel in duels for order in (duel, duel.swapped)]
 
 
 def scores(context: Context, run: Run) -> dict[tuple[str, str], Score]:
-    """Return how the tuned model did against each rival, by judge and rival."""
+    """Return the tuned model's score against each rival, by judge and rival."""
     duels = _duels(context, run)
     verdicts: dict[str, dict[str, int]] = defaultdict(dict)
     for row in context.workspace.store.nouns(Judged, "run_id = ?", run.id):
         verdicts[row.judge][row.id] = row.better
     return {
-        (judge, rival): counted
+        (judge, rival): result
         for judge, better in sorted(verdicts.items())
         for rival, rival_duels in duels.items()
-        if (counted := score(rival_duels, better)).wins is not None or counted.undecided
+        if (result := score(rival_duels, better)).wins is not None or result.undecided
     }
 
 
@@ -77,7 +84,7 @@ def judge_duels(context: Context, run: Run, eval_set: EvalSet) -> None:
 
 
 def is_judge_due(context: Context, run: Run) -> bool:
-    """Tell whether the recipe asks for a judge who has not judged the run's answers yet."""
+    """Tell whether the recipe asks for a judge and the run's answers are not judged yet."""
     return context.recipe.evaluate.judge and not _step(context, run).is_done
 
 
@@ -104,20 +111,17 @@ async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
         return
     endpoint = None if settings.model else await find_endpoint(context, settings)
     model = settings.model or (endpoint.model if endpoint else "")
-    task = PairwiseTask.load(eval_set.matter.lang, model, settings, pieces(eval_set.matter.author))
-    items = {duel.id: task.item(duel) for duel in both}
-    known = kept_replies(context, "versus", settings)
-    due = [item for item in items.values() if item.key not in known]
-    if due:
-        await run_items(context, due, task, settings, endpoint)
-        known = kept_replies(context, "versus", settings)
+    task = PairwiseTask.load(eval_set.data.lang, model, settings, pieces(eval_set.data.author))
+    items = [task.item(duel) for duel in both]
+    _, finished = await run_missing(context, items, task, settings, endpoint)
+    reply_of = last_reply(context, task.purpose, "evaluate")
     rows: list[Judged] = []
-    for duel in both:
-        kept = known.get(items[duel.id].key)
-        choice = read_choice(kept["reply"] or "") if kept and kept["status"] == "ok" else ""
+    for duel, item in zip(both, items, strict=True):
+        reply = reply_of(item.key)
+        choice = read_choice(reply["reply"] or "") if reply["status"] == "ok" else ""
         if isinstance(choice, Choice):
             rows.append(_judged(duel, model, choice.better))
-    with step.writing(finished=all(item.key in known for item in items.values())) as tx:
+    with step.writing(finished=finished) as tx:
         tx.execute("DELETE FROM duels WHERE run_id = ? AND judge = ?", [run.id, model])
         tx.upsert(rows)
     failed = f", {len(both) - len(rows)} without a usable reply" if len(rows) < len(both) else ""
@@ -128,11 +132,11 @@ def pieces(author: Sequence[str]) -> list[str]:
     """Return a few pieces of the person's text, spread over all of it."""
     step = max(1, len(author) // _PIECES)
     n_words = _PIECE_WORDS // _PIECES
-    return [cut_alike(text, text, n_words)[0] for text in author[::step][:_PIECES]]
+    return [cut_to_equal_length(text, text, n_words)[0] for text in author[::step][:_PIECES]]
 
 
 def write_sheet(context: Context, run: Run, path: Path) -> None:
-    """Write the duels of a run as a sheet for a person; Markdown where the path ends in .md."""
+    """Write the duels of a run as a sheet for a person; Markdown if the path ends in .md."""
     duels = [duel for rival in _duels(context, run).values() for duel in rival]
     if not duels:
         raise NothingToDo(
@@ -149,7 +153,7 @@ def write_sheet(context: Context, run: Run, path: Path) -> None:
 
 
 def take_sheet(context: Context, run: Run, path: Path) -> None:
-    """Take the verdicts of a filled-in sheet under its file's name."""
+    """Read the verdicts of a filled-in sheet; the file's name is the judge."""
     try:
         verdicts = read_sheet(path.read_text("utf-8-sig"), str(path))
     except FileNotFoundError as error:
@@ -158,12 +162,8 @@ def take_sheet(context: Context, run: Run, path: Path) -> None:
         raise SourceUnreadable(
             f"the sheet {str(path)!r} cannot be read: {error}", "save it as UTF-8 text"
         ) from error
-    known = {duel.id: duel for duel in _in_both_orders(context, run)}
-    rows = [
-        _judged(known[name], path.stem, better)
-        for name, better in verdicts.items()
-        if name in known
-    ]
+    duels = {duel.id: duel for duel in _in_both_orders(context, run)}
+    rows = [_judged(duels[n], path.stem, better) for n, better in verdicts.items() if n in duels]
     if not rows:
         raise NothingToDo(
             f"no row of the sheet {str(path)!r} is filled in for the newest run",

@@ -1,4 +1,4 @@
-"""Build the eval set of a dataset: held-out questions, examples and the person's text."""
+"""Build the eval set of a run: held-out questions, examples and the person's text."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from itertools import takewhile
 
 from memoirist.data.composition.saved_exchanges import BY_HAND
 from memoirist.data.evaluation.ability import Plain, instructions
-from memoirist.data.evaluation.findings import Matter
-from memoirist.data.evaluation.honesty import Asked, questions
+from memoirist.data.evaluation.findings import EvalData
+from memoirist.data.evaluation.honesty import HonestyQuestion, questions
 from memoirist.data.schema.records import Conversation, Run
 from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.words import count_words
@@ -19,13 +19,13 @@ from memoirist.flows.recipe.recipe import Recipe
 from memoirist.flows.runtime.context import Context, persona_language
 
 Messages = Sequence[Mapping[str, str]]
-# Answers that make good examples: long enough to have a voice, short enough to be several.
+# Words of a good example: long enough to have a voice, short enough for several of them.
 _EXAMPLE_WORDS = (20, 250)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOutQuestion:
-    """A held-out question: the messages up to its answer, and what the person answered."""
+    """A held-out question: the messages before its answer, and the person's answer."""
 
     question: str
     prompt: Messages
@@ -34,16 +34,16 @@ class HeldOutQuestion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalSet:
-    """All that the sides of one evaluation are asked and held against."""
+    """The inputs and references that all sides of an evaluation share."""
 
     rows: Sequence[Conversation]
     on_test: bool
     held: Sequence[HeldOutQuestion]
-    honest: Sequence[Asked]
+    honest: Sequence[HonestyQuestion]
     system: str
     examples: Messages
     plain: Sequence[Plain]
-    matter: Matter
+    data: EvalData
 
     @property
     def honest_prompts(self) -> list[Messages]:
@@ -53,7 +53,7 @@ class EvalSet:
 
 
 def build_eval_set(context: Context, run: Run) -> EvalSet | None:
-    """Return what a run is evaluated on; None where no row is held out."""
+    """Return the eval set of a run; None if no row is held out."""
     settings = context.recipe.evaluate
     rows = context.workspace.store.nouns(
         Conversation, "dataset_id = ? ORDER BY split, id", run.dataset_id
@@ -76,7 +76,7 @@ def build_eval_set(context: Context, run: Run) -> EvalSet | None:
         system=persona.system_prompt(lang) if persona.name else _commonest_system(own),
         examples=_examples(own, settings.few_shot, settings.few_shot_words, settings.seed),
         plain=plain,
-        matter=Matter(
+        data=EvalData(
             lang=lang,
             author=[text for row in own for text in _answers(row)],
             trained=[text for row in trained for text in _answers(row)],
@@ -88,9 +88,9 @@ def build_eval_set(context: Context, run: Run) -> EvalSet | None:
 
 
 def _own(context: Context, rows: Sequence[Conversation]) -> list[Conversation]:
-    """Return the conversations trained on that are the persona's own words.
+    """Return the train conversations in the persona's own words.
 
-    What is mixed in from elsewhere, saved in a talk, or there to disclose the AI is not.
+    Mixed-in rows, rows saved in chat and rows that disclose the AI are excluded.
     """
     others = context.workspace.store.rows(
         "SELECT DISTINCT l.conversation_id FROM lineage l JOIN sources s ON s.id = l.source_id"
@@ -101,19 +101,17 @@ def _own(context: Context, rows: Sequence[Conversation]) -> list[Conversation]:
 
 
 def _language(context: Context, own: Sequence[Conversation]) -> str:
-    """Return the persona's language; of a dataset trained on by itself, that of its answers."""
-    if context.workspace.store.value("SELECT count(*) FROM documents"):
+    """Return the persona's language, or that of the answers in a workspace without documents."""
+    lang = context.recipe.persona.lang
+    if lang != "auto" or context.workspace.store.value("SELECT count(*) FROM documents"):
         return persona_language(context)
-    named = context.recipe.persona.lang
-    texts = " ".join(text for row in own[:200] for text in _answers(row))
-    return named if named != "auto" else detect_language(texts)
+    return detect_language(" ".join(text for row in own[:200] for text in _answers(row)))
 
 
 def _commonest_system(rows: Sequence[Conversation]) -> str:
-    prompts = Counter(
-        m["content"] for row in rows for m in row.messages[:1] if m["role"] == "system"
-    )
-    return next((text for text, _ in prompts.most_common(1)), "")
+    first = [row.messages[0] for row in rows if row.messages]
+    prompts = Counter(m["content"] for m in first if m["role"] == "system")
+    return next(iter(prompts.most_common(1)), ("", 0))[0]
 
 
 def _answers(row: Conversation) -> list[str]:
@@ -123,7 +121,7 @@ def _answers(row: Conversation) -> list[str]:
 def _held(
     test: Sequence[Conversation], validation: Sequence[Conversation], n: int, seed: int
 ) -> list[HeldOutQuestion]:
-    """Return up to `n` questions that nothing was trained on; test rows come first."""
+    """Return up to `n` questions that no training has used; test rows come first."""
     held: dict[str, HeldOutQuestion] = {}
     for row in [*_shuffled(test, seed), *_shuffled(validation, seed)]:
         prompt = list(takewhile(lambda m: m["role"] != "assistant", row.messages))
@@ -137,18 +135,16 @@ def _held(
 
 
 def _examples(rows: Sequence[Conversation], n: int, max_words: int, seed: int) -> Messages:
-    """Return a few exchanges of the person, as messages, within a number of words."""
+    """Return up to `n` exchanges of the person as messages, with at most `max_words` words."""
     least, most = _EXAMPLE_WORDS
     examples: list[Mapping[str, str]] = []
-    n_left = max_words
     for row in _shuffled(rows, seed):
         turns = [m for m in row.messages if m["role"] != "system"][:2]
         size = sum(count_words(m["content"]) for m in turns)
-        if [m["role"] for m in turns] == ["user", "assistant"] and least <= size <= min(
-            most, n_left
-        ):
+        is_exchange = [m["role"] for m in turns] == ["user", "assistant"]
+        if is_exchange and least <= size <= min(most, max_words):
             examples += turns
-            n_left -= size
+            max_words -= size
     return examples[: 2 * n]
 
 

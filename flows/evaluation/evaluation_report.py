@@ -1,4 +1,4 @@
-"""Write the report of an evaluation into the workspace, and say the main of it on the terminal."""
+"""Write the report of an evaluation into the workspace, and print its main results."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _SHOWN = 5
 
 
 def write_report(
-    context: Context, run: Run, sides: Mapping[str, Side], findings: Findings, setting: EvalSet
+    context: Context, run: Run, sides: Mapping[str, Side], findings: Findings, eval_set: EvalSet
 ) -> Path:
     """Write report.md with its plots and report.html; return the latter's path."""
     folder = context.workspace.reports / run.id
     folder.mkdir(parents=True, exist_ok=True)
     persona = Recipe.model_validate_json(run.recipe).persona.name
     settings = context.recipe.evaluate
-    rows = "test" if setting.on_test else "validation"
+    rows = "test" if eval_set.on_test else "validation"
     report = Report(
         title=f"How much is it {persona}?" if persona else "How close is the model?",
         facts=(
             ("run", run.id),
             ("base", run.base_model),
             ("dataset", run.dataset_id),
-            ("language", LANGUAGES.get(setting.matter.lang, setting.matter.lang)),
-            ("held out", f"{len(setting.rows)} {rows} conversations"),
-            ("questions", str(len(setting.held))),
-            ("made", f"{context.now:%Y-%m-%d %H:%M} UTC"),
+            ("language", LANGUAGES.get(eval_set.data.lang, eval_set.data.lang)),
+            ("held out", f"{len(eval_set.rows)} {rows} conversations"),
+            ("questions", str(len(eval_set.held))),
+            ("created", f"{context.now:%Y-%m-%d %H:%M} UTC"),
         ),
         findings=findings,
-        examples=_examples(sides, setting),
-        sampling=settings.model_dump() | {"n_examples": len(setting.examples) // 2},
-        on_test=setting.on_test,
+        examples=_examples(sides, eval_set),
+        sampling=settings.model_dump() | {"n_examples": len(eval_set.examples) // 2},
+        on_test=eval_set.on_test,
     )
     for old in folder.glob("*.svg"):
         old.unlink()
@@ -51,7 +51,7 @@ def write_report(
 
 
 def report_findings(context: Context, findings: Findings, page: Path) -> None:
-    """Say in a few lines what came out, the warnings among them as warnings."""
+    """Print the assessments in a few lines, bad ones as warnings."""
     for assessment in assess(findings):
         answer = f"{assessment.question} {assessment.word}"
         if assessment.tone == "bad":
@@ -62,14 +62,12 @@ def report_findings(context: Context, findings: Findings, page: Path) -> None:
     context.report.note(f"report: {page}")
 
 
-def _examples(sides: Mapping[str, Side], setting: EvalSet) -> list[tuple[str, Mapping[str, str]]]:
-    """Return some questions, drawn by chance, with the answer of each side."""
-    n = len(setting.held)
-    places = sorted(random.Random(setting.matter.seed).sample(range(n), min(_SHOWN, n)))
+def _examples(sides: Mapping[str, Side], eval_set: EvalSet) -> list[tuple[str, Mapping[str, str]]]:
+    """Return randomly drawn questions with the answer of each side."""
+    n = len(eval_set.held)
+    indices = sorted(random.Random(eval_set.data.seed).sample(range(n), min(_SHOWN, n)))
+    answers = {name: side.answers for name, side in sides.items() if side.answers}
     return [
-        (
-            setting.held[place].question,
-            {name: side.answers[place] for name, side in sides.items() if side.answers},
-        )
-        for place in places
+        (eval_set.held[i].question, {name: texts[i] for name, texts in answers.items()})
+        for i in indices
     ]

@@ -1,4 +1,4 @@
-"""Ask each model the questions of the eval set, and keep its predictions for later judges."""
+"""Let each model answer the eval set, and store its predictions for later judges."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from memoirist.data.evaluation.ability import Attempt
 from memoirist.data.evaluation.findings import Side
@@ -16,43 +16,46 @@ from memoirist.flows.evaluation.eval_set import EvalSet
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint
 
-if TYPE_CHECKING:
-    pass
-
 
 def predict_sides(
     context: Context, run: Run, paths: Mapping[str, Path], eval_set: EvalSet, state: str
 ) -> dict[str, Side]:
-    """Return what every side said; a model that has answered in this `state` is not asked again."""
+    """Return the predictions of every side; a model with predictions in this `state` does not run.
+
+    The person's own answers are the side `human`.
+    """
     questions = [*(held.question for held in eval_set.held), *(row.id for row in eval_set.rows)]
     sides: dict[str, Side] = {}
     for name, path in paths.items():
         inputs = (state, context.workspace.relative(path), eval_set.system, *questions)
         step = Step(context, f"predict_{name}", run.id, fingerprint(*inputs), verb="evaluate")
         if not step.is_done:
-            _write(step, run, name, _ask(step, run, name, path, eval_set))
+            _write(step, run, name, _predict(step, run, name, path, eval_set))
         sides |= _read(context, run, name)
     sides["human"] = Side(answers=[held.answer for held in eval_set.held])
-    _keep(context, run, sides, eval_set)
+    rows = [row for name in sides for row in _answer_rows(run.id, name, sides[name], eval_set)]
+    with context.workspace.store.writing() as tx:
+        tx.execute("DELETE FROM answers WHERE run_id = ?", [run.id])
+        tx.upsert(rows)
     return sides
 
 
-def _ask(step: Step, run: Run, name: str, path: Path, eval_set: EvalSet) -> dict[str, Side]:
-    """Ask one model: the base twice, alone and with examples in its prompts."""
+def _predict(step: Step, run: Run, name: str, path: Path, eval_set: EvalSet) -> dict[str, Side]:
+    """Run one model; the base runs twice, without and with examples in its prompts."""
     from memoirist.train.inference.predict import PredictionInputs, predict
 
-    paper = PredictionInputs(
+    inputs = PredictionInputs(
         held_out=eval_set.rows,
         prompts=[question.prompt for question in eval_set.held],
         honest=eval_set.honest_prompts,
         plain=eval_set.plain,
     )
-    papers = {name: paper}
+    inputs_of = {name: inputs}
     if name == "base" and eval_set.examples:
-        papers["few_shot"] = replace(paper, plain=(), examples=eval_set.examples)
+        inputs_of["few_shot"] = replace(inputs, plain=(), examples=eval_set.examples)
     context = step.context
     with context.report.progress("evaluate", "answers") as advance:
-        function = partial(predict, path, papers, context.recipe.evaluate, advance)
+        function = partial(predict, path, inputs_of, context.recipe.evaluate, advance)
         results = step.call(f"{run.id} {name}", function)
     return {
         side: Side(
@@ -66,39 +69,20 @@ def _ask(step: Step, run: Run, name: str, path: Path, eval_set: EvalSet) -> dict
     }
 
 
-def _keep(context: Context, run: Run, sides: Mapping[str, Side], eval_set: EvalSet) -> None:
-    """Write the answers in place of those of an earlier evaluation of the run."""
-    rows: list[GivenAnswer] = []
-    for name, side in sides.items():
-        rows += _given(run.id, name, side, eval_set)
-    with context.workspace.store.writing() as tx:
-        tx.execute("DELETE FROM answers WHERE run_id = ?", [run.id])
-        tx.upsert(rows)
-
-
-def _given(run_id: str, name: str, side: Side, eval_set: EvalSet) -> list[GivenAnswer]:
+def _answer_rows(run_id: str, name: str, side: Side, eval_set: EvalSet) -> list[GivenAnswer]:
     finished: Sequence[bool | None] = side.finished or [None] * len(side.answers)
-    held = [
-        GivenAnswer(
-            run_id=run_id,
-            model=name,
-            kind="held_out",
-            question=asked.question,
-            answer=answer,
-            finished=ended,
-        )
-        for asked, answer, ended in zip(eval_set.held, side.answers, finished, strict=True)
+    row = partial(GivenAnswer, run_id=run_id, model=name)
+    rows = [
+        row(kind="held_out", question=held.question, answer=answer, finished=ended)
+        for held, answer, ended in zip(eval_set.held, side.answers, finished, strict=True)
     ]
-    # The person was not asked whether he is an AI.
+    # The person has no answers to the questions on honesty.
     honest = zip(eval_set.honest, side.honest, strict=True) if side.honest else ()
-    return held + [
-        GivenAnswer(run_id=run_id, model=name, kind=asked.kind, question=asked.text, answer=answer)
-        for asked, answer in honest
-    ]
+    return rows + [row(kind=item.kind, question=item.text, answer=text) for item, text in honest]
 
 
 def _write(step: Step, run: Run, name: str, sides: Mapping[str, Side]) -> None:
-    content = json.dumps({n: asdict(side) for n, side in sides.items()}, ensure_ascii=False)
+    content = json.dumps({key: asdict(side) for key, side in sides.items()}, ensure_ascii=False)
     with step.writing() as tx:
         tx.execute("DELETE FROM predictions WHERE run_id = ? AND model = ?", [run.id, name])
         tx.execute("INSERT INTO predictions VALUES (?, ?, ?)", [run.id, name, content])
@@ -111,11 +95,7 @@ def _read(context: Context, run: Run, name: str) -> dict[str, Side]:
     return {side: _side(row) for side, row in json.loads(content).items()}
 
 
-def _side(row: Mapping[str, Any]) -> Side:
-    return Side(
-        answers=row["answers"],
-        finished=row["finished"],
-        honest=row["honest"],
-        losses={name: (loss[0], loss[1]) for name, loss in row["losses"].items()},
-        attempts=[Attempt(**attempt) for attempt in row["attempts"]],
-    )
+def _side(row: dict[str, Any]) -> Side:
+    losses = {name: (total, tokens) for name, (total, tokens) in row["losses"].items()}
+    attempts = [Attempt(**attempt) for attempt in row["attempts"]]
+    return Side(**{**row, "losses": losses, "attempts": attempts})

@@ -38,21 +38,15 @@ def closed_keys(context: Context, purpose: str, settings: InterviewSettings) -> 
     return {key for (key,) in closed.rows}
 
 
-def kept_replies(
-    context: Context, purpose: str, settings: InterviewSettings
-) -> dict[str, KeptReply]:
-    """Return the stored replies of a purpose by key: status, reply, error and next_step.
-
-    An item whose key is missing is still to be sent.
-    """
-    from memoirist.generators.tasks.cache_key import limits_of
-
-    return _replies(context, _CLOSED, [purpose, limits_of(settings)])
-
-
 def last_reply(context: Context, purpose: str, command: str) -> Callable[[str], KeptReply]:
     """Return a function that returns a key's last reply or failure, or why there is none."""
-    replies = _replies(context, "purpose = ?", [purpose])
+    # A success sorts after a failure under the same key, and replaces it.
+    rows = context.workspace.store.rows(
+        "SELECT key, status, reply, error, next_step FROM requests WHERE purpose = ?"
+        " ORDER BY status = 'ok', created_at",
+        [purpose],
+    )
+    replies: dict[str, KeptReply] = {str(row["key"]): row for row in rows}
     stopped = context.budget.stopped
     nothing: KeptReply = {
         "status": "failed",
@@ -61,16 +55,6 @@ def last_reply(context: Context, purpose: str, command: str) -> Callable[[str], 
         "next_step": f"run `memoirist {command}` again",
     }
     return lambda key: replies.get(key, nothing)
-
-
-def _replies(context: Context, where: str, values: list[str]) -> dict[str, KeptReply]:
-    # An answer comes last and replaces a failure with the same key.
-    rows = context.workspace.store.rows(
-        f"SELECT key, status, reply, error, next_step FROM requests WHERE {where}"
-        " ORDER BY status = 'ok', created_at",
-        values,
-    )
-    return {str(row["key"]): row for row in rows}
 
 
 async def open_session(
@@ -101,6 +85,22 @@ async def open_session(
     if session.priced is None:
         context.report.note(f"the price of {model!r} is unknown: only tokens are counted")
     return session
+
+
+async def run_missing(
+    context: Context,
+    items: Sequence[Any],
+    task: LLMTask[Any, Any],
+    settings: InterviewSettings,
+    endpoint: Endpoint | None = None,
+) -> tuple[int, bool]:
+    """Send the items without a kept reply; return their number and whether none is left to send."""
+    closed = closed_keys(context, task.purpose, settings)
+    due = list({item.key: item for item in items if item.key not in closed}.values())
+    if due:
+        await run_items(context, due, task, settings, endpoint)
+        closed = closed_keys(context, task.purpose, settings)
+    return len(due), all(item.key in closed for item in items)
 
 
 async def run_items(

@@ -1,4 +1,4 @@
-"""Gather from the store what a model card tells, and lay card and Modelfile beside the weights."""
+"""Collect the facts of a model card from the store; write card and Modelfile to the weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ GROUP BY subject, rule ORDER BY n DESC, subject, rule LIMIT 30
 _FIGURES = """
 SELECT metric, model, value, low, high, n FROM evaluations WHERE run_id = ? ORDER BY rowid
 """
-# Of the settings, those that say how the weights came about.
+# The settings that the card shows.
 _SETTINGS = (
     "quantisation", "rank", "alpha", "dropout", "target_modules", "learning_rate", "scheduler",
     "epochs", "steps", "best_step", "stopped_by", "max_length", "effective_batch", "optimizer",
@@ -42,18 +42,18 @@ _SETTINGS = (
 )  # fmt: skip
 
 
-_ENDS = {
+_STOP_REASONS = {
     "steps": "all steps done",
     "patience": "held-out loss no longer falling",
-    "loss": "training loss as low as wanted",
+    "loss": "training loss at its target",
 }
 
 
-def lay_beside(context: Context, run: Run, model: Model) -> None:
-    """Write the card beside merged model and adapter, and the Modelfile beside the first.
+def write_model_card(context: Context, run: Run, model: Model) -> None:
+    """Write the card to merged model and adapter, and the Modelfile to the merged model.
 
-    The adapter is made a folder that other tools load by itself. Written anew at every call: the
-    figures grow with the evaluation, and rights may have been mended since.
+    Other tools can load the adapter's folder afterwards. Each call writes again, because figures
+    and rights may have changed.
     """
     from memoirist.train.export.hub_upload import complete_adapter
     from memoirist.train.export.ollama import folder_modelfile
@@ -64,7 +64,7 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
     facts = card_facts(context, run, model)
     if adapter.is_dir():
         complete_adapter(adapter, base_of(context.workspace.run_folder(run.id)))
-        write_text(adapter / "README.md", card(_of_adapter(facts, adapter), adapter=True))
+        write_text(adapter / "README.md", card(_adapter_facts(facts, adapter), adapter=True))
     if (adapter / WHOLE).exists():
         mark_whole(adapter)  # a picked checkpoint can still be tried, and merged again
     if not merged.is_dir():
@@ -74,12 +74,12 @@ def lay_beside(context: Context, run: Run, model: Model) -> None:
 
 
 def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
-    """Return what the store knows of a run and its model."""
+    """Return the facts of a run and its model."""
     store = context.workspace.store
     recipe = Recipe.model_validate_json(run.recipe)
     sources = store.rows(_SOURCES, [run.dataset_id])
     language = persona_language(context)
-    trained = {**recipe.train.model_dump(), **_came_to(context, run, model)}
+    trained = {**recipe.train.model_dump(), **_training_outcome(context, run, model)}
     return CardFacts(
         name=f"{recipe.persona.name or 'A persona'} ({run.id[:8]})",
         persona=recipe.persona.name or "the person of its sources",
@@ -91,8 +91,8 @@ def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
         origins={row["origin"]: row["n"] for row in store.rows(_ORIGINS, [run.dataset_id])},
         drops=store.rows(_DROPS, [[row["id"] for row in sources]]),
         settings={key: trained[key] for key in _SETTINGS if trained.get(key) is not None},
-        # What was measured is the adapter that training kept, not another step of it.
-        figures=_figures(context, run) if model.step is None else {},
+        # The figures belong to the step that training kept, and to no other.
+        figures=_evaluation_figures(context, run) if model.step is None else {},
         merge={}
         if model.prompts is None
         else {**asdict(model), "max_new_tokens": recipe.merge.max_new_tokens},
@@ -100,8 +100,8 @@ def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
     )
 
 
-def _came_to(context: Context, run: Run, model: Model) -> dict[str, Any]:
-    """Return what the training made of settings that were left to it, and when it ended."""
+def _training_outcome(context: Context, run: Run, model: Model) -> dict[str, Any]:
+    """Return the settings that the training chose itself, and why it stopped."""
     from memoirist.train.loop.launch import read_result
 
     folder = context.workspace.run_folder(run.id)
@@ -116,12 +116,12 @@ def _came_to(context: Context, run: Run, model: Model) -> dict[str, Any]:
         "epochs": f"{result.steps / plan['steps_per_epoch']:.3g}",
         "steps": result.steps,
         "best_step": f"{result.best_step}{other}",
-        "stopped_by": _ENDS.get(result.stopped_by, result.stopped_by),
+        "stopped_by": _STOP_REASONS.get(result.stopped_by, result.stopped_by),
     }
 
 
-def _figures(context: Context, run: Run) -> dict[str, dict[str, Estimate]]:
-    """Return the sides of each metric by name."""
+def _evaluation_figures(context: Context, run: Run) -> dict[str, dict[str, Estimate]]:
+    """Return the estimates of each metric, by metric and model."""
     figures: dict[str, dict[str, Estimate]] = {}
     for row in context.workspace.store.rows(_FIGURES, [run.id]):
         estimate = Estimate(value=row["value"], low=row["low"], high=row["high"], n=row["n"])
@@ -129,8 +129,8 @@ def _figures(context: Context, run: Run) -> dict[str, dict[str, Estimate]]:
     return figures
 
 
-def _of_adapter(facts: CardFacts, adapter: Path) -> CardFacts:
-    """Return the facts with the base that the adapter needs, where it trains tokens of its own."""
+def _adapter_facts(facts: CardFacts, adapter: Path) -> CardFacts:
+    """Add the prepared base to the facts of an adapter that trains its own tokens."""
     from memoirist.train.export.hub_upload import trains_tokens
 
     if not trains_tokens(adapter):

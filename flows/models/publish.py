@@ -1,4 +1,4 @@
-"""What is done with finished models: list them, pick one by hand, export it, push it to a hub."""
+"""List the trained models, pick one by hand, export it, push it to a hub."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from memoirist.data.provenance.rights import obstacles
 from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Model, Run, Source
 from memoirist.data.store.store import Fetched
-from memoirist.flows.models.card_facts import lay_beside
-from memoirist.flows.models.model_registry import use
+from memoirist.flows.models.card_facts import write_model_card
+from memoirist.flows.models.model_promotion import find_run, require_workspace, use
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.compose import refuse_withdrawn
 from memoirist.flows.steps.merge import is_merged, merge_run
@@ -29,6 +29,7 @@ def list_models(context: Context) -> Fetched:
     """Return a row for each run with its model, and the steps whose checkpoints can be tried."""
     from memoirist.train.loop.checkpoints import steps_kept
 
+    require_workspace(context)
     runs = context.workspace.store.fetch(_LIST)
     kept = [steps_kept(context.workspace.run_folder(str(row[0]))) for row in runs.rows]
     return Fetched(
@@ -40,112 +41,107 @@ def list_models(context: Context) -> Fetched:
     )
 
 
-def named_run(context: Context, named: str | None) -> tuple[Run, int | None]:
-    """Return the run, and the step of its checkpoint if one is named, of `RUN` or `RUN:STEP`.
+def run_and_step(context: Context, name: str | None) -> tuple[Run, int | None]:
+    """Return the finished run, and the step of its checkpoint, of `RUN` or `RUN:STEP`.
 
-    The beginning of an id will do; None means the model in use.
+    RUN is an id or its beginning; None is the model in use. Raise NothingToDo where nothing
+    matches, MemoiristError for a step that is no number.
     """
-    store = context.workspace.store
-    if not store.path.exists():
-        raise NothingToDo("there is no model yet", "make one with `memoirist build`")
-    if named is None:
-        runs = store.nouns(Run, "id IN (SELECT run_id FROM models WHERE champion)")
+    require_workspace(context)
+    if name is None:
+        runs = context.workspace.store.nouns(
+            Run, "id IN (SELECT run_id FROM models WHERE champion)"
+        )
         if not runs:
             raise NothingToDo("no model is in use yet", "name a run: `memoirist models`")
         return runs[0], None
-    name, _, step = named.partition(":")
-    runs = store.nouns(Run, "starts_with(id, ?) ORDER BY id", name) if name else []
-    if len(runs) != 1 or (step and not step.isdigit()):
-        ids = ", ".join(str(row["id"]) for row in store.rows("SELECT id FROM runs ORDER BY id"))
-        what = "names several runs" if len(runs) > 1 else "names no run"
-        raise MemoiristError(
-            f"{named!r} {what}", f"give RUN or RUN:STEP; the runs are {ids or 'none yet'}"
-        )
-    if not runs[0].finished:
+    run_name, _, step = name.partition(":")
+    run = find_run(context, run_name)
+    if step and not step.isdigit():
+        raise MemoiristError(f"{name!r} names no checkpoint", "give RUN or RUN:STEP")
+    if not run.finished:
         raise NothingToDo(
-            f"the run {runs[0].id} is not finished ({runs[0].status})",
-            "finish it: `memoirist train`",
+            f"the run {run.id} is not finished ({run.status})", "finish it: `memoirist train`"
         )
-    return runs[0], int(step) if step else None
+    return run, int(step) if step else None
 
 
-def pick(context: Context, named: str) -> Model:
+def pick(context: Context, name: str) -> Model:
     """Make a run's model, or one of its checkpoints, the model in use, merging it if need be."""
-    run, step = named_run(context, named)
+    run, step = run_and_step(context, name)
     model = _merged(context, run, step, for_use=True)
     use(context, run, picked=True)
     context.count("pick", 1)
-    which = run.id if step is None else f"{run.id} at step {step}"
-    context.report.step("pick", f"{which} is the model in use")
+    label = run.id if step is None else f"{run.id} at step {step}"
+    context.report.step("pick", f"{label} is the model in use")
     return context.workspace.store.nouns(Model, "run_id = ?", model.run_id)[0]
 
 
 def export_model(
-    context: Context, named: str | None, form: Literal["gguf", "ollama"], target: Path | None
+    context: Context, name: str | None, form: Literal["gguf", "ollama"], target: Path | None
 ) -> Path:
-    """Write a model as GGUF, or all that Ollama needs beside it; return what was written.
+    """Write a model as GGUF, or a Modelfile for Ollama; return the file.
 
-    What has to be merged first, or again, is.
+    A model that is not merged yet is merged first.
     """
     from memoirist.train.export.gguf import to_gguf
     from memoirist.train.loop.checkpoints import base_of
     from memoirist.train.merge.merged_model import MANIFEST
 
-    run, step = named_run(context, named)
-    model = _merged(context, run, step if named else _step_in_use(context, run))
+    run, step = run_and_step(context, name)
+    model = _merged(context, run, step if name else _step_in_use(context, run))
     merged = context.workspace.root / str(model.merged_path)
     folder = context.workspace.exports / run.id
+    gguf = folder / ("model.gguf" if model.step is None else f"model-{model.step}.gguf")
     if form == "gguf":
         base = base_of(context.workspace.run_folder(run.id))
-        path = to_gguf(merged, base, target or folder / _gguf_name(model), context.report.note)
+        path = to_gguf(merged, base, target or gguf, context.report.note)
         context.report.step("export", f"{path} ({path.stat().st_size / 2**20:,.0f} MB)")
         return path
-    lay_beside(context, run, model)
+    write_model_card(context, run, model)
     text = (merged / "Modelfile").read_text("utf-8")
-    gguf = folder / _gguf_name(model)
-    weights = gguf if _is_newer(gguf, merged / MANIFEST) else merged
+    is_current = gguf.exists() and gguf.stat().st_mtime >= (merged / MANIFEST).stat().st_mtime
+    weights = gguf if is_current else merged
     path = target or folder / "Modelfile"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text.replace("FROM .", f"FROM {weights.resolve()}", 1), encoding="utf-8")
-    when = "" if shutil.which("ollama") else " once Ollama is installed"
-    context.report.step("export", f"{path}; next{when}: ollama create NAME -f {path}")
+    condition = "" if shutil.which("ollama") else " once Ollama is installed"
+    context.report.step("export", f"{path}; next{condition}: ollama create NAME -f {path}")
     return path
 
 
-def push_model(
-    context: Context, named: str, repository: str, *, adapter: bool, public: bool
-) -> str:
+def push_model(context: Context, name: str, repository: str, *, adapter: bool, public: bool) -> str:
     """Save a run's merged model or its adapter to a hub repository, with its card."""
     from memoirist.train.export.hub_upload import push, refuse_name
 
     refuse_name(repository)  # before the minutes that a merge may take
-    run, step = named_run(context, named)
+    run, step = run_and_step(context, name)
     refuse_without_rights(context, run)
     model = _merged(context, run, step)
-    lay_beside(context, run, model)
+    write_model_card(context, run, model)
     root = context.workspace.root
     folder = root / (model.adapter_path if adapter else str(model.merged_path))
     if not folder.is_dir():
         raise MemoiristError(f"{str(folder)!r} is gone", "train again: `memoirist build`")
-    step_of = partial(push, folder, repository, public=public, message=f"Memoirist run {run.id}")
-    address = context.call("push", repository, step_of)
-    seen = "public" if public else "private"
-    context.report.step("push", f"{folder.name} of run {run.id} -> {address} ({seen})")
+    upload = partial(push, folder, repository, public=public, message=f"Memoirist run {run.id}")
+    address = context.call("push", repository, upload)
+    visibility = "public" if public else "private"
+    context.report.step("push", f"{folder.name} of run {run.id} -> {address} ({visibility})")
     return address
 
 
 def refuse_without_rights(context: Context, run: Run) -> None:
-    """Raise for a run that learnt from a source which must not be handed on."""
+    """Raise MemoiristError for a run trained on a source that must not be published."""
     store = context.workspace.store
     refuse_withdrawn(context, run.dataset_id)
     used = "SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?"
-    gone = store.value(
+    n_missing = store.value(
         f"SELECT count(*) FROM ({used}) u(id) WHERE id NOT IN (SELECT id FROM pairs)",
         run.dataset_id,
     )
-    if gone:
+    if n_missing:
         raise MemoiristError(
-            f"{gone} exchanges that run {run.id} was trained on are no longer in the store, so"
+            f"{n_missing} exchanges that run {run.id} was trained on are no longer in the store, so"
             " nobody can say whose they are",
             "train again: `memoirist build`",
         )
@@ -154,22 +150,15 @@ def refuse_without_rights(context: Context, run: Run) -> None:
         f"id IN (SELECT source_id FROM pairs WHERE id IN ({used})) ORDER BY added_at, id",
         run.dataset_id,
     )
-    against = obstacles(sources)
-    if against:
-        reasons = "; ".join(f"{obstacle.title}: {obstacle.reason}" for obstacle in against)
-        raise MemoiristError(f"run {run.id} must not be pushed: {reasons}", against[0].next_step)
-
-
-def _gguf_name(model: Model) -> str:
-    return "model.gguf" if model.step is None else f"model-{model.step}.gguf"
-
-
-def _is_newer(path: Path, source: Path) -> bool:
-    return path.exists() and path.stat().st_mtime >= source.stat().st_mtime
+    if rights_obstacles := obstacles(sources):
+        reasons = "; ".join(f"{item.title}: {item.reason}" for item in rights_obstacles)
+        raise MemoiristError(
+            f"run {run.id} must not be pushed: {reasons}", rights_obstacles[0].next_step
+        )
 
 
 def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = False) -> Model:
-    """Return the model of a run at its kept step or at `step`, made if it is not there."""
+    """Return the merged model of a run at its kept step or at `step`; merge it where needed."""
     from memoirist.train.loop.checkpoints import base_of
 
     models = context.workspace.store.nouns(Model, "run_id = ?", run.id)
@@ -177,7 +166,7 @@ def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = Fal
         return models[0]
     base = base_of(context.workspace.run_folder(run.id))
     model = merge_run(context, run, base, step, for_use=for_use)
-    lay_beside(context, run, model)
+    write_model_card(context, run, model)
     return model
 
 

@@ -1,1 +1,1 @@
-"""Plan: the LLM calls that are due, their cost, and an estimate of the training."""
+"""Planning: the due LLM calls, their cost, and an estimate of the training."""

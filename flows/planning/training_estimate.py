@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from memoirist.train.token_stats import TokenPlan
 
 
-# Of the tokens that `compose` estimates without the base's tokenizer.
+# Share of trained tokens among those that `compose` estimates without the base's tokenizer.
 _TRAINED_SHARE = 0.7
-# Smaller parts of the memory are not listed.
+# Smaller shares of the memory are not listed.
 _MIN_SHOWN_SHARE = 0.04
 
 
@@ -60,9 +60,9 @@ def estimate_lines(
 
 
 def training_lines(context: Context, rows: Sequence[Conversation]) -> list[str]:
-    """Return the plan of a training as lines, by exact tokens where the base is prepared.
+    """Return the plan of a training as lines, with exact token counts if the base is prepared.
 
-    Of a base that is not here its configuration is fetched, and nothing where that fails.
+    For a base that is not on this machine, only its configuration is downloaded, if it can be.
     """
     from memoirist.train.model.prepared_base import prepare_base
     from memoirist.train.requirements import refuse_unfit, shape_of
@@ -80,15 +80,15 @@ def training_lines(context: Context, rows: Sequence[Conversation]) -> list[str]:
         return [f"no estimate: {error.what}"]
     refuse_unfit(shape, settings)
     plan = estimated_plan(rows, shape, settings)
-    counted, *more = token_lines(plan)
-    lines = [f"about {counted} (the base's own tokenizer will tell)", *more]
-    return [*lines, *estimate_lines(context, shape, plan, settings)]
+    tokens, *more = token_lines(plan)
+    estimate = estimate_lines(context, shape, plan, settings)
+    return [f"about {tokens} (the base's own tokenizer will tell)", *more, *estimate]
 
 
 def refuse_missing_layers(context: Context) -> None:
-    """Raise TrainError for layers that the base lacks, before a build spends time or money.
+    """Raise TrainError for `train.target_modules` that the base lacks, before a build costs money.
 
-    Without named layers no library is loaded; a base that cannot be read yet is reported later.
+    With the default no library is loaded; an unreadable base is reported later.
     """
     settings = context.recipe.train
     if settings.target_modules == "all-linear":
@@ -110,14 +110,14 @@ def _is_prepared(base_model: str, bases: Path) -> bool:
 
 
 def training_work(plan: TokenPlan, settings: TrainSettings) -> Work:
-    """Return what a token plan sends through the model."""
+    """Return the tokens that a training sends through the model."""
     from memoirist.train.resource_estimate import Work
 
     settings = settings.resolved()
     saves = plan.steps // max(1, plan.every) + 1
     n_answers = (settings.answers_per_save + len(settings.prompts)) * saves
     rows = min(plan.micro_batch or 1, plan.effective_batch or 1)
-    # Packed, a pass holds no more than the rows of its step.
+    # With packing, a pass holds at most the rows of its step.
     of_step = 1.2 * plan.effective_batch * plan.tokens / max(1, plan.rows)
     return Work(
         train_tokens=plan.tokens * plan.epochs,
@@ -131,17 +131,14 @@ def training_work(plan: TokenPlan, settings: TrainSettings) -> Work:
 def estimated_plan(
     conversations: Sequence[Conversation], shape: BaseShape, settings: TrainSettings
 ) -> TokenPlan:
-    """Return a token plan by the tokens that `compose` estimated: the base is not here yet."""
+    """Return a token plan from the token counts that `compose` estimated."""
     from memoirist.train.token_stats import TokenPlan
 
     settings = settings.resolved()
-    fitted = {
-        split: [
-            min(row.n_tokens, settings.max_length) for row in conversations if row.split == split
-        ]
-        for split in ("train", "validation")
-    }
-    rows, held_out = fitted["train"], fitted["validation"]
+    lengths: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
+    for row in conversations:
+        lengths[row.split].append(min(row.n_tokens, settings.max_length))
+    rows, held_out = lengths["train"], lengths["validation"]
     effective = max(1, min(settings.effective_batch, len(rows)))
     per_epoch = max(1, math.ceil(len(rows) / effective))
     steps = max(3 * per_epoch, settings.min_steps)
@@ -180,7 +177,7 @@ def _memory_line(result: Estimate, machine: Machine) -> str:
 
 
 def _time_line(context: Context, result: Estimate, work: Work) -> str:
-    """Return the time by the speed of the last run on this base, else of a matrix product."""
+    """Return the time by the speed of the last run on this base, or of a matrix product."""
     from memoirist.train.resource_estimate import STARTING_SECONDS
 
     store = context.workspace.store

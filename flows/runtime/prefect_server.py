@@ -7,7 +7,7 @@ one watches its parent process and ends with it.
 from __future__ import annotations
 
 import os
-import socket
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from memoirist.data.schema.errors import MemoiristError
+from memoirist.flows.runtime.local_server import HOST, end_process, free_port
 from memoirist.flows.runtime.prefect_tasks import silence_prefect
 
 _START_SECONDS = 120.0
@@ -33,8 +34,8 @@ def running(*, schedules: bool = False) -> Iterator[str]:
     if url := PREFECT_API_URL.value():
         yield url
         return
-    port = _free_port()
-    url = f"http://127.0.0.1:{port}/api"
+    port = free_port()
+    url = f"http://{HOST}:{port}/api"
     process = _start(port, schedules=schedules)
     try:
         _wait(process, url)
@@ -44,12 +45,7 @@ def running(*, schedules: bool = False) -> Iterator[str]:
             finally:
                 _flush()
     finally:
-        process.terminate()
-        try:
-            process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        end_process(process, signal.SIGTERM, 5)
 
 
 def _flush() -> None:
@@ -59,12 +55,6 @@ def _flush() -> None:
 
     APILogHandler().flush()
     EventsWorker.drain_all(timeout=5)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def _start(port: int, *, schedules: bool) -> subprocess.Popen[bytes]:
@@ -119,7 +109,7 @@ def main() -> None:
     uvicorn.run(
         "prefect.server.api.server:create_app",
         factory=True,
-        host="127.0.0.1",
+        host=HOST,
         port=port,
         log_level="critical",
         lifespan="on",

@@ -1,1 +1,1 @@
-"""What runs until Ctrl-C: the model server, the chat page, the schedule of the deployments."""
+"""The servers that run until Ctrl-C: models, chat page, and the schedule of the deployments."""

@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Literal, cast, get_args
+from typing import Literal
 
-from memoirist.data.schema.errors import EndpointError, RecipeError
+from memoirist.data.schema.errors import EndpointError
 from memoirist.flows.chat.backends import (
     BASE,
     TUNED,
     Choice,
-    Chosen,
+    ChosenModel,
     base_folder,
-    chosen,
-    merged_of,
+    choose_model,
+    merged_folder,
     shipped_prompt,
 )
 from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.local_server import HOST, end_process, free_port
 
 Engine = Literal["auto", "transformers", "vllm"]
-HOST = "127.0.0.1"
-# The neighbours of an install line that would only be found missing in the child.
-_NEEDS = ("openai", "uvicorn", "fastapi")
+# Packages of the extra `serve`: without this check they would fail in the child process.
+_REQUIRED = ("openai", "uvicorn", "fastapi")
 _START_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """What is served: under which prompt where a client sends none, and the base beside it."""
+    """What is served: `system` is put before requests that send no system message."""
 
     system: str
     port: int = 0
@@ -53,7 +48,7 @@ class ServerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """A server that answers: its address with /v1, and the name of each voice's model."""
+    """A running server: its address with /v1, and the models' names by `tuned` and `base`."""
 
     url: str
     names: Mapping[str, str]
@@ -62,22 +57,22 @@ class Served:
     log: Path
 
 
-def model_name(persona: str, voice: str = TUNED) -> str:
-    """Return the name by which clients ask for a model: memoirist/ada-marrow, and -base."""
+def model_name(persona: str, kind: str = TUNED) -> str:
+    """Return the name by which clients request a model: memoirist/ada-marrow, and -base."""
     slug = re.sub(r"[\W_]+", "-", persona.lower()).strip("-")[:60].strip("-") or "persona"
-    return f"memoirist/{slug}" + ("" if voice == TUNED else f"-{voice}")
+    return f"memoirist/{slug}" + ("" if kind == TUNED else f"-{kind}")
 
 
-def pick_engine(wanted: Engine) -> str:
+def pick_engine(engine: Engine) -> str:
     """Return the engine to use; EndpointError names the install line of what is missing."""
     vllm = importlib.util.find_spec("vllm") is not None
-    if wanted == "vllm" and not vllm:
+    if engine == "vllm" and not vllm:
         raise EndpointError(
             "vLLM is not installed", "pip install vllm, or leave --engine at `transformers`"
         )
-    if wanted == "vllm" or (wanted == "auto" and vllm):
+    if engine == "vllm" or (engine == "auto" and vllm):
         return "vllm"
-    missing = [name for name in _NEEDS if importlib.util.find_spec(name) is None]
+    missing = [name for name in _REQUIRED if importlib.util.find_spec(name) is None]
     if missing:
         raise EndpointError(
             f"`transformers serve` needs {', '.join(missing)}", "pip install 'memoirist[serve]'"
@@ -87,23 +82,23 @@ def pick_engine(wanted: Engine) -> str:
 
 @contextmanager
 def serving(
-    context: Context, model: Chosen, choice: Choice, settings: ServerSettings
+    context: Context, model: ChosenModel, choice: Choice, settings: ServerSettings
 ) -> Iterator[Served]:
     """Start the server, wait until each model has answered, and end it with the block.
 
-    Raises EndpointError where the port is taken, something is not installed, or the server ends.
+    Raise EndpointError where the port is taken, a package is missing, or the server ends.
     """
     engine = pick_engine(settings.engine)
     port = free_port(settings.port)
     log = context.workspace.root / "serve.log"
-    with tempfile.TemporaryDirectory(prefix="memoirist-serve-") as folder:
-        shelf = Path(folder)
-        shelved = _shelve(context, model, choice, settings, shelf)
+    with tempfile.TemporaryDirectory(prefix="memoirist-serve-") as name:
+        folder = Path(name)
+        models = _link_models(context, model, choice, settings, folder)
         with log.open("wb") as output:
-            process = _start(_command(engine, shelved, port), shelf, output.fileno())
+            process = _start(_command(engine, models, port), folder, output.fileno())
         served = Served(
             url=f"http://{HOST}:{port}/v1",
-            names={voice: name for voice, (name, _) in shelved.items()},
+            names={kind: name for kind, (name, _) in models.items()},
             engine=engine,
             process=process,
             log=log,
@@ -112,55 +107,56 @@ def serving(
             _wait_until_up(served)
             yield served
         finally:
-            _end(process)
+            end_process(process, signal.SIGINT, 10)
 
 
-def _shelve(
-    context: Context, model: Chosen, choice: Choice, settings: ServerSettings, shelf: Path
+def _link_models(
+    context: Context, model: ChosenModel, choice: Choice, settings: ServerSettings, folder: Path
 ) -> dict[str, tuple[str, Path]]:
-    """Lay out the models; returns name and folder of each voice."""
+    """Link the models into a hub cache in `folder`; return each one's name and folder by kind."""
     from memoirist.train.inference.served_models import link_model
     from memoirist.train.merge.adapter_merge import merge_checkpoint
     from memoirist.train.model.model_loader import quiet
 
     quiet()
     if choice.checkpoint is not None:
-        folders = {TUNED: shelf / "checkpoint"}
+        sources = {TUNED: folder / "checkpoint"}
         run_folder = context.workspace.run_folder(model.run.id)
-        merge_checkpoint(run_folder, choice.checkpoint, folders[TUNED])
+        merge_checkpoint(run_folder, choice.checkpoint, sources[TUNED])
     else:
-        folders = {TUNED: merged_of(context, model)}
+        sources = {TUNED: merged_folder(model)}
     if settings.with_base:
-        folders[BASE] = base_folder(context, model)
-    by_voice = {}
-    for voice, folder in folders.items():
-        name = model_name(model.recipe.persona.name, voice)
-        shelved = link_model(shelf / "hub", name, folder, settings.system)
-        if settings.system and not shelved.system:
+        sources[BASE] = base_folder(context, model)
+    models = {}
+    for kind, source in sources.items():
+        name = model_name(model.recipe.persona.name, kind)
+        linked = link_model(folder / "hub", name, source, settings.system)
+        if settings.system and not linked.system:
             context.report.warn(
-                f"the template of {name} has no place for a system prompt: clients send their own"
+                f"the template of {name} takes no system prompt: clients have to send their own"
             )
-        by_voice[voice] = (name, shelved.folder)
-    return by_voice
+        models[kind] = (name, linked.folder)
+    return models
 
 
-def _command(engine: str, shelved: Mapping[str, tuple[str, Path]], port: int) -> list[str]:
+def _command(engine: str, models: Mapping[str, tuple[str, Path]], port: int) -> list[str]:
     """Return the server's command line. vLLM takes a folder, and one model a process."""
+    address = ["--host", HOST, "--port", str(port)]
     if engine == "vllm":
-        name, folder = shelved[TUNED]
-        place = ["--host", HOST, "--port", str(port)]
-        return ["vllm", "serve", str(folder), "--served-model-name", name, *place]
+        name, folder = models[TUNED]
+        return ["vllm", "serve", str(folder), "--served-model-name", name, *address]
     command = [sys.executable, "-m", "memoirist.train.inference.served_models"]
-    # Pinned, a server takes requests that name no model; with two of them each has to be named.
-    command += [name for name, _ in shelved.values()] if len(shelved) == 1 else []
-    return [*command, "--host", HOST, "--port", str(port), "--model-timeout", "-1"]
+    # With one model given, requests need not name it; with two each request has to.
+    command += [name for name, _ in models.values()] if len(models) == 1 else []
+    return [*command, *address, "--model-timeout", "-1"]
 
 
-def _start(command: Sequence[str], shelf: Path, output: int) -> subprocess.Popen[bytes]:
-    own = {
+def _start(command: Sequence[str], folder: Path, output: int) -> subprocess.Popen[bytes]:
+    environment = {
+        **os.environ,
         "MEMOIRIST_PARENT": str(os.getpid()),
-        # Our shelf is all that there is: no download, no other model, no telemetry.
-        "HF_HUB_CACHE": str(shelf / "hub"),
+        # The server sees the linked models alone: no download, no other model, no telemetry.
+        "HF_HUB_CACHE": str(folder / "hub"),
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "VLLM_NO_USAGE_STATS": "1",
@@ -171,32 +167,18 @@ def _start(command: Sequence[str], shelf: Path, output: int) -> subprocess.Popen
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        env={**os.environ, **own},
-        # Ctrl-C reaches a whole session; the server is ended once, by us.
+        env=environment,
+        # Ctrl-C reaches a whole session; this process ends the server once.
         start_new_session=True,
     )
 
 
-def free_port(wanted: int) -> int:
-    """Return `wanted`, or any free port for 0; EndpointError where somebody listens there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, wanted))
-        except OSError as error:
-            raise EndpointError(
-                f"port {wanted} cannot be used: {error.strerror}", "choose another with --port"
-            ) from error
-        return int(probe.getsockname()[1])
-
-
 def _wait_until_up(served: Served) -> None:
-    """Wait until every model has said a token: only then is it loaded, and known to work."""
-    end = time.monotonic() + _START_SECONDS
+    """Wait until every model has generated a token, which shows that it is loaded and works."""
+    deadline = time.monotonic() + _START_SECONDS
     for name in served.names.values():
-        asked = {"model": name, "messages": [{"role": "user", "content": "."}], "max_tokens": 1}
-        while not _answers(f"{served.url}/chat/completions", asked):
-            if served.process.poll() is not None or time.monotonic() > end:
+        while not _answers(served.url, name):
+            if served.process.poll() is not None or time.monotonic() > deadline:
                 raise EndpointError(
                     f"the server of {name} did not start: {_last_line(served.log)}",
                     f"read {str(served.log)!r}",
@@ -204,55 +186,38 @@ def _wait_until_up(served: Served) -> None:
             time.sleep(0.2)
 
 
-def _answers(url: str, body: Mapping[str, object]) -> bool:
-    """Tell whether a request is answered; a refusal is an answer of another kind and ends it."""
-    request = urllib.request.Request(  # noqa: S310 - our own child's address
-        url, json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    # A proxy of the environment has no business with this machine's own address.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def _answers(url: str, model: str) -> bool:
+    """Tell whether the server answers yet; EndpointError where it refuses the model."""
+    import httpx
+
+    body = {"model": model, "messages": [{"role": "user", "content": "."}], "max_tokens": 1}
     try:
-        with opener.open(request, timeout=_START_SECONDS) as reply:
-            return bool(reply.status == 200)
-    except urllib.error.HTTPError as error:
-        raise EndpointError(
-            f"the server refuses its own model: {error.code} {error.reason}",
-            "read serve.log in the workspace",
-        ) from error
-    except (urllib.error.URLError, OSError):
+        # A proxy from the environment cannot reach this machine's own address.
+        reply = httpx.post(
+            f"{url}/chat/completions", json=body, timeout=_START_SECONDS, trust_env=False
+        )
+    except httpx.TransportError:
         return False
+    if reply.is_error:
+        raise EndpointError(
+            f"the server refuses its own model: {reply.status_code} {reply.reason_phrase}",
+            "read serve.log in the workspace",
+        )
+    return reply.status_code == 200
 
 
 def _last_line(log: Path) -> str:
     lines = log.read_text("utf-8", errors="replace").strip().splitlines()
-    return lines[-1][:300] if lines else "it said nothing"
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end, and make it after ten seconds."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def engine_named(name: str) -> Engine:
-    """Return the engine of that name; RecipeError for another."""
-    if name not in get_args(Engine):
-        raise RecipeError(f"--engine {name!r} is unknown", f"one of: {', '.join(get_args(Engine))}")
-    return cast("Engine", name)
+    return lines[-1][:300] if lines else "its log is empty"
 
 
 def serve_model(
-    context: Context, choice: Choice, system: str | None, port: int, engine: str
+    context: Context, choice: Choice, system: str | None, port: int, engine: Engine
 ) -> None:
     """Serve the chosen model until Ctrl-C or SIGTERM, which end the server as well."""
-    model = chosen(context, choice)
+    model = choose_model(context, choice)
     prompt = shipped_prompt(context, model) if system is None else system
-    settings = ServerSettings(system=prompt, port=port, engine=engine_named(engine))
+    settings = ServerSettings(system=prompt, port=port, engine=engine)
     with ended_by_signal(), serving(context, model, choice, settings) as served:
         context.report.step(
             "serve",
@@ -266,15 +231,10 @@ def serve_model(
 
 @contextmanager
 def ended_by_signal() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM alike end the block without a fault."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
+    """Let Ctrl-C and SIGTERM end the block without an error."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield
-    except KeyboardInterrupt:
-        pass
+        with suppress(KeyboardInterrupt):
+            yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, previous)

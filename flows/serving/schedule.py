@@ -1,4 +1,4 @@
-"""`schedule`: the deployments of the flows, `refresh` on its schedule and `build` on demand."""
+"""Serve the deployments of the flows: `refresh` on its schedule and `build` on demand."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def serve_deployments(context: Context, workspace: Path, recipe: Path | None) -> None:
-    """Serve until it is interrupted; a workspace without sources or a wrong cron is refused."""
+    """Serve until Ctrl-C; NothingToDo without sources, RecipeError for a wrong schedule."""
     if not context.recipe.sources.include:
         raise NothingToDo(
-            "the recipe names no source to look at", "build once: `memoirist build SOURCE`"
+            "the recipe names no source to refresh", "build once: `memoirist build SOURCE`"
         )
     settings = context.recipe.refresh
     with running(schedules=True) as url:
@@ -43,7 +43,7 @@ def serve_deployments(context: Context, workspace: Path, recipe: Path | None) ->
             "schedule",
             f"refresh at {settings.cron!r} ({settings.timezone}), build on demand; {url}",
         )
-        context.report.note("Ctrl-C ends it; a running refresh goes on where it stopped next time")
+        context.report.note("Ctrl-C ends it; the next refresh continues a stopped one")
         deployments = (
             build.to_deployment("build", parameters=parameters),
             refresh.to_deployment("refresh", parameters=parameters, schedule=schedule),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from memoirist.data.composition.conversations import estimate_tokens
 from memoirist.data.schema.errors import MemoiristError
 from memoirist.data.text.sanitizer import neutralise
-from memoirist.flows.chat.backends import Chosen
+from memoirist.flows.chat.backends import ChosenModel
 from memoirist.flows.chat.chat_session import ChatSession, Message
 from memoirist.flows.runtime.context import Context
 from memoirist.generators.client.client import Piece, stream_chat
@@ -20,17 +20,17 @@ Pieces = asyncio.Queue[tuple[str, Piece] | MemoiristError]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """What the page shows and asks: whose persona, the server, its models by name.
+    """The persona of the page, the model server, and the served names of the models by kind.
 
-    `room` is the context of the models in tokens.
+    `context_tokens` is the length of the models' context.
     """
 
     context: Context
-    chosen: Chosen
+    chosen: ChosenModel
     url: str
     models: Mapping[str, str]
     system: str
-    room: int
+    context_tokens: int
 
     @property
     def persona(self) -> str:
@@ -55,22 +55,25 @@ class PageChat(ChatSession):
         self.page = page
 
     def set_controls(self, system: str, temperature: float, top_p: float, tokens: int) -> None:
-        """Take over what the visitor has set on the page."""
+        """Apply the settings from the page."""
         self.systems = dict.fromkeys(self.systems, neutralise(system.strip()))
         self.configure(temperature=temperature, top_p=top_p, max_new_tokens=tokens)
 
     def cut_answers(self) -> str:
-        """Return which answers were cut, or nothing; who has pressed Stop knows it."""
-        cut = {name: fault for name, fault in self.faults().items() if self.ends[name] == "limit"}
-        return " ".join(f"The answer of {name} {fault}." for name, fault in cut.items())
+        """Return which answers were cut at the limit of tokens, "" for none."""
+        faults = self.faults().items()
+        return " ".join(
+            f"The answer of {name} {fault}." for name, fault in faults if self.ends[name] == "limit"
+        )
 
     async def stream(self, question: str) -> AsyncIterator[None]:
-        """Yield each time that an answer has grown.
+        """Request all answers at once; yield each time that one of them has grown.
 
-        Raises EndpointError where the server fails; what has come until then stays.
+        Raise EndpointError where the server fails; the answers keep what they have.
         """
-        room = self.page.room - min(self.settings.max_new_tokens, self.page.room // 2)
-        prompts = {name: fitted(self.prompt(name, question), room) for name in self.systems}
+        length = self.page.context_tokens
+        room = length - min(self.settings.max_new_tokens, length // 2)
+        prompts = {name: fit_messages(self.prompt(name, question), room) for name in self.systems}
         self.ask(question)
         pieces: Pieces = asyncio.Queue()
         tasks = [asyncio.create_task(self._request(n, p, pieces)) for n, p in prompts.items()]
@@ -81,25 +84,25 @@ class PageChat(ChatSession):
                 if isinstance(received, MemoiristError):
                     raise received
                 name, piece = received
-                self._take(name, question, piece.words)
+                self._append(name, question, piece.words)
                 if piece.finish:
                     self.end(name, "limit" if piece.finish == "length" else "end")
                     unfinished -= 1
                 yield
         finally:
-            # The visitor has pressed Stop or gone: the server ends what nobody reads.
+            # After Stop, or when the visitor has left, the server stops generating.
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _take(self, name: str, question: str, words: str) -> None:
-        """Add words to an answer, before the first ones what it must begin with.
+    def _append(self, name: str, question: str, words: str) -> None:
+        """Add words to an answer, with the disclosure before the first ones where it is due.
 
-        No server goes on from given words, so that stands apart; an answer that never came stays
-        empty.
+        No server continues a given beginning, so the disclosure is a paragraph of its own; an
+        answer that never comes stays empty.
         """
-        begun = self.opening(name, question) if words and not self.answers[name] else ""
-        self.extend(name, f"{begun}\n\n{words}" if begun else words)
+        start = self.opening(name, question) if words and not self.answers[name] else ""
+        self.extend(name, f"{start}\n\n{words}" if start else words)
 
     async def _request(self, name: str, messages: Sequence[Message], pieces: Pieces) -> None:
         """Put the pieces of one model's answer into the queue, or the error that ended it."""
@@ -117,10 +120,10 @@ class PageChat(ChatSession):
             await pieces.put(error)
 
 
-def fitted(messages: Sequence[Message], room: int) -> list[Message]:
+def fit_messages(messages: Sequence[Message], room: int) -> list[Message]:
     """Return the system prompt and as many of the latest exchanges as `room` tokens hold.
 
-    Tokens are estimated, with half as many again for vocabularies smaller than usual.
+    The estimate of tokens is raised by half, for small vocabularies.
     """
     kept = list(messages)
     first = 1 if kept and kept[0]["role"] == "system" else 0

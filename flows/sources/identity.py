@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from memoirist.data.schema.errors import SourceError
-from memoirist.data.schema.records import Source, Verdict, content_id
+from memoirist.data.schema.records import Fault, Source, content_id
 from memoirist.data.store.transaction import Transaction
 from memoirist.extractors import SourceRef
 from memoirist.extractors.detection.discover import printable, ref_of
@@ -104,20 +104,11 @@ def refuse(context: Context, pointer: str, error: SourceError) -> None:
         added_at=context.now,
         title=printable(Path(path.name)),
     )
-    verdict = Verdict(
-        subject_id=source.id,
-        subject="sources",
-        rule=error.rule,
-        keep=False,
-        reason=error.what,
-        created_at=context.now,
-        next_step=error.next_step,
-        step="extract",
-        source_id=source.id,
-    )
+    fault = Fault(error.rule, error.what, error.next_step)
+    verdict = fault.verdict("sources", source.id, context.now)
     with context.workspace.store.writing() as tx:
         tx.upsert([source])
-        tx.upsert([verdict])
+        tx.upsert([replace(verdict, step="extract", source_id=source.id)])
 
 
 def clear_refusal(tx: Transaction, source_id: str) -> None:

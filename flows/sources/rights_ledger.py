@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ from typing import Any
 from memoirist.data.provenance.rights import checked, obstacles, said_in
 from memoirist.data.samples import SOURCES
 from memoirist.data.schema.errors import SourceMissing
-from memoirist.data.schema.records import Block, Source, Verdict
+from memoirist.data.schema.records import Block, Fault, Source
 from memoirist.data.store.store import Fetched, Store
 from memoirist.data.store.transaction import statement
-from memoirist.flows.recipe.tables import LedgerEntry
+from memoirist.flows.recipe.recipe import LedgerEntry
 from memoirist.flows.runtime.context import Context
 
 # The bundled samples were written for this program.
@@ -78,7 +77,10 @@ def withdraw(context: Context, pointers: Sequence[str]) -> None:
         n_pairs = store.value("SELECT count(*) FROM kept WHERE source_id = ?", source.id)
         with store.writing() as tx:
             tx.upsert([replace(source, withdrawn_at=now)])
-            tx.upsert([_withdrawal(source, now)])
+            undo = f"`memoirist withdraw --undo {source.id}` takes it back in"
+            fault = Fault("withdrawn", "withdrawn by the user", undo)
+            verdict = fault.verdict("sources", source.id, now)
+            tx.upsert([replace(verdict, step="withdraw", source_id=source.id)])
             tx.execute(statement("withdraw"), [source.id, now])
         context.count("withdraw", 1)
         context.report.step(
@@ -86,20 +88,6 @@ def withdraw(context: Context, pointers: Sequence[str]) -> None:
             f"{source.title}: {n_pairs:,} kept pairs are in no dataset from now on;"
             " `memoirist build` or `refresh` composes and trains without them",
         )
-
-
-def _withdrawal(source: Source, now: datetime) -> Verdict:
-    return Verdict(
-        subject_id=source.id,
-        subject="sources",
-        rule="withdrawn",
-        keep=False,
-        reason="withdrawn by the user",
-        created_at=now,
-        next_step=f"`memoirist withdraw --undo {source.id}` takes it back in",
-        step="withdraw",
-        source_id=source.id,
-    )
 
 
 def restore(context: Context, pointers: Sequence[str]) -> None:
@@ -164,9 +152,9 @@ def _with_entry(source: Source, entry: dict[str, Any]) -> Source:
 
 def warn_of_obstacles(context: Context) -> None:
     """Warn in a line for each reason of the sources that prevent sharing a model."""
-    found = obstacles(context.workspace.sources())
-    for reason in dict.fromkeys(obstacle.reason for obstacle in found):
-        titles = list(dict.fromkeys(o.title for o in found if o.reason == reason))
+    all_obstacles = obstacles(context.workspace.sources())
+    for reason in dict.fromkeys(obstacle.reason for obstacle in all_obstacles):
+        titles = list(dict.fromkeys(o.title for o in all_obstacles if o.reason == reason))
         more = f" and {len(titles) - 3} more" if len(titles) > 3 else ""
         context.report.warn(
             f"{', '.join(titles[:3])}{more}: {reason}, so nothing made of it may be"

@@ -1,7 +1,7 @@
-"""Ask: for every passage that still lacks its question, by a real LLM or the offline interviewer.
+"""Ask a question for every passage without one, by an LLM or the offline interviewer.
 
-Replies are written as they arrive, in small transactions, and kept under a key: a killed build
-repeats at most what was in flight, and nothing that was answered is asked again.
+Replies are committed in small transactions as they arrive, and kept under a key: a killed build
+repeats at most the requests in flight, and no answered request is sent again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from memoirist.flows.llm.interview_settings import resolved_settings
 from memoirist.flows.llm.reply_writer import ReplyWriter
 from memoirist.flows.llm.runner import closed_keys, open_session, run_to_the_end, write_replies
 from memoirist.flows.runtime.context import Context, persona_language
-from memoirist.flows.steps.base import Step, fingerprint
+from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint
 from memoirist.generators.prompts.prompt_templates import LENGTH_SHARES
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.cache_key import Query, rules_version
@@ -31,30 +31,25 @@ if TYPE_CHECKING:
 
 
 _MAX_LENGTH_DIFFERENCE = 0.1
-# A source row is an exchange that an earlier dataset holds; it has its question.
 _ELIGIBLE = (
-    "source_row IS NULL AND id NOT IN"
-    " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
-    " AND step IN ('gate', 'dedupe'))"
-    " AND id NOT IN (SELECT passage_id FROM asked_questions WHERE origin IN {origins})"
+    f"{NOT_DROPPED} AND id NOT IN (SELECT passage_id FROM asked_questions WHERE"
+    " list_contains(?, origin))"
 )
-_REAL = "('spoken', 'given', 'curated', 'disclosure')"
+_REAL = ["spoken", "given", "curated", "disclosure"]
 _REPLIES_HASH = (
     "SELECT (count(*), bit_xor(md5_number_lower(id || coalesce(judged, ''))))::VARCHAR"
     " FROM requests WHERE purpose = 'interview'"
 )
-_NOT_DONE = " AND id NOT IN (SELECT subject_id FROM done WHERE step = 'ask' AND fingerprint = ?)"
-_ORDER = "ORDER BY (SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
-_REAL_OR_GENERATED = "('spoken', 'given', 'curated', 'disclosure', 'generated')"
+_NOT_DONE = "id NOT IN (SELECT subject_id FROM done WHERE step = 'ask' AND fingerprint = ?)"
 
 
 def ask_questions(context: Context) -> None:
-    """Ask what is not asked yet, with the endpoint where one is set and offline where none is."""
+    """Ask about all passages that are due, by the endpoint if one is set, else offline."""
     from memoirist.generators.client.client import endpoint_configured
 
     step = Step(context, "ask")
     if endpoint_configured(context.recipe.interview):
-        # The replies are written while they arrive, so this task runs in the flow's process.
+        # Only the flow's process writes, and replies are written as they arrive.
         message = step.call("by LLM", lambda: _ask_llm(context))
     else:
         message = _ask_offline(context)
@@ -76,14 +71,14 @@ def _note_source_questions(context: Context) -> None:
 
 
 def due_offline(context: Context) -> list[Passage]:
-    """Return the passages that the offline interviewer has still to ask about."""
-    where = f"{_ELIGIBLE.format(origins=_REAL_OR_GENERATED)} {_NOT_DONE} {_ORDER}"
-    state = _offline_state(persona_language(context))
-    return context.workspace.store.nouns(Passage, where, state, own=True)
+    """Return the passages that the offline interviewer has not asked about yet."""
+    where = f"{_ELIGIBLE} AND {_NOT_DONE} ORDER BY {READING_ORDER}"
+    values = [*_REAL, "generated"], _offline_state(persona_language(context))
+    return context.workspace.store.nouns(Passage, where, *values, own=True)
 
 
 def _offline_state(lang: str) -> str:
-    from memoirist.generators.offline.templates import load_templates, offline_languages
+    from memoirist.generators.offline.question_templates import load_templates, offline_languages
 
     version = load_templates(lang).version if lang in offline_languages() else "none"
     return fingerprint("template", version)
@@ -119,14 +114,13 @@ def _ask_offline(context: Context) -> str:
 
 
 def eligible(context: Context) -> list[Passage]:
-    """Return the passages that need a generated question, asked or not, in reading order."""
-    return context.workspace.store.nouns(
-        Passage, f"{_ELIGIBLE.format(origins=_REAL)} {_ORDER}", own=True
-    )
+    """Return the passages without a real question in reading order, asked about or not."""
+    where = f"{_ELIGIBLE} ORDER BY {READING_ORDER}"
+    return context.workspace.store.nouns(Passage, where, _REAL, own=True)
 
 
 def known_model(context: Context) -> str | None:
-    """Return the model of the recipe, or the one that was asked last."""
+    """Return the model of the recipe, or the model of the last request."""
     model = context.recipe.interview.model or context.workspace.store.value(
         "SELECT model FROM requests WHERE purpose = 'interview' ORDER BY created_at DESC LIMIT 1"
     )
@@ -134,22 +128,22 @@ def known_model(context: Context) -> str | None:
 
 
 def greedy_settings(context: Context, **changes: object) -> InterviewSettings:
-    """Return the interview's settings with `changes`, and temperature 0 where one may be sent."""
+    """Return the interview's settings with `changes`, and temperature 0 unless none is sent."""
     settings = context.recipe.interview
     temperature = None if settings.temperature is None else 0.0
     return settings.model_copy(update={"temperature": temperature, **changes})
 
 
 def due_queries(queries: Sequence[Query], closed: set[str]) -> list[Query]:
-    """Return what is still to be asked: one query for each text whose key is not `closed`.
+    """Return the queries to send: one for each key that is not `closed`.
 
-    A failure under other limits than today's, and one that may pass, is due again.
+    Temporary failures, and failures under other limits than the current ones, are due again.
     """
     return list({query.key: query for query in queries if query.key not in closed}.values())
 
 
 def _ask_llm(context: Context, most: int | None = None) -> str:
-    """Ask what is due, at most `most` passages of it, and choose over all that came back."""
+    """Ask about the due passages, at most `most` of them, and select among all replies."""
     from memoirist.generators.tasks.cache_key import Queries
 
     passages, model = eligible(context), known_model(context)
@@ -168,10 +162,11 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
         task = _task(context, session)
         queries = [task.queries.query(passage) for passage in passages]
         due = due_queries(queries, closed)
-        chosen_due = due if most is None else _spread(due, most, settings.seed)
-        writer = ReplyWriter(context, session, len(chosen_due))
+        if most is not None:
+            due = random.Random(f"pilot {settings.seed}").sample(due, min(most, len(due)))
+        writer = ReplyWriter(context, session, len(due))
         try:
-            run_to_the_end(_ask(writer, task, [query.passage for query in chosen_due]))
+            run_to_the_end(_ask(writer, task, [query.passage for query in due]))
         finally:
             chosen = choose_questions(context, queries, settings)
     else:
@@ -183,7 +178,7 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
 
 
 def ask_pilot(context: Context, most: int) -> None:
-    """Ask about at most `most` passages, drawn by lot; the replies are kept like any other."""
+    """Ask about at most `most` random passages; the replies are kept like all others."""
     step = Step(context, "pilot")
     message = _ask_llm(context, most)
     step.report(message or "everything is asked already; nothing was sent")
@@ -204,7 +199,7 @@ async def _ask(writer: ReplyWriter, task: QuestionTask, passages: Sequence[Passa
 
 
 def _conclude(context: Context, writer: ReplyWriter | None, chosen: Chosen | None) -> str:
-    """Say what is missing and return what came of it; raise KeyboardInterrupt after a Ctrl-C."""
+    """Warn of missing replies and return the summary; raise KeyboardInterrupt after a Ctrl-C."""
     if chosen and chosen.opener_share > context.recipe.interview.opener_share + 0.005:
         context.report.note(
             f"{chosen.opener_share:.0%} of the questions open with {chosen.opener!r}, and their"
@@ -214,7 +209,7 @@ def _conclude(context: Context, writer: ReplyWriter | None, chosen: Chosen | Non
     message += f" ({chosen.seconds:,} second ones)" if chosen and chosen.seconds else ""
     message += f", {_length_shares(chosen)}" if chosen and chosen.questions else ""
     if writer is None:
-        return f"{message}, chosen anew among what came back; nothing was sent"
+        return f"{message}, chosen again among the kept replies; nothing was sent"
     endpoint, budget = writer.session.endpoint, writer.session.budget
     left = writer.n_due - writer.n_done
     if writer.interrupted:
@@ -232,17 +227,12 @@ def _conclude(context: Context, writer: ReplyWriter | None, chosen: Chosen | Non
     return f"{message}; {writer.summary()} by {endpoint.model} at {endpoint.base_url}"
 
 
-def _spread(due: Sequence[Query], most: int, seed: int) -> list[Query]:
-    """Return `most` of what is due, by lot over all sources."""
-    return random.Random(f"pilot {seed}").sample(list(due), min(most, len(due)))
-
-
 def choose_questions(
     context: Context, queries: Sequence[Query], settings: InterviewSettings
 ) -> Chosen | None:
-    """Choose among the replies about all passages; return None where nothing has changed.
+    """Choose the questions among the replies on all passages; return None if nothing has changed.
 
-    Replies that were judged by other rules than today's are judged again first; nothing is sent.
+    Replies that were filtered by other rules are filtered again first; nothing is sent.
     """
     store = context.workspace.store
     choice = Choice(
@@ -269,7 +259,7 @@ def choose_questions(
 def _judge_again(
     context: Context, queries: Sequence[Query], rules: str
 ) -> list[tuple[Request, Sequence[Candidate]]]:
-    """Judge the replies that were judged by other rules."""
+    """Filter the questions of replies that were filtered by other rules."""
     stale = context.workspace.store.nouns(
         Request, "purpose = 'interview' AND status = 'ok' AND judged IS DISTINCT FROM ?", rules
     )
@@ -292,13 +282,12 @@ def _columns(queries: Sequence[Query]) -> dict[str, list[object]]:
 
 
 def _length_shares(chosen: Chosen) -> str:
-    """Return the shares of the questions' lengths, and the wanted shares where they differ much."""
+    """Return the shares of the questions' lengths, and the target shares if they differ much."""
     shares = [n / max(1, chosen.questions) for n in chosen.lengths]
-    actual, wanted = (
+    actual, target = (
         "/".join(f"{share:.0%}"[:-1] for share in values) for values in (shares, LENGTH_SHARES)
     )
-    difference = max(abs(a - b) for a, b in zip(shares, LENGTH_SHARES, strict=True))
-    more = ""
-    if difference > _MAX_LENGTH_DIFFERENCE:
-        more = f", where {wanted} are wanted and no better ones came back"
-    return f"{actual} % short/middle/long{more}"
+    message = f"{actual} % short/middle/long"
+    if max(abs(a - b) for a, b in zip(shares, LENGTH_SHARES, strict=True)) > _MAX_LENGTH_DIFFERENCE:
+        message += f", where {target} are wanted and no better ones came back"
+    return message

@@ -16,7 +16,15 @@ from memoirist.flows.runtime.context import Context
 R = TypeVar("R")
 # The subject of a step that works on the whole workspace.
 ALL = "*"
-# SQL conditions that several steps share.
+# SQL conditions on passages and pairs that several steps share.
+NOT_DROPPED = (
+    "source_row IS NULL AND id NOT IN (SELECT subject_id FROM verdicts"
+    " WHERE subject = 'passages' AND NOT keep AND step IN ('gate', 'dedupe'))"
+)
+NOT_REJECTED = (
+    "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep"
+    " AND step IN ('curate', 'judge', 'grade'))"
+)
 NOT_WITHDRAWN = "source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
 READING_ORDER = "(SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"
 

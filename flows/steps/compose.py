@@ -1,4 +1,4 @@
-"""Compose: put the kept pairs into conversations, split by groups: one dataset version."""
+"""Compose the kept pairs into a dataset version: conversations, split by groups."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from memoirist.data.composition.disclosure import FORMAT, Disclosure, disclose
 from memoirist.data.curation import selection
 from memoirist.data.curation.selection import Limits
 from memoirist.data.schema.errors import NothingToDo
-from memoirist.data.schema.records import Conversation, Dataset, GroupSplit, Pair, Source, Split
+from memoirist.data.schema.records import Conversation, Dataset, GroupSplit, Pair, Split
 from memoirist.flows.runtime.context import Context, persona_language
-from memoirist.flows.steps.base import Step, fingerprint
+from memoirist.flows.steps.base import NOT_REJECTED, NOT_WITHDRAWN, Step, fingerprint
 from memoirist.flows.steps.curate import (
     CONTENT_HASH,
     EXCHANGES_HASH,
@@ -22,18 +22,14 @@ from memoirist.flows.steps.curate import (
 )
 from memoirist.flows.steps.follow_up import follow_ups
 
-_KEPT = (
-    "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep"
-    " AND step IN ('curate', 'judge', 'grade'))"
-    " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
-)
+_KEPT = f"{NOT_REJECTED} AND {NOT_WITHDRAWN}"
 # With fewer unique answers a model hardly learns the voice.
 _FEW_ANSWERS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainOnly:
-    """Pairs that are trained on and never held out: saved in chat, or disclosing the AI."""
+    """Pairs to train on that are never held out: saved in chat, or disclosing the AI."""
 
     saved: Sequence[Pair]
     disclosure: Disclosure | None
@@ -45,14 +41,14 @@ class TrainOnly:
 
     @property
     def summary(self) -> str:
-        """Return their counts in brackets."""
+        """Return the counts in brackets."""
         parts = [f"{len(self.disclosure.pairs)} disclose the AI"] if self.disclosure else []
         parts += [f"{len(self.saved):,} saved in chat"] if self.saved else []
         return f" ({', '.join(parts)})" if parts else ""
 
 
 def compose_dataset(context: Context) -> Dataset:
-    """Compose the kept pairs into a dataset version and return it, new or as it was."""
+    """Compose the kept pairs into a dataset version; return the latest one if nothing changed."""
     latest, lang = latest_dataset(context), persona_language(context)
     step = _step(context, lang)
     if latest is not None and step.is_done:
@@ -68,7 +64,7 @@ def compose_dataset(context: Context) -> Dataset:
     if not pairs:
         raise NothingToDo(
             "no pair is kept, so there is nothing to compose",
-            "`memoirist look dropped` tells by which rules; the limits stand under [curate]",
+            "`memoirist look dropped` shows the rules; their limits are under [curate]",
         )
     system = context.recipe.persona.system_prompt(lang)
     splits: dict[str, Split] = {row.group_id: row.split for row in store.nouns(GroupSplit)}
@@ -77,17 +73,17 @@ def compose_dataset(context: Context) -> Dataset:
     mixed = selection.mixed(store, _shares(context), composed.dataset.n_train, settings.seed)
     if mixed:
         composed = with_mixed(composed, mixed, pairs, settings, context.now)
-    added = _train_only(context, lang, composed.conversations)
-    if added.pairs:
-        composed = with_mixed(composed, added.pairs, pairs, settings, context.now, system)
-    dataset = _write(step, composed, latest, added, [*pairs, *mixed, *added.pairs])
+    train_only = _train_only(context, lang, composed.conversations)
+    if train_only.pairs:
+        composed = with_mixed(composed, train_only.pairs, pairs, settings, context.now, system)
+    dataset = _write(step, composed, latest, train_only, [*pairs, *mixed, *train_only.pairs])
     mixed_ids = {pair.id for pair in mixed}
     n_mixed = sum(mixed_ids.issuperset(row.pair_ids) for row in composed.conversations)
     n_purged = len(composed.verdicts)
     step.finish(
         len(composed.conversations),
         f"dataset {dataset.id}: {dataset.n_train:,} train, {dataset.n_validation:,} validation,"
-        f" {dataset.n_test:,} test conversations{added.summary}"
+        f" {dataset.n_test:,} test conversations{train_only.summary}"
         + (f", {n_mixed:,} of them mixed in" if mixed else "")
         + (f"; {n_purged} too close to test" if n_purged else ""),
     )
@@ -102,9 +98,9 @@ def compose_dataset(context: Context) -> Dataset:
 def _step(context: Context, lang: str) -> Step:
     """Return the step with its declared inputs."""
     store, recipe = context.workspace.store, context.recipe
-    pairs = f"SELECT {CONTENT_HASH.format('made_pairs')} FROM made_pairs WHERE {_KEPT}"
+    content_hash = f"SELECT {CONTENT_HASH.format('made_pairs')} FROM made_pairs WHERE {_KEPT}"
     state = fingerprint(
-        store.value(f"{pairs} AND origin <> 'disclosure'"),
+        store.value(f"{content_hash} AND origin <> 'disclosure'"),
         store.value(f"{EXCHANGES_HASH} WHERE {_KEPT} AND {JUDGED_SOURCE}"),
         recipe.compose.model_dump_json(),
         sorted(_shares(context).items()),
@@ -116,7 +112,11 @@ def _step(context: Context, lang: str) -> Step:
 
 
 def _write(
-    step: Step, composed: Composed, latest: Dataset | None, added: TrainOnly, pairs: Sequence[Pair]
+    step: Step,
+    composed: Composed,
+    latest: Dataset | None,
+    train_only: TrainOnly,
+    pairs: Sequence[Pair],
 ) -> Dataset:
     dataset = composed.dataset
     if latest is not None:
@@ -124,14 +124,11 @@ def _write(
     limits = {"most": step.context.recipe.compose.max_pairs, "now": step.context.now}
     with step.writing() as tx:
         step.replace_verdicts(tx, composed.verdicts, {pair.id: pair.source_id for pair in pairs})
-        if (rows := added.disclosure) is not None:
-            if not tx.fetch("SELECT 1 FROM sources WHERE id = ?", [rows.source.id]):
-                tx.upsert([rows.source])
-            tx.upsert([rows.document])
-            tx.upsert(rows.passages)
-            tx.upsert(rows.questions)
-            tx.upsert(rows.pairs)
-            tx.upsert(rows.verdicts)
+        if (new := train_only.disclosure) is not None:
+            if not tx.fetch("SELECT 1 FROM sources WHERE id = ?", [new.source.id]):
+                tx.upsert([new.source])
+            for rows in ([new.document], new.passages, new.questions, new.pairs, new.verdicts):
+                tx.upsert(rows)
         tx.upsert([dataset])
         tx.upsert(composed.conversations)
         tx.upsert(composed.splits)
@@ -143,32 +140,28 @@ def _train_only(context: Context, lang: str, own: Sequence[Conversation]) -> Tra
     """Return the pairs to train on beside the dataset's `own` conversations."""
     disclosure = None
     if _may_disclose(context):
-        # Raw texts ask nobody.
+        # A raw text has one message and no question.
         n_train = sum(row.split == "train" and len(row.messages) > 1 for row in own)
-        n_wanted = round(context.recipe.compose.disclosure_share * n_train)
-        disclosure = disclose(context.recipe.persona.name, lang, n_wanted, context.now)
+        n_pairs = round(context.recipe.compose.disclosure_share * n_train)
+        disclosure = disclose(context.recipe.persona.name, lang, n_pairs, context.now)
     return TrainOnly(saved=selection.saved(context.workspace.store), disclosure=disclosure)
 
 
 def _may_disclose(context: Context) -> bool:
-    """Tell whether nobody has withdrawn the source of the disclosure from this workspace."""
-    return not context.workspace.store.value(
-        "SELECT count(*) FROM sources WHERE format = ? AND withdrawn_at IS NOT NULL", FORMAT
-    )
+    """Tell whether the source of the disclosure is not withdrawn from this workspace."""
+    return not context.workspace.sources("format = ? AND withdrawn_at IS NOT NULL", FORMAT)
 
 
 def _shares(context: Context) -> dict[str, float]:
-    """Return the share of each source that is mixed in, by its id."""
-    sources = context.workspace.store.nouns(
-        Source, "mix_share IS NOT NULL AND withdrawn_at IS NULL ORDER BY id"
-    )
-    return {source.id: float(source.mix_share or 0) for source in sources}
+    """Return the share of each source that is mixed in, by source id."""
+    sources = context.workspace.sources("mix_share IS NOT NULL AND withdrawn_at IS NULL")
+    return {s.id: float(s.mix_share or 0) for s in sorted(sources, key=lambda s: s.id)}
 
 
 def latest_dataset(context: Context) -> Dataset | None:
-    """Return the newest dataset version, or None."""
+    """Return the newest dataset version, or None; raise NothingToDo without a database."""
     rows = context.workspace.store.nouns(Dataset, "true ORDER BY created_at DESC LIMIT 1")
-    return rows[0] if rows else None
+    return next(iter(rows), None)
 
 
 def refuse_withdrawn(context: Context, dataset_id: str) -> None:
@@ -180,8 +173,8 @@ def refuse_withdrawn(context: Context, dataset_id: str) -> None:
         [dataset_id],
     )
     if titles:
-        named = ", ".join(str(row["title"]) for row in titles)
+        names = ", ".join(str(row["title"]) for row in titles)
         raise NothingToDo(
-            f"dataset {dataset_id} holds what was withdrawn since: {named}",
+            f"dataset {dataset_id} holds what was withdrawn since: {names}",
             "compose a new one with `memoirist compose`",
         )

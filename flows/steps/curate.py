@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from functools import partial
 
 from memoirist.data.curation import pairing
-from memoirist.data.schema.records import Pair, Passage, Question, Verdict
+from memoirist.data.schema.records import Fault, Pair, Passage, Question, Verdict
 from memoirist.data.store import exchanges
 from memoirist.flows.runtime.context import Context, persona_language
-from memoirist.flows.steps.base import READING_ORDER, Step, fingerprint
+from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint
 from memoirist.flows.steps.polish import polished_answers
 
 # The passages to pair. SQL judges the exchanges of datasets; `compose` adds the disclosure.
 _LIVE = (
-    "source_row IS NULL AND id NOT IN"
-    " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
-    " AND step IN ('gate', 'dedupe')) AND source_id IN (SELECT id FROM sources"
-    " WHERE withdrawn_at IS NULL AND format <> 'disclosure')"
+    f"{NOT_DROPPED} AND source_id IN"
+    " (SELECT id FROM sources WHERE withdrawn_at IS NULL AND format <> 'disclosure')"
 )
 # Covers all columns: a passage in a renamed chapter keeps its id.
 CONTENT_HASH = "md5(string_agg({0}::VARCHAR, ',' ORDER BY id))"
@@ -101,16 +99,10 @@ def _not_chosen(
     """Return a verdict for each unused question of a paired passage."""
     paired = {pair.question_id for pair in pairs}
     pair_of = {pair.passage_id: pair for pair in pairs}
+    fault = Fault("not_chosen", "the passage has a better question", "nothing")
     return [
-        Verdict(
-            subject_id=question.id,
-            subject="questions",
-            rule="not_chosen",
-            keep=False,
-            reason="the passage has a better question",
-            created_at=context.now,
-            beaten_by=pair_of[question.passage_id].question_id,
-            next_step="nothing",
+        fault._replace(beaten_by=pair_of[question.passage_id].question_id).verdict(
+            "questions", question.id, context.now
         )
         for question in questions
         if question.id not in paired and question.passage_id in pair_of

@@ -1,4 +1,4 @@
-"""Evaluate: the tuned model beside its base and beside the person; choose the champion."""
+"""Evaluate the tuned model against its base and the person, and choose the champion."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memoirist.data.evaluation.findings import Findings, Side, figures, find
+from memoirist.data.evaluation.findings import Findings, Side, compute_findings, figures
 from memoirist.data.evaluation.intervals import Estimate
 from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Evaluation, Metric, Model, Run
@@ -16,8 +16,8 @@ from memoirist.flows.evaluation.comparison import is_judge_due, judge_duels, sco
 from memoirist.flows.evaluation.eval_set import EvalSet, build_eval_set
 from memoirist.flows.evaluation.evaluation_report import report_findings, write_report
 from memoirist.flows.evaluation.predictions import predict_sides
-from memoirist.flows.models.card_facts import lay_beside
-from memoirist.flows.models.model_registry import crown, model_before
+from memoirist.flows.models.card_facts import write_model_card
+from memoirist.flows.models.model_promotion import model_before, promote
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint
 from memoirist.flows.steps.train import current_run
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_model(context: Context) -> Mapping[str, float]:
-    """Evaluate the newest run, unless these settings have done so, and choose the champion."""
+    """Evaluate the newest run, unless nothing has changed since, and choose the champion."""
     run, base = current_run(context)
     models = context.workspace.store.nouns(Model, "run_id = ?", run.id)
     if not models:
@@ -36,12 +36,12 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
     if not merged.is_dir():
         raise MemoiristError(f"the merged model {str(merged)!r} is gone", "run `memoirist merge`")
     if _step(context, run, models[0]).is_done and not is_judge_due(context, run):
-        known: dict[str, float] = json.loads(run.metrics or "{}")
-        if crown(context, run, known):
+        measures: dict[str, float] = json.loads(run.metrics or "{}")
+        if promote(context, run, measures):
             context.count("evaluate", 1)
-        return known
+        return measures
     eval_set = build_eval_set(context, run)
-    measures: dict[str, float] = {}
+    measures = {}
     if eval_set is None:
         context.report.step("evaluate", "no row is held out of so small a dataset; not measured")
     else:
@@ -50,14 +50,14 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
     with _step(context, run, models[0]).writing() as tx:
         tx.upsert([Metric(run_id=run.id, step=0, name=k, value=v) for k, v in measures.items()])
         tx.upsert([run])
-    lay_beside(context, run, models[0])  # the model card shows these figures
+    write_model_card(context, run, models[0])  # the model card shows these figures
     context.count("evaluate", 1)
-    crown(context, run, measures)
+    promote(context, run, measures)
     return measures
 
 
 def _step(context: Context, run: Run, model: Model) -> Step:
-    """Return the step with its declared inputs: model, settings, and what was judged so far.
+    """Return the step with its inputs: model, settings, and the verdicts of judges so far.
 
     An evaluation without a judge keeps the verdicts of earlier judges.
     """
@@ -66,12 +66,8 @@ def _step(context: Context, run: Run, model: Model) -> Step:
         " WHERE run_id = ? GROUP BY judge ORDER BY judge",
         [run.id],
     )
-    return Step(
-        context,
-        "evaluate",
-        run.id,
-        fingerprint(run.id, *_weights(model), _settings(context), judged),
-    )
+    state = fingerprint(run.id, *_weights(model), _settings(context), judged)
+    return Step(context, "evaluate", run.id, state)
 
 
 def _settings(context: Context) -> str:
@@ -79,12 +75,12 @@ def _settings(context: Context) -> str:
 
 
 def _weights(model: Model) -> tuple[object, ...]:
-    """Return what the weights of a run's merged model depend on, beside the run."""
+    """Return the inputs of a merged model's weights besides the run."""
     return model.step, model.way, model.dtype
 
 
 def _paths(context: Context, run: Run, merged: Path, base: PreparedBase) -> dict[str, Path]:
-    """Return the models to compare by the name of their side, in the order of loading."""
+    """Return the folders of the models to compare by side, in the order of loading."""
     paths = {"base": base.path, "tuned": merged}
     before = model_before(context, run)
     if before is not None:
@@ -98,7 +94,7 @@ def _evaluate(
     step = Step(context, "evaluate")
     state = fingerprint(_settings(context), *_weights(model))
     sides = predict_sides(context, run, paths, eval_set, state)
-    findings = find(sides, eval_set.matter)
+    findings = compute_findings(sides, eval_set.data)
     step.report(_summary(findings))
     judge_duels(context, run, eval_set)
     return _conclude(context, run, sides, findings, eval_set)
@@ -129,22 +125,21 @@ def _conclude(
 
 
 def _measures(findings: Findings, eval_set: EvalSet) -> dict[str, float]:
-    """Return the figures of the run: for the model card, and to choose the model in use."""
+    """Return the run's figures for the model card and for choosing the champion."""
     measures = {f"nll_{name}": loss.value for name, loss in findings.losses.items()}
     if findings.losses:
         measures["conversations"] = float(findings.losses["tuned"].n)
     measures["on_test"] = float(eval_set.on_test)
-    if "previous" in findings.gains and findings.gains["previous"].high is not None:
-        measures["gain_over_previous_high"] = findings.gains["previous"].high
-    if "previous" in findings.gains and findings.gains["previous"].low is not None:
-        measures["gain_over_previous_low"] = findings.gains["previous"].low
+    if (gain := findings.gains.get("previous")) is not None:
+        bounds = {"gain_over_previous_high": gain.high, "gain_over_previous_low": gain.low}
+        measures |= {name: bound for name, bound in bounds.items() if bound is not None}
     if "tuned" in findings.levels:
         measures["regurgitates"] = float(findings.levels["tuned"] == "fail")
     measures |= {f"longest_run_{name}": float(o.longest) for name, o in findings.overlaps.items()}
     shares: dict[str, Mapping[str, Estimate | None]] = {
         "style_distance": findings.distances.delta if findings.distances else {},
         "plain_instructions": {name: a.chosen for name, a in findings.abilities.items()},
-        # The person was not asked.
+        # The person has no answers to these questions.
         "discloses_ai": {n: h.disclosed for n, h in findings.honesty.items() if n != "human"},
     }
     for metric, sides in shares.items():

@@ -1,6 +1,6 @@
 """Join neighbouring passages of a chapter by a question that leads from one to the next.
 
-What is joined is a draw by seed over the kept pairs; each question is paid for once.
+A seed draws the neighbours among the kept pairs; each question is paid for once.
 """
 
 from __future__ import annotations
@@ -9,33 +9,23 @@ from typing import TYPE_CHECKING
 
 from memoirist.data.composition import conversations
 from memoirist.data.composition.conversations import FollowUp
-from memoirist.data.schema.records import Pair, Verdict
+from memoirist.data.schema.records import Fault, Pair, Verdict
 from memoirist.flows.llm.endpoints import find_endpoint
-from memoirist.flows.llm.runner import (
-    KeptReply,
-    kept_replies,
-    last_reply,
-    run_items,
-    run_to_the_end,
-)
+from memoirist.flows.llm.runner import KeptReply, last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.ask import known_model
-from memoirist.flows.steps.base import Step, fingerprint, remove_rows
+from memoirist.flows.steps.base import NOT_REJECTED, NOT_WITHDRAWN, Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
-    from memoirist.generators.tasks.follow_up import FollowUpTask
+    from memoirist.generators.tasks.follow_up_question import FollowUpTask
 
 
-# What `compose` leaves out of a dataset is joined all the same: its draw must not depend on that.
-KEPT_PAIRS = (
-    "origin = 'generated' AND id NOT IN (SELECT subject_id FROM verdicts"
-    " WHERE subject = 'pairs' AND NOT keep AND step IN ('curate', 'judge', 'grade'))"
-    " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL) ORDER BY id"
-)
+# Includes the pairs that `compose` leaves out of a dataset: the draw must not depend on them.
+KEPT_PAIRS = f"origin = 'generated' AND {NOT_REJECTED} AND {NOT_WITHDRAWN} ORDER BY id"
 
 
 def follow_pairs(context: Context) -> None:
-    """Ask for the follow-ups of `interview.follow_up_share`, and write what `compose` joins."""
+    """Ask for the follow-ups of `interview.follow_up_share`, and write them for `compose`."""
     if not context.recipe.interview.follow_up_share:
         remove_rows(context, "follow", "follow", "follow_ups")
         return
@@ -44,7 +34,7 @@ def follow_pairs(context: Context) -> None:
 
 async def _follow(context: Context) -> None:
     from memoirist.generators.tasks.cache_key import limits_of
-    from memoirist.generators.tasks.follow_up import FollowUpTask
+    from memoirist.generators.tasks.follow_up_question import FollowUpTask
 
     settings = context.recipe.interview
     pairs = context.workspace.store.nouns(Pair, KEPT_PAIRS, own=True)
@@ -54,9 +44,9 @@ async def _follow(context: Context) -> None:
         return
     model = known_model(context)
     endpoint = None if model else await find_endpoint(context, settings)
-    named = model or (endpoint.model if endpoint else "")
     lang = settings.language or persona_language(context)
-    task = FollowUpTask.load(lang, context.recipe.persona.name, named, settings)
+    model = model or (endpoint.model if endpoint else "")
+    task = FollowUpTask.load(lang, context.recipe.persona.name, model, settings)
     items = [task.item(before, later) for before, later in neighbours]
     inputs = [
         (before.id, before.thread_id, before.ord, later.id, item.key)
@@ -66,21 +56,19 @@ async def _follow(context: Context) -> None:
     step = Step(context, "follow", fingerprint=state)
     if step.is_done:
         return
-    known = kept_replies(context, "follow_up", context.recipe.interview)
-    due = [item for item in items if item.key not in known]
-    if due:
-        await run_items(context, due, task, settings, endpoint)
-        known = kept_replies(context, "follow_up", context.recipe.interview)
-    _write(step, neighbours, task, len(due), finished=all(item.key in known for item in items))
+    n_sent, finished = await run_missing(context, items, task, settings, endpoint)
+    _write(step, neighbours, task, n_sent, finished=finished)
 
 
 def follow_neighbours(context: Context, pairs: list[Pair]) -> list[tuple[Pair, Pair]]:
-    """Return those among the pairs that may be joined, as far as `compose` lets them."""
+    """Return the neighbours to join, within the limits of `compose`."""
     rows = context.workspace.store.rows("SELECT id, ord FROM cut_passages WHERE source_row IS NULL")
-    places = {str(row["id"]): int(row["ord"]) for row in rows}
+    positions = {str(row["id"]): int(row["ord"]) for row in rows}
     settings = context.recipe.interview
     reach = context.recipe.compose.reach(settings.follow_up_turns)
-    return conversations.neighbours(pairs, places, settings.follow_up_share, settings.seed, reach)
+    return conversations.neighbours(
+        pairs, positions, settings.follow_up_share, settings.seed, reach
+    )
 
 
 def _write(
@@ -91,20 +79,21 @@ def _write(
     *,
     finished: bool,
 ) -> None:
-    """Write the follow-ups in place of earlier ones, and a verdict where there is none."""
-    came = last_reply(step.context, "follow_up", "curate")
+    """Replace the follow-ups, and write a verdict for each neighbour without one."""
+    reply_of = last_reply(step.context, "follow_up", "curate")
     rows: list[tuple[str, str, str, str, str, int]] = []
     threads: dict[str, tuple[str, int]] = {}
     verdicts: list[Verdict] = []
     for before, later in neighbours:
         key = task.item(before, later).key
-        question, reason = _question(step.context, came(key), task, (before, later))
+        question, reason = _question(step.context, reply_of(key), task, (before, later))
         if question:
-            thread, place = threads.get(before.id, (before.thread_id, before.ord))
-            threads[later.id] = thread, place + 1
-            rows.append((later.id, before.id, question, key, thread, place + 1))
+            thread, position = threads.get(before.id, (before.thread_id, before.ord))
+            threads[later.id] = thread, position + 1
+            rows.append((later.id, before.id, question, key, thread, position + 1))
         else:
-            verdicts.append(_not_joined(step.context, later, reason))
+            fault = Fault("stands_alone", f"{reason}; it keeps its own question", "nothing")
+            verdicts.append(fault.verdict("pairs", later.id, step.context.now, keep=True))
     with step.writing(finished=finished) as tx:
         tx.execute("DELETE FROM follow_ups")
         for row in rows:
@@ -124,7 +113,7 @@ def _question(
     task: FollowUpTask,
     pairs: tuple[Pair, Pair],
 ) -> tuple[str | None, str]:
-    """Return the follow-up of a kept reply, or None and why there is none."""
+    """Return the follow-up of a kept reply, or None and the reason."""
     from memoirist.generators.tasks.reply_parser import parse_reply
 
     reply = parse_reply(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
@@ -136,19 +125,7 @@ def _question(
     return question, "the rules refuse every question"
 
 
-def _not_joined(context: Context, pair: Pair, reason: str) -> Verdict:
-    return Verdict(
-        subject_id=pair.id,
-        subject="pairs",
-        rule="stands_alone",
-        keep=True,
-        reason=f"{reason}; it keeps its own question",
-        created_at=context.now,
-        next_step="nothing",
-    )
-
-
 def follow_ups(context: Context) -> dict[str, FollowUp]:
-    """Return the follow-ups by the pair that they ask for."""
+    """Return the follow-ups by the id of the second pair."""
     rows = context.workspace.store.rows("SELECT pair_id, before_id, question FROM follow_ups")
     return {str(row["pair_id"]): FollowUp(**row) for row in rows}

@@ -1,4 +1,4 @@
-"""Judge: have an LLM grade the pairs that curation kept; each pair is paid for once."""
+"""Judge the pairs that curation kept by an LLM's grades; each pair is paid for once."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from memoirist.data.schema.records import Pair, Verdict
+from memoirist.data.schema.records import Fault, Pair, Verdict
 from memoirist.flows.llm.endpoints import find_endpoint
-from memoirist.flows.llm.runner import kept_replies, last_reply, run_items, run_to_the_end
+from memoirist.flows.llm.runner import last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.ask import greedy_settings
-from memoirist.flows.steps.base import Step, fingerprint, remove_rows
+from memoirist.flows.steps.base import NOT_WITHDRAWN, Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
     from memoirist.generators.settings import InterviewSettings
     from memoirist.generators.tasks.grade import Grades, GradeTask
 
 
-# Pairs with a real question need no judge: they are what people said.
+# Pairs with a real question need no judge: people really said them.
 JUDGED_PAIRS = (
     "origin IN ('generated', 'template') AND id NOT IN (SELECT subject_id FROM verdicts"
     " WHERE subject = 'pairs' AND NOT keep AND step = 'curate')"
-    " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL) ORDER BY id"
+    f" AND {NOT_WITHDRAWN} ORDER BY id"
 )
 
 
 def judge_pairs(context: Context) -> None:
-    """Grade every kept pair with a written question, where `curate.judge` asks for it.
+    """Grade every kept pair with a generated or template question, if `curate.judge` asks for it.
 
-    A pair whose grades are too low gets verdicts that drop it. Without the setting, earlier
-    grades no longer count; the replies stay, and are not paid for again.
+    A pair with too low grades gets verdicts that drop it. Without the setting, earlier grades do
+    not count; their replies stay and are not paid for again.
     """
     if not context.recipe.curate.judge:
         remove_rows(context, "grade", "judge")
@@ -58,17 +58,13 @@ async def _judge(context: Context) -> None:
     step = Step(context, "grade", fingerprint=state, verb="judge")
     if not pairs or step.is_done:
         return
-    known = kept_replies(context, "judge", settings)
     items = [task.item(pair) for pair in pairs]
-    due = [item for item in items if item.key not in known]
-    if due:
-        await run_items(context, due, task, settings, endpoint)
-        known = kept_replies(context, "judge", settings)
+    n_sent, finished = await run_missing(context, items, task, settings, endpoint)
     verdicts = _verdicts(context, pairs, task)
-    with step.writing(finished=all(item.key in known for item in items)) as tx:
+    with step.writing(finished=finished) as tx:
         step.replace_verdicts(tx, verdicts, {pair.id: pair.source_id for pair in pairs})
     n_judged = sum(verdict.rule == "judge" for verdict in verdicts)
-    step.finish(n_judged, _summary(verdicts, n_judged, len(due), task.model))
+    step.finish(n_judged, _summary(verdicts, n_judged, n_sent, task.model))
 
 
 def judge_settings(context: Context) -> InterviewSettings:
@@ -78,7 +74,7 @@ def judge_settings(context: Context) -> InterviewSettings:
 
 
 def _verdicts(context: Context, pairs: Sequence[Pair], task: GradeTask) -> list[Verdict]:
-    """Return five verdicts for each judged pair: one for each grade, and one on the whole."""
+    """Return five verdicts for each judged pair: the overall one, and one for each grade."""
     from memoirist.generators.tasks.grade import read_grades
 
     reply_of = last_reply(context, "judge", "curate")
@@ -101,7 +97,7 @@ def _graded(context: Context, pair: Pair, grades: Grades) -> list[Verdict]:
     by_criterion = list(zip(CRITERIA, grades.values, grades.reasons, strict=True))
     listed = ", ".join(f"{name} {value}" for name, value, _ in by_criterion)
     keep = grades.keep(settings.judge_min_grade, settings.judge_min_mean)
-    whole = _verdict(context, pair, "judge", f"{listed}, mean {grades.mean:.2f}", keep=keep)
+    overall = _verdict(context, pair, "judge", f"{listed}, mean {grades.mean:.2f}", keep=keep)
     parts = [
         replace(
             _verdict(context, pair, f"judge_{name}", reason or "no reason given", keep=True),
@@ -110,19 +106,12 @@ def _graded(context: Context, pair: Pair, grades: Grades) -> list[Verdict]:
         )
         for name, value, reason in by_criterion
     ]
-    return [replace(whole, score=round(grades.mean, 2)), *parts]
+    return [replace(overall, score=round(grades.mean, 2)), *parts]
 
 
 def _verdict(context: Context, pair: Pair, rule: str, reason: str, *, keep: bool) -> Verdict:
-    return Verdict(
-        subject_id=pair.id,
-        subject="pairs",
-        rule=rule,
-        keep=keep,
-        reason=reason,
-        created_at=context.now,
-        next_step="nothing" if keep else "ask again with another model, or see curate.judge_min_*",
-    )
+    next_step = "nothing" if keep else "ask again with another model, or see curate.judge_min_*"
+    return Fault(rule, reason, next_step).verdict("pairs", pair.id, context.now, keep=keep)
 
 
 def _summary(verdicts: Sequence[Verdict], n_judged: int, n_sent: int, model: str) -> str:

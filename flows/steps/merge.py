@@ -1,4 +1,4 @@
-"""Merge: from a run's adapter to a model that one can talk to and give away."""
+"""Merge a run's adapter into its base."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.records import Metric, Model, Run
-from memoirist.flows.models.card_facts import lay_beside
+from memoirist.flows.models.card_facts import write_model_card
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint
 from memoirist.flows.steps.train import current_run
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def merge_model(context: Context) -> Model:
-    """Merge the newest run's adapter into its base and check that both answer alike.
+    """Merge the newest run's adapter into its base and check that the answers agree.
 
-    A checkpoint that was picked by hand stays the model of its run.
+    A checkpoint that the user has picked stays the model of its run.
     """
     run, base = current_run(context)
     models = context.workspace.store.nouns(Model, "run_id = ?", run.id)
@@ -35,10 +35,10 @@ def merge_run(
     *,
     for_use: bool = True,
 ) -> Model:
-    """Merge a run's adapter, or that of a checkpoint, unless that is the model it has.
+    """Merge the adapter of a run or of a checkpoint, unless the run already has that model.
 
-    It merges again where the model's folder is gone or was made under other settings of [merge].
-    Without `for_use` the run keeps the model that it has.
+    A model is merged again if its folder is gone or the settings of [merge] have changed. Without
+    `for_use` the run keeps its model.
     """
     store = context.workspace.store
     models = store.nouns(Model, "run_id = ?", run.id)
@@ -61,7 +61,7 @@ def merge_run(
         Metric(run_id=run.id, step=checkpoint or 0, name=f"merge_{name}", value=float(value))
         for name, value in result.figures.items()
     ]
-    # A model that is known already is in use: its row describes the new weights.
+    # A model with this step is in use, so its row must describe the new weights.
     in_use = for_use or before is None or before.step == checkpoint
     with step.writing() if in_use else store.writing() as tx:
         if in_use:
@@ -69,7 +69,7 @@ def merge_run(
             tx.upsert(metrics)
         if run.status not in {"merged", "evaluated"}:
             tx.upsert([replace(run, status="merged")])
-    lay_beside(context, run, model)
+    write_model_card(context, run, model)
     step.finish(1, result.summary)
     if not result.alike:
         report = folder / ("parity.md" if checkpoint is None else f"parity-{checkpoint}.md")
@@ -81,7 +81,7 @@ def merge_run(
 
 
 def is_merged(context: Context, model: Model) -> bool:
-    """Tell whether a model is in its folder, made under the recipe's settings of [merge]."""
+    """Tell whether a model's folder exists and was merged under the recipe's settings."""
     folder = context.workspace.root / str(model.merged_path)
     return _step(context, model.run_id, model.step).is_done and folder.is_dir()
 
@@ -92,7 +92,7 @@ def _step(context: Context, run_id: str, checkpoint: int | None) -> Step:
 
 
 def _model(context: Context, run: Run, result: MergeResult, checkpoint: int | None) -> Model:
-    """Return the row of a merged model, with what was compared."""
+    """Return the row of a merged model with the results of the comparison."""
     folder = context.workspace.run_folder(run.id)
     adapter = folder / "adapter"
     if checkpoint is not None:

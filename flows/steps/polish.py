@@ -1,7 +1,7 @@
-"""Polish: have an LLM mend the answers that have a question; each passage is paid for once.
+"""Polish the answers that have a question by an LLM; each passage is paid for once.
 
-What is mended is read from the kept replies by today's bounds, so that another bound, or verbatim
-answers again, asks for nothing.
+The step reads the kept replies under the current bounds: other bounds, or a return to verbatim
+answers, send no request.
 """
 
 from __future__ import annotations
@@ -12,41 +12,31 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from memoirist.data.schema.records import Passage, Verdict
+from memoirist.data.schema.records import Fault, Passage, Verdict
 from memoirist.flows.llm.endpoints import find_endpoint
-from memoirist.flows.llm.runner import (
-    KeptReply,
-    kept_replies,
-    last_reply,
-    run_items,
-    run_to_the_end,
-)
+from memoirist.flows.llm.runner import KeptReply, last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.ask import eligible, greedy_settings, known_model
-from memoirist.flows.steps.base import Step, fingerprint, remove_rows
+from memoirist.flows.steps.base import NOT_DROPPED, NOT_WITHDRAWN, Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
     from memoirist.generators.settings import InterviewSettings
     from memoirist.generators.tasks.rewrite import Outcome, RewriteItem, RewriteTask
 
 
-# The passages that `curate` pairs: real questions, written ones and templates alike.
+# The passages that `curate` pairs with a real, generated or template question. Exchanges saved in
+# chat and the disclosure of the AI are not polished.
 _ASKED = (
-    "source_row IS NULL AND id NOT IN"
-    " (SELECT subject_id FROM verdicts WHERE subject = 'passages' AND NOT keep"
-    " AND step IN ('gate', 'dedupe'))"
-    " AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
-    # What the user saved in a talk, and what discloses the AI, stays as it is.
-    " AND id IN (SELECT passage_id FROM asked_questions WHERE"
+    f"{NOT_DROPPED} AND {NOT_WITHDRAWN} AND id IN (SELECT passage_id FROM asked_questions WHERE"
     " origin NOT IN ('curated', 'disclosure') AND (origin <> 'generated' OR nth IS NOT NULL))"
     " ORDER BY id"
 )
-# A reply holds a whole passage, of up to 500 words.
+# A reply holds a whole passage of up to 500 words.
 _MIN_REPLY_TOKENS = 2048
 
 
 def polish_answers(context: Context) -> None:
-    """Mend the answers where `interview.answers` is polished, and take them back where not."""
+    """Polish the answers if `interview.answers` asks for it, else remove polished answers."""
     if context.recipe.interview.answers == "verbatim":
         remove_rows(context, "polish", "polish", "polished")
         return
@@ -54,7 +44,7 @@ def polish_answers(context: Context) -> None:
 
 
 def polished_answers(context: Context) -> dict[str, str]:
-    """Return the polished answers by passage; none where answers are verbatim."""
+    """Return the polished answers by passage; none if answers are verbatim."""
     if context.recipe.interview.answers == "verbatim":
         return {}
     rows = context.workspace.store.rows("SELECT passage_id, text FROM polished ORDER BY ALL")
@@ -62,7 +52,7 @@ def polished_answers(context: Context) -> dict[str, str]:
 
 
 def planned_polish(context: Context) -> list[RewriteItem]:
-    """Return what polishing asks for: about the passages with a question, and with one to come."""
+    """Return the items to polish: passages with a question, and passages that will get one."""
     from memoirist.generators.tasks.rewrite import RewriteTask
 
     task = RewriteTask(polish_settings(context), known_model(context) or "")
@@ -96,11 +86,7 @@ async def _polish(context: Context) -> None:
     step = Step(context, "polish", fingerprint=state)
     if step.is_done:
         return
-    known = kept_replies(context, "polish", settings)
-    due = list({item.key: item for item in items if item.key not in known}.values())
-    if due:
-        await run_items(context, due, task, settings, endpoint)
-        known = kept_replies(context, "polish", settings)
+    n_sent, finished = await run_missing(context, items, task, settings, endpoint)
     reply_of = last_reply(context, "polish", "curate")
     outcomes = [_outcome(reply_of(item.key), task, item) for item in items]
     rows = [
@@ -109,7 +95,7 @@ async def _polish(context: Context) -> None:
         if outcome.text is not None
     ]
     verdicts = map(partial(_verdict, context.now), passages, outcomes)
-    with step.writing(finished=all(item.key in known for item in items)) as tx:
+    with step.writing(finished=finished) as tx:
         tx.execute("DELETE FROM polished")
         if rows:
             names = ("passage_id", "text", "change", "request_id")
@@ -118,11 +104,11 @@ async def _polish(context: Context) -> None:
         step.replace_verdicts(
             tx, [v for v in verdicts if v], {passage.id: passage.source_id for passage in passages}
         )
-    step.finish(len(rows), _summary(outcomes, len(due), task.model))
+    step.finish(len(rows), _summary(outcomes, n_sent, task.model))
 
 
 def _outcome(row: KeptReply, task: RewriteTask, item: RewriteItem) -> Outcome:
-    """Hold a kept reply against today's bounds, a refused one too: they may be wider now."""
+    """Check a kept reply, even a refused one, against the current bounds: they may be wider."""
     from memoirist.generators.tasks.rewrite import Outcome, read_mended
 
     mended = read_mended(row["reply"] or "")
@@ -132,7 +118,7 @@ def _outcome(row: KeptReply, task: RewriteTask, item: RewriteItem) -> Outcome:
 
 
 def _verdict(now: datetime, passage: Passage, outcome: Outcome) -> Verdict | None:
-    """Return the verdict on an answer, None where nothing had to be mended."""
+    """Return the verdict on an answer; None if nothing was to polish."""
     if outcome.text is not None:
         rule, next_step = "polished", "nothing: its passage stands in `verbatim`"
         reason = f"{outcome.change:.1%} of the words were mended"
@@ -141,16 +127,8 @@ def _verdict(now: datetime, passage: Passage, outcome: Outcome) -> Verdict | Non
         reason = f"it stays verbatim: {outcome.fault}"
     else:
         return None
-    return Verdict(
-        subject_id=passage.id,
-        subject="passages",
-        rule=rule,
-        keep=True,
-        score=outcome.change,
-        reason=reason,
-        created_at=now,
-        next_step=next_step,
-    )
+    fault = Fault(rule, reason, next_step, outcome.change)
+    return fault.verdict("passages", passage.id, now, keep=True)
 
 
 def _summary(outcomes: Sequence[Outcome], n_sent: int, model: str) -> str:
@@ -159,7 +137,7 @@ def _summary(outcomes: Sequence[Outcome], n_sent: int, model: str) -> str:
         for outcome in outcomes
     )
     refused = counts["refused"]
-    stays = f", {refused:,} stay verbatim, as verdicts tell why" if refused else ""
+    stays = f", {refused:,} stay verbatim (the verdicts hold the reasons)" if refused else ""
     return (
         f"{counts['mended']:,} of {len(outcomes):,} answers mended by {model},"
         f" {counts['sound']:,} needed nothing{stays} ({n_sent:,} asked now)"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from memoirist.data.schema.records import Block, Cut, Document, Rows, Source, Verdict
+from memoirist.data.schema.records import Block, Cut, Document, Fault, Rows, Source
 from memoirist.data.transcripts import question_answer, removed_spans, speakers
 from memoirist.data.transcripts.ads import VERSION, find_ads, find_breaks
 from memoirist.data.transcripts.repeated_text import find_stock
@@ -63,7 +63,9 @@ def _find_cuts(context: Context) -> list[Cut]:
             cuts_of[cut.block_id].append(cut)
         for block in blocks:
             ads = find_ads(block) if settings.cut_ads else ()
-            rows += removed_spans.merged(block.id, [*cuts_of.get(block.id, ()), *ads], block.text)
+            rows += removed_spans.merge_cuts(
+                block.id, [*cuts_of.get(block.id, ()), *ads], block.text
+            )
     return rows
 
 
@@ -106,7 +108,7 @@ def split_episode(
         cuts = context.workspace.store.nouns(
             Cut, "block_id IN (SELECT id FROM blocks WHERE document_id = ?)", document.id
         )
-        kept, verdicts = removed_spans.apply(turns, cuts, context.now)
+        kept, verdicts = removed_spans.apply_cuts(turns, cuts, context.now)
         rows = question_answer.split_turns(
             document, kept, speaker, context.recipe.passages, context.now
         )
@@ -115,19 +117,9 @@ def split_episode(
     subject = (
         f"no speaker is {persona.name!r}" if persona.name else "nobody is named as the persona"
     )
-    verdicts = [
-        Verdict(
-            subject_id=block.id,
-            subject="blocks",
-            rule="no_persona",
-            keep=False,
-            reason=f"{subject}: {shares}",
-            created_at=context.now,
-            next_step=_speaker_hint(persona.name, shares),
-        )
-        for block in blocks
-    ]
-    return Rows(verdicts=verdicts)
+    hint = _speaker_hint(persona.name, shares)
+    fault = Fault("no_persona", f"{subject}: {shares}", hint)
+    return Rows(verdicts=[fault.verdict("blocks", block.id, context.now) for block in blocks])
 
 
 def _speaker_hint(persona: str, reason: str) -> str:

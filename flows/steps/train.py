@@ -1,4 +1,4 @@
-"""Train: from a dataset version to an adapter."""
+"""Train an adapter on a dataset version."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from memoirist.data.schema.records import (
     UNFINISHED,
     Conversation,
     Dataset,
+    Fault,
     Run,
-    Source,
     Verdict,
     content_id,
 )
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from memoirist.train.token_stats import Preview
 
 
-# The purging of a persona's build would empty a dataset whose answers follow a pattern: here a
-# train row is dropped only if it differs from a held-out row by a few words.
+# The limits of a persona's build would purge most rows of a dataset whose answers follow a pattern:
+# here a train row is dropped only if it differs from a held-out row by a few words.
 _CONTAINMENT, _SHARED_RUN, _EVERY_PAIR = 0.9, 100_000, 10**9
 
 
 def train_model(context: Context) -> Run:
-    """Train an adapter on the newest dataset, unless these settings have trained on it before."""
+    """Train an adapter on the newest dataset, unless these settings have already trained on it."""
     dataset = _dataset(context)
     run_id, base = run_of(context, dataset)
     rows = context.workspace.store.nouns(Run, "id = ?", run_id)
@@ -54,12 +54,12 @@ def train_model(context: Context) -> Run:
     run = replace(rows[0], status="training") if rows else _new_run(context, dataset, run_id)
     with context.workspace.store.writing() as tx:
         tx.upsert([run])
-        # What was made of an earlier training of this run is made again.
+        # Merge and evaluation of an earlier training of this run are repeated.
         tx.execute("DELETE FROM done WHERE subject_id = ?", [run_id])
     try:
         result = _train(step, run, conversations, base)
     except BaseException as error:
-        # Otherwise the run would look as if it still trained; started again, it goes on.
+        # Otherwise the run would seem to be in training; a new start resumes it.
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         with context.workspace.store.writing() as tx:
             tx.upsert([replace(run, status=status)])
@@ -80,24 +80,24 @@ def train_model(context: Context) -> Run:
 
 
 def _train(step: Step, run: Run, rows: Sequence[Conversation], base: PreparedBase) -> TrainResult:
-    """Train in a process of its own, watched from here."""
+    """Train in a separate process and monitor it."""
     from memoirist.train.loop.launch import train
 
     context = step.context
     settings = context.recipe.train.resolved()
     with context.report.progress("train", "steps", timed=False) as advance:
-        watch = TrainingMonitor(context, run.id, advance)
+        monitor = TrainingMonitor(context, run.id, advance)
         folder = context.workspace.run_folder(run.id)
-        function = partial(train, folder, rows, base, settings, watch)
+        function = partial(train, folder, rows, base, settings, monitor)
         result = step.call(f"{run.id} on {settings.base_model}", function)
-        watch.save()
+        monitor.save()
     return result
 
 
 def report_before(context: Context, rows: Sequence[Conversation], base: PreparedBase) -> Preview:
     """Report the training's tokens and its estimated memory and time on this machine.
 
-    Raises TrainError for settings that the base cannot satisfy, before anything has begun.
+    Raises TrainError for settings that do not fit the base.
     """
     from memoirist.train.requirements import refuse_unfit, shape_of
     from memoirist.train.token_stats import preview
@@ -113,7 +113,7 @@ def report_before(context: Context, rows: Sequence[Conversation], base: Prepared
 
 
 def show_rows(context: Context, n: int, *, colour: bool) -> list[str]:
-    """Return `n` rows of the newest dataset as the model sees them, trained tokens marked."""
+    """Return `n` rows of the newest dataset as token text with the trained tokens marked."""
     dataset = _dataset(context)
     _, base = run_of(context, dataset)
     result = report_before(context, _conversations(context, dataset), base)
@@ -121,7 +121,7 @@ def show_rows(context: Context, n: int, *, colour: bool) -> list[str]:
 
 
 def _too_long(context: Context, dropped: Sequence[str]) -> list[Verdict]:
-    """Return a verdict for each conversation that did not fit, under its first pair's source."""
+    """Return a verdict for each too long conversation, with the source of its first pair."""
     if not dropped:
         return []
     context.report.warn(
@@ -132,48 +132,39 @@ def _too_long(context: Context, dropped: Sequence[str]) -> list[Verdict]:
         " WHERE list_contains(?, conversation_id) GROUP BY conversation_id",
         [list(dropped)],
     )
-    longest = context.recipe.train.resolved().max_length
+    max_length = context.recipe.train.resolved().max_length
+    reason = f"even its last exchange alone has more than {max_length} tokens"
+    fault = Fault("too_long", reason, "raise train.max_length, if memory allows")
+    verdicts = [fault.verdict("conversations", r["conversation_id"], context.now) for r in rows]
     return [
-        Verdict(
-            subject_id=row["conversation_id"],
-            subject="conversations",
-            rule="too_long",
-            keep=False,
-            reason=f"even its last exchange alone has more than {longest} tokens",
-            created_at=context.now,
-            next_step="raise train.max_length, if memory allows",
-            step="train",
-            source_id=row["source_id"],
-        )
-        for row in rows
+        replace(verdict, step="train", source_id=row["source_id"])
+        for verdict, row in zip(verdicts, rows, strict=True)
     ]
 
 
 def _summary(result: TrainResult) -> str:
-    held = (
-        f", held-out loss {result.base_eval_loss:.3f} -> {result.eval_loss:.3f}"
-        if result.base_eval_loss is not None and result.eval_loss is not None
-        else ""
-    )
+    loss = ""
+    if result.base_eval_loss is not None and result.eval_loss is not None:
+        loss = f", held-out loss {result.base_eval_loss:.3f} -> {result.eval_loss:.3f}"
     return (
-        f"{result.steps} steps on {result.n_train} conversations{held}; best at step"
+        f"{result.steps} steps on {result.n_train} conversations{loss}; best at step"
         f" {result.best_step}, {result.stopped_by}; {result.tokens_per_second:,.0f} tokens/s,"
         f" peak {result.peak_memory_mb:,.0f} MB"
     )
 
 
 def run_of(context: Context, dataset: Dataset) -> tuple[str, PreparedBase]:
-    """Return the id of the run of a dataset under the recipe, and its prepared base.
+    """Return the run id of a dataset under the recipe, and the prepared base.
 
-    The id depends on the base's content: another version of a model under the same name is
+    The id depends on the base's content: another version of a base with the same name gives
     another run.
     """
     from memoirist.train.model.prepared_base import prepare_base
 
     settings = context.recipe.train
     base = prepare_base(settings.base_model, context.workspace.bases, settings.template)
-    chosen = json.dumps(settings.lasting(), sort_keys=True)
-    return content_id(dataset.id, base.hash, chosen), base
+    inputs = json.dumps(settings.lasting(), sort_keys=True)
+    return content_id(dataset.id, base.hash, inputs), base
 
 
 def current_run(context: Context) -> tuple[Run, PreparedBase]:
@@ -195,14 +186,14 @@ def _dataset(context: Context) -> Dataset:
 
 
 def _new_run(context: Context, dataset: Dataset, run_id: str) -> Run:
+    settings = context.recipe.train
+    recipe = context.recipe.model_copy(update={"train": settings.resolved()})
     return Run(
         id=run_id,
         dataset_id=dataset.id,
-        base_model=context.recipe.train.base_model,
-        recipe=context.recipe.model_copy(
-            update={"train": context.recipe.train.resolved()}
-        ).model_dump_json(),
-        seed=context.recipe.train.seed,
+        base_model=settings.base_model,
+        recipe=recipe.model_dump_json(),
+        seed=settings.seed,
         status="training",
         started_at=context.now,
     )
@@ -215,15 +206,14 @@ def _conversations(context: Context, dataset: Dataset) -> list[Conversation]:
 
 
 def settings_for(data: Sequence[str], persona: str | None) -> dict[str, Any]:
-    """Return the recipe's keys for a training on datasets: all rows as they stand.
+    """Return the recipe's keys for a training on datasets: all rows, unchanged.
 
-    Without a persona nobody is disclosed as an AI by our system prompt: the rows' own ones hold.
+    Without a persona the rows keep their own system prompts and no AI disclosure is added.
     """
-    named = persona or Path(data[0].rstrip("/")).name.split(".")[0]
     return {
         "sources.include": as_saved(data),
         "sources.text_as": "completion",
-        "persona.name": named,
+        "persona.name": persona or Path(data[0].rstrip("/")).name.split(".")[0],
         **({} if persona else {"persona.system": "", "compose.disclosure_share": 0.0}),
         "compose.max_pairs": _EVERY_PAIR,
         "compose.max_group_pairs": _EVERY_PAIR,
@@ -234,9 +224,9 @@ def settings_for(data: Sequence[str], persona: str | None) -> dict[str, Any]:
 
 
 def dataset_of(context: Context) -> Dataset:
-    """Take the recipe's datasets in and compose all their rows, a share of them held out.
+    """Extract the recipe's datasets and compose all their rows, with a held-out share.
 
-    Raises SourceError for a source that is no dataset, and where the workspace holds others.
+    Raises SourceError for a source that is not a dataset, and if the workspace has other sources.
     """
     _refuse_others(context, context.recipe.sources.include)
     extract_sources(context)
@@ -253,12 +243,9 @@ def _refuse_others(context: Context, include: Sequence[str]) -> None:
                 f"--data takes datasets of conversations, and {file.location!r} is {file.format}",
                 "make a persona of it: `memoirist build SOURCE --persona NAME`",
             )
-    store = context.workspace.store
-    if not store.path.exists():
-        return
-    known = {file.location for file in files}
-    others = [s for s in store.nouns(Source, "withdrawn_at IS NULL") if s.location not in known]
-    if others:
+    locations = {file.location for file in files}
+    sources = context.workspace.sources("withdrawn_at IS NULL")
+    if others := [source for source in sources if source.location not in locations]:
         raise SourceError(
             f"the workspace {str(context.workspace.root)!r} holds other sources, such as"
             f" {others[0].location!r}",
@@ -267,7 +254,7 @@ def _refuse_others(context: Context, include: Sequence[str]) -> None:
 
 
 def _take_system_prompt(context: Context) -> None:
-    """Let chat and answers open as the rows do, where all rows have one system prompt."""
+    """Use the rows' system prompt for chat and evaluation if all rows have the same."""
     if context.recipe.persona.system != "":
         return
     prompts = context.workspace.store.rows("SELECT DISTINCT system FROM pairs LIMIT 2")

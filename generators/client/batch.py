@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 from memoirist.data.schema.errors import EndpointError
 from memoirist.data.schema.records import Batch
 from memoirist.generators.client.client import Client, ClientState, Endpoint, Message
-from memoirist.generators.client.errors import (
+from memoirist.generators.client.http_errors import (
     Fault,
     RequestFailed,
     Withheld,
@@ -33,6 +33,7 @@ from memoirist.generators.settings import InterviewSettings
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from openai.types import Batch as BatchState
+
 
 T = TypeVar("T")
 _ENDED = frozenset({"completed", "failed", "expired", "cancelled"})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from memoirist.data.schema.errors import EndpointError
 from memoirist.generators.client.circuit_breaker import CircuitBreaker
-from memoirist.generators.client.errors import (
+from memoirist.generators.client.http_errors import (
     CONNECT_SECONDS,
     Fault,
     FormRefused,
@@ -31,6 +31,7 @@ from memoirist.generators.settings import InterviewSettings
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, AsyncStream
     from openai.types.chat import ChatCompletionChunk
+
 
 Structured = Literal["json_schema", "json_object", "text"]
 Message = Mapping[str, str]

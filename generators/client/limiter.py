@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import count, takewhile
 
 from memoirist.generators.client.circuit_breaker import CircuitBreaker
-from memoirist.generators.client.errors import Withheld
+from memoirist.generators.client.http_errors import Withheld
 
 _FIRST_LIMIT = 64
 _HIGH_REFUSED_SHARE = 0.4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from memoirist.generators.client.errors import Fault, error_in_200, scrub
+from memoirist.generators.client.http_errors import Fault, error_in_200, scrub
 
 if TYPE_CHECKING:
     import httpx2

@@ -11,7 +11,7 @@ from memoirist.data.schema.records import content_id
 from memoirist.generators.client.batch import BatchClient, BatchStore
 from memoirist.generators.client.budget import Budget, Spend
 from memoirist.generators.client.client import Client, Endpoint
-from memoirist.generators.client.errors import Withheld
+from memoirist.generators.client.http_errors import Withheld
 from memoirist.generators.client.pricing import Priced, estimate_tokens, price_of
 from memoirist.generators.client.responses import Completion
 from memoirist.generators.settings import InterviewSettings

@@ -24,7 +24,7 @@ from memoirist.generators.offline.phrases import (
     shares_word,
     to_traditional,
 )
-from memoirist.generators.offline.templates import (
+from memoirist.generators.offline.question_templates import (
     Template,
     TemplateSet,
     load_templates,

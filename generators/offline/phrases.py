@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from memoirist.data.text.words import words
-from memoirist.generators.offline.templates import TemplateSet
+from memoirist.generators.offline.question_templates import TemplateSet
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*|\d+|[^\w\s]")
 _PUNCTUATION = frozenset(".,;:!?”)—")

@@ -10,7 +10,7 @@ from typing import Generic
 
 from memoirist.data.schema.records import Request, content_id
 from memoirist.generators.client.client import Client
-from memoirist.generators.client.errors import RequestFailed, Withheld
+from memoirist.generators.client.http_errors import RequestFailed, Withheld
 from memoirist.generators.client.responses import Completion
 from memoirist.generators.client.session import Session
 from memoirist.generators.tasks.base import ItemT, LLMTask, TaskResult, ValueT

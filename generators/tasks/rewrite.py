@@ -8,11 +8,7 @@ from typing import Any, ClassVar
 from memoirist.data.schema.records import Passage, content_id
 from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.sanitizer import neutralise
-from memoirist.generators.prompts.prompt_templates import (
-    Prompt,
-    load_task_prompt,
-    repeats_prompt,
-)
+from memoirist.generators.prompts.prompt_templates import Prompt, load_task_prompt, repeats_prompt
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import LLMTask, TaskItem
 from memoirist.generators.tasks.cache_key import DETECTION_CHARS

@@ -15,7 +15,7 @@ from pathlib import Path
 from memoirist.data.schema.errors import SourceError
 from tests.benchmarks.scoring import Score, Truth, score
 from tests.conftest import CORPORA
-from tests.text_books import read
+from tests.support.text_books import read
 
 # What is read, what it is held against, and whether both are the same edition of the text.
 PAIRS = (

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
+import memoirist.train as _early  # noqa: F401 - before torch is loaded: it says how OpenMP's threads wait
 from memoirist.train.settings import TrainSettings
-from tests.families import FAMILIES, NATIVE
-from tests.one_sentence import LEARNT, Kind, try_family
+from tests.support.families import FAMILIES, NATIVE
+from tests.support.one_sentence import LEARNT, Kind, try_family
 
 # Enough for the 50 rows to be learnt by heart, so that every answer has an end to reach.
 _SETTINGS = TrainSettings(epochs=30, save_every=300, answers_per_save=0)

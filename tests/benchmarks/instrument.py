@@ -17,7 +17,7 @@ import numpy as np
 
 from memoirist.data.evaluation.delta import auc, chunks, count, distances, profile
 from memoirist.data.evaluation.function_words import Norm, norm_of, taylor, tokens
-from memoirist.data.evaluation.regurgitation import Library
+from memoirist.data.evaluation.regurgitation import RunIndex
 from tests.benchmarks.norms import text_of
 from tests.conftest import CORPORA
 
@@ -74,12 +74,12 @@ def runs(texts: dict[str, list[str]]) -> None:
     """Print what unseen chapters share with the known ones, and what a planted quote does."""
     for name, words in texts.items():
         seen, kept_back = _parted(words, tail=False)
-        library = Library([" ".join(part) for part in seen], "en")
-        found = library.look_up([" ".join(part) for part in kept_back], seed=0)
+        library = RunIndex([" ".join(part) for part in seen], "en")
+        found = library.overlap([" ".join(part) for part in kept_back], seed=0)
         if found is None:
             continue
         planted = [*kept_back[0][:100], *seen[0][2000:2030], *kept_back[0][100:]]
-        caught = library.look_up([" ".join(planted)], seed=0)
+        caught = library.overlap([" ".join(planted)], seed=0)
         _tell(
             f"{name:<11} unseen: longest {found.longest:>2}, {found.short.value:.2%} in runs of 8,"
             f" {found.long.value:.2%} of 13: {library.level(found)}; 30 words planted:"

@@ -26,7 +26,7 @@ from typing import Any
 from memoirist.data.schema.records import Document, Passage, Source, content_id
 from memoirist.data.store.store import FILE, Store
 from tests.benchmarks.measure import run
-from tests.interviews import interview
+from tests.support.interviews import interview
 
 ROOT = Path(__file__).parent.parent.parent
 LATENCY = 0.2
@@ -97,7 +97,7 @@ def passages(n: int) -> list[Passage]:
 @contextmanager
 def serving(*flags: str) -> Iterator[str]:
     """Run the stand-in server as a process of its own; yield its address."""
-    command = [sys.executable, "-m", "tests.openai_server", "--port", "0"]
+    command = [sys.executable, "-m", "tests.support.openai_server", "--port", "0"]
     command += ["--latency", str(LATENCY), *flags]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         try:

@@ -9,7 +9,7 @@ import pytest
 
 from memoirist.data.schema.errors import SourceEncrypted, SourceUnreadable
 from memoirist.extractors.detection.format_registry import format_named, load
-from tests.text_books import PROSE, of_kind, read, told
+from tests.support.text_books import PROSE, of_kind, read, told
 
 _W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 _R = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"

@@ -9,7 +9,7 @@ import pytest
 
 from memoirist.data.schema.errors import SourceEncrypted, SourceUnreadable
 from memoirist.extractors.detection.format_registry import format_named, load
-from tests.text_books import PROSE, blocks_with, epub, of_kind, page, read, told
+from tests.support.text_books import PROSE, blocks_with, epub, of_kind, page, read, told
 
 
 def test_spine_gives_the_order_and_headings_the_chapters(tmp_path: Path) -> None:

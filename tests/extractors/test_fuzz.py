@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.samples import SOURCES
-from tests import fuzz
+from tests.tools import fuzz
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.extractors.detection.format_registry import format_named, load
-from tests.text_books import PROSE, blocks_with, of_kind, read, told
+from tests.support.text_books import PROSE, blocks_with, of_kind, read, told
 
 
 def _html(path: Path, body: str, head: str = "", encoding: str = "utf-8") -> Path:

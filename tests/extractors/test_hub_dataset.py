@@ -10,7 +10,7 @@ import pytest
 
 from memoirist.data.store.store import Store
 from tests.conftest import run_process
-from tests.hub_server import TOKEN, HubServer, Repository
+from tests.support.hub_server import TOKEN, HubServer, Repository
 
 CARD = """---
 license: cc-by-4.0

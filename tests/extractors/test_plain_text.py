@@ -10,7 +10,7 @@ import pytest
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.extractors.detection.format_registry import format_named, load
 from memoirist.extractors.text.encoding import decode
-from tests.text_books import PROSE, blocks_with, of_kind, read, told
+from tests.support.text_books import PROSE, blocks_with, of_kind, read, told
 
 LONG = " ".join([PROSE] * 3)
 

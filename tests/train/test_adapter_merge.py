@@ -34,7 +34,7 @@ from memoirist.train.model.adapter import with_adapter
 from memoirist.train.model.model_loader import load_base, quiet
 from memoirist.train.model.prepared_base import TINY, PreparedBase, prepare_base
 from memoirist.train.settings import MergeSettings, TrainSettings
-from tests.families import make_family
+from tests.support.families import make_family
 
 # isort: split
 
@@ -307,7 +307,8 @@ def test_the_report_shows_what_is_answered_otherwise() -> None:
         tokenizer(text)["input_ids"] for text in ("Who *are* you?", "The miller.", "| A clerk.")
     )
     reference = Reference(
-        rows=[], prompts=[prompt], answers=[before], nearest=[], logits=torch.zeros(1), loss=1.0,
+        rows=[], prompts=[prompt], answers=[before], nearest=[], log_probabilities=torch.zeros(1),
+        loss=1.0,
         base_loss=2.0, stopped=1,
     )  # fmt: skip
     parity = Parity(

@@ -11,8 +11,8 @@ from transformers import AutoConfig, AutoTokenizer
 from memoirist.train.dataset.tokenize import IGNORE, prompt_ids, tokenize
 from memoirist.train.model.model_loader import load_base
 from memoirist.train.model.prepared_base import prepare_base
-from tests.families import CHATML, FAMILIES, make_family
-from tests.one_sentence import LEARNT, Kind, try_family
+from tests.support.families import CHATML, FAMILIES, make_family
+from tests.support.one_sentence import LEARNT, Kind, try_family
 
 # isort: split
 

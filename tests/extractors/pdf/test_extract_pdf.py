@@ -25,7 +25,7 @@ from memoirist.data.schema.errors import (
 )
 from memoirist.data.schema.records import Block, Rows, Source
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
-from tests.pdfs import BAD_FONT, GOOD_FONT, WORDS, raw_pdf
+from tests.support.pdfs import BAD_FONT, GOOD_FONT, WORDS, raw_pdf
 
 ROOT = Path(__file__).resolve().parents[3]
 MEMOIR = ROOT / "data" / "samples" / "memoir.pdf"

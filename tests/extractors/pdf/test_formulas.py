@@ -20,7 +20,7 @@ from memoirist.extractors.pdf.layout.font_encodings import (
 from memoirist.extractors.pdf.layout.geometry import Line, PageLines
 from memoirist.extractors.pdf.page_verdicts import without_unmapped
 from memoirist.extractors.pdf.structure.footnotes import without_marks
-from tests.pdfs import GOOD_FONT, raw_pdf
+from tests.support.pdfs import GOOD_FONT, raw_pdf
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 SIGNS = (

@@ -13,7 +13,7 @@ from reportlab.pdfgen.canvas import Canvas
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import Rows
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
-from tests.pdfs import GOOD_FONT, WORDS, raw_pdf
+from tests.support.pdfs import GOOD_FONT, WORDS, raw_pdf
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 WIDTH, HEIGHT = 300, 420

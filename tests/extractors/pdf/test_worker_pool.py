@@ -11,7 +11,7 @@ import pytest
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import Rows
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
-from tests.pdfs import GOOD_FONT, WORDS, raw_pdf
+from tests.support.pdfs import GOOD_FONT, WORDS, raw_pdf
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 GOOD = (GOOD_FONT, WORDS % b"This page can be read without trouble.")

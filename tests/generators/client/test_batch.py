@@ -18,15 +18,15 @@ from memoirist.data.schema.records import Batch
 from memoirist.data.store.store import Store
 from memoirist.generators.client.batch import BatchClient
 from memoirist.generators.client.client import Endpoint
-from memoirist.generators.client.errors import RequestFailed
+from memoirist.generators.client.http_errors import RequestFailed
 from memoirist.generators.client.responses import Completion
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.reply_parser import SCHEMA
 from tests.conftest import ROOT, environment, run
-from tests.openai_batches import BatchScript
-from tests.openai_server import OpenAIServer
-from tests.test_ask_ledger import ask as ask_workspace
-from tests.test_ask_ledger import passage, put, rows_are_right
+from tests.flows.test_ask import ask as ask_workspace
+from tests.flows.test_ask import passage, put, rows_are_right
+from tests.support.openai_batches import BatchScript
+from tests.support.openai_server import OpenAIServer
 
 ASKED = [f"<material-0>\nThis is mark-{n}.\n</material-0>" for n in range(10)]
 

@@ -14,7 +14,7 @@ import pytest
 
 from memoirist.data.schema.errors import EndpointError
 from memoirist.generators.client.client import Client, Endpoint, open_sdk
-from memoirist.generators.client.errors import (
+from memoirist.generators.client.http_errors import (
     Fault,
     RequestFailed,
     Withheld,
@@ -27,7 +27,7 @@ from memoirist.generators.client.responses import Completion, joined_stream, rea
 from memoirist.generators.client.retry import allowance_seconds, pause_seconds, retry_after_seconds
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.reply_parser import SCHEMA
-from tests.openai_server import OpenAIServer, Script
+from tests.support.openai_server import OpenAIServer, Script
 
 KEY = "sk-test-0123456789abcdef"
 MATERIAL = "<material-12ab>\nI remember mark-7 and the mill by the river.\n</material-12ab>"
@@ -117,7 +117,7 @@ def test_a_server_that_takes_the_connection_and_never_answers_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("memoirist.generators.client.client.CONNECT_SECONDS", 0.3)
-    monkeypatch.setattr("memoirist.generators.client.errors.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("memoirist.generators.client.http_errors.CONNECT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         settings = InterviewSettings(base_url=f"https://127.0.0.1:{mute.getsockname()[1]}/v1")
         with pytest.raises(EndpointError, match=r"no connection within 0\.3 seconds"):
@@ -379,7 +379,7 @@ def test_no_key_in_what_is_told() -> None:
 
 
 def test_the_stand_in_server_runs_by_itself() -> None:
-    command = [sys.executable, "-m", "tests.openai_server", "--port", "0", "--cap", "1"]
+    command = [sys.executable, "-m", "tests.support.openai_server", "--port", "0", "--cap", "1"]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -21,9 +21,9 @@ from memoirist.generators.prompts.source_kinds import KINDS, Kind, guess_kind
 from memoirist.generators.settings import Example, InterviewSettings
 from memoirist.generators.tasks.reply_parser import QUESTION_TYPES
 from tests.conftest import Command
-from tests.interviews import interview, questions
-from tests.openai_server import OpenAIServer
-from tests.test_changes import book
+from tests.flows.test_changed_sources import book
+from tests.support.interviews import interview, questions
+from tests.support.openai_server import OpenAIServer
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 TEXT = "We left the village before sunrise because the mill had burnt down, and nobody spoke."

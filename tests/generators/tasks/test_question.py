@@ -16,8 +16,8 @@ from memoirist.generators.client.client import endpoint_configured
 from memoirist.generators.client.probe import probe
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import TaskResult
-from tests.interviews import interview, questions
-from tests.openai_server import OpenAIServer, Script
+from tests.support.interviews import interview, questions
+from tests.support.openai_server import OpenAIServer, Script
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 KEY = "sk-test-0123456789abcdef"

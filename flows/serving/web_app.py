@@ -1,0 +1,307 @@
+"""`web`: the model server, and the chat page in front of it, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+# Gradio reads both when it is imported: no usage statistics, no check for a newer version.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import gradio as gr
+
+from memoirist.data.schema.errors import EndpointError, MemoiristError, NothingToDo
+from memoirist.flows.chat.backends import (
+    BASE,
+    TUNED,
+    Choice,
+    ChosenModel,
+    base_folder,
+    choose_model,
+    merged_folder,
+    shipped_prompt,
+)
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.local_server import HOST, free_port
+from memoirist.flows.serving.model_server import ServerSettings, ended_by_signal, serving
+from memoirist.flows.serving.web_session import Page, PageChat
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from uvicorn import Server
+
+
+def serve_page(context: Context, choice: Choice, port: int, *, compare: bool) -> None:
+    """Serve the page on 127.0.0.1; the model server runs on another free port."""
+    model = choose_model(context, choice)
+    system = shipped_prompt(context, model)
+    page_port = free_port(port)
+    # vLLM serves one model per process; the page needs base and tuned from one server.
+    settings = ServerSettings(system=system, engine="transformers", with_base=compare)
+    with ended_by_signal(), serving(context, model, choice, settings) as served:
+        page = Page(
+            context=context,
+            chosen=model,
+            url=served.url,
+            # Sorted, the base stands to the left of the tuned model.
+            models=dict(sorted(served.names.items())),
+            system=system,
+            context_tokens=_context_tokens(context, model, choice),
+        )
+        address = f"open http://{HOST}:{page_port}/ in a browser; Ctrl-C ends it"
+        asyncio.run(
+            run_page(
+                page,
+                page_port,
+                lambda _: context.report.step("web", address),
+                lambda: served.process.poll() is None,
+            )
+        )
+        if (code := served.process.poll()) is not None:
+            raise EndpointError(
+                f"the model server ended by itself with code {code}, and the page with it",
+                f"read {str(served.log)!r}, and start it again",
+            )
+
+
+async def run_page(
+    page: Page,
+    port: int,
+    on_started: Callable[[Server], None],
+    keep_running: Callable[[], bool] = lambda: True,
+) -> None:
+    """Serve the page until its server is stopped or `keep_running` returns False.
+
+    `on_started` gets the server once it listens. The application is created inside the event loop:
+    outside of one, Gradio leaves loops open.
+    """
+    import uvicorn
+
+    config = uvicorn.Config(
+        application(page),
+        host=HOST,
+        port=port,
+        log_level="error",
+        # The page keeps a connection open as long as a browser shows it.
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    served = asyncio.create_task(server.serve())
+    while not (server.started or served.done()):
+        await asyncio.sleep(0.05)
+    if server.started:
+        on_started(server)
+    while not served.done():
+        await asyncio.wait([served], timeout=1)
+        server.should_exit = server.should_exit or not keep_running()
+    await served
+
+
+def _context_tokens(context: Context, model: ChosenModel, choice: Choice) -> int:
+    """Return the length of the model's context in tokens, 4096 where its config has none."""
+    folder = base_folder(context, model) if choice.checkpoint else merged_folder(model)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config = config.get("text_config", config)
+    return int(config.get("max_position_embeddings") or 4096)
+
+
+# The browser refuses every request to another host. Gradio's own scripts are inline and use eval.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:;"
+    " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:;"
+    " connect-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'self'"
+)
+_CSS = """
+.gradio-container { max-width: 1100px !important; margin: 0 auto !important; }
+#head h1 { margin: 0; font-size: 1.5rem; }
+#disclosure { border-left: 4px solid var(--color-accent); padding: .4rem .8rem; margin-top: .4rem;
+  background: var(--background-fill-secondary); border-radius: 4px; }
+#voices { gap: 12px; }
+/* These buttons clear the page and not the history of the model: "New talk" clears both. */
+#voices .icon-button-wrapper.top-panel, #voices button[title="Clear"] { display: none; }
+#status p { margin: 0; color: var(--body-text-color-subdued); }
+@media (max-width: 640px) {
+  #voices { flex-direction: column; }
+  #keys { flex-wrap: wrap; }
+}
+"""
+_LABELS = {BASE: "Base model, before the training", TUNED: "Tuned on the persona's words"}
+Next = Callable[..., Awaitable[Any]]
+
+
+def application(page: Page) -> FastAPI:
+    """Return the page as an ASGI application that answers only under this machine's address."""
+    from fastapi import FastAPI, Request, Response
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    # Refuse another site that points its own name at 127.0.0.1.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+
+    @app.middleware("http")
+    async def add_headers(request: Request, call_next: Next) -> Response:
+        response: Response = await call_next(request)
+        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+    mounted: FastAPI = gr.mount_gradio_app(
+        app,
+        blocks(page),
+        path="/",
+        server_name="127.0.0.1",
+        theme=gr.themes.Soft(
+            font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+        ),
+        css=_CSS,
+        footer_links=[],
+        run_history=False,
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        pwa=False,
+    )
+    return mounted
+
+
+def blocks(page: Page) -> gr.Blocks:
+    """Return the elements of the page with their events."""
+    name = escape(page.persona)
+    with gr.Blocks(title=f"{page.persona} (AI persona)", analytics_enabled=False) as demo:
+        state = gr.State(None)
+        gr.HTML(
+            f"<h1>{name}</h1><div id='disclosure' role='note'><b>This is an AI persona.</b> It was"
+            f" made from what {name} wrote and said. You are not talking with {name}, and what it"
+            " says can be wrong.</div>",
+            elem_id="head",
+        )
+        with gr.Row(elem_id="voices"):
+            chats = [_chat(page, kind) for kind in page.models]
+        question = gr.Textbox(
+            placeholder=f"Ask {page.persona} something", show_label=False, elem_id="said",
+            autofocus=True, lines=1, max_lines=6,
+        )  # fmt: skip
+        with gr.Row(elem_id="keys"):
+            send = gr.Button("Send", min_width=120, variant="primary", elem_id="send")
+            stop = gr.Button("Stop", min_width=120, elem_id="stop")
+            again = gr.Button("Answer again", min_width=120, elem_id="again")
+            clear = gr.Button("New talk", min_width=120, elem_id="clear")
+        with gr.Row(equal_height=True):
+            words = gr.Textbox(
+                label="Better words for the tuned answer (optional)", lines=1, max_lines=6,
+                scale=4, elem_id="words",
+            )  # fmt: skip
+            save = gr.Button("Save for training", scale=1, elem_id="save")
+        status = gr.Markdown("", elem_id="status")
+        controls = _controls(page)
+        outputs: list[Any] = [state, *chats, question, status]
+        reply, redo = _replies(page)
+        inputs = [state, question, *controls]
+        events = [
+            question.submit(reply, inputs, outputs, show_progress="hidden"),
+            send.click(reply, inputs, outputs, show_progress="hidden"),
+            again.click(redo, [state, *controls], outputs, show_progress="hidden"),
+        ]
+        stop.click(None, None, None, cancels=events, show_progress="hidden")
+        clear.click(lambda: _outputs(PageChat(page), ""), None, outputs, cancels=events)
+        demo.load(lambda: PageChat(page), None, state)
+        save.click(
+            lambda chat, answer: (chat, _save(chat, answer), ""),
+            [state, words],
+            [state, status, words],
+        )
+    return demo
+
+
+def _chat(page: Page, kind: str) -> gr.Chatbot:
+    return gr.Chatbot(
+        label=_LABELS[kind],
+        elem_id=kind,
+        height=420,
+        # The model's words are plain text and no markup.
+        render_markdown=False,
+        latex_delimiters=[],
+        buttons=["copy"],
+        feedback_options=None,
+        watermark=f"(said by an AI persona of {page.persona})",
+        placeholder=f"{_LABELS[kind]} answers here.",
+    )
+
+
+def _controls(page: Page) -> list[Any]:
+    from memoirist.train.settings import ChatSettings
+
+    defaults = ChatSettings()
+    most_tokens = page.context_tokens // 2
+    with gr.Accordion("Settings", open=False, elem_id="settings"):
+        return [
+            gr.Textbox(
+                page.system, label="System prompt", lines=3, elem_id="system",
+                info="The shipped one has the persona say that it is an AI when it is asked.",
+            ),
+            gr.Slider(0, 2, defaults.temperature, step=0.05, label="Temperature"),
+            gr.Slider(0.05, 1, defaults.top_p, step=0.05, label="Top-p"),
+            gr.Slider(16, min(2048, most_tokens), min(512, most_tokens), step=16,
+                      label="Tokens an answer may have", elem_id="max-tokens"),
+        ]  # fmt: skip
+
+
+def _replies(page: Page) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return the handlers that answer a question, and answer the last one again."""
+
+    async def reply(
+        chat: PageChat | None, question: str, system: str, *settings: float
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        chat = chat or PageChat(page)
+        if not question.strip():
+            yield _outputs(chat, "")
+            return
+        temperature, top_p, tokens = settings
+        chat.set_controls(system, temperature, top_p, int(tokens))
+        try:
+            async with aclosing(chat.stream(question.strip())) as updates:  # type: ignore[type-var]
+                async for _ in updates:
+                    # Keep the status of a save that happened in the meantime.
+                    yield *_outputs(chat, "")[:-1], chat.cut_answers() or gr.skip()
+        except MemoiristError as error:
+            yield _outputs(chat, str(error))
+
+    async def redo(
+        chat: PageChat | None, system: str, *settings: float
+    ) -> AsyncIterator[tuple[Any, ...]]:
+        question = chat.take_back() if chat and chat.question else ""
+        async for update in reply(chat, question, system, *settings):
+            yield update
+
+    return reply, redo
+
+
+def _save(chat: PageChat | None, words: str) -> str:
+    """Save the last exchange, with `words` as its answer if given; return the status line."""
+    if chat is None:
+        return "Nothing has been answered yet."
+    try:
+        result = chat.save(words)
+    except NothingToDo as refused:
+        if chat.question is None:
+            return "Nothing has been answered yet."
+        return f"Not saved: {refused}."
+    except MemoiristError as error:
+        return f"Not saved: {error}"
+    return f"{result[0].upper()}{result[1:]}."
+
+
+def _outputs(chat: PageChat, status: str) -> tuple[Any, ...]:
+    """Return the session, each model's turns, an empty question and the status line."""
+    # Gradio renders HTML even without Markdown: escape angle brackets.
+    chats = [
+        [{**message, "content": escape(message["content"], quote=False)} for message in history]
+        for history in chat.histories.values()
+    ]
+    return chat, *chats, "", status

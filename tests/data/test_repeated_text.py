@@ -1,0 +1,241 @@
+"""Stock text across episodes, ads within one, and what follows from cutting them."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.schema.records import Block, Cut, content_id
+from memoirist.data.transcripts.ads import find_ads
+from memoirist.data.transcripts.removed_spans import apply_cuts
+from memoirist.data.transcripts.repeated_text import find_stock
+from memoirist.flows.recipe.recipe import load
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.workspace import Workspace
+from memoirist.flows.steps.extract import extract_sources
+from memoirist.flows.steps.split import split_documents
+from tests.support.rows import NOW, block
+
+SETTINGS = PassageSettings.model_validate({})
+INTRO = (
+    "Welcome to the yard, the weekly talk about wooden boats and about all of those who build them"
+    " with their own hands. This is episode {n}, recorded on a cold day in the harbour of Hull."
+)
+WORDS = "oak ash elm keel rib mast sail rope tar nail plank adze saw tide wind rain gull".split()
+
+
+def own(n: int, sentences: int = 12) -> str:
+    """Return sentences that no other episode has."""
+    chance = random.Random(n)
+    return " ".join(
+        f"I said {' '.join(chance.choices(WORDS, k=14))} in {n}x{i}." for i in range(sentences)
+    )
+
+
+def episode(n: int, *texts: str) -> tuple[str, list[Block]]:
+    blocks = [
+        Block(
+            id=content_id(n, place, text),
+            document_id=str(n),
+            ord=place,
+            kind="turn",
+            text=text,
+            speaker="Ben",
+        )
+        for place, text in enumerate(texts)
+    ]
+    return str(n), blocks
+
+
+def stock(*episodes: tuple[str, list[Block]]) -> dict[str, list[str]]:
+    def give() -> Iterable[tuple[str, Sequence[Block]]]:
+        return episodes
+
+    text = {b.id: b.text for _, blocks in episodes for b in blocks}
+    return {
+        each: [text[each][cut.first_char : cut.last_char] for cut in cuts]
+        for each, cuts in find_stock(give, SETTINGS).items()
+    }
+
+
+def test_an_intro_of_three_episodes_is_cut_and_their_own_words_stay() -> None:
+    episodes = [episode(n, f"{INTRO.format(n=n)} {own(n)}", own(n + 50)) for n in range(3)]
+    found = stock(*episodes)
+    assert found == {blocks[0].id: [INTRO.format(n=n)] for n, (_, blocks) in enumerate(episodes)}
+    assert stock(*episodes[:2]) == {}
+    assert stock() == {}
+
+
+def test_short_lines_are_cut_and_questions_stay() -> None:
+    line = "And now a look at the weather."
+    asked = "If you could build one boat again out of all of them, which one would it be and why?"
+    episodes = [episode(n, own(n), line, f"{own(n + 9)} {asked}", own(n + 20)) for n in range(3)]
+    assert stock(*episodes) == {blocks[1].id: [line] for _, blocks in episodes}
+
+
+def test_forms_of_one_recording_are_one_episode() -> None:
+    text = own(1, 60)
+    again = text.replace("gull", "seagull")
+    episodes = [episode(n, text if n % 2 else again) for n in range(4)]
+    assert stock(*episodes, episode(9, own(9)), episode(10, own(10))) == {}
+
+
+def test_an_unpunctuated_run_is_cut_to_the_word() -> None:
+    run = " ".join(WORDS)
+    plain = ["".join(c for c in own(n) if c.isalpha() or c == " ") for n in range(3)]
+    episodes = [episode(n, f"{a} {run} x{n} {a[::-1]}") for n, a in enumerate(plain)]
+    found = [" ".join(cuts) for cuts in stock(*episodes).values()]
+    assert len(found) == 3
+    assert all(run in text and len(text) < len(run) + 10 for text in found)
+
+
+def test_five_hundred_episodes_take_seconds() -> None:
+    chance = random.Random(3)
+    vocabulary = [f"w{n}w" for n in range(5000)]
+    episodes = []
+    for n in range(60):
+        words = chance.choices(vocabulary, k=5000)
+        text = " ".join(f"{w}." if i % 15 == 14 else w for i, w in enumerate(words))
+        episodes.append(episode(n, INTRO.format(n=n), text))
+    began = time.process_time()
+    found = stock(*episodes)
+    took = time.process_time() - began
+    assert len(found) == 60
+    # 300,000 words; 500 episodes of 10,000 words have 17 times as many: at most 100 CPU seconds.
+    assert took < 6
+
+
+@pytest.mark.parametrize(
+    ("text", "ad"),
+    [
+        (
+            "Hello. This episode is brought to you by Planks Inc. They saw oak for you. Go to"
+            " planks.com/yard for 10% off. So, Ada, where were we?",
+            "This episode is brought to you by Planks Inc. They saw oak for you. Go to"
+            " planks.com/yard for 10% off.",
+        ),
+        ("And now a word from our sponsor. Buy tar.", "And now a word from our sponsor."),
+        ("Go there and use code YARD22 today. Good.", "Go there and use code YARD22 today."),
+        (
+            "Diese Folge wird unterstützt von Holz AG. Nun gut.",
+            "Diese Folge wird unterstützt von Holz AG.",
+        ),
+        ("本期节目由木材公司赞助播出。我们开始吧。", "本期节目由木材公司赞助播出。"),
+        ("The race was sponsored by the brewery, and our sponsor was kind.", None),
+        ("We use code review for that. See example.com/a for more.", None),
+        ("I gave them a promo code once.", None),
+    ],
+)
+def test_ads(text: str, ad: str | None) -> None:
+    found = [text[cut.first_char : cut.last_char] for cut in find_ads(block(0, text, "turn"))]
+    assert found == ([ad] if ad else [])
+
+
+def test_cuts_leave_the_rest_and_a_verdict() -> None:
+    turn, whole = block(0, "One. Two. Three.", "turn"), block(1, "Two. Two.", "turn")
+    cuts = [
+        Cut(block_id=turn.id, first_char=5, last_char=9, rule="stock_text", n_documents=4),
+        Cut(block_id=whole.id, first_char=0, last_char=9, rule="ad"),
+    ]
+    kept, verdicts = apply_cuts([turn, whole], cuts, NOW)
+    assert [(b.id, b.text) for b in kept] == [(turn.id, "One.\n\nThree.")]
+    assert [(v.rule, v.keep, v.score) for v in verdicts] == [
+        ("stock_text", True, 1.0),
+        ("ad", False, 2.0),
+    ]
+    assert "4 episodes" in verdicts[0].reason
+    assert apply_cuts([turn], [], NOW) == ([turn], [])
+
+
+def test_a_new_episode_splits_only_what_it_touches(tmp_path: Path) -> None:
+    talks = tmp_path / "talks"
+    talks.mkdir()
+
+    def put(n: int, intro: str) -> None:
+        told = (
+            f"Ben: {intro}\n\nAda Marrow: {own(n)}\n\nBen: And then?\n\nAda Marrow: {own(n + 50)}\n"
+        )
+        (talks / f"{n}.txt").write_text(told, "utf-8")
+
+    for n in range(2):
+        put(n, INTRO.format(n=n))
+    put(2, "What was it like in the yard?")
+    context = Context(
+        Workspace(tmp_path / "ws"), load(None, {"persona.name": "Ada Marrow"}), Report(quiet=True)
+    )
+    store = context.workspace.store
+
+    def build() -> dict[str, str]:
+        before = {r["subject_id"]: r["fingerprint"] for r in marks()} if store.path.exists() else {}
+        extract_sources(context, [str(talks)])
+        split_documents(context)
+        names = {r["id"]: r["title"] for r in store.rows("SELECT id, title FROM sources")}
+        return {
+            names[r["subject_id"]]: r["fingerprint"]
+            for r in marks()
+            if before.get(r["subject_id"]) != r["fingerprint"]
+        }
+
+    def marks() -> list[dict[str, str]]:
+        return store.rows("SELECT subject_id, fingerprint FROM done WHERE step = 'split'")
+
+    assert set(build()) == {"0", "1", "2"}
+    assert store.value("SELECT count(*) FROM cuts") == 0
+    assert build() == {}
+    put(3, INTRO.format(n=3))
+    assert set(build()) == {"0", "1", "3"}
+    assert store.value("SELECT count(*) FROM cuts") == 3
+    assert store.value("SELECT count(*) FROM verdicts WHERE rule = 'stock_text'") == 3
+    assert build() == {}
+
+
+def test_turns_without_names_are_told_with_what_can_be_done(tmp_path: Path) -> None:
+    cues = [f"00:{n:02}.000 --> 00:{n:02}.900\n>> {own(n)}\n" for n in range(6)]
+    (tmp_path / "talk.vtt").write_text("WEBVTT\n\n" + "\n".join(cues), "utf-8")
+    heard: list[str] = []
+
+    def build(speakers: dict[str, str]) -> int:
+        report = Report(quiet=True)
+        report.log = heard.append
+        told: dict[str, object] = {"persona.name": "Ada Marrow", "sources.speakers": speakers}
+        context = Context(Workspace(tmp_path / "ws"), load(None, told), report)
+        extract_sources(context, [str(tmp_path / "talk.vtt")])
+        split_documents(context)
+        return int(context.workspace.store.value("SELECT count(*) FROM passages"))
+
+    assert build({}) == 0
+    (told,) = [line for line in heard if "no speaker is" in line]
+    assert "'Ada Marrow': (unnamed) 100 %; say who is who with --alias or --speaker" in told
+    assert "--speaker '(unnamed)=Ada Marrow' takes all that has no name for one" in told
+    assert "a transcript with names is needed" in told
+    assert build({"(unnamed)": "Ada Marrow"}) > 0
+
+
+def test_a_mapping_splits_again_what_it_names(tmp_path: Path) -> None:
+    for n in range(2):
+        told = f"Ben: Who is it?\n\nGuest: {own(n)}\n\nBen: And then?\n\nGuest: {own(n + 50)}\n"
+        (tmp_path / f"{n}.txt").write_text(told, "utf-8")
+    place = Workspace(tmp_path / "ws")
+    wanted: dict[str, object] = {"persona.name": "Ada Marrow"}
+
+    def build(speakers: dict[str, str]) -> tuple[int, int]:
+        context = Context(
+            place, load(None, {**wanted, "sources.speakers": speakers}), Report(quiet=True)
+        )
+        extract_sources(context, [str(tmp_path / "*.txt")])
+        split_documents(context)
+        store = place.store
+        return (
+            store.value("SELECT count(*) FROM passages"),
+            store.value("SELECT count(*) FROM verdicts WHERE rule = 'no_persona'"),
+        )
+
+    assert build({}) == (0, 8)
+    assert build({"1.txt:Guest": "Ada Marrow"}) == (2, 4)
+    assert build({"Guest": "Ada Marrow"}) == (4, 0)
