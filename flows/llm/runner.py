@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from memoirist.generators.settings import InterviewSettings
     from memoirist.generators.tasks.base import LLMTask, TaskResult
 
-
 T = TypeVar("T")
 KeptReply = dict[str, str | None]
 # An answer is final; a failure is final under the settings that it failed with.
