@@ -37,6 +37,11 @@ def build(
 
     Without sources and recipe the bundled samples are built.
     """
+    has_recipe = recipe is not None or Workspace(Path(workspace)).recipe.exists()
+    if not (sources or has_recipe or "sources.include" in (overrides or {})):
+        get_run_logger().info("no sources and no recipe: building the bundled samples")
+        sources = [str(path) for path in SOURCES]
+        persona = persona or (overrides or {}).get("persona.name", PERSONA)
     context = open_context(workspace, recipe, overrides, sources, persona)
     with context.workspace.held():
         extract(context, as_saved(sources) if sources else None)
@@ -62,10 +67,6 @@ def open_context(
         keys["sources.include"] = merged_sources(path, sources)
     if persona:
         keys["persona.name"] = persona
-    if path is None and "sources.include" not in keys:
-        report.note("no sources and no recipe: building the bundled samples")
-        keys["sources.include"] = [str(path) for path in SOURCES]
-        keys.setdefault("persona.name", PERSONA)
     resolved = recipes.load(path, keys)
     if not resolved.persona.name:
         raise RecipeError("nobody is named as the persona", "add --persona 'FULL NAME'")

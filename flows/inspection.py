@@ -98,7 +98,9 @@ def export_dataset(context: Context, output: Path, form: str, split: str | None)
         Conversation, where, dataset.id, split, split
     )
     if not rows:
-        raise NothingToDo(f"no conversation has the split {split!r}", "use train or test")
+        raise NothingToDo(
+            f"no conversation has the split {split!r}", "use train, validation or test"
+        )
     refuse_withdrawn(context, dataset.id)
     lines = export(rows, cast("Format", form), output)
     return f"{lines:,} lines of dataset {dataset.id} written to {output}"

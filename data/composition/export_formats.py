@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,8 @@ def export(conversations: Sequence[Conversation], form: Format, path: Path) -> i
     Alpaca has no turns: each exchange is a line, with the turns before it under `history`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    # A name that no file of the user's has.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     if form == "parquet":
         rows = [{"id": c.id, "split": c.split, "messages": list(c.messages)} for c in conversations]
         pq.write_table(pa.Table.from_pylist(rows), partial)

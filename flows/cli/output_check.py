@@ -21,15 +21,15 @@ def check_output_file(context: Context, path: Path, *, force: bool) -> None:
     target = path.expanduser().resolve()
     if target.is_dir():
         raise MemoiristError(f"{name} is a folder", f"name a file in it, such as {path / 'NAME'}")
+    if target.exists() and not target.is_file():
+        raise MemoiristError(f"{name} is no ordinary file", "name a file, such as train.jsonl")
     _refuse_owned(context.workspace, path, target)
-    if not target.exists():
-        return
     if _is_source(context, target):
         raise MemoiristError(
             f"{name} is one of the sources, or lies in a folder of sources", "choose another path"
         )
     # An empty file, such as one from mktemp, may be overwritten.
-    if not force and target.stat().st_size:
+    if not force and target.exists() and target.stat().st_size:
         raise MemoiristError(
             f"{name} exists already", "choose another path, or give --force to overwrite it"
         )
@@ -76,7 +76,7 @@ def _is_source(context: Context, target: Path) -> bool:
         if "://" in pointer:
             continue
         source = Path(pointer).expanduser().resolve()
-        if source.is_file() and target.samefile(source):
+        if source.is_file() and target.exists() and target.samefile(source):
             return True
         if source in target.parents or fnmatch(str(target), str(source)):
             return True

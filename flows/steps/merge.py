@@ -82,8 +82,13 @@ def merge_run(
 
 def is_merged(context: Context, model: Model) -> bool:
     """Tell whether a model's folder exists and was merged under the recipe's settings."""
+    from memoirist.train.merge.merged_model import merged_before
+
     folder = context.workspace.root / str(model.merged_path)
-    return _step(context, model.run_id, model.step).is_done and folder.is_dir()
+    if _step(context, model.run_id, model.step).is_done:
+        return folder.is_dir()
+    # A merge by an earlier version left its settings in the folder and no state in the store.
+    return merged_before(folder, context.recipe.merge) is not None
 
 
 def _step(context: Context, run_id: str, checkpoint: int | None) -> Step:

@@ -163,3 +163,9 @@ def test_a_conversation_that_does_not_fit_is_a_verdict(tmp_path: Path) -> None:
     )
     assert [row["subject"] for row in found] == ["conversations"]
     assert found[0]["source_id"]
+
+
+def test_a_refresh_of_a_mistyped_workspace_builds_nothing(tmp_path: Path) -> None:
+    done = run(tmp_path, "refresh", "-w", "typo")
+    assert done.returncode == 1
+    assert not (tmp_path / "typo" / "memoirist.duckdb").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -98,3 +99,17 @@ def test_a_training_does_not_mix_with_other_files(memoirist: Command, tmp_path: 
     for arguments in (("mine", "--force"), ("new",)):
         assert "--data takes datasets" in memoirist(*train, *arguments).stderr
     assert (tmp_path / "mine" / "thesis.txt").read_text("utf-8") == "mine"
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_new_files_among_the_sources_and_devices_are_refused(composed: Path, writer: str) -> None:
+    done = run(composed, *WRITERS[writer], str(composed / "texts" / "new.jsonl"))
+    assert done.returncode == 1
+    assert "in a folder of sources" in done.stderr
+    assert not (composed / "texts" / "new.jsonl").exists()
+    pipe = composed / "pipe"
+    os.mkfifo(pipe)
+    done = run(composed, *WRITERS[writer], str(pipe), "--force")
+    pipe.unlink()
+    assert done.returncode == 1
+    assert "no ordinary file" in done.stderr
