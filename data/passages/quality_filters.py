@@ -128,7 +128,7 @@ def _outside(signals: Signals, kind: SourceKind, settings: GateSettings) -> _Fin
         ("few_letters", signals.letter_share, settings.min_letter_share, "letters below"),
         ("digits", signals.digit_share, settings.max_digit_share, "digits above"),
         ("repetition", repeated, settings.max_repeated_share, "words in repeated runs above"),
-        ("quoted", quoted, settings.max_quoted_share, "another's speech above"),
+        ("quoted", quoted, settings.max_quoted_share, "share of another's speech above"),
         ("few_stop_words", signals.stop_share, settings.min_stop_share, "function words below"),
         ("compressible", signals.zlib_ratio, settings.min_zlib_ratio, "zlib ratio below"),
         ("incompressible", signals.zlib_ratio, settings.max_zlib_ratio, "zlib ratio above"),

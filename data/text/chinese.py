@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from memoirist.data.schema.records import Block
-from memoirist.data.text.words import CJK, is_cjk
+from memoirist.data.text.words import CJK_CHARACTER, is_cjk
 
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 
@@ -38,7 +38,6 @@ def _converter() -> OpenCC:
     return OpenCC("t2s")
 
 
-_CHARACTER = re.compile(f"[{CJK}]")
 _MARK = re.compile(r"[。！？…．｡!?.]")
 # Printed Chinese has a mark in every 15 to 50 characters; a stray one is a note's or a scan's.
 _CHARACTERS_A_MARK = 300
@@ -51,7 +50,7 @@ def is_unmarked(text: str) -> bool:
     """Tell whether a Chinese text of some length has practically no sentence marks."""
     if text.isascii():
         return False
-    characters = len(_CHARACTER.findall(text))
+    characters = len(CJK_CHARACTER.findall(text))
     if characters < _MIN_CHARACTERS or not is_cjk(text):
         return False
     return len(_MARK.findall(text)) * _CHARACTERS_A_MARK <= characters

@@ -21,8 +21,13 @@ RunArgument = Annotated[
 
 @models.callback()
 def _models(context: typer.Context, workspace: o.WorkspaceOption = WORKSPACE) -> None:
+    source = context.get_parameter_source("workspace")
     if context.invoked_subcommand is None:
         list_(workspace=workspace)
+    elif source is not None and source.name == "COMMANDLINE":
+        # Ignored here, it would leave the subcommand to another workspace.
+        command = f"memoirist models {context.invoked_subcommand} -w {workspace}"
+        raise typer.BadParameter(f"give -w after the subcommand: {command}", param_hint="-w")
 
 
 @models.command("list")

@@ -239,7 +239,9 @@ def overrides(assigned: Sequence[str] | None, flags: Flags = NO_FLAGS) -> Overri
         values[key.strip()] = _toml(value.strip())
         origins[key.strip()] = f"--set {assignment}"
     include = values.get("sources.include")
-    if isinstance(include, list | str):
+    if isinstance(include, str) or (
+        isinstance(include, list) and all(isinstance(source, str) for source in include)
+    ):
         # A relative path on the command line starts in the current folder.
         from memoirist.flows.recipe.io import as_saved
 

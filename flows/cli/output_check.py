@@ -7,6 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from memoirist.data.schema.errors import MemoiristError
+from memoirist.data.store.store import FILE
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.workspace import Workspace
 
@@ -44,7 +45,8 @@ def check_output_folder(context: Context, *, force: bool) -> None:
     name = repr(str(root))
     if root.exists() and not root.is_dir():
         raise MemoiristError(f"{name} is a file", "name a folder with -o")
-    owned = any((root / own_name).exists() for own_name in Workspace.OWN_NAMES)
+    # The lock is there from the first step on; `runs` and `reports` may be anybody's.
+    owned = any((root / own_name).exists() for own_name in (FILE, ".lock"))
     if root.is_dir() and any(root.iterdir()) and not owned and not force:
         raise MemoiristError(
             f"the folder {name} holds other files",

@@ -198,12 +198,7 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
     """
     values = _read(path) if path is not None else {}
     if path is not None:
-        sources = values.get("sources", {})
-        if isinstance(sources.get("include"), list):
-            sources["include"] = [_anchored(str(s), path.parent) for s in sources["include"]]
-        for mix in sources.get("mix", []):
-            if isinstance(mix, dict) and isinstance(mix.get("source"), str):
-                mix["source"] = _anchored(mix["source"], path.parent)
+        _anchor_sources(values, path.parent)
     for key, value in (overrides or {}).items():
         *tables, last = _parts(key)
         table = values
@@ -229,11 +224,26 @@ def _drop_removed_keys(values: dict[str, Any], path: Path | None) -> None:
             sys.stderr.write(f"note: {table}.{key} in {place} has no effect any more\n")
 
 
+def _anchor_sources(values: dict[str, Any], folder: Path) -> None:
+    """Resolve relative sources against `folder`; wrong values are left to the validation."""
+    sources = values.get("sources")
+    if not isinstance(sources, dict):
+        return
+    if isinstance(sources.get("include"), list):
+        sources["include"] = [_anchored(str(source), folder) for source in sources["include"]]
+    mixed = sources.get("mix")
+    for mix in mixed if isinstance(mixed, list) else ():
+        if isinstance(mix, dict) and isinstance(mix.get("source"), str):
+            mix["source"] = _anchored(mix["source"], folder)
+
+
 def _parts(key: str) -> list[str]:
     """Return the parts of a dotted key as TOML reads it: a quoted part may contain dots."""
     try:
         value: Any = tomllib.loads(f"{key} = 0")
     except tomllib.TOMLDecodeError:
+        value = {}
+    if not value:  # no key of TOML, such as a comment
         return key.split(".")
     parts: list[str] = []
     while isinstance(value, dict):

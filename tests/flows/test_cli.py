@@ -144,6 +144,13 @@ def test_a_bad_source_is_one_line(
     assert word in _one_line(memoirist("extract", str(bad[case]), *EDITH), 1)
 
 
+def test_a_workspace_before_a_subcommand_of_models_is_refused(memoirist: Command) -> None:
+    done = memoirist("models", "-w", "mine", "list")
+    assert done.returncode == 2
+    assert "memoirist models list -w mine" in " ".join(done.stderr.split())
+    assert "no workspace at 'mine'" in memoirist("models", "list", "-w", "mine").stderr
+
+
 def test_a_bad_source_beside_a_good_one_is_a_verdict_and_a_warning(
     memoirist: Command, bad: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -92,6 +92,7 @@ def test_a_training_does_not_mix_with_other_files(memoirist: Command, tmp_path: 
     (tmp_path / "talks.txt").write_text("No dataset.", "utf-8")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("mine", "utf-8")
+    (tmp_path / "mine" / "runs").mkdir()  # not every such folder is a workspace's
     train = ["train", "--data", "talks.txt", "-o"]
     assert "holds other files" in memoirist(*train, "mine").stderr
     assert "is a file" in _refused(tmp_path, tmp_path / "talks.txt", *train, "talks.txt", "--force")

@@ -55,6 +55,9 @@ def _write(folder: Path, text: str) -> Path:
         ("[passages]\nmin_words = 400", "min_words"),
         ("[train\nrank = 1", "no TOML"),
         ("[interview]\nbase_url = 'localhost'", "http://"),
+        ("sources = 3", "sources = 3"),
+        ("[[sources]]\nlimit = 3", "sources"),
+        ("[sources]\nmix = 3", "sources.mix = 3"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_line(tmp_path: Path, text: str, hint: str) -> None:
@@ -119,6 +122,8 @@ def test_sources_given_by_set_start_where_the_command_runs(
     [
         (["train.rank=many"], {}, "--set train.rank=many: the recipe's train.rank = 'many' is"),
         (["train.rnak=3"], {}, "--set train.rnak=3: the recipe has no key 'train.rnak'"),
+        (["#x=1"], {}, "--set #x=1: the recipe has no key '#x'"),
+        (["sources.include=[1]"], {}, "--set sources.include=[1]: the recipe's sources.include.0"),
         ([], {"train.preset": "9gb"}, "--preset: the recipe's train.preset = '9gb' is"),
         ([], {"interview.request_timeout_seconds": -1}, "--request-timeout: the recipe's int"),
     ],

@@ -73,11 +73,6 @@ _STROKE_LAST = re.compile(rf"([{_STRUCK}]) {STROKE}")
 _ARROW = re.compile("([↦↪]) ?→|← ?(↩)")
 
 
-def is_mathematical(font: str) -> bool:
-    """Tell whether a font's name is that of one of TeX's fonts of signs."""
-    return bool(_NAME.match(font))
-
-
 def bitmap_char(code: int) -> str:
     """Return what stands for a code of a bitmap font until its encoding is known."""
     if code in _QUOTES:
