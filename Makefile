@@ -34,7 +34,7 @@ test: $(STAMP)
 
 # Without whole builds and trainings that take tens of seconds.
 test-fast: $(STAMP)
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow and not medium'
 
 check: $(STAMP)
 	$(BIN)/ruff check .

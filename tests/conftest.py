@@ -186,9 +186,12 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        # A whole build with its training stands below these.
-        if "built" in getattr(item, "fixturenames", ()):
+        fixtures = set(getattr(item, "fixturenames", ()))
+        # A whole build with its training stands below these, and a training or a server below those.
+        if "built" in fixtures:
             item.add_marker(pytest.mark.slow)
+        elif fixtures & {"trained", "served"}:
+            item.add_marker(pytest.mark.medium)
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             # Ten times what it takes alone: other programs may share the machine.
             item.add_marker(pytest.mark.timeout(900))

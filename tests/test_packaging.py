@@ -74,6 +74,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.medium
 def test_the_main_job_runs_from_a_folder_with_a_data_package_of_its_own(
     installed: Path, tmp_path: Path
 ) -> None:

@@ -275,6 +275,7 @@ def test_a_text_without_prose_says_so(tmp_path: Path, content: bytes) -> None:
         read(path)
 
 
+@pytest.mark.medium
 def test_the_real_books_read_alike_in_every_encoding(corpora: Path) -> None:
     books = corpora / "books"
     pairs = [

@@ -330,6 +330,7 @@ def test_stricter_rules_judge_what_came_back_without_a_request(
         assert rows_are_right(store) == 20
 
 
+@pytest.mark.medium
 def test_a_killed_run_repeats_at_most_the_last_second(tmp_path: Path, store: Store) -> None:
     n_passages, in_flight, latency = 200, 16, 0.3
     put(store, [passage(n) for n in range(n_passages)])

@@ -224,6 +224,7 @@ def _interrupted(folder: Path, server: OpenAIServer, *, times: int) -> tuple[int
     return child.returncode, told, time.monotonic() - began
 
 
+@pytest.mark.medium
 def test_one_interrupt_finishes_what_is_in_flight(tmp_path: Path, store: Store) -> None:
     put(store, [passage(n) for n in range(200)])
     with OpenAIServer(Script(latency_seconds=0.3)) as server:
@@ -237,6 +238,7 @@ def test_one_interrupt_finishes_what_is_in_flight(tmp_path: Path, store: Store) 
     assert rows_are_right(store) == sent
 
 
+@pytest.mark.medium
 def test_a_second_interrupt_stops_at_once(tmp_path: Path, store: Store) -> None:
     put(store, [passage(n) for n in range(200)])
     with OpenAIServer(Script(latency_seconds=0.05)) as server:

@@ -165,6 +165,7 @@ def test_a_conversation_that_does_not_fit_is_a_verdict(tmp_path: Path) -> None:
     assert found[0]["source_id"]
 
 
+@pytest.mark.medium
 def test_a_refresh_of_a_mistyped_workspace_builds_nothing(tmp_path: Path) -> None:
     done = run(tmp_path, "refresh", "-w", "typo")
     assert done.returncode == 1

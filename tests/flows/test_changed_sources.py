@@ -162,6 +162,7 @@ def test_a_changed_gate_is_applied_and_told(context: Context, tmp_path: Path) ->
     assert context.workspace.store.value("SELECT count(*) FROM kept") >= kept
 
 
+@pytest.mark.medium
 def test_a_group_never_changes_sides(context: Context, tmp_path: Path) -> None:
     folder = tmp_path / "books"
     steps(context, folder)

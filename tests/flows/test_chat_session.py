@@ -235,6 +235,7 @@ def _until(screen: int, wanted: str, seconds: float = 60) -> str:
     return seen
 
 
+@pytest.mark.medium
 def test_ctrl_c_ends_an_answer_and_not_the_talk(context: Context) -> None:
     """In a real terminal: an endless answer is stopped, the talk goes on and ends with /quit."""
     screen, terminal = pty.openpty()

@@ -251,6 +251,7 @@ def test_ctrl_c_is_one_line(memoirist: Command, tmp_path: Path) -> None:
     assert "run the same command again" in _one_line(done, 130)
 
 
+@pytest.mark.medium
 def test_each_step_by_itself_and_again(memoirist: Command, tmp_path: Path) -> None:
     steps = [["extract", MEMOIR, INTERVIEW, EXCHANGES, *EDITH], ["ask"], ["curate"], ["compose"]]
     for step in steps:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from memoirist.data.composition.conversations import FollowUp, Reach, join_follow_ups, neighbours
 from memoirist.data.curation.question_filters import RejectSettings
 from memoirist.data.schema.records import Pair, Verdict
@@ -98,6 +100,7 @@ def test_a_follow_up_may_lean_on_the_reply_and_may_not_leak() -> None:
     assert task.best(reply, later, item, RejectSettings()) == texts[2]
 
 
+@pytest.mark.medium
 def test_neighbours_become_a_conversation_and_are_asked_once(
     memoirist: Command, tmp_path: Path
 ) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from memoirist.data.text.sanitizer import has_control
 from tests.conftest import Command
 from tests.flows.test_changed_sources import book
@@ -55,6 +57,7 @@ def _exported(memoirist: Command, tmp_path: Path) -> list[str]:
     return [message["content"] for row in rows for message in row["messages"]]
 
 
+@pytest.mark.medium
 def test_no_control_token_reaches_a_conversation(memoirist: Command, tmp_path: Path) -> None:
     hostile = [*TOKENS, *(f"\n{line}\n" for line in LINES)]
     for number in range(4):

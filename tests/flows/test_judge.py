@@ -91,6 +91,7 @@ def _say(low: str) -> Any:
     return say
 
 
+@pytest.mark.medium
 def test_low_grades_drop_a_pair_and_nothing_is_asked_twice(
     memoirist: Command, tmp_path: Path
 ) -> None:

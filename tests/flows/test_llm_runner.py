@@ -114,6 +114,7 @@ def test_tokens_and_dollars_of_all_purposes_stay_within_one_limit(
     assert 0 < count(store, "judge") < N
 
 
+@pytest.mark.medium
 def test_a_killed_judge_repeats_at_most_the_last_second(tmp_path: Path, store: Store) -> None:
     with OpenAIServer() as server:
         run(tmp_path, server)
@@ -132,6 +133,7 @@ def test_a_killed_judge_repeats_at_most_the_last_second(tmp_path: Path, store: S
     assert store.value("SELECT count(*) FROM verdicts WHERE rule = 'judge'") == n_pairs
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_at_the_judge(tmp_path: Path, store: Store, times: int) -> None:
     with OpenAIServer() as server:
@@ -174,6 +176,7 @@ def test_a_refusal_stops_the_judge_and_keeps_what_came(tmp_path: Path, store: St
         assert count(store, "judge") == n_pairs
 
 
+@pytest.mark.medium
 def test_a_failure_of_the_judge_is_told_and_asked_again(tmp_path: Path, store: Store) -> None:
     few = {"interview__max_attempts": 1, "interview__max_repairs": 0, **JUDGED}
     told = "SELECT reason, next_step FROM verdicts WHERE rule = 'not_judged'"
@@ -202,6 +205,7 @@ def test_a_failure_of_the_judge_is_told_and_asked_again(tmp_path: Path, store: S
     assert store.rows(told) == []
 
 
+@pytest.mark.medium
 def test_all_purposes_go_by_batch_at_its_price(tmp_path: Path, store: Store) -> None:
     batch = {
         "interview__mode": "batch",
@@ -227,6 +231,7 @@ def test_all_purposes_go_by_batch_at_its_price(tmp_path: Path, store: Store) -> 
         assert row["usd"] == pytest.approx((row["i"] * 1.0 + row["o"] * 10.0) * 0.5 / 1e6)
 
 
+@pytest.mark.medium
 def test_the_plan_counts_all_that_the_recipe_turns_on(tmp_path: Path, store: Store) -> None:
     wanted = {"interview__prices": PRICES, "interview__follow_up_share": 1.0, **JUDGED}
     wanted["interview__answers"] = "polished"

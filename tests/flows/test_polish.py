@@ -153,6 +153,7 @@ def polish(text: str, body: Mapping[str, Any]) -> str:
     return mend(BEYOND.get(mark, str)(text))
 
 
+@pytest.mark.medium
 def test_answers_are_mended_within_bounds_and_both_texts_are_kept(
     memoirist: Command, tmp_path: Path
 ) -> None:
@@ -234,6 +235,7 @@ def test_a_hosts_real_question_gets_a_mended_answer(memoirist: Command, tmp_path
     assert all(CLEAN in row["answer"] and NOISY in row["verbatim"] for row in found)
 
 
+@pytest.mark.medium
 def test_a_killed_run_goes_on_where_it_stopped(memoirist: Command, tmp_path: Path) -> None:
     (tmp_path / "book.md").write_text(noisy(), "utf-8")
     assert memoirist("extract", "book.md", "--persona", "Ada Quill").returncode == 0
@@ -271,6 +273,7 @@ def test_polishing_without_an_endpoint_says_what_to_do(memoirist: Command, tmp_p
     assert "no LLM endpoint is named" in done.stderr
 
 
+@pytest.mark.medium
 def test_a_refresh_polishes_the_answers_of_new_passages(memoirist: Command, tmp_path: Path) -> None:
     (tmp_path / "book.md").write_text(noisy(), "utf-8")
     assert memoirist("extract", "book.md", "--persona", "Ada Quill").returncode == 0

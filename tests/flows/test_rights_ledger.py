@@ -190,6 +190,7 @@ def test_a_file_gone_from_its_folder_is_told_and_keeps_its_rows(
     ]
 
 
+@pytest.mark.medium
 def test_the_commands(memoirist: Command, tmp_path: Path) -> None:
     (tmp_path / "one.md").write_text(book(), "utf-8")
     (tmp_path / "scan.pdf").write_bytes(b"%PDF-1.4\n" + bytes(range(256)))

@@ -136,6 +136,7 @@ def test_a_layer_that_the_base_lacks_is_refused_before_a_run_begins(trained: Pat
     assert len(Store(trained / "out" / "memoirist.duckdb").nouns(Run)) == 1
 
 
+@pytest.mark.medium
 def test_chat_and_merge_take_the_run(trained: Path) -> None:
     done = run(trained, "merge", "-w", "out", "--set", "merge.prompts=2")
     assert done.returncode == 0, done.stderr

@@ -154,6 +154,7 @@ def test_what_is_saved_in_a_talk_is_trained_on_once(context: Context) -> None:
     assert before == context.workspace.store.rows("FROM pairs WHERE origin = 'curated' ORDER BY id")
 
 
+@pytest.mark.medium
 def test_better_words_take_the_place_of_the_models(context: Context) -> None:
     steps(context)
     first, _ = save_exchange(context, said("I do not no."))

@@ -313,6 +313,7 @@ def test_another_sites_name_is_not_served(address: str) -> None:
         assert "connect-src 'self'" in reply.headers["Content-Security-Policy"]
 
 
+@pytest.mark.medium
 def test_the_page_in_a_browser(
     browser: Any, address: str, context: Context, tmp_path: Path
 ) -> None:

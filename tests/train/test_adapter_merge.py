@@ -180,6 +180,7 @@ CASES: list[tuple[str, bool, dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("family", "tied", "settings"), CASES)
 def test_weight_by_weight_equals_a_merge_in_memory(
     family: str, tied: bool, settings: dict[str, Any], tmp_path: Path

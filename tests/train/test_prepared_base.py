@@ -304,6 +304,7 @@ def test_a_base_that_cannot_be_used_says_so_in_one_line(fault: str, tmp_path: Pa
     assert not left.exists() or not list(left.iterdir())
 
 
+@pytest.mark.medium
 def test_a_hub_id_without_a_hub_says_so_in_one_line_and_soon(tmp_path: Path) -> None:
     program = (
         "import sys, pathlib, memoirist.data.schema.errors as e\n"

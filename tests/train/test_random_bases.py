@@ -48,6 +48,7 @@ def random_base(folder: Path, width: int, tied: bool) -> Path:
     return folder
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("width", "tied"), [(64, True), pytest.param(128, False, marks=pytest.mark.slow)]
 )

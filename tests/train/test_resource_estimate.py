@@ -91,6 +91,7 @@ def test_time_grows_with_tokens_and_falls_with_speed() -> None:
     assert 1.3 < step_flops(LLAMA, PLAIN, 0.8) / step_flops(LLAMA, without, 0.8) < 1.5
 
 
+@pytest.mark.medium
 def test_a_cpu_pays_for_python_and_for_loading() -> None:
     machine = this_machine(256)
     assert machine.flops > 1e8

@@ -110,6 +110,7 @@ def test_each_setting_trains(chosen: dict[str, Any], base: PreparedBase, tmp_pat
     assert wanted == "all-linear" or {n for n in names if n.endswith("_proj")} == set(wanted)
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("signals")
 def test_the_first_step_learns_and_a_rate_of_nothing_is_told(
     base: PreparedBase, tmp_path: Path

@@ -124,6 +124,7 @@ def test_a_bullet_without_a_meaning_goes_alone() -> None:
     assert kept("\ufffd") == ("boilerplate", "\ufffd")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("engine", ["auto", "pdfminer"])
 def test_a_mathematics_book_keeps_its_prose(corpora: Path, engine: str) -> None:
     path = corpora / "pdf-bench" / "py-pdf" / "pdfs" / "GeoTopo-komprimiert.pdf"

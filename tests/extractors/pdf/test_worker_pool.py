@@ -37,6 +37,7 @@ def hurried(engine: str, workers: int = 1, page_memory_mb: int = 400) -> Extract
     )
 
 
+@pytest.mark.medium
 def test_a_page_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     path = raw_pdf(tmp_path / "slow.pdf", [GOOD, SLOW, GOOD])
     rows = rows_of(path, hurried("pdfminer"))

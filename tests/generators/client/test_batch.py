@@ -189,6 +189,7 @@ def test_ask_by_batch_fills_the_workspace_at_the_batch_price(tmp_path: Path) -> 
     assert row["usd"] == pytest.approx((row["i"] * 1.0 + row["o"] * 2.0) * 0.5 / 1e6)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_batch_run_is_fetched_by_the_next(tmp_path: Path, sent: signal.Signals) -> None:
     store = Store(tmp_path / "ws" / "memoirist.duckdb")

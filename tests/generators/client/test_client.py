@@ -158,6 +158,7 @@ def test_a_key_never_follows_a_redirect() -> None:
     assert KEY not in str(caught.value)
 
 
+@pytest.mark.medium
 def test_a_cap_is_learnt_and_kept() -> None:
     script = Script(latency_seconds=0.1, cap=8, retry_after_seconds=0.2)
     with OpenAIServer(script) as server:
@@ -167,6 +168,7 @@ def test_a_cap_is_learnt_and_kept() -> None:
     assert server.seen.requests <= 160 + 24 + 20
 
 
+@pytest.mark.medium
 def test_refused_requests_leave_their_slots_to_others() -> None:
     odds = {"429": 0.3}
     with OpenAIServer(
@@ -206,6 +208,7 @@ def test_nothing_succeeding_pauses_and_then_stops_the_run() -> None:
     assert met < 250
 
 
+@pytest.mark.medium
 def test_a_server_that_comes_back_is_found_again() -> None:
     script = Script(faults=[""] * 4 + ["drop"] * 6)
     with OpenAIServer(script) as server:
@@ -213,6 +216,7 @@ def test_a_server_that_comes_back_is_found_again() -> None:
     assert len(completions) == 12
 
 
+@pytest.mark.medium
 def test_a_server_that_restarts_costs_no_passage() -> None:
     async def run() -> int:
         first = OpenAIServer(Script(latency_seconds=0.02))
