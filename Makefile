@@ -32,7 +32,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
 test: $(STAMP)
 	$(PYTEST)
 
-# Without whole builds and trainings that take tens of seconds.
+# Without the tests that take more than two seconds.
 test-fast: $(STAMP)
 	$(PYTEST) -m 'not slow and not medium'
 

@@ -187,7 +187,7 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        # A whole build with its training stands below these, and a training or a server below those.
+        # A whole build stands below these, a training or a server of models below those.
         if "built" in fixtures:
             item.add_marker(pytest.mark.slow)
         elif fixtures & {"trained", "served"}:
