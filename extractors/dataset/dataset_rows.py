@@ -16,7 +16,6 @@ from memoirist.data.schema.records import Block, Document, Rows, Source, Verdict
 from memoirist.data.store.exchanges import arrow_schema
 from memoirist.data.text.language_detection import detect_language
 from memoirist.extractors.blocks import Draft, blocks_of
-from memoirist.extractors.dataset.chat_messages import build_trees
 from memoirist.extractors.dataset.dataset_schema import Schema, detect
 from memoirist.extractors.dataset.row_chunks import (
     BLANK,
@@ -27,7 +26,12 @@ from memoirist.extractors.dataset.row_chunks import (
     parse_line,
     read_chunks,
 )
-from memoirist.extractors.dataset.row_parser import canonical, parse_filled_row, parse_row
+from memoirist.extractors.dataset.row_parser import (
+    build_trees,
+    canonical,
+    parse_filled_row,
+    parse_row,
+)
 from memoirist.extractors.detection.format_registry import Progress
 from memoirist.extractors.settings import ExtractSettings
 

@@ -117,7 +117,7 @@ FORMATS = (
         "text",
         (".txt",),
         "memoirist.extractors.text.plain_text:extract_text",
-        "memoirist.extractors.text.gutenberg:header_names",
+        "memoirist.extractors.text.front_back_matter:header_names",
     ),
 )
 SUFFIXES = tuple(dict.fromkeys(suffix for known in FORMATS for suffix in known.suffixes))

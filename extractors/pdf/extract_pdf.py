@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from memoirist.data.schema.errors import SourceEncrypted, SourceUnreadable
 from memoirist.data.schema.records import Document, Rows, Source, content_id
 from memoirist.extractors.blocks import Draft, blocks_of
+from memoirist.extractors.detection.format_registry import Progress
 from memoirist.extractors.pdf.engines.worker_pool import read_all_pages, read_info
 from memoirist.extractors.pdf.layout.page_columns import SinglePages, unfold_sheets
 from memoirist.extractors.pdf.ocr import ocr_verdict, with_ocr
@@ -65,9 +65,7 @@ def is_locked(path: Path) -> bool:
 
 
 def extract_pdf(
-    source: Source,
-    settings: ExtractSettings,
-    on_progress: Callable[[int, int], None] | None = None,
+    source: Source, settings: ExtractSettings, on_progress: Progress | None = None
 ) -> Rows:
     """Return the document, its blocks and the verdicts on unreadable pages of one PDF.
 

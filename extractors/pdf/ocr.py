@@ -11,18 +11,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from memoirist.data.schema.errors import SourceUnreadable, SourceWithoutText
 from memoirist.data.schema.records import Document, Source, Verdict
+from memoirist.extractors.detection.format_registry import Progress
 from memoirist.extractors.pdf.engines.worker_pool import read_all_pages
 from memoirist.extractors.pdf.layout.geometry import PageLines, groups
 from memoirist.extractors.pdf.page_verdicts import is_scan, page_verdict
 from memoirist.extractors.settings import ExtractSettings
-
-Progress = Callable[[int, int], None]
 
 # What tesseract calls the languages that the rest of the world names by two letters.
 _TESSERACT_CODES = dict(

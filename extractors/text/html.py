@@ -14,7 +14,7 @@ from memoirist.data.schema.records import BlockKind, Rows, Source
 from memoirist.data.text.words import ends_sentence
 from memoirist.extractors.detection.format_registry import Progress
 from memoirist.extractors.settings import ExtractSettings
-from memoirist.extractors.text.gutenberg import header_names
+from memoirist.extractors.text.front_back_matter import header_names
 from memoirist.extractors.text.html_elements import (
     KIND,
     Element,

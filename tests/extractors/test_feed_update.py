@@ -15,8 +15,12 @@ import pytest
 
 from memoirist.data.schema.errors import SourceMissing, SourceUnreadable
 from memoirist.extractors.transcript.feeds import download
-from memoirist.extractors.transcript.feeds.feed_parser import parse_feed
-from memoirist.extractors.transcript.feeds.feed_update import FeedUpdate, feed_folder, update_feed
+from memoirist.extractors.transcript.feeds.feed_update import (
+    FeedUpdate,
+    feed_folder,
+    parse_feed,
+    update_feed,
+)
 from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report

@@ -7,15 +7,18 @@ such a run are asked for their place: within one text object font, size and base
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int, c_ulong, c_ushort, c_void_p
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import pypdfium2_raw
 from pypdfium2 import PdfDocument, PdfiumError, PdfPage, raw
 
-from memoirist.extractors.pdf.engines import pdfium_bindings as bindings
 from memoirist.extractors.pdf.engines.base import PdfInfo, encrypted, on_one_line, unreadable
 from memoirist.extractors.pdf.layout.font_encodings import (
     bitmap_char,
@@ -51,6 +54,97 @@ _TEXT_LINE = re.compile("(?:[^\r\ufffe]+|\r(?!\n))+\ufffe?|\ufffe")
 # A run whose characters are wider than usual in its font, by this factor, may jump over a gap.
 _WIDE_RUN = 1.1
 
+# PDFium's functions that are called for every run of text, bound at as little cost as possible: a
+# book needs some hundred thousand of these calls. pypdfium2's own bindings make a pointer object of
+# every result; here handles are plain integers, and results that come through pointers are written
+# to buffers that are made once.
+_LIBRARY = pypdfium2_raw.bindings._libs["pdfium"]
+
+
+class _Matrix(ctypes.Structure):
+    _fields_ = tuple((name, c_float) for name in "abcdef")
+
+
+class _Rect(ctypes.Structure):
+    _fields_ = tuple((name, c_float) for name in ("left", "top", "right", "bottom"))
+
+
+def _bound(name: str, result: Any, *arguments: Any) -> Any:  # noqa: ANN401 - ctypes has no types
+    # Indexing a library makes a new function, so that nobody else's prototype is changed.
+    function = _LIBRARY[name]
+    function.restype, function.argtypes = result, arguments
+    return function
+
+
+_text_object = _bound("FPDFText_GetTextObject", c_void_p, c_void_p, c_int)
+_has_map_error = _bound("FPDFText_HasUnicodeMapError", c_int, c_void_p, c_int)
+_font_size = _bound("FPDFText_GetFontSize", c_double, c_void_p, c_int)
+_font_handle = _bound("FPDFTextObj_GetFont", c_void_p, c_void_p)
+
+_count_chars = _bound("FPDFText_CountChars", c_int, c_void_p)
+_code_point = _bound("FPDFText_GetUnicode", ctypes.c_uint, c_void_p, c_int)
+_all_text = _bound("FPDFText_GetText", c_int, c_void_p, c_int, c_int, POINTER(c_ushort))
+_get_font_name = _bound("FPDFFont_GetBaseFontName", ctypes.c_size_t, c_void_p, c_char_p, c_ulong)
+_doubles = (POINTER(c_double), POINTER(c_double))
+_get_origin = _bound("FPDFText_GetCharOrigin", c_int, c_void_p, c_int, *_doubles)
+_get_box = _bound("FPDFText_GetLooseCharBox", c_int, c_void_p, c_int, POINTER(_Rect))
+_get_matrix = _bound("FPDFText_GetMatrix", c_int, c_void_p, c_int, POINTER(_Matrix))
+
+_x, _y, _matrix, _rect = c_double(), c_double(), _Matrix(), _Rect()
+_at_x, _at_y, _at_matrix, _at_rect = byref(_x), byref(_y), byref(_matrix), byref(_rect)
+
+
+def _handle_of(pointer: Any) -> int:  # noqa: ANN401 - ctypes has no types
+    """Return the plain handle of what pypdfium2 holds as a pointer."""
+    return ctypes.cast(pointer, c_void_p).value or 0
+
+
+def _char_origin(text: int, index: int) -> tuple[float, float]:
+    """Return where a character stands on its baseline, in the page's own space."""
+    _get_origin(text, index, _at_x, _at_y)
+    return _x.value, _y.value
+
+
+def _char_box(text: int, index: int) -> tuple[float, float, float, float]:
+    """Return left, bottom, right and top of a character by its advance and its font's height."""
+    _get_box(text, index, _at_rect)
+    return _rect.left, _rect.bottom, _rect.right, _rect.top
+
+
+def _char_matrix(text: int, index: int) -> tuple[float, float, float, float]:
+    """Return a, b, c and d of a character's matrix; the font's size is not in it."""
+    _get_matrix(text, index, _at_matrix)
+    return _matrix.a, _matrix.b, _matrix.c, _matrix.d
+
+
+def _characters(text: int) -> str:
+    """Return the characters of a page, each at the index by which PDFium knows it."""
+    count = _count_chars(text)
+    buffer = (c_ushort * (count + 1))()
+    n_units = _all_text(text, 0, count, buffer)
+    chars = bytes(buffer)[: 2 * max(n_units - 1, 0)].decode("utf-16-le", "surrogatepass")
+    if len(chars) == count:
+        return chars
+    # Some characters have no text or two code units: then each is asked for its own.
+    codes = (_code_point(text, n) for n in range(count))
+    return "".join("\ufffe" if code == 2 else chr(code or 0xFFFD) for code in codes)
+
+
+def _font_name(font: int) -> str:
+    """Return a font's name, empty for a Type 3 font."""
+    buffer = ctypes.create_string_buffer(128)
+    size = _get_font_name(font, buffer, 128)
+    return buffer.raw[: max(min(size, 128) - 1, 0)].decode("utf-8", "replace")
+
+
+def _wide_text(function: Any, *arguments: Any) -> str:  # noqa: ANN401 - ctypes has no types
+    """Return the text that a function of pypdfium2.raw writes; what is no text becomes U+FFFD."""
+    size = function(*arguments, None, 0)
+    buffer = ctypes.create_string_buffer(size)
+    function(*arguments, buffer, size)
+    return buffer.raw[: max(size - 2, 0)].decode("utf-16-le", "replace")
+
+
 # The file that this process reads just now, so that its next pages find it open.
 _OPEN: dict[str, PdfDocument] = {}
 
@@ -58,17 +152,15 @@ _OPEN: dict[str, PdfDocument] = {}
 def read_info(path: str, passwords: Sequence[str] = ()) -> PdfInfo:
     """Read the PDF at `path`; raise SourceEncrypted or SourceUnreadable where that fails."""
     document = _open(path, passwords)
-    labels = tuple(
-        bindings.wide_text(raw.FPDF_GetPageLabel, document, n) for n in range(len(document))
-    )
+    labels = tuple(_wide_text(raw.FPDF_GetPageLabel, document, n) for n in range(len(document)))
     outline = (
-        (mark.level + 1, on_one_line(bindings.wide_text(raw.FPDFBookmark_GetTitle, mark)))
+        (mark.level + 1, on_one_line(_wide_text(raw.FPDFBookmark_GetTitle, mark)))
         for mark in document.get_toc()
     )
     return PdfInfo(
         n_pages=len(document),
-        title=on_one_line(bindings.wide_text(raw.FPDF_GetMetaText, document, b"Title")),
-        author=on_one_line(bindings.wide_text(raw.FPDF_GetMetaText, document, b"Author")),
+        title=on_one_line(_wide_text(raw.FPDF_GetMetaText, document, b"Title")),
+        author=on_one_line(_wide_text(raw.FPDF_GetMetaText, document, b"Author")),
         outline=tuple((level, title) for level, title in outline if title),
         labels=labels if any(labels) else (),
     )
@@ -117,11 +209,11 @@ def _read_page(document: PdfDocument, number: int) -> PageLines:
 
 def _page_lines(page: PdfPage, number: int) -> PageLines:
     text_page = page.get_textpage()  # closes with its last reference, and its handle with it
-    text = bindings.handle_of(text_page.raw)
+    text = _handle_of(text_page.raw)
     left, bottom, right, top = page.get_bbox()
     view = _Page(
         text=text,
-        chars=bindings.characters(text),
+        chars=_characters(text),
         corner=(left, bottom),
         size=(right - left, top - bottom),
         turns=page.get_rotation() // 90,
@@ -177,7 +269,7 @@ class _Page:
 
     def origin(self, index: int) -> tuple[float, float]:
         """Return where a character stands on its baseline."""
-        return self.place(*bindings.origin(self.text, index))
+        return self.place(*_char_origin(self.text, index))
 
     def right_edge(self, index: int) -> float:
         """Return where the advance of a character ends.
@@ -185,19 +277,19 @@ class _Page:
         Its loose box may reach further, over the whole of a leaning letter. What PDFium puts in
         after a text object stands where the object ends, which may be after a last kern.
         """
-        left, bottom, right, top = bindings.loose_box(self.text, index)
+        left, bottom, right, top = _char_box(self.text, index)
         edge = max(self.place(left, bottom)[0], self.place(right, top)[0])
         after = index + 1
         guessed = self.chars[after : after + 1] in (" ", "\r")
-        if guessed and not bindings.text_object(self.text, after):
+        if guessed and not _text_object(self.text, after):
             edge = min(edge, self.origin(after)[0])
         return edge
 
     def font_of(self, text_object: int) -> _Font:
         """Return the font of a text object."""
-        handle = bindings.font_of(text_object)
+        handle = _font_handle(text_object)
         if handle not in self.fonts:
-            self.fonts[handle] = _Font(bindings.font_name(handle))
+            self.fonts[handle] = _Font(_font_name(handle))
         return self.fonts[handle]
 
 
@@ -206,7 +298,7 @@ def _add_line(page: _Page, start: int, end: int, drawn: PageGlyphs) -> None:
     at = start
     last: list[Glyph] = []
     while at < end:
-        owner = bindings.text_object(page.text, at)
+        owner = _text_object(page.text, at)
         blank = page.chars[at] == " "
         if blank and owner and last:
             # A space that the file draws counts, however narrow; one that PDFium guesses does not.
@@ -221,12 +313,12 @@ def _add_line(page: _Page, start: int, end: int, drawn: PageGlyphs) -> None:
 
 def _run_end(text: int, owner: int, at: int, end: int) -> int:
     """Return the end of the characters that `owner` draws; they are all in one piece."""
-    if bindings.text_object(text, end - 1) == owner:
+    if _text_object(text, end - 1) == owner:
         return end
     inside, outside = at, end - 1
     while outside - inside > 1:
         middle = (inside + outside) // 2
-        if bindings.text_object(text, middle) == owner:
+        if _text_object(text, middle) == owner:
             inside = middle
         else:
             outside = middle
@@ -237,7 +329,7 @@ def _add_run(page: _Page, owner: int, span: tuple[int, int], drawn: PageGlyphs) 
     """Add what one text object draws on a line, and return the list that it went to."""
     start, end = span
     words = page.chars[start:end].rstrip(" ")
-    directions = rotated(bindings.matrix(page.text, start), page.turns)
+    directions = rotated(_char_matrix(page.text, start), page.turns)
     side = turns_to_upright(directions)
     if side is None:
         drawn.n_askew += len(words)
@@ -245,7 +337,7 @@ def _add_run(page: _Page, owner: int, span: tuple[int, int], drawn: PageGlyphs) 
     if side:
         page = replace(page, turns=(page.turns + side) % 4)
     font = page.font_of(owner)
-    size = rotated(directions, side)[3] * bindings.font_size(page.text, start)
+    size = rotated(directions, side)[3] * _font_size(page.text, start)
     whole = _glyph(page, font.name, size, (start, start + len(words)))
     spans: list[tuple[int, int]] = []
     if _runs_down(page, whole, start + len(words) - 1):
@@ -290,7 +382,7 @@ def _meaning(page: _Page, font: str, chars: str, start: int) -> str:
     if chars.endswith("\ufffe"):
         chars = chars[:-1] + "-"
     # Within a run of words PDFium maps all or nothing; a run of signs may be mapped in part.
-    faulty = is_sign_font(font) or bindings.has_map_error(page.text, start)
+    faulty = is_sign_font(font) or _has_map_error(page.text, start)
     if not faulty and not _ODD.search(chars):
         return chars
     if _SURROGATES.search(chars):
@@ -300,7 +392,7 @@ def _meaning(page: _Page, font: str, chars: str, start: int) -> str:
         return "".join(bitmap_char(ord(char)) for char in chars)
     return "".join(
         sign_of(font, _code(char))
-        if _ODD.match(char) or (char != " " and bindings.has_map_error(page.text, start + n))
+        if _ODD.match(char) or (char != " " and _has_map_error(page.text, start + n))
         else char
         for n, char in enumerate(chars)
     )

@@ -1,32 +1,124 @@
-"""Read PDFs in parallel worker processes; a page that harms its process is given up."""
+"""Read PDFs in parallel worker processes; a page that harms its process is given up.
+
+A library written in C may crash or hang on a damaged file; here that costs one process and one
+page. A worker is started with the arguments SOCKET_FD MEMORY_MB, answers the requests of its
+parent, and is killed by it when it takes too long. Without pydantic, which the settings need, it
+starts in half the time.
+"""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import os
+import queue
+import resource
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
 from multiprocessing import Pipe
-from multiprocessing.connection import wait
-from typing import Any
+from multiprocessing.connection import Connection, wait
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memoirist.extractors.pdf.engines import worker as worker_module
-from memoirist.extractors.pdf.engines.base import PdfInfo, known_passwords, unreadable
-from memoirist.extractors.pdf.engines.worker import Request, unpack
-from memoirist.extractors.pdf.layout.geometry import PageLines
-from memoirist.extractors.settings import ExtractSettings
+from memoirist.data.schema.errors import SourceError
+from memoirist.extractors.pdf.engines.base import PdfInfo, engine_of, known_passwords, unreadable
+from memoirist.extractors.pdf.layout.geometry import Line, PageLines
 
-Progress = Callable[[int, int], None]
+if TYPE_CHECKING:
+    from memoirist.extractors.detection.format_registry import Progress
+    from memoirist.extractors.settings import ExtractSettings
 
 # So many pages are given up before the rest of the file is, lest a file take hours.
 _MAX_GIVEN_UP = 3
 # Fewer pages than this are not worth another process.
 _PAGES_PER_WORKER = 8
+_IDLE_SECONDS = 30.0
+
+_LINE_FIELDS = [field.name for field in fields(Line)]
+_PAGE_FIELDS = [field.name for field in fields(PageLines) if field.name != "lines"]
+_line_values = attrgetter(*_LINE_FIELDS)
+_page_values = attrgetter(*_PAGE_FIELDS)
+
+
+class Request(NamedTuple):
+    """A request for the pages `first` to `last`, or for the file's info where `last` is 0."""
+
+    engine: str
+    path: str
+    passwords: tuple[str, ...]
+    first: int = 0
+    last: int = 0
+
+
+def pack(page: PageLines) -> tuple[Any, ...]:
+    """Return a page as plain tuples, which travel several times faster than dataclasses."""
+    return (_page_values(page), [_line_values(line) for line in page.lines])
+
+
+def unpack(values: tuple[Any, ...]) -> PageLines:
+    """Return the page that `pack` made plain."""
+    page, lines = values
+    whole = tuple(Line(**dict(zip(_LINE_FIELDS, line, strict=True))) for line in lines)
+    return PageLines(**dict(zip(_PAGE_FIELDS, page, strict=True)), lines=whole)
+
+
+def main() -> None:
+    """Respond to requests until the parent closes its end or requests nothing for a while."""
+    connection = Connection(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _limit_memory(int(sys.argv[2]))
+    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, requests), daemon=True).start()
+    while True:
+        try:
+            request = requests.get(timeout=_IDLE_SECONDS)
+        except queue.Empty:
+            return
+        _respond(connection, request)
+
+
+def _listen(connection: Connection, requests: queue.SimpleQueue[Request]) -> None:
+    """Receive requests; the parent's end closes with the parent, and ends this process at once."""
+    while True:
+        try:
+            requests.put(connection.recv())
+        except (EOFError, OSError):
+            os._exit(0)
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Let this process grow by so much and no more; what is mapped so far is its libraries."""
+    mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = mapped + megabytes * 1024 * 1024
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _respond(connection: Connection, request: Request) -> None:
+    """Send each page, or the info of the file, or the fault that ends the request."""
+    engine = engine_of(request.engine)
+    try:
+        if request.last:
+            pages = engine.read_pages(request.path, request.first, request.last, request.passwords)
+            for page in pages:
+                connection.send(pack(page))
+        else:
+            # The file may have changed since its pages were read.
+            engine.close_file()
+            connection.send(engine.read_info(request.path, request.passwords))
+    except (SourceError, OSError) as fault:
+        connection.send(fault)
+    except MemoryError:
+        # What is left of this process cannot be relied on.
+        os._exit(1)
 
 
 class WorkerLost(Exception):
@@ -45,7 +137,7 @@ class Worker:
         self.pages = range(0)
         self.deadline = 0.0
         self.connection, theirs = Pipe()
-        code = f"from {worker_module.__name__} import main; main()"
+        code = f"from {__name__} import main; main()"
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", code, str(theirs.fileno()), str(memory_mb)],
             pass_fds=[theirs.fileno()],

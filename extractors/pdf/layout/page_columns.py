@@ -13,7 +13,7 @@ from statistics import median
 
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.extractors.pdf.layout.geometry import Frame, Line, PageLines, groups
-from memoirist.extractors.pdf.structure.page_labels import folio_value
+from memoirist.extractors.pdf.structure.running_heads import folio_value
 
 # A sheet is wider than high by at least this factor: half of it is a page of book proportions.
 _WIDE = 1.15

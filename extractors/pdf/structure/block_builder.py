@@ -33,9 +33,8 @@ from memoirist.extractors.pdf.structure.headings import (
     is_caption,
     is_ornament,
 )
-from memoirist.extractors.pdf.structure.page_labels import page_labels
 from memoirist.extractors.pdf.structure.paragraphs import PlacedLine, paragraphs, place_lines
-from memoirist.extractors.pdf.structure.running_heads import running_heads
+from memoirist.extractors.pdf.structure.running_heads import page_labels, running_heads
 from memoirist.extractors.repair import joined, tidy, vocabulary_of
 from memoirist.extractors.settings import ExtractSettings
 

@@ -14,7 +14,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.data.schema.records import Block
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
-from memoirist.extractors.pdf.structure.page_labels import folio_value, roman_numeral
+from memoirist.extractors.pdf.structure.running_heads import folio_value, roman_numeral
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 PROSE = (
