@@ -7,15 +7,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-_LIGATURES = {
-    "\ufb00": "ff",
-    "\ufb01": "fi",
-    "\ufb02": "fl",
-    "\ufb03": "ffi",
-    "\ufb04": "ffl",
-    "\ufb05": "st",
-    "\ufb06": "st",
-}
+from memoirist.extractors.word_tables import any_of
+
 _LIGATURE = re.compile("[\ufb00-\ufb06]")
 _ODD_SPACES = re.compile(r"[\t\r\f\v\u00a0\u2000-\u200a\u202f\u205f]|  ")
 _SPACES = re.compile(r"[ \t\r\f\v\u00a0\u2000-\u200a\u202f\u205f]+")
@@ -26,23 +19,9 @@ _SOFT_MARKS = re.compile(f"[{_SOFT}]")
 _HYPHENS = "-\u2010" + _SOFT
 _BROKEN = re.compile(rf"([^\W_]+(?:['’-][^\W_]+)*)[{_HYPHENS}]$")
 _HEAD = re.compile(r"([^\W_]+(?:['’][^\W_]+)*)(?:-[^\W_]+)*")
-# Halves of words that English writes as one word. Both halves are words too, so that only this
-# list tells "any-where" at a line's end from "darning-needle".
-_LEADING = re.compile(
-    "any|some|every|no|not|never|where|there|here|when|what|who|how|him|her|them|your|our|my|it"
-    "|out|with|under|over|up|down|fore|for|in|un|re|dis|mis|pre|per|con|com|be|en|em|im|ex|ad|ab"
-    "|al|after|inter|trans|sub|court"
-)
-_TRAILING = re.compile(
-    "less|ness|ful|wards?|where|with|withal|from|self|selves|body|things?|ever|times?|upon|fore"
-    "|able|ment|ship|hood|some|wise|man|men|woman|women|out|over|in|into|on|to|ing|ed|ers?|est|ly"
-    "|more|land|side|stand|stood|hold|held|son|days?|ways?|backs?"
-)
-# Words that French joins to another with a hyphen; no hyphenation ends in them.
-_FRENCH_TAIL = re.compile(
-    "je|tu|il|ils|elle|elles|on|nous|vous|ce|ci|là|moi|toi|le|la|les|lui|leur|y|en|même|mêmes|être"
-    "|t|dire|dessus|dessous|delà|devant|dedans|dehors"
-)
+_LEADING = re.compile(any_of("repair", "leading"))
+_TRAILING = re.compile(any_of("repair", "trailing"))
+_FRENCH_TAIL = re.compile(any_of("repair", "french_tail"))
 _ELISION = re.compile(r"^(?:[cdjlmnst]|qu|jusqu|lorsqu|puisqu)['’]")
 _FRENCH_HALF = 4
 _LAST_CHARS = 60
@@ -54,7 +33,7 @@ def tidy(text: str) -> str:
     """Return `text` in NFC with ligatures as letters and single spaces."""
     # Nearly every line is clean, and a book has tens of thousands of them.
     if not text.isascii():
-        text = _LIGATURE.sub(lambda match: _LIGATURES[match.group()], text)
+        text = _LIGATURE.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
         text = unicodedata.normalize("NFC", text)
     if _ODD_SPACES.search(text):
         text = _SPACES.sub(" ", text)

@@ -36,7 +36,7 @@ def read_source(ref: SourceRef, added_at: datetime) -> Source:
     A hub dataset's source is the revision that its pointer means today.
     """
     if ref.pointer is not None:
-        hub_source = load("memoirist.extractors.dataset.hub_dataset:hub_source")
+        hub_source = load("dataset.hub_dataset:hub_source")
         return cast("Source", hub_source(ref.pointer, added_at))
     path = ref.path.expanduser().resolve()
     if printable(path) != str(path):

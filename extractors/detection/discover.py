@@ -60,7 +60,7 @@ def is_url(pointer: str) -> bool:
 
 def _resolve(pointer: str) -> list[SourceRef]:
     if pointer.startswith(_HUB):
-        load("memoirist.extractors.dataset.hub_dataset:parse")(pointer)
+        load("dataset.hub_dataset:parse")(pointer)
         return [SourceRef(path=Path(pointer), format="dataset", pointer=pointer)]
     if is_url(pointer):
         return []  # the flow downloads a feed's transcripts

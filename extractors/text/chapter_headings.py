@@ -8,27 +8,19 @@ from collections.abc import Sequence
 from statistics import median
 
 from memoirist.data.schema.records import BlockKind
-from memoirist.extractors.text.text_unit import Unit, letters_of, word_count, word_set
+from memoirist.extractors.text.text_unit import Unit, letters_of, word_count
+from memoirist.extractors.word_tables import any_of, word_set
 
-_NUMBER_WORD = (
-    r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen"
-    r"|sixteen|seventeen|eighteen|nineteen|twenty(?:[- ]\w+)?|thirty(?:[- ]\w+)?|(?:the )?(?:first"
-    r"|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last)|premier|première"
-    r"|premi[eè]re|deuxième|second[e]?|troisième|quatrième|primer[oa]?|segund[oa]|tercer[oa]?"
-    r"|cuart[oa]|erste[sr]?|zweite[sr]?|dritte[sr]?|vierte[sr]?)"
-)
+_NUMBER_WORD = any_of("chapter_headings", "number_word")
 _COUNT = rf"(?:[ivxlcdm]+|\d+|{_NUMBER_WORD})"
-_PART = r"part|book|volume|vol\.|partie|livre|tome|teil|band|buch|parte|libro|tomo|parte|livro"
-_CHAPTER = (
-    r"chapter|chap\.|letter|section|canto|act|lecture|chapitre|lettre|kapitel|brief|cap[ií]tulo"
-    r"|carta"
-)
+_PART = any_of("chapter_headings", "part")
+_CHAPTER = any_of("chapter_headings", "chapter")
 _TITLE_REST = r"(?:[\s.:,;—–-].{0,90})?"
 _PART_TITLE = re.compile(
-    rf"^(?:(?:{_PART})\s+{_COUNT}\b|{_NUMBER_WORD}\s+(?:{_PART})\b){_TITLE_REST}$", re.I
+    rf"^(?:{_PART}\s+{_COUNT}\b|{_NUMBER_WORD}\s+{_PART}\b){_TITLE_REST}$", re.I
 )
 _CHAPTER_TITLE = re.compile(
-    rf"^(?:(?:{_CHAPTER})\s+{_COUNT}\b|(?:{_NUMBER_WORD})\s+(?:{_CHAPTER})\b|(?:{_COUNT})\.\s+(?:kapitel|teil)\b)"
+    rf"^(?:{_CHAPTER}\s+{_COUNT}\b|{_NUMBER_WORD}\s+{_CHAPTER}\b|{_COUNT}\.\s+(?:kapitel|teil)\b)"
     r"(?:[\s.:,;—–-].{0,400})?$",
     re.IGNORECASE | re.DOTALL,
 )
@@ -41,57 +33,22 @@ _NUMBERED = re.compile(
 )
 _ROMAN_TITLE = re.compile(r"^[IVXLC]{1,7}\.\s+\S.{0,80}$")
 _NAMED = re.compile(
-    r"^(?:(?:the )?(?:author|editor|publisher|translator"
-    r"|printer).?s? )?(?:to the )?(?:general )?(?:preface|foreword|introduction"
-    r"|introductory(?: note| chapter)?|prologue|epilogue|conclusion|appendi(?:x|ces)|postscript"
-    r"|acknowledge?ments?|afterword|dedication|note|avant-propos|pr[eé]face|prologue|[eé]pilogue"
-    r"|appendice|postface|remerciements|conclusion|vorwort|vorrede|geleitwort|einleitung"
-    r"|einf[uü]hrung|nachwort|anhang|schluss|schlu[sß]|danksagung|pr[oó]logo|prefacio"
-    r"|introducci[oó]n|ep[ií]logo|ap[eé]ndice|conclusi[oó]n|agradecimientos"
-    r"|introdu[cç][aã]o)\b[^.!?]{0,50}[.:]?$",
+    r"^(?:(?:the )?(?:author|editor|publisher|translator|printer).?s? )?(?:to the )?(?:general )?"
+    rf"{any_of('chapter_headings', 'named')}\b[^.!?]{{0,50}}[.:]?$",
     re.IGNORECASE,
 )
 _HAN_NAMED = re.compile(
     r"^(?:《[^》]{1,20}》)?(?:自序|代序|序言|序|前言|引言|楔子|後記|后记|附錄|附录|跋|尾聲|尾声)$"
 )
 
-_CONTENTS = re.compile(
-    r"^(?:table of contents|(?:brief |short |detailed )?contents(?: of .{1,40})?"
-    r"|list of (?:the )?\w+|(?:full[- ]page )?(?:illustrations|plates|maps|figures|tables"
-    r"|portraits)|table des mati[eè]res|table des illustrations|sommaire|inhalt"
-    r"|inhaltsverzeichnis|abbildungsverzeichnis|[ií]ndice(?: general| de .{1,30})?"
-    r"|tabla de contenidos?|contenido|sum[aá]rio|目\s*[錄录次]|navigation|landmarks|page list)\W*$",
-    re.IGNORECASE,
-)
-_BACK = re.compile(
-    r"^(?:(?:general |analytical )?index|bibliography|bibliography and index"
-    r"|select(?:ed)? bibliography|works cited|references|further reading|glossary of terms"
-    r"|register|sachregister|personenregister|literaturverzeichnis|literatur|bibliographie"
-    r"|bibliograf[ií]a|advertisements?|(?:other )?(?:books|works) by .{1,60}|also by .{1,60}|索引"
-    r"|參考書目|参考文献)\W*$",
-    re.IGNORECASE,
-)
-_BOILERPLATE = re.compile(
-    r"^(?:cover|title ?page|half ?title(?: ?page)?|imprint|colophon|copyright(?: page| notice"
-    r"| information)?|uncopyright|(?:the )?(?:full )?project gutenberg(?:-?tm|™)? licen[sc]e.*"
-    r"|licen[sc]e|legal notice|(?:original )?transcriber.?s.? notes?"
-    r"|production notes?(?: section)?|transcription notes?|typographical errors|about (?:this"
-    r"|the) (?:e-?book|edition)|impressum|mentions l[eé]gales|cr[eé]dits|cr[eé]ditos|couverture"
-    r"|umschlag|cubierta|portada|titelseite|版權(?:頁|所有)?|版权(?:页|所有)?|封面)\W*$",
-    re.IGNORECASE,
-)
-_NOTES = re.compile(
-    r"^(?:foot ?notes?|end ?notes?|notes|notes (?:to|on) .{1,40}|notes de bas de page|fu(?:ss"
-    r"|ß)noten|anmerkungen|notas(?: al pie)?|[注註]\s*[釋释解腳脚]?|附註|附注)\W*$",
-    re.IGNORECASE,
+_CONTENTS, _BACK, _BOILERPLATE, _NOTES = (
+    re.compile(rf"^{any_of('chapter_headings', kind)}\W*$", re.IGNORECASE)
+    for kind in ("contents", "back", "boilerplate", "notes")
 )
 _MAX_CHARS = 160
 # Where the median section of a level is shorter, its headings divide chapters.
 _CHAPTER_WORDS = 300
-_SMALL = word_set(
-    "a an and at but by for from in of on or the to with de du des la le les et en y el los las und"
-    " der die das von zu"
-)
+_SMALL = word_set("chapter_headings", "small")
 _ROMAN = re.compile(
     r"^(?=[IVXLCDM])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})\W*$"
 )

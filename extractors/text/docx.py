@@ -11,31 +11,16 @@ import mammoth
 from memoirist.data.schema.errors import SourceEncrypted, SourceError, SourceUnreadable
 from memoirist.data.schema.records import Rows, Source
 from memoirist.extractors.detection.format_registry import Progress
-from memoirist.extractors.detection.sniff import OLE
 from memoirist.extractors.settings import ExtractSettings
 from memoirist.extractors.text.archive import EntryUnreadable, open_archive, unreadable_entry
 from memoirist.extractors.text.html import units_of_body
 from memoirist.extractors.text.html_elements import parse_xml, text_of
 from memoirist.extractors.text.text_rows import rows_of
+from memoirist.extractors.word_tables import table
 
 _BODY = "word/document.xml"
-# Styles of a book that mammoth's own map leaves as bare paragraphs; the names are Word's.
-_STYLES = """
-p[style-name='Title'] => h1:fresh
-p[style-name='Subtitle'] => h2.subtitle:fresh
-p[style-name='Quote'] => blockquote > p:fresh
-p[style-name='Intense Quote'] => blockquote > p:fresh
-p[style-name='Block Text'] => blockquote > p:fresh
-p[style-name='Verse'] => p.verse:fresh
-p[style-name='caption'] => p.caption:fresh
-p[style-name='Caption'] => p.caption:fresh
-p[style-name='toc 1'] => p.toc:fresh
-p[style-name='toc 2'] => p.toc:fresh
-p[style-name='toc 3'] => p.toc:fresh
-p[style-name='TOC Heading'] => p.toc:fresh
-p[style-name='table of figures'] => p.toc:fresh
-p[style-name='index 1'] => p.index:fresh
-"""
+# The container of the old Office formats and of documents with a password.
+_OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 
 
 def names(path: Path) -> tuple[str | None, str | None]:
@@ -62,7 +47,7 @@ def extract_docx(
     Raise SourceEncrypted where it asks for a password, SourceUnreadable where it is damaged.
     """
     with Path(source.location).open("rb") as file:
-        if file.read(len(OLE)) == OLE:
+        if file.read(len(_OLE)) == _OLE:
             raise SourceEncrypted(
                 f"the document {source.location!r} is locked with a password, or is an old .doc",
                 "open it in a word processor and save it as .docx without a password",
@@ -71,7 +56,7 @@ def extract_docx(
     try:
         html = mammoth.convert_to_html(
             clean,
-            style_map=_STYLES,
+            style_map=table("docx")["styles"],
             convert_image=mammoth.images.img_element(lambda _: {}),
         ).value
     except Exception as fault:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from charset_normalizer import from_bytes
 
 from memoirist.data.text.words import stop_words
+from memoirist.extractors.word_tables import table
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -21,22 +22,21 @@ _BYTE_ORDER_MARKS = (
 )
 # Encodings within ASCII that shift between character sets, by their first shift.
 _SHIFT_ENCODINGS = ((b"\x1b$", "iso2022_jp"), (b"~{", "hz"))
-# In the order of preference where two of them read equally well.
-_CANDIDATES = (
-    *("cp1252", "gb18030", "big5hkscs", "cp932", "euc_jp", "cp949", "cp1250", "iso8859_2"),
-    *("cp1251", "koi8_r", "mac_roman", "iso8859_15", "cp1253", "cp1254", "cp850"),
-)
+_TABLE = table("encoding")
+_CANDIDATES = _TABLE["candidates"].split()
 _DECLARED = re.compile(
     r"character set encoding:\s*([\w-]+)|<meta[^>]+charset\s*=\s*[\"']?([\w-]+)"
     r"|<\?xml[^>]+encoding\s*=\s*[\"']([\w-]+)",
     re.IGNORECASE,
 )
 _NON_ASCII_WORD = re.compile(r"[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*")
-_TYPOGRAPHIC = set("“”‘’‚„«»‹›–—…¿¡°·§£€•†‡©®™×½¼¾ªº²³¹ \u00ad")
-_WESTERN = set("äöüßÄÖÜéèêëàâçùûîïôœæÉÈÀÇáíóúñÁÍÓÚÑãõøåØÅìòÆŒ")
-_OTHER_LATIN = set("ąćęłńśźżĄĆĘŁŃŚŹŻěščřžýůďťňĚŠČŘŽőűŐŰășțşţğıİĞŞ")
-# Accented letters that are words; two capitals before small letters, which no word has.
-_LETTER_WORDS = set("àáéèóòúùíôêöåÀÁÉÈÓÒÚÙÍÔÊÖÅ")
+_TYPOGRAPHIC, _WESTERN, _OTHER_LATIN, _LETTER_WORDS, _COMMON_HANGUL, _COMMON_HAN = (
+    frozenset("".join(_TABLE[key].split("\n")))
+    for key in (
+        *("typographic", "western", "other_latin", "letter_words", "common_hangul", "common_han"),
+    )
+)
+# Two capitals before small letters, which no word has.
 _TWO_CAPITALS = re.compile(r"^[^\W\d_]{2}(?<=[A-ZÀ-Þ][A-Z])[a-z]")
 # Signs that stand between two letters in no language.
 _INNER_SIGN = re.compile(r"(?<=[^\W\d_])[¿¡³²¹¾½¼ª°º£§©®¤¦¬±«»„‚ˇ¸¨´¯](?=[^\W\d_])")
@@ -46,26 +46,6 @@ _UNSURE_MARGIN = 0.12
 _UNSURE_SCORE = 0.6
 # UTF-8 bytes read as Windows-1252: "Ã©" for é, "â€™" for an apostrophe.
 _MOJIBAKE = re.compile(r"Ã[\x80-\xbf©¨§ª«¢®´¼¶¤±³º­]|â€[™œ\x9d“”˜¦]|Â[ £©«»°§]")
-# Windows-1252 for ISO-8859-1, which is what such files really hold; else the larger set.
-_ALIASES = {
-    "iso8859-1": "cp1252",
-    "ascii": "cp1252",
-    "gb2312": "gb18030",
-    "gbk": "gb18030",
-    "big5": "big5hkscs",
-    "shift_jis": "cp932",
-    "euc_kr": "cp949",
-}
-_COMMON_HANGUL = frozenset(
-    "이다는을가의에고하은지로한기도사리나어아서대시그를인해자수들라정일만게보스있것었과으네우전여주니안내저구상원"
-    "부러장제조없면말왔던였려선생님람늘쓸뿐불렀각모음때문오무거간소바와년동두신방성"
-)
-# The characters that Chinese and Japanese prose uses most, simplified and traditional.
-_COMMON_HAN = frozenset(
-    "的一是不了人我在有他这為为之大来來以个個中上们們到说說国國和地也子时時道出而要于於就下得可你年生自会會"
-    "那后後能对對着著事其里裡所去行过過家十用发發天如然作方成者多日都三小军軍二无無同么麼经經法当當起与與好看"
-    "学學进進种種将將还還分此心前面又定见見只主没沒公从從日本東京私今思言手話時間気"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +176,7 @@ def _python_name(name: str) -> str | None:
         codec = codecs.lookup(name).name
     except LookupError:
         return None
-    return None if codec == "utf-8" else _ALIASES.get(codec, codec)
+    return None if codec == "utf-8" else _TABLE["aliases"].get(codec, codec)
 
 
 def plausibility(text: str) -> float:

@@ -29,7 +29,8 @@ from memoirist.extractors.text.html_elements import (
 )
 from memoirist.extractors.text.html_footnotes import resolve_notes, resolve_path
 from memoirist.extractors.text.text_rows import document_verdict, rows_of
-from memoirist.extractors.text.text_unit import Unit, letters_of, word_set
+from memoirist.extractors.text.text_unit import Unit, letters_of
+from memoirist.extractors.word_tables import table
 
 _MAX_MATTER_CHARS = 60_000
 _BODY = {"paragraph", "quote"}
@@ -38,17 +39,8 @@ _ENCRYPTION = "META-INF/encryption.xml"
 # Obfuscated fonts are no lock: the EPUB standard's way and Adobe's.
 _FONT_ALGORITHMS = ("http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC")
 _PAGES = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml", "text/x-oeb1-document")
-# What the guide of EPUB 2 and the landmarks of EPUB 3 call the pages that are not prose.
 _GUIDE: dict[str, BlockKind] = {
-    **dict.fromkeys(
-        word_set(
-            "cover title-page titlepage halftitlepage copyright-page copyright colophon imprint"
-            " index bibliography other.license"
-        ),
-        "boilerplate",
-    ),
-    **dict.fromkeys(word_set("toc loi lot"), "contents"),
-    **dict.fromkeys(word_set("notes footnotes endnotes rearnotes"), "footnote"),
+    word: kind for kind, words in table("html_elements")["guide"].items() for word in words.split()
 }
 _MAX_NAV_DEPTH = 20
 _PAGE_SUFFIXES = (".xhtml", ".html", ".htm")

@@ -18,6 +18,7 @@ from memoirist.extractors.text.chapter_headings import (
 )
 from memoirist.extractors.text.encoding import decode, unix_lines
 from memoirist.extractors.text.text_unit import Unit, is_prose, word_count
+from memoirist.extractors.word_tables import any_of
 
 _BODY = {"paragraph", "quote"}
 _FRONT_SHARE = 0.25
@@ -43,20 +44,8 @@ _OLD_END = re.compile(
 _LICENCE = re.compile(
     rf"{_NAME}(?:-tm|™)?|e-?book is for the use of|gutenberg literary archive", re.IGNORECASE
 )
-_CREDIT = re.compile(
-    r"^\W*(?:this e-?(?:text|book) (?:was )?(?:produced|prepared)|(?:e-?text|html version"
-    r"|e-?book)\s+(?:was\s+)?(?:prepared|produced|created|scanned)|produced by|prepared by"
-    r"|scanned by|digitized by|transcribed (?:by|from)|updated editions will replace"
-    r"|\[?\s*transcriber.?s.? note|\[?\s*note (?:of|by) (?:the )?transcriber|\[?\s*etext editor"
-    r"|distributed proofread|credits:)",
-    re.IGNORECASE,
-)
-_IMPRINT = re.compile(
-    r"©|\bcopyright\b|all rights reserved|alle rechte vorbehalten|tous droits réservés"
-    r"|todos los derechos reservados|\bisbn\b|library of congress|no part of this|first published"
-    r"|published by|printed in|public domain",
-    re.IGNORECASE,
-)
+_CREDIT = re.compile(rf"^\W*{any_of('front_back_matter', 'credit')}", re.IGNORECASE)
+_IMPRINT = re.compile(any_of("front_back_matter", "imprint"), re.IGNORECASE)
 _CREDIT_REACH = 12
 
 

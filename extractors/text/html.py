@@ -29,7 +29,8 @@ from memoirist.extractors.text.html_elements import (
 )
 from memoirist.extractors.text.html_footnotes import resolve_notes
 from memoirist.extractors.text.text_rows import encoding_verdicts, rows_of
-from memoirist.extractors.text.text_unit import Unit, clean_text, letters_of, word_set
+from memoirist.extractors.text.text_unit import Unit, clean_text, letters_of
+from memoirist.extractors.word_tables import word_set
 
 _MAX_BYTES = 128 << 20
 _HEAD_BYTES = 200_000
@@ -45,15 +46,8 @@ _CREDIT = re.compile(
 )
 _NO_ALT = "picture"
 _HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
-_BLOCKS = word_set(
-    "address article aside blockquote body caption center dd details div dl fieldset figcaption"
-    " figure footer form header hgroup hr html li main nav ol p pre section summary table tbody"
-    " td tfoot th thead tr ul"
-) | frozenset(_HEADINGS)
-_SKIPPED = word_set(
-    "script style head noscript template svg math iframe object embed audio video canvas button"
-    " select option input textarea map title meta link rp rt"
-)
+_BLOCKS = word_set("html_elements", "blocks") | frozenset(_HEADINGS)
+_SKIPPED = word_set("html_elements", "skipped")
 _SPACE = re.compile(r"[ \t\r\n\f]+")
 _SPACE_IN_LINE = re.compile(r"[ \t\u00a0]+")
 

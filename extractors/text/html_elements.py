@@ -11,7 +11,7 @@ from lxml import etree
 
 from memoirist.data.schema.records import BlockKind
 from memoirist.extractors.text.encoding import Decoded, decode
-from memoirist.extractors.text.text_unit import word_set
+from memoirist.extractors.word_tables import any_of, table, word_set
 
 # lxml has no types of its own.
 Element: TypeAlias = Any
@@ -39,61 +39,22 @@ _STATED = re.compile(
     rb"<\?xml[^>]+encoding\s*=\s*[\"']([\w-]+)|<meta[^>]+charset\s*=\s*[\"']?\s*([\w-]+)", re.I
 )
 
-_BOILERPLATE_TYPES = word_set(
-    "titlepage halftitlepage halftitle title-page imprint imprimatur colophon copyright-page cover"
-    " copyright seriespage biblioentry bibliography index index-group other-credits credits"
-)
-_CONTENTS_TYPES = word_set("toc loi lot loa lov landmarks page-list directory")
-NOTE_TYPES = word_set("footnote endnote rearnote footnotes endnotes rearnotes")
+_BOILERPLATE_TYPES = word_set("html_elements", "boilerplate_types")
+_CONTENTS_TYPES = word_set("html_elements", "contents_types")
+NOTE_TYPES = word_set("html_elements", "note_types")
 _VERSE_TYPES = re.compile(r"^z3998:(?:poem|verse|song|hymn|lyrics)$")
-_VERSE_CLASS = re.compile(
-    r"^(?:poem\d*|poetry|poetry-container|verse|verse-?\w*|stanza|lyrics?|song|extract-verse\S*"
-    r"|linegroup|lg|canto)$"
+_VERSE_CLASS, _QUOTE_CLASS, _CAPTION_CLASS, _CONTENTS_CLASS, _BOILERPLATE_CLASS, _PAGE_CLASS = (
+    re.compile(f"^{any_of('html_elements', f'{kind}_class')}$")
+    for kind in ("verse", "quote", "caption", "contents", "boilerplate", "page")
 )
 _STANZA_CLASS = re.compile(r"^(?:stanza|linegroup|lg)$")
-_QUOTE_CLASS = re.compile(
-    r"^(?:block-?quot(?:e|ation)?s?|extract\S*|letter|epigraph\S*|quot(?:e|ation)|bq)$"
-)
-_CAPTION_CLASS = re.compile(
-    r"^(?:caption\w*|figcaption|fig(?:ure|center|left|right)?|illus\w*|image-?caption"
-    r"|wp-caption-text)$"
-)
-_CONTENTS_CLASS = re.compile(r"^(?:toc\w*|contents|table-?of-?contents|tableofcontents|loi|nav)$")
-_BOILERPLATE_CLASS = re.compile(
-    r"^(?:pg-?header|pg-?footer|pgheader|pgfooter|pg-?boilerplate|boilerplate"
-    r"|copyright(?:-\w+)?|title-?page|booktitlepage\S*"
-    r"|imprint|colophon|index|tnotes?|transnotes?|transcriber-?notes?|license|licence)$"
-)
-_PAGE_CLASS = re.compile(
-    r"^(?:page-?num(?:ber)?s?|pageno|pagebreak|page-?break|pgnum|pb|page_?n|folionum"
-    r"|x-ebookmaker-pageno)$"
-)
-_SITE_CLASSES = word_set(
-    "cookie cookies consent gdpr comments comment disqus sidebar newsletter related share sharing"
-    " social breadcrumb breadcrumbs menu navbar navigation advert advertisement ads promo subscribe"
-    " popup modal banner toolbar pagination skip screen-reader-text"
-)
-_SITE_ROLES = word_set("navigation banner contentinfo search dialog alertdialog complementary menu")
+_SITE_CLASSES = word_set("html_elements", "site_classes")
+_SITE_ROLES = word_set("html_elements", "site_roles")
 _HIDDEN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden")
-_TAGS: dict[str, BlockKind] = {
-    "blockquote": "quote",
-    "figcaption": "caption",
-    "caption": "caption",
-    "nav": "contents",
-    "code": "boilerplate",
-    "samp": "boilerplate",
-    "kbd": "boilerplate",
-    "form": "boilerplate",
-    "fieldset": "boilerplate",
-}
-# Classes that make a paragraph a heading: Gutenberg's "ph2", the names of typesetting programs.
-_HEADING_CLASS = re.compile(
-    r"^(?:p?h(?P<level>[1-6])|chapter[-_]?(?:title|head(?:ing)?|num(?:ber)?|name)"
-    r"|chap(?:ter)?(?:title|head)?|part[-_]?(?:title|head(?:ing)?|number)|section[-_]?(?:title"
-    r"|head(?:ing)?)|head(?:ing|line)?|sub[-_]?head(?:ing)?|start-of-book)$"
-)
+_TAGS: dict[str, BlockKind] = table("html_elements")["tags"]
+_HEADING_CLASS = re.compile(f"^{any_of('html_elements', 'heading_class')}$")
 _INITIAL_CLASS = re.compile(r"^(?:drop-?caps?|initial|lettrine|firstletter|first-letter|versal)$")
-_INLINE = word_set("a span i b em abbr")
+_INLINE = {"a", "span", "i", "b", "em", "abbr"}
 _NUMBER = re.compile(r"(\d{1,4}|\b[ivxlcdm]{1,7}\b)")
 
 

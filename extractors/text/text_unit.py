@@ -74,8 +74,3 @@ def is_prose(unit: Unit) -> bool:
 def has_letters(text: str) -> bool:
     """Tell whether the text holds a letter; ornaments and rules hold none."""
     return _LETTERS.search(text) is not None
-
-
-def word_set(text: str) -> frozenset[str]:
-    """Return the words of a list that is written as one string."""
-    return frozenset(text.split())

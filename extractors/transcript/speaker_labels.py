@@ -8,20 +8,12 @@ from collections.abc import Collection, Sequence
 
 from memoirist.data.text.words import stop_words
 from memoirist.extractors.transcript.stage_directions import is_programme_part
+from memoirist.extractors.word_tables import word_set
 
 # What may stand before the colon; a label in brackets may follow the name.
 LABEL = r"@?[^\W_][^:：<>\[\]*\n]{0,59}?"
-_PARTICLES = frozenset(
-    "de da del della den der di do du la le van von und y e bin al of the".split()
-)
-_NO_NAMES = frozenset(
-    "note notes warning tip important example examples title author date subject to cc url http"
-    " https source sources link links translator editor language release publisher isbn summary"
-    " topic topics part episode season chapter figure table step"
-    " reason result answer update edit contents hint rule"
-    " however finally first second third lastly also but so and then thus hence yet"
-    " therefore".split()
-)
+_PARTICLES = word_set("speaker_labels", "particles")
+_NO_NAMES = word_set("speaker_labels", "no_names")
 _MAX_WORDS = 6
 
 

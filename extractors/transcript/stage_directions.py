@@ -4,46 +4,26 @@ from __future__ import annotations
 
 import re
 
-# Words that make a direction in any brackets, in several languages.
-_STRONG = (
-    r"(?:laugh|chuckl|giggl|applau|gasp|sigh|cough|sneez|snort|sniffl|groan|yawn|whistl)\w*"
-    r"|clap(?:s|ping)|cheer(?:s|ing)|hums|humming|sings|singing|sobs|sobbing|inaudible|unintelligible"
-    r"|indiscernible|indistinct|cross-?talk|music|beep(?:s|ing)?|bleep(?:ed|s)?|blank_audio"
-    r"|lacht|lachen|gelächter|applaus|beifall|musik|räuspert|seufzt|hustet|unverständlich"
-    r"|rires?|applaudissements?|musique|soupirs?|risas?|aplausos?|música|suspiros?|ininteligible"
-)
-# Words that do so only in square brackets, where a transcriber alone writes.
-_WEAK = (
-    r"songs?|jingles?|silence|pauses?|noises?|sounds?|static|ring(?:s|ing)|knock(?:s|ing)|background"
-    r"|foreign|overlapping|timer|alert|intro|outro|theme|ad break|adverts?|commercials?|break|clip"
-    r"|play(?:s|ing)|audio|video|(?:in|ex)hal\w+|breath\w+|_+"
-)
-_HAN = "笑|掌声|掌聲|鼓掌|音乐|音樂|咳嗽|叹气|嘆氣|听不清|聽不清|沉默|停顿|停頓"
-_INAUDIBLE = re.compile(
-    r"inaudible|unintelligible|indiscernible|indistinct|unverständlich|ininteligible|听不清|聽不清",
-    re.IGNORECASE,
-)
+from memoirist.extractors.word_tables import any_of, word_set
+
+_STRONG = any_of("stage_directions", "strong")
+_WEAK = any_of("stage_directions", "weak")
+_HAN = any_of("stage_directions", "han")
+_INAUDIBLE = re.compile(any_of("stage_directions", "inaudible"), re.IGNORECASE)
 _SQUARE = re.compile(
     rf"\[(?:[^\[\]\n]{{0,30}}\b)?(?:{_STRONG}|{_WEAK})\b[^\[\]\n]{{0,40}}\]"
     # "[Name beatboxing]": a participle ends it.
     rf"|\[[^\[\]\n]{{0,24}}\b\w{{3,}}ing\]|\[[^\w\[\]\n]{0, 20}\]"
-    rf"|[\[【（(]\s*(?:{_HAN})[^】）)\]\n]{{0,8}}[】）)\]]",
+    rf"|[\[【（(]\s*{_HAN}[^】）)\]\n]{{0,8}}[】）)\]]",
     re.IGNORECASE,
 )
-_ROUND = re.compile(
-    rf"[(*](?:[^()*\n]{{0,20}}\b)?(?:{_STRONG})\b[^()*\n]{{0,20}}[)*]", re.IGNORECASE
-)
+_ROUND = re.compile(rf"[(*](?:[^()*\n]{{0,20}}\b)?{_STRONG}\b[^()*\n]{{0,20}}[)*]", re.IGNORECASE)
 _SUNG = re.compile(r"[♪♫♬][^♪♫♬\n]{0,400}[♪♫♬]|[♪♫♬]")
 _TIMES = re.compile(r"\[\s*(?:\d{1,3}:)?\d{1,3}:\d{2}(?:[.,]\d{1,3})?\s*\]")
 # Markdown writes brackets with a backslash.
 _ESCAPED = re.compile(r"\\([\[\]])")
 _MAX_WORDS = 4
-# A label or a whole entry that names a part of the programme, not a speaker.
-_PARTS = frozenset(
-    "break intro outro introduction music song jingle theme ad ads advert advertisement commercial"
-    " sponsor transition silence pause musik werbung einspieler publicité musique pub publicidad"
-    " música anuncio 广告 廣告 音乐 音樂 片头 片頭 片尾".split()
-)
+_PARTS = word_set("stage_directions", "parts")
 
 
 def is_programme_part(text: str) -> bool:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from memoirist.extractors.pdf.layout.geometry import UNKNOWN, Glyph
+from memoirist.extractors.word_tables import table
 
 # An engine gives a code without a meaning as a private character, until the page is whole.
 _PRIVATE = 0xE000
@@ -31,28 +32,7 @@ _T1 |= {0xD7: "Œ", 0xDF: "SS", 0xF7: "œ", 0xFF: "ß"}
 
 # A stroke over the sign that comes next: with "=" after it, "is not equal".
 STROKE = "\u0338"
-_UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_GREEK = "ΓΔΘΛΞΠΣΥΦΨΩαβγδϵζηθικλμνξπρστυϕχψωεϑϖϱςφ"
-_OML = f"{_GREEK}↼↽⇀⇁↪↩▷◁0123456789.,</>⋆∂{_UPPER}♭♮♯⌣⌢ℓ{_UPPER.lower()}ıȷ℘\u20d7⁀"
-_OMS = (
-    "−·×∗÷⋄±∓⊕⊖⊗⊘⊙◯∘•≍≡⊆⊇≤≥⪯⪰∼≈⊂⊃≪≫≺≻←→↑↓↔↗↘≃⇐⇒⇑⇓⇔↖↙∝"
-    f"′∞∈∋△▽{STROKE}↦∀∃¬∅ℜℑ⊤⊥ℵ{_UPPER}∪∩⊎∧∨⊢⊣⌊⌋⌈⌉{{}}⟨⟩|∥↕⇕\\≀√⨿∇∫⊔⊓⊑⊒§†‡¶♣♢♡♠"
-)
-_BRACKETS = "()[]⌊⌋⌈⌉{}⟨⟩"
-# The tips of braces above and below a formula (122 to 125) draw and say nothing.
-_OMX = (
-    f"{_BRACKETS}|∥/\\(){_BRACKETS}/\\{_BRACKETS}/\\/\\"
-    "⎛⎞⎡⎤⎣⎦⎢⎥⎧⎫⎩⎭⎨⎬⎪⏐⎝⎠⎜⎟⟨⟩⊔⊔∮∮⊙⊙⊕⊕⊗⊗∑∏∫⋃⋂⊎⋀⋁∑∏∫⋃⋂⊎⋀⋁∐∐ˆˆˆ˜˜˜[]⌊⌋⌈⌉{}√√√√√√√∥↑↓\0\0\0\0⇑⇓"
-)
-_MSAM = (
-    "⊡⊞⊠□■⋅◊⧫↻↺⇌⇋⊟⊩⊪⊨↠↞⇇⇉⇈⇊↾⇂↿⇃↣↢⇆⇄↰↱⇝↭↫↬≗≿≳⪆⊸∴∵≑≜≾≲⪅⪕⪖⋞⋟≼≦⩽≶‵\ufffd≓≒≽≧⩾≷"
-    "⊏⊐⊳⊲⊵⊴★≬▼▶◀\ufffd\ufffd△▲▽≖⋚⋛⪋⪌¥⇛⇚✓⊻⊼⩞∠∡∢∝⌣⌢⋐⋑⋓⋒⋏⋎⋋⋌⫅⫆≏≎⋘⋙⌜⌝®Ⓢ⋔∔∽⋍⌞⌟✠∁⊺⊚⊛⊝"
-)
-_MSBM = (
-    "≨≩≰≱≮≯⊀⊁≨≩≰≱⪇⪈⋠⋡⋨⋩⋦⋧≰≱⪵⪶⪹⪺⪉⪊≁≇╱╲⊊⊋⊈⊉⫋⫌⫋⫌⊊⊋⊈⊉∦∤∤∦⊬⊮⊭⊯⋭⋬⋪⋫↚↛⇍⇏⇎↮⋇∅"
-    f"∄{_UPPER}ˆˆ˜˜\ufffdℲ⅁\ufffd\ufffd\ufffd\ufffd℧ð≂ℶℷℸ⋖⋗⋉⋊∣∥∖∼≈≊⪸⪷↶↷ϝϰkℏℏ϶"
-)
-ENCODINGS = {"CMMI": _OML, "CMSY": _OMS, "CMEX": _OMX, "MSAM": _MSAM, "MSBM": _MSBM}
+ENCODINGS: dict[str, str] = table("tex_fonts")
 # A quarter plus half of the depth: of delimiters in four sizes, of operators in text and display.
 _HANGS = (
     ({0x5A, 0x49}, 1.36),

@@ -16,33 +16,16 @@ from memoirist.extractors.pdf.layout.geometry import (
 )
 from memoirist.extractors.pdf.structure.headings import chapter_name, opens_part
 from memoirist.extractors.repair import tidy
+from memoirist.extractors.word_tables import any_of
 
-_CONTENTS_TITLE = re.compile(
-    r"^(table of contents|contents|list of (illustrations|figures|plates|maps|tables)"
-    r"|illustrations|table des (matières|illustrations)|sommaire|inhalt(sverzeichnis)?"
-    r"|abbildungsverzeichnis|índice( general)?|tabla de contenidos?|indice|目\s*[录錄次])\W*$",
-    re.IGNORECASE,
-)
+_CONTENTS_TITLE = re.compile(rf"^{any_of('front_matter', 'contents_title')}\W*$", re.IGNORECASE)
 _ENDS_IN_NUMBER = re.compile(r"\S.*?[\s.…·]([ivxlcdm]{1,7}|\d{1,4})$", re.IGNORECASE)
 _LEADERS = re.compile(r"(\s?[.·…]){4,}")
-_INDEX_TITLE = re.compile(
-    r"^((general )?index|index (alphabétique|des noms( propres)?|général)"
-    r"|(sach|personen|namen)?register|sachverzeichnis|stichwortverzeichnis"
-    r"|índice (alfabético|onomástico|analítico))\W*$",
-    re.IGNORECASE,
-)
+_INDEX_TITLE = re.compile(rf"^{any_of('front_matter', 'index_title')}\W*$", re.IGNORECASE)
 _INDEX_ROW = re.compile(r",\s*\d{1,4}(\s*[-–]\s*\d{1,4})?([,;]\s*\d{1,4}([-–]\d{1,4})?)*[.,;]?$")
 _LICENCE = re.compile(r"project\s+gutenb[eu]rg", re.IGNORECASE)
 _LICENCE_START = re.compile(r"\W*(end of|\*\*\*)", re.IGNORECASE)
-_IMPRINT = re.compile(
-    r"©|\(c\)\s*\d{4}|copyright|all rights reserved|\bisbn\b|printed in|library of congress"
-    r"|first published|published by|public domain|e-?book is for the use of|apache license"
-    r"|creative commons|internet archive|digitized by|google books|no part of this"
-    r"|tous droits|dépôt légal|achevé d['’]imprimer|imprimé en|alle rechte|gedruckt in"
-    r"|auflage \d{4}|todos los derechos|depósito legal|impreso en|tutti i diritti"
-    r"|版权所有|版權所有",
-    re.IGNORECASE,
-)
+_IMPRINT = re.compile(any_of("front_matter", "imprint"), re.IGNORECASE)
 _BY = re.compile(
     r"^(?:(?:written )?by|von|par|di|por|autore?:?|author:?|auteur\s?:|verfasser:?)\s+(?=[^\W\d_])",
     re.IGNORECASE,
@@ -52,9 +35,7 @@ _NAME = re.compile(
     r"[^\W\d_a-z]['’\w.-]*){1,4}$"
 )
 _NOT_A_NAME = re.compile(
-    r"^(?:an?|the|le|la|les|un|une|der|die|das|ein|eine|el|los|las|il|lo)\b|\d"
-    r"|\b(?:press|books?|verlag|éditions?|editions?|editorial|publish\w*|company|co\.|university"
-    r"|house|memoirs?|novel|roman|stories|complete|library|society|london|paris|york|berlin)\b",
+    rf"^{any_of('front_matter', 'article')}\b|\d|\b{any_of('front_matter', 'no_name')}\b",
     re.IGNORECASE,
 )
 _FRONT_SHARE, _BACK_SHARE = 0.2, 0.75

@@ -10,34 +10,16 @@ from math import inf
 
 from memoirist.extractors.pdf.layout.geometry import Line, Margins, Measures
 from memoirist.extractors.repair import tidy
+from memoirist.extractors.word_tables import any_of
 
-_COUNT = (
-    r"(?:[ivxlcdm]+|\d+|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
-    r"|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen|twenty(?:[- ]\w+)?"
-    r"|the (?:first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last)"
-    r"|premi(?:er|ère)|seconde?|deuxième|troisième|quatrième|cinquième|eins|zwei|drei|vier|fünf"
-    r"|primer[ao]?|segund[ao]|tercer[ao]?)"
-)
-_UNIT = (
-    r"(?:chapter|book|part|volume|letter|section|canto|act|chapitre|livre|partie|tome|lettre"
-    r"|kapitel|buch|teil|band|brief|cap[ií]tulo|libro|parte|tomo|carta|capitolo)"
-)
+_COUNT = any_of("headings", "count")
+_UNIT = any_of("headings", "unit")
 _NUMBERED = re.compile(rf"^{_UNIT}\s+{_COUNT}\b", re.IGNORECASE)
-_NAMED = re.compile(
-    r"^(?:author.s )?(?:preface|foreword|introduction|introductory|prologue|epilogue|conclusion"
-    r"|appendix|postscript|acknowledge?ments?|afterword|dedication|footnotes|notes|préface"
-    r"|avant-propos|épilogue|appendice|postface|remerciements|vorwort|einleitung|nachwort|anhang"
-    r"|prólogo|prefacio|introducción|epílogo|apéndice|prefazione|introduzione|序|前言|后记|跋)\b.{0,30}$",
-    re.IGNORECASE,
-)
+_NAMED = re.compile(rf"^(?:author.s )?{any_of('headings', 'named')}\b.{{0,30}}$", re.IGNORECASE)
 _BARE_NUMBER = re.compile(r"^(?:[ivxlcdm]{1,7}|\d{1,3})[.:]?$", re.IGNORECASE)
 _COUNT_ALONE = re.compile(rf"^(?:{_UNIT}\s+)?{_COUNT}$", re.I)
 _ORNAMENT = re.compile(r"^[\W_]+$")
-_CAPTION = re.compile(
-    r"^(?:fig(?:ur[ae]?|\.)|plate|table|illustration|map|planche|tableau|carte|abb(?:ildung|\.)"
-    r"|tafel|tabelle|lámina|tabla|图|圖|表)\s*[\divxlc]+\b",
-    re.I,
-)
+_CAPTION = re.compile(rf"^{any_of('headings', 'caption')}\s*[\divxlc]+\b", re.I)
 _ENDS_OPEN = re.compile(r"[.,;:!?…—–-]\W*$")
 _ROMAN = re.compile(r"^[IVXLCDM]+\W*$")
 _MAX_CHARS = 120

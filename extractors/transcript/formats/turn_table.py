@@ -18,26 +18,12 @@ from memoirist.extractors.transcript.formats.base import (
     read_text,
     seconds,
 )
+from memoirist.extractors.word_tables import word_set
 
-_SPEAKER = frozenset(
-    "speaker speaker_name speakername speaker_label who voice participant talker sprecher"
-    " sprecherin locuteur intervenant orador hablante 说话人 發言人 发言人".split()
+_SPEAKER, _LOOSE_SPEAKER, _TEXT, _START, _END, _DATASET, _ROLES = (
+    word_set("turn_table", key)
+    for key in ("speaker", "loose_speaker", "text", "start", "end", "dataset", "roles")
 )
-# Names with other meanings: they count only beside a column of times.
-_LOOSE_SPEAKER = frozenset({"name", "from", "label", "character", "person"})
-_TEXT = frozenset(
-    "text utterance transcript transcription line speech words sentence content said text_content"
-    " texte texto 内容 文本".split()
-)
-_START = frozenset(
-    "start start_time starttime start_seconds begin in time timestamp start_s".split()
-)
-_END = frozenset("end end_time endtime end_seconds out stop end_s".split())
-# A table with one of these is a dataset of questions and answers.
-_DATASET = frozenset(
-    "question answer prompt completion instruction output response label_id".split()
-)
-_ROLES = frozenset("user assistant system human gpt bot".split())
 _DELIMITERS = ",;\t|"
 
 
