@@ -10,82 +10,56 @@ from pydantic import BaseModel, ConfigDict, Field
 class ExtractSettings(BaseModel):
     """Say how sources are read and how book pages are cleaned."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    workers: int = Field(2, ge=1, description="Processes that read the pages of one PDF.")
-    engine: Literal["auto", "pdfium", "pdfminer"] = Field(
-        "auto",
-        description="Library that reads PDFs; auto is pdfium, with pdfminer for what it cannot.",
-    )
-    pages_per_chunk: int = Field(
-        16, ge=1, description="Pages of one PDF that one process is given at once."
-    )
-    opening_seconds: float = Field(
-        10.0, gt=0, description="Longest time for a PDF to open; then it is given up."
-    )
-    page_seconds: float = Field(
-        5.0, gt=0, description="Longest time for one page of a PDF; then it is given up."
-    )
-    page_memory_mb: int = Field(
-        400, ge=64, description="Memory that each process reading PDF pages may take."
-    )
-    max_unmapped_share: float = Field(
-        0.02,
-        ge=0,
-        le=1,
-        description="Share of unmapped characters beyond which a page is left out.",
-    )
-    ocr: bool = Field(
-        False, description="Make a text layer for scanned pages (needs the extra ocr, tesseract)."
-    )
-    ocr_languages: list[str] = Field(
-        default_factory=list,
-        description="Languages of scanned pages, such as en or de; default: the persona's.",
-    )
-    ocr_min_confidence: float = Field(
-        0.5, ge=0, le=1, description="Mean confidence of a scanned page's words to be kept."
-    )
-    ocr_folder: str = Field(
-        "", exclude=True, description="Filled in: the workspace's folder for text layers."
-    )
-    furniture_reach_pages: int = Field(
-        4, ge=1, description="Neighbour pages, each way, that a running head is compared with."
-    )
-    furniture_outer_lines: int = Field(
-        3, ge=1, description="Lines at the head and at the foot of a page that may be furniture."
-    )
-    furniture_shift_points: float = Field(
-        4.0, gt=0, description="Largest vertical shift between a running head and its neighbour."
-    )
-    furniture_similarity: float = Field(
-        0.8, gt=0, le=1, description="Least share of equal text, digits masked, of two heads."
-    )
-    footnote_size_ratio: float = Field(
-        0.9, gt=0, lt=1, description="Largest font size of a footnote, as a share of the body's."
-    )
-    heading_size_ratio: float = Field(
-        1.15, gt=1, description="Least font size of a heading, as a multiple of the body's."
-    )
-    indent_points: float = Field(
-        6.0, gt=0, description="Least indent from the margin that starts a paragraph."
-    )
-    gap_ratio: float = Field(
-        1.3, gt=1, description="Least line distance, in leadings, that starts a paragraph."
-    )
-    turn_pause_seconds: float = Field(
-        2.0, gt=0, description="Pause that ends a turn where the transcript names no speaker."
-    )
-    turn_max_words: int = Field(
-        200, ge=1, description="Words after which a nameless turn ends at the next sentence."
-    )
+    workers: int = Field(2, ge=1)
+    """Processes that read the pages of one PDF."""
+    engine: Literal["auto", "pdfium", "pdfminer"] = "auto"
+    """Library that reads PDFs; auto is pdfium, with pdfminer for what it cannot."""
+    pages_per_chunk: int = Field(16, ge=1)
+    """Pages of one PDF that one process is given at once."""
+    opening_seconds: float = Field(10.0, gt=0)
+    """Longest time for a PDF to open; then it is given up."""
+    page_seconds: float = Field(5.0, gt=0)
+    """Longest time for one page of a PDF; then it is given up."""
+    page_memory_mb: int = Field(400, ge=64)
+    """Memory that each process reading PDF pages may take."""
+    max_unmapped_share: float = Field(0.02, ge=0, le=1)
+    """Share of unmapped characters beyond which a page is left out."""
+    ocr: bool = False
+    """Make a text layer for scanned pages (needs the extra ocr, tesseract)."""
+    ocr_languages: list[str] = Field(default_factory=list)
+    """Languages of scanned pages, such as en or de; default: the persona's."""
+    ocr_min_confidence: float = Field(0.5, ge=0, le=1)
+    """Mean confidence of a scanned page's words to be kept."""
+    ocr_folder: str = Field("", exclude=True)
+    """Filled in: the workspace's folder for text layers."""
+    furniture_reach_pages: int = Field(4, ge=1)
+    """Neighbour pages, each way, that a running head is compared with."""
+    furniture_outer_lines: int = Field(3, ge=1)
+    """Lines at the head and at the foot of a page that may be furniture."""
+    furniture_shift_points: float = Field(4.0, gt=0)
+    """Largest vertical shift between a running head and its neighbour."""
+    furniture_similarity: float = Field(0.8, gt=0, le=1)
+    """Least share of equal text, digits masked, of two heads."""
+    footnote_size_ratio: float = Field(0.9, gt=0, lt=1)
+    """Largest font size of a footnote, as a share of the body's."""
+    heading_size_ratio: float = Field(1.15, gt=1)
+    """Least font size of a heading, as a multiple of the body's."""
+    indent_points: float = Field(6.0, gt=0)
+    """Least indent from the margin that starts a paragraph."""
+    gap_ratio: float = Field(1.3, gt=1)
+    """Least line distance, in leadings, that starts a paragraph."""
+    turn_pause_seconds: float = Field(2.0, gt=0)
+    """Pause that ends a turn where the transcript names no speaker."""
+    turn_max_words: int = Field(200, ge=1)
+    """Words after which a nameless turn ends at the next sentence."""
     # What datasets hang on stands under [sources] and [persona]; the flow fills it in.
-    columns: dict[str, str] = Field(
-        default_factory=dict, exclude=True, description="Filled in from sources.map."
-    )
-    text_as: Literal["interview", "completion"] = Field(
-        "interview", exclude=True, description="Filled in from sources.text_as."
-    )
-    fill: dict[str, str] = Field(
-        default_factory=dict, exclude=True, description="Filled in from sources.fill."
-    )
-    persona: str = Field("", exclude=True, description="Filled in from persona.name.")
+    columns: dict[str, str] = Field(default_factory=dict, exclude=True)
+    """Filled in from sources.map."""
+    text_as: Literal["interview", "completion"] = Field("interview", exclude=True)
+    """Filled in from sources.text_as."""
+    fill: dict[str, str] = Field(default_factory=dict, exclude=True)
+    """Filled in from sources.fill."""
+    persona: str = Field("", exclude=True)
+    """Filled in from persona.name."""
