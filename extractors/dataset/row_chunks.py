@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,20 +32,17 @@ class BadRow(ValueError):
         super().__init__(reason)
 
 
-class Chunk(Protocol):
-    """Some rows of a source in order."""
+class Chunk(ABC):
+    """Some rows of a source in order; `first` is the number of the first row or line."""
 
-    @property
-    def first(self) -> int:
-        """Return the number of the first row or line."""
-
-    @property
-    def size(self) -> int:
-        """Return the number of rows or lines."""
+    first: int
+    size: int
 
     def numbers(self) -> Sequence[int]:
         """Return the rows' numbers in the file: lines of JSON lines, else places; from 1."""
+        return range(self.first, self.first + self.size)
 
+    @abstractmethod
     def row(self, at: int) -> object:
         """Return one row by its place here, or the BadRow that it is."""
 
@@ -54,61 +51,38 @@ class Chunk(Protocol):
 
         `parts` names the column of each part that is wanted, which has to be text.
         """
+        return None
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """Rows that are Python values already."""
+class Listed(Chunk):
+    """Rows that are Python values already, which gain nothing as Arrow."""
 
-    first: int
-    values: Sequence[object]
-
-    @property
-    def size(self) -> int:
-        """Return the number of rows."""
-        return len(self.values)
-
-    def numbers(self) -> Sequence[int]:
-        """Count on from the first."""
-        return range(self.first, self.first + self.size)
+    def __init__(self, first: int, values: Sequence[object]) -> None:
+        self.first, self.size, self.values = first, len(values), values
 
     def row(self, at: int) -> object:
         """Return the value."""
         return self.values[at]
 
-    def plain(self, parts: Mapping[str, str]) -> pa.RecordBatch | None:
-        """Return None: Python values gain nothing as Arrow."""
-        return None
 
-
-@dataclass(frozen=True, slots=True)
-class Columnar:
+class Columnar(Chunk):
     """Rows of Parquet, Arrow or the hub."""
 
-    first: int
-    table: pa.Table
-
-    @property
-    def size(self) -> int:
-        """Return the number of rows."""
-        return int(self.table.num_rows)
-
-    def numbers(self) -> Sequence[int]:
-        """Count on from the first."""
-        return range(self.first, self.first + self.size)
+    def __init__(self, first: int, rows: pa.Table) -> None:
+        self.first, self.size, self.rows = first, rows.num_rows, rows
 
     def row(self, at: int) -> object:
         """Return the row as a dictionary."""
-        return self.table.slice(at, 1).to_pylist()[0]
+        return self.rows.slice(at, 1).to_pylist()[0]
 
     def plain(self, parts: Mapping[str, str]) -> pa.RecordBatch | None:
         """Return the rows' numbers and each part's column, where all of these are text."""
         columns = [pa.array(np.arange(self.first, self.first + self.size))]
         for name in parts.values():
-            if name not in self.table.column_names:
+            if name not in self.rows.column_names:
                 columns.append(pa.nulls(self.size, pa.string()))
                 continue
-            column = self.table.column(name)
+            column = self.rows.column(name)
             if not _is_text(column.type):
                 return None
             columns.append(pa.concat_arrays(column.cast(pa.string()).chunks))
@@ -123,7 +97,7 @@ def _is_text(kind: pa.DataType) -> bool:
     )
 
 
-class Lines:
+class Lines(Chunk):
     """Some whole lines of a JSON lines file; blank ones are no rows."""
 
     def __init__(self, first: int, block: bytes) -> None:
