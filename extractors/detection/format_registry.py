@@ -52,10 +52,7 @@ SUFFIXES = tuple(dict.fromkeys(suffix for known in FORMATS for suffix in known.s
 
 def format_named(name: str) -> Format:
     """Return the format that is called `name`; raise KeyError for an unknown one."""
-    for known in FORMATS:
-        if known.name == name:
-            return known
-    raise KeyError(name)
+    return {known.name: known for known in FORMATS}[name]
 
 
 def load(reference: str) -> Any:  # noqa: ANN401 - the reference says what it is

@@ -22,16 +22,8 @@ from memoirist.extractors.pdf.engines.worker_pool import read_all_pages
 from memoirist.extractors.pdf.layout.geometry import PageLines, groups
 from memoirist.extractors.pdf.page_verdicts import is_scan, page_verdict
 from memoirist.extractors.settings import ExtractSettings
+from memoirist.extractors.word_tables import table
 
-# What tesseract calls the languages that the rest of the world names by two letters.
-_TESSERACT_CODES = dict(
-    pair.split(":")
-    for pair in (
-        "ar:ara cs:ces da:dan de:deu el:ell en:eng es:spa fi:fin fr:fra he:heb hu:hun it:ita"
-        " ja:jpn ko:kor la:lat nl:nld no:nor pl:pol pt:por ro:ron ru:rus sv:swe tr:tur uk:ukr"
-        " zh:chi_sim"
-    ).split()
-)
 _WORD = re.compile(
     r"<span class=['\"]ocrx_word['\"][^>]*x_wconf (\d+)[^>]*>(.*?)</span>", re.DOTALL
 )
@@ -135,8 +127,9 @@ def tesseract_codes(languages: Sequence[str]) -> list[str]:
 
     Without any language it is English.
     """
+    tesseract = table("ocr_languages")
     codes = (
-        _TESSERACT_CODES.get(language.split("-")[0].lower(), language)
+        tesseract.get(language.split("-")[0].lower(), language)
         for language in languages
         if language.strip()
     )
