@@ -10,19 +10,16 @@ from typing import Any, Literal
 
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.extractors.dataset.row_chunks import BadRow
+from memoirist.extractors.word_tables import table
 
 Kind = Literal["flat", "messages", "preference", "tree", "branches", "tasks", "marked", "text"]
 # The parts that `--map PART=COLUMN` can name.
 PARTS = ("system", "question", "context", "answer", "messages", "text")
-# Column names by part, the likeliest first; from the hub schemas that trainers list.
-_SYSTEM = ("system_prompt", "system", "system_message", "sys_prompt")
-_QUESTION = ("instruction", "question", "prompt", "query", "problem", "human", "user", "input")
-_CONTEXT = ("input", "context")
-_ANSWER = tuple(
-    "response output answer completion target assistant gpt chosen reply solution summary".split()
+# Column names by part.
+_SYSTEM, _QUESTION, _CONTEXT, _ANSWER, _MESSAGES, _TEXT = (
+    tuple(table("dataset_schema")[part].split())
+    for part in ("system", "question", "context", "answer", "messages", "text")
 )
-_MESSAGES = ("messages", "conversations", "conversation", "dialogue", "dialog", "turns", "chat")
-_TEXT = ("text", "content", "raw_content", "document", "body", "completion")
 # Kinds whose rows may have another schema each, and the parts that a row of the kind must have.
 _MIXED = ("flat", "messages", "preference", "marked", "text")
 _REQUIRED = ("messages", "question", "answer", "text")

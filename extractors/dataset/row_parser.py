@@ -15,20 +15,17 @@ from typing import Any, Literal
 
 from memoirist.extractors.dataset.dataset_schema import CHATML, MARKS, Kind, Schema, own_schema
 from memoirist.extractors.dataset.row_chunks import BadRow
+from memoirist.extractors.word_tables import table
 
 Row = Mapping[str, Any]
 Side = Literal["system", "asked", "answered"]
 Node = Mapping[str, Any]
-_TOOL_RESULTS = "observation tool function ipython function_response tool_response".split()
-_TOOL_CALLS = "function_call tool_call".split()
-_TOOLS = {*_TOOL_RESULTS, *_TOOL_CALLS}
-_ASKING = "user human prompter instruction question customer".split()
-_ANSWERING = "assistant gpt chatgpt bot chatbot model ai answer".split()
+_ROLES = {kind: names.split() for kind, names in table("dataset_schema")["roles"].items()}
+_TOOLS = {*_ROLES["tool_results"], *_ROLES["tool_calls"]}
 _SIDES: dict[str, Side] = {
-    "system": "system",
-    "developer": "system",
-    **dict.fromkeys([*_ASKING, *_TOOL_RESULTS], "asked"),
-    **dict.fromkeys([*_ANSWERING, *_TOOL_CALLS], "answered"),
+    **dict.fromkeys(_ROLES["system"], "system"),
+    **dict.fromkeys([*_ROLES["asked"], *_ROLES["tool_results"]], "asked"),
+    **dict.fromkeys([*_ROLES["answered"], *_ROLES["tool_calls"]], "answered"),
 }
 _HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _SPACED = re.compile(rf"(?<=[{_HAN}，。！？、；：…“”（）]) +| +(?=[{_HAN}，。！？、；：…“”（）])")
