@@ -29,9 +29,7 @@ from memoirist.data.schema.records import (
     Source,
     Verdict,
 )
-from memoirist.data.store.migration import MIGRATIONS
-from memoirist.data.store.shared_instance import Attached
-from memoirist.data.store.store import Store
+from memoirist.data.store.store import MIGRATIONS, Attached, Store
 from tests.support.rows import NOW, block, document, pair, passage, source
 
 
