@@ -9,8 +9,7 @@ from itertools import groupby
 
 from memoirist.data.schema.records import Block, Cut, Document, Fault, Rows, Source
 from memoirist.data.transcripts import question_answer, removed_spans, speakers
-from memoirist.data.transcripts.ads import VERSION, find_ads, find_breaks
-from memoirist.data.transcripts.repeated_text import find_stock
+from memoirist.data.transcripts.removed_spans import VERSION, find_ads, find_breaks, find_stock
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint, ids_hash
 
