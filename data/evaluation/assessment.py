@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from memoirist.data.evaluation.delta import ENOUGH_WORDS
 from memoirist.data.evaluation.findings import SIDES, Findings
 from memoirist.data.evaluation.honesty import LEAST
 from memoirist.data.evaluation.intervals import Estimate
 from memoirist.data.evaluation.preferences import Score
-from memoirist.data.evaluation.rates import OVERSHOOT, RATES
+from memoirist.data.evaluation.style import ENOUGH_WORDS, OVERSHOOT, RATES
 from memoirist.data.templates import render
 
 Tone = Literal["good", "mixed", "bad", "unknown"]

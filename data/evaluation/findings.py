@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from memoirist.data.evaluation import ability, delta, honesty, rates
+from memoirist.data.evaluation import ability, honesty, style
 from memoirist.data.evaluation.ability import Ability, Attempt, Plain
-from memoirist.data.evaluation.delta import Distances, Verification
-from memoirist.data.evaluation.function_words import norm_of, tokens
 from memoirist.data.evaluation.honesty import Honesty, HonestyQuestion
 from memoirist.data.evaluation.intervals import Estimate, ratio
 from memoirist.data.evaluation.preferences import Score
-from memoirist.data.evaluation.rates import Form, Habit
 from memoirist.data.evaluation.regurgitation import Lengths, Level, Overlap, RunIndex
+from memoirist.data.evaluation.style import Distances, Form, Habit, Verification, norm_of, tokens
 
 # In the order in which they are shown; `human` is the held-out text itself.
 SIDES: Mapping[str, str] = {
@@ -93,14 +91,14 @@ def compute_findings(sides: Mapping[str, Side], data: EvalData) -> Findings:
     }
     own = overlaps.get("human")
     distances, verification = _style(answering, data)
-    tallies = {name: rates.tally(side.answers, data.lang) for name, side in answering.items()}
+    tallies = {name: style.tally(side.answers, data.lang) for name, side in answering.items()}
     return Findings(
         lang=data.lang,
         losses=_losses(sides, data.seed),
         gains=_gains(sides, data.seed),
         distances=distances,
         verification=verification,
-        habits=rates.compare(tallies, data.seed) if tallies else {},
+        habits=style.compare_rates(tallies, data.seed) if tallies else {},
         overlaps=overlaps,
         levels={name: index.level(overlap, own) for name, overlap in overlaps.items()},
         forms=_forms(answering, data),
@@ -126,12 +124,12 @@ def _style(
         return None, None
     norm = norm_of(data.lang, author)
     answers = _tokens(sides, data.lang)
-    counts = {n: delta.count(texts, norm) for n, texts in delta.equal_lengths(answers).items()}
+    counts = {n: style.count(texts, norm) for n, texts in style.equal_lengths(answers).items()}
     counts = {name: side for name, side in counts.items() if side.total}
     if not counts:
         return None, None
-    distances = delta.compare(delta.count(author, norm), counts, norm, data.seed)
-    return distances, delta.verify(author, answers, norm)
+    distances = style.compare_distances(style.count(author, norm), counts, norm, data.seed)
+    return distances, style.verify(author, answers, norm)
 
 
 def _tokens(sides: Mapping[str, Side], lang: str) -> dict[str, list[list[str]]]:
@@ -140,9 +138,9 @@ def _tokens(sides: Mapping[str, Side], lang: str) -> dict[str, list[list[str]]]:
 
 def _forms(sides: Mapping[str, Side], data: EvalData) -> dict[str, Form]:
     answers = _tokens(sides, data.lang)
-    cut = delta.equal_lengths(answers)
+    cut = style.equal_lengths(answers)
     return {
-        name: rates.measure(answers[name], cut[name], side.finished, data.seed)
+        name: style.measure_form(answers[name], cut[name], side.finished, data.seed)
         for name, side in sides.items()
     }
 

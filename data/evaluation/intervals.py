@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from memoirist.data.evaluation.function_words import Floats
-
+Floats = npt.NDArray[np.float64]
 Z = 1.959964  # 95 %
 RESAMPLES = 1000
 

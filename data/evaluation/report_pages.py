@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from memoirist.data.evaluation.assessment import FORMATS, TEMPLATES, assess
 from memoirist.data.evaluation.findings import SIDES, Findings
 from memoirist.data.evaluation.intervals import Estimate
-from memoirist.data.evaluation.rates import OVERSHOOT, RATES
+from memoirist.data.evaluation.style import OVERSHOOT, RATES
 from memoirist.data.templates import render
 
 _COLOURS = {
