@@ -220,9 +220,8 @@ def figures(findings: Findings) -> list[tuple[str, str, Estimate]]:
     by_metric["ability_change"] = findings.forgotten
     rows = [(side, metric, e) for metric, sides in by_metric.items() for side, e in sides.items()]
     for side, overlap in findings.overlaps.items():
-        longest = Estimate(value=float(overlap.longest), n=overlap.short.n)
-        rows.append((side, "longest_run", longest))
-        rows += [(side, "runs_short", overlap.short), (side, "runs_long", overlap.long)]
+        runs = {"longest_run": overlap.length, "runs_short": overlap.short}
+        rows += [(side, name, e) for name, e in {**runs, "runs_long": overlap.long}.items()]
     for (judge, rival), score in findings.duels.items():
         if score.wins is not None:
             rows.append(("tuned", f"wins_over_{rival}:{judge}", score.wins))

@@ -25,6 +25,11 @@ class Estimate:
     high: float | None = None
     n: int = 0
 
+    def times(self, factor: float) -> Estimate:
+        """Return the figure in another unit."""
+        low, high = (None if end is None else factor * end for end in (self.low, self.high))
+        return Estimate(value=factor * self.value, low=low, high=high, n=self.n)
+
     def above(self, bound: float) -> bool:
         """Tell whether the whole interval lies above a bound."""
         return self.low is not None and self.low > bound

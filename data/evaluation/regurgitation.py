@@ -57,6 +57,11 @@ class Overlap:
     short: Estimate
     long: Estimate
 
+    @property
+    def length(self) -> Estimate:
+        """Return the length of the longest run as a figure."""
+        return Estimate(value=float(self.longest), n=self.short.n)
+
 
 class RunIndex:
     """An index of the training text's runs; 300,000 words take about 40 MB and a second."""

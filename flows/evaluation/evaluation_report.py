@@ -6,9 +6,8 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from memoirist.data.evaluation.assessment import assess
 from memoirist.data.evaluation.findings import Findings, Side
-from memoirist.data.evaluation.report_pages import LANGUAGES, Report, pages
+from memoirist.data.evaluation.report_pages import LANGUAGES, Report, assess, pages
 from memoirist.data.schema.records import Run
 from memoirist.flows.evaluation.eval_set import EvalSet
 from memoirist.flows.recipe.recipe import Recipe

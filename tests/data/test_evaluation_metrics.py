@@ -14,12 +14,11 @@ from markdown_it import MarkdownIt
 
 from memoirist.data.evaluation import ability, honesty, preferences, style
 from memoirist.data.evaluation.ability import Attempt, instructions
-from memoirist.data.evaluation.assessment import assess
 from memoirist.data.evaluation.findings import EvalData, Findings, Side, compute_findings
 from memoirist.data.evaluation.intervals import Estimate, from_resamples, ratio, wilson
 from memoirist.data.evaluation.preferences import Score
 from memoirist.data.evaluation.regurgitation import Lengths, RunIndex
-from memoirist.data.evaluation.report_pages import Report, pages
+from memoirist.data.evaluation.report_pages import Report, assess, pages
 from memoirist.data.evaluation.style import norm_of, tokens
 from memoirist.data.samples import SOURCES
 from memoirist.data.schema.errors import SourceUnreadable

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from memoirist.data.evaluation.assessment import assess
 from memoirist.data.evaluation.findings import EvalData, Side, compute_findings, figures
+from memoirist.data.evaluation.report_pages import assess
 from memoirist.data.schema.records import Model, Run
 from memoirist.data.store.store import Store
 from memoirist.flows.models.model_promotion import promote, rejection_reason, use
