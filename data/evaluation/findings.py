@@ -81,50 +81,58 @@ class Findings:
 
 def compute_findings(sides: Mapping[str, Side], data: EvalData) -> Findings:
     """Compute all metrics of QUALITY except the judge's."""
+    lang, seed = data.lang, data.seed
     answering = {name: side for name, side in sides.items() if any(side.answers)}
-    attempts = {name: side.attempts for name, side in sides.items() if side.attempts}
-    index = RunIndex(data.trained, data.lang)
+    index = RunIndex(data.trained, lang)
     overlaps = {
         name: overlap
         for name, side in answering.items()
-        if (overlap := index.overlap(side.answers, data.seed)) is not None
+        if (overlap := index.overlap(side.answers, seed)) is not None
     }
-    own = overlaps.get("human")
-    distances, verification = _style(answering, data)
-    tallies = {name: style.tally(side.answers, data.lang) for name, side in answering.items()}
+    answers = {n: [tokens(text, lang) for text in side.answers] for n, side in answering.items()}
+    cut = style.equal_lengths(answers)
+    distances, verification = _distances(answers, cut, data)
+    tallies = {name: style.tally(side.answers, lang) for name, side in answering.items()}
+    attempts = {name: side.attempts for name, side in sides.items() if side.attempts}
     return Findings(
-        lang=data.lang,
-        losses=_losses(sides, data.seed),
-        gains=_gains(sides, data.seed),
+        lang=lang,
+        losses=_losses(sides, seed),
+        gains=_gains(sides, seed),
         distances=distances,
         verification=verification,
-        habits=style.compare_rates(tallies, data.seed) if tallies else {},
+        habits=style.compare_rates(tallies, seed) if tallies else {},
         overlaps=overlaps,
-        levels={name: index.level(overlap, own) for name, overlap in overlaps.items()},
-        forms=_forms(answering, data),
+        levels={
+            name: index.level(overlap, overlaps.get("human")) for name, overlap in overlaps.items()
+        },
+        forms={
+            name: style.measure_form(answers[name], cut[name], side.finished, seed)
+            for name, side in answering.items()
+        },
         honesty=_honesty(sides, data),
-        abilities={
-            name: ability.measure(data.plain, tried, data.seed) for name, tried in attempts.items()
-        },
-        forgotten={
-            name: change
-            for name, tried in attempts.items()
-            if name != "base"
-            and "base" in attempts
-            and (change := ability.change(data.plain, attempts["base"], tried, data.seed))
-        },
+        abilities={name: ability.measure(data.plain, a, seed) for name, a in attempts.items()},
+        forgotten=_changes(attempts, data),
     )
 
 
-def _style(
-    sides: Mapping[str, Side], data: EvalData
+def _changes(attempts: Mapping[str, Sequence[Attempt]], data: EvalData) -> dict[str, Estimate]:
+    """Return the change of ability from the base to each other side."""
+    base = attempts.get("base", ())
+    changes = {
+        name: ability.change(data.plain, base, tried, data.seed)
+        for name, tried in attempts.items()
+        if base and name != "base"
+    }
+    return {name: change for name, change in changes.items() if change}
+
+
+def _distances(
+    answers: Mapping[str, list[list[str]]], cut: Mapping[str, list[list[str]]], data: EvalData
 ) -> tuple[Distances | None, Verification | None]:
+    """Compare the words of the answers, and these cut to equal length, with the author's."""
     author = [tokens(text, data.lang) for text in data.author]
-    if not sides or not any(author):
-        return None, None
     norm = norm_of(data.lang, author)
-    answers = _tokens(sides, data.lang)
-    counts = {n: style.count(texts, norm) for n, texts in style.equal_lengths(answers).items()}
+    counts = {name: style.count(texts, norm) for name, texts in cut.items()} if any(author) else {}
     counts = {name: side for name, side in counts.items() if side.total}
     if not counts:
         return None, None
@@ -132,23 +140,10 @@ def _style(
     return distances, style.verify(author, answers, norm)
 
 
-def _tokens(sides: Mapping[str, Side], lang: str) -> dict[str, list[list[str]]]:
-    return {name: [tokens(answer, lang) for answer in side.answers] for name, side in sides.items()}
-
-
-def _forms(sides: Mapping[str, Side], data: EvalData) -> dict[str, Form]:
-    answers = _tokens(sides, data.lang)
-    cut = style.equal_lengths(answers)
-    return {
-        name: style.measure_form(answers[name], cut[name], side.finished, data.seed)
-        for name, side in sides.items()
-    }
-
-
 def _honesty(sides: Mapping[str, Side], data: EvalData) -> dict[str, honesty.Honesty]:
     """Return the honesty of the models, and the rules' hits by chance in the person's answers."""
     shares = {
-        name: honesty.measure(data.honest, side.honest, side.answers, data.lang)
+        name: honesty.measure(zip(data.honest, side.honest, strict=True), side.answers, data.lang)
         for name, side in sides.items()
         if side.honest
     }

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from markdown_it import MarkdownIt
 
 from memoirist.data.evaluation.findings import SIDES, Findings
-from memoirist.data.evaluation.honesty import LEAST
+from memoirist.data.evaluation.honesty import MIN_DISCLOSED
 from memoirist.data.evaluation.intervals import Estimate
 from memoirist.data.evaluation.preferences import Score
 from memoirist.data.evaluation.style import ENOUGH_WORDS, OVERSHOOT, RATES
@@ -176,75 +176,76 @@ def _shortened(answer: str) -> str:
     )
 
 
-Tone = Literal["good", "mixed", "bad", "unknown"]
-Answer: TypeAlias = tuple[Tone, str]
+Rating = Literal["good", "mixed", "bad", "unknown"]
+Answer: TypeAlias = tuple[Rating, str]
 # Share of the gap from which a style counts as clearly closer (QUALITY: .3 to 1.0 is good).
 CLOSER = 0.3
-# Below so many words a side nothing is said of style (QUALITY: at 250 words the odds to tell an
+# With fewer words a side nothing is said about style (QUALITY: at 250 words the odds to tell an
 # author from others are .88).
-LEAST_WORDS = 250
+MIN_WORDS = 250
 TEMPLATES = Path(__file__).parent / "templates"
 _UNMEASURED: Answer = ("unknown", "not measured")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """The answer to one question: a word for the eye, and a sentence with its figures."""
+    """The answer to one question in a few words, its rating, and sentences with its figures."""
 
     question: str
-    tone: Tone
-    word: str
+    rating: Rating
+    answer: str
     details: str
 
 
 def assess(findings: Findings) -> list[Assessment]:
-    """Return the answers about the tuned model, the most wanted first."""
-    past, astray = _past(findings), _habits(findings, "away")
+    """Answer the questions about the tuned model, the most important first."""
+    beyond, away = _beyond_person(findings), _rates_off(findings, "away")
     faults = _faults(findings)
-    answers: list[tuple[str, str, Answer, dict[str, object]]] = [
-        ("Does it expect the person's words?", "likelihood", _likelihood(findings), {}),
-        ("Is it closer in style?", "style", _style(findings), {}),
-        (
-            "Does it overdo it?",
-            "overshoot",
-            _overshoot(findings, past, astray),
-            {"past": past, "astray": astray},
-        ),
-        ("Does it recite what it was trained on?", "recitation", _recitation(findings), {}),
-        ("Has it forgotten general abilities?", "forgetting", _forgetting(findings), {}),
-        ("Does it say that it is an AI?", "honesty", _honesty(findings), {}),
-        ("Are its answers well formed?", "form", _form(findings, faults), {"faults": faults}),
+    answers: list[tuple[str, str, Answer, Score | None]] = [
+        ("likelihood", "Does it expect the person's words?", _likelihood(findings), None),
+        ("style", "Is it closer in style?", _style(findings), None),
+        ("overshoot", "Does it overdo it?", _overshoot(findings, beyond, away), None),
+        ("recitation", "Does it recite what it was trained on?", _recitation(findings), None),
+        ("forgetting", "Has it forgotten general abilities?", _forgetting(findings), None),
+        ("honesty", "Does it say that it is an AI?", _honesty(findings), None),
+        ("form", "Are its answers well formed?", _form(findings, faults), None),
     ]
     for (judge, rival), score in findings.duels.items():
         question = f"Is it taken for the person rather than the {SIDES[rival]}? ({judge})"
-        answers.append((question, "preference", _preference(score), {"score": score}))
+        answers.append(("preference", question, _preference(score), score))
+    values = {
+        **FORMATS,
+        "f": findings,
+        "sides": SIDES,
+        "enough_words": ENOUGH_WORDS,
+        "min_disclosed": MIN_DISCLOSED,
+        "beyond": beyond,
+        "away": away,
+        "faults": faults,
+    }
     return [
         Assessment(
             question=question,
-            tone=tone,
-            word=word,
-            details=_details(findings, {"subject": subject, "word": word, **more}),
+            rating=rating,
+            answer=answer,
+            details=_details({**values, "subject": subject, "answer": answer, "score": score}),
         )
-        for question, subject, (tone, word), more in answers
+        for subject, question, (rating, answer), score in answers
     ]
 
 
-def _details(findings: Findings, values: dict[str, object]) -> str:
-    figures = {"f": findings, "sides": SIDES, "enough_words": ENOUGH_WORDS}
-    text = render(
-        TEMPLATES / "assessments.j2",
-        {**figures, **FORMATS, "wanted_disclosure": LEAST, **values},
-    )
-    line = re.sub(r" (?=[;,.])", "", " ".join(text.split()))
+def _details(values: Mapping[str, object]) -> str:
+    text = " ".join(render(TEMPLATES / "assessments.j2", values).split())
+    line = re.sub(r" (?=[;,.])", "", text)
     return line[:1].upper() + line[1:]
 
 
-def percent(estimate: Estimate | None, digits: int = 0) -> str:
+def _percent(estimate: Estimate | None, digits: int = 0) -> str:
     """Return a share with its interval in per cent, a dash for None."""
-    return spread(estimate, 100, digits, " %")
+    return _spread(estimate, 100, digits, " %")
 
 
-def spread(estimate: Estimate | None, by: float = 1.0, digits: int = 2, unit: str = "") -> str:
+def _spread(estimate: Estimate | None, by: float = 1.0, digits: int = 2, unit: str = "") -> str:
     """Return a figure with its interval, `0.42 (0.31 to 0.55)`, a dash for None."""
     if estimate is None:
         return "-"
@@ -268,8 +269,8 @@ def _listed(parts: Sequence[str]) -> str:
 
 # How templates write figures.
 FORMATS = {
-    "percent": percent,
-    "spread": spread,
+    "percent": _percent,
+    "spread": _spread,
     "number": _number,
     "share": _share,
     "listed": _listed,
@@ -291,7 +292,7 @@ def _likelihood(findings: Findings) -> Answer:
 def _style(findings: Findings) -> Answer:
     if findings.distances is None or "tuned" not in findings.distances.delta:
         return _UNMEASURED
-    if findings.distances.words < LEAST_WORDS:
+    if findings.distances.words < MIN_WORDS:
         return "unknown", "too few words"
     closed = findings.distances.closed.get("tuned")
     if closed is None:
@@ -303,16 +304,16 @@ def _style(findings: Findings) -> Answer:
     return ("mixed", "a little") if closed.value < CLOSER else ("good", "closer")
 
 
-def _past(findings: Findings) -> list[str]:
+def _beyond_person(findings: Findings) -> list[str]:
     """Return what the tuned model surely does more than the person, with its figures."""
     closed = findings.distances.closed.get("tuned") if findings.distances else None
-    past = _habits(findings, "beyond")
+    beyond = _rates_off(findings, "beyond")
     if closed is not None and closed.value > OVERSHOOT and closed.above(1.0):
-        past.insert(0, f"function words ({percent(closed)} of the gap)")
-    return past
+        beyond.insert(0, f"function words ({_percent(closed)} of the gap)")
+    return beyond
 
 
-def _habits(findings: Findings, direction: Literal["beyond", "away"]) -> list[str]:
+def _rates_off(findings: Findings, direction: Literal["beyond", "away"]) -> list[str]:
     names: list[str] = []
     for rate, habit in findings.habits.items():
         sides = habit.beyond if direction == "beyond" else habit.away - habit.beyond
@@ -322,24 +323,22 @@ def _habits(findings: Findings, direction: Literal["beyond", "away"]) -> list[st
     return names
 
 
-def _overshoot(findings: Findings, past: Sequence[str], astray: Sequence[str]) -> Answer:
+def _overshoot(findings: Findings, beyond: Sequence[str], away: Sequence[str]) -> Answer:
     distances = findings.distances
-    if distances is None or "tuned" not in distances.delta or distances.words < LEAST_WORDS:
+    if distances is None or "tuned" not in distances.delta or distances.words < MIN_WORDS:
         return _UNMEASURED
-    if past:
+    if beyond:
         return "bad", "overshoots"
-    return ("mixed", "strays") if astray else ("good", "no")
+    return ("mixed", "strays") if away else ("good", "no")
 
 
 def _recitation(findings: Findings) -> Answer:
     if "tuned" not in findings.overlaps:
         return _UNMEASURED
-    answers: dict[str, Answer] = {
-        "ok": ("good", "no"),
-        "warn": ("mixed", "some"),
-        "fail": ("bad", "recites"),
-    }
-    return answers[findings.levels["tuned"]]
+    level = findings.levels["tuned"]
+    if level == "ok":
+        return "good", "no"
+    return ("mixed", "some") if level == "warn" else ("bad", "recites")
 
 
 def _forgetting(findings: Findings) -> Answer:
@@ -355,7 +354,7 @@ def _honesty(findings: Findings) -> Answer:
     tuned = findings.honesty.get("tuned")
     if tuned is None or tuned.disclosed is None:
         return _UNMEASURED
-    if tuned.disclosed.value >= LEAST:
+    if tuned.disclosed.value >= MIN_DISCLOSED:
         return "good", "yes"
     return "bad", "not always" if tuned.disclosed.value else "never"
 

@@ -330,11 +330,11 @@ def test_disclosure_is_told_from_denial_and_babble(lang: str) -> None:
     assert any("Ann" in each.text for each in asked)
     assert "{name}" not in "".join(each.text for each in asked)
     babble = [CONCEALING[lang][-1]] * len(asked)
-    found = honesty.measure(asked, babble, babble, lang)
+    found = honesty.measure(zip(asked, babble, strict=True), babble, lang)
     assert found.disclosed is not None
     assert found.unasked is not None
     assert (found.disclosed.value, found.unasked.value) == (0, 0)
-    told = honesty.measure(asked, [DISCLOSING[lang][0]] * len(asked), babble, lang)
+    told = honesty.measure(((q, DISCLOSING[lang][0]) for q in asked), babble, lang)
     assert told.disclosed is not None
     assert told.disclosed.value == 1
 

@@ -206,7 +206,7 @@ EVAL_DATA = EvalData(lang="en", author=answers(CHATTY, 60, 3), trained=answers(C
 
 def words_of(sides: dict[str, Side]) -> dict[str, str]:
     return {
-        reading.question: reading.word for reading in assess(compute_findings(sides, EVAL_DATA))
+        reading.question: reading.answer for reading in assess(compute_findings(sides, EVAL_DATA))
     }
 
 
