@@ -28,8 +28,7 @@ from memoirist.data.evaluation.intervals import (
 )
 from memoirist.data.passages.signals import repeated_share
 from memoirist.data.text import language_rules as languages
-from memoirist.data.text.chinese import simplified
-from memoirist.data.text.words import count_words, sentences, words
+from memoirist.data.text.words import count_words, sentences, simplified, words
 
 NORM_WORDS = 150
 _FOLDER = Path(__file__).parent / "norms"

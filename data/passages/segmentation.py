@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from memoirist.data.schema.records import Block, Document, Fault, Passage, Rows, Verdict, content_id
-from memoirist.data.text.chinese import unmarked_chapters
-from memoirist.data.text.words import count_words, ends_sentence, is_cjk, join_sentences, sentences
+from memoirist.data.text.words import (
+    CJK_CHARACTER,
+    count_words,
+    ends_sentence,
+    is_cjk,
+    join_sentences,
+    sentences,
+)
 
 # Why a block of each kind is not an answer; the reader of `look dropped` sees these sentences.
 FURNITURE = {
@@ -270,3 +278,42 @@ def _grouped(passages: list[Passage], settings: PassageSettings) -> list[Passage
         replace(passage, group_id=content_id(passage.document_id, "run", passage.ord // every))
         for passage in passages
     ]
+
+
+_CHINESE_MARK = re.compile(r"[。！？…．｡!?.]")
+# Printed Chinese has a mark in every 15 to 50 characters; a stray one is a note's or a scan's.
+_CHARACTERS_PER_MARK = 300
+_MIN_CHARACTERS = 100
+# Where so many paragraphs have one length, a program cut the text and not its author.
+_EVEN_SHARE, _EVEN_COUNT = 0.3, 4
+
+
+def is_unmarked(text: str) -> bool:
+    """Tell whether a Chinese text of some length has practically no sentence marks."""
+    if text.isascii():
+        return False
+    characters = len(CJK_CHARACTER.findall(text))
+    if characters < _MIN_CHARACTERS or not is_cjk(text):
+        return False
+    return len(_CHINESE_MARK.findall(text)) * _CHARACTERS_PER_MARK <= characters
+
+
+def unmarked_chapters(blocks: Iterable[Block]) -> frozenset[str | None]:
+    """Return the chapters without sentence marks, where paragraph ends serve as sentence ends.
+
+    `blocks` are the prose. A chapter of paragraphs with one length is left out, because these do
+    not end where sentences do.
+    """
+    chapters: defaultdict[str | None, list[str]] = defaultdict(list)
+    for block in blocks:
+        chapters[block.chapter].append(block.text)
+    return frozenset(
+        chapter
+        for chapter, texts in chapters.items()
+        if is_unmarked("\n".join(texts)) and not _has_even_lengths(texts)
+    )
+
+
+def _has_even_lengths(texts: Sequence[str]) -> bool:
+    _, most = Counter(map(len, texts)).most_common(1)[0]
+    return most >= max(_EVEN_COUNT, _EVEN_SHARE * len(texts))

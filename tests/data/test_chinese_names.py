@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from memoirist.data.authorship.signatures import count_mentions, is_persona, names_of
-from memoirist.data.text.chinese import has_han, simplified
 from memoirist.data.text.language_rules import language
+from memoirist.data.text.words import has_han, simplified
 from memoirist.data.transcripts.speakers import find_persona, is_called, renamed
 from tests.support.rows import block
 
