@@ -31,7 +31,7 @@ from memoirist.data.passages.chapters import (
     sections,
 )
 from memoirist.data.passages.segmentation import PROSE
-from memoirist.data.schema.records import Block, Document, Source, Verdict
+from memoirist.data.schema.records import Block, Document, Fault, Source, Verdict
 from memoirist.data.text.language_rules import Language, language
 from memoirist.data.text.words import count_words, fold, is_cjk
 
@@ -380,13 +380,7 @@ def _verdict(block: Block, score: SectionScore, now: datetime) -> Verdict:
         "voice_comment": "nothing; passages.voice = false leaves comments in the text",
         "excluded_chapter": "take the pattern out of sources.chapters.exclude",
     }
-    return Verdict(
-        subject_id=block.id,
-        subject="blocks",
-        rule=score.rule,
-        keep=score.keep,
-        score=None if score.confidence is None else round(score.confidence, 3),
-        reason=score.reason,
-        created_at=now,
-        next_step=steps.get(score.rule, "nothing: the recipe says so"),
-    )
+    confidence = None if score.confidence is None else round(score.confidence, 3)
+    next_step = steps.get(score.rule, "nothing: the recipe says so")
+    fault = Fault(score.rule, score.reason, next_step, confidence)
+    return fault.verdict("blocks", block.id, now, keep=score.keep)

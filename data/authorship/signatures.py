@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from memoirist.data.text.chinese import has_han, simplified
 from memoirist.data.text.language_rules import Language
-from memoirist.data.text.words import fold
+from memoirist.data.text.words import fold, has_han, simplified
 
 _NAMES = Path(__file__).parents[1] / "text" / "languages" / "names.toml"
 _WORDS = tomllib.loads(_NAMES.read_text("utf-8"))

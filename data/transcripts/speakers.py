@@ -10,8 +10,7 @@ from fnmatch import fnmatch
 from pathlib import PurePath
 
 from memoirist.data.schema.records import Block
-from memoirist.data.text.chinese import simplified
-from memoirist.data.text.words import count_words, fold
+from memoirist.data.text.words import count_words, fold, simplified
 
 # The name of a turn without a speaker in messages and in a mapping.
 UNNAMED = "(unnamed)"
