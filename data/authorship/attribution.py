@@ -14,15 +14,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from memoirist.data.authorship.letters import cut_comments, find_letters, find_notes
-from memoirist.data.authorship.section_titles import TitleClass, classify_title
 from memoirist.data.authorship.signatures import (
     Names,
+    TitleClass,
+    classify_title,
     count_mentions,
     is_persona,
     names_of,
     signature_at_end,
 )
-from memoirist.data.passages.chapters import (
+from memoirist.data.passages.segmentation import (
+    PROSE,
     UNTITLED,
     ChapterSettings,
     Section,
@@ -30,7 +32,6 @@ from memoirist.data.passages.chapters import (
     matches,
     sections,
 )
-from memoirist.data.passages.segmentation import PROSE
 from memoirist.data.schema.records import Block, Document, Fault, Source, Verdict
 from memoirist.data.text.language_rules import Language, language
 from memoirist.data.text.words import count_words, fold, is_cjk
