@@ -14,16 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 
 from memoirist.data.schema.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
 from memoirist.data.store.transaction import KEYS, MEMORY_LIMIT, Parameters, Transaction
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 
 FILE = "memoirist.duckdb"
 # The views that show these rows beside the exchanges of datasets, which are read where nothing else
@@ -31,7 +27,6 @@ FILE = "memoirist.duckdb"
 _VIEWS = {"cut_passages": "passages", "asked_questions": "questions", "made_pairs": "pairs"}
 T = TypeVar("T")
 Opened = TypeVar("Opened")
-Take: TypeAlias = "Callable[[duckdb.DuckDBPyRelation | None], T]"
 _NUMERIC = frozenset(
     "TINYINT SMALLINT INTEGER BIGINT HUGEINT UINTEGER UBIGINT FLOAT DOUBLE DECIMAL".split()
 )
@@ -84,55 +79,27 @@ class Store:
             with _translated(self.path):
                 attached.close(failed=failed)
 
-    def query(self, sql: str, parameters: Parameters = None) -> pa.Table:
-        """Run one reading statement and return its rows as Arrow.
+    def fetch(self, sql: str, parameters: Parameters = None) -> Fetched:
+        """Run a statement that may be a user's: it reads the tables and reaches nothing else.
 
         Raises NothingToDo where there is no workspace yet, StoreLocked while a writer holds the
         file, QueryError for wrong SQL.
         """
-        import pyarrow as pa
-
-        # A statement without rows (SET, say) gives no relation.
-        return self._read_sealed(
-            sql, parameters, lambda rows: pa.table({}) if rows is None else rows.to_arrow_table()
-        )
-
-    def fetch(self, sql: str, parameters: Parameters = None) -> Fetched:
-        """Run one reading statement and return its rows as Python values, without loading Arrow.
-
-        Raises what `query` raises.
-        """
-
-        def take(result: duckdb.DuckDBPyRelation | None) -> Fetched:
-            if result is None:
-                return Fetched(columns=[], numeric=[], rows=[])
-            numeric = [str(kind).split("(")[0] in _NUMERIC for kind in result.types]
-            return Fetched(columns=result.columns, numeric=numeric, rows=result.fetchall())
-
-        return self._read_sealed(sql, parameters, take)
-
-    def _read_sealed(self, sql: str, parameters: Parameters, take: Take[T]) -> T:
-        """Run a statement that may be a user's: it reaches the tables and nothing else."""
         with sealed():
             connection = self._read_only(lambda: _connect_sealed(self.path))
             try:
-                return _taken(connection, sql, parameters, take)
+                return _fetched(connection, sql, parameters)
             finally:
                 connection.close()
 
     def rows(self, sql: str, parameters: Parameters = None) -> list[dict[str, Any]]:
         """Return the rows of one reading statement as dictionaries."""
-
-        def take(result: duckdb.DuckDBPyRelation | None) -> list[dict[str, Any]]:
-            if result is None:
-                return []
-            return [dict(zip(result.columns, row, strict=True)) for row in result.fetchall()]
-
         attached = self._read_only(lambda: Attached(self.path, read_only=True))
         try:
-            return _taken(attached.connection, sql, parameters, take)
+            fetched = _fetched(attached.connection, sql, parameters)
         finally:
             attached.close()
+        return [dict(zip(fetched.columns, row, strict=True)) for row in fetched.rows]
 
     def nouns(
         self, noun: type[T], where: str = "true", *parameters: object, own: bool = False
@@ -191,11 +158,14 @@ def _connect_sealed(path: Path) -> duckdb.DuckDBPyConnection:
     )
 
 
-def _taken(
-    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters, take: Take[T]
-) -> T:
+def _fetched(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters) -> Fetched:
     try:
-        return take(connection.sql(sql, params=parameters or None))
+        result = connection.sql(sql, params=parameters or None)
+        # A statement without rows (SET, say) gives no relation; DuckDB's types do not know it.
+        if result is None:
+            return Fetched(columns=[], numeric=[], rows=[])  # type: ignore[unreachable]
+        numeric = [str(kind).split("(")[0] in _NUMERIC for kind in result.types]
+        return Fetched(columns=result.columns, numeric=numeric, rows=result.fetchall())
     except duckdb.Error as error:
         first = str(error).strip().splitlines()[0]
         raise QueryError(
