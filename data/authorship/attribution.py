@@ -304,19 +304,16 @@ def attribute_sections(
 
 
 def _user_decision(section: Section, settings: AttributionSettings) -> SectionScore | None:
-    titles = (section.title, section.chapter)
-    for patterns, rule, keep, action in (
-        (settings.chapters.include, "included_chapter", True, "kept by sources.chapters.include"),
-        (
-            settings.chapters.exclude,
-            "excluded_chapter",
-            False,
-            "dropped by sources.chapters.exclude",
-        ),
+    titles, chapters = (section.title, section.chapter), settings.chapters
+    title = section.title or UNTITLED
+    for patterns, rule, reason in (
+        (chapters.include, "included_chapter", "kept by sources.chapters.include"),
+        (chapters.exclude, "excluded_chapter", "dropped by sources.chapters.exclude"),
     ):
         if any(matches(pattern, settings.source, titles) for pattern in patterns):
-            reason = f"{section.title or UNTITLED!r} is {action}"
-            return SectionScore(rule=rule, keep=keep, confidence=None, reason=reason)
+            keep = rule == "included_chapter"
+            text = f"{title!r} is {reason}"
+            return SectionScore(rule=rule, keep=keep, confidence=None, reason=text)
     return None
 
 

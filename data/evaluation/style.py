@@ -383,16 +383,17 @@ def _habit(
 
 
 def _rate(rows: Floats, rate: str) -> Floats:
-    words, sentences, adverbs, persons, questions, commas = rows.T
-    over, under, unit = {
-        "sentence_words": (words, sentences, 1),
-        "adverbs": (adverbs, words, 100),
-        "first_person": (persons, words, 100),
-        "questions": (questions, sentences, 100),
-        "commas": (commas, words, 100),
+    words, sentences, *counts = rows.T
+    adverbs, persons, questions, commas = (100 * count for count in counts)
+    over, under = {
+        "sentence_words": (words, sentences),
+        "adverbs": (adverbs, words),
+        "first_person": (persons, words),
+        "questions": (questions, sentences),
+        "commas": (commas, words),
     }[rate]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(unit * over / under)
+        return np.asarray(over / under)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

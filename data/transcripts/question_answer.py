@@ -253,14 +253,12 @@ def split_turns(
 def _exchanges(turns: Sequence[Block], persona: str) -> Iterator[_Exchange]:
     current = _Exchange()
     for turn in turns:
-        if turn.speaker == persona:
-            ends = current.answers and current.answers[-1].chapter != turn.chapter
-        else:
-            ends = bool(current.answers)
-        if ends:
+        answers = turn.speaker == persona
+        goes_on = answers and current.answers and current.answers[-1].chapter == turn.chapter
+        if current.answers and not goes_on:
             yield current
             current = _Exchange(follows=True)
-        (current.answers if turn.speaker == persona else current.questions).append(turn)
+        (current.answers if answers else current.questions).append(turn)
     if current.answers:
         yield current
 
