@@ -31,10 +31,11 @@ from memoirist.data.passages.segmentation import (
     is_false_heading,
     matches,
     sections,
+    size,
 )
 from memoirist.data.schema.records import Block, Document, Fault, Source, Verdict
 from memoirist.data.text.language_rules import Language, language
-from memoirist.data.text.words import count_words, fold, is_cjk
+from memoirist.data.text.words import count_words, fold
 
 # A new version makes the split run again on every book; the number is part of the step's state.
 VERSION = 3
@@ -97,9 +98,8 @@ class Reference:
 def count(blocks: Sequence[Block], names: Names, lang: Language) -> Counts:
     """Count the words, first-person words and mentions of a text outside its quotations."""
     text = _unquoted(blocks)
-    words = count_words(text)
     return Counts(
-        words=words * 2 // 3 if is_cjk(text) else words,
+        words=size(text),
         first_person=len(lang.first_person.findall(text)),
         mentions=count_mentions(text, names, lang),
     )

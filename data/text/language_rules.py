@@ -85,6 +85,11 @@ def gate_values(code: str) -> dict[str, float]:
     return dict(_table("zh" if code in {"ja", "ko"} else code).get("gates", {}))
 
 
+def phone_rules(code: str) -> dict[str, Any]:
+    """Return the countries of a language's telephone numbers and their least digits, if known."""
+    return dict(_table(code).get("phone", {}))
+
+
 @cache
 def adverbs(code: str) -> re.Pattern[str] | None:
     """Return the pattern of a language's adverbs, None for an unknown language."""
