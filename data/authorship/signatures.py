@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-import tomllib
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Literal
 
-from memoirist.data.text.language_rules import Language, language
+from memoirist.data.text.language_rules import Language, language, name_words
 from memoirist.data.text.words import fold, has_han, simplified
 
-_NAMES = Path(__file__).parents[1] / "text" / "languages" / "names.toml"
-_WORDS = tomllib.loads(_NAMES.read_text("utf-8"))
-_TITLES = frozenset(_WORDS["titles"].split())
-_PARTICLES = frozenset(_WORDS["particles"].split())
-_NO_NAMES = frozenset(_WORDS["no_names"].split())
+_TITLES = frozenset(name_words("titles"))
+_PARTICLES = frozenset(name_words("particles"))
+_NO_NAMES = frozenset(name_words("no_names"))
 _SUFFIXES = re.compile(
     r",? ?\b(?:Jr|Sr|Esq|Esquire|M\.? ?D|D\. ?D|LL\. ?D|Ph\. ?D|M\. ?A|B\. ?A|F\. ?R\. ?S)\b\.?"
 )

@@ -90,6 +90,11 @@ def phone_rules(code: str) -> dict[str, Any]:
     return dict(_table(code).get("phone", {}))
 
 
+def name_words(kind: str) -> list[str]:
+    """Return the words of one kind that stand in names or for them, such as `titles`."""
+    return str(_table("names")[kind]).split()
+
+
 @cache
 def adverbs(code: str) -> re.Pattern[str] | None:
     """Return the pattern of a language's adverbs, None for an unknown language."""

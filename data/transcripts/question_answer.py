@@ -21,6 +21,7 @@ from memoirist.data.schema.records import (
     Verdict,
     content_id,
 )
+from memoirist.data.text.language_rules import name_words
 from memoirist.data.text.words import (
     count_words,
     fold,
@@ -339,17 +340,10 @@ class _Builder:
 
 # The name of a turn without a speaker in messages and in a mapping.
 UNNAMED = "(unnamed)"
-_TITLES = frozenset(
-    "dr prof professor mr mrs ms miss sir dame lord lady rev reverend hon herr frau mme mlle"
-    " monsieur madame señor señora senor senora sra don doña jr phd psyd md esq host guest".split()
-)
+_TITLES = frozenset(name_words("speaker_titles"))
 _HAN_TITLES = re.compile(r"(?<=.)(?:老师|老師|先生|女士|教授|博士|主任|医生|醫生)$")
-# Labels of speakers whose name is unknown.
 _GENERIC = re.compile(
-    r"^(?:speaker|spk|sprecher(?:in)?|voice|unknown|unidentified|participant|locuteur|hablante"
-    r"|orador|person|host|guest|interviewer|interviewee|moderator|narrator|announcer|s|说话人"
-    r"|發言人|发言人|嘉宾|主持人)[\s_#.-]*(?:\d+|[a-z])?$",
-    re.IGNORECASE,
+    rf"^(?:{'|'.join(name_words('unknown_speakers'))})[\s_#.-]*(?:\d+|[a-z])?$", re.IGNORECASE
 )
 
 
