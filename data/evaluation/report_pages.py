@@ -27,7 +27,7 @@ _COLOURS = {
     "tuned": "#1d6fb8",
     "human": "#2f855a",
 }
-_WIDTH, _LEFT, _RIGHT = 920, 230, 820
+_LEFT, _RIGHT = 230, 820
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,19 +73,11 @@ def plot(estimates: Mapping[str, Estimate], scale: Scale) -> str:
     """Return the SVG of figures by side or rate; intervals that leave the axis end in an arrow."""
     scaled = {key: estimates[key].times(scale.factor) for key in _LABELS if key in estimates}
     axis = _axis(scaled.values(), scale)
-    bad = (axis.x(scale.bad[0]), axis.x(scale.bad[1])) if scale.bad else (0.0, 0.0)
-    values = {
-        "scale": scale,
-        "axis": axis,
-        "rows": [
-            (_LABELS[key], estimate, _COLOURS.get(key, _COLOURS["tuned"]))
-            for key, estimate in scaled.items()
-        ],
-        "bad": bad if bad[0] < bad[1] else None,
-        "width": _WIDTH,
-        "left": _LEFT,
-        "right": _RIGHT,
-    }
+    rows = [
+        (_LABELS[key], estimate, _COLOURS.get(key, _COLOURS["tuned"]))
+        for key, estimate in scaled.items()
+    ]
+    values = {"scale": scale, "axis": axis, "rows": rows, "left": _LEFT, "right": _RIGHT}
     return render(TEMPLATES / "plot.svg.j2", values)
 
 
@@ -98,7 +90,7 @@ def _axis(estimates: Iterable[Estimate], scale: Scale) -> _Axis:
     return _Axis(low if low == 0 else low - margin, high + margin)
 
 
-_MAX_ANSWER_CHARACTERS = 900
+_MAX_SHOWN = 900  # characters of an answer
 LANGUAGES = {"en": "English", "zh": "Chinese", "de": "German", "fr": "French", "es": "Spanish"}
 
 
@@ -169,11 +161,7 @@ def _html(markdown: str, plots: Mapping[str, str]) -> str:
 
 
 def _shortened(answer: str) -> str:
-    return (
-        answer
-        if len(answer) <= _MAX_ANSWER_CHARACTERS
-        else f"{answer[:_MAX_ANSWER_CHARACTERS]} […]"
-    )
+    return answer if len(answer) <= _MAX_SHOWN else f"{answer[:_MAX_SHOWN]} […]"
 
 
 Rating = Literal["good", "mixed", "bad", "unknown"]

@@ -189,17 +189,8 @@ _MAX_BREAK_WORDS = 700
 _MAX_OPENING_WORDS = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sentence:
-    """One sentence with its block and its span in it."""
-
-    block: Block
-    first: int
-    last: int
-
-    @property
-    def text(self) -> str:
-        return self.block.text[self.first : self.last]
+# A sentence: its block, and the indexes of its start and end in it.
+_Sentence = tuple[Block, int, int]
 
 
 def find_breaks(blocks: Sequence[Block]) -> list[Cut]:
@@ -209,12 +200,8 @@ def find_breaks(blocks: Sequence[Block]) -> list[Cut]:
     ad cue in between; without a cue it may be part of the talk and stays. A break that an ad opens
     ("this episode is brought to you by") has one speaker throughout.
     """
-    sentences = [
-        _Sentence(block=block, first=first, last=last)
-        for block in blocks
-        for first, last in sentence_spans(block.text)
-    ]
-    texts = [sentence.text for sentence in sentences]
+    sentences = [(block, *span) for block in blocks for span in sentence_spans(block.text)]
+    texts = [block.text[first:last] for block, first, last in sentences]
     cuts: list[Cut] = []
     begin = 0
     while begin < len(sentences):
@@ -235,11 +222,11 @@ def _opens(text: str) -> bool:
 
 def _break_end(sentences: Sequence[_Sentence], texts: Sequence[str], begin: int) -> int | None:
     """Return the index of the sentence that closes the break opened at `begin`."""
-    speaker = sentences[begin].block.speaker
+    speaker = sentences[begin][0].speaker
     has_cue = is_ad = bool(cues("strong").search(texts[begin]))
     words = 0
     for n in range(begin + 1, min(len(sentences), begin + _MAX_BREAK_SENTENCES)):
-        same_speaker = sentences[n].block.speaker == speaker
+        same_speaker = sentences[n][0].speaker == speaker
         if same_speaker and n > begin + 1 and cues("close").match(texts[n]):
             return n if has_cue else None
         words += count_words(texts[n])
@@ -251,12 +238,9 @@ def _break_end(sentences: Sequence[_Sentence], texts: Sequence[str], begin: int)
 
 def _break_cuts(sentences: Sequence[_Sentence]) -> Iterator[Cut]:
     """Yield one cut for each block of a run of sentences."""
-    spans: dict[str, tuple[int, int]] = {}
-    for sentence in sentences:
-        first, _ = spans.get(sentence.block.id, (sentence.first, sentence.last))
-        spans[sentence.block.id] = (first, sentence.last)
-    for block_id, (first, last) in spans.items():
-        yield _cut(block_id, first, last)
+    for block_id, run in groupby(sentences, key=lambda sentence: sentence[0].id):
+        (_, first, last), *rest = run
+        yield _cut(block_id, first, rest[-1][2] if rest else last)
 
 
 if TYPE_CHECKING:
