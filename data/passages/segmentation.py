@@ -221,13 +221,11 @@ def _joined_tails(runs: Sequence[_Run], settings: PassageSettings) -> tuple[list
     for run in (part for long_run in runs for part in _without_unfinished(long_run, settings)):
         if before is not None and before.chapter != run.chapter:
             before = None
-        if run.is_endless(settings):
-            short.append(run)
-            before = None
-        elif run.size >= settings.min_words and run.ends:
+        usable = run.ends and not run.is_endless(settings)
+        if usable and run.size >= settings.min_words:
             kept.append(run)
             before = run
-        elif before and run.ends and before.size + run.size <= settings.max_words:
+        elif usable and before and before.size + run.size <= settings.max_words:
             before.pieces += run.pieces
         else:
             short.append(run)

@@ -25,12 +25,12 @@ Masker = Callable[[str], tuple[str, Mapping[str, int]]]
 # as phonenumbers has it, too; in JSON a line break between them is two bytes.
 _LEAST_DIGITS = 6
 _REACH_BYTES = 8
-# What names an account stands so near before its number (data/personal.py), in bytes of UTF-8.
+# What names an account stands so near before its number (text/personal_data.py), in bytes of UTF-8.
 _BEFORE_BYTES = 80
 _AFTER_BYTES = 2
 # Where there is more to look at than this, each text is looked at wholly: numbers take memory.
 _MOST_BYTES = 4 << 20
-# What every candidate (data/personal.py) matches.
+# What every candidate (text/personal_data.py) matches.
 _LOOK = "a@b"
 
 

@@ -85,8 +85,11 @@ class Store:
         Raises NothingToDo where there is no workspace yet, StoreLocked while a writer holds the
         file, QueryError for wrong SQL.
         """
+        config: dict[str, Any] = {"memory_limit": MEMORY_LIMIT, "enable_external_access": "false"}
         with sealed():
-            connection = self._read_only(lambda: _connect_sealed(self.path))
+            connection = self._read_only(
+                lambda: duckdb.connect(self.path, read_only=True, config=config)
+            )
             try:
                 return _fetched(connection, sql, parameters)
             finally:
@@ -147,15 +150,6 @@ class Store:
                 "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
             )
         return self._opened(open_file, read_only=True)
-
-
-def _connect_sealed(path: Path) -> duckdb.DuckDBPyConnection:
-    # A user's SELECT reads the tables, not the machine's files, and writes none.
-    return duckdb.connect(
-        str(path),
-        read_only=True,
-        config={"memory_limit": MEMORY_LIMIT, "enable_external_access": "false"},
-    )
 
 
 def _fetched(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters) -> Fetched:
