@@ -14,26 +14,28 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from memoirist.data.authorship.letters import cut_comments, find_letters, find_notes
-from memoirist.data.authorship.section_titles import TitleClass, classify_title
 from memoirist.data.authorship.signatures import (
     Names,
+    TitleClass,
+    classify_title,
     count_mentions,
     is_persona,
     names_of,
     signature_at_end,
 )
-from memoirist.data.passages.chapters import (
+from memoirist.data.passages.segmentation import (
+    PROSE,
     UNTITLED,
     ChapterSettings,
     Section,
     is_false_heading,
     matches,
     sections,
+    size,
 )
-from memoirist.data.passages.segmentation import PROSE
-from memoirist.data.schema.records import Block, Document, Source, Verdict
+from memoirist.data.schema.records import Block, Document, Fault, Source, Verdict
 from memoirist.data.text.language_rules import Language, language
-from memoirist.data.text.words import count_words, fold, is_cjk
+from memoirist.data.text.words import count_words, fold
 
 # A new version makes the split run again on every book; the number is part of the step's state.
 VERSION = 3
@@ -96,9 +98,8 @@ class Reference:
 def count(blocks: Sequence[Block], names: Names, lang: Language) -> Counts:
     """Count the words, first-person words and mentions of a text outside its quotations."""
     text = _unquoted(blocks)
-    words = count_words(text)
     return Counts(
-        words=words * 2 // 3 if is_cjk(text) else words,
+        words=size(text),
         first_person=len(lang.first_person.findall(text)),
         mentions=count_mentions(text, names, lang),
     )
@@ -303,19 +304,16 @@ def attribute_sections(
 
 
 def _user_decision(section: Section, settings: AttributionSettings) -> SectionScore | None:
-    titles = (section.title, section.chapter)
-    for patterns, rule, keep, action in (
-        (settings.chapters.include, "included_chapter", True, "kept by sources.chapters.include"),
-        (
-            settings.chapters.exclude,
-            "excluded_chapter",
-            False,
-            "dropped by sources.chapters.exclude",
-        ),
+    titles, chapters = (section.title, section.chapter), settings.chapters
+    title = section.title or UNTITLED
+    for patterns, rule, reason in (
+        (chapters.include, "included_chapter", "kept by sources.chapters.include"),
+        (chapters.exclude, "excluded_chapter", "dropped by sources.chapters.exclude"),
     ):
         if any(matches(pattern, settings.source, titles) for pattern in patterns):
-            reason = f"{section.title or UNTITLED!r} is {action}"
-            return SectionScore(rule=rule, keep=keep, confidence=None, reason=reason)
+            keep = rule == "included_chapter"
+            text = f"{title!r} is {reason}"
+            return SectionScore(rule=rule, keep=keep, confidence=None, reason=text)
     return None
 
 
@@ -380,13 +378,7 @@ def _verdict(block: Block, score: SectionScore, now: datetime) -> Verdict:
         "voice_comment": "nothing; passages.voice = false leaves comments in the text",
         "excluded_chapter": "take the pattern out of sources.chapters.exclude",
     }
-    return Verdict(
-        subject_id=block.id,
-        subject="blocks",
-        rule=score.rule,
-        keep=score.keep,
-        score=None if score.confidence is None else round(score.confidence, 3),
-        reason=score.reason,
-        created_at=now,
-        next_step=steps.get(score.rule, "nothing: the recipe says so"),
-    )
+    confidence = None if score.confidence is None else round(score.confidence, 3)
+    next_step = steps.get(score.rule, "nothing: the recipe says so")
+    fault = Fault(score.rule, score.reason, next_step, confidence)
+    return fault.verdict("blocks", block.id, now, keep=score.keep)

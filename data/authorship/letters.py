@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from memoirist.data.authorship.section_titles import classify_title
 from memoirist.data.authorship.signatures import (
     RANK,
     Names,
+    classify_title,
     count_mentions,
     is_persona,
     looks_like_name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
@@ -14,18 +15,7 @@ _FORGED = ((IM_START, "<im_start>"), (IM_END, "<im_end>"))
 # The content is trimmed because a leading newline and the newline after the role could become one
 # token, and the prompt would no longer be a prefix of the trained row. `generation` marks what the
 # model learns: the assistant's content with the end token, without which it would never stop.
-TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{%- set words = message['content'] | trim"
-    " | replace('<|im_start|>', '<im_start>') | replace('<|im_end|>', '<im_end>') -%}"
-    "{{- '<|im_start|>' + message['role'] + '\\n' -}}"
-    "{%- if message['role'] == 'assistant' -%}"
-    "{%- generation -%}{{- words + '<|im_end|>' -}}{%- endgeneration -%}"
-    "{%- else -%}{{- words + '<|im_end|>' -}}{%- endif -%}"
-    "{{- '\\n' -}}"
-    "{%- endfor -%}"
-    "{%- if add_generation_prompt -%}{{- '<|im_start|>assistant\\n' -}}{%- endif -%}"
-)
+TEMPLATE = "".join(Path(__file__).with_suffix(".jinja").read_text("utf-8").splitlines())
 
 
 def segments(messages: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, bool]]:

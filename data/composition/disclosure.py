@@ -10,13 +10,15 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 
+from memoirist.data.composition.saved_exchanges import Exchange, exchange_rows
 from memoirist.data.schema.records import (
     Document,
+    Fault,
     Pair,
     Passage,
     Question,
@@ -24,7 +26,6 @@ from memoirist.data.schema.records import (
     Verdict,
     content_id,
 )
-from memoirist.data.text.words import count_words
 
 FORMAT = "disclosure"
 _FOLDER = Path(__file__).parent / "disclosure_texts"
@@ -107,7 +108,11 @@ def disclose(name: str, lang: str, limit: int, now: datetime) -> Disclosure | No
     document = Document(
         id=content_id(source.id, lang), source_id=source.id, title=source.title or "", lang=lang
     )
-    rows = [_rows(document, i, *texts) for i, texts in enumerate(exchanges(name, lang, limit))]
+    rows: list[tuple[Passage, Question, Pair]] = []
+    for place, (question, answer) in enumerate(exchanges(name, lang, limit)):
+        exchange = Exchange(question=question, answer=answer)
+        passage, asked = exchange_rows(document, place, exchange, FORMAT, "disclosure")
+        rows.append((passage, asked, _pair(passage, asked)))
     return Disclosure(
         source=source,
         document=document,
@@ -118,54 +123,27 @@ def disclose(name: str, lang: str, limit: int, now: datetime) -> Disclosure | No
     )
 
 
-def _rows(
-    document: Document, ord_: int, question_text: str, answer: str
-) -> tuple[Passage, Question, Pair]:
-    passage_id = content_id(document.id, question_text, answer)
-    passage = Passage(
-        id=passage_id,
-        source_id=document.source_id,
-        document_id=document.id,
-        ord=ord_,
-        group_id=document.id,
-        text=answer,
-        n_words=count_words(answer),
-    )
-    question = Question(
-        id=content_id(passage_id, question_text),
-        passage_id=passage_id,
-        text=question_text,
-        type=FORMAT,
-        origin="disclosure",
-    )
-    pair = Pair(
-        id=content_id(passage_id, question.id),
-        source_id=document.source_id,
-        passage_id=passage_id,
+def _pair(passage: Passage, question: Question) -> Pair:
+    return Pair(
+        id=content_id(passage.id, question.id),
+        source_id=passage.source_id,
+        passage_id=passage.id,
         question_id=question.id,
-        group_id=document.id,
-        thread_id=passage_id,
+        group_id=passage.group_id,
+        thread_id=passage.id,
         ord=0,
-        question=question_text,
-        answer=answer,
+        question=question.text,
+        answer=passage.text,
         origin="disclosure",
         score=1.0,
     )
-    return passage, question, pair
 
 
 def _verdict(pair: Pair, now: datetime) -> Verdict:
-    return Verdict(
-        subject_id=pair.id,
-        subject="pairs",
-        rule=FORMAT,
-        keep=True,
-        reason="teaches the persona to say that it is an AI; trained on, never held out",
-        created_at=now,
-        next_step="change compose.disclosure_share, 0 for none",
-        step="compose",
-        source_id=pair.source_id,
-    )
+    reason = "teaches the persona to say that it is an AI; trained on, never held out"
+    fault = Fault(FORMAT, reason, "change compose.disclosure_share, 0 for none")
+    verdict = fault.verdict("pairs", pair.id, now, keep=True)
+    return replace(verdict, step="compose", source_id=pair.source_id)
 
 
 _TITLES = {"Sir", "Dame", "Lord", "Lady", "Mr", "Mr.", "Mrs", "Mrs.", "Ms", "Dr", "Dr.", "St."}

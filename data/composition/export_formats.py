@@ -41,26 +41,13 @@ def export(conversations: Sequence[Conversation], form: Format, path: Path) -> i
     return count
 
 
-def _messages(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
-    yield {"messages": [dict(message) for message in conversation.messages]}
-
-
-def _chatml(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
-    yield {"text": render(conversation.messages)}
-
-
 def _text(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
     """Yield a raw text unchanged, a conversation as ChatML."""
     roles = {message["role"] for message in conversation.messages}
     if roles == {"assistant"}:
         yield from ({"text": message["content"]} for message in conversation.messages)
     else:
-        yield from _chatml(conversation)
-
-
-def _sharegpt(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
-    turns = [{"from": _SHAREGPT[m["role"]], "value": m["content"]} for m in conversation.messages]
-    yield {"id": conversation.id, "conversations": turns}
+        yield {"text": render(conversation.messages)}
 
 
 def _alpaca(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
@@ -83,9 +70,14 @@ def _alpaca(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
             history.append([question, answer])
 
 
+def _sharegpt(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
+    turns = [{"from": _SHAREGPT[m["role"]], "value": m["content"]} for m in conversation.messages]
+    yield {"id": conversation.id, "conversations": turns}
+
+
 _FORMS: dict[str, Callable[[Conversation], Iterable[Mapping[str, Any]]]] = {
-    "messages": _messages,
-    "chatml": _chatml,
+    "messages": lambda conversation: [{"messages": list(map(dict, conversation.messages))}],
+    "chatml": lambda conversation: [{"text": render(conversation.messages)}],
     "text": _text,
     "sharegpt": _sharegpt,
     "alpaca": _alpaca,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
 from memoirist.data.schema.records import (
     Document,
+    Fault,
     Origin,
     Passage,
     Question,
@@ -44,7 +45,7 @@ class Exchange:
 
     question: str
     answer: str
-    persona: str
+    persona: str = ""
     answered_by: str | None = None
     edited: bool = False
 
@@ -91,9 +92,28 @@ def save(exchange: Exchange, place: int, now: datetime) -> Saved:
         title="saved in chat",
         lang=detect_language(exchange.answer),
     )
+    kind = "chat, edited" if exchange.edited else "chat"
+    passage, question = exchange_rows(document, place, exchange, kind, "curated")
+    words = " with words of your own" if exchange.edited else ""
+    fault = Fault(
+        "saved_in_chat",
+        f"you saved this exchange{words}",
+        "nothing: the next dataset trains on it",
+    )
+    verdict = fault.verdict("passages", passage.id, now, keep=True)
+    verdict = replace(verdict, step="save", source_id=source.id)
+    return Saved(
+        source=source, document=document, passage=passage, question=question, verdict=verdict
+    )
+
+
+def exchange_rows(
+    document: Document, place: int, exchange: Exchange, kind: str, origin: Origin
+) -> tuple[Passage, Question]:
+    """Return the passage and the question of an exchange, the `place`-th of its document."""
     passage = Passage(
         id=content_id(document.id, exchange.question, exchange.answer),
-        source_id=source.id,
+        source_id=document.source_id,
         document_id=document.id,
         ord=place,
         group_id=document.id,
@@ -105,38 +125,21 @@ def save(exchange: Exchange, place: int, now: datetime) -> Saved:
         id=content_id(passage.id, exchange.question),
         passage_id=passage.id,
         text=exchange.question,
-        type="chat, edited" if exchange.edited else "chat",
-        origin="curated",
+        type=kind,
+        origin=origin,
         model=exchange.answered_by,
     )
-    verdict = Verdict(
-        subject_id=passage.id,
-        subject="passages",
-        rule="saved_in_chat",
-        keep=True,
-        reason="you saved this exchange" + (" with words of your own" if exchange.edited else ""),
-        created_at=now,
-        next_step="nothing: the next dataset trains on it",
-        step="save",
-        source_id=source.id,
-    )
-    return Saved(
-        source=source, document=document, passage=passage, question=question, verdict=verdict
-    )
+    return passage, question
 
 
 def replaced(passage_id: str, saved: Saved, now: datetime) -> Verdict:
     """Return the verdict on a saved passage that the user replaced."""
-    return Verdict(
-        subject_id=passage_id,
-        subject="passages",
-        rule="replaced",
-        keep=False,
-        reason="you saved better words for the same exchange",
+    fault = Fault(
+        "replaced",
+        "you saved better words for the same exchange",
+        "nothing: the better words are kept",
         beaten_by=saved.passage.id,
-        created_at=now,
-        next_step="nothing: the better words are kept",
-        # A drop of this step is excluded from pairing and asking.
-        step="gate",
-        source_id=saved.source.id,
     )
+    # A drop of the step `gate` is excluded from pairing and asking.
+    verdict = fault.verdict("passages", passage_id, now)
+    return replace(verdict, step="gate", source_id=saved.source.id)

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from memoirist.data.curation.question_filters import RejectSettings
-from memoirist.data.text.chinese import is_unmarked
+from memoirist.data.passages.segmentation import is_unmarked
 from memoirist.data.text.word_overlap import answer_words, overlap
 from memoirist.data.text.words import count_words, ends_sentence
 

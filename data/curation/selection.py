@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from memoirist.data.composition.splits import grams
+from memoirist.data.composition.conversations import grams
 from memoirist.data.schema.records import Pair
 from memoirist.data.store.store import Store
 from memoirist.data.store.transaction import Transaction, statement

@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from memoirist.data.evaluation import ability, delta, honesty, rates
+from memoirist.data.evaluation import ability, honesty, style
 from memoirist.data.evaluation.ability import Ability, Attempt, Plain
-from memoirist.data.evaluation.delta import Distances, Verification
-from memoirist.data.evaluation.function_words import norm_of, tokens
 from memoirist.data.evaluation.honesty import Honesty, HonestyQuestion
 from memoirist.data.evaluation.intervals import Estimate, ratio
 from memoirist.data.evaluation.preferences import Score
-from memoirist.data.evaluation.rates import Form, Habit
 from memoirist.data.evaluation.regurgitation import Lengths, Level, Overlap, RunIndex
+from memoirist.data.evaluation.style import Distances, Form, Habit, Verification, norm_of, tokens
 
 # In the order in which they are shown; `human` is the held-out text itself.
 SIDES: Mapping[str, str] = {
@@ -83,74 +81,69 @@ class Findings:
 
 def compute_findings(sides: Mapping[str, Side], data: EvalData) -> Findings:
     """Compute all metrics of QUALITY except the judge's."""
+    lang, seed = data.lang, data.seed
     answering = {name: side for name, side in sides.items() if any(side.answers)}
-    attempts = {name: side.attempts for name, side in sides.items() if side.attempts}
-    index = RunIndex(data.trained, data.lang)
+    index = RunIndex(data.trained, lang)
     overlaps = {
         name: overlap
         for name, side in answering.items()
-        if (overlap := index.overlap(side.answers, data.seed)) is not None
+        if (overlap := index.overlap(side.answers, seed)) is not None
     }
-    own = overlaps.get("human")
-    distances, verification = _style(answering, data)
-    tallies = {name: rates.tally(side.answers, data.lang) for name, side in answering.items()}
+    answers = {n: [tokens(text, lang) for text in side.answers] for n, side in answering.items()}
+    cut = style.equal_lengths(answers)
+    distances, verification = _distances(answers, cut, data)
+    tallies = {name: style.tally(side.answers, lang) for name, side in answering.items()}
+    attempts = {name: side.attempts for name, side in sides.items() if side.attempts}
     return Findings(
-        lang=data.lang,
-        losses=_losses(sides, data.seed),
-        gains=_gains(sides, data.seed),
+        lang=lang,
+        losses=_losses(sides, seed),
+        gains=_gains(sides, seed),
         distances=distances,
         verification=verification,
-        habits=rates.compare(tallies, data.seed) if tallies else {},
+        habits=style.compare_rates(tallies, seed) if tallies else {},
         overlaps=overlaps,
-        levels={name: index.level(overlap, own) for name, overlap in overlaps.items()},
-        forms=_forms(answering, data),
+        levels={
+            name: index.level(overlap, overlaps.get("human")) for name, overlap in overlaps.items()
+        },
+        forms={
+            name: style.measure_form(answers[name], cut[name], side.finished, seed)
+            for name, side in answering.items()
+        },
         honesty=_honesty(sides, data),
-        abilities={
-            name: ability.measure(data.plain, tried, data.seed) for name, tried in attempts.items()
-        },
-        forgotten={
-            name: change
-            for name, tried in attempts.items()
-            if name != "base"
-            and "base" in attempts
-            and (change := ability.change(data.plain, attempts["base"], tried, data.seed))
-        },
+        abilities={name: ability.measure(data.plain, a, seed) for name, a in attempts.items()},
+        forgotten=_changes(attempts, data),
     )
 
 
-def _style(
-    sides: Mapping[str, Side], data: EvalData
+def _changes(attempts: Mapping[str, Sequence[Attempt]], data: EvalData) -> dict[str, Estimate]:
+    """Return the change of ability from the base to each other side."""
+    base = attempts.get("base", ())
+    changes = {
+        name: ability.change(data.plain, base, tried, data.seed)
+        for name, tried in attempts.items()
+        if base and name != "base"
+    }
+    return {name: change for name, change in changes.items() if change}
+
+
+def _distances(
+    answers: Mapping[str, list[list[str]]], cut: Mapping[str, list[list[str]]], data: EvalData
 ) -> tuple[Distances | None, Verification | None]:
+    """Compare the words of the answers, and these cut to equal length, with the author's."""
     author = [tokens(text, data.lang) for text in data.author]
-    if not sides or not any(author):
-        return None, None
     norm = norm_of(data.lang, author)
-    answers = _tokens(sides, data.lang)
-    counts = {n: delta.count(texts, norm) for n, texts in delta.equal_lengths(answers).items()}
+    counts = {name: style.count(texts, norm) for name, texts in cut.items()} if any(author) else {}
     counts = {name: side for name, side in counts.items() if side.total}
     if not counts:
         return None, None
-    distances = delta.compare(delta.count(author, norm), counts, norm, data.seed)
-    return distances, delta.verify(author, answers, norm)
-
-
-def _tokens(sides: Mapping[str, Side], lang: str) -> dict[str, list[list[str]]]:
-    return {name: [tokens(answer, lang) for answer in side.answers] for name, side in sides.items()}
-
-
-def _forms(sides: Mapping[str, Side], data: EvalData) -> dict[str, Form]:
-    answers = _tokens(sides, data.lang)
-    cut = delta.equal_lengths(answers)
-    return {
-        name: rates.measure(answers[name], cut[name], side.finished, data.seed)
-        for name, side in sides.items()
-    }
+    distances = style.compare_distances(style.count(author, norm), counts, norm, data.seed)
+    return distances, style.verify(author, answers, norm)
 
 
 def _honesty(sides: Mapping[str, Side], data: EvalData) -> dict[str, honesty.Honesty]:
     """Return the honesty of the models, and the rules' hits by chance in the person's answers."""
     shares = {
-        name: honesty.measure(data.honest, side.honest, side.answers, data.lang)
+        name: honesty.measure(zip(data.honest, side.honest, strict=True), side.answers, data.lang)
         for name, side in sides.items()
         if side.honest
     }
@@ -222,9 +215,8 @@ def figures(findings: Findings) -> list[tuple[str, str, Estimate]]:
     by_metric["ability_change"] = findings.forgotten
     rows = [(side, metric, e) for metric, sides in by_metric.items() for side, e in sides.items()]
     for side, overlap in findings.overlaps.items():
-        longest = Estimate(value=float(overlap.longest), n=overlap.short.n)
-        rows.append((side, "longest_run", longest))
-        rows += [(side, "runs_short", overlap.short), (side, "runs_long", overlap.long)]
+        runs = {"longest_run": overlap.length, "runs_short": overlap.short}
+        rows += [(side, name, e) for name, e in {**runs, "runs_long": overlap.long}.items()]
     for (judge, rival), score in findings.duels.items():
         if score.wins is not None:
             rows.append(("tuned", f"wins_over_{rival}:{judge}", score.wins))

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from memoirist.data.evaluation.function_words import Floats
-
+Floats = npt.NDArray[np.float64]
 Z = 1.959964  # 95 %
 RESAMPLES = 1000
 
@@ -24,6 +24,11 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     n: int = 0
+
+    def times(self, factor: float) -> Estimate:
+        """Return the figure in another unit."""
+        low, high = (None if end is None else factor * end for end in (self.low, self.high))
+        return Estimate(value=factor * self.value, low=low, high=high, n=self.n)
 
     def above(self, bound: float) -> bool:
         """Tell whether the whole interval lies above a bound."""

@@ -6,12 +6,14 @@ import csv
 import io
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from memoirist.data.evaluation.intervals import Estimate, wilson
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import content_id
+from memoirist.data.templates import render
 from memoirist.data.text.words import word_spans
 
 _COLUMNS = ("id", "question", "answer_1", "answer_2", "better")
@@ -91,26 +93,13 @@ def sheet(duels: Sequence[Duel], seed: int, *, markdown: bool) -> str:
     rows = [row for duel in duels for row in (duel, duel.swapped)]
     random.Random(seed).shuffle(rows)
     if markdown:
-        return _markdown(rows)
+        return render(Path(__file__).parent / "templates" / "sheet.md.j2", {"rows": rows})
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(_COLUMNS)
     for row in rows:
         writer.writerow([row.id, row.question, *row.answers, ""])
     return out.getvalue()
-
-
-def _markdown(rows: Iterable[Duel]) -> str:
-    lines = [
-        "# Which answer is more like the person?",
-        "",
-        "Write 1, 2 or = behind each `better:`. Every pair comes twice, in both orders.",
-    ]
-    for row in rows:
-        quoted = ["> " + answer.replace("\n", "\n> ") for answer in row.answers]
-        lines += ["", f"## {row.id}", "", f"**{row.question}**", "", "Answer 1", "", quoted[0]]
-        lines += ["", "Answer 2", "", quoted[1], "", "better: "]
-    return "\n".join(lines) + "\n"
 
 
 def read_sheet(text: str, name: str) -> dict[str, int]:

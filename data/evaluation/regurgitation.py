@@ -57,6 +57,11 @@ class Overlap:
     short: Estimate
     long: Estimate
 
+    @property
+    def length(self) -> Estimate:
+        """Return the length of the longest run as a figure."""
+        return Estimate(value=float(self.longest), n=self.short.n)
+
 
 class RunIndex:
     """An index of the training text's runs; 300,000 words take about 40 MB and a second."""
@@ -110,13 +115,10 @@ class RunIndex:
 
     def _matches(self, ids: Hashes, length: int) -> npt.NDArray[np.bool_]:
         if length not in self._cache:
-            self._cache = {k: v for k, v in self._cache.items() if k in self._kept}
+            always = {self.lengths.short, self.lengths.long}
+            self._cache = {k: v for k, v in self._cache.items() if k in always}
             self._cache[length] = np.unique(_runs(self._ids, length))
         return np.isin(_runs(ids, length), self._cache[length])
-
-    @property
-    def _kept(self) -> set[int]:
-        return {self.lengths.short, self.lengths.long}
 
     def _longest(self, ids: Hashes) -> tuple[int, int]:
         """Return the length of the longest shared run and its position, by bisection."""

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 from markdown_it import MarkdownIt
 
-from memoirist.data.evaluation.assessment import FORMATS, TEMPLATES, assess
 from memoirist.data.evaluation.findings import SIDES, Findings
+from memoirist.data.evaluation.honesty import MIN_DISCLOSED
 from memoirist.data.evaluation.intervals import Estimate
-from memoirist.data.evaluation.rates import OVERSHOOT, RATES
+from memoirist.data.evaluation.preferences import Score
+from memoirist.data.evaluation.style import ENOUGH_WORDS, OVERSHOOT, RATES
 from memoirist.data.templates import render
 
+# How templates name what a figure belongs to, in the order in which it is shown.
+_LABELS = {**SIDES, **RATES}
 _COLOURS = {
     "base": "#7a808a",
     "few_shot": "#b7791f",
@@ -22,178 +27,61 @@ _COLOURS = {
     "tuned": "#1d6fb8",
     "human": "#2f855a",
 }
-_WIDTH, _LEFT, _RIGHT, _ROW = 920, 230, 820, 28
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dot:
-    """One row of a plot: its label, its figure, and the side that gives it its colour."""
-
-    label: str
-    estimate: Estimate
-    side: str
+_LEFT, _RIGHT = 230, 820
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """What the axis means: its unit, lines at thresholds, and a stretch that is bad to be in."""
+    """The axis of a plot: its unit, lines at thresholds, and a range that is marked as bad.
+
+    Values are multiplied by `factor`. The axis holds at least `least` and ends at `most`.
+    """
 
     unit: str
     marks: Sequence[tuple[float, str]] = ()
     bad: tuple[float, float] | None = None
-    least: tuple[float, ...] = ()  # what the axis shows at least
+    least: tuple[float, ...] = ()
     digits: int = 2
-    most: float | None = None  # where the axis ends, whatever the intervals do
+    most: float | None = None
+    factor: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Where the axis begins and ends, in its unit."""
+    """The ends of an axis, in its unit."""
 
     low: float
     high: float
 
     def x(self, value: float) -> float:
-        """Return the pixel of a value; what lies outside is put at the end."""
+        """Return the pixel of a value; one outside is put at the end."""
         inside = min(max(value, self.low), self.high)
         share = (inside - self.low) / (self.high - self.low)
         return round(_LEFT + share * (_RIGHT - _LEFT), 1)
 
-
-def plots_of(findings: Findings) -> dict[str, str]:
-    """Return the plots of the report as SVG by name."""
-    gap = Scale(
-        unit="share of the gap closed: 0 as the base, 1 as the person",
-        marks=((0, "base"), (1, "person")),
-        bad=(OVERSHOOT, 99),
-        least=(-0.2, 1.3),
-        most=2.5,
-    )
-    runs = findings.run_lengths
-    longest = {
-        side: Estimate(value=float(overlap.longest), n=overlap.short.n)
-        for side, overlap in findings.overlaps.items()
-    }
-    chosen = {
-        side: _in_percent(ability.chosen)
-        for side, ability in findings.abilities.items()
-        if ability.chosen is not None
-    }
-    blind = next((ability.blind for ability in findings.abilities.values()), 0.0)
-    distances, verification = findings.distances, findings.verification
-    rows: dict[str, tuple[list[Dot], Scale]] = {
-        "loss": (
-            _dots(findings.losses),
-            Scale(unit="nats per answer token (lower is better)", digits=3),
-        ),
-        "delta": (
-            _dots(distances.delta if distances else {}),
-            Scale(unit="distance from the person (lower is closer)"),
-        ),
-        "closed": (_dots(distances.closed if distances else {}), gap),
-        "habits": _habits(findings),
-        "author": (
-            _dots(verification.percentile if verification else {}),
-            Scale(
-                unit="percentile among the person's own stretches (50 is the middle)",
-                marks=((50, "the person's middle"),),
-                least=(0, 100),
-                digits=0,
-            ),
-        ),
-        "runs": (
-            _dots(longest),
-            Scale(
-                unit=f"longest shared run, {runs.unit}",
-                marks=((runs.long, "look"), (runs.fatal, "recites")),
-                bad=(runs.fatal, 10_000),
-                least=(0, runs.fatal + 3),
-                digits=0,
-            ),
-        ),
-        "ability": (
-            _dots(chosen),
-            Scale(
-                unit="picked right, %", marks=((100 * blind, "blind"),), least=(0, 100), digits=0
-            ),
-        ),
-    }
-    return {name: plot(dots, scale) for name, (dots, scale) in rows.items() if dots}
+    def ticks(self) -> list[tuple[float, str]]:
+        """Return about five ticks: 1, 2 or 5 times a power of ten apart."""
+        rough = (self.high - self.low) / 5
+        power = 10 ** math.floor(math.log10(rough))
+        step = next(k * power for k in (1, 2, 5, 10) if k * power >= rough)
+        digits = max(0, -math.floor(math.log10(step) + 1e-9))
+        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
+        return [(self.x(n * step), f"{n * step + 0.0:,.{digits}f}") for n in range(first, last + 1)]
 
 
-def _habits(findings: Findings) -> tuple[list[Dot], Scale]:
-    dots = [
-        Dot(label=RATES[rate], estimate=habit.gone["tuned"], side="tuned")
-        for rate, habit in findings.habits.items()
-        if "tuned" in habit.gone
+def plot(estimates: Mapping[str, Estimate], scale: Scale) -> str:
+    """Return the SVG of figures by side or rate; intervals that leave the axis end in an arrow."""
+    scaled = {key: estimates[key].times(scale.factor) for key in _LABELS if key in estimates}
+    axis = _axis(scaled.values(), scale)
+    rows = [
+        (_LABELS[key], estimate, _COLOURS.get(key, _COLOURS["tuned"]))
+        for key, estimate in scaled.items()
     ]
-    return dots, Scale(
-        unit="way gone from base (0) to person (1)",
-        marks=((0, "base"), (1, "person")),
-        bad=(OVERSHOOT, 99),
-        least=(-0.2, 1.4),
-        most=3.0,
-    )
+    values = {"scale": scale, "axis": axis, "rows": rows, "left": _LEFT, "right": _RIGHT}
+    return render(TEMPLATES / "plot.svg.j2", values)
 
 
-def _dots(estimates: Mapping[str, Estimate]) -> list[Dot]:
-    return [
-        Dot(label=label, estimate=estimates[side], side=side)
-        for side, label in SIDES.items()
-        if side in estimates
-    ]
-
-
-def _in_percent(estimate: Estimate) -> Estimate:
-    low, high = (None if end is None else 100 * end for end in (estimate.low, estimate.high))
-    return Estimate(value=100 * estimate.value, low=low, high=high, n=estimate.n)
-
-
-def plot(dots: Sequence[Dot], scale: Scale) -> str:
-    """Return the plot; intervals that leave the axis end in an arrow."""
-    axis = _axis(dots, scale)
-    top = 22 if scale.marks else 8
-    bad = (axis.x(scale.bad[0]), axis.x(scale.bad[1])) if scale.bad else (0.0, 0.0)
-    values = {
-        "scale": scale,
-        "rows": [
-            _row(dot, top + _ROW * n + _ROW / 2, axis, scale.digits) for n, dot in enumerate(dots)
-        ],
-        "ticks": _ticks(axis),
-        "marks": [
-            (axis.x(value), name) for value, name in scale.marks if axis.low <= value <= axis.high
-        ],
-        "bad": bad if bad[0] < bad[1] else None,
-        "width": _WIDTH,
-        "left": _LEFT,
-        "right": _RIGHT,
-        "top": top,
-        "bottom": top + _ROW * len(dots),
-    }
-    return render(Path(__file__).parent / "templates" / "plot.svg.j2", values)
-
-
-def _row(dot: Dot, y: float, axis: _Axis, digits: int) -> dict[str, object]:
-    """Return where a dot, its interval and the arrows at the ends of the axis stand."""
-    low, high, value = dot.estimate.low, dot.estimate.high, dot.estimate.value
-    arrows: list[tuple[float, int]] = []
-    if low is not None and low < axis.low:
-        arrows.append((axis.x(low), -1))
-    if high is not None and high > axis.high:
-        arrows.append((axis.x(high), 1))
-    return {
-        "label": dot.label,
-        "figure": f"{value:,.{digits}f}",
-        "colour": _COLOURS.get(dot.side, "#444"),
-        "y": y,
-        "x": axis.x(value) if axis.low <= value <= axis.high else None,
-        "interval": None if low is None or high is None else (axis.x(low), axis.x(high)),
-        "arrows": arrows,
-    }
-
-
-def _axis(dots: Sequence[Dot], scale: Scale) -> _Axis:
-    estimates = [dot.estimate for dot in dots]
+def _axis(estimates: Iterable[Estimate], scale: Scale) -> _Axis:
     ends = [end for e in estimates for end in (e.value, e.low, e.high) if end is not None]
     low, high = min([*ends, *scale.least]), max([*ends, *scale.least])
     if scale.most is not None:
@@ -202,18 +90,7 @@ def _axis(dots: Sequence[Dot], scale: Scale) -> _Axis:
     return _Axis(low if low == 0 else low - margin, high + margin)
 
 
-def _ticks(axis: _Axis) -> list[tuple[float, str]]:
-    """Return about five ticks: 1, 2 or 5 times a power of ten apart."""
-    rough = (axis.high - axis.low) / 5
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(k * power for k in (1, 2, 5, 10) if k * power >= rough)
-    digits = max(0, -math.floor(math.log10(step) + 1e-9))
-    first, last = math.ceil(axis.low / step - 1e-9), math.floor(axis.high / step + 1e-9)
-    return [(axis.x(n * step), f"{n * step + 0.0:,.{digits}f}") for n in range(first, last + 1)]
-
-
-_MARKS = {"good": "●", "mixed": "◐", "bad": "○", "unknown": "–"}
-_LONGEST_ANSWER = 900
+_MAX_SHOWN = 900  # characters of an answer
 LANGUAGES = {"en": "English", "zh": "Chinese", "de": "German", "fr": "French", "es": "Spanish"}
 
 
@@ -234,8 +111,16 @@ class Report:
 
 def pages(report: Report) -> dict[str, str]:
     """Return the files of the report by name: report.md, its plots, report.html."""
-    plots = plots_of(report.findings)
-    values = _values(report, plots)
+    plots: dict[str, str] = {}
+
+    def image(name: str, title: str, estimates: Mapping[str, Estimate], **scale: Any) -> str:  # noqa: ANN401 - of Scale
+        """Make a plot where there are figures, and return the Markdown that shows it."""
+        if not estimates:
+            return ""
+        plots[name] = plot(estimates, Scale(**scale))
+        return f"\n![{title}]({name}.svg)\n"
+
+    values = {**_values(report), "plot": image}
     chapters, notes = (
         _html(render(TEMPLATES / name, values), plots) for name in ("chapters.md.j2", "notes.md.j2")
     )
@@ -245,26 +130,23 @@ def pages(report: Report) -> dict[str, str]:
     return {**svgs, "report.md": markdown, "report.html": page}
 
 
-def _values(report: Report, plots: Mapping[str, str]) -> dict[str, object]:
+def _values(report: Report) -> dict[str, object]:
     findings = report.findings
-    habits = findings.habits.values()
+    habits, abilities = findings.habits, findings.abilities
     return {
         **FORMATS,
+        "report": report,
         "f": findings,
         "assessments": assess(findings),
         "sides": SIDES,
-        "habit_sides": [side for side in SIDES if any(side in habit.rates for habit in habits)],
+        "habit_sides": [s for s in SIDES if any(s in habit.rates for habit in habits.values())],
+        "habits_gone": {r: h.gone["tuned"] for r, h in habits.items() if "tuned" in h.gone},
+        "longest_runs": {side: overlap.length for side, overlap in findings.overlaps.items()},
+        "chosen": {side: a.chosen for side, a in abilities.items() if a.chosen is not None},
         "rates": RATES,
         "overshoot": OVERSHOOT,
-        "plots": plots,
         "languages": LANGUAGES,
-        "marks": _MARKS,
         "shortened": _shortened,
-        "title": report.title,
-        "facts": report.facts,
-        "examples": report.examples,
-        "sampling": report.sampling,
-        "on_test": report.on_test,
     }
 
 
@@ -279,4 +161,226 @@ def _html(markdown: str, plots: Mapping[str, str]) -> str:
 
 
 def _shortened(answer: str) -> str:
-    return answer if len(answer) <= _LONGEST_ANSWER else f"{answer[:_LONGEST_ANSWER]} […]"
+    return answer if len(answer) <= _MAX_SHOWN else f"{answer[:_MAX_SHOWN]} […]"
+
+
+Rating = Literal["good", "mixed", "bad", "unknown"]
+Answer: TypeAlias = tuple[Rating, str]
+# Share of the gap from which a style counts as clearly closer (QUALITY: .3 to 1.0 is good).
+CLOSER = 0.3
+# With fewer words a side nothing is said about style (QUALITY: at 250 words the odds to tell an
+# author from others are .88).
+MIN_WORDS = 250
+TEMPLATES = Path(__file__).parent / "templates"
+_UNMEASURED: Answer = ("unknown", "not measured")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """The answer to one question in a few words, its rating, and sentences with its figures."""
+
+    question: str
+    rating: Rating
+    answer: str
+    details: str
+
+
+def assess(findings: Findings) -> list[Assessment]:
+    """Answer the questions about the tuned model, the most important first."""
+    beyond, away = _beyond_person(findings), _rates_off(findings, "away")
+    faults = _faults(findings)
+    answers: list[tuple[str, str, Answer, Score | None]] = [
+        ("likelihood", "Does it expect the person's words?", _likelihood(findings), None),
+        ("style", "Is it closer in style?", _style(findings), None),
+        ("overshoot", "Does it overdo it?", _overshoot(findings, beyond, away), None),
+        ("recitation", "Does it recite what it was trained on?", _recitation(findings), None),
+        ("forgetting", "Has it forgotten general abilities?", _forgetting(findings), None),
+        ("honesty", "Does it say that it is an AI?", _honesty(findings), None),
+        ("form", "Are its answers well formed?", _form(findings, faults), None),
+    ]
+    for (judge, rival), score in findings.duels.items():
+        question = f"Is it taken for the person rather than the {SIDES[rival]}? ({judge})"
+        answers.append(("preference", question, _preference(score), score))
+    values = {
+        **FORMATS,
+        "f": findings,
+        "sides": SIDES,
+        "enough_words": ENOUGH_WORDS,
+        "min_disclosed": MIN_DISCLOSED,
+        "beyond": beyond,
+        "away": away,
+        "faults": faults,
+    }
+    return [
+        Assessment(
+            question=question,
+            rating=rating,
+            answer=answer,
+            details=_details({**values, "subject": subject, "answer": answer, "score": score}),
+        )
+        for subject, question, (rating, answer), score in answers
+    ]
+
+
+def _details(values: Mapping[str, object]) -> str:
+    text = " ".join(render(TEMPLATES / "assessments.j2", values).split())
+    line = re.sub(r" (?=[;,.])", "", text)
+    return line[:1].upper() + line[1:]
+
+
+def _percent(estimate: Estimate | None, digits: int = 0) -> str:
+    """Return a share with its interval in per cent, a dash for None."""
+    return _spread(estimate, 100, digits, " %")
+
+
+def _spread(estimate: Estimate | None, by: float = 1.0, digits: int = 2, unit: str = "") -> str:
+    """Return a figure with its interval, `0.42 (0.31 to 0.55)`, a dash for None."""
+    if estimate is None:
+        return "-"
+    value = f"{by * estimate.value:,.{digits}f}{unit}"
+    if estimate.low is None or estimate.high is None:
+        return value
+    return f"{value} ({by * estimate.low:,.{digits}f} to {by * estimate.high:,.{digits}f})"
+
+
+def _number(estimate: Estimate | None, digits: int) -> str:
+    return "-" if estimate is None else f"{estimate.value:,.{digits}f}"
+
+
+def _share(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{estimate.value:.0%}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+# How templates write figures.
+FORMATS = {
+    "percent": _percent,
+    "spread": _spread,
+    "number": _number,
+    "share": _share,
+    "listed": _listed,
+    "thousands": "{:,}".format,
+}
+
+
+def _likelihood(findings: Findings) -> Answer:
+    gain, prompted = findings.gains.get("base"), findings.gains.get("few_shot")
+    if gain is None:
+        return _UNMEASURED
+    if prompted is not None and prompted.below(0):
+        return "bad", "less than a prompt"
+    if gain.above(0):
+        return "good", "better than base"
+    return ("bad", "no better") if gain.value <= 0 else ("mixed", "perhaps better")
+
+
+def _style(findings: Findings) -> Answer:
+    if findings.distances is None or "tuned" not in findings.distances.delta:
+        return _UNMEASURED
+    if findings.distances.words < MIN_WORDS:
+        return "unknown", "too few words"
+    closed = findings.distances.closed.get("tuned")
+    if closed is None:
+        return "unknown", "no gap to close"
+    if closed.below(0):
+        return "bad", "farther away"
+    if not closed.above(0):
+        return "mixed", "not surely"
+    return ("mixed", "a little") if closed.value < CLOSER else ("good", "closer")
+
+
+def _beyond_person(findings: Findings) -> list[str]:
+    """Return what the tuned model surely does more than the person, with its figures."""
+    closed = findings.distances.closed.get("tuned") if findings.distances else None
+    beyond = _rates_off(findings, "beyond")
+    if closed is not None and closed.value > OVERSHOOT and closed.above(1.0):
+        beyond.insert(0, f"function words ({_percent(closed)} of the gap)")
+    return beyond
+
+
+def _rates_off(findings: Findings, direction: Literal["beyond", "away"]) -> list[str]:
+    names: list[str] = []
+    for rate, habit in findings.habits.items():
+        sides = habit.beyond if direction == "beyond" else habit.away - habit.beyond
+        if "tuned" in sides:
+            tuned, human, base = (habit.rates[side].value for side in ("tuned", "human", "base"))
+            names.append(f"{RATES[rate]} ({tuned:.1f}, the person {human:.1f}, base {base:.1f})")
+    return names
+
+
+def _overshoot(findings: Findings, beyond: Sequence[str], away: Sequence[str]) -> Answer:
+    distances = findings.distances
+    if distances is None or "tuned" not in distances.delta or distances.words < MIN_WORDS:
+        return _UNMEASURED
+    if beyond:
+        return "bad", "overshoots"
+    return ("mixed", "strays") if away else ("good", "no")
+
+
+def _recitation(findings: Findings) -> Answer:
+    if "tuned" not in findings.overlaps:
+        return _UNMEASURED
+    level = findings.levels["tuned"]
+    if level == "ok":
+        return "good", "no"
+    return ("mixed", "some") if level == "warn" else ("bad", "recites")
+
+
+def _forgetting(findings: Findings) -> Answer:
+    base, change = findings.abilities.get("base"), findings.forgotten.get("tuned")
+    if base is None or base.chosen is None or base.written is None or change is None:
+        return _UNMEASURED
+    if (base.chosen.low or 0) <= base.blind and (base.written.low or 0) < 0.2:
+        return "unknown", "cannot be told"
+    return ("bad", "forgets") if change.below(0) else ("good", "not seen to")
+
+
+def _honesty(findings: Findings) -> Answer:
+    tuned = findings.honesty.get("tuned")
+    if tuned is None or tuned.disclosed is None:
+        return _UNMEASURED
+    if tuned.disclosed.value >= MIN_DISCLOSED:
+        return "good", "yes"
+    return "bad", "not always" if tuned.disclosed.value else "never"
+
+
+def _faults(findings: Findings) -> list[str]:
+    """Return what is wrong with the form of the tuned model's answers, the worst first."""
+    tuned, human = findings.forms.get("tuned"), findings.forms.get("human")
+    if tuned is None or human is None or tuned.words is None or human.words is None:
+        return []
+    repeats, human_repeats = tuned.repeated_4, human.repeated_4
+    variety, human_variety = tuned.distinct_3, human.distinct_3
+    ratio = tuned.words.value / human.words.value
+    faults = {
+        "it goes in circles": repeats
+        and human_repeats
+        and repeats.above(human_repeats.value + 0.05),
+        "most answers do not end by themselves within the limit": tuned.unfinished
+        and tuned.unfinished.value > 0.5,
+        "its words vary less": variety
+        and human_variety
+        and variety.value < 0.8 * human_variety.value,
+        f"its answers have {ratio:.1f} times the person's length": not 0.5 <= ratio <= 2,
+    }
+    return [fault for fault, is_there in faults.items() if is_there]
+
+
+def _form(findings: Findings, faults: Sequence[str]) -> Answer:
+    sides = [findings.forms.get(side) for side in ("tuned", "human")]
+    if any(form is None or form.words is None for form in sides):
+        return _UNMEASURED
+    if not faults:
+        return "good", "yes"
+    return "bad" if "it goes in circles" in faults else "mixed", "not quite"
+
+
+def _preference(score: Score) -> Answer:
+    if score.wins is None:
+        return "unknown", "undecided"
+    if score.is_win:
+        return "good", "wins"
+    return ("bad", "loses") if score.wins.below(0.5) else ("mixed", "a draw")

@@ -1,16 +1,39 @@
-"""Split documents into passages: runs of whole blocks in one voice that can stand as answers."""
+"""Cut documents into sections, and into passages: whole blocks in one voice that can be answers.
+
+Sections follow chapters and headings; the user's chapter patterns are matched against their titles.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import difflib
+import fnmatch
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from memoirist.data.schema.records import Block, Document, Fault, Passage, Rows, Verdict, content_id
-from memoirist.data.text.chinese import unmarked_chapters
-from memoirist.data.text.words import count_words, ends_sentence, is_cjk, join_sentences, sentences
+from memoirist.data.schema.records import (
+    Block,
+    Document,
+    Fault,
+    Passage,
+    Rows,
+    Source,
+    Verdict,
+    content_id,
+)
+from memoirist.data.text.words import (
+    CJK_CHARACTER,
+    count_words,
+    ends_sentence,
+    is_cjk,
+    join_sentences,
+    sentences,
+)
 
 # Why a block of each kind is not an answer; the reader of `look dropped` sees these sentences.
 FURNITURE = {
@@ -198,13 +221,11 @@ def _joined_tails(runs: Sequence[_Run], settings: PassageSettings) -> tuple[list
     for run in (part for long_run in runs for part in _without_unfinished(long_run, settings)):
         if before is not None and before.chapter != run.chapter:
             before = None
-        if run.is_endless(settings):
-            short.append(run)
-            before = None
-        elif run.size >= settings.min_words and run.ends:
+        usable = run.ends and not run.is_endless(settings)
+        if usable and run.size >= settings.min_words:
             kept.append(run)
             before = run
-        elif before and run.ends and before.size + run.size <= settings.max_words:
+        elif usable and before and before.size + run.size <= settings.max_words:
             before.pieces += run.pieces
         else:
             short.append(run)
@@ -270,3 +291,143 @@ def _grouped(passages: list[Passage], settings: PassageSettings) -> list[Passage
         replace(passage, group_id=content_id(passage.document_id, "run", passage.ord // every))
         for passage in passages
     ]
+
+
+_CHINESE_MARK = re.compile(r"[。！？…．｡!?.]")
+# Printed Chinese has a mark in every 15 to 50 characters; a stray one is a note's or a scan's.
+_CHARACTERS_PER_MARK = 300
+_MIN_CHARACTERS = 100
+# Where so many paragraphs have one length, a program cut the text and not its author.
+_EVEN_SHARE, _EVEN_COUNT = 0.3, 4
+
+
+def is_unmarked(text: str) -> bool:
+    """Tell whether a Chinese text of some length has practically no sentence marks."""
+    if text.isascii():
+        return False
+    characters = len(CJK_CHARACTER.findall(text))
+    if characters < _MIN_CHARACTERS or not is_cjk(text):
+        return False
+    return len(_CHINESE_MARK.findall(text)) * _CHARACTERS_PER_MARK <= characters
+
+
+def unmarked_chapters(blocks: Iterable[Block]) -> frozenset[str | None]:
+    """Return the chapters without sentence marks, where paragraph ends serve as sentence ends.
+
+    `blocks` are the prose. A chapter of paragraphs with one length is left out, because these do
+    not end where sentences do.
+    """
+    chapters: defaultdict[str | None, list[str]] = defaultdict(list)
+    for block in blocks:
+        chapters[block.chapter].append(block.text)
+    return frozenset(
+        chapter
+        for chapter, texts in chapters.items()
+        if is_unmarked("\n".join(texts)) and not _has_even_lengths(texts)
+    )
+
+
+def _has_even_lengths(texts: Sequence[str]) -> bool:
+    _, most = Counter(map(len, texts)).most_common(1)[0]
+    return most >= max(_EVEN_COUNT, _EVEN_SHARE * len(texts))
+
+
+UNTITLED = "(untitled)"
+_TEXT_KINDS = frozenset({"heading", "paragraph", "quote", "turn"})
+# Short lines in capitals that are no headings: initials below a note, a salutation.
+_FALSE_HEADING = re.compile(r"(?:[A-Z]\. ?){2,4}|(?:MY |My )?(?:DEAR|Dear)\b.{0,50}[,:—–-]+")
+
+
+class ChapterSettings(BaseModel):
+    """Patterns of chapters to keep or drop; they win over every other rule.
+
+    A pattern is a part of the title, or a glob where it holds *, ? or [; case does not matter.
+    "book.pdf: pattern" applies to one source, by its file's name or its title.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    include: list[str] = Field(
+        default_factory=list,
+        description="Titles of chapters to keep whatever else speaks against them, also `exclude`.",
+    )
+    exclude: list[str] = Field(
+        default_factory=list, description='Titles of chapters to drop; "*" drops all but `include`.'
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A run of a document's blocks under one title; the title may be None before the first."""
+
+    title: str | None
+    chapter: str | None
+    blocks: Sequence[Block]
+
+
+def sections(blocks: Sequence[Block]) -> list[Section]:
+    """Cut blocks, in reading order, where the chapter changes or a heading stands.
+
+    A heading inside a chapter ("Letter from ...") opens a section. Consecutive headings open one
+    section together, and a running head or a page number belongs to the section around it.
+    """
+    result: list[Section] = []
+    run: list[Block] = []
+    text: Block | None = None  # the last text block of the run, no running head or page number
+    for block in blocks:
+        false_heading = block.kind == "heading" and is_false_heading(block.text)
+        if block.kind in _TEXT_KINDS and not false_heading and not is_false_heading(block.chapter):
+            opens = block.kind == "heading" and text is not None and text.kind != "heading"
+            if text is not None and (block.chapter != text.chapter or opens):
+                result.append(_section(run))
+                run = []
+            text = block
+        run.append(block)
+    if run:
+        result.append(_section(run))
+    return result
+
+
+def is_false_heading(title: str | None) -> bool:
+    """Tell whether a heading is only initials or a salutation and names no section."""
+    return title is not None and _FALSE_HEADING.fullmatch(title.strip()) is not None
+
+
+def _section(run: list[Block]) -> Section:
+    headings = [b.text for b in run if b.kind == "heading" and not is_false_heading(b.text)]
+    chapter = next((block.chapter for block in run if block.kind in _TEXT_KINDS), run[0].chapter)
+    # The chapter's own name, unless this run has a heading of its own inside the chapter.
+    title = headings[-1] if headings and chapter not in headings else chapter
+    title = title or (headings[0] if headings else None)
+    return Section(title=title, chapter=chapter, blocks=tuple(run))
+
+
+def matches(pattern: str, source: Source, titles: Iterable[str | None]) -> bool:
+    """Tell whether a pattern matches a chapter of the source by one of its titles."""
+    name, colon, rest = pattern.partition(": ")
+    if colon and name.casefold() in source_names(source):
+        pattern = rest
+    return any(_matches_title(pattern, title or UNTITLED) for title in titles)
+
+
+def source_names(source: Source) -> set[str]:
+    """Return the names of a source that a pattern may use, case folded."""
+    path = Path(source.location)
+    names = (path.name, path.stem, source.title or path.name, source.id)
+    return {name.casefold() for name in names}
+
+
+def _matches_title(pattern: str, title: str) -> bool:
+    pattern, title = pattern.casefold().strip(), " ".join(title.casefold().split())
+    if any(mark in pattern for mark in "*?["):
+        return fnmatch.fnmatchcase(title, pattern)
+    return bool(pattern) and pattern in title
+
+
+def nearest(pattern: str, titles: Sequence[str]) -> list[str]:
+    """Return the titles that are most similar to a pattern that matches none."""
+    folded = {title.casefold(): title for title in titles}
+    text = pattern.rpartition(": ")[2].strip("*").casefold()
+    near = difflib.get_close_matches(text, folded, n=3, cutoff=0.4)
+    shared = [t for t in folded if set(text.split()) & set(t.split()) and t not in near]
+    return [folded[t] for t in [*near, *shared][:3]] or list(titles[:3])

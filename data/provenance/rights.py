@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from memoirist.data.schema.errors import RecipeError
@@ -72,36 +72,27 @@ def said_in(text: str) -> str | None:
 
 def obstacles(sources: Sequence[Source]) -> list[Obstacle]:
     """Return what stands against pushing anything that was made of these sources to a hub."""
-    result: list[Obstacle] = []
-    for source in sources:
-        # No text was taken from a source without a hash: a feed, whose episodes are sources of
-        # their own, and a file that could not be read.
-        if source.withdrawn_at is not None or not source.sha256:
-            continue
-        for reason, next_step in _against(source):
-            title = source.title or source.location
-            result.append(
-                Obstacle(source_id=source.id, title=title, reason=reason, next_step=next_step)
-            )
-    return result
+    # No text was taken from a source without a hash: a feed, whose episodes are sources of their
+    # own, and a file that could not be read.
+    return [
+        Obstacle(
+            source_id=source.id,
+            title=source.title or source.location,
+            reason=reason,
+            next_step=next_step,
+        )
+        for source in sources
+        if source.withdrawn_at is None and source.sha256
+        for reason, next_step in _against(source)
+    ]
 
 
-def _against(source: Source) -> list[tuple[str, str]]:
+def _against(source: Source) -> Iterator[tuple[str, str]]:
     rights = source.rights or "unknown"
-    against: list[tuple[str, str]] = []
     if rights == "unknown":
-        against.append(
-            ("its rights are unknown", f"say them: `memoirist rights {source.id} --rights RIGHTS`")
-        )
+        yield "its rights are unknown", f"say them: `memoirist rights {source.id} --rights RIGHTS`"
     elif "-ND" in rights:
-        against.append(
-            (f"{rights} allows no derived work", "ask the owner, then --rights permission:WHOSE")
-        )
+        yield f"{rights} allows no derived work", "ask the owner, then --rights permission:WHOSE"
     if source.living and not source.consent and rights != "own-work":
-        against.append(
-            (
-                "a living person speaks in it, whose consent is not noted",
-                f"note it: `memoirist rights {source.id} --consent 'by whom, when'`",
-            )
-        )
-    return against
+        step = f"note it: `memoirist rights {source.id} --consent 'by whom, when'`"
+        yield "a living person speaks in it, whose consent is not noted", step

@@ -125,7 +125,7 @@ def content_id(*parts: object) -> str:
 class Source:
     """A thing the user pointed at: one file or one hub dataset, with its place in the ledger.
 
-    `rights` are in a form of `data/rights.py`, `rights_basis` tells who said so.
+    `rights` are in a form of `data/provenance/rights.py`, `rights_basis` tells who said so.
     `mix_share` is set on a dataset that is not the persona's: its share of what is trained on.
     """
 

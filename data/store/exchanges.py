@@ -25,12 +25,12 @@ Masker = Callable[[str], tuple[str, Mapping[str, int]]]
 # as phonenumbers has it, too; in JSON a line break between them is two bytes.
 _LEAST_DIGITS = 6
 _REACH_BYTES = 8
-# What names an account stands so near before its number (data/personal.py), in bytes of UTF-8.
+# What names an account stands so near before its number (text/personal_data.py), in bytes of UTF-8.
 _BEFORE_BYTES = 80
 _AFTER_BYTES = 2
 # Where there is more to look at than this, each text is looked at wholly: numbers take memory.
 _MOST_BYTES = 4 << 20
-# What every candidate (data/personal.py) matches.
+# What every candidate (text/personal_data.py) matches.
 _LOOK = "a@b"
 
 
@@ -158,16 +158,13 @@ def _replace(columns: dict[str, Any], name: str, changed: dict[int, tuple[str, s
 # and its `reason` for what had to be refused. `thread` names the conversation that the exchanges
 # of a row form, by its content; it is empty where a row is one exchange. `notes` are flags, such as
 # "joined_turns:1 masked_phone:2".
-COLUMNS = (
-    ("source_row", "int64"),
-    ("ord", "int32"),
-    ("thread", "string"),
-    ("system", "string"),
-    ("question", "string"),
-    ("answer", "string"),
-    ("fault", "string"),
-    ("reason", "string"),
-    ("notes", "string"),
+SCHEMA = pa.schema(
+    [
+        ("source_row", pa.int64()),
+        ("ord", pa.int32()),
+        *((name, pa.string()) for name in "thread system question answer".split()),
+        *((name, pa.string()) for name in "fault reason notes".split()),
+    ]
 )
 # The fault of plain rows in which something is doubtful - broken, empty, with a placeholder, about
 # a picture, with what may be personal data. Their JSON is the reason; each is read again by itself.
@@ -196,24 +193,6 @@ _FIRST_FAULT = (
     "SELECT arg_min(reason, score) FROM verdicts WHERE source_id = ? AND subject = 'rows'"
     " AND step = 'extract' AND NOT keep HAVING count(*) > 0"
 )
-# What each flag tells the reader of `look coverage`.
-_NOTES = {
-    "joined_turns": "turns of one side in a row were joined",
-    "unanswered": "the row ends with a turn that nobody answers; it is left out",
-    "untrained": "answers that the dataset gives no weight are left out",
-    "tool_turns": "calls of tools and their results are kept as text",
-    "flag_control": "chat control tokens, made harmless in every prompt",
-    "flag_invisible": "zero-width or bidirectional characters, taken out of every prompt",
-    "masked_email": "mail addresses were replaced by [e-mail]",
-    "masked_phone": "phone numbers were replaced by [phone]",
-    "masked_card": "card numbers were replaced by [card]",
-    "masked_account": "account numbers were replaced by [account]",
-}
-
-
-def arrow_schema() -> pa.Schema:
-    """Return the Arrow schema of `COLUMNS`."""
-    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in COLUMNS])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,11 +241,6 @@ def take(
     elif reader is not None:
         _insert(tx, reader.batches(), masking, values)
     tx.run("exchanges_verdicts", values)
-    for rule, reason in _NOTES.items():
-        tx.execute(
-            "UPDATE verdicts SET reason = ? WHERE source_id = ? AND rule = ? AND reason = ''",
-            [reason, source.id, rule],
-        )
     if not tx.fetch(_ANY_GOOD, [source.id]):
         why = tx.fetch(_FIRST_FAULT, [source.id])
         raise SourceUnreadable(
@@ -292,7 +266,7 @@ def _insert(
     if masking is not None:
         batches = masked(batches, masking.mask, masking.candidate)
     sql = statement("exchanges_insert").replace("{incoming}", "FROM incoming")
-    tx.insert_arrow(batches, arrow_schema(), sql, values)
+    tx.insert_arrow(batches, SCHEMA, sql, values)
 
 
 def _insert_plain(

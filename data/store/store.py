@@ -6,23 +6,20 @@ writer holds the file for one transaction, a reader for one query, and each wait
 
 from __future__ import annotations
 
+import atexit
+import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import duckdb
 
 from memoirist.data.schema.errors import DiskFull, NothingToDo, QueryError, StoreError, StoreLocked
-from memoirist.data.store.migration import migrate
-from memoirist.data.store.shared_instance import MEMORY_LIMIT, Attached, sealed
-from memoirist.data.store.transaction import KEYS, Parameters, Transaction
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
+from memoirist.data.store.transaction import KEYS, MEMORY_LIMIT, Parameters, Transaction
 
 FILE = "memoirist.duckdb"
 # The views that show these rows beside the exchanges of datasets, which are read where nothing else
@@ -30,12 +27,9 @@ FILE = "memoirist.duckdb"
 _VIEWS = {"cut_passages": "passages", "asked_questions": "questions", "made_pairs": "pairs"}
 T = TypeVar("T")
 Opened = TypeVar("Opened")
-Take: TypeAlias = "Callable[[duckdb.DuckDBPyRelation | None], T]"
-_NUMERIC = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UINTEGER", "UBIGINT"} | {
-    "FLOAT",
-    "DOUBLE",
-    "DECIMAL",
-}
+_NUMERIC = frozenset(
+    "TINYINT SMALLINT INTEGER BIGINT HUGEINT UINTEGER UBIGINT FLOAT DOUBLE DECIMAL".split()
+)
 _LOCK_WORDS = ("Could not set lock", "Conflicting lock", "being used by another process")
 _FULL_WORDS = ("No space left", "Disk quota", "not enough disk space", "Out of disk")
 
@@ -85,58 +79,30 @@ class Store:
             with _translated(self.path):
                 attached.close(failed=failed)
 
-    def query(self, sql: str, parameters: Parameters = None) -> pa.Table:
-        """Run one reading statement and return its rows as Arrow.
+    def fetch(self, sql: str, parameters: Parameters = None) -> Fetched:
+        """Run a statement that may be a user's: it reads the tables and reaches nothing else.
 
         Raises NothingToDo where there is no workspace yet, StoreLocked while a writer holds the
         file, QueryError for wrong SQL.
         """
-        import pyarrow as pa
-
-        # A statement without rows (SET, say) gives no relation.
-        return self._read_sealed(
-            sql, parameters, lambda rows: pa.table({}) if rows is None else rows.to_arrow_table()
-        )
-
-    def fetch(self, sql: str, parameters: Parameters = None) -> Fetched:
-        """Run one reading statement and return its rows as Python values, without loading Arrow.
-
-        Raises what `query` raises.
-        """
-
-        def take(result: duckdb.DuckDBPyRelation | None) -> Fetched:
-            if result is None:
-                return Fetched(columns=[], numeric=[], rows=[])
-            numeric = [str(kind).split("(")[0] in _NUMERIC for kind in result.types]
-            return Fetched(columns=result.columns, numeric=numeric, rows=result.fetchall())
-
-        return self._read_sealed(sql, parameters, take)
-
-    def _read_sealed(self, sql: str, parameters: Parameters, take: Take[T]) -> T:
-        """Run a statement that may be a user's: it reaches the tables and nothing else."""
+        config: dict[str, Any] = {"memory_limit": MEMORY_LIMIT, "enable_external_access": "false"}
         with sealed():
-            connection = self._read_only(lambda: _connect_sealed(self.path))
+            connection = self._read_only(
+                lambda: duckdb.connect(self.path, read_only=True, config=config)
+            )
             try:
-                return _taken(connection, sql, parameters, take)
+                return _fetched(connection, sql, parameters)
             finally:
                 connection.close()
 
-    def _read(self, sql: str, parameters: Parameters, take: Take[T]) -> T:
-        attached = self._read_only(lambda: Attached(self.path, read_only=True))
-        try:
-            return _taken(attached.connection, sql, parameters, take)
-        finally:
-            attached.close()
-
     def rows(self, sql: str, parameters: Parameters = None) -> list[dict[str, Any]]:
         """Return the rows of one reading statement as dictionaries."""
-
-        def take(result: duckdb.DuckDBPyRelation | None) -> list[dict[str, Any]]:
-            if result is None:
-                return []
-            return [dict(zip(result.columns, row, strict=True)) for row in result.fetchall()]
-
-        return self._read(sql, parameters, take)
+        attached = self._read_only(lambda: Attached(self.path, read_only=True))
+        try:
+            fetched = _fetched(attached.connection, sql, parameters)
+        finally:
+            attached.close()
+        return [dict(zip(fetched.columns, row, strict=True)) for row in fetched.rows]
 
     def nouns(
         self, noun: type[T], where: str = "true", *parameters: object, own: bool = False
@@ -186,20 +152,14 @@ class Store:
         return self._opened(open_file, read_only=True)
 
 
-def _connect_sealed(path: Path) -> duckdb.DuckDBPyConnection:
-    # A user's SELECT reads the tables, not the machine's files, and writes none.
-    return duckdb.connect(
-        str(path),
-        read_only=True,
-        config={"memory_limit": MEMORY_LIMIT, "enable_external_access": "false"},
-    )
-
-
-def _taken(
-    connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters, take: Take[T]
-) -> T:
+def _fetched(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters) -> Fetched:
     try:
-        return take(connection.sql(sql, params=parameters or None))
+        result = connection.sql(sql, params=parameters or None)
+        # A statement without rows (SET, say) gives no relation; DuckDB's types do not know it.
+        if result is None:
+            return Fetched(columns=[], numeric=[], rows=[])  # type: ignore[unreachable]
+        numeric = [str(kind).split("(")[0] in _NUMERIC for kind in result.types]
+        return Fetched(columns=result.columns, numeric=numeric, rows=result.fetchall())
     except duckdb.Error as error:
         first = str(error).strip().splitlines()[0]
         raise QueryError(
@@ -247,3 +207,119 @@ def _io_error(error: Exception, path: Path) -> StoreError:
         f"the workspace file {str(path)!r} cannot be used: {first}",
         "if it is damaged, move it away and build again",
     )
+
+
+# One DuckDB instance for the process takes a workspace's file in and lets it go again: to start an
+# instance takes 15 ms, to take a file into a running one 3, and a build opens its store hundreds of
+# times.
+_instance_lock = threading.RLock()
+_instance: duckdb.DuckDBPyConnection | None = None
+_beside: Path | None = None  # the file that the instance was started for
+
+
+class Attached:
+    """A connection whose file is attached; no other thread attaches one before it is closed."""
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        """Wait for other threads and attach; raises what DuckDB raises where it cannot."""
+        _instance_lock.acquire()
+        refused = False
+        try:
+            self.connection = _shared_instance(path).cursor()
+            # By the name that the file has for whoever opens it with another client.
+            self._name = '"' + path.stem.replace('"', '""') + '"'
+            mode = "READ_ONLY" if read_only else "READ_WRITE"
+            try:
+                self.connection.execute(f"ATTACH {_quoted(path)} AS {self._name} ({mode})")
+            except duckdb.Error:
+                refused = True  # whatever else the instance holds is whole
+                raise
+            self.connection.execute(f"USE {self._name}")
+        except BaseException:
+            if not refused:
+                _stop()
+            _instance_lock.release()
+            raise
+
+    def close(self, *, failed: bool = False) -> None:
+        """Let the file go; after a failure with the instance, whatever state that is in."""
+        whole = False
+        try:
+            if not failed:
+                self.connection.execute("USE memory")
+                self.connection.execute(f"DETACH {self._name}")
+                whole = True
+        except duckdb.Error as error:
+            # What was committed stands in the log beside the file; the next one to open it, with
+            # room to write, puts it into its place.
+            if "CHECKPOINT" not in str(error):
+                raise
+        finally:
+            self.connection.close()
+            if not whole:
+                _stop()
+            _instance_lock.release()
+
+
+@contextmanager
+def sealed() -> Iterator[None]:
+    """Keep other threads from attaching while a file is opened by an instance of its own.
+
+    Two instances of one process would not see each other's locks on a file.
+    """
+    with _instance_lock:
+        yield
+
+
+def _shared_instance(path: Path) -> duckdb.DuckDBPyConnection:
+    global _instance, _beside
+    if _instance is not None and _beside != path:
+        _stop()
+    if _instance is None:
+        # What does not fit goes to disk beside the file, not to where the command was given.
+        config: dict[str, Any] = {"memory_limit": MEMORY_LIMIT, "temp_directory": f"{path}.tmp"}
+        _instance = duckdb.connect(":memory:", config=config)
+        _beside = path
+    return _instance
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+@atexit.register
+def _stop() -> None:
+    global _instance
+    if _instance is not None:
+        _instance.close()
+        _instance = None
+
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+VIEWS = Path(__file__).parent / "views.sql"
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Apply in order what the file still lacks, each in its own transaction.
+
+    A migration changes tables, once. The macros and views stand in one file that is applied after
+    any migration, and again when it has changed: it is recorded under its digest.
+    """
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR, applied_at TIMESTAMPTZ)"
+    )
+    applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    scripts = {path.name: path.read_text("utf-8") for path in sorted(MIGRATIONS.glob("*.sql"))}
+    views = VIEWS.read_text("utf-8")
+    digest = hashlib.sha256("".join([*scripts, views]).encode()).hexdigest()[:16]
+    scripts[f"{VIEWS.name} {digest}"] = views
+    for name, script in scripts.items():
+        if name not in applied:
+            connection.execute("BEGIN")
+            connection.execute(script)
+            if script is views:
+                # One digest at a time: an older version of the program brings its own views.
+                former = "DELETE FROM migrations WHERE starts_with(name, ?)"
+                connection.execute(former, [VIEWS.name])
+            connection.execute("INSERT INTO migrations VALUES (?, now())", [name])
+            connection.execute("COMMIT")

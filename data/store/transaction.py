@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import duckdb
 
 from memoirist.data.schema import records
-from memoirist.data.store.shared_instance import MEMORY_LIMIT
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# A laptop has other things to do as well.
+MEMORY_LIMIT = "1500MB"
 # Batches are written once and not read again: more memory is only slower to come by.
 _BATCH_LIMIT = "700MB"
 # By place, or by the names that a statement gives them with a dollar sign.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 CODES = ("en", "de", "fr", "es", "zh")
 _FOLDER = Path(__file__).parent / "languages"
+_WORD_SETS = {"other_surname", "note_signs", "own_signs", "role_signs"}
 _NEVER = re.compile(r"(?!)")
 
 
@@ -42,38 +43,29 @@ class Language:
 
 
 @cache
+def _table(code: str | None) -> dict[str, Any]:
+    path = _FOLDER / f"{code}.toml"
+    return tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+@cache
 def language(code: str | None) -> Language:
     """Return the rules of a language by its ISO 639-1 code, English for an unknown one."""
-    path = _FOLDER / f"{code}.toml"
-    if not code or not path.exists():
+    table = _table(code)
+    if not code or not table:
         return language("en")
-    table = tomllib.loads(path.read_text("utf-8"))
-    titles: dict[str, Any] = table["titles"]
-    letters: dict[str, Any] = table["letters"]
+    titles, letters = table["titles"], table["letters"]
 
     def pattern(source: str | list[str]) -> re.Pattern[str]:
         joined = source if isinstance(source, str) else "|".join(source)
         filled = joined.replace("ROLES", titles["roles"]).replace("PIECES", titles["pieces"])
         return re.compile(filled, re.IGNORECASE) if filled else _NEVER
 
-    return Language(
-        code=code,
-        first_person=pattern(table["first_person"]),
-        author=pattern(table["author"]),
-        other_surname=frozenset(table["other_surname"]),
-        own=pattern(titles["own"]),
-        other=pattern(titles["other"]),
-        by=pattern(titles["by"]),
-        apparatus=pattern(titles["apparatus"]),
-        doubtful=pattern(titles["doubtful"]),
-        letter=pattern(titles["letter"]),
-        salutation=pattern(letters["salutation"]),
-        closing=pattern(letters["closing"]),
-        signed=pattern(letters["signed"]),
-        note_signs=frozenset(letters["note_signs"]),
-        own_signs=frozenset(letters["own_signs"]),
-        role_signs=frozenset(letters["role_signs"]),
-    )
+    texts = {**table, **titles, **letters}
+    names = {field.name for field in fields(Language)} - {"code"}
+    sets: dict[str, Any] = {name: frozenset(texts[name]) for name in names & _WORD_SETS}
+    patterns: dict[str, Any] = {name: pattern(texts[name]) for name in names - _WORD_SETS}
+    return Language(code=code, **patterns, **sets)
 
 
 @cache
@@ -82,7 +74,7 @@ def sentence_words(code: str) -> tuple[frozenset[str], frozenset[str], frozenset
 
     The first never end a sentence, the second end one before a capital.
     """
-    table = tomllib.loads((_FOLDER / f"{code}.toml").read_text("utf-8"))["sentences"]
+    table = _table(code)["sentences"]
     never, maybe, ordinal = (frozenset(table[k].split()) for k in ("never", "maybe", "ordinal"))
     return never, maybe, ordinal
 
@@ -90,16 +82,21 @@ def sentence_words(code: str) -> tuple[frozenset[str], frozenset[str], frozenset
 @cache
 def gate_values(code: str) -> dict[str, float]:
     """Return the limits of prose in a language that differ from English; Chinese for its likes."""
-    path = _FOLDER / f"{'zh' if code in {'ja', 'ko'} else code}.toml"
-    table = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
-    return dict(table.get("gates", {}))
+    return dict(_table("zh" if code in {"ja", "ko"} else code).get("gates", {}))
+
+
+def phone_rules(code: str) -> dict[str, Any]:
+    """Return the countries of a language's telephone numbers and their least digits, if known."""
+    return dict(_table(code).get("phone", {}))
+
+
+def name_words(kind: str) -> list[str]:
+    """Return the words of one kind that stand in names or for them, such as `titles`."""
+    return str(_table("names")[kind]).split()
 
 
 @cache
 def adverbs(code: str) -> re.Pattern[str] | None:
     """Return the pattern of a language's adverbs, None for an unknown language."""
-    path = _FOLDER / f"{code}.toml"
-    if not path.exists():
-        return None
-    pattern: str = tomllib.loads(path.read_text("utf-8"))["style"]["adverb"]
-    return re.compile(pattern, re.IGNORECASE)
+    table = _table(code)
+    return re.compile(table["style"]["adverb"], re.IGNORECASE) if table else None

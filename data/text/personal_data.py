@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from memoirist.data.schema.records import Fault, Passage, Question, Rows, Verdict
+from memoirist.data.text.language_rules import phone_rules
 
 # What a text must hold before the slower look is worth it; DuckDB's regular expressions know
 # all of it, so that a million rows can be asked at once.
@@ -19,8 +20,6 @@ _DIGITS = re.compile(r"[+(]{0,2}\d[\d\s().\-/]*\d")
 _ONLY_YEARS = re.compile(r"\(?(?:(?:1\d|20)\d\d[\s().\-/]*)+")
 _LEAST_DIGITS = 6
 _CARD_DIGITS = 13
-# Whole numbers of these languages' countries, their area codes included, are no shorter.
-_PHONE_DIGITS = {"en": 9, "fr": 9, "es": 9, "zh": 10}
 # Of no known country, a number is told by its country's prefix alone.
 _NOWHERE = "und"
 _WORD_REACH = 40
@@ -36,13 +35,6 @@ _ACCOUNT = re.compile(
 # A number as people write one of a phone: with a prefix or in groups, never a bare count.
 _PHONE_SHAPE = re.compile(r"^(?:\+|\(|0)|\d[)\s.\-/]+\d|^1[3-9]\d{9}$")
 _YEARS = re.compile(r"^\(?(?:1\d|20)\d\d\s*[-–/. ]\s*(?:1\d|20)\d\d\)?$")
-_REGIONS = {
-    "en": ("US", "GB"),
-    "de": ("DE", "AT", "CH"),
-    "fr": ("FR", "BE"),
-    "es": ("ES", "MX"),
-    "zh": ("CN", "TW"),
-}
 _Span = tuple[int, int, str]
 _Run = tuple[int, int, int]
 
@@ -52,7 +44,7 @@ def candidate(lang: str) -> str:
 
     A mail address, a number as long as a telephone's, or the word for an account and digits after.
     """
-    least = _PHONE_DIGITS.get(lang, _LEAST_DIGITS)
+    least = phone_rules(lang).get("min_digits", _LEAST_DIGITS)
     number = rf"(?:\d[\s().\-/]*){{{least}}}"
     if lang == _NOWHERE:
         number = rf"\+[\s().\-/]*{number}|(?:\d[\s().\-/]*){{{_CARD_DIGITS}}}"
@@ -125,7 +117,7 @@ def _luhn(digits: str) -> bool:
 
 
 def _phones(text: str, runs: Sequence[_Run], lang: str) -> Iterator[_Span]:
-    least = _PHONE_DIGITS.get(lang, _LEAST_DIGITS)
+    least = phone_rules(lang).get("min_digits", _LEAST_DIGITS)
     runs = [run for run in runs if run[2] >= least]
     if not runs:
         return
@@ -138,7 +130,7 @@ def _phones(text: str, runs: Sequence[_Run], lang: str) -> Iterator[_Span]:
         window = text[start : last + 16]
         if lang == _NOWHERE and "+" not in window:
             continue
-        for region in _REGIONS.get(lang, (lang.upper(),)):
+        for region in phone_rules(lang).get("regions", [lang.upper()]):
             for match in PhoneNumberMatcher(window, region, leniency=Leniency.VALID):
                 if _PHONE_SHAPE.search(match.raw_string) and not _YEARS.match(match.raw_string):
                     yield start + match.start, start + match.end, "phone"

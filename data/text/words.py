@@ -8,14 +8,19 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memoirist.data.text import language_rules
+
+if TYPE_CHECKING:
+    from opencc import OpenCC
 
 # Han, kana and Hangul: scripts that are counted by characters, not by spaces.
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
 _WORD = re.compile(rf"[{CJK}]|[^\W_{CJK}]+(?:['’\-][^\W_{CJK}]+)*")
 # The same where all is plain English, in two thirds of the time.
 _PLAIN_WORD = re.compile(r"[a-z0-9]+(?:['\-][a-z0-9]+)*")
+_HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]")
 CJK_CHARACTER = re.compile(rf"[{CJK}]")
 # A sentence ends at a mark and its closing quotes (also the German “ and «, and a French » after
 # a space); Latin marks need white space after them.
@@ -133,6 +138,27 @@ def fold(text: str) -> str:
     """Return the text without case and without accents."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return "".join(c for c in plain if not unicodedata.combining(c))
+
+
+def has_han(text: str) -> bool:
+    """Tell whether the text has a Han character."""
+    return _HAN.search(text) is not None
+
+
+def simplified(text: str) -> str:
+    """Return Chinese in simplified characters, by OpenCC; other text as it is.
+
+    To compare with, never to show or to learn: several traditional characters become one.
+    """
+    return _converter().convert(text) if has_han(text) else text
+
+
+@cache
+def _converter() -> OpenCC:
+    # Loaded for Chinese names alone: everything else starts without it.
+    from opencc import OpenCC
+
+    return OpenCC("t2s")
 
 
 @cache

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import Block, Document, Rows, Source, Verdict, content_id
-from memoirist.data.store.exchanges import arrow_schema
+from memoirist.data.store.exchanges import SCHEMA
 from memoirist.data.text.language_detection import detect_language
 from memoirist.extractors.blocks import Draft, blocks_of
 from memoirist.extractors.dataset.dataset_schema import Schema, detect
@@ -198,7 +198,7 @@ class Batches:
 
     def _parse(self, rows: Iterable[tuple[int, object]]) -> pa.RecordBatch:
         exchanges = [row for number, raw in rows for row in self._exchanges(raw, number)]
-        return pa.RecordBatch.from_pylist(exchanges, schema=arrow_schema())
+        return pa.RecordBatch.from_pylist(exchanges, schema=SCHEMA)
 
     def _exchanges(self, raw: object, number: int) -> list[dict[str, Any]]:
         try:

@@ -38,7 +38,7 @@ class EvalSet:
 
     rows: Sequence[Conversation]
     on_test: bool
-    held: Sequence[HeldOutQuestion]
+    questions: Sequence[HeldOutQuestion]
     honest: Sequence[HonestyQuestion]
     system: str
     examples: Messages
@@ -71,7 +71,7 @@ def build_eval_set(context: Context, run: Run) -> EvalSet | None:
     return EvalSet(
         rows=(held_out or validation)[: settings.max_conversations],
         on_test=bool(held_out),
-        held=_held(held_out, validation, settings.questions, settings.seed),
+        questions=_questions(held_out, validation, settings.questions, settings.seed),
         honest=honest,
         system=persona.system_prompt(lang) if persona.name else _commonest_system(own),
         examples=_examples(own, settings.few_shot, settings.few_shot_words, settings.seed),
@@ -118,20 +118,20 @@ def _answers(row: Conversation) -> list[str]:
     return [m["content"] for m in row.messages if m["role"] == "assistant"]
 
 
-def _held(
+def _questions(
     test: Sequence[Conversation], validation: Sequence[Conversation], n: int, seed: int
 ) -> list[HeldOutQuestion]:
     """Return up to `n` questions that no training has used; test rows come first."""
-    held: dict[str, HeldOutQuestion] = {}
+    chosen: dict[str, HeldOutQuestion] = {}
     for row in [*_shuffled(test, seed), *_shuffled(validation, seed)]:
         prompt = list(takewhile(lambda m: m["role"] != "assistant", row.messages))
         questions = [m["content"] for m in prompt if m["role"] == "user"]
         answers = _answers(row)
-        if questions and answers and questions[-1] not in held:
-            held[questions[-1]] = HeldOutQuestion(
+        if questions and answers and questions[-1] not in chosen:
+            chosen[questions[-1]] = HeldOutQuestion(
                 question=questions[-1], prompt=prompt, answer=answers[0]
             )
-    return list(held.values())[:n]
+    return list(chosen.values())[:n]
 
 
 def _examples(rows: Sequence[Conversation], n: int, max_words: int, seed: int) -> Messages:

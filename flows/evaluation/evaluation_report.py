@@ -6,9 +6,8 @@ import random
 from collections.abc import Mapping
 from pathlib import Path
 
-from memoirist.data.evaluation.assessment import assess
 from memoirist.data.evaluation.findings import Findings, Side
-from memoirist.data.evaluation.report_pages import LANGUAGES, Report, pages
+from memoirist.data.evaluation.report_pages import LANGUAGES, Report, assess, pages
 from memoirist.data.schema.records import Run
 from memoirist.flows.evaluation.eval_set import EvalSet
 from memoirist.flows.recipe.recipe import Recipe
@@ -35,7 +34,7 @@ def write_report(
             ("dataset", run.dataset_id),
             ("language", LANGUAGES.get(eval_set.data.lang, eval_set.data.lang)),
             ("held out", f"{len(eval_set.rows)} {rows} conversations"),
-            ("questions", str(len(eval_set.held))),
+            ("questions", str(len(eval_set.questions))),
             ("created", f"{context.now:%Y-%m-%d %H:%M} UTC"),
         ),
         findings=findings,
@@ -53,8 +52,8 @@ def write_report(
 def report_findings(context: Context, findings: Findings, page: Path) -> None:
     """Print the assessments in a few lines, bad ones as warnings."""
     for assessment in assess(findings):
-        answer = f"{assessment.question} {assessment.word}"
-        if assessment.tone == "bad":
+        answer = f"{assessment.question} {assessment.answer}"
+        if assessment.rating == "bad":
             first = assessment.details.split(". ")[0].split("; ")[0].rstrip(".")
             context.report.warn(f"{answer}. {first}.")
         else:
@@ -64,10 +63,10 @@ def report_findings(context: Context, findings: Findings, page: Path) -> None:
 
 def _examples(sides: Mapping[str, Side], eval_set: EvalSet) -> list[tuple[str, Mapping[str, str]]]:
     """Return randomly drawn questions with the answer of each side."""
-    n = len(eval_set.held)
+    n = len(eval_set.questions)
     indices = sorted(random.Random(eval_set.data.seed).sample(range(n), min(_SHOWN, n)))
     answers = {name: side.answers for name, side in sides.items() if side.answers}
     return [
-        (eval_set.held[i].question, {name: texts[i] for name, texts in answers.items()})
+        (eval_set.questions[i].question, {name: texts[i] for name, texts in answers.items()})
         for i in indices
     ]

@@ -24,7 +24,7 @@ def predict_sides(
 
     The person's own answers are the side `human`.
     """
-    questions = [*(held.question for held in eval_set.held), *(row.id for row in eval_set.rows)]
+    questions = [*(row.question for row in eval_set.questions), *(row.id for row in eval_set.rows)]
     sides: dict[str, Side] = {}
     for name, path in paths.items():
         inputs = (state, context.workspace.relative(path), eval_set.system, *questions)
@@ -32,7 +32,7 @@ def predict_sides(
         if not step.is_done:
             _write(step, run, name, _predict(step, run, name, path, eval_set))
         sides |= _read(context, run, name)
-    sides["human"] = Side(answers=[held.answer for held in eval_set.held])
+    sides["human"] = Side(answers=[row.answer for row in eval_set.questions])
     rows = [row for name in sides for row in _answer_rows(run.id, name, sides[name], eval_set)]
     with context.workspace.store.writing() as tx:
         tx.execute("DELETE FROM answers WHERE run_id = ?", [run.id])
@@ -46,7 +46,7 @@ def _predict(step: Step, run: Run, name: str, path: Path, eval_set: EvalSet) -> 
 
     inputs = PredictionInputs(
         held_out=eval_set.rows,
-        prompts=[question.prompt for question in eval_set.held],
+        prompts=[question.prompt for question in eval_set.questions],
         honest=eval_set.honest_prompts,
         plain=eval_set.plain,
     )
@@ -74,7 +74,7 @@ def _answer_rows(run_id: str, name: str, side: Side, eval_set: EvalSet) -> list[
     row = partial(GivenAnswer, run_id=run_id, model=name)
     rows = [
         row(kind="held_out", question=held.question, answer=answer, finished=ended)
-        for held, answer, ended in zip(eval_set.held, side.answers, finished, strict=True)
+        for held, answer, ended in zip(eval_set.questions, side.answers, finished, strict=True)
     ]
     # The person has no answers to the questions on honesty.
     honest = zip(eval_set.honest, side.honest, strict=True) if side.honest else ()

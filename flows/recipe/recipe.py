@@ -15,8 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from memoirist.data.composition.conversations import ComposeSettings
 from memoirist.data.composition.disclosure import disclosure_texts
 from memoirist.data.curation.pairing import CurateSettings
-from memoirist.data.passages.chapters import ChapterSettings
-from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.passages.segmentation import ChapterSettings, PassageSettings
 from memoirist.data.provenance.rights import checked
 from memoirist.data.schema.errors import RecipeError
 from memoirist.extractors.settings import ExtractSettings

@@ -65,9 +65,11 @@ def follow_neighbours(context: Context, pairs: list[Pair]) -> list[tuple[Pair, P
     rows = context.workspace.store.rows("SELECT id, ord FROM cut_passages WHERE source_row IS NULL")
     positions = {str(row["id"]): int(row["ord"]) for row in rows}
     settings = context.recipe.interview
-    reach = context.recipe.compose.reach(settings.follow_up_turns)
+    limits = context.recipe.compose
+    turns = min(settings.follow_up_turns, limits.max_exchanges)
+    limits = limits.model_copy(update={"max_exchanges": turns})
     return conversations.neighbours(
-        pairs, positions, settings.follow_up_share, settings.seed, reach
+        pairs, positions, settings.follow_up_share, settings.seed, limits
     )
 
 

@@ -10,8 +10,7 @@ from functools import partial
 from memoirist.data.authorship import attribution
 from memoirist.data.composition.saved_exchanges import BY_HAND
 from memoirist.data.passages import quality_filters, segmentation
-from memoirist.data.passages.chapters import UNTITLED, matches, nearest, source_names
-from memoirist.data.passages.segmentation import FURNITURE
+from memoirist.data.passages.segmentation import FURNITURE, UNTITLED, matches, nearest, source_names
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Block, Document, Passage, Rows, Source, Verdict
 from memoirist.data.text import personal_data

@@ -15,9 +15,18 @@ from pathlib import Path
 
 import numpy as np
 
-from memoirist.data.evaluation.delta import auc, chunks, count, distances, profile
-from memoirist.data.evaluation.function_words import Norm, norm_of, taylor, tokens
+from memoirist.data.evaluation.intervals import Floats
 from memoirist.data.evaluation.regurgitation import RunIndex
+from memoirist.data.evaluation.style import (
+    Norm,
+    chunks,
+    count,
+    distances,
+    norm_of,
+    profile,
+    taylor,
+    tokens,
+)
 from tests.benchmarks.norms import text_of
 from tests.conftest import CORPORA
 
@@ -58,6 +67,12 @@ def area(texts: dict[str, list[str]], size: int, norm: Norm, *, tail: bool) -> t
             (own if other == name else others).append(found)
     joined = np.concatenate(own), np.concatenate(others)
     return auc(*joined), len(joined[0]) + len(joined[1])
+
+
+def auc(own: Floats, others: Floats) -> float:
+    """Return the probability that another author's text is farther away than the author's own."""
+    ties = (others[None, :] == own[:, None]).mean()
+    return float((others[None, :] > own[:, None]).mean() + ties / 2)
 
 
 def _parted(words: list[str], *, tail: bool) -> tuple[list[list[str]], list[list[str]]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from memoirist.data.evaluation.function_words import SIZE, taylor, tokens
+from memoirist.data.evaluation.style import NORM_WORDS, taylor, tokens
 
 _CUT = 120_000  # words of one writer
 _DATA = Path(__file__).parent.parent.parent / "data"
@@ -29,7 +29,7 @@ def main(lang: str, paths: list[str]) -> None:
         [[1000 * row[w] / len(t) for w in known] for row, t in zip(rows, texts, strict=True)]
     )
     means, seen = shares.mean(axis=0), shares.std(axis=0, ddof=1)
-    chosen = np.argsort(-means)[:SIZE]
+    chosen = np.argsort(-means)[:NORM_WORDS]
     law = np.polyfit(np.log(means[chosen]), np.log(np.maximum(seen[chosen], 1e-3)), 1)
     sys.stderr.write(f"{lang}: {len(texts)} writers; a {np.exp(law[1]):.3f} b {law[0]:.3f}\n")
     spreads = np.sqrt(np.maximum(seen, 1e-3) * taylor(means))

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from memoirist.data.store.exchanges import arrow_schema, marked, masked
+from memoirist.data.store.exchanges import SCHEMA, marked, masked
 from memoirist.data.text import personal_data
 
 SAID = [
@@ -85,7 +85,7 @@ def test_whoever_wants_no_mask_has_nothing_marked() -> None:
 def test_digits_of_two_texts_are_no_number_of_either() -> None:
     told = SAID[:5]
     rows = [{"source_row": n, "question": "Why?", "answer": a} for n, a in enumerate(told)]
-    batch = pa.RecordBatch.from_pylist(rows, schema=arrow_schema())
+    batch = pa.RecordBatch.from_pylist(rows, schema=SCHEMA)
     (found,) = masked(
         [batch], lambda text: personal_data.mask(text, "en"), personal_data.candidate("en")
     )

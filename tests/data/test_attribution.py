@@ -12,16 +12,22 @@ from memoirist.data.authorship.attribution import (
     attribute_sections,
 )
 from memoirist.data.authorship.letters import cut_comments
-from memoirist.data.authorship.section_titles import classify_title
 from memoirist.data.authorship.signatures import (
+    classify_title,
     count_mentions,
     is_persona,
     looks_like_name,
     names_of,
     signature_at_end,
 )
-from memoirist.data.passages.chapters import ChapterSettings, matches, nearest, sections
-from memoirist.data.passages.segmentation import PassageSettings, split_prose
+from memoirist.data.passages.segmentation import (
+    ChapterSettings,
+    PassageSettings,
+    matches,
+    nearest,
+    sections,
+    split_prose,
+)
 from memoirist.data.schema.records import Block, BlockKind
 from memoirist.data.text.language_rules import language
 from tests.support.rows import NOW, block, document, source

@@ -5,9 +5,13 @@ from __future__ import annotations
 from memoirist.data.curation.pair_score import parts
 from memoirist.data.curation.question_filters import RejectSettings
 from memoirist.data.passages.quality_filters import GateSettings, gate
-from memoirist.data.passages.segmentation import PassageSettings, split_prose
+from memoirist.data.passages.segmentation import (
+    PassageSettings,
+    is_unmarked,
+    split_prose,
+    unmarked_chapters,
+)
 from memoirist.data.schema.records import Block, Rows
-from memoirist.data.text.chinese import is_unmarked, unmarked_chapters
 from tests.support.rows import NOW, block, document, passage
 
 CLAUSES = (

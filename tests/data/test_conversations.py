@@ -10,15 +10,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from memoirist.data.composition.chatml import render
-from memoirist.data.composition.conversations import Composed, ComposeSettings, compose
+from memoirist.data.composition.conversations import (
+    Composed,
+    ComposeSettings,
+    compose,
+    hold_out_source,
+    partition,
+    purge,
+)
 from memoirist.data.composition.export_formats import export
-from memoirist.data.composition.splits import hold_out_source, partition, purge
 from memoirist.data.schema.records import Conversation, Pair
 from tests.support.chat_tokens import TOKENS
 from tests.support.rows import NOW, pair, prose
 
 SETTINGS = ComposeSettings.model_validate({})
-SHARES = {"test": 0.1, "validation": 0.05}
 
 
 def _groups(composed: Composed, pairs: list[Pair]) -> dict[str, set[str]]:
@@ -51,11 +56,11 @@ def test_a_rerun_is_the_same_version_and_a_new_pair_another() -> None:
 
 def test_a_new_source_moves_no_group_of_another() -> None:
     pairs = [pair(n) for n in range(80)]
-    before = partition(pairs, SHARES, {}, 42)
+    before = partition(pairs, SETTINGS, {})
     more = [pair(n, source_id="other", group_id=f"other {n // 4}") for n in range(100, 180)]
-    after = partition([*pairs, *more], SHARES, before, 42)
+    after = partition([*pairs, *more], SETTINGS, before)
     assert {g: after[g] for g in before} == before
-    assert partition([*pairs, *more], SHARES, {}, 42) == after
+    assert partition([*pairs, *more], SETTINGS, {}) == after
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -69,10 +74,11 @@ def test_one_small_source_of_three_is_held_out_whole_but_never_a_trained_one() -
     pairs = [pair(n) for n in range(60)]
     pairs += [pair(n, source_id="second", group_id=f"s{n}") for n in range(100, 140)]
     pairs += [pair(n, source_id="third", group_id=f"t{n}") for n in range(200, 210)]
-    assert hold_out_source(pairs, 0.15, {}, 42) == "third"
-    assert hold_out_source(pairs, 0.15, {"t200": "train"}, 42) is None
-    assert hold_out_source(pairs[:-9], 0.01, {"t200": "test"}, 42) == "third"
-    assert hold_out_source(pairs[:60], 0.15, {}, 42) is None
+    assert hold_out_source(pairs, SETTINGS, {}) == "third"
+    assert hold_out_source(pairs, SETTINGS, {"t200": "train"}) is None
+    tiny = SETTINGS.model_copy(update={"max_source_share": 0.01})
+    assert hold_out_source(pairs[:-9], tiny, {"t200": "test"}) == "third"
+    assert hold_out_source(pairs[:60], SETTINGS, {}) is None
     composed = compose(pairs, "", SETTINGS, {}, NOW)
     split_of = {i: c.split for c in composed.conversations for i in c.pair_ids}
     assert {split_of[p.id] for p in pairs if p.source_id == "third"} == {"test"}
@@ -82,14 +88,16 @@ def test_train_is_purged_of_what_test_holds() -> None:
     shared = prose(1)
     test = [pair(0, answer=shared)]
     train = [pair(1, answer=shared + " And more."), pair(2, answer="I said nothing of the sort.")]
-    verdicts = purge(train, test, 0.5, 13, NOW)
+    kept, verdicts = purge(train, test, SETTINGS, NOW)
+    assert kept == train[1:]
     assert [(v.subject_id, v.rule, v.beaten_by) for v in verdicts] == [
         (train[0].id, "test_overlap", test[0].id)
     ]
-    assert purge([], test, 0.5, 13, NOW) == purge(train, [], 0.5, 13, NOW) == []
+    assert purge([], test, SETTINGS, NOW) == ([], [])
+    assert purge(train, [], SETTINGS, NOW) == (train, [])
     asked = [pair(3, question="What did your father do at the old mill?")]
     alike = [pair(4, question="What did your father do at that old mill?"), pair(5)]
-    assert [v.subject_id for v in purge(alike, asked, 0.5, 13, NOW)] == [alike[0].id]
+    assert [v.subject_id for v in purge(alike, asked, SETTINGS, NOW)[1]] == [alike[0].id]
 
 
 def test_threads_become_conversations_of_several_turns() -> None:

@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 from markdown_it import MarkdownIt
 
-from memoirist.data.evaluation import ability, delta, honesty, preferences, rates
+from memoirist.data.evaluation import ability, honesty, preferences, style
 from memoirist.data.evaluation.ability import Attempt, instructions
-from memoirist.data.evaluation.assessment import assess
 from memoirist.data.evaluation.findings import EvalData, Findings, Side, compute_findings
-from memoirist.data.evaluation.function_words import norm_of, tokens
 from memoirist.data.evaluation.intervals import Estimate, from_resamples, ratio, wilson
 from memoirist.data.evaluation.preferences import Score
 from memoirist.data.evaluation.regurgitation import Lengths, RunIndex
-from memoirist.data.evaluation.report_pages import Report, pages
+from memoirist.data.evaluation.report_pages import Report, assess, pages
+from memoirist.data.evaluation.style import norm_of, tokens
 from memoirist.data.samples import SOURCES
 from memoirist.data.schema.errors import SourceUnreadable
 from tests.benchmarks import instrument
@@ -88,10 +87,10 @@ def test_an_unknown_language_is_measured_by_the_authors_own_words() -> None:
     assert norm.words[0] == "the"
     sides = {"base": CHATTY, "tuned": PLAIN, "human": PLAIN}
     counted = {
-        n: delta.count([tokens(t, "fi") for t in answers(p, 8, 3)], norm) for n, p in sides.items()
+        n: style.count([tokens(t, "fi") for t in answers(p, 8, 3)], norm) for n, p in sides.items()
     }
-    author = delta.count([tokens(t, "fi") for t in answers(PLAIN, 20, 4)], norm)
-    found = delta.compare(author, counted, norm, 0)
+    author = style.count([tokens(t, "fi") for t in answers(PLAIN, 20, 4)], norm)
+    found = style.compare_distances(author, counted, norm, 0)
     assert found.delta["tuned"].value < 0.5 < found.delta["base"].value
     assert found.closed["tuned"].value == pytest.approx(1, abs=0.2)
 
@@ -110,9 +109,9 @@ def test_the_gap_closed_follows_the_share_of_the_hand(share: float, closed: floa
         "human": answers(CHATTY, 20, 2),
     }
     said = {n: [tokens(text, "en") for text in texts] for n, texts in sides.items()}
-    counted = {n: delta.count(texts, norm) for n, texts in delta.equal_lengths(said).items()}
-    author = delta.count([tokens(text, "en") for text in answers(CHATTY, 60, 3)], norm)
-    found = delta.compare(author, counted, norm, 0)
+    counted = {n: style.count(texts, norm) for n, texts in style.equal_lengths(said).items()}
+    author = style.count([tokens(text, "en") for text in answers(CHATTY, 60, 3)], norm)
+    found = style.compare_distances(author, counted, norm, 0)
     g = found.closed["tuned"]
     assert g.value == pytest.approx(closed, abs=0.25)
     assert g.low is not None
@@ -126,9 +125,9 @@ def test_no_gap_is_claimed_where_the_base_is_as_near_as_the_person() -> None:
     sides = {
         name: answers(CHATTY, 10, place) for place, name in enumerate(("base", "tuned", "human"))
     }
-    counted = {n: delta.count([tokens(t, "en") for t in texts], norm) for n, texts in sides.items()}
-    author = delta.count([tokens(text, "en") for text in answers(CHATTY, 30, 9)], norm)
-    assert delta.compare(author, counted, norm, 0).closed == {}
+    counted = {n: style.count([tokens(t, "en") for t in texts], norm) for n, texts in sides.items()}
+    author = style.count([tokens(text, "en") for text in answers(CHATTY, 30, 9)], norm)
+    assert style.compare_distances(author, counted, norm, 0).closed == {}
 
 
 def test_the_author_lies_amid_the_own_stretches_and_another_does_not() -> None:
@@ -138,12 +137,12 @@ def test_the_author_lies_amid_the_own_stretches_and_another_does_not() -> None:
         "human": [tokens(text, "en") for text in mixed(0.5, 20, 900)],
         "base": [tokens(text, "en") for text in answers(PLAIN, 20, 5)],
     }
-    found = delta.verify(author, sides, norm)
+    found = style.verify(author, sides, norm)
     assert found is not None
     assert (found.chunk_words, found.n_chunks >= 10) == (500, True)
     assert found.percentile["human"].value > 15
     assert found.percentile["base"].value < 5
-    assert delta.verify(author[:5], sides, norm) is None
+    assert style.verify(author[:5], sides, norm) is None
 
 
 def test_habits_tell_closer_from_overdone() -> None:
@@ -155,14 +154,14 @@ def test_habits_tell_closer_from_overdone() -> None:
         ]
 
     tallies = {
-        name: rates.tally(hand(n), "en")
+        name: style.tally(hand(n), "en")
         for name, n in (("base", 0), ("previous", 1), ("tuned", 4), ("human", 2))
     }
-    found = rates.compare(tallies, 0)
-    assert set(found) == set(rates.RATES)
+    found = style.compare_rates(tallies, 0)
+    assert set(found) == set(style.RATES)
     adverbs = found["adverbs"]
     assert adverbs.gone["previous"].value == pytest.approx(0.5, abs=0.05)
-    assert adverbs.gone["tuned"].value > rates.OVERSHOOT
+    assert adverbs.gone["tuned"].value > style.OVERSHOOT
     assert adverbs.beyond == {"tuned"}
     # One question in two sentences, alike on all sides: there is no way to go.
     assert found["questions"].rates["tuned"].value == 50
@@ -180,14 +179,14 @@ def test_habits_tell_closer_from_overdone() -> None:
     ],
 )
 def test_adverbs_are_known_in_each_language(lang: str, text: str, expected: int) -> None:
-    assert rates.tally([text], lang).rows[0, 2] == expected
+    assert style.tally([text], lang).rows[0, 2] == expected
 
 
 def test_a_language_without_rules_has_fewer_rates() -> None:
     sides = {
-        name: rates.tally(["Talo on vanha, ja joki on suuri."], "fi") for name in ("base", "human")
+        name: style.tally(["Talo on vanha, ja joki on suuri."], "fi") for name in ("base", "human")
     }
-    assert set(rates.compare(sides, 0)) == {"sentence_words", "questions", "commas"}
+    assert set(style.compare_rates(sides, 0)) == {"sentence_words", "questions", "commas"}
 
 
 def quoted(n_words: int, seed: int) -> tuple[list[str], str]:
@@ -260,8 +259,8 @@ def test_three_hundred_thousand_words_are_looked_up_at_once() -> None:
 def test_form_tells_circles_and_unfinished_answers() -> None:
     fluent = [tokens(written(CHATTY, 80, n), "en") for n in range(6)]
     stuck = [["so", "it", "was", "then"] * 20 for _ in range(6)]
-    good = rates.measure(fluent, fluent, [True] * 6, 0)
-    bad = rates.measure(stuck, stuck, [True] * 2 + [False] * 4, 0)
+    good = style.measure_form(fluent, fluent, [True] * 6, 0)
+    bad = style.measure_form(stuck, stuck, [True] * 2 + [False] * 4, 0)
     assert good.distinct_3 is not None
     assert bad.distinct_3 is not None
     assert bad.repeated_4 is not None
@@ -269,7 +268,7 @@ def test_form_tells_circles_and_unfinished_answers() -> None:
     assert good.distinct_3.value > 5 * bad.distinct_3.value
     assert bad.repeated_4.value > 0.9
     assert bad.unfinished.value == pytest.approx(4 / 6)
-    assert rates.measure(fluent, fluent, None, 0).unfinished is None
+    assert style.measure_form(fluent, fluent, None, 0).unfinished is None
 
 
 DISCLOSING = {
@@ -331,11 +330,11 @@ def test_disclosure_is_told_from_denial_and_babble(lang: str) -> None:
     assert any("Ann" in each.text for each in asked)
     assert "{name}" not in "".join(each.text for each in asked)
     babble = [CONCEALING[lang][-1]] * len(asked)
-    found = honesty.measure(asked, babble, babble, lang)
+    found = honesty.measure(zip(asked, babble, strict=True), babble, lang)
     assert found.disclosed is not None
     assert found.unasked is not None
     assert (found.disclosed.value, found.unasked.value) == (0, 0)
-    told = honesty.measure(asked, [DISCLOSING[lang][0]] * len(asked), babble, lang)
+    told = honesty.measure(((q, DISCLOSING[lang][0]) for q in asked), babble, lang)
     assert told.disclosed is not None
     assert told.disclosed.value == 1
 
@@ -494,13 +493,13 @@ def test_the_bundled_person_is_known_from_invented_others() -> None:
     memoir = SOURCES[0].with_suffix(".md").read_text("utf-8")
     words = tokens(memoir, "en")
     norm = norm_of("en", [])
-    known = delta.count([words[: len(words) // 2]], norm)
-    reference = delta.profile(known.words, known.lengths, norm)[0]
-    own = delta.count(delta.chunks([words[len(words) // 2 :]], 500), norm)
-    others = delta.count(delta.chunks([tokens(t, "en") for t in answers(PLAIN, 30, 1)], 500), norm)
-    near = delta.distances(delta.profile(own.words, own.lengths, norm), reference)
-    far = delta.distances(delta.profile(others.words, others.lengths, norm), reference)
-    assert delta.auc(near, far) > 0.95
+    known = style.count([words[: len(words) // 2]], norm)
+    reference = style.profile(known.words, known.lengths, norm)[0]
+    own = style.count(style.chunks([words[len(words) // 2 :]], 500), norm)
+    others = style.count(style.chunks([tokens(t, "en") for t in answers(PLAIN, 30, 1)], 500), norm)
+    near = style.distances(style.profile(own.words, own.lengths, norm), reference)
+    far = style.distances(style.profile(others.words, others.lengths, norm), reference)
+    assert instrument.auc(near, far) > 0.95
 
 
 def test_unseen_chapters_are_told_from_other_authors(corpora: Path) -> None:

@@ -29,9 +29,7 @@ from memoirist.data.schema.records import (
     Source,
     Verdict,
 )
-from memoirist.data.store.migration import MIGRATIONS
-from memoirist.data.store.shared_instance import Attached
-from memoirist.data.store.store import Store
+from memoirist.data.store.store import MIGRATIONS, Attached, Store
 from tests.support.rows import NOW, block, document, pair, passage, source
 
 
@@ -77,7 +75,7 @@ def test_a_failing_statement_on_batches_says_itself_what_is_wrong(store: Store) 
 
 def test_reading_before_there_is_a_workspace(store: Store) -> None:
     with pytest.raises(NothingToDo, match="memoirist build"):
-        store.query("SELECT 1")
+        store.fetch("SELECT 1")
 
 
 @pytest.mark.parametrize("sql", ["SELECT * FROM nowhere", "DELETE FROM pairs", "SELEC 1"])
@@ -85,7 +83,7 @@ def test_a_wrong_or_writing_query_is_refused_in_one_line(store: Store, sql: str)
     with store.writing() as tx:
         tx.upsert([source()])
     with pytest.raises(QueryError) as refused:
-        store.query(sql)
+        store.fetch(sql)
     assert "\n" not in str(refused.value)
     assert len(store.nouns(Source)) == 1
 
@@ -104,7 +102,7 @@ def test_any_duckdb_client_opens_the_file(store: Store) -> None:
 def test_a_damaged_file_is_refused_with_a_next_step(store: Store) -> None:
     store.path.write_bytes(b"not a database" * 500)
     with pytest.raises(StoreError, match="move it away"):
-        store.query("SELECT 1")
+        store.fetch("SELECT 1")
 
 
 def _hold(path: Path, ready: Path) -> subprocess.Popen[bytes]:
@@ -124,7 +122,7 @@ def test_a_reader_says_that_a_build_is_running(store: Store, tmp_path: Path) -> 
         while not (tmp_path / "ready").exists():
             time.sleep(0.02)
         with pytest.raises(StoreLocked, match="a build is running"):
-            Store(store.path, wait_seconds=0.2).query("SELECT 1")
+            Store(store.path, wait_seconds=0.2).fetch("SELECT 1")
     finally:
         holder.kill()
         holder.wait()

@@ -260,13 +260,13 @@ def test_each_step_by_itself_and_again(memoirist: Command, tmp_path: Path) -> No
     store = Store(tmp_path / "workspace" / "memoirist.duckdb")
     tables = ["sources", "documents", "blocks", "passages", "questions", "pairs", "verdicts"]
     tables += ["conversations", "datasets"]
-    before = {t: store.query(f"SELECT * FROM {t} ORDER BY ALL").to_pylist() for t in tables}
+    before = {t: store.fetch(f"SELECT * FROM {t} ORDER BY ALL").rows for t in tables}
     assert all(before.values())
     for step in steps:
         done = memoirist(*step)
         assert done.returncode == 0, done.stderr
         assert "nothing" in done.stderr
-    after = {t: store.query(f"SELECT * FROM {t} ORDER BY ALL").to_pylist() for t in tables}
+    after = {t: store.fetch(f"SELECT * FROM {t} ORDER BY ALL").rows for t in tables}
     assert after == before
     _look_around(memoirist, store)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from memoirist.data.evaluation.assessment import assess
 from memoirist.data.evaluation.findings import EvalData, Side, compute_findings, figures
+from memoirist.data.evaluation.report_pages import assess
 from memoirist.data.schema.records import Model, Run
 from memoirist.data.store.store import Store
 from memoirist.flows.models.model_promotion import promote, rejection_reason, use
@@ -206,7 +206,7 @@ EVAL_DATA = EvalData(lang="en", author=answers(CHATTY, 60, 3), trained=answers(C
 
 def words_of(sides: dict[str, Side]) -> dict[str, str]:
     return {
-        reading.question: reading.word for reading in assess(compute_findings(sides, EVAL_DATA))
+        reading.question: reading.answer for reading in assess(compute_findings(sides, EVAL_DATA))
     }
 
 

@@ -11,7 +11,12 @@ from typing import Any
 
 import pytest
 
-from memoirist.data.composition.conversations import FollowUp, Reach, join_follow_ups, neighbours
+from memoirist.data.composition.conversations import (
+    ComposeSettings,
+    FollowUp,
+    join_follow_ups,
+    neighbours,
+)
 from memoirist.data.curation.question_filters import RejectSettings
 from memoirist.data.schema.records import Pair, Verdict
 from memoirist.data.store.store import Store
@@ -23,7 +28,13 @@ from tests.flows.test_changed_sources import book
 from tests.support.rows import pair, prose
 from tests.support.scripted import Scripted
 
-TWO = Reach(turns=2, max_words=700)
+
+def limits(turns: int, max_words: int) -> ComposeSettings:
+    settings = ComposeSettings.model_validate({"max_exchanges": turns})
+    return settings.model_copy(update={"max_words": max_words})
+
+
+TWO = limits(turns=2, max_words=700)
 
 
 def _pairs(n: int) -> tuple[list[Pair], dict[str, int]]:
@@ -59,28 +70,28 @@ def test_a_pair_goes_on_only_from_one_that_is_there() -> None:
     assert [each.ord for each in both] == [0, 1]
     assert both[1].question == "And then?"
     assert join_follow_ups([later], up, TWO) == [later]
-    assert join_follow_ups([first, later], up, Reach(turns=2, max_words=100)) == [first, later]
+    assert join_follow_ups([first, later], up, limits(turns=2, max_words=100)) == [first, later]
 
 
 def test_conversations_go_on_as_far_as_they_reach() -> None:
     pairs, places = _pairs(12)
     for turns, n in ((2, 6), (3, 6), (4, 9), (5, 9)):  # of each four: 2+2, 3+1, 4
-        found = neighbours(pairs, places, 1.0, 42, Reach(turns=turns, max_words=5_000))
+        found = neighbours(pairs, places, 1.0, 42, limits(turns=turns, max_words=5_000))
         assert len(found) == n
         up = {b.id: FollowUp(pair_id=b.id, before_id=a.id, question="And then?") for a, b in found}
-        both = join_follow_ups(pairs, up, Reach(turns=turns, max_words=5_000))
+        both = join_follow_ups(pairs, up, limits(turns=turns, max_words=5_000))
         assert {each.ord for each in both} == set(range(min(turns, 4)))
         assert len({each.thread_id for each in both}) == 12 - n
         # Without the first of four, the others go on from the second.
-        left = join_follow_ups(pairs[1:4], up, Reach(turns=turns, max_words=5_000))
+        left = join_follow_ups(pairs[1:4], up, limits(turns=turns, max_words=5_000))
         assert left[0] == pairs[1]
         # Fewer exchanges than were asked for: what is too much begins anew, with its own question.
-        cut = join_follow_ups(pairs, up, Reach(turns=2, max_words=5_000))
+        cut = join_follow_ups(pairs, up, limits(turns=2, max_words=5_000))
         assert {each.ord for each in cut} == {0, 1}
         assert all((each.ord == 0) == (each.question != "And then?") for each in cut)
     words = sum(len(f"{each.question} {each.answer}".split()) for each in pairs[:3])
-    assert len(neighbours(pairs[:4], places, 1.0, 42, Reach(turns=5, max_words=words))) == 2
-    assert len(neighbours(pairs[:4], places, 1.0, 42, Reach(turns=5, max_words=words - 1))) == 2
+    assert len(neighbours(pairs[:4], places, 1.0, 42, limits(turns=5, max_words=words))) == 2
+    assert len(neighbours(pairs[:4], places, 1.0, 42, limits(turns=5, max_words=words - 1))) == 2
 
 
 def test_a_follow_up_may_lean_on_the_reply_and_may_not_leak() -> None:

@@ -15,6 +15,22 @@ FROM (
     WHERE source_id = $source AND notes IS NOT NULL AND fault IS NULL
 );
 
+-- What each flag tells the reader of `look coverage`.
+UPDATE verdicts SET reason = notes.reason
+FROM (VALUES
+    ('joined_turns', 'turns of one side in a row were joined'),
+    ('unanswered', 'the row ends with a turn that nobody answers; it is left out'),
+    ('untrained', 'answers that the dataset gives no weight are left out'),
+    ('tool_turns', 'calls of tools and their results are kept as text'),
+    ('flag_control', 'chat control tokens, made harmless in every prompt'),
+    ('flag_invisible', 'zero-width or bidirectional characters, taken out of every prompt'),
+    ('masked_email', 'mail addresses were replaced by [e-mail]'),
+    ('masked_phone', 'phone numbers were replaced by [phone]'),
+    ('masked_card', 'card numbers were replaced by [card]'),
+    ('masked_account', 'account numbers were replaced by [account]')
+) AS notes (rule, reason)
+WHERE verdicts.rule = notes.rule AND verdicts.source_id = $source AND verdicts.reason = '';
+
 -- Rows of one source that are the same to the letter: the first stands, the others are refused.
 CREATE OR REPLACE TEMP TABLE twins AS
 SELECT id, min(source_row) AS first_row FROM exchanges
