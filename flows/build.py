@@ -15,13 +15,13 @@ from prefect.artifacts import create_table_artifact  # noqa: E402
 
 from memoirist.data.samples import PERSONA, SOURCES  # noqa: E402
 from memoirist.data.schema.errors import RecipeError  # noqa: E402
+from memoirist.flows import recipe as recipes  # noqa: E402
 from memoirist.flows.pipeline import MODEL, PAIRS, extract, run_steps  # noqa: E402
 from memoirist.flows.planning.training_estimate import refuse_missing_layers  # noqa: E402
-from memoirist.flows.recipe import recipe as recipes  # noqa: E402
-from memoirist.flows.recipe.io import as_saved, merged_sources  # noqa: E402
-from memoirist.flows.runtime.artifacts import PrefectArtifacts  # noqa: E402
+from memoirist.flows.recipe import as_saved, merged_sources  # noqa: E402
 from memoirist.flows.runtime.context import Context  # noqa: E402
 from memoirist.flows.runtime.report import Report  # noqa: E402
+from memoirist.flows.runtime.training_monitor import PrefectArtifacts  # noqa: E402
 from memoirist.flows.runtime.workspace import Workspace  # noqa: E402
 
 

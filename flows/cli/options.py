@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from memoirist.data.store.store import Store
-    from memoirist.flows.recipe.recipe import Overrides
+    from memoirist.flows.recipe import Overrides
     from memoirist.flows.runtime.context import Context
 
 # `--help` answers at once because pydantic, duckdb and the extractors are imported only when a
@@ -115,7 +115,7 @@ class RecipeOptions:
         """Return the recipe keys that the options set; speakers are added to the recipe's own."""
         flags = dict(self.flags)
         if speakers := flags.get("sources.speakers"):
-            from memoirist.flows.recipe.io import merged_speakers
+            from memoirist.flows.recipe import merged_speakers
 
             flags["sources.speakers"] = merged_speakers(self.recipe_path(), speakers)
         return overrides(self.assigned, flags)
@@ -202,7 +202,7 @@ def _field(key: str) -> FieldInfo:
 
         model = ChatSettings
     else:
-        from memoirist.flows.recipe.recipe import Recipe
+        from memoirist.flows.recipe import Recipe
 
         model, parts = Recipe, [table, *parts]
     for part in parts:
@@ -228,7 +228,7 @@ def _shown(default: object) -> str:
 
 def overrides(assigned: Sequence[str] | None, flags: Flags = NO_FLAGS) -> Overrides:
     """Return dotted recipe keys from `--set` and from flags; a flag wins."""
-    from memoirist.flows.recipe.recipe import Overrides
+    from memoirist.flows.recipe import Overrides
 
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -243,7 +243,7 @@ def overrides(assigned: Sequence[str] | None, flags: Flags = NO_FLAGS) -> Overri
         isinstance(include, list) and all(isinstance(source, str) for source in include)
     ):
         # A relative path on the command line starts in the current folder.
-        from memoirist.flows.recipe.io import as_saved
+        from memoirist.flows.recipe import as_saved
 
         values["sources.include"] = as_saved([include] if isinstance(include, str) else include)
     for key, value in flags.items():
@@ -260,7 +260,7 @@ def mapped(assignments: Sequence[str]) -> dict[str, str]:
 
 def mixes(assignments: Sequence[str]) -> list[dict[str, Any]]:
     """Return `--mix SOURCE=SHARE` as the recipe's tables."""
-    from memoirist.flows.recipe.io import as_saved
+    from memoirist.flows.recipe import as_saved
 
     tables: list[dict[str, Any]] = []
     for source, share in _assigned("--mix", assignments):
@@ -294,7 +294,7 @@ def open_workspace(
     workspace: Path, recipe: Path | None = None, values: Mapping[str, Any] | None = None
 ) -> Context:
     """Return the context of a single command, whose steps run directly and without Prefect."""
-    from memoirist.flows.recipe import recipe as recipes
+    from memoirist.flows import recipe as recipes
     from memoirist.flows.runtime.context import Context
     from memoirist.flows.runtime.report import Report
     from memoirist.flows.runtime.workspace import Workspace
@@ -329,7 +329,7 @@ def open_store(workspace: Path) -> Store:
 
 def run(context: Context, step: Callable[[Context], object]) -> None:
     """Run one step under the workspace's lock, and report when nothing was due."""
-    from memoirist.flows.runtime.detach import ignore_hangup
+    from memoirist.flows.runtime.report import ignore_hangup
 
     with ignore_hangup(), context.workspace.held():
         step(context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,16 +49,61 @@ Sources = Annotated[
 def remember_passwords(
     options: RecipeOptions, sources: list[str] | None, passwords: list[str] | None
 ) -> None:
-    """Remember the passwords of locked files; on a terminal, ask for those that are missing."""
+    """Remember the passwords of locked files; on a terminal, ask for those that are missing.
+
+    Only this process keeps them.
+    """
     from memoirist.extractors.pdf.engines import base
-    from memoirist.flows.sources.password_prompt import ask_password, locked_pdfs
 
     base.remember_passwords(passwords or ())
     if not sys.stdin.isatty():
         return
     context = o.open_workspace(options.workspace, options.recipe)
-    for path in locked_pdfs(context, [*(sources or ()), *context.recipe.sources.include]):
-        ask_password(path)
+    for path in _locked_pdfs(context, [*(sources or ()), *context.recipe.sources.include]):
+        _ask_password(path)
+
+
+def _locked_pdfs(context: Context, pointers: Sequence[str]) -> Iterator[Path]:
+    """Yield the PDFs that no known password opens and that no earlier build has extracted."""
+    from memoirist.data.schema.errors import SourceError
+    from memoirist.extractors import discover
+    from memoirist.extractors.pdf.extract_pdf import is_locked
+
+    has_documents = "id IN (SELECT source_id FROM documents)"
+    checked = {Path(source.location) for source in context.workspace.sources(has_documents)}
+    for pointer in pointers:
+        try:
+            pdfs = [source.path for source in discover([pointer]) if source.format == "pdf"]
+        except SourceError:
+            continue  # the extract step reports it
+        for path in (pdf.expanduser().resolve() for pdf in pdfs):
+            if path not in checked and is_locked(path):
+                yield path
+            checked.add(path)
+
+
+def _ask_password(path: Path) -> None:
+    """Ask up to three times for the password of a file; an empty answer skips the file."""
+    from memoirist.extractors.pdf.engines import base
+    from memoirist.extractors.pdf.extract_pdf import is_locked
+
+    for _ in range(3):
+        answer = typer.prompt(
+            f"Password of {path.name} (Enter: leave it out)",
+            default="",
+            hide_input=True,
+            show_default=False,
+            err=True,
+        )
+        if not answer:
+            return
+        passwords = base.known_passwords()
+        base.remember_passwords([answer])
+        if not is_locked(path):
+            return
+        base.forget_passwords()
+        base.remember_passwords(passwords)
+        typer.echo("That does not open it.", err=True)
 
 
 @recipe_flags(*EXTRACT_KEYS)
@@ -66,7 +112,7 @@ def extract(
 ) -> None:
     """Read sources into documents and blocks, and split them into passages."""
     from memoirist.flows import pipeline
-    from memoirist.flows.recipe.io import as_saved, merged_sources
+    from memoirist.flows.recipe import as_saved, merged_sources
 
     overrides = options.overrides()
     if sources:
@@ -88,11 +134,10 @@ def _run_steps(context: Context, command: str, *, save: bool) -> None:
     build runs the step again with the former settings.
     """
     from memoirist.flows.pipeline import run_steps
-    from memoirist.flows.recipe.io import save_recipe
 
     run_steps(context, command)
     if save:
-        save_recipe(context)
+        context.save_recipe()
 
 
 @recipe_flags(*ENDPOINT_KEYS)

@@ -22,9 +22,13 @@ from memoirist.data.schema.errors import (
 )
 from memoirist.data.schema.records import GivenAnswer, Judged, Run
 from memoirist.flows.evaluation.eval_set import EvalSet
-from memoirist.flows.llm.endpoints import find_endpoint
-from memoirist.flows.llm.runner import last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.llm_runner import (
+    find_endpoint,
+    last_reply,
+    run_missing,
+    run_to_the_end,
+)
 from memoirist.flows.steps.ask import greedy_settings
 from memoirist.flows.steps.base import Step, fingerprint
 

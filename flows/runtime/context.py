@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from memoirist.data.composition.saved_exchanges import BY_HAND
 from memoirist.data.schema.records import content_id
 from memoirist.data.store.transaction import statement
-from memoirist.flows.recipe.recipe import Recipe
-from memoirist.flows.runtime.artifacts import PrefectArtifacts
+from memoirist.flows import recipe as recipes
+from memoirist.flows.recipe import Recipe
 from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.training_monitor import PrefectArtifacts
 from memoirist.flows.runtime.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ class Context:
     def now(self) -> datetime:
         """Return the time that new rows carry."""
         return datetime.now(UTC)
+
+    def save_recipe(self) -> None:
+        """Save the resolved recipe in the workspace, so that later commands need no flags."""
+        recipes.write(self.recipe, self.workspace.recipe)
 
     def count(self, verb: str, rows: int) -> None:
         """Add to the rows that a verb has changed."""

@@ -7,9 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.records import Fault, Pair, Verdict
-from memoirist.flows.llm.endpoints import find_endpoint
-from memoirist.flows.llm.runner import last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context, persona_language
+from memoirist.flows.runtime.llm_runner import (
+    find_endpoint,
+    last_reply,
+    run_missing,
+    run_to_the_end,
+)
 from memoirist.flows.steps.ask import greedy_settings
 from memoirist.flows.steps.base import NOT_WITHDRAWN, Step, fingerprint, remove_rows
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.records import Metric, Model, Run
-from memoirist.flows.models.card_facts import write_model_card
+from memoirist.flows.models.model_card import write_model_card
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint
 from memoirist.flows.steps.train import current_run

@@ -13,9 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.records import Fault, Passage, Verdict
-from memoirist.flows.llm.endpoints import find_endpoint
-from memoirist.flows.llm.runner import KeptReply, last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.llm_runner import (
+    KeptReply,
+    find_endpoint,
+    last_reply,
+    run_missing,
+    run_to_the_end,
+)
 from memoirist.flows.steps.ask import eligible, greedy_settings, known_model
 from memoirist.flows.steps.base import NOT_DROPPED, NOT_WITHDRAWN, Step, fingerprint, remove_rows
 

@@ -14,7 +14,7 @@ from memoirist.data.schema.records import Block, Cut, content_id
 from memoirist.data.transcripts.ads import find_ads
 from memoirist.data.transcripts.removed_spans import apply_cuts
 from memoirist.data.transcripts.repeated_text import find_stock
-from memoirist.flows.recipe.recipe import load
+from memoirist.flows.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace

@@ -17,11 +17,11 @@ from memoirist.data.schema.errors import SourceMissing, SourceUnreadable
 from memoirist.extractors.transcript.feeds import download
 from memoirist.extractors.transcript.feeds.feed_parser import parse_feed
 from memoirist.extractors.transcript.feeds.feed_update import FeedUpdate, feed_folder, update_feed
-from memoirist.flows.recipe.recipe import load
+from memoirist.flows.recipe import load
+from memoirist.flows.rights_ledger import restore, withdraw
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
-from memoirist.flows.sources.rights_ledger import restore, withdraw
 from memoirist.flows.steps.extract import extract_sources
 from memoirist.flows.steps.split import split_documents
 

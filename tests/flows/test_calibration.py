@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from memoirist.data.curation.label_agreement import Agreement, agreement, best_threshold, is_trusted
 from memoirist.data.schema.records import Verdict
 from memoirist.data.store.store import Store
+from memoirist.flows.evaluation.calibration import Agreement, agreement, best_threshold, is_trusted
 from tests.conftest import Command, run
 from tests.support.rows import NOW, pair, source
 

@@ -19,13 +19,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from memoirist.data.composition.chatml import IM_END, IM_START, render
 from memoirist.data.evaluation.intervals import Estimate
-from memoirist.data.provenance.model_card import CardFacts, card
 from memoirist.data.schema.errors import MemoiristError
 from memoirist.data.schema.records import Model
 from memoirist.flows.cli import options
-from memoirist.flows.models.publish import export_model, list_models, pick, push_model
+from memoirist.flows.models.model_card import CardFacts, card
+from memoirist.flows.models.model_registry import export_model, list_models, pick, push_model
+from memoirist.flows.rights_ledger import note_rights
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.sources.rights_ledger import note_rights
 from memoirist.train.dataset.chat_template import native_prompt, native_segments
 from memoirist.train.dataset.tokenize import prompt_ids
 from memoirist.train.export.gguf import SCRIPT

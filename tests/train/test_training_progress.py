@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.schema.records import Metric, Run, Sample
-from memoirist.flows.recipe import recipe as recipes
-from memoirist.flows.runtime.artifacts import PrefectArtifacts
+from memoirist.flows import recipe as recipes
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report, format_duration
 from memoirist.flows.runtime.training_monitor import (
+    PrefectArtifacts,
     TrainingMonitor,
     progress_page,
     progress_text,

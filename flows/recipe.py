@@ -349,3 +349,52 @@ def _nearest_keys(parts: Sequence[str]) -> str:
         all_keys[key] for key in difflib.get_close_matches(wrong, all_keys, n=2)
     ]
     return " or ".join(repr(key) for key in near)
+
+
+def merged_sources(path: Path | None, sources: Sequence[str]) -> list[str]:
+    """Return the recipe's sources, then the new ones: absolute and without repeats."""
+    saved = load(path).sources.include if path is not None else []
+    return list(dict.fromkeys([*saved, *as_saved(sources)]))
+
+
+def merged_speakers(path: Path | None, assignments: Sequence[str]) -> dict[str, str]:
+    """Return the recipe's speakers with `LABEL=NAME` set over them; an empty name removes one.
+
+    Raise RecipeError for a wrong assignment.
+    """
+    speakers = dict(load(path).sources.speakers) if path is not None else {}
+    for assignment in assignments:
+        label, equals, name = (part.strip() for part in assignment.rpartition("="))
+        if not equals or not label:
+            raise RecipeError(
+                f"--speaker {assignment!r} is no LABEL=NAME",
+                "write --speaker 'SPEAKER_01=FULL NAME'",
+            )
+        if name:
+            speakers[label] = name
+        else:
+            speakers.pop(label, None)
+    return speakers
+
+
+def as_saved(sources: Sequence[str]) -> list[str]:
+    """Return sources as a recipe saves them: absolute, so that any working folder may be used."""
+    return [_absolute(source) for source in sources]
+
+
+def _absolute(source: str) -> str:
+    if "://" in source or not source.strip():
+        return source
+    try:
+        return str(Path(source).expanduser().resolve())
+    except RuntimeError:  # "~name" without such a user is a file's name
+        return str(Path(source).resolve())
+
+
+def write(recipe: Recipe, path: Path) -> None:
+    """Write a recipe to a file, unless it has the same text."""
+    text = dump(recipe)
+    if not path.exists() or path.read_text("utf-8") != text:
+        partial = path.with_suffix(".partial")
+        partial.write_text(text, "utf-8")
+        partial.replace(path)
