@@ -43,7 +43,7 @@ def build(
         sources = [str(path) for path in SOURCES]
         persona = persona or (overrides or {}).get("persona.name", PERSONA)
     context = open_context(workspace, recipe, overrides, sources, persona)
-    with context.workspace.held():
+    with context.workspace.lock():
         extract(context, as_saved(sources) if sources else None)
         run_steps(context, *PAIRS, *MODEL)
         publish(context)

@@ -38,7 +38,7 @@ def refresh(
         raise NothingToDo(
             "the recipe names no source to read again", "build once: `memoirist build SOURCE`"
         )
-    with context.workspace.held():
+    with context.workspace.lock():
         extract(context, required=())  # a source that fails does not stop the others
         run_steps(context, *PAIRS)
         if worth_training(context):

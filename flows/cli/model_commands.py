@@ -52,7 +52,7 @@ def pick(
     from memoirist.flows.models import model_registry
 
     context = o.open_workspace(workspace, None, o.overrides(assigned))
-    with context.workspace.held():
+    with context.workspace.lock():
         model_registry.pick(context, run)
         if assigned:
             context.save_recipe()  # else the next build merges again with the former settings
@@ -81,7 +81,7 @@ def export(
     context = o.open_workspace(workspace)
     if output is not None:
         check_output_file(context, output, force=force)
-    with context.workspace.held():
+    with context.workspace.lock():
         typer.echo(export_model(context, run, to, output))
 
 
@@ -100,7 +100,7 @@ def push(
     from memoirist.flows.models.model_registry import push_model
 
     context = o.open_workspace(workspace)
-    with context.workspace.held():
+    with context.workspace.lock():
         typer.echo(push_model(context, run, repository, adapter=adapter, public=public))
 
 

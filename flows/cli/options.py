@@ -331,7 +331,7 @@ def run(context: Context, step: Callable[[Context], object]) -> None:
     """Run one step under the workspace's lock, and report when nothing was due."""
     from memoirist.flows.runtime.report import ignore_hangup
 
-    with ignore_hangup(), context.workspace.held():
+    with ignore_hangup(), context.workspace.lock():
         step(context)
     if not context.changed:
         context.report.note("nothing to do: this step is up to date")

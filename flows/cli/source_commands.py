@@ -23,7 +23,7 @@ def withdraw(
     from memoirist.flows import rights_ledger
 
     context = o.open_workspace(workspace)
-    with context.workspace.held():
+    with context.workspace.lock():
         (rights_ledger.restore if undo else rights_ledger.withdraw)(context, sources)
 
 
@@ -52,7 +52,7 @@ def rights(
     if entry and source is None:
         raise RecipeError("no source is named", "`memoirist rights SOURCE --rights own-work`")
     if entry and source is not None:
-        with context.workspace.held():
+        with context.workspace.lock():
             rights_ledger.note_rights(context, source, entry)
     store = context.workspace.store
     if source is None:

@@ -54,7 +54,7 @@ def send_pilot(context: Context) -> None:
         raise NothingToDo(
             "a pilot asks about passages, and none are cut", "run `memoirist extract SOURCE` first"
         )
-    with context.workspace.held():
+    with context.workspace.lock():
         ask_pilot(context, PILOT_CALLS)
 
 

@@ -54,7 +54,7 @@ class Workspace:
         return name in self.OWN_NAMES or name.startswith((f"{FILE}.", "replies-", "recipe.partial"))
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Lock the workspace for one build; a second build gets the process id of the first.
 
         The kernel releases the lock when the process ends, whatever ends it.

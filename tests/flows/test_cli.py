@@ -207,7 +207,7 @@ def test_a_workspace_in_use_is_refused(memoirist: Command, tmp_path: Path) -> No
     code = (
         "import sys, time; from pathlib import Path\n"
         "from memoirist.flows.runtime.workspace import Workspace\n"
-        "with Workspace(Path('workspace')).held():\n"
+        "with Workspace(Path('workspace')).lock():\n"
         "    Path('ready').touch(); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment())

@@ -230,5 +230,5 @@ def test_an_older_workspace_gets_its_new_columns(context: Context, tmp_path: Pat
             tx.execute(f"ALTER TABLE sources DROP COLUMN {column}")
         tx.execute("DELETE FROM migrations WHERE name = '007_rights.sql'")
     fresh = Context(Workspace(tmp_path / "ws"), context.recipe, Report(quiet=True))
-    with fresh.workspace.held():
+    with fresh.workspace.lock():
         assert fresh.workspace.store.nouns(Source) == []
