@@ -6,8 +6,7 @@ import itertools
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.store.store import Fetched
@@ -15,7 +14,12 @@ from memoirist.data.store.transaction import statement
 from memoirist.flows.models.model_registry import require_workspace
 from memoirist.flows.runtime.context import Context
 
+# A judge with a lower precision is not trusted (QUALITY.md).
+TRUSTED_PRECISION = 0.7
+# Fewer labels prove nothing: the interval of a share of ten is half a unit wide.
+MIN_LABELS = 10
 _KEYS = {"y": True, "j": True, "1": True, "n": False, "0": False}
+_UNKNOWN = "unknown: label at least 10 pairs, good and bad"
 _HELP = "is it a good question for this reply? y good, n bad, s skip, b back, q quit"
 
 
@@ -95,8 +99,8 @@ def _report(context: Context, labelled: list[dict[str, Any]]) -> Fetched:
     )
     least, best = context.recipe.curate.min_score, best_threshold(labels, scores)
 
-    def at(threshold: float) -> Agreement:
-        return agreement(labels, [score >= threshold for score in scores])
+    def at(threshold: float) -> tuple[float | None, ...]:
+        return _rounded(agreement(labels, [score >= threshold for score in scores]))
 
     if not judged:
         verdict = "has graded none of them (`memoirist curate --judge`)"
@@ -105,18 +109,11 @@ def _report(context: Context, labelled: list[dict[str, Any]]) -> Fetched:
     else:
         verdict = f"not trusted: that takes 10 labels and a precision of {TRUSTED_PRECISION}"
     rows = [
-        (f"score >= {least:g}", *_figures(at(least)), f"{sum(labels)} of the pairs are good"),
-        (
-            "best score",
-            None,
-            None,
-            None,
-            len(labels),
-            "unknown: label at least 10 pairs, good and bad",
-        )
-        if best is None
-        else (f"score >= {best:g}", *_figures(at(best)), f"best: --set curate.min_score={best:g}"),
-        ("judge", *_figures(grades), verdict),
+        (f"score >= {least:g}", *at(least), f"{sum(labels)} of the pairs are good"),
+        (f"score >= {best:g}", *at(best), f"best: --set curate.min_score={best:g}")
+        if best is not None
+        else ("best score", *[None] * 3, len(labels), _UNKNOWN),
+        ("judge", *_rounded(grades), verdict),
     ]
     return Fetched(
         columns=["method", "precision", "recall", "kappa", "pairs", "note"],
@@ -125,65 +122,36 @@ def _report(context: Context, labelled: list[dict[str, Any]]) -> Fetched:
     )
 
 
-def _figures(result: Agreement) -> tuple[float | None, float | None, float | None, int]:
-    """Return precision, recall, kappa and the number of pairs."""
-    precision, recall, kappa = (
-        None if value is None else round(value, 2)
-        for value in (result.precision, result.recall, result.kappa)
-    )
-    return precision, recall, kappa, result.n
+class Agreement(NamedTuple):
+    """How a rule's decisions agree with a person's labels; None for what cannot be told.
 
+    `precision` is the share of good pairs among those that the rule keeps, `recall` the share of
+    the good ones that it keeps, `kappa` is Cohen's: 1 agrees, 0 is chance.
+    """
 
-# A judge with a lower precision is not trusted (QUALITY.md).
-TRUSTED_PRECISION = 0.7
-# Fewer labels prove nothing: the interval of a share of ten is half a unit wide.
-MIN_LABELS = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement:
-    """Counts of labelled pairs by the decisions of the person and of the rule."""
-
-    both_good: int
-    only_rule: int
-    only_person: int
-    both_bad: int
-
-    @property
-    def n(self) -> int:
-        """Return the number of labelled pairs."""
-        return self.both_good + self.only_rule + self.only_person + self.both_bad
-
-    @property
-    def precision(self) -> float | None:
-        """Return the share of good ones among those the rule keeps, None where it keeps none."""
-        return _share(self.both_good, self.both_good + self.only_rule)
-
-    @property
-    def recall(self) -> float | None:
-        """Return the share of the good ones that the rule keeps, None where none is good."""
-        return _share(self.both_good, self.both_good + self.only_person)
-
-    @property
-    def kappa(self) -> float | None:
-        """Return Cohen's kappa: 1 agrees, 0 is chance; None where chance alone agrees fully."""
-        if not self.n:
-            return None
-        kept, good = self.both_good + self.only_rule, self.both_good + self.only_person
-        chance = (kept * good + (self.n - kept) * (self.n - good)) / self.n**2
-        observed = (self.both_good + self.both_bad) / self.n
-        return None if chance == 1 else (observed - chance) / (1 - chance)
+    precision: float | None
+    recall: float | None
+    kappa: float | None
+    n: int
 
 
 def agreement(labels: Sequence[bool], kept: Sequence[bool]) -> Agreement:
-    """Count how the labels and the rule's decisions on the same pairs agree."""
+    """Measure how the labels and the rule's decisions on the same pairs agree."""
     decisions = list(zip(labels, kept, strict=True))
+    n, n_good, n_kept = len(decisions), sum(labels), sum(kept)
+    both_good = decisions.count((True, True))
+    observed = (both_good + decisions.count((False, False))) / max(1, n)
+    chance = (n_kept * n_good + (n - n_kept) * (n - n_good)) / n**2 if n else 1
     return Agreement(
-        both_good=decisions.count((True, True)),
-        only_rule=decisions.count((False, True)),
-        only_person=decisions.count((True, False)),
-        both_bad=decisions.count((False, False)),
+        precision=both_good / n_kept if n_kept else None,
+        recall=both_good / n_good if n_good else None,
+        kappa=None if chance == 1 else (observed - chance) / (1 - chance),
+        n=n,
     )
+
+
+def _rounded(result: Agreement) -> tuple[float | None, ...]:
+    return tuple(None if value is None else round(value, 2) for value in result)
 
 
 def best_threshold(labels: Sequence[bool], scores: Sequence[float]) -> float | None:
@@ -207,7 +175,3 @@ def is_trusted(agreement: Agreement) -> bool:
     """Tell whether enough labels confirm that the judge keeps good pairs."""
     precision = agreement.precision
     return agreement.n >= MIN_LABELS and precision is not None and precision >= TRUSTED_PRECISION
-
-
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,38 +18,22 @@ import yaml
 from memoirist.data.evaluation.findings import SIDES
 from memoirist.data.evaluation.intervals import Estimate
 from memoirist.data.schema.records import Model, Run
+from memoirist.data.store.transaction import statement
 from memoirist.data.templates import render
 from memoirist.flows.recipe import Recipe
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.train.disk import write_text
 
-_SOURCES = """
-SELECT s.id, s.title, s.author, s.kind, s.rights, s.rights_basis, s.withdrawn_at,
-       count(DISTINCT a.id) AS pairs
-FROM pairs a JOIN sources s ON s.id = a.source_id
-WHERE a.id IN (SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?)
-GROUP BY ALL ORDER BY pairs DESC, s.id
-"""
-_ORIGINS = """
-SELECT origin, count(*) AS n FROM pairs
-WHERE id IN (SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?)
-GROUP BY origin ORDER BY n DESC, origin
-"""
-_DROPS = """
-SELECT subject, rule, count(DISTINCT subject_id) AS n FROM verdicts
-WHERE NOT keep AND rule <> 'withdrawn' AND list_contains(?, source_id)
-GROUP BY subject, rule ORDER BY n DESC, subject, rule LIMIT 30
-"""
-_FIGURES = """
-SELECT metric, model, value, low, high, n FROM evaluations WHERE run_id = ? ORDER BY rowid
-"""
+Facts = Mapping[str, Any]
+# Of the hub's own names for licences, those that texts come under beside Creative Commons.
+_LICENCES = {"apache-2.0", "mit", "gfdl", "odbl", "odc-by", "pddl", "bsd-3-clause"}
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 # The settings that the card shows.
 _SETTINGS = (
     "quantisation", "rank", "alpha", "dropout", "target_modules", "learning_rate", "scheduler",
     "epochs", "steps", "best_step", "stopped_by", "max_length", "effective_batch", "optimizer",
     "template", "packing", "seed",
 )  # fmt: skip
-
 
 _STOP_REASONS = {
     "steps": "all steps done",
@@ -73,40 +57,49 @@ def write_model_card(context: Context, run: Run, model: Model) -> None:
     facts = card_facts(context, run, model)
     if adapter.is_dir():
         complete_adapter(adapter, base_of(context.workspace.run_folder(run.id)))
-        write_text(adapter / "README.md", card(_adapter_facts(facts, adapter), adapter=True))
+        prepared = {"prepared_base": _prepared_base(adapter)}
+        write_text(adapter / "README.md", card({**facts, **prepared}, adapter=True))
     if (adapter / WHOLE).exists():
         mark_whole(adapter)  # a picked checkpoint can still be tried, and merged again
     if not merged.is_dir():
         return
     write_text(merged / "README.md", card(facts, adapter=False))
-    write_text(merged / "Modelfile", folder_modelfile(merged, facts.system))
+    write_text(merged / "Modelfile", folder_modelfile(merged, facts["system"]))
 
 
-def card_facts(context: Context, run: Run, model: Model) -> CardFacts:
-    """Return the facts of a run and its model."""
+def card_facts(context: Context, run: Run, model: Model) -> Facts:
+    """Return what the store knows of a run and its model, by the names in the card's template.
+
+    `figures` has the estimates of each metric by side. `merge` has the columns of the merged model
+    in `models`, and max_new_tokens; it may be empty. `prepared_base` is the folder of the base that
+    an adapter with tokens of its own belongs on.
+    """
     store = context.workspace.store
     recipe = Recipe.model_validate_json(run.recipe)
-    sources = store.rows(_SOURCES, [run.dataset_id])
+    sources = store.rows(statement("card_sources"), [run.dataset_id])
     language = persona_language(context)
+    origins = store.rows(statement("card_origins"), [run.dataset_id])
+    drops = store.rows(statement("card_drops"), [[row["id"] for row in sources]])
     trained = {**recipe.train.model_dump(), **_training_outcome(context, run, model)}
-    return CardFacts(
-        name=f"{recipe.persona.name or 'A persona'} ({run.id[:8]})",
-        persona=recipe.persona.name or "the person of its sources",
-        languages=[language],
-        base_model=run.base_model,
-        run_id=run.id,
-        dataset=store.rows("SELECT * FROM datasets WHERE id = ?", [run.dataset_id])[0],
-        sources=sources,
-        origins={row["origin"]: row["n"] for row in store.rows(_ORIGINS, [run.dataset_id])},
-        drops=store.rows(_DROPS, [[row["id"] for row in sources]]),
-        settings={key: trained[key] for key in _SETTINGS if trained.get(key) is not None},
+    return {
+        "name": f"{recipe.persona.name or 'A persona'} ({run.id[:8]})",
+        "persona": recipe.persona.name or "the person of its sources",
+        "languages": [language],
+        "base_model": run.base_model,
+        "run_id": run.id,
+        "dataset": store.rows("SELECT * FROM datasets WHERE id = ?", [run.dataset_id])[0],
+        "sources": sources,
+        "origins": {row["origin"]: row["n"] for row in origins},
+        "drops": drops,
+        "settings": {key: trained[key] for key in _SETTINGS if trained.get(key) is not None},
         # The figures belong to the step that training kept, and to no other.
-        figures=_evaluation_figures(context, run) if model.step is None else {},
-        merge={}
-        if model.prompts is None
-        else {**asdict(model), "max_new_tokens": recipe.merge.max_new_tokens},
-        system=recipe.persona.system_prompt(language),
-    )
+        "figures": _evaluation_figures(context, run) if model.step is None else {},
+        "merge": asdict(model) | {"max_new_tokens": recipe.merge.max_new_tokens}
+        if model.prompts is not None
+        else {},
+        "system": recipe.persona.system_prompt(language),
+        "prepared_base": "",
+    }
 
 
 def _training_outcome(context: Context, run: Run, model: Model) -> dict[str, Any]:
@@ -132,58 +125,31 @@ def _training_outcome(context: Context, run: Run, model: Model) -> dict[str, Any
 def _evaluation_figures(context: Context, run: Run) -> dict[str, dict[str, Estimate]]:
     """Return the estimates of each metric, by metric and model."""
     figures: dict[str, dict[str, Estimate]] = {}
-    for row in context.workspace.store.rows(_FIGURES, [run.id]):
+    sql = (
+        "SELECT metric, model, value, low, high, n FROM evaluations WHERE run_id = ? ORDER BY rowid"
+    )
+    for row in context.workspace.store.rows(sql, [run.id]):
         estimate = Estimate(value=row["value"], low=row["low"], high=row["high"], n=row["n"])
         figures.setdefault(row["metric"], {})[row["model"]] = estimate
     return figures
 
 
-def _adapter_facts(facts: CardFacts, adapter: Path) -> CardFacts:
-    """Add the prepared base to the facts of an adapter that trains its own tokens."""
+def _prepared_base(adapter: Path) -> str:
+    """Return the folder's name of the base of an adapter that trains its own tokens, else ""."""
     from memoirist.train.export.hub_upload import trains_tokens
 
     if not trains_tokens(adapter):
-        return facts
+        return ""
     base = json.loads((adapter / "adapter_config.json").read_text("utf-8"))
-    return replace(facts, prepared_base=Path(base["base_model_name_or_path"]).name)
+    return Path(base["base_model_name_or_path"]).name
 
 
-# Of the hub's own names for licences, those that texts come under beside Creative Commons.
-_LICENCES = {"apache-2.0", "mit", "gfdl", "odbl", "odc-by", "pddl", "bsd-3-clause"}
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardFacts:
-    """What the store knows of one model; `figures` has the sides of each metric by name.
-
-    `sources` have title, author, kind, rights, rights_basis and pairs; `drops` rule, subject and n.
-    `merge` has the columns of the merged model in `models`, and max_new_tokens; it may be empty.
-    `prepared_base` is the folder of the base that an adapter with tokens of its own belongs on.
-    """
-
-    name: str
-    persona: str
-    languages: Sequence[str]
-    base_model: str
-    run_id: str
-    dataset: Mapping[str, Any]
-    sources: Sequence[Mapping[str, Any]]
-    origins: Mapping[str, int]
-    drops: Sequence[Mapping[str, Any]]
-    settings: Mapping[str, Any]
-    figures: Mapping[str, Mapping[str, Estimate]]
-    merge: Mapping[str, Any] = field(default_factory=dict)
-    system: str = ""
-    prepared_base: str = ""
-
-
-def card(facts: CardFacts, *, adapter: bool) -> str:
+def card(facts: Facts, *, adapter: bool) -> str:
     """Return the card of the merged model, or of the adapter alone."""
     front = {
-        "language": list(facts.languages),
-        "license": _license(facts.sources),
-        "base_model": facts.base_model if _HUB_ID.fullmatch(facts.base_model) else "unknown",
+        "language": facts["languages"],
+        "license": _license(facts["sources"]),
+        "base_model": facts["base_model"] if _HUB_ID.fullmatch(facts["base_model"]) else "unknown",
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["memoirist", "persona", "conversational", "lora", "text-generation"],
@@ -194,7 +160,7 @@ def card(facts: CardFacts, *, adapter: bool) -> str:
         "f": facts,
         "adapter": adapter,
         "front": yaml.safe_dump(front, sort_keys=False, allow_unicode=True),
-        "sides": [side for side in SIDES if any(side in row for row in facts.figures.values())],
+        "sides": [side for side in SIDES if any(side in row for row in facts["figures"].values())],
         "thousands": "{:,}".format,
         "figure": _figure,
     }
@@ -209,10 +175,8 @@ def _figure(estimate: Estimate) -> str:
 
 def _license(sources: Sequence[Mapping[str, Any]]) -> str:
     """Return the one licence that all sources share as hubs spell it, else `other`."""
-    rights = {str(source.get("rights") or "unknown") for source in sources}
-    if len(rights) == 1:
-        only = rights.pop()
-        if only.startswith("licence:"):
-            licence = only.removeprefix("licence:").lower()
-            return licence if licence.startswith("cc") or licence in _LICENCES else "other"
-    return "other"
+    rights = {str(source.get("rights")) for source in sources}
+    form, _, licence = rights.pop().partition(":") if len(rights) == 1 else ("", "", "")
+    licence = licence.lower()
+    is_known = form == "licence" and (licence.startswith("cc") or licence in _LICENCES)
+    return licence if is_known else "other"

@@ -19,6 +19,7 @@ from memoirist.data.provenance.rights import obstacles
 from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Model, Run, Source
 from memoirist.data.store.store import Fetched
+from memoirist.data.store.transaction import statement
 from memoirist.flows.models.model_card import write_model_card
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.compose import refuse_withdrawn
@@ -130,20 +131,12 @@ def use(context: Context, run: Run, *, picked: bool = False) -> None:
         )
 
 
-_LIST = """
-SELECT r.id AS run, r.status, r.base_model, r.dataset_id, m.champion, m.step, m.way, m.dtype,
-       m.alike, m.equal, m.prompts, m.kl, m.loss_base, m.loss_adapter, m.loss_merged, r.started_at,
-       m.picked_at
-FROM runs r LEFT JOIN models m ON m.run_id = r.id ORDER BY r.started_at, r.id
-"""
-
-
 def list_models(context: Context) -> Fetched:
     """Return a row for each run with its model, and the steps whose checkpoints can be tried."""
     from memoirist.train.loop.checkpoints import steps_kept
 
     require_workspace(context)
-    runs = context.workspace.store.fetch(_LIST)
+    runs = context.workspace.store.fetch(statement("list_models"))
     kept = [steps_kept(context.workspace.run_folder(str(row[0]))) for row in runs.rows]
     return Fetched(
         columns=[*runs.columns, "checkpoints"],
