@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from memoirist.data.composition.conversations import ComposeSettings
 from memoirist.data.composition.disclosure import disclosure_texts
@@ -25,10 +25,8 @@ from memoirist.train.presets import PRESETS
 from memoirist.train.settings import EvaluateSettings, MergeSettings, TrainSettings
 
 
-class Persona(BaseModel):
+class Persona(BaseModel, extra="forbid"):
     """The person whose voice the model learns."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str = Field("", description="The person's full name, as it stands in the sources.")
     aliases: list[str] = Field(
@@ -47,10 +45,8 @@ class Persona(BaseModel):
         return text.replace("{name}", self.name)
 
 
-class LedgerEntry(BaseModel):
+class LedgerEntry(BaseModel, extra="forbid"):
     """Facts about the sources that a pattern names; unset keys change nothing."""
-
-    model_config = ConfigDict(extra="forbid")
 
     source: str = Field(description="A path, a file's name, or a pattern such as 'letters/*.txt'.")
     title: str | None = Field(None, description="Its title.")
@@ -68,19 +64,15 @@ class LedgerEntry(BaseModel):
         return None if rights is None else checked(rights)
 
 
-class Mixed(BaseModel):
+class Mixed(BaseModel, extra="forbid"):
     """A dataset that is not the persona's, mixed into the train conversations by a share."""
-
-    model_config = ConfigDict(extra="forbid")
 
     source: str = Field(description="A file or a hub id (hf://org/name).")
     share: float = Field(gt=0, lt=1, description="Its share of the train conversations.")
 
 
-class SourcesSettings(BaseModel):
+class SourcesSettings(BaseModel, extra="forbid"):
     """The sources to read, and how to read them."""
-
-    model_config = ConfigDict(extra="forbid")
 
     include: list[str] = Field(
         default_factory=list,
@@ -128,10 +120,8 @@ class SourcesSettings(BaseModel):
         return self
 
 
-class RefreshSettings(BaseModel):
+class RefreshSettings(BaseModel, extra="forbid"):
     """When new sources are worth a new training."""
-
-    model_config = ConfigDict(extra="forbid")
 
     min_new_pairs: int = Field(
         50, ge=1, description="Fewer new pairs than this wait for the next refresh."
@@ -140,10 +130,8 @@ class RefreshSettings(BaseModel):
     timezone: str = Field("UTC", description="The cron line's time zone, such as Europe/Berlin.")
 
 
-class FlowSettings(BaseModel):
+class FlowSettings(BaseModel, extra="forbid"):
     """How the flows run."""
-
-    model_config = ConfigDict(extra="forbid")
 
     retries: int = Field(1, ge=0, description="Times Prefect runs a failed extract task again.")
     retry_delay_seconds: float = Field(2.0, ge=0, description="Pause before such a retry.")
@@ -159,10 +147,8 @@ class FlowSettings(BaseModel):
 _REMOVED_KEYS = (("interview", "hedged_share"),)
 
 
-class Recipe(BaseModel):
+class Recipe(BaseModel, extra="forbid"):
     """All settings of a build; the resolved recipe is saved with each run."""
-
-    model_config = ConfigDict(extra="forbid")
 
     persona: Persona = Field(default_factory=lambda: Persona.model_validate({}))
     sources: SourcesSettings = Field(default_factory=SourcesSettings)

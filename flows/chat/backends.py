@@ -49,7 +49,7 @@ def choose_model(context: Context, choice: Choice) -> ChosenModel:
         model, run = champion(context)
     else:
         run = find_run(context, choice.run)
-        model = next(iter(context.workspace.store.nouns(Model, "run_id = ?", run.id)), None)
+        model = context.workspace.model_of(run.id)
     merged = model.merged_path if model is not None else None
     return ChosenModel(
         run=run,
@@ -119,18 +119,16 @@ _REAL = (
     "SELECT question, answer FROM lineage WHERE dataset_id = $dataset AND split = 'train'"
     " AND turn = 1 AND NOT list_contains($train_only, origin)"
     " AND source_id IN (SELECT id FROM sources WHERE mix_share IS NULL)"
-    " ORDER BY score DESC NULLS LAST, md5(pair_id || $seed) LIMIT 200"
+    " ORDER BY score DESC NULLS LAST, md5(pair_id || '42') LIMIT 200"
 )
 
 
-def training_exchanges(
-    store: Store, dataset_id: str, max_words: int, seed: int = 42
-) -> list[tuple[str, str]]:
+def training_exchanges(store: Store, dataset_id: str, max_words: int) -> list[tuple[str, str]]:
     """Return up to five exchanges of a dataset's train split, with `max_words` words together.
 
     They come from the persona's own sources, best scores first; very long answers are skipped.
     """
-    values = {"dataset": dataset_id, "train_only": list(TRAIN_ONLY), "seed": str(seed)}
+    values = {"dataset": dataset_id, "train_only": list(TRAIN_ONLY)}
     chosen: list[tuple[str, str]] = []
     left = max_words
     for row in store.rows(_REAL, values):

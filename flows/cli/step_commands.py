@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memoirist.data.schema.errors import RecipeError
+from memoirist.data.schema.errors import RecipeError, SourceError
 from memoirist.flows.cli import options as o
 from memoirist.flows.cli.options import RecipeOptions, recipe_flags
 
@@ -19,27 +19,15 @@ if TYPE_CHECKING:
     from memoirist.flows.runtime.context import Context
 
 EXTRACT_KEYS = (
-    "persona.name",
-    "persona.aliases",
-    "sources.speakers",
-    "sources.limit",
-    "persona.lang",
-    "sources.chapters.include",
-    "sources.chapters.exclude",
-    "sources.map",
-    "sources.mix",
-    "sources.text_as",
-    "sources.extract.ocr",
-)
+    "persona.name persona.aliases sources.speakers sources.limit persona.lang"
+    " sources.chapters.include sources.chapters.exclude sources.map sources.mix sources.text_as"
+    " sources.extract.ocr"
+).split()
 ENDPOINT_KEYS = (
-    "interview.base_url",
-    "interview.model",
-    "interview.max_concurrency",
-    "interview.request_timeout_seconds",
-    "interview.budget_usd",
-    "interview.max_requests",
-    "interview.max_tokens",
-)
+    "interview.base_url interview.model interview.max_concurrency"
+    " interview.request_timeout_seconds interview.budget_usd interview.max_requests"
+    " interview.max_tokens"
+).split()
 Sources = Annotated[
     list[str] | None,
     typer.Argument(metavar="SOURCE...", help="Files, folders, globs, feeds or hf:// ids."),
@@ -65,7 +53,6 @@ def remember_passwords(
 
 def _locked_pdfs(context: Context, pointers: Sequence[str]) -> Iterator[Path]:
     """Yield the PDFs that no known password opens and that no earlier build has extracted."""
-    from memoirist.data.schema.errors import SourceError
     from memoirist.extractors import discover
     from memoirist.extractors.pdf.extract_pdf import is_locked
 
@@ -127,7 +114,7 @@ def extract(
     o.run(context, lambda context: pipeline.extract(context, required))
 
 
-def _run_steps(context: Context, command: str, *, save: bool) -> None:
+def _run_steps(context: Context, command: str, *, save: bool = True) -> None:
     """Run the steps of a command; `save` writes the resolved recipe into the workspace.
 
     The recipe is written last, so that settings that fail are not saved. Without `save` the next
@@ -143,7 +130,7 @@ def _run_steps(context: Context, command: str, *, save: bool) -> None:
 @recipe_flags(*ENDPOINT_KEYS)
 def ask(options: RecipeOptions) -> None:
     """Write the question to which each passage is the answer; asked ones are not asked again."""
-    o.run(options.open(), lambda context: _run_steps(context, "ask", save=True))
+    o.run(options.open(), lambda context: _run_steps(context, "ask"))
 
 
 @recipe_flags("curate.judge", "interview.answers")
@@ -160,7 +147,7 @@ def compose(options: RecipeOptions) -> None:
 
 def merge(options: RecipeOptions) -> None:
     """Merge the adapter into its base and check that both answer alike."""
-    o.run(options.open(), lambda context: _run_steps(context, "merge", save=True))
+    o.run(options.open(), lambda context: _run_steps(context, "merge"))
 
 
 DataOption = Annotated[
@@ -232,7 +219,7 @@ def train(
         if show is not None:
             _show_rows(context, show)
         else:
-            _run_steps(context, "train", save=True)
+            _run_steps(context, "train")
 
     o.run(context, step)
     if data and show is None:

@@ -57,11 +57,10 @@ def find_run(context: Context, name: str | None) -> Run:
 
 def champion(context: Context) -> tuple[Model, Run]:
     """Return the model in use and its run; NothingToDo when there is none."""
-    store = context.workspace.store
-    models = store.nouns(Model, "true ORDER BY champion DESC LIMIT 1")
-    if not models:
+    model = context.workspace.first(Model, "true ORDER BY champion DESC LIMIT 1")
+    if model is None:
         raise NothingToDo("there is no model to talk to yet", "run `memoirist build` first")
-    return models[0], store.nouns(Run, "id = ?", models[0].run_id)[0]
+    return model, find_run(context, model.run_id)
 
 
 def model_before(context: Context, run: Run) -> Model | None:
@@ -90,7 +89,7 @@ def rejection_reason(figures: Mapping[str, float]) -> str | None:
 
 def promote(context: Context, run: Run, figures: Mapping[str, float]) -> bool:
     """Put the run's model in use unless there is a reason against it; tell if it changed."""
-    used = next(iter(context.workspace.store.nouns(Model, "champion LIMIT 1")), None)
+    used = context.workspace.first(Model, "champion LIMIT 1")
     if used is not None and used.run_id == run.id:
         return False
     reason = rejection_reason(figures)
@@ -150,17 +149,15 @@ def list_models(context: Context) -> Fetched:
 def run_and_step(context: Context, name: str | None) -> tuple[Run, int | None]:
     """Return the finished run, and the step of its checkpoint, of `RUN` or `RUN:STEP`.
 
-    RUN is an id or its beginning; None is the model in use. Raise NothingToDo where nothing
-    matches, MemoiristError for a step that is no number.
+    RUN is an id or its beginning; None is the model in use, at its step. Raise NothingToDo where
+    nothing matches, MemoiristError for a step that is no number.
     """
     require_workspace(context)
     if name is None:
-        runs = context.workspace.store.nouns(
-            Run, "id IN (SELECT run_id FROM models WHERE champion)"
-        )
-        if not runs:
+        used = context.workspace.first(Model, "champion")
+        if used is None:
             raise NothingToDo("no model is in use yet", "name a run: `memoirist models`")
-        return runs[0], None
+        return find_run(context, used.run_id), used.step
     run_name, _, step = name.partition(":")
     run = find_run(context, run_name)
     if step and not step.isdigit():
@@ -172,15 +169,14 @@ def run_and_step(context: Context, name: str | None) -> tuple[Run, int | None]:
     return run, int(step) if step else None
 
 
-def pick(context: Context, name: str) -> Model:
+def pick(context: Context, name: str) -> None:
     """Make a run's model, or one of its checkpoints, the model in use, merging it if need be."""
     run, step = run_and_step(context, name)
-    model = _merged(context, run, step, for_use=True)
+    _merged(context, run, step, for_use=True)
     use(context, run, picked=True)
     context.count("pick", 1)
     label = run.id if step is None else f"{run.id} at step {step}"
     context.report.step("pick", f"{label} is the model in use")
-    return context.workspace.store.nouns(Model, "run_id = ?", model.run_id)[0]
 
 
 def export_model(
@@ -195,7 +191,7 @@ def export_model(
     from memoirist.train.merge.merged_model import MANIFEST
 
     run, step = run_and_step(context, name)
-    model = _merged(context, run, step if name else _step_in_use(context, run))
+    model = _merged(context, run, step)
     merged = context.workspace.root / str(model.merged_path)
     folder = context.workspace.exports / run.id
     gguf = folder / ("model.gguf" if model.step is None else f"model-{model.step}.gguf")
@@ -267,15 +263,8 @@ def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = Fal
     """Return the merged model of a run at its kept step or at `step`; merge it where needed."""
     from memoirist.train.loop.checkpoints import base_of
 
-    models = context.workspace.store.nouns(Model, "run_id = ?", run.id)
-    if models and models[0].step == step and is_merged(context, models[0]):
-        return models[0]
+    model = context.workspace.model_of(run.id)
+    if model is not None and model.step == step and is_merged(context, model):
+        return model
     base = base_of(context.workspace.run_folder(run.id))
-    model = merge_run(context, run, base, step, for_use=for_use)
-    write_model_card(context, run, model)
-    return model
-
-
-def _step_in_use(context: Context, run: Run) -> int | None:
-    """Return the checkpoint that is a run's model, None for the one that training kept."""
-    return context.workspace.store.nouns(Model, "run_id = ?", run.id)[0].step
+    return merge_run(context, run, base, step, for_use=for_use)

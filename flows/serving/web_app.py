@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import aclosing
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Gradio reads both when it is imported: no usage statistics, no check for a newer version.
@@ -121,20 +122,7 @@ _POLICY = (
     " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:;"
     " connect-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'self'"
 )
-_CSS = """
-.gradio-container { max-width: 1100px !important; margin: 0 auto !important; }
-#head h1 { margin: 0; font-size: 1.5rem; }
-#disclosure { border-left: 4px solid var(--color-accent); padding: .4rem .8rem; margin-top: .4rem;
-  background: var(--background-fill-secondary); border-radius: 4px; }
-#voices { gap: 12px; }
-/* These buttons clear the page and not the history of the model: "New talk" clears both. */
-#voices .icon-button-wrapper.top-panel, #voices button[title="Clear"] { display: none; }
-#status p { margin: 0; color: var(--body-text-color-subdued); }
-@media (max-width: 640px) {
-  #voices { flex-direction: column; }
-  #keys { flex-wrap: wrap; }
-}
-"""
+_STYLE = Path(__file__).with_suffix(".css")
 _LABELS = {BASE: "Base model, before the training", TUNED: "Tuned on the persona's words"}
 Next = Callable[..., Awaitable[Any]]
 
@@ -163,7 +151,7 @@ def application(page: Page) -> FastAPI:
         theme=gr.themes.Soft(
             font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
         ),
-        css=_CSS,
+        css=_STYLE.read_text("utf-8"),
         footer_links=[],
         run_history=False,
         ssr_mode=False,

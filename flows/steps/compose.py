@@ -160,8 +160,7 @@ def _shares(context: Context) -> dict[str, float]:
 
 def latest_dataset(context: Context) -> Dataset | None:
     """Return the newest dataset version, or None; raise NothingToDo without a database."""
-    rows = context.workspace.store.nouns(Dataset, "true ORDER BY created_at DESC LIMIT 1")
-    return next(iter(rows), None)
+    return context.workspace.first(Dataset, "true ORDER BY created_at DESC LIMIT 1")
 
 
 def refuse_withdrawn(context: Context, dataset_id: str) -> None:

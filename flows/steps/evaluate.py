@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 def evaluate_model(context: Context) -> Mapping[str, float]:
     """Evaluate the newest run, unless nothing has changed since, and choose the champion."""
     run, base = current_run(context)
-    models = context.workspace.store.nouns(Model, "run_id = ?", run.id)
-    if not models:
+    model = context.workspace.model_of(run.id)
+    if model is None:
         raise NothingToDo("the newest run is not merged yet", "run `memoirist merge` first")
-    merged = context.workspace.root / str(models[0].merged_path)
+    merged = context.workspace.root / str(model.merged_path)
     if not merged.is_dir():
         raise MemoiristError(f"the merged model {str(merged)!r} is gone", "run `memoirist merge`")
-    if _step(context, run, models[0]).is_done and not is_judge_due(context, run):
+    if _step(context, run, model).is_done and not is_judge_due(context, run):
         measures: dict[str, float] = json.loads(run.metrics or "{}")
         if promote(context, run, measures):
             context.count("evaluate", 1)
@@ -48,12 +48,12 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
     if eval_set is None:
         context.report.step("evaluate", "no row is held out of so small a dataset; not measured")
     else:
-        measures = _evaluate(context, run, models[0], _paths(context, run, merged, base), eval_set)
+        measures = _evaluate(context, run, model, _paths(context, run, merged, base), eval_set)
     run = replace(run, status="evaluated", ended_at=context.now, metrics=json.dumps(measures))
-    with _step(context, run, models[0]).writing() as tx:
+    with _step(context, run, model).writing() as tx:
         tx.upsert([Metric(run_id=run.id, step=0, name=k, value=v) for k, v in measures.items()])
         tx.upsert([run])
-    write_model_card(context, run, models[0])  # the model card shows these figures
+    write_model_card(context, run, model)  # the model card shows these figures
     context.count("evaluate", 1)
     promote(context, run, measures)
     return measures

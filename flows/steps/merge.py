@@ -23,8 +23,8 @@ def merge_model(context: Context) -> Model:
     A checkpoint that the user has picked stays the model of its run.
     """
     run, base = current_run(context)
-    models = context.workspace.store.nouns(Model, "run_id = ?", run.id)
-    return merge_run(context, run, base, models[0].step if models else None)
+    model = context.workspace.model_of(run.id)
+    return merge_run(context, run, base, model.step if model else None)
 
 
 def merge_run(
@@ -41,8 +41,7 @@ def merge_run(
     `for_use` the run keeps its model.
     """
     store = context.workspace.store
-    models = store.nouns(Model, "run_id = ?", run.id)
-    before = models[0] if models else None
+    before = context.workspace.model_of(run.id)
     if before and before.step == checkpoint and is_merged(context, before):
         return before
     from memoirist.train.merge.adapter_merge import merge

@@ -94,11 +94,17 @@ def test_models_are_listed_with_their_figures(built: Path) -> None:
     assert row["checkpoints"]
 
 
+def picked(context: Context, name: str) -> Model:
+    pick(context, name)
+    (model,) = context.workspace.store.nouns(Model, "champion")
+    return model
+
+
 def test_a_checkpoint_is_picked_by_hand_and_the_kept_one_again(context: Context) -> None:
     store = context.workspace.store
     before = store.nouns(Model, "champion")[0]
     steps = steps_kept(context.workspace.run_folder(before.run_id))
-    model = pick(context, f"{before.run_id[:6]}:{steps[0]}")
+    model = picked(context, f"{before.run_id[:6]}:{steps[0]}")
     assert (model.step, model.champion) == (steps[0], True)
     assert store.nouns(Model, "champion") == [model]
     folder = context.workspace.root / str(model.merged_path)
@@ -107,10 +113,10 @@ def test_a_checkpoint_is_picked_by_hand_and_the_kept_one_again(context: Context)
     assert (folder / "README.md").exists()
     assert steps_kept(context.workspace.run_folder(before.run_id)) == steps
     # Other settings of [merge] than those that the run was merged under: it is merged again.
-    again = pick(context, before.run_id)
+    again = picked(context, before.run_id)
     assert (before.prompts, again.prompts) == (12, 4)
     assert (again.step, again.way, again.dtype) == (None, before.way, before.dtype)
-    assert pick(context, before.run_id).prompts == 4
+    assert picked(context, before.run_id).prompts == 4
     kept = store.nouns(Model, "champion")
     export_model(context, f"{before.run_id}:{steps[0]}", "ollama", None)
     assert store.nouns(Model, "champion") == kept
