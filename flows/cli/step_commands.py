@@ -210,7 +210,7 @@ def train(
         overrides = overrides.over(settings_for(data, options.flags.get("persona.name")))
     workspace = output or options.workspace
     context = replace(options, workspace=workspace).open(overrides)
-    if output is not None:
+    if data:
         check_output_folder(context, force=force)
 
     def step(context: Context) -> None:
