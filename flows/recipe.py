@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -185,7 +186,9 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
     values = _read(path) if path is not None else {}
     if path is not None:
         _anchor_sources(values, path.parent)
+    flags = overrides.flags if isinstance(overrides, Overrides) else {}
     for key, value in (overrides or {}).items():
+        _refuse_undecodable(value, flags.get(key, key))
         *tables, last = _parts(key)
         table = values
         for name in tables:
@@ -197,8 +200,18 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        flags = overrides.flags if isinstance(overrides, Overrides) else {}
         raise _refusal(error, path, flags) from error
+
+
+def _refuse_undecodable(value: object, flag: str) -> None:
+    """Raise RecipeError for text from command line bytes that are no UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        raise RecipeError(
+            f"{flag!a}: {value!r} is no UTF-8 text",
+            "write it in UTF-8; for a file of such a name, name its folder",
+        ) from error
 
 
 def _drop_removed_keys(values: dict[str, Any], path: Path | None) -> None:

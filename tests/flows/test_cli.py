@@ -182,6 +182,10 @@ def test_a_bad_source_beside_a_good_one_is_a_verdict_and_a_warning(
         (["extract", EXCHANGES, "--recipe", "missing.toml"], "missing.toml"),
         (["extract", EXCHANGES, "--set", "train.rnak=3"], "rank"),
         (["extract", "hf://name"], "hf://name"),
+        # A byte that is no UTF-8, as Python hands it over.
+        (["build", EXCHANGES, "--persona", "Edith \udcff"], r"'Edith \udcff' is no UTF-8 text"),
+        (["extract", EXCHANGES, "--set", "persona.aliases=['\udcff']"], "is no UTF-8 text"),
+        (["train", "--data", EXCHANGES, "--persona", "\udcff"], "is no UTF-8 text"),
     ],
 )
 def test_what_cannot_be_done_yet_says_what_to_do(
