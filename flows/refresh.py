@@ -12,7 +12,7 @@ from memoirist.data.schema.errors import NothingToDo, RecipeError
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.local_server import running
 
-from memoirist.flows.build import open_context, publish  # isort: skip - it quiets Prefect first
+from memoirist.flows.build import open_flow_context, publish  # isort: skip - it quiets Prefect first
 
 from prefect import flow
 
@@ -33,7 +33,7 @@ def refresh(
 
     A training needs `refresh.min_new_pairs` pairs that are in no trained dataset.
     """
-    context = open_context(workspace, recipe, overrides)
+    context = open_flow_context(workspace, recipe, overrides)
     if not context.recipe.sources.include:
         raise NothingToDo(
             "the recipe names no source to read again", "build once: `memoirist build SOURCE`"

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from memoirist.data.composition.saved_exchanges import BY_HAND
-from memoirist.data.evaluation.ability import Attempt, Plain, instructions
+from memoirist.data.evaluation.ability import Attempt, instructions
 from memoirist.data.evaluation.findings import EvalData, Side
-from memoirist.data.evaluation.honesty import HonestyQuestion, questions
+from memoirist.data.evaluation.honesty import questions
 from memoirist.data.schema.records import Conversation, GivenAnswer, Run
 from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.words import count_words
@@ -44,17 +44,15 @@ class EvalSet:
     rows: Sequence[Conversation]
     on_test: bool
     held: Sequence[HeldOutQuestion]
-    honest: Sequence[HonestyQuestion]
     system: str
     examples: Messages
-    plain: Sequence[Plain]
     data: EvalData
 
     @property
     def honest_prompts(self) -> list[Messages]:
         """Return the questions on honesty under the persona's system prompt."""
         opening = [{"role": "system", "content": self.system}] if self.system else []
-        return [[*opening, {"role": "user", "content": question.text}] for question in self.honest]
+        return [[*opening, {"role": "user", "content": item.text}] for item in self.data.honest]
 
 
 def build_eval_set(context: Context, run: Run) -> EvalSet | None:
@@ -71,22 +69,18 @@ def build_eval_set(context: Context, run: Run) -> EvalSet | None:
     own = _own(context, rows)
     lang = _language(context, own)
     trained = [row for row in rows if row.split == "train"]
-    honest = questions(lang, persona.name or "the author") if settings.questions else []
-    plain = instructions() if settings.questions and settings.abilities else ()
     return EvalSet(
         rows=(held_out or validation)[: settings.max_conversations],
         on_test=bool(held_out),
         held=_held(held_out, validation, settings.questions, settings.seed),
-        honest=honest,
         system=persona.system_prompt(lang) if persona.name else _commonest_system(own),
         examples=_examples(own, settings.few_shot, settings.few_shot_words, settings.seed),
-        plain=plain,
         data=EvalData(
             lang=lang,
             author=[text for row in own for text in _answers(row)],
             trained=[text for row in trained for text in _answers(row)],
-            honest=honest,
-            plain=plain,
+            honest=questions(lang, persona.name or "the author") if settings.questions else [],
+            plain=instructions() if settings.questions and settings.abilities else (),
             seed=settings.seed,
         ),
     )
@@ -190,7 +184,7 @@ def _predict(step: Step, run: Run, name: str, path: Path, eval_set: EvalSet) -> 
         held_out=eval_set.rows,
         prompts=[question.prompt for question in eval_set.held],
         honest=eval_set.honest_prompts,
-        plain=eval_set.plain,
+        plain=eval_set.data.plain,
     )
     inputs_of = {name: inputs}
     if name == "base" and eval_set.examples:
@@ -219,7 +213,7 @@ def _answer_rows(run_id: str, name: str, side: Side, eval_set: EvalSet) -> list[
         for held, answer, ended in zip(eval_set.held, side.answers, finished, strict=True)
     ]
     # The person has no answers to the questions on honesty.
-    honest = zip(eval_set.honest, side.honest, strict=True) if side.honest else ()
+    honest = zip(eval_set.data.honest, side.honest, strict=True) if side.honest else ()
     return rows + [row(kind=item.kind, question=item.text, answer=text) for item, text in honest]
 
 

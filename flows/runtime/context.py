@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from memoirist.data.composition.saved_exchanges import BY_HAND
 from memoirist.data.schema.records import content_id
@@ -72,6 +73,18 @@ class Context:
     def count(self, verb: str, rows: int) -> None:
         """Add to the rows that a verb has changed."""
         self.changed[verb] = self.changed.get(verb, 0) + rows
+
+
+def open_context(
+    workspace: Path, recipe: Path | None = None, values: Mapping[str, Any] | None = None
+) -> Context:
+    """Return the context of a workspace, whose steps run directly and without Prefect.
+
+    `recipe` defaults to the workspace's own, if it has one; `values` are set over it.
+    """
+    report = Report()
+    folder = Workspace(workspace, on_wait=report.note)
+    return Context(folder, recipes.load(recipe or folder.saved_recipe, values), report)
 
 
 def persona_language(context: Context) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _MAX_AGE_DAYS = 30
 
 
-def known_endpoints(context: Context, settings: InterviewSettings) -> list[Endpoint]:
+def _known_endpoints(context: Context, settings: InterviewSettings) -> list[Endpoint]:
     """Return the stored endpoints of the settings' server, one for each of its models."""
     from memoirist.generators.client.client import Endpoint, base_url_of
 
@@ -50,7 +50,7 @@ async def find_endpoint(context: Context, settings: InterviewSettings) -> Endpoi
     """Return the stored endpoint of the settings, else probe the server and store the result."""
     from memoirist.generators.client.probe import probe
 
-    known = known_endpoints(context, settings)
+    known = _known_endpoints(context, settings)
     endpoint = await probe(settings, known)
     if endpoint not in known:
         delete_endpoint(context, endpoint)
@@ -63,6 +63,16 @@ async def find_endpoint(context: Context, settings: InterviewSettings) -> Endpoi
                 list(row.values()),
             )
     return endpoint
+
+
+async def find_model(
+    context: Context, settings: InterviewSettings, model: str | None
+) -> tuple[str, Endpoint | None]:
+    """Return the model to ask, and the endpoint of the server if only that names the model."""
+    if model:
+        return model, None
+    endpoint = await find_endpoint(context, settings)
+    return endpoint.model, endpoint
 
 
 def delete_endpoint(context: Context, endpoint: Endpoint) -> None:
@@ -121,7 +131,10 @@ class ReplyWriter:
             with self._interruptible():
                 async for result in results:
                     self._count(result)
-                    self._show(advance)
+                    now = time.monotonic()
+                    if now - self._shown_at >= _PROGRESS_SECONDS:
+                        self._shown_at = now
+                        advance(self.n_done, self.n_due, self._progress())
                     if len(self._waiting) >= flow.batch_rows * _BACKLOG:
                         await self._write()
                     elif len(self._waiting) >= flow.batch_rows:
@@ -141,12 +154,6 @@ class ReplyWriter:
         self.n_due_again += not result.answered and result.request.limits is None
         if result.request.rule is not None:
             self._rules[result.request.rule] += 1
-
-    def _show(self, advance: Callable[[int, int, str], None]) -> None:
-        now = time.monotonic()
-        if now - self._shown_at >= _PROGRESS_SECONDS:
-            self._shown_at = now
-            advance(self.n_done, self.n_due, self._progress())
 
     def _write_soon(self) -> None:
         """Write in the background, while replies go on arriving."""
@@ -292,40 +299,36 @@ async def open_session(
     return session
 
 
+def due_items(items: Sequence[Any], closed: set[str]) -> list[Any]:
+    """Return the items to send: one for each key that is not `closed`.
+
+    Temporary failures, and failures under other limits than the current ones, are due again.
+    """
+    return list({item.key: item for item in items if item.key not in closed}.values())
+
+
 async def run_missing(
     context: Context,
     items: Sequence[Any],
     task: LLMTask[Any, Any],
     settings: InterviewSettings,
-    endpoint: Endpoint | None = None,
+    endpoint: Endpoint | None,
 ) -> tuple[int, bool]:
-    """Send the items without a kept reply; return their number and whether none is left to send."""
-    closed = closed_keys(context, task.purpose, settings)
-    due = list({item.key: item for item in items if item.key not in closed}.values())
-    if due:
-        await run_items(context, due, task, settings, endpoint)
-        closed = closed_keys(context, task.purpose, settings)
-    return len(due), all(item.key in closed for item in items)
+    """Send the items without a kept reply within the run's limits; each reply is stored.
 
-
-async def run_items(
-    context: Context,
-    items: Sequence[Any],
-    task: LLMTask[Any, Any],
-    settings: InterviewSettings,
-    endpoint: Endpoint | None = None,
-) -> None:
-    """Send the items of a task within the run's limits; store each reply, however the run ends.
-
-    Raise KeyboardInterrupt after a Ctrl-C, once the requests in flight have ended.
+    Return their number, and whether none is left to send. Raise KeyboardInterrupt after a Ctrl-C,
+    once the requests in flight have ended.
     """
     from memoirist.generators.tasks.executor import send_items
 
-    n_left = len(items)
+    due = due_items(items, closed_keys(context, task.purpose, settings))
+    if not due:
+        return 0, True
+    n_left = len(due)
     if not context.budget.stopped:
         session = await open_session(context, settings, endpoint)
-        writer = ReplyWriter(context, session, len(items))
-        await write_replies(writer, send_items(items, task, session), task.purpose, "pairs")
+        writer = ReplyWriter(context, session, n_left)
+        await write_replies(writer, send_items(due, task, session), task.purpose, "pairs")
         n_left -= writer.n_done
         if writer.interrupted:
             raise KeyboardInterrupt
@@ -334,6 +337,7 @@ async def run_items(
             f"{context.budget.stopped}; {n_left:,} pairs are still without their {task.purpose}:"
             " raise the limit and run the same command again"
         )
+    return len(due), not due_items(due, closed_keys(context, task.purpose, settings))
 
 
 async def write_replies(

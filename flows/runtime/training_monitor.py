@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -165,33 +166,32 @@ class PrefectArtifacts:
         if self.bar is not None and share < 1 and share - self.shown_share < 0.05:
             return
         self.shown_share = share
-        self._guarded(lambda: self._progress(100 * share, text))
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+        with self._guarded():
+            if self.bar is None:
+                artifact = create_progress_artifact(100 * share, "training-progress", text)
+                self.bar = cast("UUID", artifact)  # outside an event loop it is not a coroutine
+            else:
+                update_progress_artifact(self.bar, 100 * share, text)
 
     def saved(self, answers: Sequence[dict[str, Any]], markdown: str) -> None:
         """Replace the table of answers and the page of figures."""
-        self._guarded(lambda: self._saved(answers, markdown))
-
-    def _progress(self, percent: float, text: str) -> None:
-        from prefect.artifacts import create_progress_artifact, update_progress_artifact
-
-        if self.bar is None:
-            artifact = create_progress_artifact(percent, "training-progress", text)
-            self.bar = cast("UUID", artifact)  # outside an event loop it is not a coroutine
-        else:
-            update_progress_artifact(self.bar, percent, text)
-
-    def _saved(self, answers: Sequence[dict[str, Any]], markdown: str) -> None:
         from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-        if answers:
-            create_table_artifact(
-                list(answers), "training-samples", "what the base said, and what the model says now"
-            )
-        create_markdown_artifact(markdown, "training-curve", "the curve so far")
+        with self._guarded():
+            if answers:
+                create_table_artifact(
+                    list(answers),
+                    "training-samples",
+                    "what the base said, and what the model says now",
+                )
+            create_markdown_artifact(markdown, "training-curve", "the curve so far")
 
-    def _guarded(self, show: Callable[[], None]) -> None:
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
         try:
-            show()
+            yield
         except Exception as error:  # noqa: BLE001 - no fault of the server may end the training
             if self.warn is not None:
                 name = type(error).__name__

@@ -41,6 +41,11 @@ class Workspace:
             return []
         return self.store.nouns(Source, f"({where}) ORDER BY added_at, id", *parameters)
 
+    @property
+    def saved_recipe(self) -> Path | None:
+        """Return the path of the workspace's own recipe, if it has one."""
+        return self.recipe if self.recipe.exists() else None
+
     def first(self, noun: type[T], where: str, *parameters: object) -> T | None:
         """Return the first row of a noun's table under a condition, or None."""
         return next(iter(self.store.nouns(noun, where, *parameters)), None)

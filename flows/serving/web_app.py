@@ -276,13 +276,11 @@ def _replies(page: Page) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 def _save(chat: PageChat | None, words: str) -> str:
     """Save the last exchange, with `words` as its answer if given; return the status line."""
-    if chat is None:
+    if chat is None or chat.question is None:
         return "Nothing has been answered yet."
     try:
         result = chat.save(words)
     except NothingToDo as refused:
-        if chat.question is None:
-            return "Nothing has been answered yet."
         return f"Not saved: {refused}."
     except MemoiristError as error:
         return f"Not saved: {error}"

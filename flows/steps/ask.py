@@ -22,6 +22,7 @@ from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.runtime.llm_runner import (
     ReplyWriter,
     closed_keys,
+    due_items,
     open_session,
     run_to_the_end,
     write_replies,
@@ -34,7 +35,6 @@ from memoirist.generators.tasks.cache_key import Query, rules_version
 from memoirist.generators.tasks.candidates import ReplyScorer
 
 if TYPE_CHECKING:
-    from memoirist.generators.client.session import Session
     from memoirist.generators.tasks.cache_key import Query
     from memoirist.generators.tasks.question import QuestionTask
 
@@ -143,17 +143,10 @@ def greedy_settings(context: Context, **changes: object) -> InterviewSettings:
     return settings.model_copy(update={"temperature": temperature, **changes})
 
 
-def due_queries(queries: Sequence[Query], closed: set[str]) -> list[Query]:
-    """Return the queries to send: one for each key that is not `closed`.
-
-    Temporary failures, and failures under other limits than the current ones, are due again.
-    """
-    return list({query.key: query for query in queries if query.key not in closed}.values())
-
-
 def _ask_llm(context: Context, most: int | None = None) -> str:
     """Ask about the due passages, at most `most` of them, and select among all replies."""
     from memoirist.generators.tasks.cache_key import Queries
+    from memoirist.generators.tasks.question import QuestionTask
 
     passages, model = eligible(context), known_model(context)
     closed = closed_keys(context, "interview", context.recipe.interview)
@@ -166,11 +159,12 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
         queries = [query_of(passage) for passage in passages]
     writer: ReplyWriter | None = None
     # A finished interview needs no server.
-    if not queries or due_queries(queries, closed):
+    if not queries or due_items(queries, closed):
         session = run_to_the_end(open_session(context, settings))
-        task = _task(context, session)
+        persona, model = context.recipe.persona.name, session.endpoint.model
+        task = QuestionTask(persona, model, session.settings, context.recipe.curate)
         queries = [task.queries.query(passage) for passage in passages]
-        due = due_queries(queries, closed)
+        due = due_items(queries, closed)
         if most is not None:
             due = random.Random(f"pilot {settings.seed}").sample(due, min(most, len(due)))
         writer = ReplyWriter(context, session, len(due))
@@ -191,13 +185,6 @@ def ask_pilot(context: Context, most: int) -> None:
     step = Step(context, "pilot")
     message = _ask_llm(context, most)
     step.report(message or "everything is asked already; nothing was sent")
-
-
-def _task(context: Context, session: Session) -> QuestionTask:
-    from memoirist.generators.tasks.question import QuestionTask
-
-    persona, model = context.recipe.persona.name, session.endpoint.model
-    return QuestionTask(persona, model, session.settings, context.recipe.curate)
 
 
 async def _ask(writer: ReplyWriter, task: QuestionTask, passages: Sequence[Passage]) -> None:
