@@ -20,10 +20,7 @@ from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Model, Run, Source
 from memoirist.data.store.store import Fetched
 from memoirist.data.store.transaction import statement
-from memoirist.flows.models.model_card import write_model_card
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.steps.compose import refuse_withdrawn
-from memoirist.flows.steps.merge import is_merged, merge_run
 
 
 def require_workspace(context: Context) -> None:
@@ -186,6 +183,7 @@ def export_model(
 
     A model that is not merged yet is merged first.
     """
+    from memoirist.flows.models.model_card import write_model_card
     from memoirist.train.export.gguf import to_gguf
     from memoirist.train.loop.checkpoints import base_of
     from memoirist.train.merge.merged_model import MANIFEST
@@ -214,6 +212,7 @@ def export_model(
 
 def push_model(context: Context, name: str, repository: str, *, adapter: bool, public: bool) -> str:
     """Save a run's merged model or its adapter to a hub repository, with its card."""
+    from memoirist.flows.models.model_card import write_model_card
     from memoirist.train.export.hub_upload import push, refuse_name
 
     refuse_name(repository)  # before the minutes that a merge may take
@@ -234,6 +233,8 @@ def push_model(context: Context, name: str, repository: str, *, adapter: bool, p
 
 def refuse_without_rights(context: Context, run: Run) -> None:
     """Raise MemoiristError for a run trained on a source that must not be published."""
+    from memoirist.flows.steps.compose import refuse_withdrawn
+
     store = context.workspace.store
     refuse_withdrawn(context, run.dataset_id)
     used = "SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?"
@@ -261,6 +262,7 @@ def refuse_without_rights(context: Context, run: Run) -> None:
 
 def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = False) -> Model:
     """Return the merged model of a run at its kept step or at `step`; merge it where needed."""
+    from memoirist.flows.steps.merge import is_merged, merge_run
     from memoirist.train.loop.checkpoints import base_of
 
     model = context.workspace.model_of(run.id)
