@@ -17,11 +17,9 @@ from memoirist.data.samples import PERSONA, SOURCES  # noqa: E402
 from memoirist.data.schema.errors import RecipeError  # noqa: E402
 from memoirist.flows.pipeline import MODEL, PAIRS, extract, run_steps  # noqa: E402
 from memoirist.flows.planning.training_estimate import refuse_missing_layers  # noqa: E402
-from memoirist.flows.recipe import recipe as recipes  # noqa: E402
-from memoirist.flows.recipe.io import as_saved, merged_sources  # noqa: E402
-from memoirist.flows.runtime.artifacts import PrefectArtifacts  # noqa: E402
-from memoirist.flows.runtime.context import Context  # noqa: E402
-from memoirist.flows.runtime.report import Report  # noqa: E402
+from memoirist.flows.recipe import as_saved, merged_sources  # noqa: E402
+from memoirist.flows.runtime.context import Context, open_context  # noqa: E402
+from memoirist.flows.runtime.training_monitor import PrefectArtifacts  # noqa: E402
 from memoirist.flows.runtime.workspace import Workspace  # noqa: E402
 
 
@@ -37,20 +35,20 @@ def build(
 
     Without sources and recipe the bundled samples are built.
     """
-    has_recipe = recipe is not None or Workspace(Path(workspace)).recipe.exists()
+    has_recipe = recipe is not None or Workspace(Path(workspace)).saved_recipe is not None
     if not (sources or has_recipe or "sources.include" in (overrides or {})):
         get_run_logger().info("no sources and no recipe: building the bundled samples")
         sources = [str(path) for path in SOURCES]
         persona = persona or (overrides or {}).get("persona.name", PERSONA)
-    context = open_context(workspace, recipe, overrides, sources, persona)
-    with context.workspace.held():
+    context = open_flow_context(workspace, recipe, overrides, sources, persona)
+    with context.workspace.lock():
         extract(context, as_saved(sources) if sources else None)
         run_steps(context, *PAIRS, *MODEL)
         publish(context)
     return context.changed
 
 
-def open_context(
+def open_flow_context(
     workspace: str,
     recipe: str | None,
     overrides: Mapping[str, Any] | None = None,
@@ -58,20 +56,18 @@ def open_context(
     persona: str | None = None,
 ) -> Context:
     """Return the context of a flow run, which calls its steps as Prefect tasks."""
-    report = Report()
-    report.log = get_run_logger().info  # Prefect's UI shows the same lines
-    opened = Workspace(Path(workspace), on_wait=report.note)
-    path = Path(recipe) if recipe else (opened.recipe if opened.recipe.exists() else None)
+    path = Path(recipe) if recipe else Workspace(Path(workspace)).saved_recipe
     keys = dict(overrides or {})
     if sources:
         keys["sources.include"] = merged_sources(path, sources)
     if persona:
         keys["persona.name"] = persona
-    resolved = recipes.load(path, keys)
-    if not resolved.persona.name:
+    context = open_context(Path(workspace), path, keys)
+    if not context.recipe.persona.name:
         raise RecipeError("nobody is named as the persona", "add --persona 'FULL NAME'")
-    artifacts = PrefectArtifacts(report.warn)
-    context = Context(opened, resolved, report, as_tasks(resolved.flow), artifacts)
+    context.report.log = get_run_logger().info  # Prefect's UI shows the same lines
+    context.call = as_tasks(context.recipe.flow)
+    context.artifacts = PrefectArtifacts(context.report.warn)
     refuse_missing_layers(context)
     return context
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from memoirist.flows.recipe.io import save_recipe
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.ask import ask_questions
 from memoirist.flows.steps.compose import compose_dataset
@@ -22,7 +21,7 @@ from memoirist.flows.steps.train import train_model
 def extract(context: Context, required: Sequence[str] | None = None) -> None:
     """Extract the recipe's sources and split them; raise an error if all `required` ones fail."""
     extract_sources(context, required=required)
-    save_recipe(context)  # last, so that the recipe never holds a refused source
+    context.save_recipe()  # last, so that the recipe never holds a refused source
     split_documents(context)
 
 

@@ -1,17 +1,26 @@
-"""Define the flow `refresh`: read new sources of the recipe, and retrain if they are enough."""
+"""Define the flow `refresh`: read new sources of the recipe, and retrain if they are enough.
+
+`serve_deployments` starts it on the recipe's schedule, and `build` on demand.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
-from memoirist.flows.build import open_context, publish  # isort: skip - it quiets Prefect first
+from memoirist.data.schema.errors import NothingToDo, RecipeError
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.local_server import running
+
+from memoirist.flows.build import open_flow_context, publish  # isort: skip - it quiets Prefect first
 
 from prefect import flow
 
-from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.store.transaction import statement
 from memoirist.flows.pipeline import MODEL, PAIRS, extract, run_steps
-from memoirist.flows.runtime.context import Context
+
+if TYPE_CHECKING:
+    from prefect.deployments.runner import RunnerDeployment
 
 
 @flow(name="refresh", flow_run_name="refresh {workspace}", persist_result=False)
@@ -24,12 +33,12 @@ def refresh(
 
     A training needs `refresh.min_new_pairs` pairs that are in no trained dataset.
     """
-    context = open_context(workspace, recipe, overrides)
+    context = open_flow_context(workspace, recipe, overrides)
     if not context.recipe.sources.include:
         raise NothingToDo(
             "the recipe names no source to read again", "build once: `memoirist build SOURCE`"
         )
-    with context.workspace.held():
+    with context.workspace.lock():
         extract(context, required=())  # a source that fails does not stop the others
         run_steps(context, *PAIRS)
         if worth_training(context):
@@ -59,3 +68,42 @@ def worth_training(context: Context) -> bool:
 
 if __name__ == "__main__":
     refresh()
+
+
+def serve_deployments(context: Context, workspace: Path, recipe: Path | None) -> None:
+    """Serve until Ctrl-C; NothingToDo without sources, RecipeError for a wrong schedule."""
+    if not context.recipe.sources.include:
+        raise NothingToDo(
+            "the recipe names no source to refresh", "build once: `memoirist build SOURCE`"
+        )
+    settings = context.recipe.refresh
+    with running(schedules=True) as url:
+        from prefect import serve
+        from prefect.schedules import Cron
+
+        from memoirist.flows.build import build
+        from memoirist.flows.refresh import refresh
+
+        parameters = {
+            "workspace": str(workspace.absolute()),
+            "recipe": str(recipe.absolute()) if recipe else None,
+        }
+        try:
+            schedule = Cron(settings.cron, timezone=settings.timezone)
+        except ValueError as error:
+            raise RecipeError(
+                f"refresh.cron = {settings.cron!r} in {settings.timezone!r} is no schedule:"
+                f" {error}",
+                "write five fields, such as '0 3 * * *' for three every night",
+            ) from error
+        context.report.step(
+            "schedule",
+            f"refresh at {settings.cron!r} ({settings.timezone}), build on demand; {url}",
+        )
+        context.report.note("Ctrl-C ends it; the next refresh continues a stopped one")
+        deployments = (
+            build.to_deployment("build", parameters=parameters),
+            refresh.to_deployment("refresh", parameters=parameters, schedule=schedule),
+        )
+        # Outside an event loop `to_deployment` has already run and is no coroutine.
+        serve(*cast("tuple[RunnerDeployment, ...]", deployments), print_starting_message=False)

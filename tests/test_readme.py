@@ -55,7 +55,7 @@ def test_the_doctor_tells_every_finding_with_a_next_step(tmp_path: Path) -> None
 
 
 def test_the_printed_recipe_of_the_readme_loads(tmp_path: Path) -> None:
-    from memoirist.flows.recipe.recipe import load
+    from memoirist.flows.recipe import load
 
     (toml,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
     path = tmp_path / "recipe.toml"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rich.columns import Columns
@@ -109,7 +110,8 @@ def converse(chat: TerminalChat) -> None:
             _handle_line(chat, line, Console(highlight=False), messages)
         return
     console = Console(highlight=False)
-    _prepare_editing()
+    with suppress(ImportError):
+        import readline  # noqa: F401 - input() edits and recalls lines once it is loaded
     console.print(
         f"This is an AI persona of {chat.persona}, and not {chat.persona}. /help lists what else"
         " you can type.",
@@ -134,14 +136,6 @@ def converse(chat: TerminalChat) -> None:
         if line in _QUIT:
             return
         _handle_line(chat, line, console, console)
-
-
-def _prepare_editing() -> None:
-    """Let arrow keys edit and recall lines, where this Python has readline."""
-    try:
-        import readline  # noqa: F401 - input() uses it once it is loaded
-    except ImportError:
-        return
 
 
 def _handle_line(chat: TerminalChat, line: str, console: Console, messages: Console) -> None:

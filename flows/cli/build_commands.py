@@ -18,10 +18,10 @@ from memoirist.flows.cli.step_commands import (
     Sources,
     remember_passwords,
 )
-from memoirist.flows.runtime.detach import detach_output, ignore_hangup
+from memoirist.flows.runtime.report import detach_output, ignore_hangup
 
 if TYPE_CHECKING:
-    from memoirist.flows.recipe.recipe import Overrides
+    from memoirist.flows.recipe import Overrides
     from memoirist.flows.runtime.context import Context
 
 
@@ -50,7 +50,7 @@ def _run_flow(
     flow: Callable[..., dict[str, int]], options: RecipeOptions, values: Overrides
 ) -> dict[str, int]:
     """Run a flow under a Prefect server; return the number of changed rows by verb."""
-    from memoirist.flows.runtime.prefect_server import running
+    from memoirist.flows.runtime.local_server import running
 
     recipe = str(options.recipe) if options.recipe else None
     with ignore_hangup(), running():
@@ -105,7 +105,7 @@ def refresh(options: RecipeOptions) -> None:
 
 def schedule(options: RecipeOptions) -> None:
     """Run the deployments: `refresh` on the recipe's schedule, `build` when it is asked for."""
-    from memoirist.flows.serving.schedule import serve_deployments
+    from memoirist.flows.refresh import serve_deployments
 
     serve_deployments(options.open(), options.workspace, options.recipe)
 

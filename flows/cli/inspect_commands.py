@@ -27,9 +27,9 @@ def plan(
     options: RecipeOptions,
 ) -> None:
     """Say what a build would do and what it would cost, before it does anything."""
+    from memoirist.flows.inspection import print_rows
     from memoirist.flows.planning.plan import plan_rows, send_pilot
-    from memoirist.flows.recipe.recipe import document_keys
-    from memoirist.flows.table_printer import print_rows
+    from memoirist.flows.recipe import document_keys
 
     if keys:
         typer.echo(document_keys(), nl=False)
@@ -67,7 +67,7 @@ def sql(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Run a query on the workspace's tables; nothing can be changed by it."""
-    from memoirist.flows.table_printer import print_rows
+    from memoirist.flows.inspection import print_rows
 
     print_rows(o.open_store(workspace).fetch(query), form)
 
@@ -104,7 +104,7 @@ def calibrate(
 ) -> None:
     """Label pairs by hand, and see how well the score and the judge agree with you."""
     from memoirist.flows.evaluation.calibration import calibrate_pairs
-    from memoirist.flows.table_printer import print_rows
+    from memoirist.flows.inspection import print_rows
 
     print_rows(calibrate_pairs(options.open(), n_pairs), form)
 
@@ -113,6 +113,6 @@ def calibrate(
 def doctor(form: o.FormatOption = "table", *, options: RecipeOptions) -> None:
     """Tell what works on this machine, and what to do about what does not."""
     from memoirist.flows.doctor import examine
-    from memoirist.flows.table_printer import print_rows
+    from memoirist.flows.inspection import print_rows
 
     print_rows(examine(options.open()), form)

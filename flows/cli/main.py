@@ -14,44 +14,29 @@ import typer.main
 from typer.core import TyperGroup
 
 from memoirist.data.schema.errors import DiskFull, MemoiristError
-from memoirist.flows.cli import (
-    build_commands,
-    chat_commands,
-    inspect_commands,
-    model_commands,
-    source_commands,
-    step_commands,
-)
+from memoirist.flows.cli.build_commands import build, refresh, schedule, serve
+from memoirist.flows.cli.chat_commands import chat, serve_model, web
+from memoirist.flows.cli.inspect_commands import calibrate, doctor, export, look, plan, sql
+from memoirist.flows.cli.model_commands import models, push
 from memoirist.flows.cli.options import Command, with_flags
+from memoirist.flows.cli.source_commands import rights, withdraw
+from memoirist.flows.cli.step_commands import (
+    ask,
+    compose,
+    curate,
+    evaluate,
+    extract,
+    merge,
+    train,
+)
 
 _STOPPED = "stopped; run the same command again to go on"
 # Rows that `train --show` prints by default.
 _SHOWN = "3"
 _COMMANDS: tuple[Command, ...] = (
-    build_commands.build,
-    inspect_commands.plan,
-    step_commands.extract,
-    step_commands.ask,
-    step_commands.curate,
-    step_commands.compose,
-    step_commands.train,
-    step_commands.merge,
-    step_commands.evaluate,
-    build_commands.refresh,
-    chat_commands.chat,
-    chat_commands.serve_model,
-    chat_commands.web,
-    build_commands.schedule,
-    build_commands.serve,
-    source_commands.withdraw,
-    source_commands.rights,
-    inspect_commands.look,
-    inspect_commands.sql,
-    inspect_commands.export,
-    inspect_commands.calibrate,
-    model_commands.push,
-    inspect_commands.doctor,
-)
+    build, plan, extract, ask, curate, compose, train, merge, evaluate, refresh, chat, serve_model,
+    web, schedule, serve, withdraw, rights, look, sql, export, calibrate, push, doctor,
+)  # fmt: skip
 COMMANDS = {command.__name__.replace("_", "-"): command for command in _COMMANDS}
 # Former names; they go with the next release.
 HIDDEN = {"serve"}
@@ -81,7 +66,7 @@ app = typer.Typer(
 )
 for _name, _command in COMMANDS.items():
     app.command(_name, help=_command.__doc__, hidden=_name in HIDDEN)(lambda: None)
-app.add_typer(model_commands.models, name="models")
+app.add_typer(models, name="models")
 
 
 def _print_version(requested: bool) -> None:

@@ -36,8 +36,8 @@ def list_(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Show every run: its figures, the model in use, the checkpoints that can be tried."""
-    from memoirist.flows.models.publish import list_models
-    from memoirist.flows.table_printer import print_rows
+    from memoirist.flows.inspection import print_rows
+    from memoirist.flows.models.model_registry import list_models
 
     print_rows(list_models(o.open_workspace(workspace)), form)
 
@@ -49,14 +49,13 @@ def pick(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Make a run, or one of its checkpoints, the model in use; it is merged if it is not yet."""
-    from memoirist.flows.models import publish
-    from memoirist.flows.recipe.io import save_recipe
+    from memoirist.flows.models import model_registry
 
     context = o.open_workspace(workspace, None, o.overrides(assigned))
-    with context.workspace.held():
-        publish.pick(context, run)
+    with context.workspace.lock():
+        model_registry.pick(context, run)
         if assigned:
-            save_recipe(context)  # else the next build merges again with the former settings
+            context.save_recipe()  # else the next build merges again with the former settings
 
 
 @models.command()
@@ -77,12 +76,12 @@ def export(
 ) -> None:
     """Write a merged model for other programs; the merged folder itself loads in transformers."""
     from memoirist.flows.cli.output_check import check_output_file
-    from memoirist.flows.models.publish import export_model
+    from memoirist.flows.models.model_registry import export_model
 
     context = o.open_workspace(workspace)
     if output is not None:
         check_output_file(context, output, force=force)
-    with context.workspace.held():
+    with context.workspace.lock():
         typer.echo(export_model(context, run, to, output))
 
 
@@ -98,10 +97,10 @@ def push(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Save a model with its card to a hub repository, if the rights of its sources permit."""
-    from memoirist.flows.models.publish import push_model
+    from memoirist.flows.models.model_registry import push_model
 
     context = o.open_workspace(workspace)
-    with context.workspace.held():
+    with context.workspace.lock():
         typer.echo(push_model(context, run, repository, adapter=adapter, public=public))
 
 

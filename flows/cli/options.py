@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from memoirist.data.store.store import Store
-    from memoirist.flows.recipe.recipe import Overrides
+    from memoirist.flows.recipe import Overrides
     from memoirist.flows.runtime.context import Context
 
 # `--help` answers at once because pydantic, duckdb and the extractors are imported only when a
@@ -115,14 +115,15 @@ class RecipeOptions:
         """Return the recipe keys that the options set; speakers are added to the recipe's own."""
         flags = dict(self.flags)
         if speakers := flags.get("sources.speakers"):
-            from memoirist.flows.recipe.io import merged_speakers
+            from memoirist.flows.recipe import merged_speakers
 
             flags["sources.speakers"] = merged_speakers(self.recipe_path(), speakers)
         return overrides(self.assigned, flags)
 
     def recipe_path(self) -> Path | None:
         """Return the recipe's path: as given, else the workspace's own if it has one."""
-        return _recipe_path(self.workspace / "recipe.toml", self.recipe)
+        saved = self.workspace / "recipe.toml"
+        return self.recipe or (saved if saved.exists() else None)
 
     def open(self, values: Overrides | None = None) -> Context:
         """Return the context of the command, with `values` in place of the options' own keys."""
@@ -182,7 +183,8 @@ def _option(key: str) -> Any:  # noqa: ANN401 - an annotation
         if kind in {int, float} and hasattr(limit, attribute)
     }
     default = field.get_default(call_default_factory=True)
-    shown = "" if default in (None, "", [], {}) else f" [default: {_shown(default)}]"
+    plain = str(default).lower() if kind is bool else default
+    shown = "" if default in (None, "", [], {}) else f" [default: {plain}]"
     option = typer.Option(
         f"{name}/--no-{name[2:]}" if kind is bool else name,
         metavar=_METAVARS.get(key, metavar),
@@ -202,7 +204,7 @@ def _field(key: str) -> FieldInfo:
 
         model = ChatSettings
     else:
-        from memoirist.flows.recipe.recipe import Recipe
+        from memoirist.flows.recipe import Recipe
 
         model, parts = Recipe, [table, *parts]
     for part in parts:
@@ -222,13 +224,9 @@ def _plain_type(annotation: Any) -> tuple[Any, str | None]:  # noqa: ANN401 - an
     return (annotation, None) if annotation in {bool, int, float} else (str, None)
 
 
-def _shown(default: object) -> str:
-    return str(default).lower() if isinstance(default, bool) else str(default)
-
-
 def overrides(assigned: Sequence[str] | None, flags: Flags = NO_FLAGS) -> Overrides:
     """Return dotted recipe keys from `--set` and from flags; a flag wins."""
-    from memoirist.flows.recipe.recipe import Overrides
+    from memoirist.flows.recipe import Overrides
 
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
@@ -239,13 +237,12 @@ def overrides(assigned: Sequence[str] | None, flags: Flags = NO_FLAGS) -> Overri
         values[key.strip()] = _toml(value.strip())
         origins[key.strip()] = f"--set {assignment}"
     include = values.get("sources.include")
-    if isinstance(include, str) or (
-        isinstance(include, list) and all(isinstance(source, str) for source in include)
-    ):
+    include = [include] if isinstance(include, str) else include
+    if isinstance(include, list) and all(isinstance(source, str) for source in include):
         # A relative path on the command line starts in the current folder.
-        from memoirist.flows.recipe.io import as_saved
+        from memoirist.flows.recipe import as_saved
 
-        values["sources.include"] = as_saved([include] if isinstance(include, str) else include)
+        values["sources.include"] = as_saved(include)
     for key, value in flags.items():
         parse = {"sources.map": mapped, "sources.mix": mixes}.get(key)
         values[key] = parse(value) if parse else value
@@ -260,7 +257,7 @@ def mapped(assignments: Sequence[str]) -> dict[str, str]:
 
 def mixes(assignments: Sequence[str]) -> list[dict[str, Any]]:
     """Return `--mix SOURCE=SHARE` as the recipe's tables."""
-    from memoirist.flows.recipe.io import as_saved
+    from memoirist.flows.recipe import as_saved
 
     tables: list[dict[str, Any]] = []
     for source, share in _assigned("--mix", assignments):
@@ -293,19 +290,10 @@ def _toml(value: str) -> object:
 def open_workspace(
     workspace: Path, recipe: Path | None = None, values: Mapping[str, Any] | None = None
 ) -> Context:
-    """Return the context of a single command, whose steps run directly and without Prefect."""
-    from memoirist.flows.recipe import recipe as recipes
-    from memoirist.flows.runtime.context import Context
-    from memoirist.flows.runtime.report import Report
-    from memoirist.flows.runtime.workspace import Workspace
+    """Return the context of a single command; the context is imported only here."""
+    from memoirist.flows.runtime.context import open_context
 
-    report = Report()
-    folder = Workspace(workspace, on_wait=report.note)
-    return Context(folder, recipes.load(_recipe_path(folder.recipe, recipe), values), report)
-
-
-def _recipe_path(saved: Path, recipe: Path | None) -> Path | None:
-    return recipe or (saved if saved.exists() else None)
+    return open_context(workspace, recipe, values)
 
 
 def patient_workspace(workspace: Path) -> Context:
@@ -329,9 +317,9 @@ def open_store(workspace: Path) -> Store:
 
 def run(context: Context, step: Callable[[Context], object]) -> None:
     """Run one step under the workspace's lock, and report when nothing was due."""
-    from memoirist.flows.runtime.detach import ignore_hangup
+    from memoirist.flows.runtime.report import ignore_hangup
 
-    with ignore_hangup(), context.workspace.held():
+    with ignore_hangup(), context.workspace.lock():
         step(context)
     if not context.changed:
         context.report.note("nothing to do: this step is up to date")

@@ -39,15 +39,16 @@ def check_output_file(context: Context, path: Path, *, force: bool) -> None:
 def check_output_folder(context: Context, *, force: bool) -> None:
     """Raise MemoiristError unless the workspace may be created in its folder.
 
-    An existing workspace is accepted; a folder with other files is refused without `force`.
+    An existing workspace is accepted, and a folder with nothing but a recipe; one with other files
+    is refused without `force`.
     """
     root = context.workspace.root
     name = repr(str(root))
     if root.exists() and not root.is_dir():
-        raise MemoiristError(f"{name} is a file", "name a folder with -o")
+        raise MemoiristError(f"{name} is a file", "name a folder with -o or -w")
     # The lock is there from the first step on; `runs` and `reports` may be anybody's.
-    owned = any((root / own_name).exists() for own_name in (FILE, ".lock"))
-    if root.is_dir() and any(root.iterdir()) and not owned and not force:
+    names = {path.name for path in root.iterdir()} if root.is_dir() else set()
+    if names - {"recipe.toml"} and not names & {FILE, ".lock"} and not force:
         raise MemoiristError(
             f"the folder {name} holds other files",
             "choose another folder, or give --force to write beside them",

@@ -20,10 +20,10 @@ def withdraw(
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Take sources out of all that is composed from now on; `look coverage` shows it."""
-    from memoirist.flows.sources import rights_ledger
+    from memoirist.flows import rights_ledger
 
     context = o.open_workspace(workspace)
-    with context.workspace.held():
+    with context.workspace.lock():
         (rights_ledger.restore if undo else rights_ledger.withdraw)(context, sources)
 
 
@@ -44,15 +44,15 @@ def rights(
     from memoirist.data.provenance.rights import obstacles
     from memoirist.data.schema.errors import RecipeError
     from memoirist.data.schema.records import Source
-    from memoirist.flows.sources import rights_ledger
-    from memoirist.flows.table_printer import print_rows
+    from memoirist.flows import rights_ledger
+    from memoirist.flows.inspection import print_rows
 
     entry = {key.rpartition(".")[2]: value for key, value in flags.items()}
     context = o.open_workspace(workspace)
     if entry and source is None:
         raise RecipeError("no source is named", "`memoirist rights SOURCE --rights own-work`")
     if entry and source is not None:
-        with context.workspace.held():
+        with context.workspace.lock():
             rights_ledger.note_rights(context, source, entry)
     store = context.workspace.store
     if source is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memoirist.data.schema.errors import RecipeError
+from memoirist.data.schema.errors import RecipeError, SourceError
 from memoirist.flows.cli import options as o
 from memoirist.flows.cli.options import RecipeOptions, recipe_flags
 
@@ -18,27 +19,15 @@ if TYPE_CHECKING:
     from memoirist.flows.runtime.context import Context
 
 EXTRACT_KEYS = (
-    "persona.name",
-    "persona.aliases",
-    "sources.speakers",
-    "sources.limit",
-    "persona.lang",
-    "sources.chapters.include",
-    "sources.chapters.exclude",
-    "sources.map",
-    "sources.mix",
-    "sources.text_as",
-    "sources.extract.ocr",
-)
+    "persona.name persona.aliases sources.speakers sources.limit persona.lang"
+    " sources.chapters.include sources.chapters.exclude sources.map sources.mix sources.text_as"
+    " sources.extract.ocr"
+).split()
 ENDPOINT_KEYS = (
-    "interview.base_url",
-    "interview.model",
-    "interview.max_concurrency",
-    "interview.request_timeout_seconds",
-    "interview.budget_usd",
-    "interview.max_requests",
-    "interview.max_tokens",
-)
+    "interview.base_url interview.model interview.max_concurrency"
+    " interview.request_timeout_seconds interview.budget_usd interview.max_requests"
+    " interview.max_tokens"
+).split()
 Sources = Annotated[
     list[str] | None,
     typer.Argument(metavar="SOURCE...", help="Files, folders, globs, feeds or hf:// ids."),
@@ -48,16 +37,60 @@ Sources = Annotated[
 def remember_passwords(
     options: RecipeOptions, sources: list[str] | None, passwords: list[str] | None
 ) -> None:
-    """Remember the passwords of locked files; on a terminal, ask for those that are missing."""
+    """Remember the passwords of locked files; on a terminal, ask for those that are missing.
+
+    Only this process keeps them.
+    """
     from memoirist.extractors.pdf.engines import base
-    from memoirist.flows.sources.password_prompt import ask_password, locked_pdfs
 
     base.remember_passwords(passwords or ())
     if not sys.stdin.isatty():
         return
     context = o.open_workspace(options.workspace, options.recipe)
-    for path in locked_pdfs(context, [*(sources or ()), *context.recipe.sources.include]):
-        ask_password(path)
+    for path in _locked_pdfs(context, [*(sources or ()), *context.recipe.sources.include]):
+        _ask_password(path)
+
+
+def _locked_pdfs(context: Context, pointers: Sequence[str]) -> Iterator[Path]:
+    """Yield the PDFs that no known password opens and that no earlier build has extracted."""
+    from memoirist.extractors import discover
+    from memoirist.extractors.pdf.extract_pdf import is_locked
+
+    has_documents = "id IN (SELECT source_id FROM documents)"
+    checked = {Path(source.location) for source in context.workspace.sources(has_documents)}
+    for pointer in pointers:
+        try:
+            pdfs = [source.path for source in discover([pointer]) if source.format == "pdf"]
+        except SourceError:
+            continue  # the extract step reports it
+        for path in (pdf.expanduser().resolve() for pdf in pdfs):
+            if path not in checked and is_locked(path):
+                yield path
+            checked.add(path)
+
+
+def _ask_password(path: Path) -> None:
+    """Ask up to three times for the password of a file; an empty answer skips the file."""
+    from memoirist.extractors.pdf.engines import base
+    from memoirist.extractors.pdf.extract_pdf import is_locked
+
+    for _ in range(3):
+        answer = typer.prompt(
+            f"Password of {path.name} (Enter: leave it out)",
+            default="",
+            hide_input=True,
+            show_default=False,
+            err=True,
+        )
+        if not answer:
+            return
+        passwords = base.known_passwords()
+        base.remember_passwords([answer])
+        if not is_locked(path):
+            return
+        base.forget_passwords()
+        base.remember_passwords(passwords)
+        typer.echo("That does not open it.", err=True)
 
 
 @recipe_flags(*EXTRACT_KEYS)
@@ -66,7 +99,7 @@ def extract(
 ) -> None:
     """Read sources into documents and blocks, and split them into passages."""
     from memoirist.flows import pipeline
-    from memoirist.flows.recipe.io import as_saved, merged_sources
+    from memoirist.flows.recipe import as_saved, merged_sources
 
     overrides = options.overrides()
     if sources:
@@ -81,24 +114,23 @@ def extract(
     o.run(context, lambda context: pipeline.extract(context, required))
 
 
-def _run_steps(context: Context, command: str, *, save: bool) -> None:
+def _run_steps(context: Context, command: str, *, save: bool = True) -> None:
     """Run the steps of a command; `save` writes the resolved recipe into the workspace.
 
     The recipe is written last, so that settings that fail are not saved. Without `save` the next
     build runs the step again with the former settings.
     """
     from memoirist.flows.pipeline import run_steps
-    from memoirist.flows.recipe.io import save_recipe
 
     run_steps(context, command)
     if save:
-        save_recipe(context)
+        context.save_recipe()
 
 
 @recipe_flags(*ENDPOINT_KEYS)
 def ask(options: RecipeOptions) -> None:
     """Write the question to which each passage is the answer; asked ones are not asked again."""
-    o.run(options.open(), lambda context: _run_steps(context, "ask", save=True))
+    o.run(options.open(), lambda context: _run_steps(context, "ask"))
 
 
 @recipe_flags("curate.judge", "interview.answers")
@@ -115,7 +147,7 @@ def compose(options: RecipeOptions) -> None:
 
 def merge(options: RecipeOptions) -> None:
     """Merge the adapter into its base and check that both answer alike."""
-    o.run(options.open(), lambda context: _run_steps(context, "merge", save=True))
+    o.run(options.open(), lambda context: _run_steps(context, "merge"))
 
 
 DataOption = Annotated[
@@ -178,7 +210,7 @@ def train(
         overrides = overrides.over(settings_for(data, options.flags.get("persona.name")))
     workspace = output or options.workspace
     context = replace(options, workspace=workspace).open(overrides)
-    if output is not None:
+    if data:
         check_output_folder(context, force=force)
 
     def step(context: Context) -> None:
@@ -187,7 +219,7 @@ def train(
         if show is not None:
             _show_rows(context, show)
         else:
-            _run_steps(context, "train", save=True)
+            _run_steps(context, "train")
 
     o.run(context, step)
     if data and show is None:

@@ -1,1 +1,1 @@
-"""Evaluation: the eval set, predictions, comparison of models, the report and calibration."""
+"""Evaluation: the eval set with its predictions, comparison of models, calibration."""

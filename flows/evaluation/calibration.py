@@ -1,25 +1,25 @@
-"""Calibrate the score and the judge by pairs that a person labels."""
+"""Calibrate the score and the judge by pairs that a person labels, and find the best threshold."""
 
 from __future__ import annotations
 
+import itertools
 import sys
 import textwrap
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from memoirist.data.curation.label_agreement import (
-    TRUSTED_PRECISION,
-    Agreement,
-    agreement,
-    best_threshold,
-    is_trusted,
-)
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.store.store import Fetched
 from memoirist.data.store.transaction import statement
-from memoirist.flows.models.model_promotion import require_workspace
+from memoirist.flows.models.model_registry import require_workspace
 from memoirist.flows.runtime.context import Context
 
+# A judge with a lower precision is not trusted (QUALITY.md).
+TRUSTED_PRECISION = 0.7
+# Fewer labels prove nothing: the interval of a share of ten is half a unit wide.
+MIN_LABELS = 10
 _KEYS = {"y": True, "j": True, "1": True, "n": False, "0": False}
+_UNKNOWN = "unknown: label at least 10 pairs, good and bad"
 _HELP = "is it a good question for this reply? y good, n bad, s skip, b back, q quit"
 
 
@@ -99,8 +99,8 @@ def _report(context: Context, labelled: list[dict[str, Any]]) -> Fetched:
     )
     least, best = context.recipe.curate.min_score, best_threshold(labels, scores)
 
-    def at(threshold: float) -> Agreement:
-        return agreement(labels, [score >= threshold for score in scores])
+    def at(threshold: float) -> tuple[float | None, ...]:
+        return _rounded(agreement(labels, [score >= threshold for score in scores]))
 
     if not judged:
         verdict = "has graded none of them (`memoirist curate --judge`)"
@@ -109,18 +109,11 @@ def _report(context: Context, labelled: list[dict[str, Any]]) -> Fetched:
     else:
         verdict = f"not trusted: that takes 10 labels and a precision of {TRUSTED_PRECISION}"
     rows = [
-        (f"score >= {least:g}", *_figures(at(least)), f"{sum(labels)} of the pairs are good"),
-        (
-            "best score",
-            None,
-            None,
-            None,
-            len(labels),
-            "unknown: label at least 10 pairs, good and bad",
-        )
-        if best is None
-        else (f"score >= {best:g}", *_figures(at(best)), f"best: --set curate.min_score={best:g}"),
-        ("judge", *_figures(grades), verdict),
+        (f"score >= {least:g}", *at(least), f"{sum(labels)} of the pairs are good"),
+        (f"score >= {best:g}", *at(best), f"best: --set curate.min_score={best:g}")
+        if best is not None
+        else ("best score", *[None] * 3, len(labels), _UNKNOWN),
+        ("judge", *_rounded(grades), verdict),
     ]
     return Fetched(
         columns=["method", "precision", "recall", "kappa", "pairs", "note"],
@@ -129,10 +122,56 @@ def _report(context: Context, labelled: list[dict[str, Any]]) -> Fetched:
     )
 
 
-def _figures(result: Agreement) -> tuple[float | None, float | None, float | None, int]:
-    """Return precision, recall, kappa and the number of pairs."""
-    precision, recall, kappa = (
-        None if value is None else round(value, 2)
-        for value in (result.precision, result.recall, result.kappa)
+class Agreement(NamedTuple):
+    """How a rule's decisions agree with a person's labels; None for what cannot be told.
+
+    `precision` is the share of good pairs among those that the rule keeps, `recall` the share of
+    the good ones that it keeps, `kappa` is Cohen's: 1 agrees, 0 is chance.
+    """
+
+    precision: float | None
+    recall: float | None
+    kappa: float | None
+    n: int
+
+
+def agreement(labels: Sequence[bool], kept: Sequence[bool]) -> Agreement:
+    """Measure how the labels and the rule's decisions on the same pairs agree."""
+    decisions = list(zip(labels, kept, strict=True))
+    n, n_good, n_kept = len(decisions), sum(labels), sum(kept)
+    both_good = decisions.count((True, True))
+    observed = (both_good + decisions.count((False, False))) / max(1, n)
+    chance = (n_kept * n_good + (n - n_kept) * (n - n_good)) / n**2 if n else 1
+    return Agreement(
+        precision=both_good / n_kept if n_kept else None,
+        recall=both_good / n_good if n_good else None,
+        kappa=None if chance == 1 else (observed - chance) / (1 - chance),
+        n=n,
     )
-    return precision, recall, kappa, result.n
+
+
+def _rounded(result: Agreement) -> tuple[float | None, ...]:
+    return tuple(None if value is None else round(value, 2) for value in result)
+
+
+def best_threshold(labels: Sequence[bool], scores: Sequence[float]) -> float | None:
+    """Return the threshold with the greatest kappa, the lower one of equals.
+
+    It lies between two scores, rounded to two places. None with fewer than MIN_LABELS pairs, or
+    where all have the same label.
+    """
+    if len(labels) < MIN_LABELS or len(set(labels)) < 2:
+        return None
+    values = sorted(set(scores))
+    middles = [round((low + high) / 2, 2) for low, high in itertools.pairwise(values)]
+
+    def kappa(threshold: float) -> float:
+        return round(agreement(labels, [s >= threshold for s in scores]).kappa or 0.0, 9)
+
+    return max([round(max(0.0, values[0] - 0.01), 2), *middles], key=kappa)
+
+
+def is_trusted(agreement: Agreement) -> bool:
+    """Tell whether enough labels confirm that the judge keeps good pairs."""
+    precision = agreement.precision
+    return agreement.n >= MIN_LABELS and precision is not None and precision >= TRUSTED_PRECISION

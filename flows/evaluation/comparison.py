@@ -22,9 +22,13 @@ from memoirist.data.schema.errors import (
 )
 from memoirist.data.schema.records import GivenAnswer, Judged, Run
 from memoirist.flows.evaluation.eval_set import EvalSet
-from memoirist.flows.llm.endpoints import find_endpoint
-from memoirist.flows.llm.runner import last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.llm_runner import (
+    find_model,
+    last_reply,
+    run_missing,
+    run_to_the_end,
+)
 from memoirist.flows.steps.ask import greedy_settings
 from memoirist.flows.steps.base import Step, fingerprint
 
@@ -109,8 +113,7 @@ async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
         with step.writing():
             step.report("there are no two answers to judge")
         return
-    endpoint = None if settings.model else await find_endpoint(context, settings)
-    model = settings.model or (endpoint.model if endpoint else "")
+    model, endpoint = await find_model(context, settings, settings.model)
     task = PairwiseTask.load(eval_set.data.lang, model, settings, pieces(eval_set.data.author))
     items = [task.item(duel) for duel in both]
     _, finished = await run_missing(context, items, task, settings, endpoint)

@@ -1,1 +1,1 @@
-"""Finished models: which one is in use, export and push, the facts of the model card."""
+"""Finished models: which one is in use, export and push, the model card."""

@@ -1,1 +1,1 @@
-"""Run-time services: workspace, context, report, Prefect and training monitor."""
+"""Run-time services: workspace, context, report, LLM runner, Prefect and training monitor."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from memoirist.data.composition.saved_exchanges import BY_HAND
 from memoirist.data.schema.records import content_id
 from memoirist.data.store.transaction import statement
-from memoirist.flows.recipe.recipe import Recipe
-from memoirist.flows.runtime.artifacts import PrefectArtifacts
+from memoirist.flows import recipe as recipes
+from memoirist.flows.recipe import Recipe
 from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.training_monitor import PrefectArtifacts
 from memoirist.flows.runtime.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -64,9 +66,25 @@ class Context:
         """Return the time that new rows carry."""
         return datetime.now(UTC)
 
+    def save_recipe(self) -> None:
+        """Save the resolved recipe in the workspace, so that later commands need no flags."""
+        recipes.write(self.recipe, self.workspace.recipe)
+
     def count(self, verb: str, rows: int) -> None:
         """Add to the rows that a verb has changed."""
         self.changed[verb] = self.changed.get(verb, 0) + rows
+
+
+def open_context(
+    workspace: Path, recipe: Path | None = None, values: Mapping[str, Any] | None = None
+) -> Context:
+    """Return the context of a workspace, whose steps run directly and without Prefect.
+
+    `recipe` defaults to the workspace's own, if it has one; `values` are set over it.
+    """
+    report = Report()
+    folder = Workspace(workspace, on_wait=report.note)
+    return Context(folder, recipes.load(recipe or folder.saved_recipe, values), report)
 
 
 def persona_language(context: Context) -> str:

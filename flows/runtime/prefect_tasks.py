@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
-    from memoirist.flows.recipe.recipe import FlowSettings
+    from memoirist.flows.recipe import FlowSettings
     from memoirist.flows.runtime.context import Call
 
 

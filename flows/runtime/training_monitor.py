@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
+from uuid import UUID
 
 from memoirist.data.schema.records import Metric, Sample
-from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Advance, format_duration
+from memoirist.flows.runtime.workspace import Workspace
 
 if TYPE_CHECKING:
     from memoirist.train.loop.progress import Progress
@@ -22,11 +24,16 @@ _BARS = "▁▂▃▄▅▆▇█"
 class TrainingMonitor:
     """Takes the progress of one run line by line."""
 
-    def __init__(self, context: Context, run_id: str, advance: Advance) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        run_id: str,
+        advance: Advance,
+        artifacts: PrefectArtifacts | None,
+    ) -> None:
         """Monitor the run `run_id`; `advance` shows each line of progress."""
-        self.context, self.run_id, self.advance = context, run_id, advance
-        self.artifacts = context.artifacts
-        self.folder = context.workspace.run_folder(run_id)
+        self.store, self.folder = workspace.store, workspace.run_folder(run_id)
+        self.run_id, self.advance, self.artifacts = run_id, advance, artifacts
         self.lines: list[Progress] = []
         self.pending: list[Metric] = []
         self.sample_bytes = 0
@@ -49,7 +56,7 @@ class TrainingMonitor:
         from memoirist.train.loop.progress import draw_progress, read_samples
 
         samples = read_samples(self.folder)
-        with self.context.workspace.store.writing() as tx:
+        with self.store.writing() as tx:
             tx.upsert(self.pending)
             tx.upsert(samples)
         self.pending.clear()
@@ -140,3 +147,53 @@ def sparkline(values: Sequence[float], width: int = 60) -> str:
     means = [sum(chunk) / len(chunk) for chunk in chunks]
     top = max(means, default=0) or 1.0
     return "".join(_BARS[min(len(_BARS) - 1, int(len(_BARS) * mean / top))] for mean in means)
+
+
+class PrefectArtifacts:
+    """Writes a progress bar, a table and a page as artifacts of the flow run.
+
+    A server that is gone must not end a training: the fault is reported once.
+    """
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        """Take the function that reports a fault."""
+        self.warn: Callable[[str], None] | None = warn
+        self.bar: UUID | None = None
+        self.shown_share = 0.0
+
+    def progress(self, share: float, text: str) -> None:
+        """Create the bar, and move it in steps of 5 %."""
+        if self.bar is not None and share < 1 and share - self.shown_share < 0.05:
+            return
+        self.shown_share = share
+        from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+        with self._guarded():
+            if self.bar is None:
+                artifact = create_progress_artifact(100 * share, "training-progress", text)
+                self.bar = cast("UUID", artifact)  # outside an event loop it is not a coroutine
+            else:
+                update_progress_artifact(self.bar, 100 * share, text)
+
+    def saved(self, answers: Sequence[dict[str, Any]], markdown: str) -> None:
+        """Replace the table of answers and the page of figures."""
+        from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+        with self._guarded():
+            if answers:
+                create_table_artifact(
+                    list(answers),
+                    "training-samples",
+                    "what the base said, and what the model says now",
+                )
+            create_markdown_artifact(markdown, "training-curve", "the curve so far")
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - no fault of the server may end the training
+            if self.warn is not None:
+                name = type(error).__name__
+                self.warn(f"Prefect cannot show the training ({name}); it goes on all the same")
+                self.warn = None

@@ -7,10 +7,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from memoirist.data.schema.errors import DiskFull, StoreError, StoreLocked
-from memoirist.data.schema.records import Source
+from memoirist.data.schema.records import Model, Source
 from memoirist.data.store.store import FILE, Store
+
+T = TypeVar("T")
 
 
 class Workspace:
@@ -38,6 +41,19 @@ class Workspace:
             return []
         return self.store.nouns(Source, f"({where}) ORDER BY added_at, id", *parameters)
 
+    @property
+    def saved_recipe(self) -> Path | None:
+        """Return the path of the workspace's own recipe, if it has one."""
+        return self.recipe if self.recipe.exists() else None
+
+    def first(self, noun: type[T], where: str, *parameters: object) -> T | None:
+        """Return the first row of a noun's table under a condition, or None."""
+        return next(iter(self.store.nouns(noun, where, *parameters)), None)
+
+    def model_of(self, run_id: str) -> Model | None:
+        """Return the model of a run, if it has one."""
+        return self.first(Model, "run_id = ?", run_id)
+
     def run_folder(self, run_id: str) -> Path:
         """Return the folder of one training run."""
         return self.runs / run_id
@@ -54,7 +70,7 @@ class Workspace:
         return name in self.OWN_NAMES or name.startswith((f"{FILE}.", "replies-", "recipe.partial"))
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Lock the workspace for one build; a second build gets the process id of the first.
 
         The kernel releases the lock when the process ends, whatever ends it.

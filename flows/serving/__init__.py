@@ -1,1 +1,1 @@
-"""The servers that run until Ctrl-C: models, chat page, and the schedule of the deployments."""
+"""The servers that run until Ctrl-C: models and chat page."""

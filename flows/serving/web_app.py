@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Gradio reads both when it is imported: no usage statistics, no check for a newer version.
@@ -16,7 +18,9 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
 
+from memoirist.data.composition.conversations import estimate_tokens
 from memoirist.data.schema.errors import EndpointError, MemoiristError, NothingToDo
+from memoirist.data.text.sanitizer import neutralise
 from memoirist.flows.chat.backends import (
     BASE,
     TUNED,
@@ -27,10 +31,11 @@ from memoirist.flows.chat.backends import (
     merged_folder,
     shipped_prompt,
 )
+from memoirist.flows.chat.chat_session import ChatSession, Message
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.local_server import HOST, free_port
 from memoirist.flows.serving.model_server import ServerSettings, ended_by_signal, serving
-from memoirist.flows.serving.web_session import Page, PageChat
+from memoirist.generators.client.client import Piece, stream_chat
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -117,20 +122,7 @@ _POLICY = (
     " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:;"
     " connect-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'self'"
 )
-_CSS = """
-.gradio-container { max-width: 1100px !important; margin: 0 auto !important; }
-#head h1 { margin: 0; font-size: 1.5rem; }
-#disclosure { border-left: 4px solid var(--color-accent); padding: .4rem .8rem; margin-top: .4rem;
-  background: var(--background-fill-secondary); border-radius: 4px; }
-#voices { gap: 12px; }
-/* These buttons clear the page and not the history of the model: "New talk" clears both. */
-#voices .icon-button-wrapper.top-panel, #voices button[title="Clear"] { display: none; }
-#status p { margin: 0; color: var(--body-text-color-subdued); }
-@media (max-width: 640px) {
-  #voices { flex-direction: column; }
-  #keys { flex-wrap: wrap; }
-}
-"""
+_STYLE = Path(__file__).with_suffix(".css")
 _LABELS = {BASE: "Base model, before the training", TUNED: "Tuned on the persona's words"}
 Next = Callable[..., Awaitable[Any]]
 
@@ -159,7 +151,7 @@ def application(page: Page) -> FastAPI:
         theme=gr.themes.Soft(
             font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
         ),
-        css=_CSS,
+        css=_STYLE.read_text("utf-8"),
         footer_links=[],
         run_history=False,
         ssr_mode=False,
@@ -284,13 +276,11 @@ def _replies(page: Page) -> tuple[Callable[..., Any], Callable[..., Any]]:
 
 def _save(chat: PageChat | None, words: str) -> str:
     """Save the last exchange, with `words` as its answer if given; return the status line."""
-    if chat is None:
+    if chat is None or chat.question is None:
         return "Nothing has been answered yet."
     try:
         result = chat.save(words)
     except NothingToDo as refused:
-        if chat.question is None:
-            return "Nothing has been answered yet."
         return f"Not saved: {refused}."
     except MemoiristError as error:
         return f"Not saved: {error}"
@@ -305,3 +295,120 @@ def _outputs(chat: PageChat, status: str) -> tuple[Any, ...]:
         for history in chat.histories.values()
     ]
     return chat, *chats, "", status
+
+
+Pieces = asyncio.Queue[tuple[str, Piece] | MemoiristError]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The persona of the page, the model server, and the served names of the models by kind.
+
+    `context_tokens` is the length of the models' context.
+    """
+
+    context: Context
+    chosen: ChosenModel
+    url: str
+    models: Mapping[str, str]
+    system: str
+    context_tokens: int
+
+    @property
+    def persona(self) -> str:
+        """Return the persona's name."""
+        return self.chosen.recipe.persona.name
+
+
+class PageChat(ChatSession):
+    """A session whose models answer over HTTP."""
+
+    ADVICE = {  # noqa: RUF012 - a constant
+        "limit": "give it more tokens in the settings and Answer again, or ",
+        "words": "write better words",
+    }
+
+    def __init__(self, page: Page) -> None:
+        """Begin with the page's system prompt."""
+        from memoirist.train.settings import ChatSettings
+
+        systems = dict.fromkeys(page.models, page.system)
+        super().__init__(page.context, page.chosen, systems, ChatSettings())
+        self.page = page
+
+    def set_controls(self, system: str, temperature: float, top_p: float, tokens: int) -> None:
+        """Apply the settings from the page."""
+        self.systems = dict.fromkeys(self.systems, neutralise(system.strip()))
+        self.configure(temperature=temperature, top_p=top_p, max_new_tokens=tokens)
+
+    def cut_answers(self) -> str:
+        """Return which answers were cut at the limit of tokens, "" for none."""
+        faults = self.faults().items()
+        return " ".join(
+            f"The answer of {name} {fault}." for name, fault in faults if self.ends[name] == "limit"
+        )
+
+    async def stream(self, question: str) -> AsyncIterator[None]:
+        """Request all answers at once; yield each time that one of them has grown.
+
+        Raise EndpointError where the server fails; the answers keep what they have.
+        """
+        length = self.page.context_tokens
+        room = length - min(self.settings.max_new_tokens, length // 2)
+        prompts = {name: fit_messages(self.prompt(name, question), room) for name in self.systems}
+        self.ask(question)
+        pieces: Pieces = asyncio.Queue()
+        tasks = [asyncio.create_task(self._request(n, p, pieces)) for n, p in prompts.items()]
+        try:
+            unfinished = len(tasks)
+            while unfinished:
+                received = await pieces.get()
+                if isinstance(received, MemoiristError):
+                    raise received
+                name, piece = received
+                self._append(name, question, piece.words)
+                if piece.finish:
+                    self.end(name, "limit" if piece.finish == "length" else "end")
+                    unfinished -= 1
+                yield
+        finally:
+            # After Stop, or when the visitor has left, the server stops generating.
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _append(self, name: str, question: str, words: str) -> None:
+        """Add words to an answer, with the disclosure before the first ones where it is due.
+
+        No server continues a given beginning, so the disclosure is a paragraph of its own; an
+        answer that never comes stays empty.
+        """
+        start = self.opening(name, question) if words and not self.answers[name] else ""
+        self.extend(name, f"{start}\n\n{words}" if start else words)
+
+    async def _request(self, name: str, messages: Sequence[Message], pieces: Pieces) -> None:
+        """Put the pieces of one model's answer into the queue, or the error that ended it."""
+        options = {
+            "temperature": self.settings.temperature,
+            "top_p": self.settings.top_p,
+            "max_tokens": self.settings.max_new_tokens,
+        }
+        try:
+            answer = stream_chat(self.page.url, self.page.models[name], messages, options)
+            async with aclosing(answer) as stream:  # type: ignore[type-var]
+                async for piece in stream:
+                    await pieces.put((name, piece))
+        except MemoiristError as error:
+            await pieces.put(error)
+
+
+def fit_messages(messages: Sequence[Message], room: int) -> list[Message]:
+    """Return the system prompt and as many of the latest exchanges as `room` tokens hold.
+
+    The estimate of tokens is raised by half, for small vocabularies.
+    """
+    kept = list(messages)
+    first = 1 if kept and kept[0]["role"] == "system" else 0
+    while len(kept) > first + 2 and 1.5 * estimate_tokens(kept) > room:
+        del kept[first : first + 2]
+    return kept

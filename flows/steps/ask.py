@@ -9,23 +9,32 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatch
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memoirist.data.composition.saved_exchanges import BY_HAND
 from memoirist.data.curation.selection import Choice, Chosen, choose
-from memoirist.data.schema.records import Candidate, Passage, Request
-from memoirist.flows.llm.interview_settings import resolved_settings
-from memoirist.flows.llm.reply_writer import ReplyWriter
-from memoirist.flows.llm.runner import closed_keys, open_session, run_to_the_end, write_replies
+from memoirist.data.schema.errors import RecipeError
+from memoirist.data.schema.records import Candidate, Passage, Request, Source, Verdict
 from memoirist.flows.runtime.context import Context, persona_language
+from memoirist.flows.runtime.llm_runner import (
+    ReplyWriter,
+    closed_keys,
+    due_items,
+    open_session,
+    run_to_the_end,
+    write_replies,
+)
 from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint
 from memoirist.generators.prompts.prompt_templates import LENGTH_SHARES
+from memoirist.generators.prompts.source_kinds import KINDS, Kind, guess_kind
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.cache_key import Query, rules_version
 from memoirist.generators.tasks.candidates import ReplyScorer
 
 if TYPE_CHECKING:
-    from memoirist.generators.client.session import Session
     from memoirist.generators.tasks.cache_key import Query
     from memoirist.generators.tasks.question import QuestionTask
 
@@ -134,17 +143,10 @@ def greedy_settings(context: Context, **changes: object) -> InterviewSettings:
     return settings.model_copy(update={"temperature": temperature, **changes})
 
 
-def due_queries(queries: Sequence[Query], closed: set[str]) -> list[Query]:
-    """Return the queries to send: one for each key that is not `closed`.
-
-    Temporary failures, and failures under other limits than the current ones, are due again.
-    """
-    return list({query.key: query for query in queries if query.key not in closed}.values())
-
-
 def _ask_llm(context: Context, most: int | None = None) -> str:
     """Ask about the due passages, at most `most` of them, and select among all replies."""
     from memoirist.generators.tasks.cache_key import Queries
+    from memoirist.generators.tasks.question import QuestionTask
 
     passages, model = eligible(context), known_model(context)
     closed = closed_keys(context, "interview", context.recipe.interview)
@@ -157,11 +159,12 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
         queries = [query_of(passage) for passage in passages]
     writer: ReplyWriter | None = None
     # A finished interview needs no server.
-    if not queries or due_queries(queries, closed):
+    if not queries or due_items(queries, closed):
         session = run_to_the_end(open_session(context, settings))
-        task = _task(context, session)
+        persona, model = context.recipe.persona.name, session.endpoint.model
+        task = QuestionTask(persona, model, session.settings, context.recipe.curate)
         queries = [task.queries.query(passage) for passage in passages]
-        due = due_queries(queries, closed)
+        due = due_items(queries, closed)
         if most is not None:
             due = random.Random(f"pilot {settings.seed}").sample(due, min(most, len(due)))
         writer = ReplyWriter(context, session, len(due))
@@ -182,13 +185,6 @@ def ask_pilot(context: Context, most: int) -> None:
     step = Step(context, "pilot")
     message = _ask_llm(context, most)
     step.report(message or "everything is asked already; nothing was sent")
-
-
-def _task(context: Context, session: Session) -> QuestionTask:
-    from memoirist.generators.tasks.question import QuestionTask
-
-    persona, model = context.recipe.persona.name, session.endpoint.model
-    return QuestionTask(persona, model, session.settings, context.recipe.curate)
 
 
 async def _ask(writer: ReplyWriter, task: QuestionTask, passages: Sequence[Passage]) -> None:
@@ -291,3 +287,75 @@ def _length_shares(chosen: Chosen) -> str:
     if max(abs(a - b) for a, b in zip(shares, LENGTH_SHARES, strict=True)) > _MAX_LENGTH_DIFFERENCE:
         message += f", where {target} are wanted and no better ones came back"
     return message
+
+
+_TEXTS = (
+    "SELECT text FROM cut_passages WHERE source_id = ? AND source_row IS NULL"
+    " ORDER BY document_id, ord LIMIT 3000"
+)
+
+
+def resolved_settings(context: Context, *, keep: bool = True) -> InterviewSettings:
+    """Return the interview's settings with the language and the kind of every source by its id.
+
+    `interview.kinds` comes first, then `interview.kind`. A guessed kind is stored as a verdict on
+    the source, so that new chapters do not change it. With `keep` False nothing is written. Raise
+    RecipeError for a name in `interview.kinds` that matches no source.
+    """
+    settings, store = context.recipe.interview, context.workspace.store
+    sources = store.nouns(Source, "true ORDER BY added_at, id")
+    configured = _configured_kinds(settings, sources)
+    kinds, new_verdicts = dict(configured), list[Verdict]()
+    if settings.kind == "auto":
+        stored = {
+            row["subject_id"]: row["rule"].removeprefix("asked_as_")
+            for row in store.rows("SELECT subject_id, rule FROM verdicts WHERE step = 'kind'")
+        }
+        for source in sources:
+            if source.id in configured or source.kind == "dataset" or source.format in BY_HAND:
+                continue  # these have their own questions
+            if stored.get(source.id) in KINDS:
+                kinds[source.id] = stored[source.id]
+            elif texts := [str(row["text"]) for row in store.rows(_TEXTS, [source.id])]:
+                verdict, kinds[source.id] = _guess(context, source, texts)
+                new_verdicts.append(verdict)
+    lang = settings.language or persona_language(context)
+    if new_verdicts and keep:
+        with store.writing() as tx:
+            tx.upsert(new_verdicts)
+    return settings.model_copy(update={"kinds": kinds, "language": lang})
+
+
+def _guess(context: Context, source: Source, texts: list[str]) -> tuple[Verdict, Kind]:
+    title = source.title or Path(source.location).stem
+    kind, reason = guess_kind(source.kind, title, texts, persona_language(context))
+    context.report.note(f"{title} is asked about as {kind}: {reason}")
+    verdict = Verdict(
+        subject_id=source.id,
+        subject="sources",
+        rule=f"asked_as_{kind}",
+        keep=True,
+        reason=reason,
+        created_at=context.now,
+        next_step="if it is of another kind, say so in interview.kinds",
+    )
+    return replace(verdict, step="kind", source_id=source.id), kind
+
+
+def _configured_kinds(settings: InterviewSettings, sources: list[Source]) -> dict[str, Kind]:
+    kinds: dict[str, Kind] = {}
+    for name, kind in settings.kinds.items():
+        source_ids = [source.id for source in sources if _matches(name, source)]
+        if not source_ids:
+            names = ", ".join(repr(Path(source.location).name) for source in sources[:8])
+            raise RecipeError(
+                f"interview.kinds names {name!r}, which is no source", f"choose among {names}"
+            )
+        kinds |= dict.fromkeys(source_ids, kind)
+    return kinds
+
+
+def _matches(name: str, source: Source) -> bool:
+    file = Path(source.location).name
+    exact = name in {source.id, source.location, file, source.title}
+    return exact or fnmatch(source.location, name) or fnmatch(file, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 from memoirist.data.composition.conversations import Composed, compose, with_mixed
@@ -25,26 +25,6 @@ from memoirist.flows.steps.follow_up import follow_ups
 _KEPT = f"{NOT_REJECTED} AND {NOT_WITHDRAWN}"
 # With fewer unique answers a model hardly learns the voice.
 _FEW_ANSWERS = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainOnly:
-    """Pairs to train on that are never held out: saved in chat, or disclosing the AI."""
-
-    saved: Sequence[Pair]
-    disclosure: Disclosure | None
-
-    @property
-    def pairs(self) -> list[Pair]:
-        """Return all of these pairs."""
-        return [*self.saved, *(self.disclosure.pairs if self.disclosure else ())]
-
-    @property
-    def summary(self) -> str:
-        """Return the counts in brackets."""
-        parts = [f"{len(self.disclosure.pairs)} disclose the AI"] if self.disclosure else []
-        parts += [f"{len(self.saved):,} saved in chat"] if self.saved else []
-        return f" ({', '.join(parts)})" if parts else ""
 
 
 def compose_dataset(context: Context) -> Dataset:
@@ -73,17 +53,23 @@ def compose_dataset(context: Context) -> Dataset:
     mixed = selection.mixed(store, _shares(context), composed.dataset.n_train, settings.seed)
     if mixed:
         composed = with_mixed(composed, mixed, pairs, settings, context.now)
-    train_only = _train_only(context, lang, composed.conversations)
-    if train_only.pairs:
-        composed = with_mixed(composed, train_only.pairs, pairs, settings, context.now, system)
-    dataset = _write(step, composed, latest, train_only, [*pairs, *mixed, *train_only.pairs])
+    # Never held out: exchanges saved in chat, and those that disclose the AI.
+    saved = selection.saved(store)
+    disclosure = _disclosure(context, lang, composed.conversations)
+    train_only = [*saved, *(disclosure.pairs if disclosure else ())]
+    if train_only:
+        composed = with_mixed(composed, train_only, pairs, settings, context.now, system)
+    dataset = _write(step, composed, latest, disclosure, [*pairs, *mixed, *train_only])
     mixed_ids = {pair.id for pair in mixed}
     n_mixed = sum(mixed_ids.issuperset(row.pair_ids) for row in composed.conversations)
     n_purged = len(composed.verdicts)
+    parts = [f"{len(disclosure.pairs)} disclose the AI"] if disclosure else []
+    parts += [f"{len(saved):,} saved in chat"] if saved else []
     step.finish(
         len(composed.conversations),
         f"dataset {dataset.id}: {dataset.n_train:,} train, {dataset.n_validation:,} validation,"
-        f" {dataset.n_test:,} test conversations{train_only.summary}"
+        f" {dataset.n_test:,} test conversations"
+        + (f" ({', '.join(parts)})" if parts else "")
         + (f", {n_mixed:,} of them mixed in" if mixed else "")
         + (f"; {n_purged} too close to test" if n_purged else ""),
     )
@@ -115,7 +101,7 @@ def _write(
     step: Step,
     composed: Composed,
     latest: Dataset | None,
-    train_only: TrainOnly,
+    new: Disclosure | None,
     pairs: Sequence[Pair],
 ) -> Dataset:
     dataset = composed.dataset
@@ -124,7 +110,7 @@ def _write(
     limits = {"most": step.context.recipe.compose.max_pairs, "now": step.context.now}
     with step.writing() as tx:
         step.replace_verdicts(tx, composed.verdicts, {pair.id: pair.source_id for pair in pairs})
-        if (new := train_only.disclosure) is not None:
+        if new is not None:
             if not tx.fetch("SELECT 1 FROM sources WHERE id = ?", [new.source.id]):
                 tx.upsert([new.source])
             for rows in ([new.document], new.passages, new.questions, new.pairs, new.verdicts):
@@ -136,15 +122,14 @@ def _write(
     return dataset
 
 
-def _train_only(context: Context, lang: str, own: Sequence[Conversation]) -> TrainOnly:
-    """Return the pairs to train on beside the dataset's `own` conversations."""
-    disclosure = None
-    if _may_disclose(context):
-        # A raw text has one message and no question.
-        n_train = sum(row.split == "train" and len(row.messages) > 1 for row in own)
-        n_pairs = round(context.recipe.compose.disclosure_share * n_train)
-        disclosure = disclose(context.recipe.persona.name, lang, n_pairs, context.now)
-    return TrainOnly(saved=selection.saved(context.workspace.store), disclosure=disclosure)
+def _disclosure(context: Context, lang: str, own: Sequence[Conversation]) -> Disclosure | None:
+    """Return exchanges that disclose the AI, in their share of the dataset's `own` ones."""
+    if not _may_disclose(context):
+        return None
+    # A raw text has one message and no question.
+    n_train = sum(row.split == "train" and len(row.messages) > 1 for row in own)
+    n_pairs = round(context.recipe.compose.disclosure_share * n_train)
+    return disclose(context.recipe.persona.name, lang, n_pairs, context.now)
 
 
 def _may_disclose(context: Context) -> bool:
@@ -160,8 +145,7 @@ def _shares(context: Context) -> dict[str, float]:
 
 def latest_dataset(context: Context) -> Dataset | None:
     """Return the newest dataset version, or None; raise NothingToDo without a database."""
-    rows = context.workspace.store.nouns(Dataset, "true ORDER BY created_at DESC LIMIT 1")
-    return next(iter(rows), None)
+    return context.workspace.first(Dataset, "true ORDER BY created_at DESC LIMIT 1")
 
 
 def refuse_withdrawn(context: Context, dataset_id: str) -> None:

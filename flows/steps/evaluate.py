@@ -1,8 +1,9 @@
-"""Evaluate the tuned model against its base and the person, and choose the champion."""
+"""Evaluate the tuned model against its base and the person, report, and choose the champion."""
 
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,17 +11,18 @@ from typing import TYPE_CHECKING
 
 from memoirist.data.evaluation.findings import Findings, Side, compute_findings, figures
 from memoirist.data.evaluation.intervals import Estimate
+from memoirist.data.evaluation.report_pages import LANGUAGES, Report, assess, pages
 from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Evaluation, Metric, Model, Run
 from memoirist.flows.evaluation.comparison import is_judge_due, judge_duels, scores
-from memoirist.flows.evaluation.eval_set import EvalSet, build_eval_set
-from memoirist.flows.evaluation.evaluation_report import report_findings, write_report
-from memoirist.flows.evaluation.predictions import predict_sides
-from memoirist.flows.models.card_facts import write_model_card
-from memoirist.flows.models.model_promotion import model_before, promote
+from memoirist.flows.evaluation.eval_set import EvalSet, build_eval_set, predict_sides
+from memoirist.flows.models.model_card import write_model_card
+from memoirist.flows.models.model_registry import model_before, promote
+from memoirist.flows.recipe import Recipe
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint
 from memoirist.flows.steps.train import current_run
+from memoirist.train.disk import write_text
 
 if TYPE_CHECKING:
     from memoirist.train.model.prepared_base import PreparedBase
@@ -29,13 +31,13 @@ if TYPE_CHECKING:
 def evaluate_model(context: Context) -> Mapping[str, float]:
     """Evaluate the newest run, unless nothing has changed since, and choose the champion."""
     run, base = current_run(context)
-    models = context.workspace.store.nouns(Model, "run_id = ?", run.id)
-    if not models:
+    model = context.workspace.model_of(run.id)
+    if model is None:
         raise NothingToDo("the newest run is not merged yet", "run `memoirist merge` first")
-    merged = context.workspace.root / str(models[0].merged_path)
+    merged = context.workspace.root / str(model.merged_path)
     if not merged.is_dir():
         raise MemoiristError(f"the merged model {str(merged)!r} is gone", "run `memoirist merge`")
-    if _step(context, run, models[0]).is_done and not is_judge_due(context, run):
+    if _step(context, run, model).is_done and not is_judge_due(context, run):
         measures: dict[str, float] = json.loads(run.metrics or "{}")
         if promote(context, run, measures):
             context.count("evaluate", 1)
@@ -45,12 +47,12 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
     if eval_set is None:
         context.report.step("evaluate", "no row is held out of so small a dataset; not measured")
     else:
-        measures = _evaluate(context, run, models[0], _paths(context, run, merged, base), eval_set)
+        measures = _evaluate(context, run, model, _paths(context, run, merged, base), eval_set)
     run = replace(run, status="evaluated", ended_at=context.now, metrics=json.dumps(measures))
-    with _step(context, run, models[0]).writing() as tx:
+    with _step(context, run, model).writing() as tx:
         tx.upsert([Metric(run_id=run.id, step=0, name=k, value=v) for k, v in measures.items()])
         tx.upsert([run])
-    write_model_card(context, run, models[0])  # the model card shows these figures
+    write_model_card(context, run, model)  # the model card shows these figures
     context.count("evaluate", 1)
     promote(context, run, measures)
     return measures
@@ -155,3 +157,61 @@ def _summary(findings: Findings) -> str:
         f" {findings.losses['tuned'].value:.3f} (tuned), {findings.losses['tuned'].n} conversations"
         " never trained on"
     )
+
+
+_SHOWN = 5
+
+
+def write_report(
+    context: Context, run: Run, sides: Mapping[str, Side], findings: Findings, eval_set: EvalSet
+) -> Path:
+    """Write report.md with its plots and report.html; return the latter's path."""
+    folder = context.workspace.reports / run.id
+    folder.mkdir(parents=True, exist_ok=True)
+    persona = Recipe.model_validate_json(run.recipe).persona.name
+    settings = context.recipe.evaluate
+    rows = "test" if eval_set.on_test else "validation"
+    report = Report(
+        title=f"How much is it {persona}?" if persona else "How close is the model?",
+        facts=(
+            ("run", run.id),
+            ("base", run.base_model),
+            ("dataset", run.dataset_id),
+            ("language", LANGUAGES.get(eval_set.data.lang, eval_set.data.lang)),
+            ("held out", f"{len(eval_set.rows)} {rows} conversations"),
+            ("questions", str(len(eval_set.questions))),
+            ("created", f"{context.now:%Y-%m-%d %H:%M} UTC"),
+        ),
+        findings=findings,
+        examples=_examples(sides, eval_set),
+        sampling=settings.model_dump() | {"n_examples": len(eval_set.examples) // 2},
+        on_test=eval_set.on_test,
+    )
+    for old in folder.glob("*.svg"):
+        old.unlink()
+    for name, text in pages(report).items():
+        write_text(folder / name, text)
+    return folder / "report.html"
+
+
+def report_findings(context: Context, findings: Findings, page: Path) -> None:
+    """Print the assessments in a few lines, bad ones as warnings."""
+    for assessment in assess(findings):
+        answer = f"{assessment.question} {assessment.answer}"
+        if assessment.rating == "bad":
+            first = assessment.details.split(". ")[0].split("; ")[0].rstrip(".")
+            context.report.warn(f"{answer}. {first}.")
+        else:
+            context.report.note(answer)
+    context.report.note(f"report: {page}")
+
+
+def _examples(sides: Mapping[str, Side], eval_set: EvalSet) -> list[tuple[str, Mapping[str, str]]]:
+    """Return randomly drawn questions with the answer of each side."""
+    n = len(eval_set.questions)
+    indices = sorted(random.Random(eval_set.data.seed).sample(range(n), min(_SHOWN, n)))
+    answers = {name: side.answers for name, side in sides.items() if side.answers}
+    return [
+        (eval_set.questions[i].question, {name: texts[i] for name, texts in answers.items()})
+        for i in indices
+    ]

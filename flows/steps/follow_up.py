@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 from memoirist.data.composition import conversations
 from memoirist.data.composition.conversations import FollowUp
 from memoirist.data.schema.records import Fault, Pair, Verdict
-from memoirist.flows.llm.endpoints import find_endpoint
-from memoirist.flows.llm.runner import KeptReply, last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context, persona_language
+from memoirist.flows.runtime.llm_runner import (
+    KeptReply,
+    find_model,
+    last_reply,
+    run_missing,
+    run_to_the_end,
+)
 from memoirist.flows.steps.ask import known_model
 from memoirist.flows.steps.base import NOT_REJECTED, NOT_WITHDRAWN, Step, fingerprint, remove_rows
 
@@ -42,10 +47,8 @@ async def _follow(context: Context) -> None:
     if not neighbours:
         remove_rows(context, "follow", "follow", "follow_ups")
         return
-    model = known_model(context)
-    endpoint = None if model else await find_endpoint(context, settings)
+    model, endpoint = await find_model(context, settings, known_model(context))
     lang = settings.language or persona_language(context)
-    model = model or (endpoint.model if endpoint else "")
     task = FollowUpTask.load(lang, context.recipe.persona.name, model, settings)
     items = [task.item(before, later) for before, later in neighbours]
     inputs = [

@@ -7,9 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.records import Fault, Pair, Verdict
-from memoirist.flows.llm.endpoints import find_endpoint
-from memoirist.flows.llm.runner import last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context, persona_language
+from memoirist.flows.runtime.llm_runner import (
+    find_model,
+    last_reply,
+    run_missing,
+    run_to_the_end,
+)
 from memoirist.flows.steps.ask import greedy_settings
 from memoirist.flows.steps.base import NOT_WITHDRAWN, Step, fingerprint, remove_rows
 
@@ -49,8 +53,8 @@ async def _judge(context: Context) -> None:
     model = settings.model or store.value(
         "SELECT model FROM requests WHERE purpose = 'judge' ORDER BY rowid DESC LIMIT 1"
     )
-    endpoint = None if model else await find_endpoint(context, settings)
-    task = GradeTask.load(lang, model or (endpoint.model if endpoint else ""), settings)
+    model, endpoint = await find_model(context, settings, model)
+    task = GradeTask.load(lang, model, settings)
     rules = curate.model_dump_json()
     state = fingerprint(
         *(pair.id for pair in pairs), task.prompt.version, task.model, rules, limits_of(settings)
@@ -83,7 +87,8 @@ def _verdicts(context: Context, pairs: Sequence[Pair], task: GradeTask) -> list[
         row = reply_of(task.item(pair).key)
         grades = read_grades(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
         if isinstance(grades, str):
-            verdict = _verdict(context, pair, "not_judged", grades, keep=True)
+            fault = Fault("not_judged", grades, "nothing")
+            verdict = fault.verdict("pairs", pair.id, context.now, keep=True)
             verdicts.append(replace(verdict, next_step=row["next_step"]))
         else:
             verdicts += _graded(context, pair, grades)
@@ -93,25 +98,20 @@ def _verdicts(context: Context, pairs: Sequence[Pair], task: GradeTask) -> list[
 def _graded(context: Context, pair: Pair, grades: Grades) -> list[Verdict]:
     from memoirist.generators.tasks.grade import CRITERIA
 
-    settings = context.recipe.curate
+    settings, now = context.recipe.curate, context.now
     by_criterion = list(zip(CRITERIA, grades.values, grades.reasons, strict=True))
     listed = ", ".join(f"{name} {value}" for name, value, _ in by_criterion)
     keep = grades.keep(settings.judge_min_grade, settings.judge_min_mean)
-    overall = _verdict(context, pair, "judge", f"{listed}, mean {grades.mean:.2f}", keep=keep)
+    next_step = "nothing" if keep else "ask again with another model, or see curate.judge_min_*"
+    reason = f"{listed}, mean {grades.mean:.2f}"
+    overall = Fault("judge", reason, next_step, round(grades.mean, 2))
     parts = [
-        replace(
-            _verdict(context, pair, f"judge_{name}", reason or "no reason given", keep=True),
-            keep=value >= settings.judge_min_grade,
-            score=float(value),
+        Fault(f"judge_{name}", reason or "no reason given", "nothing", float(value)).verdict(
+            "pairs", pair.id, now, keep=value >= settings.judge_min_grade
         )
         for name, value, reason in by_criterion
     ]
-    return [replace(overall, score=round(grades.mean, 2)), *parts]
-
-
-def _verdict(context: Context, pair: Pair, rule: str, reason: str, *, keep: bool) -> Verdict:
-    next_step = "nothing" if keep else "ask again with another model, or see curate.judge_min_*"
-    return Fault(rule, reason, next_step).verdict("pairs", pair.id, context.now, keep=keep)
+    return [overall.verdict("pairs", pair.id, now, keep=keep), *parts]
 
 
 def _summary(verdicts: Sequence[Verdict], n_judged: int, n_sent: int, model: str) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.records import Metric, Model, Run
-from memoirist.flows.models.card_facts import write_model_card
+from memoirist.flows.models.model_card import write_model_card
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint
 from memoirist.flows.steps.train import current_run
@@ -23,8 +23,8 @@ def merge_model(context: Context) -> Model:
     A checkpoint that the user has picked stays the model of its run.
     """
     run, base = current_run(context)
-    models = context.workspace.store.nouns(Model, "run_id = ?", run.id)
-    return merge_run(context, run, base, models[0].step if models else None)
+    model = context.workspace.model_of(run.id)
+    return merge_run(context, run, base, model.step if model else None)
 
 
 def merge_run(
@@ -41,8 +41,7 @@ def merge_run(
     `for_use` the run keeps its model.
     """
     store = context.workspace.store
-    models = store.nouns(Model, "run_id = ?", run.id)
-    before = models[0] if models else None
+    before = context.workspace.model_of(run.id)
     if before and before.step == checkpoint and is_merged(context, before):
         return before
     from memoirist.train.merge.adapter_merge import merge

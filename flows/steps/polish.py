@@ -13,9 +13,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from memoirist.data.schema.records import Fault, Passage, Verdict
-from memoirist.flows.llm.endpoints import find_endpoint
-from memoirist.flows.llm.runner import KeptReply, last_reply, run_missing, run_to_the_end
 from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.llm_runner import (
+    KeptReply,
+    find_model,
+    last_reply,
+    run_missing,
+    run_to_the_end,
+)
 from memoirist.flows.steps.ask import eligible, greedy_settings, known_model
 from memoirist.flows.steps.base import NOT_DROPPED, NOT_WITHDRAWN, Step, fingerprint, remove_rows
 
@@ -77,9 +82,9 @@ async def _polish(context: Context) -> None:
     passages = _passages(context)
     if not passages:
         return
-    settings, model = polish_settings(context), known_model(context)
-    endpoint = None if model else await find_endpoint(context, settings)
-    task = RewriteTask(settings, model or (endpoint.model if endpoint else ""))
+    settings = polish_settings(context)
+    model, endpoint = await find_model(context, settings, known_model(context))
+    task = RewriteTask(settings, model)
     items = [task.item(passage) for passage in passages]
     inputs = [f"{item.subject_id} {item.key}" for item in items]
     state = fingerprint(*inputs, settings.polish_max_change, BOUNDS_VERSION)

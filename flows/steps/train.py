@@ -21,7 +21,7 @@ from memoirist.data.schema.records import (
 )
 from memoirist.extractors import discover
 from memoirist.flows.planning.training_estimate import estimate_lines, token_lines
-from memoirist.flows.recipe.io import as_saved
+from memoirist.flows.recipe import as_saved
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.training_monitor import TrainingMonitor
 from memoirist.flows.steps.base import Step
@@ -86,7 +86,7 @@ def _train(step: Step, run: Run, rows: Sequence[Conversation], base: PreparedBas
     context = step.context
     settings = context.recipe.train.resolved()
     with context.report.progress("train", "steps", timed=False) as advance:
-        monitor = TrainingMonitor(context, run.id, advance)
+        monitor = TrainingMonitor(context.workspace, run.id, advance, context.artifacts)
         folder = context.workspace.run_folder(run.id)
         function = partial(train, folder, rows, base, settings, monitor)
         result = step.call(f"{run.id} on {settings.base_model}", function)

@@ -13,7 +13,7 @@ from pathlib import Path
 from memoirist.data.schema.errors import SourceError
 from memoirist.extractors import discover
 from memoirist.extractors.detection.format_registry import format_named
-from memoirist.flows.recipe.recipe import load
+from memoirist.flows.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace

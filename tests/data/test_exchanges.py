@@ -11,7 +11,7 @@ from memoirist.data.composition.export_formats import export
 from memoirist.data.schema.errors import NothingToDo, RecipeError, SourceUnreadable
 from memoirist.data.schema.records import Conversation
 from memoirist.flows.cli.options import mapped, mixes
-from memoirist.flows.recipe.recipe import Mixed, load
+from memoirist.flows.recipe import Mixed, load
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace

@@ -18,7 +18,7 @@ from memoirist.data.transcripts.removed_spans import (
     find_stock,
     merge_cuts,
 )
-from memoirist.flows.recipe.recipe import load
+from memoirist.flows.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace

@@ -21,11 +21,11 @@ from memoirist.extractors.transcript.feeds.feed_update import (
     parse_feed,
     update_feed,
 )
-from memoirist.flows.recipe.recipe import load
+from memoirist.flows.recipe import load
+from memoirist.flows.rights_ledger import restore, withdraw
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
-from memoirist.flows.sources.rights_ledger import restore, withdraw
 from memoirist.flows.steps.extract import extract_sources
 from memoirist.flows.steps.split import split_documents
 

@@ -19,7 +19,7 @@ from memoirist.data.curation.selection import Choice, choose
 from memoirist.data.schema.records import Candidate, Passage, Request, content_id
 from memoirist.data.store.store import Store
 from memoirist.data.text.words import words
-from memoirist.flows.recipe.recipe import load
+from memoirist.flows.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace

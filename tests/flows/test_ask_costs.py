@@ -16,8 +16,7 @@ import pytest
 
 from memoirist.data.schema.errors import RecipeError
 from memoirist.data.store.store import Store
-from memoirist.flows.planning.cost import cost_rows
-from memoirist.flows.planning.plan import send_pilot
+from memoirist.flows.planning.plan import cost_rows, send_pilot
 from memoirist.generators.client.budget import Budget
 from memoirist.generators.client.client import Endpoint
 from memoirist.generators.client.pricing import Price, estimate_tokens, price_of

@@ -8,16 +8,22 @@ from pathlib import Path
 
 import pytest
 
-from memoirist.data.curation.label_agreement import Agreement, agreement, best_threshold, is_trusted
 from memoirist.data.schema.records import Verdict
 from memoirist.data.store.store import Store
+from memoirist.flows.evaluation.calibration import Agreement, agreement, best_threshold, is_trusted
 from tests.conftest import Command, run
 from tests.support.rows import NOW, pair, source
 
 
+def table(both_good: int, only_rule: int, only_person: int, both_bad: int) -> Agreement:
+    labels = [True] * both_good + [False] * only_rule + [True] * only_person + [False] * both_bad
+    kept = [True] * (both_good + only_rule) + [False] * (only_person + both_bad)
+    return agreement(labels, kept)
+
+
 def test_precision_recall_and_kappa_of_a_known_table() -> None:
     # Cohen's own worked shape: 45 and 25 agree, 15 and 15 do not.
-    found = Agreement(both_good=45, only_rule=15, only_person=25, both_bad=15)
+    found = table(both_good=45, only_rule=15, only_person=25, both_bad=15)
     assert found.n == 100
     assert found.precision == pytest.approx(0.75)
     assert found.recall == pytest.approx(45 / 70)
@@ -46,10 +52,10 @@ def test_the_best_threshold_parts_good_from_bad() -> None:
 
 
 def test_a_judge_is_trusted_by_enough_right_ones() -> None:
-    assert is_trusted(Agreement(both_good=7, only_rule=3, only_person=0, both_bad=0))
-    assert not is_trusted(Agreement(both_good=69, only_rule=31, only_person=0, both_bad=9))
-    assert not is_trusted(Agreement(both_good=9, only_rule=0, only_person=0, both_bad=0))
-    assert not is_trusted(Agreement(both_good=0, only_rule=0, only_person=5, both_bad=15))
+    assert is_trusted(table(both_good=7, only_rule=3, only_person=0, both_bad=0))
+    assert not is_trusted(table(both_good=69, only_rule=31, only_person=0, both_bad=9))
+    assert not is_trusted(table(both_good=9, only_rule=0, only_person=0, both_bad=0))
+    assert not is_trusted(table(both_good=0, only_rule=0, only_person=5, both_bad=15))
 
 
 @pytest.fixture

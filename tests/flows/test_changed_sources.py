@@ -9,7 +9,7 @@ import pytest
 
 from memoirist.data.schema.errors import SourceError
 from memoirist.data.schema.records import Model, Run
-from memoirist.flows.recipe.recipe import load
+from memoirist.flows.recipe import load
 from memoirist.flows.refresh import worth_training
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.runtime.report import Report

@@ -15,12 +15,18 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from memoirist.data.composition.few_shot_prompt import few_shot_prompt, training_exchanges
 from memoirist.data.composition.saved_exchanges import Ended
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Conversation, Question
 from memoirist.data.store.store import FILE, MIGRATIONS
-from memoirist.flows.chat.backends import BASE, FEW_SHOT, TUNED, Choice
+from memoirist.flows.chat.backends import (
+    BASE,
+    FEW_SHOT,
+    TUNED,
+    Choice,
+    few_shot_prompt,
+    training_exchanges,
+)
 from memoirist.flows.chat.terminal import TerminalChat, _printable, converse, say_once
 from memoirist.flows.cli.options import patient_workspace
 from memoirist.flows.runtime.context import Context

@@ -182,6 +182,10 @@ def test_a_bad_source_beside_a_good_one_is_a_verdict_and_a_warning(
         (["extract", EXCHANGES, "--recipe", "missing.toml"], "missing.toml"),
         (["extract", EXCHANGES, "--set", "train.rnak=3"], "rank"),
         (["extract", "hf://name"], "hf://name"),
+        # A byte that is no UTF-8, as Python hands it over.
+        (["build", EXCHANGES, "--persona", "Edith \udcff"], r"'Edith \udcff' is no UTF-8 text"),
+        (["extract", EXCHANGES, "--set", "persona.aliases=['\udcff']"], "is no UTF-8 text"),
+        (["train", "--data", EXCHANGES, "--persona", "\udcff"], "is no UTF-8 text"),
     ],
 )
 def test_what_cannot_be_done_yet_says_what_to_do(
@@ -207,7 +211,7 @@ def test_a_workspace_in_use_is_refused(memoirist: Command, tmp_path: Path) -> No
     code = (
         "import sys, time; from pathlib import Path\n"
         "from memoirist.flows.runtime.workspace import Workspace\n"
-        "with Workspace(Path('workspace')).held():\n"
+        "with Workspace(Path('workspace')).lock():\n"
         "    Path('ready').touch(); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment())

@@ -14,7 +14,7 @@ import pytest
 
 from memoirist.data.schema.errors import EndpointError
 from memoirist.data.store.store import Store
-from memoirist.flows.planning.cost import cost_rows
+from memoirist.flows.planning.plan import cost_rows
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.ask import ask_questions
 from memoirist.flows.steps.curate import curate_pairs

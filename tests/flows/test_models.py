@@ -7,8 +7,8 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,13 +19,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from memoirist.data.composition.chatml import IM_END, IM_START, render
 from memoirist.data.evaluation.intervals import Estimate
-from memoirist.data.provenance.model_card import CardFacts, card
 from memoirist.data.schema.errors import MemoiristError
 from memoirist.data.schema.records import Model
 from memoirist.flows.cli import options
-from memoirist.flows.models.publish import export_model, list_models, pick, push_model
+from memoirist.flows.models.model_card import card
+from memoirist.flows.models.model_registry import export_model, list_models, pick, push_model
+from memoirist.flows.rights_ledger import note_rights
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.sources.rights_ledger import note_rights
 from memoirist.train.dataset.chat_template import native_prompt, native_segments
 from memoirist.train.dataset.tokenize import prompt_ids
 from memoirist.train.export.gguf import SCRIPT
@@ -94,11 +94,17 @@ def test_models_are_listed_with_their_figures(built: Path) -> None:
     assert row["checkpoints"]
 
 
+def picked(context: Context, name: str) -> Model:
+    pick(context, name)
+    (model,) = context.workspace.store.nouns(Model, "champion")
+    return model
+
+
 def test_a_checkpoint_is_picked_by_hand_and_the_kept_one_again(context: Context) -> None:
     store = context.workspace.store
     before = store.nouns(Model, "champion")[0]
     steps = steps_kept(context.workspace.run_folder(before.run_id))
-    model = pick(context, f"{before.run_id[:6]}:{steps[0]}")
+    model = picked(context, f"{before.run_id[:6]}:{steps[0]}")
     assert (model.step, model.champion) == (steps[0], True)
     assert store.nouns(Model, "champion") == [model]
     folder = context.workspace.root / str(model.merged_path)
@@ -107,10 +113,10 @@ def test_a_checkpoint_is_picked_by_hand_and_the_kept_one_again(context: Context)
     assert (folder / "README.md").exists()
     assert steps_kept(context.workspace.run_folder(before.run_id)) == steps
     # Other settings of [merge] than those that the run was merged under: it is merged again.
-    again = pick(context, before.run_id)
+    again = picked(context, before.run_id)
     assert (before.prompts, again.prompts) == (12, 4)
     assert (again.step, again.way, again.dtype) == (None, before.way, before.dtype)
-    assert pick(context, before.run_id).prompts == 4
+    assert picked(context, before.run_id).prompts == 4
     kept = store.nouns(Model, "champion")
     export_model(context, f"{before.run_id}:{steps[0]}", "ollama", None)
     assert store.nouns(Model, "champion") == kept
@@ -313,26 +319,28 @@ def test_a_push_that_the_hub_refuses_is_one_line(
             push_model(context, "no such run", name, adapter=False, public=False)
 
 
-FACTS = CardFacts(
-    name="Edith (1234)",
-    persona='Edith: the "miller\'s" daughter',
-    languages=["en"],
-    base_model="some/base",
-    run_id="1234",
-    dataset={"id": "d1", "created_at": "2026-01-01", "n_train": 1200, "n_test": 9},
-    sources=[
+FACTS: dict[str, Any] = {
+    "name": "Edith (1234)",
+    "persona": 'Edith: the "miller\'s" daughter',
+    "languages": ["en"],
+    "base_model": "some/base",
+    "run_id": "1234",
+    "dataset": {"id": "d1", "created_at": "2026-01-01", "n_train": 1200, "n_test": 9},
+    "sources": [
         {"title": "Mill | River", "rights": "licence:CC-BY-4.0", "rights_basis": "page 2"},
         {"title": "Letters", "rights": "licence:CC-BY-4.0", "pairs": 3},
     ],
-    origins={"spoken": 5, "generated": 1100},
-    drops=[{"subject": "passages", "rule": "too_short", "n": 17}],
-    settings={"rank": 16},
-    figures={
+    "origins": {"spoken": 5, "generated": 1100},
+    "drops": [{"subject": "passages", "rule": "too_short", "n": 17}],
+    "settings": {"rank": 16},
+    "figures": {
         "nll": {"tuned": Estimate(value=3.25, low=3, high=4), "base": Estimate(value=4.5)},
         "distinct_3": {"human": Estimate(value=0.9)},
     },
-    system="You are Edith.",
-)
+    "merge": {},
+    "system": "You are Edith.",
+    "prepared_base": "",
+}
 
 
 def test_a_card_tells_what_the_store_knows() -> None:
@@ -354,14 +362,14 @@ def test_a_card_tells_what_the_store_knows() -> None:
     assert "disclosed an AI" not in text
     hostile = "# [x](http://y)\n<b> | `z`"
     sources = [{"title": hostile, "author": hostile, "rights_basis": hostile}]
-    held = card(replace(FACTS, persona=hostile, system=hostile, sources=sources), adapter=False)
+    held = card({**FACTS, "persona": hostile, "system": hostile, "sources": sources}, adapter=False)
     text_alone = held.split("---\n", 2)[2]
     page = MarkdownIt("commonmark", {"html": True}).enable("table").render(text_alone)
     assert not re.findall("<(?:a|b)[ >]", page)
     assert page.count("<h1>") == 1
     assert page.count("&lt;b&gt; | `z`") == 7
     unknown = [{"title": "Letters"}]
-    other = card(replace(FACTS, sources=unknown, base_model="./a base"), adapter=True)
+    other = card({**FACTS, "sources": unknown, "base_model": "./a base"}, adapter=True)
     front = yaml.safe_load(other.split("---")[1])
     assert (front["license"], front["license_name"]) == ("other", "see-sources")
     assert (front["base_model"], front["library_name"]) == ("unknown", "peft")

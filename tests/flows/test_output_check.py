@@ -95,6 +95,12 @@ def test_a_training_does_not_mix_with_other_files(memoirist: Command, tmp_path: 
     (tmp_path / "mine" / "runs").mkdir()  # not every such folder is a workspace's
     train = ["train", "--data", "talks.txt", "-o"]
     assert "holds other files" in memoirist(*train, "mine").stderr
+    other_flag = memoirist(*train[:-1], "-w", "mine")
+    assert (other_flag.returncode, other_flag.stderr.count("\n")) == (1, 1)
+    assert "the folder 'mine' holds other files" in other_flag.stderr
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "recipe.toml").write_text("", "utf-8")  # a workspace may begin with it
+    assert "holds other files" not in memoirist(*train[:-1], "-w", "new").stderr
     assert "is a file" in _refused(tmp_path, tmp_path / "talks.txt", *train, "talks.txt", "--force")
     # From there on the source itself is looked at.
     for arguments in (("mine", "--force"), ("new",)):

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from memoirist.data.schema.errors import RecipeError
 from memoirist.flows.cli.options import overrides
-from memoirist.flows.recipe.recipe import Recipe, document_keys, dump, load
+from memoirist.flows.recipe import Recipe, document_keys, dump, load
 from memoirist.flows.steps.train import settings_for
 
 

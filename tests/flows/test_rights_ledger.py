@@ -10,17 +10,17 @@ import pytest
 from memoirist.data.provenance.rights import checked, obstacles, said_in
 from memoirist.data.schema.errors import RecipeError, SourceMissing
 from memoirist.data.schema.records import Source
-from memoirist.flows.recipe.recipe import load
-from memoirist.flows.runtime.context import Context
-from memoirist.flows.runtime.report import Report
-from memoirist.flows.runtime.workspace import Workspace
-from memoirist.flows.sources.rights_ledger import (
+from memoirist.flows.recipe import load
+from memoirist.flows.rights_ledger import (
     find_source,
     ledger,
     note_rights,
     restore,
     withdraw,
 )
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import Report
+from memoirist.flows.runtime.workspace import Workspace
 from tests.conftest import Command
 from tests.flows.test_changed_sources import book, steps
 from tests.support.rows import NOW, source
@@ -230,5 +230,5 @@ def test_an_older_workspace_gets_its_new_columns(context: Context, tmp_path: Pat
             tx.execute(f"ALTER TABLE sources DROP COLUMN {column}")
         tx.execute("DELETE FROM migrations WHERE name = '007_rights.sql'")
     fresh = Context(Workspace(tmp_path / "ws"), context.recipe, Report(quiet=True))
-    with fresh.workspace.held():
+    with fresh.workspace.lock():
         assert fresh.workspace.store.nouns(Source) == []

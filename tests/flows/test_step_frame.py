@@ -9,7 +9,7 @@ import pytest
 from memoirist.data.schema.records import Document, Run, Verdict
 from memoirist.data.store.store import Store
 from memoirist.flows.pipeline import MODEL, PAIRS, STEPS
-from memoirist.flows.recipe.recipe import load
+from memoirist.flows.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace

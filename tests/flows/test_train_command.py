@@ -20,7 +20,7 @@ from memoirist.data.schema.records import Conversation, Dataset, Metric, Run
 from memoirist.data.store.store import Store
 from memoirist.flows.cli import options
 from memoirist.flows.cli.main import with_number
-from memoirist.flows.models.publish import list_models, run_and_step
+from memoirist.flows.models.model_registry import list_models, run_and_step
 from memoirist.flows.planning.training_estimate import estimated_plan, token_lines
 from memoirist.flows.steps.train import current_run, run_of, train_model
 from memoirist.train.model.prepared_base import PreparedBase, prepare_base

@@ -16,11 +16,11 @@ from memoirist.data.evaluation.honesty import discloses
 from memoirist.data.schema.errors import NothingToDo, StoreLocked
 from memoirist.data.text.words import normalise
 from memoirist.flows.chat.chat_session import save_exchange
-from memoirist.flows.recipe.recipe import load
+from memoirist.flows.recipe import load
+from memoirist.flows.rights_ledger import restore, withdraw
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
-from memoirist.flows.sources.rights_ledger import restore, withdraw
 from memoirist.flows.steps.ask import ask_questions
 from memoirist.flows.steps.compose import compose_dataset
 from memoirist.flows.steps.curate import curate_pairs

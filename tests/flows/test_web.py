@@ -33,8 +33,7 @@ from memoirist.flows.serving.model_server import (
     serving,
 )
 from memoirist.flows.serving.model_server import _command as command_of
-from memoirist.flows.serving.web_app import run_page
-from memoirist.flows.serving.web_session import Page, PageChat, fit_messages
+from memoirist.flows.serving.web_app import Page, PageChat, fit_messages, run_page
 from memoirist.generators.client.client import Piece, stream_chat
 from tests.conftest import run
 from tests.support.talk_workspace import PERSONA, RUN, workspace

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from memoirist.data.schema.records import Dataset, Model, Run
-from memoirist.flows.recipe.recipe import load
+from memoirist.flows.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace

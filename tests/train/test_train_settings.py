@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from memoirist.data.schema.errors import TrainError
 from memoirist.data.schema.records import Conversation
-from memoirist.flows.recipe import recipe as recipes
+from memoirist.flows import recipe as recipes
 from memoirist.train.loop.launch import train
 from memoirist.train.loop.trainer import _rate_share
 from memoirist.train.merge.adapter_merge import merge

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.schema.records import Metric, Run, Sample
-from memoirist.flows.recipe import recipe as recipes
-from memoirist.flows.runtime.artifacts import PrefectArtifacts
+from memoirist.flows import recipe as recipes
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report, format_duration
 from memoirist.flows.runtime.training_monitor import (
+    PrefectArtifacts,
     TrainingMonitor,
     progress_page,
     progress_text,
@@ -117,7 +117,9 @@ def test_trained_questions_stand_in_where_nothing_is_held_out(tmp_path: Path) ->
 def test_the_store_and_the_plot_follow_the_run(folder: Path) -> None:
     context = Context(Workspace(folder.parents[1]), recipes.load(None, {}), Report(quiet=True))
     shown: list[tuple[int, int, str]] = []
-    watch = TrainingMonitor(context, "toy", lambda *told: shown.append(told))
+    watch = TrainingMonitor(
+        context.workspace, "toy", lambda *told: shown.append(told), context.artifacts
+    )
     lines = read_progress(folder)
     for line in lines:
         watch(line)
@@ -174,9 +176,7 @@ def test_a_server_that_has_gone_is_told_once() -> None:
     warned: list[str] = []
     artifacts = PrefectArtifacts(warned.append)
 
-    def gone() -> None:
-        raise ConnectionError
-
-    artifacts._guarded(gone)
-    artifacts._guarded(gone)
+    for _ in range(2):
+        with artifacts._guarded():
+            raise ConnectionError
     assert warned == ["Prefect cannot show the training (ConnectionError); it goes on all the same"]

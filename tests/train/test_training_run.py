@@ -224,7 +224,7 @@ from memoirist.train import qlora
 from memoirist.train.loop import callbacks
 folder = pathlib.Path(sys.argv[1])
 step_end = callbacks.RunCallback.on_step_end
-def held(self, args, state, control, **more):
+def lock(self, args, state, control, **more):
     if state.global_step == {HELD_AT}:
         folder.with_suffix(".held").touch()
         while not self.interrupted:

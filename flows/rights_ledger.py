@@ -14,7 +14,7 @@ from memoirist.data.schema.errors import SourceMissing
 from memoirist.data.schema.records import Block, Fault, Source
 from memoirist.data.store.store import Fetched, Store
 from memoirist.data.store.transaction import statement
-from memoirist.flows.recipe.recipe import LedgerEntry
+from memoirist.flows.recipe import LedgerEntry
 from memoirist.flows.runtime.context import Context
 
 # The bundled samples were written for this program.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from memoirist.data.composition.conversations import ComposeSettings
 from memoirist.data.composition.disclosure import disclosure_texts
@@ -24,10 +25,8 @@ from memoirist.train.presets import PRESETS
 from memoirist.train.settings import EvaluateSettings, MergeSettings, TrainSettings
 
 
-class Persona(BaseModel):
+class Persona(BaseModel, extra="forbid"):
     """The person whose voice the model learns."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str = Field("", description="The person's full name, as it stands in the sources.")
     aliases: list[str] = Field(
@@ -46,10 +45,8 @@ class Persona(BaseModel):
         return text.replace("{name}", self.name)
 
 
-class LedgerEntry(BaseModel):
+class LedgerEntry(BaseModel, extra="forbid"):
     """Facts about the sources that a pattern names; unset keys change nothing."""
-
-    model_config = ConfigDict(extra="forbid")
 
     source: str = Field(description="A path, a file's name, or a pattern such as 'letters/*.txt'.")
     title: str | None = Field(None, description="Its title.")
@@ -67,19 +64,15 @@ class LedgerEntry(BaseModel):
         return None if rights is None else checked(rights)
 
 
-class Mixed(BaseModel):
+class Mixed(BaseModel, extra="forbid"):
     """A dataset that is not the persona's, mixed into the train conversations by a share."""
-
-    model_config = ConfigDict(extra="forbid")
 
     source: str = Field(description="A file or a hub id (hf://org/name).")
     share: float = Field(gt=0, lt=1, description="Its share of the train conversations.")
 
 
-class SourcesSettings(BaseModel):
+class SourcesSettings(BaseModel, extra="forbid"):
     """The sources to read, and how to read them."""
-
-    model_config = ConfigDict(extra="forbid")
 
     include: list[str] = Field(
         default_factory=list,
@@ -127,10 +120,8 @@ class SourcesSettings(BaseModel):
         return self
 
 
-class RefreshSettings(BaseModel):
+class RefreshSettings(BaseModel, extra="forbid"):
     """When new sources are worth a new training."""
-
-    model_config = ConfigDict(extra="forbid")
 
     min_new_pairs: int = Field(
         50, ge=1, description="Fewer new pairs than this wait for the next refresh."
@@ -139,10 +130,8 @@ class RefreshSettings(BaseModel):
     timezone: str = Field("UTC", description="The cron line's time zone, such as Europe/Berlin.")
 
 
-class FlowSettings(BaseModel):
+class FlowSettings(BaseModel, extra="forbid"):
     """How the flows run."""
-
-    model_config = ConfigDict(extra="forbid")
 
     retries: int = Field(1, ge=0, description="Times Prefect runs a failed extract task again.")
     retry_delay_seconds: float = Field(2.0, ge=0, description="Pause before such a retry.")
@@ -158,10 +147,8 @@ class FlowSettings(BaseModel):
 _REMOVED_KEYS = (("interview", "hedged_share"),)
 
 
-class Recipe(BaseModel):
+class Recipe(BaseModel, extra="forbid"):
     """All settings of a build; the resolved recipe is saved with each run."""
-
-    model_config = ConfigDict(extra="forbid")
 
     persona: Persona = Field(default_factory=lambda: Persona.model_validate({}))
     sources: SourcesSettings = Field(default_factory=SourcesSettings)
@@ -198,7 +185,9 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
     values = _read(path) if path is not None else {}
     if path is not None:
         _anchor_sources(values, path.parent)
+    flags = overrides.flags if isinstance(overrides, Overrides) else {}
     for key, value in (overrides or {}).items():
+        _refuse_undecodable(value, flags.get(key, key))
         *tables, last = _parts(key)
         table = values
         for name in tables:
@@ -210,8 +199,18 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Recip
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:
-        flags = overrides.flags if isinstance(overrides, Overrides) else {}
         raise _refusal(error, path, flags) from error
+
+
+def _refuse_undecodable(value: object, flag: str) -> None:
+    """Raise RecipeError for text from command line bytes that are no UTF-8."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        raise RecipeError(
+            f"{flag!a}: {value!r} is no UTF-8 text",
+            "write it in UTF-8; for a file of such a name, name its folder",
+        ) from error
 
 
 def _drop_removed_keys(values: dict[str, Any], path: Path | None) -> None:
@@ -348,3 +347,52 @@ def _nearest_keys(parts: Sequence[str]) -> str:
         all_keys[key] for key in difflib.get_close_matches(wrong, all_keys, n=2)
     ]
     return " or ".join(repr(key) for key in near)
+
+
+def merged_sources(path: Path | None, sources: Sequence[str]) -> list[str]:
+    """Return the recipe's sources, then the new ones: absolute and without repeats."""
+    saved = load(path).sources.include if path is not None else []
+    return list(dict.fromkeys([*saved, *as_saved(sources)]))
+
+
+def merged_speakers(path: Path | None, assignments: Sequence[str]) -> dict[str, str]:
+    """Return the recipe's speakers with `LABEL=NAME` set over them; an empty name removes one.
+
+    Raise RecipeError for a wrong assignment.
+    """
+    speakers = dict(load(path).sources.speakers) if path is not None else {}
+    for assignment in assignments:
+        label, equals, name = (part.strip() for part in assignment.rpartition("="))
+        if not equals or not label:
+            raise RecipeError(
+                f"--speaker {assignment!r} is no LABEL=NAME",
+                "write --speaker 'SPEAKER_01=FULL NAME'",
+            )
+        if name:
+            speakers[label] = name
+        else:
+            speakers.pop(label, None)
+    return speakers
+
+
+def as_saved(sources: Sequence[str]) -> list[str]:
+    """Return sources as a recipe saves them: absolute, so that any working folder may be used."""
+    return [_absolute(source) for source in sources]
+
+
+def _absolute(source: str) -> str:
+    if "://" in source or not source.strip():
+        return source
+    try:
+        return str(Path(source).expanduser().resolve())
+    except RuntimeError:  # "~name" without such a user is a file's name
+        return str(Path(source).resolve())
+
+
+def write(recipe: Recipe, path: Path) -> None:
+    """Write a recipe to a file, unless it has the same text."""
+    text = dump(recipe)
+    if not path.exists() or path.read_text("utf-8") != text:
+        partial = path.with_suffix(".partial")
+        partial.write_text(text, "utf-8")
+        partial.replace(path)

@@ -1,1 +1,0 @@
-"""LLM calls of the steps: endpoints, the runner of tasks, and the writer of replies."""

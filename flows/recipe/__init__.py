@@ -1,1 +1,0 @@
-"""The recipe: all settings of a workspace in one TOML file."""

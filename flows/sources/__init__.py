@@ -1,1 +1,0 @@
-"""Sources: podcast feeds, identity of files, rights and passwords."""
