@@ -363,8 +363,10 @@ async def stream_chat(
 ) -> AsyncIterator[Piece]:
     """Yield the parts of an answer of our own model server; the last `finish` is stop, length, ...
 
-    `options` are further keys of the request, such as temperature. Raise EndpointError where the
-    server refuses, cannot be reached, or ends the stream without `finish`.
+    `options` are further keys of the request, such as temperature. A stream that ends as it should
+    counts as "stop" where the server gives no reason: some send [DONE] alone or just end the body.
+    Raise EndpointError where the server refuses, cannot be reached, answers nothing, or where the
+    connection breaks within the answer.
     """
     import httpx2
     from openai import APIStatusError, OpenAIError
@@ -376,16 +378,19 @@ async def stream_chat(
             stream: AsyncStream[ChatCompletionChunk] = await sdk.chat.completions.create(
                 **request, stream=True
             )
+            begun = False
             async with stream:
                 async for chunk in stream:
-                    choice = chunk.choices[0] if chunk.choices else None
-                    words = (choice.delta.content or "") if choice else ""
-                    finish = choice.finish_reason if choice else None
-                    if words or finish:
-                        yield Piece(words=words, finish=finish)
-                    if finish:
-                        return
-        raise EndpointError("the answer broke off: the server closed the stream early", _CHECK)
+                    for choice in chunk.choices[:1]:
+                        begun = True
+                        words, finish = choice.delta.content or "", choice.finish_reason
+                        if words or finish:
+                            yield Piece(words=words, finish=finish)
+                        if finish:
+                            return
+        if not begun:
+            raise EndpointError("the answer broke off: the server closed the stream early", _CHECK)
+        yield Piece(words="", finish="stop")
     except APIStatusError as error:
         message = classify_error(error).message.removeprefix("the server answered ")
         raise EndpointError(f"the server answers {message}", _CHECK) from error
