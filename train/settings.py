@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from memoirist.data.schema.settings_base import SettingsBase
 from memoirist.train.presets import (
     OPTIMIZERS,
     PRESETS,
@@ -24,15 +25,10 @@ from memoirist.train.presets import (
 SMALL = 100_000_000
 
 
-class _Settings(BaseModel):
-    """Settings whose fields are described by the docstrings below them."""
+class _Settings(SettingsBase):
+    """Settings of a finished run, which nothing changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        for field in cls.model_fields.values():
-            field.description = " ".join((field.description or "").split())
+    model_config = ConfigDict(frozen=True)
 
 
 class TrainSettings(_Settings):

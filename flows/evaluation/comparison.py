@@ -99,7 +99,7 @@ def _step(context: Context, run: Run) -> Step:
 
 
 async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
-    from memoirist.generators.tasks.pairwise import Choice, PairwiseTask, read_choice
+    from memoirist.generators.tasks.judgement import Choice, PairwiseTask, read_choice
 
     step = _step(context, run)
     judge = context.recipe.evaluate.judge_model or context.recipe.interview.model

@@ -35,7 +35,7 @@ def known_endpoints(context: Context, settings: InterviewSettings) -> list[Endpo
 
 async def find_endpoint(context: Context, settings: InterviewSettings) -> Endpoint:
     """Return the stored endpoint of the settings, else probe the server and store the result."""
-    from memoirist.generators.client.probe import probe
+    from memoirist.generators.client.client import probe
 
     known = known_endpoints(context, settings)
     endpoint = await probe(settings, known)

@@ -18,9 +18,8 @@ from memoirist.flows.steps.polish import planned_polish, polish_settings
 from memoirist.generators.client.pricing import estimate_tokens, price_of
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import TaskItem
-from memoirist.generators.tasks.follow_up_question import FollowUpTask
-from memoirist.generators.tasks.grade import GradeTask
-from memoirist.generators.tasks.question import QuestionTask
+from memoirist.generators.tasks.judgement import GradeTask
+from memoirist.generators.tasks.question import FollowUpTask, QuestionTask
 
 _VERBS = {"interview": "ask", "polish": "polish", "follow_up": "follow", "judge": "judge"}
 # Tokens of a reply: three questions as JSON take 60 to 150, four grades with reasons 80 to 200, and

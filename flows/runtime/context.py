@@ -17,7 +17,7 @@ from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
 
 if TYPE_CHECKING:
-    from memoirist.generators.client.budget import Budget
+    from memoirist.generators.client.session import Budget
 
 
 R = TypeVar("R")
@@ -55,7 +55,7 @@ class Context:
     @cached_property
     def budget(self) -> Budget:
         """Return the LLM budget that all steps of the run share."""
-        from memoirist.generators.client.budget import Budget
+        from memoirist.generators.client.session import Budget
 
         return Budget(self.recipe.interview)
 

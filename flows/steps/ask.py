@@ -78,7 +78,7 @@ def due_offline(context: Context) -> list[Passage]:
 
 
 def _offline_state(lang: str) -> str:
-    from memoirist.generators.offline.question_templates import load_templates, offline_languages
+    from memoirist.generators.offline.interviewer import load_templates, offline_languages
 
     version = load_templates(lang).version if lang in offline_languages() else "none"
     return fingerprint("template", version)

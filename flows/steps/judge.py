@@ -15,7 +15,7 @@ from memoirist.flows.steps.base import NOT_WITHDRAWN, Step, fingerprint, remove_
 
 if TYPE_CHECKING:
     from memoirist.generators.settings import InterviewSettings
-    from memoirist.generators.tasks.grade import Grades, GradeTask
+    from memoirist.generators.tasks.judgement import Grades, GradeTask
 
 
 # Pairs with a real question need no judge: people really said them.
@@ -40,7 +40,7 @@ def judge_pairs(context: Context) -> None:
 
 async def _judge(context: Context) -> None:
     from memoirist.generators.tasks.cache_key import limits_of
-    from memoirist.generators.tasks.grade import GradeTask
+    from memoirist.generators.tasks.judgement import GradeTask
 
     store, curate = context.workspace.store, context.recipe.curate
     settings = judge_settings(context)
@@ -75,7 +75,7 @@ def judge_settings(context: Context) -> InterviewSettings:
 
 def _verdicts(context: Context, pairs: Sequence[Pair], task: GradeTask) -> list[Verdict]:
     """Return five verdicts for each judged pair: the overall one, and one for each grade."""
-    from memoirist.generators.tasks.grade import read_grades
+    from memoirist.generators.tasks.judgement import read_grades
 
     reply_of = last_reply(context, "judge", "curate")
     verdicts: list[Verdict] = []
@@ -91,7 +91,7 @@ def _verdicts(context: Context, pairs: Sequence[Pair], task: GradeTask) -> list[
 
 
 def _graded(context: Context, pair: Pair, grades: Grades) -> list[Verdict]:
-    from memoirist.generators.tasks.grade import CRITERIA
+    from memoirist.generators.tasks.judgement import CRITERIA
 
     settings = context.recipe.curate
     by_criterion = list(zip(CRITERIA, grades.values, grades.reasons, strict=True))

@@ -1,16 +1,22 @@
 """The offline interviewer: questions from templates and the key phrases of each passage, no LLM.
 
+The templates are read from the files under `prompts/`.
 Deterministic: the passage's id seeds every choice, and the passages are processed in the order of
 their ids, whatever their order in the argument.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
+import re
+import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
+from typing import Literal
 
 from memoirist.data.curation.question_filters import RejectSettings, reject_question
 from memoirist.data.schema.records import Passage, Question, Rows, Verdict, content_id
@@ -20,19 +26,14 @@ from memoirist.generators.offline.phrases import (
     ChinesePhrases,
     Phrase,
     Phrases,
-    is_traditional,
     shares_word,
-    to_traditional,
 )
-from memoirist.generators.offline.question_templates import (
-    Template,
-    TemplateSet,
-    load_templates,
-    offline_languages,
-)
+from memoirist.generators.prompts.prompt_templates import PROMPTS
 from memoirist.generators.tasks.candidates import length_class
 from memoirist.generators.tasks.reply_parser import QUESTION_TYPES
 
+Form = Literal["core", "lead", "bare"]
+_SLOT = re.compile(r"\{(\w+)\}")
 NEXT_STEP = "start an LLM server and set --base-url and --model, then run `memoirist ask` again"
 _MAX_OPENER_SHARE = 0.07  # below the 8 % of QUALITY.md, so that two batches together stay under it
 _MAX_RUN = {"zh": 6}
@@ -41,6 +42,78 @@ _ANY = {
     "core": {"person", "place", "own", "general", "name"},
     "lead": {"own", "general", "name"},  # people and places have their own leads
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """One question with a slot for a key phrase of `kind`, or without a slot (form "bare").
+
+    A template of form "lead" is a statement that holds the slot, followed by a question that
+    needs none: two short lists make many long questions that do not resemble one another.
+    """
+
+    text: str
+    type: str
+    kind: str
+    form: Form
+
+    def fill(self, phrase: str) -> str:
+        """Return the question with the phrase in its slot and its first letter a capital."""
+        filled = _SLOT.sub(lambda _: phrase, self.text)
+        return filled[:1].upper() + filled[1:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateSet:
+    """All templates and word lists of one language; `version` changes with the file."""
+
+    lang: str
+    version: str
+    templates: Sequence[Template]
+    cues: Mapping[str, frozenset[str]]
+    words: Mapping[str, frozenset[str]]
+
+    def of_type(self, question_type: str) -> list[Template]:
+        """Return the templates of one question type, in the order of the file."""
+        return [template for template in self.templates if template.type == question_type]
+
+
+def offline_languages() -> list[str]:
+    """Return the languages that have a template file."""
+    return sorted(path.name.split(".")[1] for path in PROMPTS.glob("offline.*.toml"))
+
+
+@cache
+def load_templates(lang: str) -> TemplateSet:
+    """Read `prompts/offline.LANG.toml`."""
+    content = (PROMPTS / f"offline.{lang}.toml").read_bytes()
+    parsed = tomllib.loads(content.decode("utf-8"))
+    return TemplateSet(
+        lang=lang,
+        version=hashlib.sha256(content).hexdigest()[:8],
+        templates=tuple(_templates(parsed, "" if lang == "zh" else " ")),
+        cues={name: frozenset(text.split()) for name, text in parsed.get("cues", {}).items()},
+        words={name: frozenset(text.split()) for name, text in parsed.get("words", {}).items()},
+    )
+
+
+def _templates(parsed: Mapping[str, Mapping[str, Sequence[str]]], gap: str) -> Iterator[Template]:
+    form: Form
+    leads = parsed.get("leads", {})
+    for question_type in QUESTION_TYPES:
+        table = parsed[question_type]
+        for kind, texts in table.items():
+            if kind.startswith("tails"):
+                continue
+            form = "bare" if kind == "bare" else "core"
+            for text in texts:
+                yield Template(text=text, type=question_type, kind=kind, form=form)
+        for kind, openings in leads.items():
+            for opening in openings:
+                for tail in table.get(f"tails_{kind}", table.get("tails", ())):
+                    text = f"{opening}{gap}{tail}"
+                    form = "bare" if kind == "bare" else "lead"
+                    yield Template(text=text, type=question_type, kind=kind, form=form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +209,10 @@ def _choose(
     fallback: _Candidate | None = None
     reason = "no template fits"
     tried: set[str] = set()
-    traditional = templates.lang == "zh" and is_traditional(passage.text, templates)
+    traditional = templates.lang == "zh" and _is_traditional(passage.text, templates)
     for candidate in _candidates(passage, phrase_reader):
         if traditional:
-            candidate = _Candidate(to_traditional(candidate.text, templates), candidate.template)
+            candidate = _Candidate(_to_traditional(candidate.text, templates), candidate.template)
         if candidate.text in tried or asked.opener_full(candidate.text):
             continue
         tried.add(candidate.text)
@@ -154,6 +227,18 @@ def _choose(
         else:
             return candidate, ""
     return fallback, reason
+
+
+def _is_traditional(text: str, templates: TemplateSet) -> bool:
+    """Return whether the text is written in traditional characters, not simplified ones."""
+    pairs = [pair for pair in templates.words["traditional"] if pair[0] != pair[1]]
+    simplified = sum(text.count(pair[0]) for pair in pairs if pair[0] not in "后里于并")
+    return sum(text.count(pair[1]) for pair in pairs) > simplified
+
+
+def _to_traditional(text: str, templates: TemplateSet) -> str:
+    """Write a template in traditional characters."""
+    return text.translate({ord(pair[0]): pair[1] for pair in templates.words["traditional"]})
 
 
 def _refusal(question: str, answer: str, lang: str) -> str | None:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from memoirist.data.text.words import words
-from memoirist.generators.offline.question_templates import TemplateSet
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*|\d+|[^\w\s]")
 _PUNCTUATION = frozenset(".,;:!?”)—")
@@ -379,18 +378,6 @@ def _grams(text: str) -> Iterator[str]:
         for length in _NGRAM_LENGTHS:
             for start in range(len(run) - length + 1):
                 yield run[start : start + length]
-
-
-def is_traditional(text: str, templates: TemplateSet) -> bool:
-    """Return whether the text is written in traditional characters, not simplified ones."""
-    pairs = [pair for pair in templates.words["traditional"] if pair[0] != pair[1]]
-    simplified = sum(text.count(pair[0]) for pair in pairs if pair[0] not in "后里于并")
-    return sum(text.count(pair[1]) for pair in pairs) > simplified
-
-
-def to_traditional(text: str, templates: TemplateSet) -> str:
-    """Write a template in traditional characters."""
-    return text.translate({ord(pair[0]): pair[1] for pair in templates.words["traditional"]})
 
 
 def shares_word(phrase: str, forbidden: frozenset[str]) -> bool:

@@ -22,7 +22,7 @@ from memoirist.flows.recipe.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
-from memoirist.generators.tasks.pairwise import Choice, PairwiseTask, read_choice
+from memoirist.generators.tasks.judgement import Choice, PairwiseTask, read_choice
 from tests.conftest import run
 from tests.data.test_evaluation_metrics import CHATTY, DUELS, PLAIN, answers, mixed
 from tests.support.scripted import Scripted

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from memoirist.data.schema.errors import EndpointError
-from memoirist.generators.client.client import Client, Endpoint, Piece, open_sdk, stream_chat
+from memoirist.generators.client.client import Client, Endpoint, Piece, open_sdk, probe, stream_chat
 from memoirist.generators.client.http_errors import (
     Fault,
     RequestFailed,
@@ -22,7 +22,6 @@ from memoirist.generators.client.http_errors import (
     scrub,
     status_fault,
 )
-from memoirist.generators.client.probe import probe
 from memoirist.generators.client.responses import Completion, joined_stream, read_completion
 from memoirist.generators.client.retry import allowance_seconds, pause_seconds, retry_after_seconds
 from memoirist.generators.settings import InterviewSettings
