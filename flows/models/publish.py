@@ -27,7 +27,7 @@ FROM runs r LEFT JOIN models m ON m.run_id = r.id ORDER BY r.started_at, r.id
 
 def list_models(context: Context) -> Fetched:
     """Return a row for each run with its model, and the steps whose checkpoints can be tried."""
-    from memoirist.train.loop.checkpoints import steps_kept
+    from memoirist.train.loop.run_folder import steps_kept
 
     require_workspace(context)
     runs = context.workspace.store.fetch(_LIST)
@@ -85,7 +85,7 @@ def export_model(
     A model that is not merged yet is merged first.
     """
     from memoirist.train.export.gguf import to_gguf
-    from memoirist.train.loop.checkpoints import base_of
+    from memoirist.train.loop.run_folder import base_of
     from memoirist.train.merge.merged_model import MANIFEST
 
     run, step = run_and_step(context, name)
@@ -159,7 +159,7 @@ def refuse_without_rights(context: Context, run: Run) -> None:
 
 def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = False) -> Model:
     """Return the merged model of a run at its kept step or at `step`; merge it where needed."""
-    from memoirist.train.loop.checkpoints import base_of
+    from memoirist.train.loop.run_folder import base_of
 
     models = context.workspace.store.nouns(Model, "run_id = ?", run.id)
     if models and models[0].step == step and is_merged(context, models[0]):

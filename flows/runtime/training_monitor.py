@@ -11,7 +11,7 @@ from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Advance, format_duration
 
 if TYPE_CHECKING:
-    from memoirist.train.loop.progress import Progress
+    from memoirist.train.loop.run_folder import Progress
 
 
 # Rows are written at each save and at least this often, so that `look` shows the progress.
@@ -46,7 +46,7 @@ class TrainingMonitor:
 
     def save(self) -> None:
         """Write the new metrics and samples, and draw the curve and the pages again."""
-        from memoirist.train.loop.progress import draw_progress, read_samples
+        from memoirist.train.loop.run_folder import draw_progress, read_samples
 
         samples = read_samples(self.folder)
         with self.context.workspace.store.writing() as tx:
@@ -61,7 +61,7 @@ class TrainingMonitor:
                 self.artifacts.saved(sample_rows(samples), page)
 
     def _sample_bytes(self) -> int:
-        from memoirist.train.loop.progress import SAMPLES
+        from memoirist.train.loop.run_folder import SAMPLES
 
         path = self.folder / SAMPLES
         return path.stat().st_size if path.exists() else 0

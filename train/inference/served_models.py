@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memoirist.train.loop.process import end_with_parent
+from memoirist.train.loop.launch import end_with_parent
 from memoirist.train.settings import ChatSettings
 
 if TYPE_CHECKING:
