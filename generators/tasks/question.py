@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from memoirist.data.curation.pairing import CurateSettings
@@ -27,7 +27,7 @@ from memoirist.generators.prompts.prompt_templates import (
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import LLMTask, TaskItem, TaskResult
 from memoirist.generators.tasks.cache_key import Queries, Query, question_id
-from memoirist.generators.tasks.candidates import NoQuestion, ReplyScorer, persona_words
+from memoirist.generators.tasks.candidates import ReplyScorer, persona_words
 from memoirist.generators.tasks.reply_parser import SCHEMA, Reply, parse_reply
 
 
@@ -85,19 +85,15 @@ class QuestionTask(LLMTask[QuestionItem, Reply]):
         then the best one is shown.
         """
         if value is None:
-            failure = NoQuestion(
-                rule=request.rule or "",
-                reason=request.error or "",
-                next_step=request.next_step or "",
-            )
-            request = self._scorer.with_result(request, None, failure)
+            request = replace(request, judged=self._scorer.version)
             return TaskResult(request=request, answered=False, rows=(request,))
-        scored = self._scorer.score(value, item.query, item.prompt)
-        request = self._scorer.with_result(request, scored.reply, scored.failure)
-        rows: Sequence[object] = (request, *scored.candidates)
-        if scored.best is not None:
-            rows = (*rows, _question(item.query, scored.best, request))
-        return TaskResult(request=request, answered=scored.best is not None, rows=rows)
+        request, scored = self._scorer.score(request, value, item.query, item.prompt)
+        accepted = [candidate for candidate in scored if candidate.rule is None]
+        rows: Sequence[object] = (request, *scored)
+        if accepted:
+            best = max(accepted, key=lambda one: (one.score, -one.ord))
+            rows = (*rows, _question(item.query, best, request))
+        return TaskResult(request=request, answered=bool(accepted), rows=rows)
 
 
 def _question(query: Query, best: Candidate, request: Request) -> Question:
