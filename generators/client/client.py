@@ -13,7 +13,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from memoirist.data.schema.errors import EndpointError
@@ -149,12 +148,7 @@ class Client:
         self._sdk = open_sdk(self._base_url, self._settings.max_concurrency + 8)
         return self
 
-    async def __aexit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
         self._admission.close()
         await self._sdk.close()

@@ -29,7 +29,7 @@ from memoirist.generators.offline.phrases import (
     shares_word,
 )
 from memoirist.generators.prompts.prompt_templates import PROMPTS
-from memoirist.generators.tasks.candidates import length_class
+from memoirist.generators.tasks.candidates import length_class, opener
 from memoirist.generators.tasks.reply_parser import QUESTION_TYPES
 
 Form = Literal["core", "lead", "bare"]
@@ -127,14 +127,14 @@ class _AskedQuestions:
     """The questions of the batch so far: opening words and, per template, the shingles."""
 
     expected: int
-    openers: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    openers: Counter[str] = field(default_factory=Counter)
     shingles: dict[str, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
     texts: set[str] = field(default_factory=set)
 
     def opener_full(self, text: str) -> bool:
         """Return whether the first two words already have their share of the batch."""
         allowed = max(2, int(self.expected * _MAX_OPENER_SHARE))
-        return self.openers[_opener(text)] >= allowed
+        return self.openers[opener(text)] >= allowed
 
     def resembles(self, candidate: _Candidate) -> bool:
         """Return whether a question of the same template is so similar that one is dropped."""
@@ -148,7 +148,7 @@ class _AskedQuestions:
 
     def add(self, candidate: _Candidate) -> None:
         """Add a question."""
-        self.openers[_opener(candidate.text)] += 1
+        self.openers[opener(candidate.text)] += 1
         self.shingles[candidate.template.text].append(_shingles(candidate.text))
         self.texts.add(candidate.text)
 
@@ -160,16 +160,21 @@ def ask_offline(passages: Sequence[Passage], lang: str, now: datetime, persona: 
     verdict. No question names a phrase that shares a word with `persona`.
     """
     if lang not in offline_languages():
-        return Rows(verdicts=[_no_language(passage, lang, now) for passage in passages])
+        known = ", ".join(offline_languages())
+        reason = f"the offline interviewer does not speak {lang!r}, only {known}"
+        verdicts = [_verdict(passage, "question_language", reason, now) for passage in passages]
+        return Rows(verdicts=verdicts)
     templates = load_templates(lang)
     phrase_reader = _PhraseReader(passages, templates, persona)
     asked = _AskedQuestions(expected=len(passages))
     questions: dict[str, Question] = {}
-    verdicts: list[Verdict] = []
+    verdicts = []
     for passage in sorted(passages, key=lambda passage: passage.id):
         chosen, reason = _choose(passage, phrase_reader, asked)
         if chosen is None:
-            verdicts.append(_refused(passage, reason, now))
+            rule, _, detail = reason.partition(": ")
+            told = f"no template question passes; the last one failed: {detail}"
+            verdicts.append(_verdict(passage, rule, told, now))
             continue
         asked.add(chosen)
         questions[passage.id] = _question(passage, chosen, templates)
@@ -207,7 +212,7 @@ def _choose(
     """Return the first good question, else a good one that resembles another one."""
     templates = phrase_reader.templates
     fallback: _Candidate | None = None
-    reason = "no template fits"
+    reason = "question_none: no template fits"
     tried: set[str] = set()
     traditional = templates.lang == "zh" and _is_traditional(passage.text, templates)
     for candidate in _candidates(passage, phrase_reader):
@@ -302,15 +307,14 @@ def _sort_key(
 
 def _rank_types(text: str, templates: TemplateSet, seed: random.Random) -> list[str]:
     """Return the question types, best first, drawn with weights by the passage's cue words."""
-    counts = Counter(words(text)) if templates.lang != "zh" else None
+    chinese = templates.lang == "zh"
+    count = text.count if chinese else Counter(words(text)).__getitem__
     n_words = max(1, count_words(text))
     first_person = templates.words.get("first_person", frozenset())
-    n_first_person = sum(counts[word] for word in first_person) if counts is not None else 0
-    impersonal = counts is not None and n_first_person * 150 < n_words
+    impersonal = not chinese and sum(map(count, first_person)) * 150 < n_words
     odds: dict[str, float] = {}
     for name in QUESTION_TYPES:
-        cues = templates.cues.get(name, frozenset())
-        hits = sum(counts[cue] if counts is not None else text.count(cue) for cue in cues)
+        hits = sum(map(count, templates.cues.get(name, frozenset())))
         unlikely = impersonal and name in {"story", "feeling", "follow-up"}
         odds[name] = (0.3 if unlikely else 1.0) * (
             0.3 + min(3.0, hits / (n_words * _USUAL_CUES.get(name, 0.01)))
@@ -330,10 +334,6 @@ _USUAL_CUES = {
 }
 
 
-def _opener(text: str) -> tuple[str, ...]:
-    return tuple(words(text)[:2])
-
-
 def _shingles(text: str) -> frozenset[str]:
     folded = " ".join(words(text))
     return frozenset(folded[start : start + 5] for start in range(max(1, len(folded) - 4)))
@@ -350,27 +350,13 @@ def _question(passage: Passage, chosen: _Candidate, templates: TemplateSet) -> Q
     )
 
 
-def _refused(passage: Passage, reason: str, now: datetime) -> Verdict:
-    rule, _, detail = reason.partition(": ")
+def _verdict(passage: Passage, rule: str, reason: str, now: datetime) -> Verdict:
     return Verdict(
         subject_id=passage.id,
         subject="passages",
-        rule=rule if detail else "question_none",
+        rule=rule,
         keep=False,
-        reason=f"no template question passes; the last one failed: {detail or reason}",
-        created_at=now,
-        next_step=NEXT_STEP,
-    )
-
-
-def _no_language(passage: Passage, lang: str, now: datetime) -> Verdict:
-    return Verdict(
-        subject_id=passage.id,
-        subject="passages",
-        rule="question_language",
-        keep=False,
-        reason=f"the offline interviewer does not speak {lang!r}, only "
-        + ", ".join(offline_languages()),
+        reason=reason,
         created_at=now,
         next_step=NEXT_STEP,
     )

@@ -46,10 +46,8 @@ class Names:
     def __init__(self, lists: Lists) -> None:
         """Take the lists titles, speaks, before_places, articles, not_names and edges."""
         self._lists = lists
-        self._places: Counter[str] = Counter()
-        self._people: Counter[str] = Counter()
-        self._articles: Counter[str] = Counter()
-        self._lower: Counter[str] = Counter()
+        self._places, self._people = Counter[str](), Counter[str]()
+        self._articles, self._lower = Counter[str](), Counter[str]()
 
     def read(self, tokens: Sequence[str]) -> None:
         """Count the context of each name: places follow "in", people speak or have titles."""
@@ -147,11 +145,9 @@ class Phrases:
         self._edges = lists["edges"] | _PUNCTUATION
         self._names = Names(lists)
         self._passages = 0
-        self._document_frequency: Counter[str] = Counter()
-        self._total: Counter[str] = Counter()
-        self._noun: Counter[str] = Counter()
-        self._with_article: Counter[str] = Counter()
-        self._without_article: Counter[str] = Counter()
+        self._document_frequency, self._total = Counter[str](), Counter[str]()
+        self._noun = Counter[str]()
+        self._with_article, self._without_article = Counter[str](), Counter[str]()
         for text in texts:
             self._read(tokenize(text))
 
@@ -294,12 +290,9 @@ class ChinesePhrases:
     def __init__(self, texts: Iterable[str], lists: Lists) -> None:
         """Count the n-grams of 1-4 characters, with the neighbours of each."""
         self._lists = lists
-        self._passages = 0
-        self._characters = 0
-        self._document_frequency: Counter[str] = Counter()
-        self._total: Counter[str] = Counter()
-        self._nouns: Counter[str] = Counter()
-        self._verbs: Counter[str] = Counter()
+        self._passages = self._characters = 0
+        self._document_frequency, self._total = Counter[str](), Counter[str]()
+        self._nouns, self._verbs = Counter[str](), Counter[str]()
         self._before: defaultdict[str, set[str]] = defaultdict(set)
         self._after: defaultdict[str, set[str]] = defaultdict(set)
         for text in texts:
