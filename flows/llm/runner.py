@@ -30,7 +30,7 @@ _CLOSED = "purpose = ? AND (status = 'ok' OR limits = ?)"
 
 def closed_keys(context: Context, purpose: str, settings: InterviewSettings) -> set[str]:
     """Return the keys of items that need no further request with these settings."""
-    from memoirist.generators.tasks.cache_key import limits_of
+    from memoirist.generators.tasks.base import limits_of
 
     closed = context.workspace.store.fetch(
         f"SELECT key FROM requests WHERE {_CLOSED}", [purpose, limits_of(settings)]

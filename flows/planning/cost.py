@@ -63,7 +63,7 @@ def _questions(context: Context) -> PlannedCalls:
     task = QuestionTask(persona, model, settings, context.recipe.curate)
     prompts: dict[str, Prompt] = {
         query.key: (query.prompt.version, partial(task.item, query.passage))
-        for query in map(task.queries.query, eligible(context))
+        for query in map(task.query, eligible(context))
     }
     return _planned(context, task.purpose, settings, prompts)
 

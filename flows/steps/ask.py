@@ -21,12 +21,11 @@ from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint
 from memoirist.generators.prompts.prompt_templates import LENGTH_SHARES
 from memoirist.generators.settings import InterviewSettings
-from memoirist.generators.tasks.cache_key import Query, rules_version
-from memoirist.generators.tasks.candidates import ReplyScorer
+from memoirist.generators.tasks.candidates import Query, ReplyScorer, rules_version
 
 if TYPE_CHECKING:
     from memoirist.generators.client.session import Session
-    from memoirist.generators.tasks.cache_key import Query
+    from memoirist.generators.tasks.candidates import Query
     from memoirist.generators.tasks.question import QuestionTask
 
 
@@ -144,7 +143,7 @@ def due_queries(queries: Sequence[Query], closed: set[str]) -> list[Query]:
 
 def _ask_llm(context: Context, most: int | None = None) -> str:
     """Ask about the due passages, at most `most` of them, and select among all replies."""
-    from memoirist.generators.tasks.cache_key import Queries
+    from memoirist.generators.tasks.question import QuestionTask
 
     passages, model = eligible(context), known_model(context)
     closed = closed_keys(context, "interview", context.recipe.interview)
@@ -153,14 +152,14 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
         return ""
     queries: list[Query] = []
     if model:
-        query_of = Queries(settings, context.recipe.persona.name, model).query
+        query_of = QuestionTask(context.recipe.persona.name, model, settings).query
         queries = [query_of(passage) for passage in passages]
     writer: ReplyWriter | None = None
     # A finished interview needs no server.
     if not queries or due_queries(queries, closed):
         session = run_to_the_end(open_session(context, settings))
         task = _task(context, session)
-        queries = [task.queries.query(passage) for passage in passages]
+        queries = [task.query(passage) for passage in passages]
         due = due_queries(queries, closed)
         if most is not None:
             due = random.Random(f"pilot {settings.seed}").sample(due, min(most, len(due)))

@@ -33,7 +33,7 @@ def follow_pairs(context: Context) -> None:
 
 
 async def _follow(context: Context) -> None:
-    from memoirist.generators.tasks.cache_key import limits_of
+    from memoirist.generators.tasks.base import limits_of
     from memoirist.generators.tasks.question import FollowUpTask
 
     settings = context.recipe.interview

@@ -39,7 +39,7 @@ def judge_pairs(context: Context) -> None:
 
 
 async def _judge(context: Context) -> None:
-    from memoirist.generators.tasks.cache_key import limits_of
+    from memoirist.generators.tasks.base import limits_of
     from memoirist.generators.tasks.judgement import GradeTask
 
     store, curate = context.workspace.store, context.recipe.curate

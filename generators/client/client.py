@@ -82,8 +82,7 @@ def base_url_of(settings: InterviewSettings) -> str:
     if os.environ.get("OPENAI_API_KEY"):
         return OPENAI_URL
     raise EndpointError(
-        "no LLM endpoint is named",
-        "give --base-url, or set OPENAI_BASE_URL or OPENAI_API_KEY",
+        "no LLM endpoint is named", "give --base-url, or set OPENAI_BASE_URL or OPENAI_API_KEY"
     )
 
 
@@ -355,10 +354,7 @@ _CHECK = "see whether the server still runs and what its log says, or ask again"
 
 
 async def stream_chat(
-    base_url: str,
-    model: str,
-    messages: Sequence[Mapping[str, str]],
-    options: Mapping[str, Any],
+    base_url: str, model: str, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]
 ) -> AsyncIterator[Piece]:
     """Yield the parts of an answer of our own model server; the last `finish` is stop, length, ...
 

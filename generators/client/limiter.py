@@ -209,11 +209,8 @@ class Limiter:
             self._lower(self._trial_base)
         elif self._accepted >= 5 + 3 * self._refused:
             self._refusals.forget_above(self.ceiling)
-            self._trial_base, self._step, self._rise_seconds = (
-                0,
-                2 * self._step,
-                _FIRST_RISE_SECONDS,
-            )
+            self._trial_base, self._step = 0, 2 * self._step
+            self._rise_seconds = _FIRST_RISE_SECONDS
         return True
 
     def _lower(self, ceiling: int) -> None:

@@ -22,12 +22,7 @@ from memoirist.data.curation.question_filters import RejectSettings, reject_ques
 from memoirist.data.schema.records import Passage, Question, Rows, Verdict, content_id
 from memoirist.data.text.word_overlap import longest_shared_run
 from memoirist.data.text.words import count_words, words
-from memoirist.generators.offline.phrases import (
-    ChinesePhrases,
-    Phrase,
-    Phrases,
-    shares_word,
-)
+from memoirist.generators.offline.phrases import ChinesePhrases, Phrase, Phrases, shares_word
 from memoirist.generators.prompts.prompt_templates import PROMPTS
 from memoirist.generators.tasks.candidates import length_class, opener
 from memoirist.generators.tasks.reply_parser import QUESTION_TYPES

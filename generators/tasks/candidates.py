@@ -8,16 +8,33 @@ from dataclasses import dataclass, field, replace
 from memoirist.data.curation.pair_score import score
 from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.curation.question_filters import reject_question
-from memoirist.data.schema.records import Candidate, Request, content_id
+from memoirist.data.schema.records import Candidate, Passage, Request, content_id
 from memoirist.data.text.words import count_words, words
-from memoirist.generators.prompts.prompt_templates import FilledPrompt, fill_prompt, repeats_prompt
-from memoirist.generators.tasks.cache_key import Query, rules_version
+from memoirist.generators.prompts.prompt_templates import (
+    FilledPrompt,
+    QuestionPrompt,
+    fill_prompt,
+    repeats_prompt,
+)
 from memoirist.generators.tasks.reply_parser import Reply, Suggestion, parse_reply
 
+# Increase it when the rules for questions change: the kept replies are then scored again.
+_RULES_VERSION = 1
 # Penalties of a question: a small one for each rank of its type, so that a better question of
 # another type wins, and a larger one for each class between its length and the requested one.
 _TYPE_PENALTY = 0.02
 _LENGTH_PENALTY = 0.15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """The prompt, the language and the cache key of the question for one passage."""
+
+    passage: Passage
+    key: str
+    passage_hash: str
+    lang: str
+    prompt: QuestionPrompt
 
 
 def opener(question: str) -> str:
@@ -35,6 +52,12 @@ def persona_words(persona: str) -> frozenset[str]:
     """Return the words of the persona's name that a question may not contain: the last one."""
     name_words = [word for word in words(persona) if len(word) > 2]
     return frozenset(name_words[-1:])
+
+
+def rules_version(judging: CurateSettings) -> str:
+    """Return the version of the rules that score and refuse the questions of a reply."""
+    rejects = judging.rejects.model_dump_json()
+    return content_id("judging", _RULES_VERSION, rejects, judging.min_score)
 
 
 @dataclass(slots=True)

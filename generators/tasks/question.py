@@ -6,6 +6,7 @@ passage to the next.
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,10 +15,12 @@ from typing import ClassVar
 from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.curation.question_filters import RejectSettings, reject_question
 from memoirist.data.schema.records import Candidate, Pair, Passage, Question, Request, content_id
+from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.sanitizer import neutralise
 from memoirist.generators.prompts.prompt_templates import (
     FilledPrompt,
     Prompt,
+    Prompts,
     fill_prompt,
     language_name,
     length_words,
@@ -25,9 +28,8 @@ from memoirist.generators.prompts.prompt_templates import (
     repeats_prompt,
 )
 from memoirist.generators.settings import InterviewSettings
-from memoirist.generators.tasks.base import LLMTask, TaskItem, TaskResult
-from memoirist.generators.tasks.cache_key import Queries, Query, question_id
-from memoirist.generators.tasks.candidates import ReplyScorer, persona_words
+from memoirist.generators.tasks.base import DETECTION_CHARS, LLMTask, TaskItem, TaskResult
+from memoirist.generators.tasks.candidates import Query, ReplyScorer, persona_words
 from memoirist.generators.tasks.reply_parser import SCHEMA, Reply, parse_reply
 
 
@@ -41,26 +43,41 @@ class QuestionItem(TaskItem):
 
 @dataclass(slots=True)
 class QuestionTask(LLMTask[QuestionItem, Reply]):
-    """The interview of one persona; our rules score and refuse the questions of the replies."""
+    """The interview of one persona; our rules score and refuse the questions of the replies.
+
+    The key of a reply covers the passage's text, the persona, the language, the prompt's version,
+    the model and the temperature. The paragraph before, the longest reply, deadlines and
+    concurrency are not part of it: kept replies stay valid when they change.
+    """
 
     persona: str
     model: str
     settings: InterviewSettings
     rules: CurateSettings = field(default_factory=lambda: CurateSettings.model_validate({}))
-    queries: Queries = field(init=False)
+    _prompts: Prompts = field(init=False)
     _scorer: ReplyScorer = field(init=False)
 
     purpose: ClassVar = "interview"
     schema: ClassVar = SCHEMA
 
     def __post_init__(self) -> None:
-        """Prepare the queries and the scorer."""
-        self.queries = Queries(self.settings, self.persona, self.model)
+        """Prepare the prompts, which are read when they are needed, and the scorer."""
+        self._prompts = Prompts(self.settings)
         self._scorer = ReplyScorer(self.persona, self.rules)
+
+    def query(self, passage: Passage) -> Query:
+        """Return the query for a passage; raise RecipeError for an unusable prompt file."""
+        lang = self.settings.language or detect_language(passage.text[:DETECTION_CHARS])
+        prompt = self._prompts.for_passage(passage, lang)
+        text = passage.text.encode("utf-8", "surrogatepass")
+        digest = hashlib.md5(text, usedforsecurity=False).hexdigest()
+        version = (prompt.version, self.model, self.settings.temperature)
+        key = content_id("interview", digest, self.persona, lang, *version)
+        return Query(passage=passage, key=key, passage_hash=digest, lang=lang, prompt=prompt)
 
     def item(self, passage: Passage) -> QuestionItem:
         """Return the item of a passage; raise RecipeError for an unusable prompt file."""
-        query = self.queries.query(passage)
+        query = self.query(passage)
         prompt = fill_prompt(passage, self.persona, query.lang, query.prompt)
         return QuestionItem(
             key=query.key,
@@ -94,6 +111,12 @@ class QuestionTask(LLMTask[QuestionItem, Reply]):
             best = max(accepted, key=lambda one: (one.score, -one.ord))
             rows = (*rows, _question(item.query, best, request))
         return TaskResult(request=request, answered=bool(accepted), rows=rows)
+
+
+def question_id(passage_id: str, text: str) -> str:
+    """Return the id of a generated question, the same as the SQL macro of this name."""
+    joined = f"{passage_id}\x1f{text}".encode("utf-8", "surrogatepass")
+    return hashlib.md5(joined, usedforsecurity=False).hexdigest()[:16]
 
 
 def _question(query: Query, best: Candidate, request: Request) -> Question:

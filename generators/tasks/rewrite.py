@@ -27,8 +27,7 @@ from memoirist.data.text.words import (
 )
 from memoirist.generators.prompts.prompt_templates import Prompt, load_task_prompt, repeats_prompt
 from memoirist.generators.settings import InterviewSettings
-from memoirist.generators.tasks.base import LLMTask, TaskItem
-from memoirist.generators.tasks.cache_key import DETECTION_CHARS
+from memoirist.generators.tasks.base import DETECTION_CHARS, LLMTask, TaskItem
 from memoirist.generators.tasks.reply_parser import find_object, object_schema, strip_reasoning
 
 SCHEMA = object_schema(needs_repair={"type": "boolean"}, text={"type": "string"})

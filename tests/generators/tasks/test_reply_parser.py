@@ -11,8 +11,7 @@ import pytest
 from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.schema.records import Candidate, Passage
 from memoirist.generators.prompts.prompt_templates import FilledPrompt, fill_prompt, load_prompt
-from memoirist.generators.tasks.cache_key import Query
-from memoirist.generators.tasks.candidates import ReplyScorer
+from memoirist.generators.tasks.candidates import Query, ReplyScorer
 from memoirist.generators.tasks.reply_parser import Reply, Suggestion, parse_reply
 
 GOOD = {
