@@ -108,15 +108,11 @@ class GradeTask(LLMTask[TaskItem, Grades]):
         return read_grades(text)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """Which answer was chosen: 1, 2, or 0 for neither."""
+def read_choice(text: str) -> int | str:
+    """Return the chosen answer, 1, 2, or 0 for neither, or the fault of the reply.
 
-    better: int
-
-
-def read_choice(text: str) -> Choice | str:
-    """Return the choice, or the fault of the reply in one line, in words for the model."""
+    The fault is one line, in words for the model.
+    """
     value = find_object(strip_reasoning(text), frozenset({"better"}))
     if value is None:
         return "it holds no JSON object with the key better"
@@ -124,11 +120,11 @@ def read_choice(text: str) -> Choice | str:
     number = str(better).strip().lower().removeprefix("answer").strip()
     if isinstance(better, bool) or number not in {"0", "1", "2"}:
         return "better is none of 0, 1 and 2"
-    return Choice(better=int(number))
+    return int(number)
 
 
 @dataclass(frozen=True, slots=True)
-class PairwiseTask(LLMTask[TaskItem, Choice]):
+class PairwiseTask(LLMTask[TaskItem, int]):
     """The judge of two answers, with `pieces` of the person's own text as reference."""
 
     prompt: Prompt
@@ -163,6 +159,6 @@ class PairwiseTask(LLMTask[TaskItem, Choice]):
             prompt_version=version,
         )
 
-    def read(self, text: str) -> Choice | str:
+    def read(self, text: str) -> int | str:
         """Return the choice of a reply, or its fault."""
         return read_choice(text)

@@ -136,7 +136,7 @@ def _question(query: Query, best: Candidate, request: Request) -> Question:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class FollowUpTask(LLMTask[TaskItem, Reply]):
     """The questions that lead from one pair to the next; the reply's key covers all fields."""
 
@@ -152,13 +152,8 @@ class FollowUpTask(LLMTask[TaskItem, Reply]):
     @classmethod
     def load(cls, lang: str, persona: str, model: str, settings: InterviewSettings) -> FollowUpTask:
         """Read the prompt for follow-ups, Chinese for zh and English otherwise."""
-        return cls(
-            prompt=load_task_prompt("follow", lang, SCHEMA),
-            lang=lang,
-            persona=persona,
-            model=model,
-            temperature=settings.temperature,
-        )
+        prompt = load_task_prompt("follow", lang, SCHEMA)
+        return cls(prompt, lang, persona, model, settings.temperature)
 
     def item(self, earlier: Pair, later: Pair) -> TaskItem:
         """Return the item of a pair and the one before it; its key depends on their texts alone."""
