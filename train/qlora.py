@@ -134,11 +134,7 @@ def make_forward_pass(
 
 
 def plan_run(
-    folder: Path,
-    passes: ForwardPass,
-    base: PreparedBase,
-    corpus: Corpus,
-    settings: TrainSettings,
+    folder: Path, passes: ForwardPass, base: PreparedBase, corpus: Corpus, settings: TrainSettings
 ) -> tuple[MemoryBudget, StepPlan]:
     """Return the tokens of a pass, and the number of steps, rows and the rate."""
     rows, held_out = list(corpus.train.values()), list(corpus.validation.values())

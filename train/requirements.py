@@ -296,10 +296,7 @@ def this_machine(width: int = 1024) -> Machine:
 def measure_apart(width: int) -> Machine:
     """Return what another process measures; raises TrainError where it cannot."""
     done = subprocess.run(
-        [sys.executable, "-m", __name__, str(width)],
-        capture_output=True,
-        text=True,
-        check=False,
+        [sys.executable, "-m", __name__, str(width)], capture_output=True, text=True, check=False
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1][:200]

@@ -18,7 +18,7 @@ from typing import Any
 
 from memoirist.data.schema.errors import TrainError
 from memoirist.data.schema.records import Conversation, Metric
-from memoirist.train.disk import write_json, write_text
+from memoirist.train.disk import read_json, write_json, write_text
 from memoirist.train.loop.run_folder import (
     PROGRESS,
     Progress,
@@ -115,10 +115,7 @@ def read_result(run_folder: Path) -> TrainResult:
 
 
 def _write_request(
-    folder: Path,
-    conversations: Iterable[Conversation],
-    base: PreparedBase,
-    settings: TrainSettings,
+    folder: Path, conversations: Iterable[Conversation], base: PreparedBase, settings: TrainSettings
 ) -> None:
     """Write what the child reads; refuse a folder in which something else was trained."""
     rows = [
@@ -179,10 +176,7 @@ def _run_child(folder: Path, on_progress: Callable[[Progress], None] | None) -> 
 
 def _memory_budget(folder: Path) -> float:
     """Return the tokens of a pass that a run was reduced to, infinity before any reduction."""
-    try:
-        return float(json.loads((folder / "memory.json").read_text(encoding="utf-8"))["tokens"])
-    except (OSError, ValueError):
-        return math.inf
+    return float(read_json(folder / "memory.json").get("tokens", math.inf))
 
 
 def _start(folder: Path, output: int) -> subprocess.Popen[bytes]:
@@ -208,11 +202,8 @@ def _wait(child: subprocess.Popen[bytes], seconds: float) -> None:
 
 def _failure(folder: Path, code: int) -> TrainError:
     """Say why the child ended: its own error, else the last line of its log."""
-    try:
-        error = json.loads((folder / "error.json").read_text(encoding="utf-8"))
+    if error := read_json(folder / "error.json"):
         return TrainError(error["what"], error["next_step"])
-    except (OSError, ValueError):
-        pass
     if code == 130:
         return TrainError("the training was interrupted", "start it again: it goes on from there")
     log = folder / "train.log"

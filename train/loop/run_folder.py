@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from memoirist.data.schema.errors import TrainError
 from memoirist.data.schema.records import Sample
-from memoirist.train.disk import file_sizes, write_json
+from memoirist.train.disk import file_sizes, read_json, write_json
 from memoirist.train.model.prepared_base import MANIFEST, PreparedBase, read_base
 from memoirist.train.settings import TrainSettings
 
@@ -78,7 +78,11 @@ def base_of(run_folder: Path) -> PreparedBase:
     request = read_request(run_folder)
     named = Path(request["base_path"])
     own = run_folder.resolve().parent.parent / "bases" / named.name
-    path = named if named.is_dir() and _hash_in(own / MANIFEST) != request["base_hash"] else own
+    path = (
+        named
+        if named.is_dir() and read_json(own / MANIFEST).get("hash") != request["base_hash"]
+        else own
+    )
     base = read_base(path)
     if base.hash != request["base_hash"]:
         raise TrainError(
@@ -105,20 +109,9 @@ def mark_whole(checkpoint: Path) -> None:
     write_json(checkpoint / WHOLE, file_sizes(checkpoint, without=WHOLE))
 
 
-def _hash_in(manifest: Path) -> str | None:
-    """Return the hash in a base's manifest, None where there is none."""
-    try:
-        return str(json.loads(manifest.read_text(encoding="utf-8"))["hash"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _is_whole(checkpoint: Path) -> bool:
-    try:
-        listed = json.loads((checkpoint / WHOLE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(listed == file_sizes(checkpoint, without=WHOLE))
+    listed = read_json(checkpoint / WHOLE)
+    return bool(listed) and listed == file_sizes(checkpoint, without=WHOLE)
 
 
 def _step(checkpoint: Path) -> int:
@@ -156,10 +149,7 @@ def read_samples(run_folder: Path) -> list[Sample]:
 
 def draw_progress(run_folder: Path) -> Path:
     """Draw the loss curve of a run that is still going, and return the file."""
-    try:
-        base = json.loads((run_folder / "base_loss.json").read_text(encoding="utf-8"))["eval_loss"]
-    except (OSError, ValueError):
-        base = None
+    base = read_json(run_folder / "base_loss.json").get("eval_loss")
     lines = read_progress(run_folder)
     held_out = [line for line in lines if line.eval_loss is not None]
     best = min(held_out, key=lambda line: line.eval_loss or 0.0, default=None)

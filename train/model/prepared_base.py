@@ -207,18 +207,14 @@ def _refuse_holes(source: str, model: PreTrainedModel, report: dict[str, Any]) -
     """Raise when weights are missing or not numbers: loading would fill them at random."""
     import torch
 
-    missing = sorted(report.get("missing_keys", ()))
-    if missing:
-        raise TrainError(
-            f"the base model {source!r} lacks {len(missing)} weights, {missing[0]!r} among them",
-            "fetch it again",
-        )
+    fault = None
+    if missing := sorted(report.get("missing_keys", ())):
+        fault = f"lacks {len(missing)} weights, {missing[0]!r} among them"
     for name, weight in model.named_parameters():
-        if not torch.isfinite(weight).all():
-            raise TrainError(
-                f"the base model {source!r} has weights in {name!r} that are not numbers",
-                "fetch it again",
-            )
+        if fault is None and not torch.isfinite(weight).all():
+            fault = f"has weights in {name!r} that are not numbers"
+    if fault is not None:
+        raise TrainError(f"the base model {source!r} {fault}", "fetch it again")
 
 
 def _keep_sentencepiece(source: str, target: Path, *, cached: bool) -> None:
