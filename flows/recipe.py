@@ -21,8 +21,7 @@ from memoirist.data.provenance.rights import checked
 from memoirist.data.schema.errors import RecipeError
 from memoirist.extractors.settings import ExtractSettings
 from memoirist.generators.settings import InterviewSettings
-from memoirist.train.presets import PRESETS
-from memoirist.train.settings import EvaluateSettings, MergeSettings, TrainSettings
+from memoirist.train.settings import PRESETS, EvaluateSettings, MergeSettings, TrainSettings
 
 
 class Persona(BaseModel, extra="forbid"):

@@ -5,166 +5,132 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from memoirist.data.schema.settings_base import SettingsBase
 from memoirist.generators.client.pricing import Price
 from memoirist.generators.prompts.source_kinds import Kind
 
 
-class Example(BaseModel):
+class Example(SettingsBase):
     """A question of the kind that is wanted, with the passage that answers it."""
 
-    model_config = ConfigDict(extra="forbid")
+    passage: str = Field(min_length=1)
+    """What the person said or wrote."""
 
-    passage: str = Field(min_length=1, description="What the person said or wrote.")
-    question: str = Field(min_length=1, description="The question that it answers well.")
+    question: str = Field(min_length=1)
+    """The question that it answers well."""
 
 
-class InterviewSettings(BaseModel):
+class InterviewSettings(SettingsBase):
     """Hold the recipe's `[interview]` table; the API key comes from OPENAI_API_KEY alone."""
 
-    model_config = ConfigDict(extra="forbid", validate_default=True)
+    model_config = ConfigDict(validate_default=True)
 
-    base_url: str | None = Field(
-        default=None,
-        description="Address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1; "
-        "unset: OPENAI_BASE_URL, or api.openai.com when OPENAI_API_KEY is set.",
-    )
-    model: str | None = Field(
-        default=None,
-        description="Name of the model; unset: the only model that the server lists.",
-    )
-    max_concurrency: int = Field(
-        default=16, ge=1, le=4096, description="Requests in flight at the same time, at most."
-    )
-    request_timeout_seconds: float = Field(
-        default=120.0, gt=0, description="Deadline of one request, from sending to the last byte."
-    )
-    mode: Literal["live", "batch"] = Field(
-        default="live",
-        description="batch: requests go as files to the provider's Batch API, at half the price"
-        " with most, and come back within a day; a stopped run fetches them later.",
-    )
-    batch_requests: int = Field(
-        default=20_000,
-        ge=1,
-        le=50_000,
-        description="Requests in one file of the Batch API, at most.",
-    )
-    batch_price: float = Field(
-        default=0.5, ge=0, le=1, description="What the Batch API costs, as a share of the price."
-    )
-    batch_poll_seconds: float = Field(
-        default=60.0, gt=0, description="Pause before the state of a batch is asked for again."
-    )
-    max_attempts: int = Field(
-        default=8,
-        ge=1,
-        le=50,
-        description="Times one request is sent before its failure becomes a verdict.",
-    )
-    max_backoff_seconds: float = Field(
-        default=30.0, ge=0, description="Longest pause before a request is sent again."
-    )
-    circuit_opens_seconds: float = Field(
-        default=15.0,
-        ge=0,
-        description="Seconds of failures alone after which the run pauses and tries one request"
-        " at a time.",
-    )
-    circuit_stops_seconds: float = Field(
-        default=300.0,
-        gt=0,
-        description="Seconds of failures alone after which the run stops, keeping what it has.",
-    )
-    max_repairs: int = Field(
-        default=2, ge=0, le=5, description="Times an unusable reply is asked again."
-    )
-    max_reply_tokens: int = Field(
-        default=1024, ge=64, description="Longest reply; a model that thinks aloud needs more."
-    )
-    budget_usd: float | None = Field(
-        default=None,
-        ge=0,
-        description="Most that one run may cost, in US dollars; unset or 0: no limit.",
-    )
-    max_requests: int | None = Field(
-        default=None, ge=0, description="Most requests that one run sends; unset or 0: no limit."
-    )
-    max_tokens: int | None = Field(
-        default=None,
-        ge=0,
-        description="Most tokens of one run, prompts and replies together; unset or 0: no limit."
-        " One reply's length is max_reply_tokens.",
-    )
-    prices: dict[str, Price] = Field(
-        default_factory=dict,
-        description="US dollars for a million tokens by model, over the bundled list:"
-        " {'my-model' = {input = 0.1, output = 0.4}}.",
-    )
-    seed: int = Field(default=42, description="Seed by which questions of equal worth are chosen.")
-    second_share: float = Field(
-        default=0.2, ge=0, le=1, description="Share of passages, at most, with a second question."
-    )
-    opener_share: float = Field(
-        default=0.08,
-        gt=0,
-        le=1,
-        description="Share of all questions, at most, that open with the same two words.",
-    )
-    temperature: float | None = Field(
-        default=0.8, ge=0, le=2, description="Sampling temperature; null leaves it to the server."
-    )
-    prompt: Path | None = Field(
-        default=None, description="Your own prompt file in place of the shipped one."
-    )
-    answers: Literal["verbatim", "polished"] = Field(
-        default="verbatim",
-        description="polished: an LLM mends dangling openings, fillers, misheard words and broken"
-        " sentences of each answer; what goes beyond that is refused, and both texts are kept.",
-    )
-    polish_max_change: float = Field(
-        default=0.15,
-        gt=0,
-        le=0.5,
-        description="Share of an answer's words, at most, that polishing changes.",
-    )
-    polish_prompt: Path | None = Field(
-        default=None, description="Your own prompt file for polishing in place of the shipped one."
-    )
-    follow_up_share: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        description="Share of neighbouring passages that are joined into one conversation, the"
-        " later asked by a follow-up question.",
-    )
-    follow_up_turns: int = Field(
-        default=3,
-        ge=2,
-        le=5,
-        description="Exchanges, at most, of a conversation that is joined so; compose.max_exchanges"
-        " and compose.max_words hold too.",
-    )
-    kind: Kind | Literal["auto"] = Field(
-        default="auto",
-        description="How sources are asked about: autobiography, essay, fiction (a tale told by"
-        " its narrator), talk, or prose (about a topic, in the third person); auto: found by each"
-        " source's kind, title and way of saying I.",
-    )
-    kinds: dict[str, Kind] = Field(
-        default_factory=dict,
-        description="The kind of single sources, where it differs: FILE, TITLE or PATTERN = KIND.",
-    )
-    examples: list[Example] = Field(
-        default_factory=list,
-        max_length=12,
-        description="Questions that you like, as [[interview.examples]] with passage and question.",
-    )
-    language: str | None = Field(
-        default=None,
-        description="Language of the questions, such as en or zh; unset: each passage's own.",
-    )
+    base_url: str | None = None
+    """Address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1; unset:
+    OPENAI_BASE_URL, or api.openai.com when OPENAI_API_KEY is set."""
+
+    model: str | None = None
+    """Name of the model; unset: the only model that the server lists."""
+
+    max_concurrency: int = Field(16, ge=1, le=4096)
+    """Requests in flight at the same time, at most."""
+
+    request_timeout_seconds: float = Field(120.0, gt=0)
+    """Deadline of one request, from sending to the last byte."""
+
+    mode: Literal["live", "batch"] = "live"
+    """batch: requests go as files to the provider's Batch API, at half the price with most, and
+    come back within a day; a stopped run fetches them later."""
+
+    batch_requests: int = Field(20_000, ge=1, le=50_000)
+    """Requests in one file of the Batch API, at most."""
+
+    batch_price: float = Field(0.5, ge=0, le=1)
+    """What the Batch API costs, as a share of the price."""
+
+    batch_poll_seconds: float = Field(60.0, gt=0)
+    """Pause before the state of a batch is asked for again."""
+
+    max_attempts: int = Field(8, ge=1, le=50)
+    """Times one request is sent before its failure becomes a verdict."""
+
+    max_backoff_seconds: float = Field(30.0, ge=0)
+    """Longest pause before a request is sent again."""
+
+    circuit_opens_seconds: float = Field(15.0, ge=0)
+    """Seconds of failures alone after which the run pauses and tries one request at a time."""
+
+    circuit_stops_seconds: float = Field(300.0, gt=0)
+    """Seconds of failures alone after which the run stops, keeping what it has."""
+
+    max_repairs: int = Field(2, ge=0, le=5)
+    """Times an unusable reply is asked again."""
+
+    max_reply_tokens: int = Field(1024, ge=64)
+    """Longest reply; a model that thinks aloud needs more."""
+
+    budget_usd: float | None = Field(None, ge=0)
+    """Most that one run may cost, in US dollars; unset or 0: no limit."""
+
+    max_requests: int | None = Field(None, ge=0)
+    """Most requests that one run sends; unset or 0: no limit."""
+
+    max_tokens: int | None = Field(None, ge=0)
+    """Most tokens of one run, prompts and replies together; unset or 0: no limit. One reply's
+    length is max_reply_tokens."""
+
+    prices: dict[str, Price] = Field(default_factory=dict)
+    """US dollars for a million tokens by model, over the bundled list: {'my-model' = {input = 0.1,
+    output = 0.4}}."""
+
+    seed: int = 42
+    """Seed by which questions of equal worth are chosen."""
+
+    second_share: float = Field(0.2, ge=0, le=1)
+    """Share of passages, at most, with a second question."""
+
+    opener_share: float = Field(0.08, gt=0, le=1)
+    """Share of all questions, at most, that open with the same two words."""
+
+    temperature: float | None = Field(0.8, ge=0, le=2)
+    """Sampling temperature; null leaves it to the server."""
+
+    prompt: Path | None = None
+    """Your own prompt file in place of the shipped one."""
+
+    answers: Literal["verbatim", "polished"] = "verbatim"
+    """polished: an LLM mends dangling openings, fillers, misheard words and broken sentences of
+    each answer; what goes beyond that is refused, and both texts are kept."""
+
+    polish_max_change: float = Field(0.15, gt=0, le=0.5)
+    """Share of an answer's words, at most, that polishing changes."""
+
+    polish_prompt: Path | None = None
+    """Your own prompt file for polishing in place of the shipped one."""
+
+    follow_up_share: float = Field(0.0, ge=0, le=1)
+    """Share of neighbouring passages that are joined into one conversation, the later asked by a
+    follow-up question."""
+
+    follow_up_turns: int = Field(3, ge=2, le=5)
+    """Exchanges, at most, of a conversation that is joined so; compose.max_exchanges and
+    compose.max_words hold too."""
+
+    kind: Kind | Literal["auto"] = "auto"
+    """How sources are asked about: autobiography, essay, fiction (a tale told by its narrator),
+    talk, or prose (about a topic, in the third person); auto: found by each source's kind, title
+    and way of saying I."""
+
+    kinds: dict[str, Kind] = Field(default_factory=dict)
+    """The kind of single sources, where it differs: FILE, TITLE or PATTERN = KIND."""
+
+    examples: list[Example] = Field(default_factory=list, max_length=12)
+    """Questions that you like, as [[interview.examples]] with passage and question."""
+
+    language: str | None = None
+    """Language of the questions, such as en or zh; unset: each passage's own."""
 
     @field_validator("base_url")
     @classmethod

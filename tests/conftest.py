@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> Store:
 def forked_trainings() -> Iterator[None]:
     """Fork the trainings that are started in this process; on a GPU they start as ever."""
     from memoirist.train.loop import launch
-    from memoirist.train.loop.process import gpu_count
+    from memoirist.train.loop.launch import gpu_count
 
     start = launch._start
 

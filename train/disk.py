@@ -1,4 +1,4 @@
-"""Write small files whole or not at all, and refuse work that the disk has no room for."""
+"""Read and write small files whole or not at all, and refuse work that the disk has no room for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ from memoirist.data.schema.errors import TrainError
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON under a temporary name and rename it to `path`."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file, an empty one where there is none or only half of one."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def write_text(path: Path, text: str) -> None:

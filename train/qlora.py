@@ -26,23 +26,27 @@ import torch
 from transformers import AutoTokenizer, set_seed
 
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.dataset.corpus import Corpus, preflight, read_rows
-from memoirist.train.dataset.optimizer_steps import StepPlan, plan_steps
-from memoirist.train.dataset.tokenize import TokenRow
+from memoirist.train.dataset.batches import StepPlan, plan_steps
+from memoirist.train.dataset.tokenize import Corpus, TokenRow, preflight, read_rows
 from memoirist.train.disk import need_disk, write_json
-from memoirist.train.loop.callbacks import RunCallback, SampleCallback, choose_prompts, memory_mb
-from memoirist.train.loop.checkpoints import (
+from memoirist.train.loop.forward_pass import ForwardPass
+from memoirist.train.loop.launch import end_with_parent, lock_run
+from memoirist.train.loop.memory import MemoryBudget, free_memory, is_out_of_memory
+from memoirist.train.loop.run_folder import (
     CHECKPOINTS,
     base_of,
     last_whole_checkpoint,
     trained_with,
 )
-from memoirist.train.loop.forward_pass import ForwardPass
-from memoirist.train.loop.memory import MemoryBudget, free_memory, is_out_of_memory
-from memoirist.train.loop.process import end_with_parent, lock_run
-from memoirist.train.loop.trainer import AnswerTrainer, make_trainer
-from memoirist.train.model.adapter import weight_hashes, with_adapter
-from memoirist.train.model.fused_lora import fuse_lora, fuse_token_rows
+from memoirist.train.loop.trainer import (
+    AnswerTrainer,
+    RunCallback,
+    SampleCallback,
+    choose_prompts,
+    make_trainer,
+    memory_mb,
+)
+from memoirist.train.model.adapter import fuse_lora, fuse_token_rows, weight_hashes, with_adapter
 from memoirist.train.model.model_loader import load_base
 from memoirist.train.model.prepared_base import PreparedBase
 from memoirist.train.requirements import fitting
@@ -130,11 +134,7 @@ def make_forward_pass(
 
 
 def plan_run(
-    folder: Path,
-    passes: ForwardPass,
-    base: PreparedBase,
-    corpus: Corpus,
-    settings: TrainSettings,
+    folder: Path, passes: ForwardPass, base: PreparedBase, corpus: Corpus, settings: TrainSettings
 ) -> tuple[MemoryBudget, StepPlan]:
     """Return the tokens of a pass, and the number of steps, rows and the rate."""
     rows, held_out = list(corpus.train.values()), list(corpus.validation.values())

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 import torch
 
 from memoirist.data.schema.records import Conversation
-from memoirist.train.dataset.corpus import Corpus, build_corpus
-from memoirist.train.dataset.optimizer_steps import StepDataset, effective_batch, plan_steps
-from memoirist.train.dataset.packing import best_fit, padded_bins, trained_count
-from memoirist.train.dataset.tokenize import TokenRow, show
+from memoirist.train.dataset.batches import (
+    StepDataset,
+    best_fit,
+    effective_batch,
+    padded_bins,
+    plan_steps,
+    trained_count,
+)
+from memoirist.train.dataset.tokenize import Corpus, TokenRow, build_corpus, show
 from memoirist.train.model.model_loader import quiet
 from memoirist.train.model.prepared_base import PreparedBase
 from memoirist.train.settings import TrainSettings

@@ -100,7 +100,7 @@ def load_models(
 ) -> dict[str, ChatModel]:
     """Load the tuned model; with `compare` its base and the base with examples before it."""
     from memoirist.train.inference.chat_model import ChatModel, load
-    from memoirist.train.loop.checkpoints import load_checkpoint
+    from memoirist.train.loop.run_folder import load_checkpoint
 
     if choice.checkpoint is not None:
         folder = context.workspace.run_folder(model.run.id)

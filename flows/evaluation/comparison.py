@@ -103,7 +103,7 @@ def _step(context: Context, run: Run) -> Step:
 
 
 async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
-    from memoirist.generators.tasks.pairwise import Choice, PairwiseTask, read_choice
+    from memoirist.generators.tasks.judgement import PairwiseTask, read_choice
 
     step = _step(context, run)
     judge = context.recipe.evaluate.judge_model or context.recipe.interview.model
@@ -122,8 +122,8 @@ async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
     for duel, item in zip(both, items, strict=True):
         reply = reply_of(item.key)
         choice = read_choice(reply["reply"] or "") if reply["status"] == "ok" else ""
-        if isinstance(choice, Choice):
-            rows.append(_judged(duel, model, choice.better))
+        if isinstance(choice, int):
+            rows.append(_judged(duel, model, choice))
     with step.writing(finished=finished) as tx:
         tx.execute("DELETE FROM duels WHERE run_id = ? AND judge = ?", [run.id, model])
         tx.upsert(rows)

@@ -50,7 +50,7 @@ def write_model_card(context: Context, run: Run, model: Model) -> None:
     """
     from memoirist.train.export.hub_upload import complete_adapter
     from memoirist.train.export.ollama import folder_modelfile
-    from memoirist.train.loop.checkpoints import WHOLE, base_of, mark_whole
+    from memoirist.train.loop.run_folder import WHOLE, base_of, mark_whole
 
     root = context.workspace.root
     merged, adapter = root / str(model.merged_path), root / model.adapter_path

@@ -129,7 +129,7 @@ def use(context: Context, run: Run, *, picked: bool = False) -> None:
 
 def list_models(context: Context) -> Fetched:
     """Return a row for each run with its model, and the steps whose checkpoints can be tried."""
-    from memoirist.train.loop.checkpoints import steps_kept
+    from memoirist.train.loop.run_folder import steps_kept
 
     require_workspace(context)
     runs = context.workspace.store.fetch(statement("list_models"))
@@ -185,7 +185,7 @@ def export_model(
     """
     from memoirist.flows.models.model_card import write_model_card
     from memoirist.train.export.gguf import to_gguf
-    from memoirist.train.loop.checkpoints import base_of
+    from memoirist.train.loop.run_folder import base_of
     from memoirist.train.merge.merged_model import MANIFEST
 
     run, step = run_and_step(context, name)
@@ -263,7 +263,7 @@ def refuse_without_rights(context: Context, run: Run) -> None:
 def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = False) -> Model:
     """Return the merged model of a run at its kept step or at `step`; merge it where needed."""
     from memoirist.flows.steps.merge import is_merged, merge_run
-    from memoirist.train.loop.checkpoints import base_of
+    from memoirist.train.loop.run_folder import base_of
 
     model = context.workspace.model_of(run.id)
     if model is not None and model.step == step and is_merged(context, model):

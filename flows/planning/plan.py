@@ -23,9 +23,8 @@ from memoirist.flows.steps.polish import planned_polish, polish_settings
 from memoirist.generators.client.pricing import estimate_tokens, price_of
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import TaskItem
-from memoirist.generators.tasks.follow_up_question import FollowUpTask
-from memoirist.generators.tasks.grade import GradeTask
-from memoirist.generators.tasks.question import QuestionTask
+from memoirist.generators.tasks.judgement import GradeTask
+from memoirist.generators.tasks.question import FollowUpTask, QuestionTask
 
 PILOT_CALLS = 20
 
@@ -139,7 +138,7 @@ def _questions(context: Context) -> PlannedCalls:
     task = QuestionTask(persona, model, settings, context.recipe.curate)
     prompts: dict[str, Prompt] = {
         query.key: (query.prompt.version, partial(task.item, query.passage))
-        for query in map(task.queries.query, eligible(context))
+        for query in map(task.query, eligible(context))
     }
     return _planned(context, task.purpose, settings, prompts)
 

@@ -14,8 +14,7 @@ from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import format_duration
 
 if TYPE_CHECKING:
-    from memoirist.train.requirements import BaseShape
-    from memoirist.train.resource_estimate import Estimate, Machine, Work
+    from memoirist.train.requirements import BaseShape, Estimate, Machine, Work
     from memoirist.train.settings import TrainSettings
     from memoirist.train.token_stats import TokenPlan
 
@@ -44,7 +43,7 @@ def estimate_lines(
     context: Context, shape: BaseShape, plan: TokenPlan, settings: TrainSettings
 ) -> list[str]:
     """Return the estimate of memory and time as lines, with advice where memory is short."""
-    from memoirist.train.resource_estimate import estimate, this_machine
+    from memoirist.train.requirements import estimate, this_machine
 
     machine = this_machine(shape.width)
     work = training_work(plan, settings)
@@ -111,7 +110,7 @@ def _is_prepared(base_model: str, bases: Path) -> bool:
 
 def training_work(plan: TokenPlan, settings: TrainSettings) -> Work:
     """Return the tokens that a training sends through the model."""
-    from memoirist.train.resource_estimate import Work
+    from memoirist.train.requirements import Work
 
     settings = settings.resolved()
     saves = plan.steps // max(1, plan.every) + 1
@@ -178,7 +177,7 @@ def _memory_line(result: Estimate, machine: Machine) -> str:
 
 def _time_line(context: Context, result: Estimate, work: Work) -> str:
     """Return the time by the speed of the last run on this base, or of a matrix product."""
-    from memoirist.train.resource_estimate import STARTING_SECONDS
+    from memoirist.train.requirements import STARTING_SECONDS
 
     store = context.workspace.store
     speed = None

@@ -19,7 +19,7 @@ from memoirist.flows.runtime.training_monitor import PrefectArtifacts
 from memoirist.flows.runtime.workspace import Workspace
 
 if TYPE_CHECKING:
-    from memoirist.generators.client.budget import Budget
+    from memoirist.generators.client.session import Budget
 
 
 R = TypeVar("R")
@@ -57,7 +57,7 @@ class Context:
     @cached_property
     def budget(self) -> Budget:
         """Return the LLM budget that all steps of the run share."""
-        from memoirist.generators.client.budget import Budget
+        from memoirist.generators.client.session import Budget
 
         return Budget(self.recipe.interview)
 

@@ -48,7 +48,7 @@ def _known_endpoints(context: Context, settings: InterviewSettings) -> list[Endp
 
 async def find_endpoint(context: Context, settings: InterviewSettings) -> Endpoint:
     """Return the stored endpoint of the settings, else probe the server and store the result."""
-    from memoirist.generators.client.probe import probe
+    from memoirist.generators.client.client import probe
 
     known = _known_endpoints(context, settings)
     endpoint = await probe(settings, known)
@@ -242,7 +242,7 @@ _CLOSED = "purpose = ? AND (status = 'ok' OR limits = ?)"
 
 def closed_keys(context: Context, purpose: str, settings: InterviewSettings) -> set[str]:
     """Return the keys of items that need no further request with these settings."""
-    from memoirist.generators.tasks.cache_key import limits_of
+    from memoirist.generators.tasks.base import limits_of
 
     closed = context.workspace.store.fetch(
         f"SELECT key FROM requests WHERE {_CLOSED}", [purpose, limits_of(settings)]

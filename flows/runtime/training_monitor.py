@@ -13,7 +13,7 @@ from memoirist.flows.runtime.report import Advance, format_duration
 from memoirist.flows.runtime.workspace import Workspace
 
 if TYPE_CHECKING:
-    from memoirist.train.loop.progress import Progress
+    from memoirist.train.loop.run_folder import Progress
 
 
 # Rows are written at each save and at least this often, so that `look` shows the progress.
@@ -53,7 +53,7 @@ class TrainingMonitor:
 
     def save(self) -> None:
         """Write the new metrics and samples, and draw the curve and the pages again."""
-        from memoirist.train.loop.progress import draw_progress, read_samples
+        from memoirist.train.loop.run_folder import draw_progress, read_samples
 
         samples = read_samples(self.folder)
         with self.store.writing() as tx:
@@ -68,7 +68,7 @@ class TrainingMonitor:
                 self.artifacts.saved(sample_rows(samples), page)
 
     def _sample_bytes(self) -> int:
-        from memoirist.train.loop.progress import SAMPLES
+        from memoirist.train.loop.run_folder import SAMPLES
 
         path = self.folder / SAMPLES
         return path.stat().st_size if path.exists() else 0

@@ -31,11 +31,9 @@ from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerp
 from memoirist.generators.prompts.prompt_templates import LENGTH_SHARES
 from memoirist.generators.prompts.source_kinds import KINDS, Kind, guess_kind
 from memoirist.generators.settings import InterviewSettings
-from memoirist.generators.tasks.cache_key import Query, rules_version
-from memoirist.generators.tasks.candidates import ReplyScorer
+from memoirist.generators.tasks.candidates import Query, ReplyScorer, rules_version
 
 if TYPE_CHECKING:
-    from memoirist.generators.tasks.cache_key import Query
     from memoirist.generators.tasks.question import QuestionTask
 
 
@@ -87,7 +85,7 @@ def due_offline(context: Context) -> list[Passage]:
 
 
 def _offline_state(lang: str) -> str:
-    from memoirist.generators.offline.question_templates import load_templates, offline_languages
+    from memoirist.generators.offline.interviewer import load_templates, offline_languages
 
     version = load_templates(lang).version if lang in offline_languages() else "none"
     return fingerprint("template", version)
@@ -145,7 +143,6 @@ def greedy_settings(context: Context, **changes: object) -> InterviewSettings:
 
 def _ask_llm(context: Context, most: int | None = None) -> str:
     """Ask about the due passages, at most `most` of them, and select among all replies."""
-    from memoirist.generators.tasks.cache_key import Queries
     from memoirist.generators.tasks.question import QuestionTask
 
     passages, model = eligible(context), known_model(context)
@@ -155,7 +152,7 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
         return ""
     queries: list[Query] = []
     if model:
-        query_of = Queries(settings, context.recipe.persona.name, model).query
+        query_of = QuestionTask(context.recipe.persona.name, model, settings).query
         queries = [query_of(passage) for passage in passages]
     writer: ReplyWriter | None = None
     # A finished interview needs no server.
@@ -163,7 +160,7 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
         session = run_to_the_end(open_session(context, settings))
         persona, model = context.recipe.persona.name, session.endpoint.model
         task = QuestionTask(persona, model, session.settings, context.recipe.curate)
-        queries = [task.queries.query(passage) for passage in passages]
+        queries = [task.query(passage) for passage in passages]
         due = due_items(queries, closed)
         if most is not None:
             due = random.Random(f"pilot {settings.seed}").sample(due, min(most, len(due)))

@@ -22,7 +22,7 @@ from memoirist.flows.steps.ask import known_model
 from memoirist.flows.steps.base import NOT_REJECTED, NOT_WITHDRAWN, Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
-    from memoirist.generators.tasks.follow_up_question import FollowUpTask
+    from memoirist.generators.tasks.question import FollowUpTask
 
 
 # Includes the pairs that `compose` leaves out of a dataset: the draw must not depend on them.
@@ -38,8 +38,8 @@ def follow_pairs(context: Context) -> None:
 
 
 async def _follow(context: Context) -> None:
-    from memoirist.generators.tasks.cache_key import limits_of
-    from memoirist.generators.tasks.follow_up_question import FollowUpTask
+    from memoirist.generators.tasks.base import limits_of
+    from memoirist.generators.tasks.question import FollowUpTask
 
     settings = context.recipe.interview
     pairs = context.workspace.store.nouns(Pair, KEPT_PAIRS, own=True)

@@ -19,7 +19,7 @@ from memoirist.flows.steps.base import NOT_WITHDRAWN, Step, fingerprint, remove_
 
 if TYPE_CHECKING:
     from memoirist.generators.settings import InterviewSettings
-    from memoirist.generators.tasks.grade import Grades, GradeTask
+    from memoirist.generators.tasks.judgement import Grades, GradeTask
 
 
 # Pairs with a real question need no judge: people really said them.
@@ -43,8 +43,8 @@ def judge_pairs(context: Context) -> None:
 
 
 async def _judge(context: Context) -> None:
-    from memoirist.generators.tasks.cache_key import limits_of
-    from memoirist.generators.tasks.grade import GradeTask
+    from memoirist.generators.tasks.base import limits_of
+    from memoirist.generators.tasks.judgement import GradeTask
 
     store, curate = context.workspace.store, context.recipe.curate
     settings = judge_settings(context)
@@ -79,7 +79,7 @@ def judge_settings(context: Context) -> InterviewSettings:
 
 def _verdicts(context: Context, pairs: Sequence[Pair], task: GradeTask) -> list[Verdict]:
     """Return five verdicts for each judged pair: the overall one, and one for each grade."""
-    from memoirist.generators.tasks.grade import read_grades
+    from memoirist.generators.tasks.judgement import read_grades
 
     reply_of = last_reply(context, "judge", "curate")
     verdicts: list[Verdict] = []
@@ -96,7 +96,7 @@ def _verdicts(context: Context, pairs: Sequence[Pair], task: GradeTask) -> list[
 
 
 def _graded(context: Context, pair: Pair, grades: Grades) -> list[Verdict]:
-    from memoirist.generators.tasks.grade import CRITERIA
+    from memoirist.generators.tasks.judgement import CRITERIA
 
     settings, now = context.recipe.curate, context.now
     by_criterion = list(zip(CRITERIA, grades.values, grades.reasons, strict=True))

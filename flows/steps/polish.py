@@ -76,8 +76,7 @@ def _passages(context: Context) -> list[Passage]:
 
 
 async def _polish(context: Context) -> None:
-    from memoirist.generators.tasks.rewrite import RewriteTask
-    from memoirist.generators.tasks.rewrite_checks import BOUNDS_VERSION
+    from memoirist.generators.tasks.rewrite import BOUNDS_VERSION, RewriteTask
 
     passages = _passages(context)
     if not passages:

@@ -98,7 +98,7 @@ class BatchClient(Client):
             paused=False,
         )
 
-    async def __aexit__(self, *error: Any) -> None:  # noqa: ANN401 - the three of the protocol
+    async def __aexit__(self, *error: object) -> None:
         """Leave the batches to the provider, and close the connections."""
         if self._flush is not None:
             self._flush.cancel()
@@ -217,10 +217,7 @@ class BatchClient(Client):
         if batch.id is None:
             state = await self._find(batch.key)
             batch = replace(batch, id=state.id if state else None)
-        if batch.id is None:
-            self._deliver(batch, {})
-        else:
-            await self._watch(batch)
+        await self._watch(batch)
 
     async def _find(self, key: str) -> BatchState | None:
         """Return the newest batch that was started under `key`, if the provider lists one."""
@@ -232,7 +229,8 @@ class BatchClient(Client):
         """Wait until a batch has ended and deliver its replies."""
         self._store.save(batch)
         while True:
-            state = await self._call(self._retrying.batches.retrieve(batch.id or ""))
+            call = self._retrying.batches.retrieve(batch.id) if batch.id else None
+            state = await self._call(call) if call else None
             if state is None:
                 self._deliver(batch, {})
                 return

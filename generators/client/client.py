@@ -1,4 +1,8 @@
-"""The LLM client: the openai SDK with our limiter, retries and circuit breaker, for any server."""
+"""The LLM client: the openai SDK with our limiter, retries and circuit breaker, for any server.
+
+`probe` finds the model of a server and the request parameters that it accepts, before a run;
+`stream_chat` talks to a model server of our own.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,10 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from types import TracebackType
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from memoirist.data.schema.errors import EndpointError
-from memoirist.generators.client.circuit_breaker import CircuitBreaker
 from memoirist.generators.client.http_errors import (
     CONNECT_SECONDS,
     Fault,
@@ -23,15 +25,15 @@ from memoirist.generators.client.http_errors import (
     classify_error,
     next_step,
 )
-from memoirist.generators.client.limiter import Admission, Limiter, Slot
+from memoirist.generators.client.limiter import Admission, CircuitBreaker, Limiter, Slot
 from memoirist.generators.client.responses import Completion, read_body, read_completion
 from memoirist.generators.client.retry import allowance_seconds, pause_seconds
 from memoirist.generators.settings import InterviewSettings
+from memoirist.generators.tasks.reply_parser import SCHEMA
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, AsyncStream
     from openai.types.chat import ChatCompletionChunk
-
 
 Structured = Literal["json_schema", "json_object", "text"]
 Message = Mapping[str, str]
@@ -40,6 +42,8 @@ _COMPLETIONS = "/chat/completions"
 OPENAI_URL = "https://api.openai.com/v1"
 # An answer may take minutes, but no server is silent for so long within one.
 _STREAM_READ_SECONDS = 600.0
+# The probe tries them in this order.
+_FORMS: tuple[Structured, ...] = ("json_schema", "json_object", "text")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +82,7 @@ def base_url_of(settings: InterviewSettings) -> str:
     if os.environ.get("OPENAI_API_KEY"):
         return OPENAI_URL
     raise EndpointError(
-        "no LLM endpoint is named",
-        "give --base-url, or set OPENAI_BASE_URL or OPENAI_API_KEY",
+        "no LLM endpoint is named", "give --base-url, or set OPENAI_BASE_URL or OPENAI_API_KEY"
     )
 
 
@@ -144,12 +147,7 @@ class Client:
         self._sdk = open_sdk(self._base_url, self._settings.max_concurrency + 8)
         return self
 
-    async def __aexit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close the connections."""
         self._admission.close()
         await self._sdk.close()
@@ -356,15 +354,14 @@ _CHECK = "see whether the server still runs and what its log says, or ask again"
 
 
 async def stream_chat(
-    base_url: str,
-    model: str,
-    messages: Sequence[Mapping[str, str]],
-    options: Mapping[str, Any],
+    base_url: str, model: str, messages: Sequence[Mapping[str, str]], options: Mapping[str, Any]
 ) -> AsyncIterator[Piece]:
     """Yield the parts of an answer of our own model server; the last `finish` is stop, length, ...
 
-    `options` are further keys of the request, such as temperature. Raise EndpointError where the
-    server refuses, cannot be reached, or ends the stream without `finish`.
+    `options` are further keys of the request, such as temperature. A stream that ends as it should
+    counts as "stop" where the server gives no reason: some send [DONE] alone or just end the body.
+    Raise EndpointError where the server refuses, cannot be reached, answers nothing, or where the
+    connection breaks within the answer.
     """
     import httpx2
     from openai import APIStatusError, OpenAIError
@@ -376,19 +373,87 @@ async def stream_chat(
             stream: AsyncStream[ChatCompletionChunk] = await sdk.chat.completions.create(
                 **request, stream=True
             )
+            begun = False
             async with stream:
                 async for chunk in stream:
-                    choice = chunk.choices[0] if chunk.choices else None
-                    words = (choice.delta.content or "") if choice else ""
-                    finish = choice.finish_reason if choice else None
-                    if words or finish:
-                        yield Piece(words=words, finish=finish)
-                    if finish:
-                        return
-        raise EndpointError("the answer broke off: the server closed the stream early", _CHECK)
+                    for choice in chunk.choices[:1]:
+                        begun = True
+                        words, finish = choice.delta.content or "", choice.finish_reason
+                        if words or finish:
+                            yield Piece(words=words, finish=finish)
+                        if finish:
+                            return
+        if not begun:
+            raise EndpointError("the answer broke off: the server closed the stream early", _CHECK)
+        yield Piece(words="", finish="stop")
     except APIStatusError as error:
         message = classify_error(error).message.removeprefix("the server answered ")
         raise EndpointError(f"the server answers {message}", _CHECK) from error
     except (OpenAIError, httpx2.HTTPError, OSError, ValueError) as error:
         message = classify_error(error).message
         raise EndpointError(f"the answer broke off: {message}", _CHECK) from error
+
+
+async def probe(settings: InterviewSettings, known_endpoints: Sequence[Endpoint] = ()) -> Endpoint:
+    """Return the endpoint after one small real call; raise EndpointError when it refuses.
+
+    A model of `known_endpoints` is not probed again. Newer models of OpenAI refuse `max_tokens`
+    and `temperature`; older servers refuse a schema. After each refusal the parameter that the
+    server names is left out.
+    """
+    base_url = base_url_of(settings)
+    known = {endpoint.model: endpoint for endpoint in known_endpoints}
+    if settings.model in known:
+        return known[settings.model]
+    few_attempts = settings.model_copy(update={"max_attempts": min(3, settings.max_attempts)})
+    async with Client(few_attempts, base_url) as client:
+        model = settings.model or _only_model(await _listed_models(client), base_url)
+        if model in known:
+            return known[model]
+        endpoint = Endpoint(base_url=base_url, model=model, structured="json_schema")
+        for _ in range(len(_FORMS) + 2):
+            refusal = await client.accepts(endpoint, SCHEMA)
+            if refusal is None:
+                return endpoint
+            simpler = _simpler_endpoint(endpoint, refusal)
+            if simpler is None:
+                break
+            endpoint = simpler
+    raise EndpointError(
+        f"{refusal} (at {base_url})",
+        "change the setting that the server names, in the recipe's [interview]",
+    )
+
+
+def _simpler_endpoint(endpoint: Endpoint, refusal: str) -> Endpoint | None:
+    """Return the endpoint without the refused parameter, None when none is left to drop."""
+    if "max_completion_tokens" in refusal and endpoint.token_limit_name == "max_tokens":  # noqa: S105
+        return replace(endpoint, token_limit_name="max_completion_tokens")  # noqa: S106
+    if "temperature" in refusal and endpoint.takes_temperature:
+        return replace(endpoint, takes_temperature=False)
+    following = _FORMS.index(endpoint.structured) + 1
+    return replace(endpoint, structured=_FORMS[following]) if following < len(_FORMS) else None
+
+
+async def _listed_models(client: Client) -> list[str]:
+    """Return the models that the server lists; some servers have no such list."""
+    try:
+        return await client.models()
+    except EndpointError as error:
+        if "answered 404" in error.what or "answered 405" in error.what:
+            return []
+        raise
+
+
+def _only_model(names: list[str], base_url: str) -> str:
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise EndpointError(
+            f"{base_url} lists no model",
+            "name one with --model, and check the address (it usually ends in /v1)",
+        )
+    listing = ", ".join(repr(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
+    raise EndpointError(
+        f"{base_url} serves {len(names)} models: {listing}", "name one of them with --model"
+    )

@@ -1,11 +1,14 @@
-"""The adaptive concurrency limit: how many requests may be in flight to one server.
+"""When a request may start: the adaptive concurrency limit, and the circuit breaker.
+
+The limit is how many requests may be in flight to one server.
 
 A cap of the server is a number in flight above which requests are refused far more often than
 below it; refusals at random spread over all numbers and change nothing. Above a detected cap the
 limit rises step by step, at growing intervals (additive increase). Where many requests are refused
 or time out at any number, the limit falls by a share of it (multiplicative decrease).
 
-`Admission` is the queue of requests that wait for the limiter and the circuit breaker.
+The circuit breaker pauses a run while nothing succeeds, and stops it after some minutes.
+`Admission` is the queue of requests that wait for the limiter and the breaker.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count, takewhile
 
-from memoirist.generators.client.circuit_breaker import CircuitBreaker
 from memoirist.generators.client.http_errors import Withheld
 
+_LEAST_FAILURES = 5
+_LONGEST_PAUSE_SECONDS = 30.0
 _FIRST_LIMIT = 64
 _HIGH_REFUSED_SHARE = 0.4
 _DECREASE = 0.85
@@ -31,6 +35,64 @@ _BUCKETS = 128
 # Twice this is roughly a chi-squared value; every refusal is one test, so it has to be high.
 _LEAST_GAIN = 10.0
 _LEAST_REFUSED = 3.0
+
+
+class CircuitBreaker:
+    """Counts failures since the last success; open, it lets one request through at a time."""
+
+    def __init__(
+        self,
+        opens_seconds: float,
+        stops_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open after `opens_seconds` of failures alone, ask to stop after `stops_seconds`."""
+        self._opens, self._stops, self._clock = opens_seconds, stops_seconds, clock
+        self.succeeded_once = False
+        self.is_open = False
+        self._last_message = ""
+        self._failures = 0
+        self._since = 0.0
+        self._pause = 1.0
+        self._next_at = 0.0
+
+    def succeeded(self) -> None:
+        """Close the breaker after a reply."""
+        self.succeeded_once = True
+        self.is_open = False
+        self._failures = 0
+
+    def failed(self, message: str, *, unreachable: bool = False) -> None:
+        """Count a failure; `unreachable` (no server at the address) opens the breaker at once."""
+        now = self._clock()
+        self._last_message = message
+        if not self._failures:
+            self._since = now
+        self._failures += 1
+        if self.is_open:
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS, self._stops)
+        elif (unreachable and self.succeeded_once) or (
+            self._failures >= _LEAST_FAILURES and now - self._since >= self._opens
+        ):
+            self.is_open = True
+            self._pause = min(1.0, self._stops / 4)
+        self._next_at = now + self._pause
+
+    def wait_seconds(self, in_flight: int) -> float | None:
+        """Return 0 when a request may start, the seconds until one may, None: after an end."""
+        if not self.is_open:
+            return 0.0
+        return None if in_flight else max(0.0, self._next_at - self._clock())
+
+    def stop_reason(self) -> str | None:
+        """Return why the run should stop, None while it may go on."""
+        seconds = self._clock() - self._since
+        if not self.is_open or seconds < self._stops:
+            return None
+        return (
+            f"nothing has succeeded for {seconds:.0f} seconds, {self._failures:,} requests;"
+            f" the last one: {self._last_message}"
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,11 +209,8 @@ class Limiter:
             self._lower(self._trial_base)
         elif self._accepted >= 5 + 3 * self._refused:
             self._refusals.forget_above(self.ceiling)
-            self._trial_base, self._step, self._rise_seconds = (
-                0,
-                2 * self._step,
-                _FIRST_RISE_SECONDS,
-            )
+            self._trial_base, self._step = 0, 2 * self._step
+            self._rise_seconds = _FIRST_RISE_SECONDS
         return True
 
     def _lower(self, ceiling: int) -> None:

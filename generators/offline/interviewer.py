@@ -1,38 +1,34 @@
 """The offline interviewer: questions from templates and the key phrases of each passage, no LLM.
 
+The templates are read from the files under `prompts/`.
 Deterministic: the passage's id seeds every choice, and the passages are processed in the order of
 their ids, whatever their order in the argument.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
+import re
+import tomllib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
+from typing import Literal
 
 from memoirist.data.curation.question_filters import RejectSettings, reject_question
 from memoirist.data.schema.records import Passage, Question, Rows, Verdict, content_id
 from memoirist.data.text.word_overlap import longest_shared_run
 from memoirist.data.text.words import count_words, words
-from memoirist.generators.offline.phrases import (
-    ChinesePhrases,
-    Phrase,
-    Phrases,
-    is_traditional,
-    shares_word,
-    to_traditional,
-)
-from memoirist.generators.offline.question_templates import (
-    Template,
-    TemplateSet,
-    load_templates,
-    offline_languages,
-)
-from memoirist.generators.tasks.candidates import length_class
+from memoirist.generators.offline.phrases import ChinesePhrases, Phrase, Phrases, shares_word
+from memoirist.generators.prompts.prompt_templates import PROMPTS
+from memoirist.generators.tasks.candidates import length_class, opener
 from memoirist.generators.tasks.reply_parser import QUESTION_TYPES
 
+Form = Literal["core", "lead", "bare"]
+_SLOT = re.compile(r"\{(\w+)\}")
 NEXT_STEP = "start an LLM server and set --base-url and --model, then run `memoirist ask` again"
 _MAX_OPENER_SHARE = 0.07  # below the 8 % of QUALITY.md, so that two batches together stay under it
 _MAX_RUN = {"zh": 6}
@@ -41,6 +37,78 @@ _ANY = {
     "core": {"person", "place", "own", "general", "name"},
     "lead": {"own", "general", "name"},  # people and places have their own leads
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """One question with a slot for a key phrase of `kind`, or without a slot (form "bare").
+
+    A template of form "lead" is a statement that holds the slot, followed by a question that
+    needs none: two short lists make many long questions that do not resemble one another.
+    """
+
+    text: str
+    type: str
+    kind: str
+    form: Form
+
+    def fill(self, phrase: str) -> str:
+        """Return the question with the phrase in its slot and its first letter a capital."""
+        filled = _SLOT.sub(lambda _: phrase, self.text)
+        return filled[:1].upper() + filled[1:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateSet:
+    """All templates and word lists of one language; `version` changes with the file."""
+
+    lang: str
+    version: str
+    templates: Sequence[Template]
+    cues: Mapping[str, frozenset[str]]
+    words: Mapping[str, frozenset[str]]
+
+    def of_type(self, question_type: str) -> list[Template]:
+        """Return the templates of one question type, in the order of the file."""
+        return [template for template in self.templates if template.type == question_type]
+
+
+def offline_languages() -> list[str]:
+    """Return the languages that have a template file."""
+    return sorted(path.name.split(".")[1] for path in PROMPTS.glob("offline.*.toml"))
+
+
+@cache
+def load_templates(lang: str) -> TemplateSet:
+    """Read `prompts/offline.LANG.toml`."""
+    content = (PROMPTS / f"offline.{lang}.toml").read_bytes()
+    parsed = tomllib.loads(content.decode("utf-8"))
+    return TemplateSet(
+        lang=lang,
+        version=hashlib.sha256(content).hexdigest()[:8],
+        templates=tuple(_templates(parsed, "" if lang == "zh" else " ")),
+        cues={name: frozenset(text.split()) for name, text in parsed.get("cues", {}).items()},
+        words={name: frozenset(text.split()) for name, text in parsed.get("words", {}).items()},
+    )
+
+
+def _templates(parsed: Mapping[str, Mapping[str, Sequence[str]]], gap: str) -> Iterator[Template]:
+    form: Form
+    leads = parsed.get("leads", {})
+    for question_type in QUESTION_TYPES:
+        table = parsed[question_type]
+        for kind, texts in table.items():
+            if kind.startswith("tails"):
+                continue
+            form = "bare" if kind == "bare" else "core"
+            for text in texts:
+                yield Template(text=text, type=question_type, kind=kind, form=form)
+        for kind, openings in leads.items():
+            for opening in openings:
+                for tail in table.get(f"tails_{kind}", table.get("tails", ())):
+                    text = f"{opening}{gap}{tail}"
+                    form = "bare" if kind == "bare" else "lead"
+                    yield Template(text=text, type=question_type, kind=kind, form=form)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +122,14 @@ class _AskedQuestions:
     """The questions of the batch so far: opening words and, per template, the shingles."""
 
     expected: int
-    openers: Counter[tuple[str, ...]] = field(default_factory=Counter)
+    openers: Counter[str] = field(default_factory=Counter)
     shingles: dict[str, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
     texts: set[str] = field(default_factory=set)
 
     def opener_full(self, text: str) -> bool:
         """Return whether the first two words already have their share of the batch."""
         allowed = max(2, int(self.expected * _MAX_OPENER_SHARE))
-        return self.openers[_opener(text)] >= allowed
+        return self.openers[opener(text)] >= allowed
 
     def resembles(self, candidate: _Candidate) -> bool:
         """Return whether a question of the same template is so similar that one is dropped."""
@@ -75,7 +143,7 @@ class _AskedQuestions:
 
     def add(self, candidate: _Candidate) -> None:
         """Add a question."""
-        self.openers[_opener(candidate.text)] += 1
+        self.openers[opener(candidate.text)] += 1
         self.shingles[candidate.template.text].append(_shingles(candidate.text))
         self.texts.add(candidate.text)
 
@@ -87,16 +155,21 @@ def ask_offline(passages: Sequence[Passage], lang: str, now: datetime, persona: 
     verdict. No question names a phrase that shares a word with `persona`.
     """
     if lang not in offline_languages():
-        return Rows(verdicts=[_no_language(passage, lang, now) for passage in passages])
+        known = ", ".join(offline_languages())
+        reason = f"the offline interviewer does not speak {lang!r}, only {known}"
+        verdicts = [_verdict(passage, "question_language", reason, now) for passage in passages]
+        return Rows(verdicts=verdicts)
     templates = load_templates(lang)
     phrase_reader = _PhraseReader(passages, templates, persona)
     asked = _AskedQuestions(expected=len(passages))
     questions: dict[str, Question] = {}
-    verdicts: list[Verdict] = []
+    verdicts = []
     for passage in sorted(passages, key=lambda passage: passage.id):
         chosen, reason = _choose(passage, phrase_reader, asked)
         if chosen is None:
-            verdicts.append(_refused(passage, reason, now))
+            rule, _, detail = reason.partition(": ")
+            told = f"no template question passes; the last one failed: {detail}"
+            verdicts.append(_verdict(passage, rule, told, now))
             continue
         asked.add(chosen)
         questions[passage.id] = _question(passage, chosen, templates)
@@ -134,12 +207,12 @@ def _choose(
     """Return the first good question, else a good one that resembles another one."""
     templates = phrase_reader.templates
     fallback: _Candidate | None = None
-    reason = "no template fits"
+    reason = "question_none: no template fits"
     tried: set[str] = set()
-    traditional = templates.lang == "zh" and is_traditional(passage.text, templates)
+    traditional = templates.lang == "zh" and _is_traditional(passage.text, templates)
     for candidate in _candidates(passage, phrase_reader):
         if traditional:
-            candidate = _Candidate(to_traditional(candidate.text, templates), candidate.template)
+            candidate = _Candidate(_to_traditional(candidate.text, templates), candidate.template)
         if candidate.text in tried or asked.opener_full(candidate.text):
             continue
         tried.add(candidate.text)
@@ -154,6 +227,18 @@ def _choose(
         else:
             return candidate, ""
     return fallback, reason
+
+
+def _is_traditional(text: str, templates: TemplateSet) -> bool:
+    """Return whether the text is written in traditional characters, not simplified ones."""
+    pairs = [pair for pair in templates.words["traditional"] if pair[0] != pair[1]]
+    simplified = sum(text.count(pair[0]) for pair in pairs if pair[0] not in "后里于并")
+    return sum(text.count(pair[1]) for pair in pairs) > simplified
+
+
+def _to_traditional(text: str, templates: TemplateSet) -> str:
+    """Write a template in traditional characters."""
+    return text.translate({ord(pair[0]): pair[1] for pair in templates.words["traditional"]})
 
 
 def _refusal(question: str, answer: str, lang: str) -> str | None:
@@ -217,15 +302,14 @@ def _sort_key(
 
 def _rank_types(text: str, templates: TemplateSet, seed: random.Random) -> list[str]:
     """Return the question types, best first, drawn with weights by the passage's cue words."""
-    counts = Counter(words(text)) if templates.lang != "zh" else None
+    chinese = templates.lang == "zh"
+    count = text.count if chinese else Counter(words(text)).__getitem__
     n_words = max(1, count_words(text))
     first_person = templates.words.get("first_person", frozenset())
-    n_first_person = sum(counts[word] for word in first_person) if counts is not None else 0
-    impersonal = counts is not None and n_first_person * 150 < n_words
+    impersonal = not chinese and sum(map(count, first_person)) * 150 < n_words
     odds: dict[str, float] = {}
     for name in QUESTION_TYPES:
-        cues = templates.cues.get(name, frozenset())
-        hits = sum(counts[cue] if counts is not None else text.count(cue) for cue in cues)
+        hits = sum(map(count, templates.cues.get(name, frozenset())))
         unlikely = impersonal and name in {"story", "feeling", "follow-up"}
         odds[name] = (0.3 if unlikely else 1.0) * (
             0.3 + min(3.0, hits / (n_words * _USUAL_CUES.get(name, 0.01)))
@@ -245,10 +329,6 @@ _USUAL_CUES = {
 }
 
 
-def _opener(text: str) -> tuple[str, ...]:
-    return tuple(words(text)[:2])
-
-
 def _shingles(text: str) -> frozenset[str]:
     folded = " ".join(words(text))
     return frozenset(folded[start : start + 5] for start in range(max(1, len(folded) - 4)))
@@ -265,27 +345,13 @@ def _question(passage: Passage, chosen: _Candidate, templates: TemplateSet) -> Q
     )
 
 
-def _refused(passage: Passage, reason: str, now: datetime) -> Verdict:
-    rule, _, detail = reason.partition(": ")
+def _verdict(passage: Passage, rule: str, reason: str, now: datetime) -> Verdict:
     return Verdict(
         subject_id=passage.id,
         subject="passages",
-        rule=rule if detail else "question_none",
+        rule=rule,
         keep=False,
-        reason=f"no template question passes; the last one failed: {detail or reason}",
-        created_at=now,
-        next_step=NEXT_STEP,
-    )
-
-
-def _no_language(passage: Passage, lang: str, now: datetime) -> Verdict:
-    return Verdict(
-        subject_id=passage.id,
-        subject="passages",
-        rule="question_language",
-        keep=False,
-        reason=f"the offline interviewer does not speak {lang!r}, only "
-        + ", ".join(offline_languages()),
+        reason=reason,
         created_at=now,
         next_step=NEXT_STEP,
     )

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from memoirist.data.text.words import words
-from memoirist.generators.offline.question_templates import TemplateSet
 
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’\-][^\W\d_]+)*|\d+|[^\w\s]")
 _PUNCTUATION = frozenset(".,;:!?”)—")
@@ -47,10 +46,8 @@ class Names:
     def __init__(self, lists: Lists) -> None:
         """Take the lists titles, speaks, before_places, articles, not_names and edges."""
         self._lists = lists
-        self._places: Counter[str] = Counter()
-        self._people: Counter[str] = Counter()
-        self._articles: Counter[str] = Counter()
-        self._lower: Counter[str] = Counter()
+        self._places, self._people = Counter[str](), Counter[str]()
+        self._articles, self._lower = Counter[str](), Counter[str]()
 
     def read(self, tokens: Sequence[str]) -> None:
         """Count the context of each name: places follow "in", people speak or have titles."""
@@ -148,11 +145,9 @@ class Phrases:
         self._edges = lists["edges"] | _PUNCTUATION
         self._names = Names(lists)
         self._passages = 0
-        self._document_frequency: Counter[str] = Counter()
-        self._total: Counter[str] = Counter()
-        self._noun: Counter[str] = Counter()
-        self._with_article: Counter[str] = Counter()
-        self._without_article: Counter[str] = Counter()
+        self._document_frequency, self._total = Counter[str](), Counter[str]()
+        self._noun = Counter[str]()
+        self._with_article, self._without_article = Counter[str](), Counter[str]()
         for text in texts:
             self._read(tokenize(text))
 
@@ -295,12 +290,9 @@ class ChinesePhrases:
     def __init__(self, texts: Iterable[str], lists: Lists) -> None:
         """Count the n-grams of 1-4 characters, with the neighbours of each."""
         self._lists = lists
-        self._passages = 0
-        self._characters = 0
-        self._document_frequency: Counter[str] = Counter()
-        self._total: Counter[str] = Counter()
-        self._nouns: Counter[str] = Counter()
-        self._verbs: Counter[str] = Counter()
+        self._passages = self._characters = 0
+        self._document_frequency, self._total = Counter[str](), Counter[str]()
+        self._nouns, self._verbs = Counter[str](), Counter[str]()
         self._before: defaultdict[str, set[str]] = defaultdict(set)
         self._after: defaultdict[str, set[str]] = defaultdict(set)
         for text in texts:
@@ -379,18 +371,6 @@ def _grams(text: str) -> Iterator[str]:
         for length in _NGRAM_LENGTHS:
             for start in range(len(run) - length + 1):
                 yield run[start : start + length]
-
-
-def is_traditional(text: str, templates: TemplateSet) -> bool:
-    """Return whether the text is written in traditional characters, not simplified ones."""
-    pairs = [pair for pair in templates.words["traditional"] if pair[0] != pair[1]]
-    simplified = sum(text.count(pair[0]) for pair in pairs if pair[0] not in "后里于并")
-    return sum(text.count(pair[1]) for pair in pairs) > simplified
-
-
-def to_traditional(text: str, templates: TemplateSet) -> str:
-    """Write a template in traditional characters."""
-    return text.translate({ord(pair[0]): pair[1] for pair in templates.words["traditional"]})
 
 
 def shares_word(phrase: str, forbidden: frozenset[str]) -> bool:

@@ -17,7 +17,7 @@ from memoirist.data.schema.records import Passage
 from memoirist.data.text.sanitizer import neutralise
 from memoirist.data.text.word_overlap import longest_shared_run
 from memoirist.data.text.words import is_cjk, words
-from memoirist.generators.prompts.source_kinds import KINDS, Kind
+from memoirist.generators.prompts.source_kinds import Kind
 from memoirist.generators.settings import Example, InterviewSettings
 from memoirist.generators.tasks.reply_parser import QUESTION_TYPES, SCHEMA
 
@@ -103,19 +103,16 @@ class Prompts:
 
     def for_passage(self, passage: Passage, lang: str) -> QuestionPrompt:
         """Return the prompt for a passage in the language of its questions."""
-        return self.get(self.kind_of(passage.source_id), lang)
+        kind = self.kind_of(passage.source_id)
+        if (kind, lang) not in self._loaded:
+            path, examples = self.settings.prompt, self.settings.examples
+            self._loaded[kind, lang] = load_prompt(lang, path, kind, examples)
+        return self._loaded[kind, lang]
 
     def kind_of(self, source_id: str) -> Kind:
         """Return the kind of a source: its own, the recipe's, else autobiography."""
         default: Kind = "autobiography" if self.settings.kind == "auto" else self.settings.kind
         return self.settings.kinds.get(source_id, default)
-
-    def get(self, kind: Kind, lang: str) -> QuestionPrompt:
-        """Return the prompt of a kind."""
-        if (kind, lang) not in self._loaded:
-            path, examples = self.settings.prompt, self.settings.examples
-            self._loaded[kind, lang] = load_prompt(lang, path, kind, examples)
-        return self._loaded[kind, lang]
 
 
 def load_prompt(
@@ -137,13 +134,8 @@ def load_prompt(
     kind_text = _read_text(PROMPTS / f"kind.{kind}.{prompt_lang}.txt")
     kind_sections = sections_of(kind_text)
     sections["system"] = _with_kind(sections["system"], kind_sections)
-    content = (
-        text,
-        kind_text,
-        language_name(lang),
-        [example.model_dump() for example in examples],
-        SCHEMA,
-    )
+    own_examples = [example.model_dump() for example in examples]
+    content = (text, kind_text, language_name(lang), own_examples, SCHEMA)
     hashed = hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode())
     return QuestionPrompt(
         sections=sections,
@@ -153,14 +145,6 @@ def load_prompt(
         types=tuple(kind_sections["types"].split(", ")),
         examples=_example_text(examples, sections_of(_read_text(shipped_path)) | sections),
     )
-
-
-def prompts_version(lang: str, settings: InterviewSettings) -> str:
-    """Return one version of the prompts of all kinds and of the kind of each source."""
-    prompts = Prompts(settings)
-    versions = [prompts.get(kind, lang).version for kind in KINDS]
-    content = json.dumps([versions, settings.kind, settings.kinds], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
 def language_name(lang: str) -> str:

@@ -12,23 +12,12 @@ from memoirist.data.text.words import words
 
 Kind = Literal["autobiography", "essay", "fiction", "talk", "prose"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    (
-        "autobiography",
-        re.compile(
-            r"\b(?:autobiograph\w*|memoirs?|m[ée]moires?|my (?:own )?life|recollections"
-            r"|erinnerungen|memorias|autobiograf\w*|confess?ion(?:s|es))\b|自传|自傳|自述|回忆录|回憶錄",
-            re.IGNORECASE,
-        ),
-    ),
-    ("essay", re.compile(r"\b(?:essays?|essais|ensayos|reflections)\b|随笔|隨筆|杂文|雜文", re.I)),
-    (
-        "fiction",
-        re.compile(
-            r"\b(?:novel(?:la|le)?s?|roman|romance|novela|tales|short stories)\b|小说|小說", re.I
-        ),
-    ),
-)
+_TITLES: dict[Kind, str] = {
+    "autobiography": r"\b(?:autobiograph\w*|memoirs?|m[ée]moires?|my (?:own )?life|recollections"
+    r"|erinnerungen|memorias|autobiograf\w*|confess?ion(?:s|es))\b|自传|自傳|自述|回忆录|回憶錄",
+    "essay": r"\b(?:essays?|essais|ensayos|reflections)\b|随笔|隨筆|杂文|雜文",
+    "fiction": r"\b(?:novel(?:la|le)?s?|roman|romance|novela|tales|short stories)\b|小说|小說",
+}
 _FIRST_PERSON = {
     "en": frozenset("i me my mine myself i'm i've i'd i'll".split()),
     "de": frozenset("ich mich mir mein meine meinen meinem meiner".split()),
@@ -56,9 +45,9 @@ def guess_kind(
     """
     if source == "podcast":
         return "talk", "a transcript"
-    title_kind = next((kind for kind, pattern in _TITLES if pattern.search(title)), None)
-    if title_kind is not None:
-        return title_kind, f"its title {title!r}"
+    for kind, pattern in _TITLES.items():
+        if re.search(pattern, title, re.IGNORECASE):
+            return kind, f"its title {title!r}"
     rate, speech = _figures(passages, lang)
     reason = f"the first person is {rate:.1f} of 100 words, {speech:.0%} of passages are speech"
     if rate >= _ESSAY_RATE and speech >= _FICTION_SPEECH:

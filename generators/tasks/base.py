@@ -1,4 +1,7 @@
-"""The base of the LLM tasks: the item to send, the parsing of its reply, and the rows to store."""
+"""The base of the LLM tasks: the item to send, the parsing of its reply, and the rows to store.
+
+The key of an item covers everything that decides its reply, so that no reply is paid for twice.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from memoirist.data.schema.records import Request
+from memoirist.generators.settings import InterviewSettings
 
+# The first words show the language; detection over whole passages is slow.
+DETECTION_CHARS = 1_000
 ItemT = TypeVar("ItemT", bound="TaskItem")
 ValueT = TypeVar("ValueT")
 
@@ -58,3 +64,8 @@ class LLMTask(ABC, Generic[ItemT, ValueT]):
         """Return the rows to store; without a value `request` has the rule and the error."""
         del item
         return TaskResult(request=request, answered=value is not None, rows=(request,))
+
+
+def limits_of(settings: InterviewSettings) -> str:
+    """Return the settings under which a failure is final; with others the item is sent again."""
+    return f"{settings.max_reply_tokens} {settings.max_attempts} {settings.max_repairs}"

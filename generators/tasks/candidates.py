@@ -10,14 +10,31 @@ from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.curation.question_filters import reject_question
 from memoirist.data.schema.records import Candidate, Passage, Request, content_id
 from memoirist.data.text.words import count_words, words
-from memoirist.generators.prompts.prompt_templates import FilledPrompt, fill_prompt, repeats_prompt
-from memoirist.generators.tasks.cache_key import Query, rules_version
+from memoirist.generators.prompts.prompt_templates import (
+    FilledPrompt,
+    QuestionPrompt,
+    fill_prompt,
+    repeats_prompt,
+)
 from memoirist.generators.tasks.reply_parser import Reply, Suggestion, parse_reply
 
+# Increase it when the rules for questions change: the kept replies are then scored again.
+_RULES_VERSION = 1
 # Penalties of a question: a small one for each rank of its type, so that a better question of
 # another type wins, and a larger one for each class between its length and the requested one.
 _TYPE_PENALTY = 0.02
 _LENGTH_PENALTY = 0.15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """The prompt, the language and the cache key of the question for one passage."""
+
+    passage: Passage
+    key: str
+    passage_hash: str
+    lang: str
+    prompt: QuestionPrompt
 
 
 def opener(question: str) -> str:
@@ -31,91 +48,16 @@ def length_class(question: str, lang: str) -> int:
     return 1 if n_words <= 8 else 2 if n_words <= 20 else 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuestionCriteria:
-    """What the questions of one passage are scored by; no question may contain `names`."""
-
-    passage: Passage
-    names: frozenset[str]
-    lang: str
-    prompt: FilledPrompt
-    rules: CurateSettings
-
-
 def persona_words(persona: str) -> frozenset[str]:
     """Return the words of the persona's name that a question may not contain: the last one."""
     name_words = [word for word in words(persona) if len(word) > 2]
     return frozenset(name_words[-1:])
 
 
-def candidates(reply: Reply, key: str, criteria: QuestionCriteria) -> list[Candidate]:
-    """Return every question of a reply with its score and, if a rule refuses it, that rule."""
-    return [
-        _candidate(ord_, suggestion, key, criteria)
-        for ord_, suggestion in enumerate(reply.questions)
-    ]
-
-
-def _candidate(
-    ord_: int, suggestion: Suggestion, key: str, criteria: QuestionCriteria
-) -> Candidate:
-    text = suggestion.text
-    quality = score(text, criteria.passage.text, criteria.lang, criteria.rules.rejects)
-    length = length_class(text, criteria.lang)
-    fault = _refusal(text, quality, criteria)
-    types: Sequence[str] = criteria.prompt.types
-    rank = types.index(suggestion.type) if suggestion.type in types else len(types)
-    penalty = _TYPE_PENALTY * rank
-    penalty += _LENGTH_PENALTY * abs(length - criteria.prompt.length_class)
-    return Candidate(
-        id=content_id(key, ord_, text),
-        key=key,
-        ord=ord_,
-        text=text,
-        type=suggestion.type,
-        length_class=length,
-        opener=opener(text),
-        score=round(quality - penalty, 3),
-        rule=fault[0] if fault else None,
-        reason=fault[1] if fault else None,
-    )
-
-
-def _refusal(question: str, quality: float, criteria: QuestionCriteria) -> tuple[str, str] | None:
-    names = criteria.names.intersection(words(question))
-    if names:
-        return "question_names", f"it names the persona: {min(names)!r}"
-    if repeats_prompt(question, criteria.prompt.messages[0]["content"]):
-        return "question_prompt", "it repeats the interviewer's instructions"
-    fault = reject_question(question, criteria.passage.text, criteria.lang, criteria.rules.rejects)
-    min_score = criteria.rules.min_score
-    if fault is None and quality < min_score:
-        return "low_score", f"soft score {quality} below {min_score}"
-    return fault
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NoQuestion:
-    """NoQuestion a passage got no question: the parts of its verdict."""
-
-    rule: str
-    reason: str
-    next_step: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoredReply:
-    """The questions of one reply; `failure` is set where all of them are refused."""
-
-    reply: Reply
-    candidates: Sequence[Candidate]
-    failure: NoQuestion | None
-
-    @property
-    def best(self) -> Candidate | None:
-        """Return the best question of this reply; the final choice is made over all replies."""
-        accepted = [candidate for candidate in self.candidates if candidate.rule is None]
-        return max(accepted, key=lambda one: (one.score, -one.ord), default=None)
+def rules_version(judging: CurateSettings) -> str:
+    """Return the version of the rules that score and refuse the questions of a reply."""
+    rejects = judging.rejects.model_dump_json()
+    return content_id("judging", _RULES_VERSION, rejects, judging.min_score)
 
 
 @dataclass(slots=True)
@@ -124,67 +66,97 @@ class ReplyScorer:
 
     persona: str
     rules: CurateSettings
+    version: str = field(init=False)
     _names: frozenset[str] = field(init=False)
-    _version: str = field(init=False)
 
     def __post_init__(self) -> None:
         """Compute what is the same for every reply."""
         self._names = persona_words(self.persona)
-        self._version = rules_version(self.rules)
+        self.version = rules_version(self.rules)
 
-    def score(self, reply: Reply, query: Query, prompt: FilledPrompt) -> ScoredReply:
-        """Score every question of a reply."""
+    def score(
+        self, request: Request, reply: Reply, query: Query, prompt: FilledPrompt
+    ) -> tuple[Request, Sequence[Candidate]]:
+        """Return the request's row with the result of its reply, and the questions with scores."""
+        row = replace(
+            request,
+            is_answer=reply.is_answer,
+            confidence=reply.confidence,
+            rule=None,
+            error=None,
+            next_step=None,
+            judged=self.version,
+        )
         if not reply.is_answer:
-            failure = NoQuestion(
+            row = replace(
+                row,
                 rule="not_an_answer",
-                reason=f"the model says that it is no answer, confidence {reply.confidence:.2f}",
+                error=f"the model says that it is no answer, confidence {reply.confidence:.2f}",
                 next_step="look at the passage; if it is a good answer, name another --model",
             )
-            return ScoredReply(reply=reply, candidates=(), failure=failure)
-        criteria = QuestionCriteria(
-            passage=query.passage,
-            names=self._names,
-            lang=query.lang,
-            prompt=prompt,
-            rules=self.rules,
-        )
-        scored = candidates(reply, query.key, criteria)
-        accepted = any(candidate.rule is None for candidate in scored)
-        return ScoredReply(
-            reply=reply, candidates=scored, failure=None if accepted else _all_refused(scored)
-        )
+            return row, ()
+        scored = self.candidates(reply, query, prompt)
+        if all(candidate.rule is not None for candidate in scored):
+            best = max(scored, key=lambda candidate: candidate.score)
+            row = replace(
+                row,
+                rule=best.rule,
+                error=f"no question of {len(scored)} passes; the best one: {best.reason}",
+                next_step="name another --model or prompt and run `memoirist ask` again",
+            )
+        return row, scored
 
     def score_again(self, request: Request, query: Query) -> tuple[Request, Sequence[Candidate]]:
         """Score a kept reply by the current rules."""
         reply = parse_reply(request.reply or "")
-        if isinstance(reply, str):
-            failure = NoQuestion(
-                rule="unusable_reply", reason=reply, next_step="name another --model"
-            )
-            return self.with_result(request, None, failure), ()
-        prompt = fill_prompt(query.passage, self.persona, query.lang, query.prompt)
-        scored = self.score(reply, query, prompt)
-        return self.with_result(request, reply, scored.failure), scored.candidates
+        if not isinstance(reply, str):
+            prompt = fill_prompt(query.passage, self.persona, query.lang, query.prompt)
+            return self.score(request, reply, query, prompt)
+        row = replace(request, is_answer=None, confidence=None, judged=self.version)
+        step = "name another --model"
+        return replace(row, rule="unusable_reply", error=reply, next_step=step), ()
 
-    def with_result(
-        self, request: Request, reply: Reply | None, failure: NoQuestion | None
-    ) -> Request:
-        """Return the request's row with the result of its reply."""
-        return replace(
-            request,
-            is_answer=reply.is_answer if reply else None,
-            confidence=reply.confidence if reply else None,
-            rule=failure.rule if failure else None,
-            error=failure.reason if failure else None,
-            next_step=failure.next_step if failure else None,
-            judged=self._version,
+    def candidates(self, reply: Reply, query: Query, prompt: FilledPrompt) -> list[Candidate]:
+        """Return every question of a reply with its score and, if a rule refuses it, that rule."""
+        return [
+            self._candidate(ord_, suggestion, query, prompt)
+            for ord_, suggestion in enumerate(reply.questions)
+        ]
+
+    def _candidate(
+        self, ord_: int, suggestion: Suggestion, query: Query, prompt: FilledPrompt
+    ) -> Candidate:
+        text = suggestion.text
+        quality = score(text, query.passage.text, query.lang, self.rules.rejects)
+        length = length_class(text, query.lang)
+        rule, reason = self._refusal(text, quality, query, prompt) or (None, None)
+        types: Sequence[str] = prompt.types
+        rank = types.index(suggestion.type) if suggestion.type in types else len(types)
+        penalty = _TYPE_PENALTY * rank
+        penalty += _LENGTH_PENALTY * abs(length - prompt.length_class)
+        return Candidate(
+            id=content_id(query.key, ord_, text),
+            key=query.key,
+            ord=ord_,
+            text=text,
+            type=suggestion.type,
+            length_class=length,
+            opener=opener(text),
+            score=round(quality - penalty, 3),
+            rule=rule,
+            reason=reason,
         )
 
-
-def _all_refused(scored: Sequence[Candidate]) -> NoQuestion:
-    best = max(scored, key=lambda candidate: candidate.score)
-    return NoQuestion(
-        rule=best.rule or "question_none",
-        reason=f"no question of {len(scored)} passes; the best one: {best.reason}",
-        next_step="name another --model or prompt and run `memoirist ask` again",
-    )
+    def _refusal(
+        self, question: str, quality: float, query: Query, prompt: FilledPrompt
+    ) -> tuple[str, str] | None:
+        names = self._names.intersection(words(question))
+        if names:
+            return "question_names", f"it names the persona: {min(names)!r}"
+        if repeats_prompt(question, prompt.messages[0]["content"]):
+            return "question_prompt", "it repeats the interviewer's instructions"
+        fault = reject_question(question, query.passage.text, query.lang, self.rules.rejects)
+        min_score = self.rules.min_score
+        if fault is None and quality < min_score:
+            return "low_score", f"soft score {quality} below {min_score}"
+        return fault

@@ -13,8 +13,7 @@ from memoirist.generators.client.client import Client
 from memoirist.generators.client.http_errors import RequestFailed, Withheld
 from memoirist.generators.client.responses import Completion
 from memoirist.generators.client.session import Session
-from memoirist.generators.tasks.base import ItemT, LLMTask, TaskResult, ValueT
-from memoirist.generators.tasks.cache_key import limits_of
+from memoirist.generators.tasks.base import ItemT, LLMTask, TaskResult, ValueT, limits_of
 from memoirist.generators.tasks.reply_parser import quoted
 
 _LONGER = "name a --model with a longer context, or shorten passages.max_words"

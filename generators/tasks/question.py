@@ -1,18 +1,35 @@
-"""The question task: ask an LLM, as the interviewer, for the question that a passage answers."""
+"""The tasks that ask an LLM, as the interviewer, for questions.
+
+One asks for the question that a passage answers, the other for the question that leads from one
+passage to the next.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from memoirist.data.curation.pairing import CurateSettings
-from memoirist.data.schema.records import Candidate, Passage, Question, Request
-from memoirist.generators.prompts.prompt_templates import FilledPrompt, fill_prompt
+from memoirist.data.curation.question_filters import RejectSettings, reject_question
+from memoirist.data.schema.records import Candidate, Pair, Passage, Question, Request, content_id
+from memoirist.data.text.language_detection import detect_language
+from memoirist.data.text.sanitizer import neutralise
+from memoirist.generators.prompts.prompt_templates import (
+    FilledPrompt,
+    Prompt,
+    Prompts,
+    fill_prompt,
+    language_name,
+    length_words,
+    load_task_prompt,
+    repeats_prompt,
+)
 from memoirist.generators.settings import InterviewSettings
-from memoirist.generators.tasks.base import LLMTask, TaskItem, TaskResult
-from memoirist.generators.tasks.cache_key import Queries, Query, question_id
-from memoirist.generators.tasks.candidates import NoQuestion, ReplyScorer
+from memoirist.generators.tasks.base import DETECTION_CHARS, LLMTask, TaskItem, TaskResult
+from memoirist.generators.tasks.candidates import Query, ReplyScorer, persona_words
 from memoirist.generators.tasks.reply_parser import SCHEMA, Reply, parse_reply
 
 
@@ -26,26 +43,41 @@ class QuestionItem(TaskItem):
 
 @dataclass(slots=True)
 class QuestionTask(LLMTask[QuestionItem, Reply]):
-    """The interview of one persona; our rules score and refuse the questions of the replies."""
+    """The interview of one persona; our rules score and refuse the questions of the replies.
+
+    The key of a reply covers the passage's text, the persona, the language, the prompt's version,
+    the model and the temperature. The paragraph before, the longest reply, deadlines and
+    concurrency are not part of it: kept replies stay valid when they change.
+    """
 
     persona: str
     model: str
     settings: InterviewSettings
     rules: CurateSettings = field(default_factory=lambda: CurateSettings.model_validate({}))
-    queries: Queries = field(init=False)
+    _prompts: Prompts = field(init=False)
     _scorer: ReplyScorer = field(init=False)
 
     purpose: ClassVar = "interview"
     schema: ClassVar = SCHEMA
 
     def __post_init__(self) -> None:
-        """Prepare the queries and the scorer."""
-        self.queries = Queries(self.settings, self.persona, self.model)
+        """Prepare the prompts, which are read when they are needed, and the scorer."""
+        self._prompts = Prompts(self.settings)
         self._scorer = ReplyScorer(self.persona, self.rules)
+
+    def query(self, passage: Passage) -> Query:
+        """Return the query for a passage; raise RecipeError for an unusable prompt file."""
+        lang = self.settings.language or detect_language(passage.text[:DETECTION_CHARS])
+        prompt = self._prompts.for_passage(passage, lang)
+        text = passage.text.encode("utf-8", "surrogatepass")
+        digest = hashlib.md5(text, usedforsecurity=False).hexdigest()
+        version = (prompt.version, self.model, self.settings.temperature)
+        key = content_id("interview", digest, self.persona, lang, *version)
+        return Query(passage=passage, key=key, passage_hash=digest, lang=lang, prompt=prompt)
 
     def item(self, passage: Passage) -> QuestionItem:
         """Return the item of a passage; raise RecipeError for an unusable prompt file."""
-        query = self.queries.query(passage)
+        query = self.query(passage)
         prompt = fill_prompt(passage, self.persona, query.lang, query.prompt)
         return QuestionItem(
             key=query.key,
@@ -70,19 +102,21 @@ class QuestionTask(LLMTask[QuestionItem, Reply]):
         then the best one is shown.
         """
         if value is None:
-            failure = NoQuestion(
-                rule=request.rule or "",
-                reason=request.error or "",
-                next_step=request.next_step or "",
-            )
-            request = self._scorer.with_result(request, None, failure)
+            request = replace(request, judged=self._scorer.version)
             return TaskResult(request=request, answered=False, rows=(request,))
-        scored = self._scorer.score(value, item.query, item.prompt)
-        request = self._scorer.with_result(request, scored.reply, scored.failure)
-        rows: Sequence[object] = (request, *scored.candidates)
-        if scored.best is not None:
-            rows = (*rows, _question(item.query, scored.best, request))
-        return TaskResult(request=request, answered=scored.best is not None, rows=rows)
+        request, scored = self._scorer.score(request, value, item.query, item.prompt)
+        accepted = [candidate for candidate in scored if candidate.rule is None]
+        rows: Sequence[object] = (request, *scored)
+        if accepted:
+            best = max(accepted, key=lambda one: (one.score, -one.ord))
+            rows = (*rows, _question(item.query, best, request))
+        return TaskResult(request=request, answered=bool(accepted), rows=rows)
+
+
+def question_id(passage_id: str, text: str) -> str:
+    """Return the id of a generated question, the same as the SQL macro of this name."""
+    joined = f"{passage_id}\x1f{text}".encode("utf-8", "surrogatepass")
+    return hashlib.md5(joined, usedforsecurity=False).hexdigest()[:16]
 
 
 def _question(query: Query, best: Candidate, request: Request) -> Question:
@@ -100,3 +134,60 @@ def _question(query: Query, best: Candidate, request: Request) -> Question:
         request_id=request.id,
         nth=1,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUpTask(LLMTask[TaskItem, Reply]):
+    """The questions that lead from one pair to the next; the reply's key covers all fields."""
+
+    prompt: Prompt
+    lang: str
+    persona: str
+    model: str
+    temperature: float | None
+
+    purpose: ClassVar = "follow_up"
+    schema: ClassVar = SCHEMA
+
+    @classmethod
+    def load(cls, lang: str, persona: str, model: str, settings: InterviewSettings) -> FollowUpTask:
+        """Read the prompt for follow-ups, Chinese for zh and English otherwise."""
+        prompt = load_task_prompt("follow", lang, SCHEMA)
+        return cls(prompt, lang, persona, model, settings.temperature)
+
+    def item(self, earlier: Pair, later: Pair) -> TaskItem:
+        """Return the item of a pair and the one before it; its key depends on their texts alone."""
+        texts = [neutralise(t) for t in (earlier.question, earlier.answer, later.answer)]
+        options = (self.persona, self.lang, self.prompt.version, self.model, self.temperature)
+        messages = self.prompt.messages(
+            dict(zip(("before_question", "before", "passage"), texts, strict=True)),
+            persona=neutralise(self.persona),
+            language=language_name(self.lang),
+            length=length_words(self.lang, random.Random(f"follow {later.answer}")),
+        )
+        return TaskItem(
+            key=content_id("follow_up", *texts, *options),
+            subject_id=later.id,
+            messages=messages,
+            repair=self.prompt.repair,
+            prompt_version=self.prompt.version,
+            source_id=later.source_id,
+        )
+
+    def read(self, text: str) -> Reply | str:
+        """Return the questions of a reply, or its fault."""
+        return parse_reply(text)
+
+    def best(
+        self, reply: Reply, later: Pair, item: TaskItem, rejects: RejectSettings
+    ) -> str | None:
+        """Return the first question that no rule refuses; it may refer to the earlier pair."""
+        instructions = item.messages[0]["content"]
+        for text in (question.text for question in reply.questions):
+            # With another first word, the rule against dangling ones spares a follow-up.
+            checked = f"And {text}" if self.lang != "zh" else text
+            names = persona_words(self.persona).intersection(text.lower().split())
+            refusal = reject_question(checked, later.answer, self.lang, rejects)
+            if refusal is None and not names and not repeats_prompt(text, instructions):
+                return text
+        return None

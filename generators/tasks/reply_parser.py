@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,28 +16,26 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memoirist.data.text.sanitizer import neutralise
 
+
+def object_schema(**properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON schema of an object that has all of these properties and no other."""
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(properties),
+        "properties": properties,
+    }
+
+
 QUESTION_TYPES = ("why", "how", "story", "opinion", "advice", "feeling", "follow-up")
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["is_answer", "confidence", "questions"],
-    "properties": {
-        "is_answer": {"type": "boolean"},
-        "confidence": {"type": "number"},
-        "questions": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": ["type", "text"],
-                "properties": {
-                    "type": {"type": "string", "enum": list(QUESTION_TYPES)},
-                    "text": {"type": "string"},
-                },
-            },
-        },
-    },
-}
+_QUESTION = object_schema(
+    type={"type": "string", "enum": list(QUESTION_TYPES)}, text={"type": "string"}
+)
+SCHEMA = object_schema(
+    is_answer={"type": "boolean"},
+    confidence={"type": "number"},
+    questions={"type": "array", "items": _QUESTION},
+)
 _MOST_STARTS = 1_000
 _MOST_LOOSE_STARTS = 20
 _MOST_LOOSE_CHARS = 20_000

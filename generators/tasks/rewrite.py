@@ -1,27 +1,64 @@
-"""The rewrite task: an LLM mends a passage so that it stands alone, within strict bounds."""
+"""The rewrite task: an LLM mends a passage so that it stands alone, within strict bounds.
+
+Code checks what it returns, not an LLM: that tells a repair from a new text. The thresholds are our
+own, set so that a doubtful rewrite is refused: a refused answer keeps its original text.
+"""
 
 from __future__ import annotations
 
+import re
+import tomllib
+import unicodedata
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import ClassVar
 
 from memoirist.data.schema.records import Passage, content_id
 from memoirist.data.text.language_detection import detect_language
-from memoirist.data.text.sanitizer import neutralise
+from memoirist.data.text.sanitizer import has_control, neutralise
+from memoirist.data.text.words import (
+    content_stems,
+    ends_sentence,
+    is_cjk,
+    stop_words,
+    word_spans,
+    words,
+)
 from memoirist.generators.prompts.prompt_templates import Prompt, load_task_prompt, repeats_prompt
 from memoirist.generators.settings import InterviewSettings
-from memoirist.generators.tasks.base import LLMTask, TaskItem
-from memoirist.generators.tasks.cache_key import DETECTION_CHARS
-from memoirist.generators.tasks.reply_parser import find_object, strip_reasoning
-from memoirist.generators.tasks.rewrite_checks import changed_share, match_layout, rewrite_fault
+from memoirist.generators.tasks.base import DETECTION_CHARS, LLMTask, TaskItem
+from memoirist.generators.tasks.reply_parser import find_object, object_schema, strip_reasoning
 
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["needs_repair", "text"],
-    "properties": {"needs_repair": {"type": "boolean"}, "text": {"type": "string"}},
-}
+SCHEMA = object_schema(needs_repair={"type": "boolean"}, text={"type": "string"})
 _KEYS = frozenset(SCHEMA["properties"])
+
+_WORDS = tomllib.loads(Path(__file__).with_name("rewrite_words.toml").read_text("utf-8"))
+# The words of each language, and common surnames that are seldom another word.
+_NUMBER_WORDS, _NEGATIONS = (
+    {lang: frozenset(listed.split()) for lang, listed in _WORDS[name].items()}
+    for name in ("numbers", "negations")
+)
+_SURNAMES = frozenset(_WORDS["surnames"])
+
+# Increase it when these rules change: the kept replies are then checked again.
+BOUNDS_VERSION = 1
+_MOST_LENGTH = 0.2
+# Content words that are not in the passage may be corrected misheard words, but not new facts.
+_MOST_NEW = 0.04
+_LEAST_NEW = 2
+# Words in a row that are added or deleted; a Chinese character counts as half a word.
+_LONGEST_ADDED = 6
+_LONGEST_LEFT_OUT = 15
+_NEGATED_AGAIN = 4
+_MARKS = frozenset(".,?!'\"“”‘’-")
+_CJK_MARKS = frozenset("。，、？！“”‘’「」『』《》…—·")
+_LINE_MARKS = re.compile(r"^[ \t]*(?:#{1,6}[ \t]|[-*+•][ \t]|\d{1,2}[.)][ \t]|>|\|)", re.MULTILINE)
+_SPAN_MARKS = re.compile(r"\*\*|__|`|~~|\]\(")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_LATIN = re.compile(r"[A-Za-z]+")
+_DIGITS = re.compile(r"\d+(?:[.,:/]\d+)*")
+_NUMERALS = re.compile(r"[〇零二三四五六七八九十百千万萬亿億两兩]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,3 +160,195 @@ class RewriteTask(LLMTask[RewriteItem, Mended]):
             path = self.settings.polish_prompt
             self._prompts[lang] = load_task_prompt("polish", lang, SCHEMA, path)
         return self._prompts[lang]
+
+
+def changed_share(original: str, rewritten: str) -> float:
+    """Return the share of the words that were changed, 0 to 1 and more.
+
+    Deleted, added and replaced words count, over the words of the original; marks and capitals
+    do not. A character of Chinese, Japanese and Korean is a word.
+    """
+    changed = sum(max(deleted, added) for deleted, added in _changes(original, rewritten))
+    return changed / max(1, len(words(original)))
+
+
+def _changes(original: str, rewritten: str) -> list[tuple[int, int]]:
+    """Return for each difference how many words in a row were deleted and added."""
+    steps = SequenceMatcher(None, words(original), words(rewritten), autojunk=False).get_opcodes()
+    return [(i2 - i1, j2 - j1) for tag, i1, i2, j1, j2 in steps if tag != "equal"]
+
+
+def match_layout(rewritten: str, original: str) -> str:
+    """Return the rewritten text with the paragraph breaks and apostrophes of the original."""
+    lines = [" ".join(line.split()) for line in rewritten.strip().splitlines() if line.strip()]
+    text = ("\n\n" if "\n\n" in original else "\n").join(lines)
+    return text.replace("'", "’") if "’" in original and "'" not in original else text
+
+
+def rewrite_fault(original: str, rewritten: str, max_change: float) -> str | None:
+    """Return the first check that a rewritten text fails, in words for the model, or None."""
+    if not rewritten.strip():
+        return "the text is empty"
+    if has_control(rewritten) or neutralise(rewritten) != rewritten:
+        return "the text holds a control token of a chat format"
+    change = changed_share(original, rewritten)
+    fault = _language(original, rewritten) or _length(original, rewritten)
+    if fault is None and change > max_change:
+        fault = f"{change:.0%} of the words were changed, more than {max_change:.0%}"
+    if fault is not None:
+        return fault
+    lang = detect_language(original)
+    return (
+        _runs(original, rewritten)
+        or _form(original, rewritten)
+        or _numbers(original, rewritten, lang)
+        or _names(original, rewritten, lang)
+        or _negations(original, rewritten, lang)
+        or _facts(original, rewritten, lang)
+    )
+
+
+def _form(original: str, rewritten: str) -> str | None:
+    for marks in (_LINE_MARKS, _SPAN_MARKS):
+        if len(marks.findall(rewritten)) > len(marks.findall(original)):
+            return "the text holds Markdown or a list"
+    allowed = _MARKS | _CJK_MARKS if is_cjk(original) else _MARKS
+    new_marks = {
+        character
+        for character in set(rewritten) - set(original) - allowed
+        if unicodedata.category(character)[0] in "PS"
+    }
+    if new_marks:
+        return f"the text has marks that the passage has not: {' '.join(sorted(new_marks))}"
+    if _n_lines(rewritten) != _n_lines(original):
+        return f"the text has {_n_lines(rewritten)} paragraphs, the passage {_n_lines(original)}"
+    if _n_capitals(rewritten) > _n_capitals(original):
+        return "the text has more words in capitals than the passage"
+    if ends_sentence(original) and not ends_sentence(rewritten):
+        return "the text breaks off"
+    return None
+
+
+def _n_capitals(text: str) -> int:
+    return sum(len(word) > 1 and word.isupper() for word in _LETTERS.findall(text))
+
+
+def _n_lines(text: str) -> int:
+    return sum(bool(line.strip()) for line in text.splitlines())
+
+
+def _language(original: str, rewritten: str) -> str | None:
+    expected, actual = detect_language(original), detect_language(rewritten)
+    if actual in {expected, "und"}:
+        return None
+    return f"the text reads as {actual!r}, the passage as {expected!r}"
+
+
+def _length(original: str, rewritten: str) -> str | None:
+    expected, actual = len(words(original)), len(words(rewritten))
+    if abs(actual - expected) <= _MOST_LENGTH * expected:
+        return None
+    return (
+        f"the text has {actual} words, the passage {expected}: more than {_MOST_LENGTH:.0%} apart"
+    )
+
+
+def _runs(original: str, rewritten: str) -> str | None:
+    """Refuse long additions and deletions: a repair changes words, not sentences."""
+    scale = 2 if is_cjk(original) else 1
+    for deleted, added in _changes(original, rewritten):
+        if added - deleted > _LONGEST_ADDED * scale:
+            return (
+                f"{added - deleted} words in a row were added, more than {_LONGEST_ADDED * scale}"
+            )
+        missing = deleted - added
+        if missing > _LONGEST_LEFT_OUT * scale:
+            return f"{missing} words in a row are missing, more than {_LONGEST_LEFT_OUT * scale}"
+    return None
+
+
+def _numbers(original: str, rewritten: str, lang: str) -> str | None:
+    """Refuse a number that is new, changed, or out of order; a number may be left out."""
+    remaining = iter(_numbers_in(original, lang))
+    for number in _numbers_in(rewritten, lang):
+        if number not in remaining:
+            return f"the number {number!r} is new, or not where the passage has it"
+    return None
+
+
+def _numbers_in(text: str, lang: str) -> list[str]:
+    if is_cjk(text):
+        matches = [*_DIGITS.finditer(text), *_NUMERALS.finditer(text)]
+        return [match.group() for match in sorted(matches, key=lambda match: match.start())]
+    number_words = _NUMBER_WORDS.get(lang, frozenset())
+    digits = [(match.start(), match.group()) for match in _DIGITS.finditer(text)]
+    numerals = [
+        (start, part)
+        for word, start, _ in word_spans(text)
+        for part in word.split("-")
+        if part in number_words
+    ]
+    return [number for _, number in sorted(digits + numerals)]
+
+
+def _names(original: str, rewritten: str, lang: str) -> str | None:
+    """Refuse a capitalised word that the passage does not have, except function words.
+
+    This holds at the beginning of a sentence too, where no rule tells a name from another word.
+    """
+    original_words = {word.lower() for word in _LETTERS.findall(original)}
+    if is_cjk(original):
+        runs = _new_characters(original, rewritten)
+        name = next((run for run in runs if len(run) > 1 or run in _SURNAMES), None)
+        latin = next((word for word in _LATIN.findall(rewritten) if word not in original), None)
+        name = name or latin
+        return f"{name!r} is new, as a name would be" if name else None
+    allowed = stop_words(lang) | stop_words(f"{lang}.more") | original_words
+    for word in _LETTERS.findall(rewritten):
+        if word[0].isupper() and word.lower() not in allowed:
+            return f"{word!r} is new, as a name would be"
+    return None
+
+
+def _new_characters(original: str, rewritten: str) -> list[str]:
+    """Return the runs of content characters that the passage does not contain."""
+    known = set(original) | stop_words("zh")
+    runs: list[str] = [""]
+    for character in rewritten:
+        if character.isalpha() and not character.isascii() and character not in known:
+            runs[-1] += character
+        elif runs[-1]:
+            runs.append("")
+    return [run for run in runs if run]
+
+
+def _negations(original: str, rewritten: str, lang: str) -> str | None:
+    """Refuse more or fewer negations; one that a false start repeats may be left out."""
+    negations = _NEGATIONS.get("zh" if is_cjk(original) else lang, frozenset())
+    n_min = n_max = 0
+    last_index: dict[tuple[str, str], int] = {}
+    previous = ""
+    for index, word in enumerate(words(original)):
+        if word in negations or word.endswith("n't"):
+            n_max += 1
+            last = last_index.get((previous, word), -_NEGATED_AGAIN - 1)
+            n_min += index - last > _NEGATED_AGAIN and previous != word
+            last_index[previous, word] = index
+        previous = word
+    n = sum(word in negations or word.endswith("n't") for word in words(rewritten))
+    if n_min <= n <= n_max:
+        return None
+    return f"the text denies {n} times, the passage {n_max} times"
+
+
+def _facts(original: str, rewritten: str, lang: str) -> str | None:
+    """Refuse more new content words than corrections need."""
+    max_new = max(_LEAST_NEW, int(_MOST_NEW * len(words(original))))
+    if is_cjk(original):
+        new = set("".join(_new_characters(original, rewritten)))
+    else:
+        new = content_stems(words(rewritten), lang) - content_stems(words(original), lang)
+    if len(new) <= max_new:
+        return None
+    listing = ", ".join(sorted(new)[:6])
+    return f"{len(new)} words are not in the passage, more than {max_new}: {listing}"

@@ -4,7 +4,7 @@
 
 Two bases, the embedded one and a random Llama of 60 million parameters, under settings that move
 each part of the estimate. Prints a Markdown table, from which
-the constants of train/resource_estimate.py come.
+the constants of train/requirements.py come.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ from memoirist.data.schema.records import Conversation, Split
 from memoirist.flows.planning.training_estimate import training_work
 from memoirist.train.loop.launch import train
 from memoirist.train.model.prepared_base import TINY, PreparedBase, prepare_base
-from memoirist.train.requirements import shape_of
-from memoirist.train.resource_estimate import estimate, this_machine
+from memoirist.train.requirements import estimate, shape_of, this_machine
 from memoirist.train.settings import TrainSettings
 from memoirist.train.token_stats import preview
 

@@ -52,7 +52,7 @@ def main(only: str = "") -> None:
 def _compare(case: Case, folder: Path) -> None:
     from transformers import AutoTokenizer
 
-    from memoirist.train.dataset.packing import trained_count
+    from memoirist.train.dataset.batches import trained_count
     from memoirist.train.dataset.tokenize import tokenize
     from memoirist.train.model.prepared_base import prepare_base
 

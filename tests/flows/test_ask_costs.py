@@ -17,11 +17,10 @@ import pytest
 from memoirist.data.schema.errors import RecipeError
 from memoirist.data.store.store import Store
 from memoirist.flows.planning.plan import cost_rows, send_pilot
-from memoirist.generators.client.budget import Budget
 from memoirist.generators.client.client import Endpoint
 from memoirist.generators.client.pricing import Price, estimate_tokens, price_of
 from memoirist.generators.client.responses import Completion
-from memoirist.generators.client.session import Session
+from memoirist.generators.client.session import Budget, Session
 from memoirist.generators.settings import InterviewSettings
 from tests.conftest import ROOT, environment, run
 from tests.flows.test_ask import ask, context_for, passage, put, rows_are_right

@@ -22,7 +22,7 @@ from memoirist.flows.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
-from memoirist.generators.tasks.pairwise import Choice, PairwiseTask, read_choice
+from memoirist.generators.tasks.judgement import PairwiseTask, read_choice
 from tests.conftest import run
 from tests.data.test_evaluation_metrics import CHATTY, DUELS, PLAIN, answers, mixed
 from tests.support.scripted import Scripted
@@ -168,7 +168,7 @@ def test_a_judge_that_goes_by_the_order_decides_nothing(evaluated: Path) -> None
 )
 def test_choices_are_read(reply: str, choice: int | None) -> None:
     found = read_choice(reply)
-    assert (found.better if isinstance(found, Choice) else None) == choice
+    assert (found if isinstance(found, int) else None) == choice
 
 
 def test_a_duel_is_told_without_its_sides_and_with_no_token() -> None:

@@ -21,7 +21,7 @@ from memoirist.data.curation.question_filters import RejectSettings
 from memoirist.data.schema.records import Pair, Verdict
 from memoirist.data.store.store import Store
 from memoirist.generators.settings import InterviewSettings
-from memoirist.generators.tasks.follow_up_question import FollowUpTask
+from memoirist.generators.tasks.question import FollowUpTask
 from memoirist.generators.tasks.reply_parser import Reply, Suggestion
 from tests.conftest import Command
 from tests.flows.test_changed_sources import book

@@ -12,7 +12,7 @@ import pytest
 
 from memoirist.data.schema.records import Pair
 from memoirist.generators.settings import InterviewSettings
-from memoirist.generators.tasks.grade import CRITERIA, Grades, GradeTask, read_grades
+from memoirist.generators.tasks.judgement import CRITERIA, Grades, GradeTask, read_grades
 from tests.conftest import Command
 from tests.flows.test_changed_sources import book
 from tests.support.rows import pair

@@ -31,8 +31,8 @@ from memoirist.train.dataset.tokenize import prompt_ids
 from memoirist.train.export.gguf import SCRIPT
 from memoirist.train.export.ollama import modelfile
 from memoirist.train.inference.batch_inference import greedy
-from memoirist.train.loop.checkpoints import steps_kept
 from memoirist.train.loop.launch import read_result
+from memoirist.train.loop.run_folder import steps_kept
 from memoirist.train.model.model_loader import load_base, quiet
 from memoirist.train.settings import ChatSettings
 from tests.conftest import run

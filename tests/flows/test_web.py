@@ -69,7 +69,7 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> Context:
 
 @pytest.fixture(scope="module")
 def choice(context: Context) -> Choice:
-    from memoirist.train.loop.checkpoints import steps_kept
+    from memoirist.train.loop.run_folder import steps_kept
 
     return Choice(checkpoint=steps_kept(context.workspace.run_folder(RUN))[-1])
 

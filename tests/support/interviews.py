@@ -7,9 +7,8 @@ from contextlib import aclosing
 from datetime import datetime
 
 from memoirist.data.schema.records import Passage, Question
-from memoirist.generators.client.budget import Budget
-from memoirist.generators.client.probe import probe
-from memoirist.generators.client.session import Session
+from memoirist.generators.client.client import probe
+from memoirist.generators.client.session import Budget, Session
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import TaskResult
 from memoirist.generators.tasks.executor import send_items

@@ -17,8 +17,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from memoirist.data.schema.errors import TrainError
 from memoirist.train.dataset.tokenize import IGNORE, TokenRow, prompt_ids, tokenize
 from memoirist.train.export.hub_upload import complete_adapter, trains_tokens
-from memoirist.train.loop.checkpoints import base_of, load_checkpoint, mark_whole
 from memoirist.train.loop.memory import free_memory, need_memory
+from memoirist.train.loop.run_folder import base_of, load_checkpoint, mark_whole
 from memoirist.train.merge.adapter_merge import merge_checkpoint
 from memoirist.train.merge.merged_weights import (
     Deltas,

@@ -20,18 +20,18 @@ from transformers import (
     Qwen3Config,
 )
 
-from memoirist.train.dataset.optimizer_steps import StepDataset, process_share
-from memoirist.train.dataset.packing import (
+from memoirist.train.dataset.batches import (
+    StepDataset,
     best_fit,
     lay_end_to_end,
     pad_right,
     padded_bins,
+    process_share,
     trained_count,
 )
 from memoirist.train.dataset.tokenize import IGNORE, TokenRow
 from memoirist.train.loop.forward_pass import ForwardPass
-from memoirist.train.model.adapter import with_adapter
-from memoirist.train.model.fused_lora import fuse_lora, fuse_token_rows
+from memoirist.train.model.adapter import fuse_lora, fuse_token_rows, with_adapter
 from memoirist.train.model.model_loader import quiet
 from memoirist.train.settings import TrainSettings
 

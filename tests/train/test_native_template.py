@@ -11,18 +11,18 @@ from transformers import AutoTokenizer
 
 from memoirist.data.schema.errors import TrainError
 from memoirist.train.dataset.chat_template import end_of_turn
-from memoirist.train.dataset.corpus import preflight, read_rows
 from memoirist.train.dataset.tokenize import (
     IGNORE,
     TokenRow,
+    preflight,
     prompt_ids,
+    read_rows,
     rows_of,
     text_prompt_ids,
     text_rows,
     tokenize,
 )
-from memoirist.train.model.prepared_base import TINY
-from memoirist.train.model.special_tokens import assign, keep_native
+from memoirist.train.model.prepared_base import TINY, assign_tokens, keep_native
 
 # isort: split
 
@@ -86,7 +86,7 @@ def native(family: str) -> Any:
 @pytest.fixture(scope="module")
 def chatml(tmp_path_factory: pytest.TempPathFactory) -> Any:
     plain = AutoTokenizer.from_pretrained(TINY)
-    return assign(plain, 4096, tmp_path_factory.mktemp("scratch")).tokenizer
+    return assign_tokens(plain, 4096, tmp_path_factory.mktemp("scratch")).tokenizer
 
 
 def trained_text(row: TokenRow, tokenizer: Any) -> str:

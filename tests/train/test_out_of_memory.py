@@ -17,7 +17,7 @@ import torch
 from memoirist.data.schema.errors import TrainError
 from memoirist.data.schema.records import Conversation
 from memoirist.train import qlora
-from memoirist.train.loop import launch, process
+from memoirist.train.loop import launch
 from memoirist.train.loop.launch import TrainResult, read_result
 from memoirist.train.loop.memory import MemoryBudget, is_out_of_memory
 from memoirist.train.model.prepared_base import PreparedBase, prepare_base
@@ -192,13 +192,13 @@ def test_several_gpus_are_launched_together_and_one_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,2,3")
-    assert process.gpu_count() == 3
-    several = process.command(tmp_path, 3)
+    assert launch.gpu_count() == 3
+    several = launch.command(tmp_path, 3)
     assert several[several.index("--num_processes") + 1] == "3"
     assert several[-3:] == ["-m", "memoirist.train.qlora", str(tmp_path)]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert process.gpu_count() == 0
-    assert process.command(tmp_path, 0) == [
+    assert launch.gpu_count() == 0
+    assert launch.command(tmp_path, 0) == [
         sys.executable,
         "-m",
         "memoirist.train.qlora",

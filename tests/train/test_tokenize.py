@@ -12,11 +12,9 @@ from transformers import AutoTokenizer
 
 from memoirist.data.composition.chatml import IM_END, TEMPLATE, render
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.dataset.corpus import preflight
-from memoirist.train.dataset.tokenize import IGNORE, TokenRow, prompt_ids, show, tokenize
+from memoirist.train.dataset.tokenize import IGNORE, TokenRow, preflight, prompt_ids, show, tokenize
 from memoirist.train.disk import need_disk
-from memoirist.train.model.prepared_base import TINY
-from memoirist.train.model.special_tokens import assign
+from memoirist.train.model.prepared_base import TINY, assign_tokens
 
 # isort: split
 
@@ -27,7 +25,7 @@ Turns = Sequence[Mapping[str, str]]
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     plain = AutoTokenizer.from_pretrained(TINY)
-    return assign(plain, 4096, tmp_path_factory.mktemp("scratch")).tokenizer
+    return assign_tokens(plain, 4096, tmp_path_factory.mktemp("scratch")).tokenizer
 
 
 def turns(*words: str, system: str | None = None) -> list[dict[str, str]]:

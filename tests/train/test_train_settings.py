@@ -23,10 +23,9 @@ from memoirist.train.loop.trainer import _rate_share
 from memoirist.train.merge.adapter_merge import merge
 from memoirist.train.model.model_loader import load_base
 from memoirist.train.model.prepared_base import PreparedBase, prepare_base
-from memoirist.train.presets import PRESETS
 from memoirist.train.qlora import run
 from memoirist.train.requirements import refuse_missing, refuse_unfit, shape_of
-from memoirist.train.settings import MergeSettings, TrainSettings
+from memoirist.train.settings import PRESETS, MergeSettings, TrainSettings
 from tests.conftest import ROOT
 from tests.train.test_random_bases import TURNS, random_base
 

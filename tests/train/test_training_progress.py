@@ -23,8 +23,8 @@ from memoirist.flows.runtime.training_monitor import (
     sparkline,
 )
 from memoirist.flows.runtime.workspace import Workspace
-from memoirist.train.loop.callbacks import choose_prompts
-from memoirist.train.loop.progress import Progress, read_progress, read_samples
+from memoirist.train.loop.run_folder import Progress, read_progress, read_samples
+from memoirist.train.loop.trainer import choose_prompts
 from memoirist.train.model.prepared_base import prepare_base
 from memoirist.train.qlora import run
 from memoirist.train.settings import TrainSettings

@@ -23,8 +23,8 @@ from memoirist.train.dataset.tokenize import IGNORE, prompt_ids, tokenize
 from memoirist.train.inference.batch_inference import greedy, measure
 from memoirist.train.inference.chat_model import load
 from memoirist.train.inference.predict import PredictionInputs, predict
-from memoirist.train.loop.checkpoints import last_whole_checkpoint, load_checkpoint, steps_kept
 from memoirist.train.loop.launch import Progress, TrainResult, read_result, train
+from memoirist.train.loop.run_folder import last_whole_checkpoint, load_checkpoint, steps_kept
 from memoirist.train.merge.adapter_merge import MergeResult, merge
 from memoirist.train.model.adapter import with_adapter
 from memoirist.train.model.model_loader import load_base, quiet
@@ -221,16 +221,16 @@ HELD_AT = 12
 CHILD = f"""
 import pathlib, sys, time
 from memoirist.train import qlora
-from memoirist.train.loop import callbacks
+from memoirist.train.loop import trainer
 folder = pathlib.Path(sys.argv[1])
-step_end = callbacks.RunCallback.on_step_end
-def lock(self, args, state, control, **more):
+step_end = trainer.RunCallback.on_step_end
+def held(self, args, state, control, **more):
     if state.global_step == {HELD_AT}:
         folder.with_suffix(".held").touch()
         while not self.interrupted:
             time.sleep(0.01)
     return step_end(self, args, state, control, **more)
-callbacks.RunCallback.on_step_end = held
+trainer.RunCallback.on_step_end = held
 sys.exit(qlora.main(folder))
 """
 

@@ -115,10 +115,7 @@ class _Predictor:
     """A loaded model in evaluation mode with its tokenizer."""
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
-        settings: EvaluateSettings,
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: EvaluateSettings
     ) -> None:
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
         self.context = context_length(model)

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memoirist.train.loop.process import end_with_parent
+from memoirist.train.disk import read_json
+from memoirist.train.loop.launch import end_with_parent
 from memoirist.train.settings import ChatSettings
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ def with_default_system(tokenizer: PreTrainedTokenizerBase, system: str) -> str 
 
 def _generation(model_folder: Path) -> dict[str, Any]:
     """Return the model's own generation settings, drawing as `chat` does."""
-    path = model_folder / "generation_config.json"
-    known: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    known = read_json(model_folder / "generation_config.json")
     usual = ChatSettings()
     drawn = {"do_sample": True, "temperature": usual.temperature, "top_p": usual.top_p, "top_k": 0}
     return {**known, **drawn, "max_new_tokens": usual.max_new_tokens}

@@ -13,7 +13,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-from memoirist.train.dataset.packing import (
+from memoirist.train.dataset.batches import (
     Pack,
     best_fit,
     lay_end_to_end,
@@ -24,7 +24,7 @@ from memoirist.train.dataset.packing import (
 from memoirist.train.dataset.tokenize import TokenRow
 from memoirist.train.inference.batch_inference import Loss
 from memoirist.train.loop.memory import is_out_of_memory
-from memoirist.train.model.fused_lora import active_token_rows
+from memoirist.train.model.adapter import active_token_rows
 
 ROW_BY_ROW = "row_by_row"
 # Largest difference between a row alone and in a pack, as a share of the largest value: in float32

@@ -1,12 +1,15 @@
-"""Start the training process, pass on its progress, and return its result."""
+"""The training process: start it, pass on its progress, return its result; its lock and its end."""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import os
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,10 +18,16 @@ from typing import Any
 
 from memoirist.data.schema.errors import TrainError
 from memoirist.data.schema.records import Conversation, Metric
-from memoirist.train.disk import write_json, write_text
-from memoirist.train.loop.checkpoints import read_request, steps_kept, trained_with
-from memoirist.train.loop.process import command, environment, gpu_count
-from memoirist.train.loop.progress import PROGRESS, Progress, draw_curve, read_progress
+from memoirist.train.disk import read_json, write_json, write_text
+from memoirist.train.loop.run_folder import (
+    PROGRESS,
+    Progress,
+    draw_curve,
+    read_progress,
+    read_request,
+    steps_kept,
+    trained_with,
+)
 from memoirist.train.model.prepared_base import PreparedBase
 from memoirist.train.requirements import refuse_missing
 from memoirist.train.settings import TrainSettings
@@ -106,10 +115,7 @@ def read_result(run_folder: Path) -> TrainResult:
 
 
 def _write_request(
-    folder: Path,
-    conversations: Iterable[Conversation],
-    base: PreparedBase,
-    settings: TrainSettings,
+    folder: Path, conversations: Iterable[Conversation], base: PreparedBase, settings: TrainSettings
 ) -> None:
     """Write what the child reads; refuse a folder in which something else was trained."""
     rows = [
@@ -170,10 +176,7 @@ def _run_child(folder: Path, on_progress: Callable[[Progress], None] | None) -> 
 
 def _memory_budget(folder: Path) -> float:
     """Return the tokens of a pass that a run was reduced to, infinity before any reduction."""
-    try:
-        return float(json.loads((folder / "memory.json").read_text(encoding="utf-8"))["tokens"])
-    except (OSError, ValueError):
-        return math.inf
+    return float(read_json(folder / "memory.json").get("tokens", math.inf))
 
 
 def _start(folder: Path, output: int) -> subprocess.Popen[bytes]:
@@ -182,7 +185,7 @@ def _start(folder: Path, output: int) -> subprocess.Popen[bytes]:
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
-        env=environment(MEMOIRIST_PARENT=str(os.getpid())),
+        env={**os.environ, "MEMOIRIST_PARENT": str(os.getpid())},
         # Ctrl-C in a terminal reaches a whole session: here it must reach the child once, from
         # us, so that it saves a checkpoint instead of dying of the second one.
         start_new_session=True,
@@ -199,11 +202,8 @@ def _wait(child: subprocess.Popen[bytes], seconds: float) -> None:
 
 def _failure(folder: Path, code: int) -> TrainError:
     """Say why the child ended: its own error, else the last line of its log."""
-    try:
-        error = json.loads((folder / "error.json").read_text(encoding="utf-8"))
+    if error := read_json(folder / "error.json"):
         return TrainError(error["what"], error["next_step"])
-    except (OSError, ValueError):
-        pass
     if code == 130:
         return TrainError("the training was interrupted", "start it again: it goes on from there")
     log = folder / "train.log"
@@ -241,3 +241,62 @@ def _metrics(run_id: str, lines: Iterable[Progress], result: dict[str, Any]) -> 
     for step, name, value in figures:
         if value is not None:
             yield Metric(run_id=run_id, step=step, name=name, value=float(value))
+
+
+def gpu_count() -> int:
+    """Return the number of GPUs that a training would see, without loading torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    driver = Path("/proc/driver/nvidia/gpus")
+    return len(list(driver.iterdir())) if driver.is_dir() else 0
+
+
+def command(folder: Path, gpus: int) -> list[str]:
+    """Return the command that trains in `folder`: each of several GPUs has a process and a base."""
+    program = ["-m", "memoirist.train.qlora", str(folder.resolve())]
+    if gpus < 2:
+        return [sys.executable, *program]
+    launcher = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", str(gpus)]
+    launcher += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    return [sys.executable, *launcher, "--main_process_port", "0", *program]
+
+
+def lock_run(lock: int, folder: Path) -> None:
+    """Take the run's lock, an open file, for this process and its GPUs only."""
+    if int(os.environ.get("LOCAL_RANK", "0")):
+        return
+    for _ in range(50):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # A child whose parent was killed needs a moment to notice.
+            time.sleep(0.2)
+        else:
+            return
+    raise TrainError(f"another process trains in {str(folder)!r}", "wait for it or end it")
+
+
+def end_with_parent() -> None:
+    """Leave when the process that started this one is gone; checkpoints make that harmless."""
+    parent = int(os.environ.get("MEMOIRIST_PARENT", "0"))
+    # Of several processes the launcher is the parent, and it does not watch.
+    direct = os.getppid() == parent
+
+    def watch() -> None:
+        while os.getppid() == parent if direct else _is_alive(parent):
+            time.sleep(0.5)
+        os._exit(3)
+
+    if parent:
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

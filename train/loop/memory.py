@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import psutil
 import torch
 
 from memoirist.data.schema.errors import TrainError
-from memoirist.train.disk import write_json
+from memoirist.train.disk import read_json, write_json
 
 # Where Linux keeps the limit of a container and what it uses, in bytes.
 _CGROUP = Path("/sys/fs/cgroup")
@@ -76,9 +75,7 @@ class MemoryBudget:
     def of_run(cls, folder: Path, micro_batch: int, longest: int) -> MemoryBudget:
         """Return a budget of `micro_batch` longest rows, or the smaller one of an earlier start."""
         tokens = micro_batch * longest
-        path = folder / "memory.json"
-        if path.exists():
-            tokens = min(tokens, int(json.loads(path.read_text(encoding="utf-8"))["tokens"]))
+        tokens = min(tokens, int(read_json(folder / "memory.json").get("tokens", tokens)))
         first = os.environ.get("RANK", "0") == "0"
         return cls(folder, max(1, tokens), longest, writes=first)
 

@@ -18,14 +18,14 @@ import torch
 
 from memoirist.data.schema.errors import TrainError
 from memoirist.train.disk import need_disk, write_json, write_text
-from memoirist.train.loop.checkpoints import (
+from memoirist.train.loop.memory import free_memory, free_model_memory, need_memory
+from memoirist.train.loop.run_folder import (
     base_of,
     checkpoint_folder,
     load_checkpoint,
     read_request,
     trained_with,
 )
-from memoirist.train.loop.memory import free_memory, free_model_memory, need_memory
 from memoirist.train.merge.merged_model import MANIFEST, MergeResult, merged_before, read_merged
 from memoirist.train.merge.merged_weights import (
     Deltas,

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from memoirist.train.disk import read_json
 from memoirist.train.settings import MergeSettings
 
 # Written last: a folder without it is the rest of a merge that was killed.
@@ -43,7 +43,7 @@ class MergeResult:
 
 def read_merged(folder: Path) -> MergeResult:
     """Return the merge in `folder` with the figures of its comparison."""
-    manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
     manifest.pop("settings", None)
     return MergeResult(path=folder, **manifest)
 
@@ -53,8 +53,5 @@ def merged_before(folder: Path, settings: MergeSettings) -> MergeResult | None:
 
     Every setting decides: way and type directly, the rest by what the ways are compared on.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return read_merged(folder) if manifest.get("settings") == settings.model_dump() else None
+    made_under = read_json(folder / MANIFEST).get("settings")
+    return read_merged(folder) if made_under == settings.model_dump() else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from memoirist.data.templates import render
-from memoirist.train.dataset.corpus import read_rows
-from memoirist.train.dataset.tokenize import IGNORE, TokenRow, prompt_ids
+from memoirist.train.dataset.tokenize import IGNORE, TokenRow, prompt_ids, read_rows
 from memoirist.train.inference.batch_inference import greedy, measure
 from memoirist.train.merge.merged_weights import Way
 from memoirist.train.model.model_loader import compute_dtype
-from memoirist.train.settings import MergeSettings
+from memoirist.train.settings import PROMPTS, MergeSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -35,18 +35,7 @@ _NEAREST = 8
 _ROWS, _PLACES, _NUMBERS, _LEAST = 16, 256, 2**26, 32
 
 # Asked beside the run's own questions where it has fewer than the check wants.
-_PLAIN_PROMPTS = (
-    "Who are you?",
-    "What is your first memory?",
-    "Are you really a person?",
-    "What would you do differently?",
-    "Tell me about your father.",
-    "What makes you laugh?",
-    "Where did you grow up?",
-    "What do you think of money?",
-    "Whom do you miss?",
-    "What should a young person learn first?",
-)
+_PLAIN_PROMPTS = tomllib.loads(PROMPTS.read_text("utf-8"))["merge"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

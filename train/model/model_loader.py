@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from memoirist.train.presets import Attention, Quantisation
-from memoirist.train.settings import TrainSettings
+from memoirist.train.settings import Attention, Quantisation, TrainSettings
 
 if TYPE_CHECKING:
     from peft import PeftModel

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from memoirist.data.schema.errors import EndpointError
-from memoirist.generators.client.client import Client, Endpoint, Piece, open_sdk, stream_chat
+from memoirist.generators.client.client import Client, Endpoint, Piece, open_sdk, probe, stream_chat
 from memoirist.generators.client.http_errors import (
     Fault,
     RequestFailed,
@@ -22,7 +22,6 @@ from memoirist.generators.client.http_errors import (
     scrub,
     status_fault,
 )
-from memoirist.generators.client.probe import probe
 from memoirist.generators.client.responses import Completion, joined_stream, read_completion
 from memoirist.generators.client.retry import allowance_seconds, pause_seconds, retry_after_seconds
 from memoirist.generators.settings import InterviewSettings
@@ -422,3 +421,61 @@ def test_a_server_of_our_own_gets_no_key_and_no_proxy(monkeypatch: pytest.Monkey
         pieces = asyncio.run(answer(server.base_url))
         assert pieces[-1].finish
         assert server.seen.authorizations == {"Bearer none"}
+
+
+CHUNK = b'data: {"choices": [{"index": 0, "delta": {"content": "By the river."}}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+
+
+def chunked(*parts: bytes) -> bytes:
+    return b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+
+
+async def stream_of(head: str, body: bytes, *, reset: bool = False) -> list[Piece]:
+    """Return the pieces of an answer that a server sends byte for byte, then hangs up."""
+
+    async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        start = f"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{head}\r\n\r\n"
+        writer.write(start.encode() + body)
+        await writer.drain()
+        if reset:
+            await asyncio.sleep(0.2)
+            writer.transport.abort()
+        writer.close()
+
+    server = await asyncio.start_server(reply, "127.0.0.1", 0)
+    async with server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        return [piece async for piece in stream_chat(url, "m", MESSAGES, {})]
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("Connection: close", CHUNK + DONE),
+        ("Connection: close", CHUNK),
+        ("Transfer-Encoding: chunked", chunked(CHUNK, DONE, b"")),
+        ("Transfer-Encoding: chunked", chunked(CHUNK, b"")),
+        (f"Content-Length: {len(CHUNK)}", CHUNK),
+    ],
+)
+def test_a_stream_that_ends_without_a_reason_is_an_answer(head: str, body: bytes) -> None:
+    pieces = asyncio.run(stream_of(head, body))
+    assert pieces == [Piece(words="By the river."), Piece(words="", finish="stop")]
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "reset"),
+    [
+        ("Transfer-Encoding: chunked", chunked(CHUNK), False),
+        ("Transfer-Encoding: chunked", chunked(CHUNK)[:-9], False),
+        ("Transfer-Encoding: chunked", chunked(CHUNK), True),
+        (f"Content-Length: {len(CHUNK) + 9}", CHUNK, False),
+        ("Connection: close", b"", False),
+        ("Connection: close", DONE, False),
+    ],
+)
+def test_a_stream_that_breaks_is_told(head: str, body: bytes, reset: bool) -> None:
+    with pytest.raises(EndpointError, match="the answer broke off"):
+        asyncio.run(stream_of(head, body, reset=reset))

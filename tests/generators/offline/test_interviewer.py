@@ -14,9 +14,8 @@ from memoirist.data.curation.question_filters import RejectSettings, reject_ques
 from memoirist.data.schema.records import Passage, Question, content_id
 from memoirist.data.text.word_overlap import longest_shared_run
 from memoirist.data.text.words import content_stems, words
-from memoirist.generators.offline.interviewer import ask_offline
+from memoirist.generators.offline.interviewer import ask_offline, load_templates, offline_languages
 from memoirist.generators.offline.phrases import Phrases
-from memoirist.generators.offline.question_templates import load_templates, offline_languages
 from memoirist.generators.prompts.prompt_templates import PROMPTS
 from memoirist.generators.tasks.reply_parser import QUESTION_TYPES
 

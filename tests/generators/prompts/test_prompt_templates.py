@@ -15,7 +15,6 @@ from memoirist.generators.prompts.prompt_templates import (
     delimiter,
     fill_prompt,
     load_prompt,
-    prompts_version,
 )
 from memoirist.generators.prompts.source_kinds import KINDS, Kind, guess_kind
 from memoirist.generators.settings import Example, InterviewSettings
@@ -132,7 +131,6 @@ def test_the_kind_of_a_source_is_the_recipes_or_its_own() -> None:
     assert prompts.for_passage(passage(source="s1"), "en").kind == "talk"
     assert prompts.for_passage(passage(source="s2"), "en").kind == "essay"
     assert Prompts(InterviewSettings()).kind_of("s1") == "autobiography"
-    assert prompts_version("en", settings) != prompts_version("en", InterviewSettings())
     with pytest.raises(ValueError, match="validation error"):
         InterviewSettings(kind="poem")  # type: ignore[arg-type]
 

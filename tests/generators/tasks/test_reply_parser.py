@@ -10,8 +10,8 @@ import pytest
 
 from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.schema.records import Candidate, Passage
-from memoirist.generators.prompts.prompt_templates import fill_prompt, load_prompt
-from memoirist.generators.tasks.candidates import QuestionCriteria, candidates, persona_words
+from memoirist.generators.prompts.prompt_templates import FilledPrompt, fill_prompt, load_prompt
+from memoirist.generators.tasks.candidates import Query, ReplyScorer
 from memoirist.generators.tasks.reply_parser import Reply, Suggestion, parse_reply
 
 GOOD = {
@@ -173,20 +173,13 @@ def test_a_fault_is_told_in_one_line(reply: str, fault: str) -> None:
     assert "\n" not in told
 
 
-def _criteria(number: int = 0, lang: str = "en", persona: str = "Ada Quill") -> QuestionCriteria:
+def _query(number: int = 0) -> Query:
     text = "We left the village before sunrise because the mill had burnt down. " * 5 + str(number)
     passage = Passage(
         id=f"p{number}", source_id="s", document_id="d", ord=0, group_id="g", text=text, n_words=60
     )
-    prompt = load_prompt(lang, None)
-    brief = fill_prompt(passage, persona, lang, prompt)
-    return QuestionCriteria(
-        passage=passage,
-        names=persona_words(persona),
-        lang=lang,
-        prompt=brief,
-        rules=CurateSettings.model_validate({}),
-    )
+    prompt = load_prompt("en", None)
+    return Query(passage=passage, key="key", passage_hash="", lang="en", prompt=prompt)
 
 
 def _reply(*texts: str) -> Reply:
@@ -194,8 +187,13 @@ def _reply(*texts: str) -> Reply:
     return Reply(is_answer=True, confidence=1, questions=suggestions)
 
 
-def _judged(criteria: QuestionCriteria, *texts: str) -> list[Candidate]:
-    return candidates(_reply(*texts), "key", criteria)
+def _filled(query: Query) -> FilledPrompt:
+    return fill_prompt(query.passage, "Ada Quill", query.lang, query.prompt)
+
+
+def _judged(query: Query, *texts: str) -> list[Candidate]:
+    scorer = ReplyScorer("Ada Quill", CurateSettings.model_validate({}))
+    return scorer.candidates(_reply(*texts), query, _filled(query))
 
 
 def test_the_directed_length_decides() -> None:
@@ -206,9 +204,9 @@ def test_the_directed_length_decides() -> None:
         "and did anybody try to hold you back?",
     }
     for number in range(20):
-        criteria = _criteria(number)
-        best = max(_judged(criteria, *texts.values()), key=lambda each: each.score)
-        assert best.text == texts[criteria.prompt.length_class]
+        query = _query(number)
+        best = max(_judged(query, *texts.values()), key=lambda each: each.score)
+        assert best.text == texts[_filled(query).length_class]
 
 
 @pytest.mark.parametrize(
@@ -223,12 +221,12 @@ def test_the_directed_length_decides() -> None:
     ],
 )
 def test_what_no_question_may_do(question: str, rule: str | None) -> None:
-    (judged,) = _judged(_criteria(), question)
+    (judged,) = _judged(_query(), question)
     assert judged.rule == rule
     assert (judged.reason is None) == (rule is None)
 
 
 def test_length_directions_are_mixed() -> None:
-    classes = [_criteria(number).prompt.length_class for number in range(1000)]
+    classes = [_filled(_query(number)).length_class for number in range(1000)]
     shares = [classes.count(kind) / 1000 for kind in (1, 2, 3)]
     assert shares == pytest.approx([0.3, 0.5, 0.2], abs=0.05)

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from memoirist.train.requirements import BaseShape
-from memoirist.train.resource_estimate import (
+from memoirist.train.requirements import (
+    BaseShape,
     Machine,
     Work,
     adapter_parameters,

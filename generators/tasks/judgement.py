@@ -1,4 +1,8 @@
-"""The grade task: an LLM judge grades a pair from 1 to 5 by four criteria, with reasons."""
+"""The tasks of an LLM judge: grade a pair, and choose between two answers.
+
+A pair is graded from 1 to 5 by four criteria, with reasons; of two answers the judge says which
+sounds more like the person.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from memoirist.data.evaluation.preferences import Duel
 from memoirist.data.schema.records import Pair, content_id
 from memoirist.data.text.sanitizer import neutralise
 from memoirist.generators.prompts.prompt_templates import Prompt, load_task_prompt
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import LLMTask, TaskItem
-from memoirist.generators.tasks.reply_parser import find_object, strip_reasoning
+from memoirist.generators.tasks.reply_parser import find_object, object_schema, strip_reasoning
 
 CRITERIA = ("answers", "standalone", "natural", "no_spoiler")
-_GRADE: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": ["reason", "grade"],
-    "properties": {"reason": {"type": "string"}, "grade": {"type": "integer"}},
-}
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "additionalProperties": False,
-    "required": list(CRITERIA),
-    "properties": dict.fromkeys(CRITERIA, _GRADE),
-}
+_GRADE = object_schema(reason={"type": "string"}, grade={"type": "integer"})
+GRADE_SCHEMA = object_schema(**dict.fromkeys(CRITERIA, _GRADE))
 _MOST_REASON = 300
+CHOICE_SCHEMA = object_schema(reason={"type": "string"}, better={"type": "integer"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +82,12 @@ class GradeTask(LLMTask[TaskItem, Grades]):
     temperature: float | None
 
     purpose: ClassVar = "judge"
-    schema: ClassVar = SCHEMA
+    schema: ClassVar = GRADE_SCHEMA
 
     @classmethod
     def load(cls, lang: str, model: str, settings: InterviewSettings) -> GradeTask:
         """Read the judge's prompt, Chinese for zh and English otherwise."""
-        return cls(load_task_prompt("judge", lang, SCHEMA), model, settings.temperature)
+        return cls(load_task_prompt("judge", lang, GRADE_SCHEMA), model, settings.temperature)
 
     def item(self, pair: Pair) -> TaskItem:
         """Return the item of a pair."""
@@ -110,3 +106,59 @@ class GradeTask(LLMTask[TaskItem, Grades]):
     def read(self, text: str) -> Grades | str:
         """Return the grades of a reply, or its fault."""
         return read_grades(text)
+
+
+def read_choice(text: str) -> int | str:
+    """Return the chosen answer, 1, 2, or 0 for neither, or the fault of the reply.
+
+    The fault is one line, in words for the model.
+    """
+    value = find_object(strip_reasoning(text), frozenset({"better"}))
+    if value is None:
+        return "it holds no JSON object with the key better"
+    better = value["better"]
+    number = str(better).strip().lower().removeprefix("answer").strip()
+    if isinstance(better, bool) or number not in {"0", "1", "2"}:
+        return "better is none of 0, 1 and 2"
+    return int(number)
+
+
+@dataclass(frozen=True, slots=True)
+class PairwiseTask(LLMTask[TaskItem, int]):
+    """The judge of two answers, with `pieces` of the person's own text as reference."""
+
+    prompt: Prompt
+    model: str
+    temperature: float | None
+    pieces: Sequence[str]
+
+    purpose: ClassVar = "versus"
+    schema: ClassVar = CHOICE_SCHEMA
+
+    @classmethod
+    def load(
+        cls, lang: str, model: str, settings: InterviewSettings, pieces: Sequence[str]
+    ) -> PairwiseTask:
+        """Read the prompt, Chinese for zh and English otherwise."""
+        prompt = load_task_prompt("versus", lang, CHOICE_SCHEMA)
+        return cls(prompt, model, settings.temperature, tuple(pieces))
+
+    def item(self, duel: Duel) -> TaskItem:
+        """Return the item of two answers, in their order."""
+        texts = (
+            "\n\n".join(neutralise(piece) for piece in self.pieces),
+            *map(neutralise, (duel.question, *duel.answers)),
+        )
+        version = self.prompt.version
+        slots = dict(zip(("pieces", "question", "first", "second"), texts, strict=True))
+        return TaskItem(
+            key=content_id("versus", *texts, version, self.model, self.temperature),
+            subject_id=duel.id,
+            messages=self.prompt.messages(slots),
+            repair=self.prompt.repair,
+            prompt_version=version,
+        )
+
+    def read(self, text: str) -> int | str:
+        """Return the choice of a reply, or its fault."""
+        return read_choice(text)

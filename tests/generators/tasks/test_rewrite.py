@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memoirist.generators.tasks.rewrite_checks import changed_share, match_layout, rewrite_fault
+from memoirist.generators.tasks.rewrite import changed_share, match_layout, rewrite_fault
 
 SPOKEN = (
     "As I said above, um, my father kept the mill until 1911, and then the the water rose and he"
