@@ -13,7 +13,7 @@ from memoirist.data.schema.errors import MemoiristError, NothingToDo
 from memoirist.data.schema.records import Model, Run
 from memoirist.data.store.store import Store
 from memoirist.data.text.words import count_words
-from memoirist.flows.models.model_registry import champion, find_run, require_workspace
+from memoirist.flows.models.model_promotion import champion, find_run, require_workspace
 from memoirist.flows.recipe import Recipe
 from memoirist.flows.runtime.context import Context, persona_language
 

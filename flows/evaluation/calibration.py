@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.store.store import Fetched
 from memoirist.data.store.transaction import statement
-from memoirist.flows.models.model_registry import require_workspace
+from memoirist.flows.models.model_promotion import require_workspace
 from memoirist.flows.runtime.context import Context
 
 # A judge with a lower precision is not trusted (QUALITY.md).

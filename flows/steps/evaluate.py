@@ -17,7 +17,7 @@ from memoirist.data.schema.records import Evaluation, Metric, Model, Run
 from memoirist.flows.evaluation.comparison import is_judge_due, judge_duels, scores
 from memoirist.flows.evaluation.eval_set import EvalSet, build_eval_set, predict_sides
 from memoirist.flows.models.model_card import write_model_card
-from memoirist.flows.models.model_registry import model_before, promote
+from memoirist.flows.models.model_promotion import model_before, promote
 from memoirist.flows.recipe import Recipe
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from memoirist.data.schema.errors import EndpointError
+from memoirist.generators.client.circuit_breaker import CircuitBreaker
 from memoirist.generators.client.http_errors import (
     CONNECT_SECONDS,
     Fault,
@@ -25,7 +26,7 @@ from memoirist.generators.client.http_errors import (
     classify_error,
     next_step,
 )
-from memoirist.generators.client.limiter import Admission, CircuitBreaker, Limiter, Slot
+from memoirist.generators.client.limiter import Admission, Limiter, Slot
 from memoirist.generators.client.responses import Completion, read_body, read_completion
 from memoirist.generators.client.retry import allowance_seconds, pause_seconds
 from memoirist.generators.settings import InterviewSettings

@@ -17,7 +17,7 @@ from memoirist.data.evaluation.findings import EvalData, Side, compute_findings,
 from memoirist.data.evaluation.report_pages import assess
 from memoirist.data.schema.records import Model, Run
 from memoirist.data.store.store import Store
-from memoirist.flows.models.model_registry import promote, rejection_reason, use
+from memoirist.flows.models.model_promotion import promote, rejection_reason, use
 from memoirist.flows.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report

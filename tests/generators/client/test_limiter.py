@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from memoirist.generators.client.limiter import CircuitBreaker, Limiter, Slot
+from memoirist.generators.client.circuit_breaker import CircuitBreaker
+from memoirist.generators.client.limiter import Limiter, Slot
 
 LATENCY = 0.2
 
