@@ -1,13 +1,16 @@
-"""Print tables, rows and lineage for `look` and other commands; write the dataset for `export`."""
+"""Print tables, rows and lineage for `look` and others; `export` the dataset; `validate` a file."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
+import os
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,13 +19,14 @@ from typing import TYPE_CHECKING, cast
 from rich.console import Console
 from rich.table import Table
 
-from memoirist.data.schema.errors import NothingToDo, QueryError
+from memoirist.data.schema.errors import NothingToDo, QueryError, SourceMissing
 from memoirist.data.schema.records import Conversation
 from memoirist.data.store.store import Fetched, Store
 from memoirist.data.store.transaction import statement
 
 if TYPE_CHECKING:
     from memoirist.data.composition.export_formats import Format
+    from memoirist.data.composition.messages_file import CheckSettings
     from memoirist.flows.runtime.context import Context
 
 
@@ -112,6 +116,45 @@ def export_dataset(context: Context, output: Path, form: str, split: str | None)
     refuse_withdrawn(context, dataset.id)
     lines = export(rows, cast("Format", form), output)
     return f"{lines:,} lines of dataset {dataset.id} written to {output}"
+
+
+def check_file(name: str, settings: CheckSettings, output: Path | None) -> tuple[Fetched, str]:
+    """Check a file of messages, `-` for standard input; return its faults and a line on its rows.
+
+    With `output` the mended rows are written there, all or nothing.
+    """
+    from memoirist.data.composition.export_formats import replacing
+    from memoirist.data.composition.messages_file import check_messages, fault_rows
+
+    with ExitStack() as stack:
+        file, target = stack.enter_context(_opened(name)), None
+        if output is not None:
+            target = stack.enter_context(stack.enter_context(replacing(output)).open("wb"))
+        report = check_messages(file, settings, target)
+        if output is not None and not report.written:
+            raise NothingToDo(f"no row of {name!r} could be mended", "see its faults without --fix")
+    summary = f"{report.rows:,} rows, {report.faulty:,} of them with faults"
+    if output is not None:
+        summary += (
+            f"; {report.written:,} written to {output}: {report.mended:,} mended,"
+            f" {report.repeated:,} repeated and {report.left_out:,} others left out"
+        )
+    columns = ["fault", "rows", "lines", "reason", "fix"]
+    numeric = [False, True, False, False, False]
+    return Fetched(columns=columns, numeric=numeric, rows=fault_rows(report)), summary
+
+
+def _opened(name: str) -> io.BufferedReader:
+    if name == "-":
+        # A copy of the descriptor, so that closing it leaves standard input open.
+        return io.BufferedReader(io.FileIO(os.dup(sys.stdin.fileno())))
+    path = Path(name).expanduser()
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "is not there"
+        raise SourceMissing(
+            f"the file {name!r} {what}", "name a file of messages, or - to pipe one"
+        )
+    return path.open("rb")
 
 
 def print_rows(rows: Fetched, form: str) -> None:

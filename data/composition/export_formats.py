@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,22 +24,33 @@ def export(conversations: Sequence[Conversation], form: Format, path: Path) -> i
 
     Alpaca has no turns: each exchange is a line, with the turns before it under `history`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name that no file of the user's has.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    if form == "parquet":
-        rows = [{"id": c.id, "split": c.split, "messages": list(c.messages)} for c in conversations]
-        pq.write_table(pa.Table.from_pylist(rows), partial)
-        count = len(rows)
-    else:
+    with replacing(path) as partial:
+        if form == "parquet":
+            rows = [
+                {"id": c.id, "split": c.split, "messages": [*c.messages]} for c in conversations
+            ]
+            pq.write_table(pa.Table.from_pylist(rows), partial)
+            return len(rows)
         with partial.open("w", encoding="utf-8", newline="\n") as file:
             count = 0
             for conversation in conversations:
                 for line in _FORMS[form](conversation):
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
                     count += 1
-    partial.replace(path)
     return count
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that takes the place of `path`; after an error nothing has changed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A name that no file of the user's has.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _text(conversation: Conversation) -> Iterable[Mapping[str, Any]]:

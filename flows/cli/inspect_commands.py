@@ -1,4 +1,4 @@
-"""The commands that read: `plan`, `look`, `sql`, `export`, `calibrate` and `doctor`."""
+"""The commands that read: `plan`, `look`, `sql`, `export`, `validate`, `calibrate`, `doctor`."""
 
 from __future__ import annotations
 
@@ -92,6 +92,43 @@ def export(
     check_output_file(context, output, force=force)
     summary = export_dataset(context, output, form, split)
     typer.echo(summary, err=True)
+
+
+def validate(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Messages as JSON lines; - is standard input.")
+    ],
+    fix: Annotated[
+        Path | None,
+        typer.Option(
+            "--fix",
+            metavar="OUT",
+            help="Write the rows again with all mended that needs no judgement, without the rest.",
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option("--max-tokens", min=1, help="Tokens of a row at most, as estimated.")
+    ] = 65_536,
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", min=1, help="Line numbers at most of each fault.")
+    ] = 10,
+    form: o.FormatOption = "table",
+    force: o.ForceOption = False,
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Check a file of messages as strict fine-tuning services do; faults end with exit code 1."""
+    from memoirist.data.composition.messages_file import CheckSettings
+    from memoirist.flows.cli.output_check import check_output_file
+    from memoirist.flows.inspection import check_file, print_rows
+
+    if fix is not None:
+        check_output_file(o.open_workspace(workspace), fix, force=force)
+    settings = CheckSettings(max_tokens=max_tokens, max_lines=limit)
+    rows, summary = check_file(file, settings, fix)
+    print_rows(rows, form)
+    typer.echo(summary, err=True)
+    if rows.rows:
+        raise typer.Exit(1)
 
 
 def calibrate(

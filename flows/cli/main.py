@@ -16,7 +16,15 @@ from typer.core import TyperGroup
 from memoirist.data.schema.errors import DiskFull, MemoiristError
 from memoirist.flows.cli.build_commands import build, refresh, schedule, serve
 from memoirist.flows.cli.chat_commands import chat, serve_model, web
-from memoirist.flows.cli.inspect_commands import calibrate, doctor, export, look, plan, sql
+from memoirist.flows.cli.inspect_commands import (
+    calibrate,
+    doctor,
+    export,
+    look,
+    plan,
+    sql,
+    validate,
+)
 from memoirist.flows.cli.model_commands import models, push
 from memoirist.flows.cli.options import Command, with_flags
 from memoirist.flows.cli.source_commands import rights, withdraw
@@ -35,7 +43,8 @@ _STOPPED = "stopped; run the same command again to go on"
 _SHOWN = "3"
 _COMMANDS: tuple[Command, ...] = (
     build, plan, extract, ask, curate, compose, train, merge, evaluate, refresh, chat, serve_model,
-    web, schedule, serve, withdraw, rights, look, sql, export, calibrate, push, doctor,
+    web, schedule, serve, withdraw, rights, look, sql, export, validate, calibrate,
+    push, doctor,
 )  # fmt: skip
 COMMANDS = {command.__name__.replace("_", "-"): command for command in _COMMANDS}
 # Former names; they go with the next release.

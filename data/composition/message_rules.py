@@ -1,0 +1,240 @@
+r"""Check and mend one row of a fine-tuning file of messages by the rules of strict services.
+
+A row without a fault is taken by all four services. What each rule comes from, as read in 2026:
+
+- no_messages, missing_key, unknown_key, unknown_role, content_type, empty_content, no_exchange:
+  OpenAI's format checks, https://cookbook.openai.com/examples/chat_finetuning_data_prep. Tools and
+  function calls are OpenAI's and Mistral's alone; Together refuses every column beside `messages`
+  (`check_file` in https://github.com/togethercomputer/together-python, utils/files.py), Fireworks
+  every role but these three
+  (https://docs.fireworks.ai/fine-tuning/fine-tuning-models).
+- system_not_first: one system message, before all others (Fireworks; Mistral refuses a second,
+  https://github.com/mistralai/mistral-finetune, finetune/data/tokenize.py).
+- order: user and assistant take turns, the user begins (Together,
+  https://docs.together.ai/docs/fine-tuning/data-preparation).
+- last_not_assistant: the last turn is learnt (Mistral, `_validate_last_message` for fine-tuning in
+  https://github.com/mistralai/mistral-common, protocol/instruct/validator.py).
+- weight: the integer 0 or 1 (Together, Mistral, Fireworks), of an assistant message (OpenAI,
+  https://platform.openai.com/docs/guides/supervised-fine-tuning).
+- name: without white space and `<|\/>` (OpenAI's pattern of the key in its API reference).
+- too_long: OpenAI cuts a longer example; tokens are estimated as for datasets.
+- control_token, control_character: ours. A service that renders a template takes such a token for
+  the end of a turn, and most readers choke on a lone surrogate or a NUL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby, pairwise
+from typing import Any
+
+from memoirist.data.composition.conversations import estimate_tokens
+from memoirist.data.text.sanitizer import has_control, neutralise
+
+_LEFT_OUT = "the row is left out"
+# What `--fix` does about each rule; a row in which a fault remains is left out.
+REPAIRS: Mapping[str, str] = {
+    "no_messages": _LEFT_OUT,
+    "not_message": _LEFT_OUT,
+    "missing_key": _LEFT_OUT,
+    "unknown_key": "the key is removed",
+    "unknown_role": "human, gpt and the like become user and assistant, developer system",
+    "content_type": "parts of text are joined, numbers become text",
+    "empty_content": "an empty system message is removed, else the row is left out",
+    "name": "the name is removed",
+    "weight": "true and 1.0 become 1; a weight of a user or system message is removed",
+    "control_token": "its brackets become look-alikes",
+    "control_character": "the character is removed",
+    "system_not_first": "the system messages are joined and stand first",
+    "order": "messages of one role in a row are joined; answers before the first question are cut",
+    "last_not_assistant": "the turns after the last answer are cut",
+    "no_exchange": _LEFT_OUT,
+    "too_long": _LEFT_OUT,
+}
+_KEYS = ("role", "content", "name", "weight")
+_ROLES = ("system", "user", "assistant")
+_SYNONYMS = {
+    **{role: role for role in _ROLES},
+    **dict.fromkeys(("human", "prompter"), "user"),
+    **dict.fromkeys(("gpt", "bot", "chatbot", "model", "ai"), "assistant"),
+    "developer": "system",
+}
+_NAME = re.compile(r"[^\s<|\\/>]{1,64}")
+# What has no place in a text, white space apart, and halves of characters, which no UTF-8 can hold.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+Message = dict[str, Any]
+
+
+def check_row(row: Mapping[str, object], max_tokens: int) -> dict[str, str]:
+    """Return what speaks against a row, the reason by rule; nothing for a good one."""
+    faults: dict[str, str] = {}
+    if unknown := [key for key in row if key != "messages"]:
+        faults["unknown_key"] = f"the row has {_names(unknown)} beside messages"
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not messages:
+        state = "an empty list" if messages == [] else "no list" if "messages" in row else "missing"
+        return {**faults, "no_messages": f"messages is {state}"}
+    for place, message in enumerate(messages, start=1):
+        for rule, reason in _message_faults(message):
+            faults.setdefault(rule, f"message {place} {reason}")
+    roles = [_role(message) for message in messages]
+    if None not in roles:
+        faults |= _order_faults([str(role) for role in roles])
+    texts = [{"content": text} for text in map(_text, messages) if text is not None]
+    # No estimate is above the number of characters by more than the frames of the messages.
+    if sum(4 + 2 * len(text["content"]) for text in texts) > max_tokens:
+        n_tokens = estimate_tokens(texts)
+        if n_tokens > max_tokens:
+            faults["too_long"] = f"about {n_tokens:,} tokens, more than {max_tokens:,}"
+    return faults
+
+
+def _message_faults(message: object) -> Iterator[tuple[str, str]]:
+    if not isinstance(message, dict):
+        yield "not_message", f"is no object: {_short(message)}"
+        return
+    if missing := [key for key in ("role", "content") if key not in message]:
+        yield "missing_key", f"has no {_names(missing)}"
+    if unknown := [key for key in message if key not in _KEYS]:
+        yield "unknown_key", f"has {_names(unknown)}"
+    if "role" in message and message["role"] not in _ROLES:
+        yield "unknown_role", f"has the role {_short(message['role'])}"
+    if "name" in message and not _is_name(message["name"]):
+        yield "name", f"has the name {_short(message['name'])}"
+    if "weight" in message and not _is_weight(message):
+        yield "weight", f"({message.get('role')}) has the weight {_short(message['weight'])}"
+    if "content" in message:
+        yield from _content_faults(message["content"])
+
+
+def _content_faults(content: object) -> Iterator[tuple[str, str]]:
+    if content is None or content == []:
+        yield "empty_content", f"has the content {_short(content)}"
+    elif not isinstance(content, str):
+        yield "content_type", f"has a content that is no text: {_short(content)}"
+    elif not content.strip():
+        yield "empty_content", "has no text"
+    else:
+        if has_control(content):
+            yield "control_token", "holds a chat control token"
+        if match := _UNPRINTABLE.search(content):
+            yield "control_character", f"holds the character U+{ord(match.group()):04X}"
+
+
+def _order_faults(roles: Sequence[str]) -> dict[str, str]:
+    faults: dict[str, str] = {}
+    turns = [role for role in roles if role != "system"]
+    if "system" in roles[1:]:
+        place = roles.index("system", 1) + 1
+        faults["system_not_first"] = f"message {place} is a system message; one may stand, first"
+    if ("user", "assistant") not in pairwise(turns):
+        faults["no_exchange"] = "no user message is followed by an assistant message"
+    elif turns[0] != "user":
+        faults["order"] = "the assistant speaks before the user"
+    for role, other in pairwise(turns):
+        if role == other:
+            faults.setdefault("order", f"two {role} messages follow each other")
+    if roles[-1] != "assistant":
+        faults["last_not_assistant"] = f"the last message is the {roles[-1]}'s"
+    return faults
+
+
+def mend_row(row: Mapping[str, object], max_tokens: int) -> dict[str, list[Message]] | None:
+    """Return a row with all faults mended that need no judgement; None where one remains."""
+    messages = row.get("messages")
+    if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
+        return None
+    mended = {"messages": _in_order([_mended(message) for message in messages])}
+    return None if check_row(mended, max_tokens) else mended
+
+
+def _mended(message: Message) -> Message:
+    """Return a message with known keys alone, in which all that is certain is mended."""
+    mended = {key: message[key] for key in _KEYS if key in message}
+    if (role := _role(message)) is not None:
+        mended["role"] = role
+    if (text := _text(message)) is not None:
+        if has_control(text) or _UNPRINTABLE.search(text):
+            text = neutralise(_UNPRINTABLE.sub("", text))
+        mended["content"] = text
+    if "name" in mended and not _is_name(mended["name"]):
+        del mended["name"]
+    if "weight" in mended and role in ("user", "system"):
+        del mended["weight"]
+    elif "weight" in mended and mended["weight"] in (0, 1):
+        mended["weight"] = int(mended["weight"])
+    return mended
+
+
+def _in_order(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages with one system message first, turns that alternate, an answer last."""
+    systems = [m for m in messages if m.get("role") == "system" and not _is_blank(m)]
+    turns = [message for message in messages if message.get("role") != "system"]
+    while turns and turns[0].get("role") == "assistant":
+        turns = turns[1:]
+    while turns and turns[-1].get("role") == "user":
+        turns = turns[:-1]
+    ordered: list[Message] = []
+    for _, group in groupby([*systems, *turns], key=_without_content):
+        ordered.append(_joined(list(group)))
+    return ordered
+
+
+def _joined(messages: Sequence[Message]) -> Message:
+    texts = [message.get("content") for message in messages]
+    if len(messages) == 1 or not all(isinstance(text, str) and text.strip() for text in texts):
+        return messages[0]
+    return {**messages[0], "content": "\n\n".join(map(str, texts))}
+
+
+def _is_blank(message: Message) -> bool:
+    content = message.get("content")
+    return not (content.strip() if isinstance(content, str) else content)
+
+
+def _without_content(message: Message) -> Message:
+    return {key: value for key, value in message.items() if key != "content"}
+
+
+def _role(message: object) -> str | None:
+    """Return the role that a message means, None for an unknown one."""
+    role = message.get("role") if isinstance(message, dict) else None
+    return _SYNONYMS.get(role.strip().lower()) if isinstance(role, str) else None
+
+
+def _text(message: object) -> str | None:
+    """Return the content of a message where it is text, a number or parts of text."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if isinstance(content, str):
+        return content
+    if isinstance(content, int | float) and not isinstance(content, bool):
+        return str(content)
+    if isinstance(content, list):
+        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
+        if parts and all(isinstance(part, str) for part in parts):
+            return "\n".join(map(str, parts))
+    return None
+
+
+def _is_name(name: object) -> bool:
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
+def _is_weight(message: Message) -> bool:
+    # True and 1.0 equal 1 in Python, but they are no integers in JSON.
+    return (
+        type(message["weight"]) is int
+        and message["weight"] in (0, 1)
+        and (message.get("role") not in ("user", "system"))
+    )
+
+
+def _names(keys: Iterable[object]) -> str:
+    return ", ".join(_short(key) for key in keys)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:59] + "…"
