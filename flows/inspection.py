@@ -105,6 +105,12 @@ def export_dataset(context: Context, output: Path, form: str, split: str | None)
     dataset = latest_dataset(context)
     if dataset is None:
         raise NothingToDo("there is no dataset to export", "make one with `memoirist compose`")
+    if form == "hf":
+        from memoirist.flows.models.dataset_folder import write_dataset
+
+        refuse_withdrawn(context, dataset.id)
+        n_rows = write_dataset(context, dataset, output, split)
+        return f"{n_rows:,} rows of dataset {dataset.id} written to {output}"
     where = "dataset_id = ? AND (? IS NULL OR split = ?) ORDER BY split, id"
     rows: Sequence[Conversation] = context.workspace.store.nouns(
         Conversation, where, dataset.id, split, split

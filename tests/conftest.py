@@ -16,6 +16,7 @@ from filelock import FileLock
 from memoirist.data.samples import PERSONA, SOURCES
 from memoirist.data.store.store import Store
 from tests.support.command import ROOT, environment, run, run_process
+from tests.support.model_hub import TOKEN, ModelHub
 from tests.support.training import Fork
 
 __all__ = ["ROOT", "environment", "run", "run_process"]
@@ -59,6 +60,20 @@ def forked_trainings() -> Iterator[None]:
 def memoirist(tmp_path: Path) -> Command:
     """Call `memoirist ARGUMENTS` in `tmp_path`, whose workspace is `tmp_path/workspace`."""
     return partial(run, tmp_path)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelHub]:
+    """Stand in for the hub that `push` saves to."""
+    import huggingface_hub.constants as constants
+
+    with ModelHub() as hub:
+        # The library reads its environment once, when it is imported.
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield hub
 
 
 # A shorter training, fewer and shorter answers than a user gets: they would take most of the time.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from memoirist.data.schema.errors import RecipeError
 from memoirist.data.schema.records import Source
@@ -16,6 +17,8 @@ _FORMS = (
 _PUBLIC = re.compile(r"public-domain:[A-Z]{2}")
 _LICENCE = re.compile(r"licence:[A-Za-z0-9][A-Za-z0-9.+\-]*")
 _PERMISSION = re.compile(r"permission:\S.*")
+# Of the hub's own names for licences, those that texts come under beside Creative Commons.
+_HUB_LICENCES = {"apache-2.0", "mit", "gfdl", "odbl", "odc-by", "pddl", "bsd-3-clause"}
 # Words by which sources say themselves what may be done with them, the most certain first.
 _SAID: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"creativecommons\.org/publicdomain/zero/1\.0|\bCC0 1\.0\b", re.I), "CC0-1.0"),
@@ -68,6 +71,15 @@ def said_in(text: str) -> str | None:
         if match := pattern.search(text):
             return f"licence:{match.expand(licence).upper()}"
     return "public-domain:US" if _GUTENBERG.search(text) else None
+
+
+def hub_licence(sources: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return a card's `license`: the one that all sources share as hubs spell it, else `other`."""
+    rights = {str(source.get("rights") or "unknown") for source in sources}
+    licence = rights.pop().partition("licence:")[2].lower() if len(rights) == 1 else ""
+    if licence.startswith("cc") or licence in _HUB_LICENCES:
+        return {"license": licence}
+    return {"license": "other", "license_name": "see-sources"}
 
 
 def obstacles(sources: Sequence[Source]) -> list[Obstacle]:

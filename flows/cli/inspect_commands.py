@@ -73,10 +73,12 @@ def sql(
 
 
 def export(
-    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The file to write; with hf the folder.")
+    ],
     form: Annotated[
-        Literal["messages", "chatml", "text", "parquet", "alpaca", "sharegpt"],
-        typer.Option("--format", help="The form of a line."),
+        Literal["messages", "chatml", "text", "parquet", "alpaca", "sharegpt", "hf"],
+        typer.Option("--format", help="The form of a line; hf: a folder with card and lineage."),
     ] = "messages",
     split: Annotated[
         str | None, typer.Option("--split", help="train, validation or test; default: all.")
@@ -84,12 +86,17 @@ def export(
     force: o.ForceOption = False,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Write the newest dataset for other trainers."""
-    from memoirist.flows.cli.output_check import check_output_file
+    """Write the newest dataset for other trainers, or as a folder for `datasets` and hubs."""
+    from memoirist.flows.cli.output_check import check_export_folder, check_output_file
     from memoirist.flows.inspection import export_dataset
 
     context = o.open_workspace(workspace)
-    check_output_file(context, output, force=force)
+    if form == "hf":
+        from memoirist.flows.models.dataset_folder import CARD, FILES
+
+        check_export_folder(context, output, [CARD, *FILES.values()], force=force)
+    else:
+        check_output_file(context, output, force=force)
     summary = export_dataset(context, output, form, split)
     typer.echo(summary, err=True)
 

@@ -86,8 +86,21 @@ def export(
 
 
 def push(
-    run: RunArgument,
-    repository: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME on the hub.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[RUN[:STEP]] OWNER/NAME",
+            help="A run's id or its beginning, and a checkpoint; then the repository on the hub.",
+        ),
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset",
+            metavar="VERSION",
+            help="Save this dataset version, an id or its beginning, instead of a model.",
+        ),
+    ] = None,
     adapter: Annotated[
         bool, typer.Option("--adapter", help="The adapter alone instead of the merged model.")
     ] = False,
@@ -96,12 +109,19 @@ def push(
     ] = False,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Save a model with its card to a hub repository, if the rights of its sources permit."""
+    """Save a model or a dataset with its card to a hub, if the rights of its sources permit."""
+    from memoirist.flows.models.dataset_folder import push_dataset
     from memoirist.flows.models.model_registry import push_model
 
+    if len(names) != (1 if dataset else 2) or (dataset and adapter):
+        usage = "give RUN OWNER/NAME for a model, --dataset VERSION OWNER/NAME for a dataset"
+        raise typer.BadParameter(usage)
     context = o.open_workspace(workspace)
     with context.workspace.lock():
-        typer.echo(push_model(context, run, repository, adapter=adapter, public=public))
+        if dataset:
+            typer.echo(push_dataset(context, dataset, names[0], public=public))
+        else:
+            typer.echo(push_model(context, *names, adapter=adapter, public=public))
 
 
 # The second name of `memoirist push`; it goes with the next release.

@@ -36,6 +36,33 @@ def check_output_file(context: Context, path: Path, *, force: bool) -> None:
         )
 
 
+def check_export_folder(context: Context, path: Path, files: Iterable[str], *, force: bool) -> None:
+    """Raise MemoiristError unless `files` may be written into the folder `path`.
+
+    A file, the workspace's own folders and the sources are always refused; another folder that is
+    not empty is refused without `force`.
+    """
+    name = repr(str(path))
+    target = path.expanduser().resolve()
+    if target.exists() and not target.is_dir():
+        raise MemoiristError(f"{name} is a file", "name a folder")
+    _refuse_owned(context.workspace, path, target)
+    if target == context.workspace.root.resolve():
+        raise MemoiristError(
+            f"{name} is the workspace itself",
+            f"choose another folder, such as {str(context.workspace.exports / 'dataset')!r}",
+        )
+    if any(_is_source(context, target / file) for file in files):
+        raise MemoiristError(
+            f"{name} holds sources, or lies in a folder of sources", "choose another folder"
+        )
+    if not force and target.is_dir() and any(target.iterdir()):
+        raise MemoiristError(
+            f"the folder {name} is not empty",
+            "choose another folder, or give --force to write into it, over a former export",
+        )
+
+
 def check_output_folder(context: Context, *, force: bool) -> None:
     """Raise MemoiristError unless the workspace may be created in its folder.
 

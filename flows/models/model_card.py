@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import yaml
 
 from memoirist.data.evaluation.findings import SIDES
 from memoirist.data.evaluation.intervals import Estimate
+from memoirist.data.provenance.rights import hub_licence
 from memoirist.data.schema.records import Model, Run
 from memoirist.data.store.transaction import statement
 from memoirist.data.templates import render
@@ -25,8 +26,6 @@ from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.train.disk import write_text
 
 Facts = Mapping[str, Any]
-# Of the hub's own names for licences, those that texts come under beside Creative Commons.
-_LICENCES = {"apache-2.0", "mit", "gfdl", "odbl", "odc-by", "pddl", "bsd-3-clause"}
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 # The settings that the card shows.
 _SETTINGS = (
@@ -148,14 +147,12 @@ def card(facts: Facts, *, adapter: bool) -> str:
     """Return the card of the merged model, or of the adapter alone."""
     front = {
         "language": facts["languages"],
-        "license": _license(facts["sources"]),
+        **hub_licence(facts["sources"]),
         "base_model": facts["base_model"] if _HUB_ID.fullmatch(facts["base_model"]) else "unknown",
         "library_name": "peft" if adapter else "transformers",
         "pipeline_tag": "text-generation",
         "tags": ["memoirist", "persona", "conversational", "lora", "text-generation"],
     }
-    if front["license"] == "other":
-        front["license_name"] = "see-sources"
     values = {
         "f": facts,
         "adapter": adapter,
@@ -171,12 +168,3 @@ def _figure(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.3g}"
     return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
-
-
-def _license(sources: Sequence[Mapping[str, Any]]) -> str:
-    """Return the one licence that all sources share as hubs spell it, else `other`."""
-    rights = {str(source.get("rights")) for source in sources}
-    form, _, licence = rights.pop().partition(":") if len(rights) == 1 else ("", "", "")
-    licence = licence.lower()
-    is_known = form == "licence" and (licence.startswith("cc") or licence in _LICENCES)
-    return licence if is_known else "other"

@@ -106,7 +106,7 @@ def push_model(context: Context, name: str, repository: str, *, adapter: bool, p
 
     refuse_name(repository)  # before the minutes that a merge may take
     run, step = run_and_step(context, name)
-    refuse_without_rights(context, run)
+    refuse_without_rights(context, run.dataset_id, f"run {run.id}")
     model = _merged(context, run, step)
     write_model_card(context, run, model)
     root = context.workspace.root
@@ -120,33 +120,34 @@ def push_model(context: Context, name: str, repository: str, *, adapter: bool, p
     return address
 
 
-def refuse_without_rights(context: Context, run: Run) -> None:
-    """Raise MemoiristError for a run trained on a source that must not be published."""
+def refuse_without_rights(context: Context, dataset_id: str, name: str) -> None:
+    """Raise MemoiristError where a dataset holds a source that must not be published.
+
+    `name` is what was to be pushed: the dataset itself, or a run that was trained on it.
+    """
     from memoirist.flows.steps.compose import refuse_withdrawn
 
     store = context.workspace.store
-    refuse_withdrawn(context, run.dataset_id)
+    refuse_withdrawn(context, dataset_id)
     used = "SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?"
     n_missing = store.value(
         f"SELECT count(*) FROM ({used}) u(id) WHERE id NOT IN (SELECT id FROM pairs)",
-        run.dataset_id,
+        dataset_id,
     )
     if n_missing:
         raise MemoiristError(
-            f"{n_missing} exchanges that run {run.id} was trained on are no longer in the store, so"
-            " nobody can say whose they are",
-            "train again: `memoirist build`",
+            f"{n_missing} exchanges that {name} was made of are no longer in the store, so nobody"
+            " can say whose they are",
+            "build again: `memoirist build`",
         )
     sources = store.nouns(
         Source,
         f"id IN (SELECT source_id FROM pairs WHERE id IN ({used})) ORDER BY added_at, id",
-        run.dataset_id,
+        dataset_id,
     )
     if rights_obstacles := obstacles(sources):
         reasons = "; ".join(f"{item.title}: {item.reason}" for item in rights_obstacles)
-        raise MemoiristError(
-            f"run {run.id} must not be pushed: {reasons}", rights_obstacles[0].next_step
-        )
+        raise MemoiristError(f"{name} must not be pushed: {reasons}", rights_obstacles[0].next_step)
 
 
 def _merged(context: Context, run: Run, step: int | None, *, for_use: bool = False) -> Model:

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ from memoirist.train.model.model_loader import load_base, quiet
 from memoirist.train.settings import ChatSettings
 from tests.conftest import run
 from tests.support.families import NATIVE, make_family
-from tests.support.model_hub import TOKEN, ModelHub, ModelRepository
+from tests.support.model_hub import ModelHub, ModelRepository
 
 # isort: split
 
@@ -57,19 +56,6 @@ def context(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Context:
     folder = tmp_path_factory.mktemp("models") / "workspace"
     shutil.copytree(built / "workspace", folder)
     return options.open_workspace(folder, None, options.overrides(["merge.prompts=4"]))
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelHub]:
-    import huggingface_hub.constants as constants
-
-    with ModelHub() as hub:
-        # The library reads its environment once, when it is imported.
-        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield hub
 
 
 def run_id(context: Context) -> str:

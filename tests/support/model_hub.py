@@ -1,4 +1,4 @@
-"""A small real stand-in for the hub to which models are pushed: large files, one commit."""
+"""A small real stand-in for the hub to which models and datasets are pushed, in one commit each."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ TOKEN = "hf_of_a_test"
 
 @dataclass(slots=True)
 class ModelRepository:
-    """One repository: its files as they were committed, and who may read it."""
+    """One repository: its files as they were committed, who may read it, and what it holds."""
 
     private: bool
+    kind: str = "model"
     files: dict[str, bytes] = field(default_factory=dict)
     commits: list[str] = field(default_factory=list)
 
 
 class ModelHub:
-    """Takes models at `url`; `repositories` shows what has come."""
+    """Takes models and datasets at `url`; `repositories` shows what has come."""
 
     def __init__(self) -> None:
         self.repositories: dict[str, ModelRepository] = {}
@@ -79,7 +80,7 @@ class ModelHub:
         parts = path.split("/")
         name = "/".join(parts[2:4])
         repository = self.repositories.get(name)
-        if parts[:2] != ["api", "models"] or repository is None:
+        if repository is None or parts[:2] != ["api", f"{repository.kind}s"]:
             return 404, {"error": "Repository not found"}
         if len(parts) == 4:
             return 200, {"id": name, "private": repository.private, "siblings": [], "tags": []}
@@ -91,7 +92,8 @@ class ModelHub:
         name = f"{told['organization']}/{told['name']}"
         if name in self.repositories:
             return 409, {"error": "You already created this model repo", "url": name}
-        self.repositories[name] = ModelRepository(private=told.get("visibility") == "private")
+        private = told.get("visibility") == "private"
+        self.repositories[name] = ModelRepository(private=private, kind=told.get("type", "model"))
         return 200, {"url": f"{self.url}/{name}", "id": name}
 
     def _batch(self, told: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +117,7 @@ class ModelHub:
 
 
 def _mode(told: dict[str, Any]) -> dict[str, Any]:
-    large = told["path"].endswith(".safetensors")
+    large = told["path"].endswith((".safetensors", ".parquet"))
     return {
         "path": told["path"],
         "uploadMode": "lfs" if large else "regular",

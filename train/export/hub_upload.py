@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from memoirist.data.schema.errors import TrainError
 from memoirist.train.disk import write_json
-from memoirist.train.model.prepared_base import PreparedBase
 
+if TYPE_CHECKING:
+    from memoirist.train.model.prepared_base import PreparedBase
+
+Kind = Literal["model", "dataset"]
 # What belongs to a model or an adapter; logs, checkpoints and reports are not uploaded.
 _UPLOADED = (".safetensors", ".json", ".jinja", ".md", ".model", ".txt")
 
@@ -54,8 +58,8 @@ def refuse_name(repository: str) -> None:
     raise TrainError(f"{repository!r} is no name of a repository ({reason})", "give OWNER/NAME")
 
 
-def push(folder: Path, repository: str, *, public: bool, message: str) -> str:
-    """Upload a model's folder and return the address of its commit.
+def push(folder: Path, repository: str, *, public: bool, message: str, kind: Kind = "model") -> str:
+    """Upload the folder of a model or a dataset and return the address of its commit.
 
     The address of the hub is HF_ENDPOINT's and the token that of `hf auth login` or HF_TOKEN.
     Raises TrainError when the name is not valid, the hub refuses or cannot be reached, or the
@@ -71,17 +75,19 @@ def push(folder: Path, repository: str, *, public: bool, message: str) -> str:
 
     api = HfApi()
     try:
-        api.create_repo(repository, private=not public, exist_ok=True)
-        if not public and not api.model_info(repository).private:
+        api.create_repo(repository, private=not public, exist_ok=True, repo_type=kind)
+        if not public and not api.repo_info(repository, repo_type=kind).private:
             raise TrainError(
                 f"the repository {repository!r} is public",
                 "give another name, or say --public if everyone may read it",
             )
         operations = [
-            CommitOperationAdd(path_in_repo=path.name, path_or_fileobj=path)
-            for path in _files(folder)
+            CommitOperationAdd(
+                path_in_repo=path.relative_to(folder).as_posix(), path_or_fileobj=path
+            )
+            for path in _files(folder, kind)
         ]
-        commit = api.create_commit(repository, operations, commit_message=message)
+        commit = api.create_commit(repository, operations, commit_message=message, repo_type=kind)
     except LocalTokenNotFoundError as error:
         raise TrainError("no token for the hub is known", "log in: `hf auth login`") from error
     # RuntimeError: what the library raises when a large file's upload breaks off.
@@ -94,7 +100,10 @@ def push(folder: Path, repository: str, *, public: bool, message: str) -> str:
     return str(commit.commit_url)
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, kind: Kind) -> Iterator[Path]:
+    if kind == "dataset":
+        yield from sorted(path for path in folder.rglob("*") if path.is_file())
+        return
     for path in sorted(folder.iterdir()):
         if path.is_file() and (path.suffix in _UPLOADED or path.name == "Modelfile"):
             yield path
