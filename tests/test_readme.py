@@ -7,6 +7,7 @@ import re
 import shlex
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.conftest import ROOT, run
@@ -20,9 +21,19 @@ COMMANDS = [
 ]
 # Made by make or by the user's own sources; the rest runs here.
 ELSEWHERE = ("make ", "source ", "memoirist build book.pdf", "memoirist chat$", "memoirist doctor")
+# It reads what another command has written: tests/flows/test_validate.py tries it.
+ELSEWHERE += ("memoirist validate",)
 # They serve until Ctrl-C: tests/flows/test_web.py tries them.
 ELSEWHERE += ("memoirist serve-model", "memoirist web")
 HERE = [c for c in COMMANDS if not any(re.match(each, c) for each in ELSEWHERE)]
+
+
+QUERIES = [
+    query.strip()
+    for block in re.findall(r"```sql\n(.*?)```", README, re.DOTALL)
+    for query in block.split(";\n")
+    if query.strip()
+]
 
 
 def test_the_readme_names_every_command() -> None:
@@ -42,6 +53,21 @@ def test_a_command_of_the_readme_runs(built: Path, command: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout or "export" in arguments
+
+
+def test_the_readme_has_ten_queries() -> None:
+    assert len(QUERIES) >= 10
+    assert all(query.startswith("-- ") for query in QUERIES)
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_of_the_readme_finds_rows(composed: Path, query: str) -> None:
+    path = composed / "workspace" / "memoirist.duckdb"
+    with duckdb.connect(str(path), read_only=True) as connection:
+        assert connection.execute(query).fetchall()
+    done = run(composed, "sql", query, "--format", "json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
 
 
 def test_the_doctor_tells_every_finding_with_a_next_step(tmp_path: Path) -> None:

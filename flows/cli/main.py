@@ -104,17 +104,20 @@ def main() -> None:
     # twentieth of the start on searching them for reference cycles.
     gc.set_threshold(20_000, 20, 20)
     debug = "--debug" in sys.argv
-    arguments = with_number([argument for argument in sys.argv[1:] if argument != "--debug"])
+    arguments = as_values([argument for argument in sys.argv[1:] if argument != "--debug"])
     # Exit outside of every `except`: an exception that is held during shutdown keeps a database
     # connection alive, and DuckDB's bindings print a leak.
     sys.exit(_run(arguments, debug=debug))
 
 
-def with_number(arguments: list[str]) -> list[str]:
-    """Return the arguments with a number after `--show`, which may be given without one."""
+def as_values(arguments: list[str]) -> list[str]:
+    """Return the arguments with a number after a bare `--show`, and no SQL comment as an option.
+
+    A query that begins with a comment, "-- ...", gets a newline before it.
+    """
     complete: list[str] = []
     for index, argument in enumerate(arguments):
-        complete.append(argument)
+        complete.append(f"\n{argument}" if argument.startswith("-- ") else argument)
         if argument == "--show" and not "".join(arguments[index + 1 : index + 2]).isdigit():
             complete.append(_SHOWN)
     return complete

@@ -19,7 +19,7 @@ from memoirist.data.schema.errors import NothingToDo, TrainError
 from memoirist.data.schema.records import Conversation, Dataset, Metric, Run
 from memoirist.data.store.store import Store
 from memoirist.flows.cli import options
-from memoirist.flows.cli.main import with_number
+from memoirist.flows.cli.main import as_values
 from memoirist.flows.models.model_registry import list_models, run_and_step
 from memoirist.flows.planning.training_estimate import estimated_plan, token_lines
 from memoirist.flows.steps.train import current_run, run_of, train_model
@@ -179,10 +179,10 @@ def test_a_hub_dataset_is_composed_and_shown(toy: Path, tmp_path: Path) -> None:
 
 
 def test_show_may_stand_without_a_number() -> None:
-    assert with_number(["train", "--show"]) == ["train", "--show", "3"]
-    assert with_number(["train", "--show", "-w", "x"]) == ["train", "--show", "3", "-w", "x"]
-    assert with_number(["train", "--show", "7"]) == ["train", "--show", "7"]
-    assert with_number(["sql", "--show 1"]) == ["sql", "--show 1"]
+    assert as_values(["train", "--show"]) == ["train", "--show", "3"]
+    assert as_values(["train", "--show", "-w", "x"]) == ["train", "--show", "3", "-w", "x"]
+    assert as_values(["train", "--show", "7"]) == ["train", "--show", "7"]
+    assert as_values(["sql", "--show 1"]) == ["sql", "--show 1"]
 
 
 def test_what_is_no_dataset_is_refused(memoirist: Command, tmp_path: Path) -> None:
