@@ -145,6 +145,7 @@ def check_file(name: str, settings: CheckSettings, output: Path | None) -> tuple
             f"; {report.written:,} written to {output}: {report.mended:,} mended,"
             f" {report.repeated:,} repeated and {report.left_out:,} others left out"
         )
+    summary = "; ".join([summary, *report.notes])
     columns = ["fault", "rows", "lines", "reason", "fix"]
     numeric = [False, True, False, False, False]
     return Fetched(columns=columns, numeric=numeric, rows=fault_rows(report)), summary

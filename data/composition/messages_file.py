@@ -42,6 +42,10 @@ REPAIRS = {
 }
 # OpenAI's limit of an example of its models gpt-4o and gpt-4.1.
 MAX_TOKENS = 65_536
+# OpenAI's limits of a file, https://platform.openai.com/docs/guides/supervised-fine-tuning and the
+# Files part of its API reference. A small file is no faulty one, so both are only mentioned.
+_MIN_ROWS = 10
+_MAX_FILE_BYTES = 512 * 2**20
 _MAX_LINE_BYTES = 64 * 2**20
 # Byte order marks; UTF-32's begins with that of UTF-16.
 _MARKS = (
@@ -65,6 +69,7 @@ class Tally:
 class FileReport:
     """What was found in a file: rows, those with faults, and what became of them in the output."""
 
+    size: int = 0
     rows: int = 0
     faulty: int = 0
     written: int = 0
@@ -76,6 +81,16 @@ class FileReport:
     def left_out(self) -> int:
         """Return the number of rows that no repair could save."""
         return self.rows - self.written - self.repeated
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what a service says of the file as a whole."""
+        notes = []
+        if 0 < self.rows < _MIN_ROWS:
+            notes.append(f"OpenAI takes files of {_MIN_ROWS} rows or more")
+        if self.size > _MAX_FILE_BYTES:
+            notes.append("OpenAI takes files of up to 512 MB")
+        return notes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +108,7 @@ def check_messages(
     report = FileReport()
     with closing(_hashes()) as seen, closing(_hashes()) as written:
         for number, line in _lines(file, report, settings):
+            report.size += len(line or b"")
             row, faults = _parsed(line)
             key = 0
             if isinstance(row, dict):

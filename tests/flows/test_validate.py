@@ -25,7 +25,7 @@ def faulty(tmp_path: Path) -> Path:
 def test_faults_are_counted_with_their_lines(memoirist: Command, faulty: Path) -> None:
     done = memoirist("validate", faulty.name, "--format", "json")
     assert done.returncode == 1
-    assert done.stderr == "2 rows, 1 of them with faults\n"
+    assert done.stderr == "2 rows, 1 of them with faults; OpenAI takes files of 10 rows or more\n"
     assert [(row["fault"], row["rows"], row["lines"]) for row in json.loads(done.stdout)] == [
         ("blank_line", 1, [2]),
         ("unknown_key", 1, [3]),
