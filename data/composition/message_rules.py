@@ -104,7 +104,8 @@ def _message_faults(message: object) -> Iterator[tuple[str, str]]:
     if "name" in message and not _is_name(message["name"]):
         yield "name", f"has the name {_short(message['name'])}"
     if "weight" in message and not _is_weight(message):
-        yield "weight", f"({message.get('role')}) has the weight {_short(message['weight'])}"
+        role = _short(message.get("role"))
+        yield "weight", f"has the role {role} and the weight {_short(message['weight'])}"
     if "content" in message:
         yield from _content_faults(message["content"])
 
@@ -219,7 +220,9 @@ def _text(message: object) -> str | None:
 
 
 def _is_name(name: object) -> bool:
-    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+    if not isinstance(name, str) or _UNPRINTABLE.search(name):
+        return False
+    return _NAME.fullmatch(name) is not None
 
 
 def _is_weight(message: Message) -> bool:

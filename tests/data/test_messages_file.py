@@ -66,6 +66,7 @@ FAULTY: list[tuple[dict[str, Any], set[str], list[str] | None]] = [
     (row(USER, said(None, "assistant")), {"empty_content"}, None),
     (row(said("", "system"), USER, ANSWER), {"empty_content"}, [Q, A]),
     (row(said("Why?", name="Ann Lee"), ANSWER), {"name"}, ["Why?", A]),
+    (row(said("Why?", name="\ud800"), ANSWER), {"name"}, ["Why?", A]),
     (row(USER, said("So.", "assistant", weight=True)), {"weight"}, [Q, "So."]),
     (row(USER, said("So.", "assistant", weight=0.5)), {"weight"}, None),
     (row(said("Why?", weight=1), ANSWER), {"weight"}, ["Why?", A]),
