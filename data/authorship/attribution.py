@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from memoirist.data.authorship.insertions import find_announced
 from memoirist.data.authorship.letters import cut_comments, find_letters, find_notes
 from memoirist.data.authorship.signatures import (
     Names,
@@ -23,6 +24,7 @@ from memoirist.data.authorship.signatures import (
     names_of,
     signature_at_end,
 )
+from memoirist.data.passages.borders import size
 from memoirist.data.passages.segmentation import (
     PROSE,
     UNTITLED,
@@ -31,14 +33,13 @@ from memoirist.data.passages.segmentation import (
     is_false_heading,
     matches,
     sections,
-    size,
 )
 from memoirist.data.schema.records import Block, Document, Fault, Source, Verdict
 from memoirist.data.text.language_rules import Language, language
 from memoirist.data.text.words import count_words, fold
 
 # A new version makes the split run again on every book; the number is part of the step's state.
-VERSION = 3
+VERSION = 4
 # In a book where fewer than 4 of 1,000 words are "I" or "my", a section without them proves nothing
 # (measured, quotations apart: seven memoirs 19 to 70, philosophy 10, six books of fiction 9 to 32).
 _PERSONAL = 0.004
@@ -343,7 +344,8 @@ def _apply(
     prose = [b for b in blocks[start:] if b.kind in PROSE or is_false_heading(b.text)]
     title = classify_title(section.title, lang.code, names)
     writer = title.person if title.kind == "letter" else None
-    for span in (*find_notes(prose, names, lang), *find_letters(prose, names, lang, writer)):
+    spans = [*find_notes(prose, names, lang), *find_letters(prose, names, lang, writer)]
+    for span in (*spans, *find_announced(prose, names, lang)):
         result.drop(prose[span.first : span.last + 1], _other_voice(span.confidence, span.reason))
     result.blocks += blocks[:start]
     result.blocks += [_without_comments(result, block, reference) for block in blocks[start:]]

@@ -23,8 +23,13 @@ from memoirist.data.text.words import count_words, fold
 MAX_LETTER_WORDS = 3000
 # A name without a closing phrase ends a letter or a dispatch of at most so many words.
 MAX_DISPATCH_WORDS = 500
-_QUOTE = ("“", '"', "„", "«", "»", "‘", "「", "『")
-_OPEN = "“\"„«»‘'「『[( "
+# A line of at most so many words may be a letter's date, address or signature.
+HEAD_WORDS = 16
+# "U. S. GRANT"
+CAPITALS = re.compile(r"\b(?:[A-Z]\. ?){1,3}[A-Z][A-Z’'-]{2,}\b")
+# In some editions a quotation opens with ”.
+QUOTE = ("“", "”", '"', "„", "«", "»", "‘", "「", "『")
+OPEN = "“”\"„«»‘'「『[( "
 _SIGN = r"(?:(?:[A-Z]\.[ \u00a0]?){1,4}|[^\W\d_][\w. '’]{0,24})"
 _COMMENT = re.compile(
     r"[\[(](?:[^\[\]()]|\([^()]*\)|\[[^\[\]]*\]){12,4000}?"
@@ -150,7 +155,7 @@ def _is_heading_line(blocks: Sequence[Block], place: int, writer: str | None) ->
 
 def _opening(block: Block, names: Names, lang: Language) -> tuple[bool, str | None]:
     """Tell whether a block opens a letter, and return the writer where a heading names one."""
-    text = block.text.strip().lstrip(_OPEN)
+    text = block.text.strip().lstrip(OPEN)
     if len(text) < 120:
         title = classify_title(text, lang.code, names)
         if title.kind == "letter":
@@ -165,7 +170,8 @@ def _date_lines(blocks: Sequence[Block], place: int, names: Names, lang: Languag
         text = blocks[begin - 1].text.strip()
         dated = re.search(r"\b1\d{3}\b|\b20\d\d\b", text) is not None
         mentioned = count_mentions(text, names, lang) > 0
-        if mentioned and looks_like_name(text) and not text.endswith((",", ":")):
+        signed = looks_like_name(text) or CAPITALS.match(text.strip(OPEN))
+        if mentioned and signed and not text.endswith((",", ":")):
             break  # the persona's own signature, below the letter before
         addressed = text.endswith(",") or mentioned
         if len(text.split()) > 12 or not (dated or addressed) or lang.closing.search(text):
@@ -181,14 +187,13 @@ def _closing(blocks: Sequence[Block], first: int, lang: Language) -> tuple[int |
     for place in range(first, len(blocks)):
         text = blocks[place].text.strip()
         words += count_words(text)
-        next_letter = lang.salutation.match(text.lstrip(_OPEN)) and place > first
+        next_letter = lang.salutation.match(text.lstrip(OPEN)) and place > first
         next_heading = blocks[place].kind == "heading" and place > first
         if words > MAX_LETTER_WORDS or next_letter or next_heading:
             break
-        closings = list(lang.closing.finditer(text))
-        if closings and len(text) - closings[-1].end() < 160:
-            last, name = _signature(blocks, place, text[closings[-1].end() :], lang)
-            return _with_short_lines(blocks, last), name
+        signed, name = closing_phrase(blocks, place, lang)
+        if signed is not None:
+            return signed, name
         name = _name_alone(text, lang) if words <= MAX_DISPATCH_WORDS else None
         if name is not None and place > first:
             return place, name
@@ -197,19 +202,43 @@ def _closing(blocks: Sequence[Block], first: int, lang: Language) -> tuple[int |
     return (quoted_end, None) if quoted_end is not None and quoted_end > first else (None, None)
 
 
+def closing_phrase(
+    blocks: Sequence[Block], place: int, lang: Language
+) -> tuple[int | None, str | None]:
+    """Return a letter's last block and its signature where a block holds a closing phrase."""
+    text = blocks[place].text.strip()
+    closings = list(lang.closing.finditer(text))
+    if not closings or len(text) - closings[-1].end() >= 160:
+        return None, None
+    last, name = _signature(blocks, place, text[closings[-1].end() :], lang)
+    return _with_short_lines(blocks, last), name
+
+
 def _quote_run(blocks: Sequence[Block], first: int) -> int | None:
     """Return the index of the last of the blocks that each open with a quotation mark."""
-    if not blocks[first].text.strip().startswith(_QUOTE):
+    if not blocks[first].text.strip().startswith(QUOTE):
         return None
     last = first
-    while last + 1 < len(blocks) and blocks[last + 1].text.lstrip("0123456789 ").startswith(_QUOTE):
+    while last + 1 < len(blocks) and blocks[last + 1].text.lstrip("0123456789 ").startswith(QUOTE):
         last += 1
     return last
 
 
+def signed_line(text: str) -> str | None:
+    """Return the name in a line such as "U. S. GRANT, Lieutenant-General.", else None."""
+    line = text.strip(OPEN + "’")
+    if len(line.split()) > HEAD_WORDS or re.search(r"\d", line):
+        return None
+    if initials := CAPITALS.match(line):
+        return initials.group()
+    name = line.split(",")[0].strip(OPEN + "’")
+    whole = name == line.strip(".") or re.search(r"[A-Z]\.", name) is not None
+    return name if whole and looks_like_name(name) else None
+
+
 def _name_alone(text: str, lang: Language) -> str | None:
     """Return the name that fills a line, after a phrase such as "signed", else None."""
-    alone = text.strip(_OPEN + "”’»")
+    alone = text.strip(OPEN + "”’»")
     signed = lang.signed.match(alone)
     name = alone[signed.end() :].strip(" ,:") if signed else alone
     if len(name) < 70 and looks_like_name(name):
@@ -221,7 +250,7 @@ def _with_short_lines(blocks: Sequence[Block], last: int) -> int:
     """Return the index of the last short line of the signature, or of the postscript."""
     while last + 1 < len(blocks):
         text = blocks[last + 1].text
-        if len(text.split()) > 4 and not _POSTSCRIPT.match(text.lstrip(_OPEN)):
+        if len(text.split()) > 4 and not _POSTSCRIPT.match(text.lstrip(OPEN)):
             break
         last += 1
     return last
@@ -236,7 +265,7 @@ def _signature(
         if size > 0 and looks_like_name(rest[:size]):
             return place, _bare(rest[:size])
     for later in range(place + 1, min(len(blocks), place + 3)):
-        text = blocks[later].text.strip().strip(_OPEN + "”’»")
+        text = blocks[later].text.strip().strip(OPEN + "”’»")
         if len(text.split()) > 12:
             break
         signed = lang.signed.match(text)

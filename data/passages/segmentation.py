@@ -9,13 +9,19 @@ import difflib
 import fnmatch
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from memoirist.data.passages.borders import (
+    INSIDE,
+    Piece,
+    cut_pieces,
+)
 from memoirist.data.schema.records import (
     Block,
     Document,
@@ -26,14 +32,7 @@ from memoirist.data.schema.records import (
     Verdict,
     content_id,
 )
-from memoirist.data.text.words import (
-    CJK_CHARACTER,
-    count_words,
-    ends_sentence,
-    is_cjk,
-    join_sentences,
-    sentences,
-)
+from memoirist.data.text.words import CJK_CHARACTER, count_words, is_cjk
 
 # Why a block of each kind is not an answer; the reader of `look dropped` sees these sentences.
 FURNITURE = {
@@ -52,26 +51,18 @@ _UNPUNCTUATED = Fault(
     "give a punctuated edition where paragraphs are long",
 )
 
+_CUT = Fault(
+    "cut_sentence",
+    "a part of it is in no passage",
+    "nothing: it announces or continues what is not the author's, or fits into no passage",
+)
+
 
 def _furniture(block: Block, now: datetime) -> Verdict:
     """Return the verdict on a block that is not prose."""
     reason = FURNITURE.get(block.kind, f"a {block.kind} is not the author's prose")
     fault = Fault(block.kind, reason, "nothing, unless it is prose: then report the page")
     return fault.verdict("blocks", block.id, now)
-
-
-def _run_fault(n_words: int, min_words: int, *, ends: bool) -> Fault:
-    """Return why a run of so many words is no passage; one that is long enough is too long."""
-    if not ends:
-        rule, reason = "unfinished", "it does not end a sentence"
-        step = "nothing, if it is a heading, a list or a table; else report the page"
-    elif n_words < min_words:
-        rule, reason = "too_short", f"{n_words} words alone in its chapter, fewer than {min_words}"
-        step = "lower passages.min_words in the recipe to keep it"
-    else:
-        rule, reason = "uncut", f"{n_words} words without a sentence mark cannot be cut"
-        step = "give a punctuated edition, or raise passages.max_words in the recipe"
-    return Fault(rule, reason, step, float(n_words))
 
 
 PROSE = frozenset({"paragraph", "quote"})
@@ -82,8 +73,10 @@ class PassageSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    target_words: int = Field(120, ge=10, description="A passage is closed once it has so many.")
-    soft_max_words: int = Field(350, ge=20, description="No paragraph is added beyond so many.")
+    target_words: int = Field(120, ge=10, description="The size that passages come near to.")
+    soft_max_words: int = Field(
+        350, ge=20, description="A longer passage only keeps together what belongs together."
+    )
     min_words: int = Field(80, ge=1, description="A shorter run of prose is dropped.")
     max_words: int = Field(500, ge=30, description="A longer block is cut at sentence ends.")
     min_spoken_words: int = Field(15, ge=1, description="A shorter spoken answer is dropped.")
@@ -104,6 +97,9 @@ class PassageSettings(BaseModel):
         True,
         description="Drop what another wrote in the book: an editor's preface, letters, comments.",
     )
+    standalone: bool = Field(
+        True, description="Drop a passage that begins with a word for something not told in it."
+    )
     group_passages: int = Field(
         10, ge=2, description="Passages that form one group where a book has no chapters."
     )
@@ -115,41 +111,54 @@ class PassageSettings(BaseModel):
         return self
 
 
-def size(text: str) -> int:
-    """Count words, a Chinese character as 2/3, so that one limit serves English and Chinese."""
-    n_words = count_words(text)
-    return n_words * 2 // 3 if is_cjk(text) else n_words
+# The cost of a passage at either limit of its size, of one dropped for its opening, of a run
+# in no passage, and of its words. The other costs are shares of openings that point to something
+# untold (borders.OPENING_COSTS).
+_SIZE = 0.3
+_LOST_PASSAGE = 1.0
+_LOST_RUN = 0.2
+_LOST_WORD = 0.02
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
-    """Pieces of one chapter, collected until they make a passage."""
+    """Pieces in a row that are a passage, or are in none."""
 
-    chapter: str | None
-    unmarked: bool = False
-    pieces: list[tuple[Block, str]] = field(default_factory=list)
+    pieces: Sequence[Piece]
+    kept: bool
+    points: bool = False
 
     @property
     def text(self) -> str:
-        return "\n\n".join(text for _, text in self.pieces)
+        """Return the paragraphs, parted by empty lines, each verbatim from its first piece on."""
+        parts: list[str] = []
+        for _, group in groupby(self.pieces, key=lambda piece: piece.block.id):
+            first, *rest = group
+            parts.append(first.block.text[first.start : (rest or [first])[-1].end])
+        return "\n\n".join(parts)
 
     @property
-    def size(self) -> int:
-        return sum(size(text) for _, text in self.pieces)
+    def size(self) -> float:
+        return sum(piece.size for piece in self.pieces)
 
-    @property
-    def ends(self) -> bool:
-        """Tell whether a sentence ends here, as every paragraph of an unmarked text does."""
-        return self.unmarked or ends_sentence(self.text)
 
-    def is_endless(self, settings: PassageSettings) -> bool:
-        """Tell whether a text without sentence marks is too long and cannot be cut."""
-        return self.unmarked and self.size > 2 * settings.max_words
-
-    def takes(self, piece: str, settings: PassageSettings) -> bool:
-        """Tell whether the piece still fits; an unfinished sentence may go on to `max_words`."""
-        limit = settings.soft_max_words if self.ends else settings.max_words
-        return self.size + size(piece) <= limit
+def _run_fault(run: _Run, min_words: int) -> Fault:
+    """Return why a run is no passage; one that is long enough is too long."""
+    n_words = int(run.size)
+    if run.points:
+        start = " ".join(run.pieces[0].text.split()[:6])
+        rule, reason = "points_back", f"it begins with {start!r}: what it points to is not in it"
+        step = "set passages.standalone = false in the recipe to keep it"
+    elif not run.pieces[-1].ends:
+        rule, reason = "unfinished", "it does not end a sentence"
+        step = "nothing, if it is a heading, a list or a table; else report the page"
+    elif n_words < min_words:
+        rule, reason = "too_short", f"{n_words} words that fit into no passage of {min_words} words"
+        step = "lower passages.min_words in the recipe to keep it"
+    else:
+        rule, reason = "uncut", f"{n_words} words without a sentence mark cannot be cut"
+        step = "give a punctuated edition, or raise passages.max_words in the recipe"
+    return Fault(rule, reason, step, float(n_words))
 
 
 def split_prose(
@@ -162,91 +171,133 @@ def split_prose(
     """Return the passages of a book or text and a verdict for every block that is in none.
 
     `excluded` are the ids of prose that another rule has dropped, with its own verdicts: no
-    passage holds or spans it.
+    passage holds or spans it. Each stretch between headings is cut by itself.
     """
     verdicts = [_furniture(block, now) for block in blocks if block.kind not in PROSE]
     unmarked = unmarked_chapters(b for b in blocks if b.kind in PROSE and b.id not in excluded)
+    chapter_starts = _chapter_starts(blocks)
     runs: list[_Run] = []
-    open_run: _Run | None = None
-    for block in blocks:
-        if block.kind == "heading" or block.id in excluded:
-            open_run = None
-        if block.kind not in PROSE or block.id in excluded:
-            continue
-        for piece in _pieces(block.text, settings):
-            if (
-                open_run is None
-                or block.chapter != open_run.chapter
-                or not open_run.takes(piece, settings)
-            ):
-                open_run = _Run(block.chapter, block.chapter in unmarked)
-                runs.append(open_run)
-            open_run.pieces.append((block, piece))
-            if open_run.size >= settings.target_words and open_run.ends:
-                open_run = None
-    kept, short = _joined_tails(runs, settings)
-    passages = _grouped(_passages(document, kept), settings)
-    inside = {block_id for passage in passages for block_id in passage.block_ids}
-    for run in short:
-        fault = _run_fault(run.size, settings.min_words, ends=run.ends)
-        unused = dict.fromkeys(block.id for block, _ in run.pieces if block.id not in inside)
-        verdicts += [fault.verdict("blocks", block_id, now) for block_id in unused]
+    for stretch in _stretches(blocks, excluded):
+        is_unmarked = stretch[0].chapter in unmarked
+        pieces = cut_pieces(stretch, document.lang, settings.soft_max_words, settings.max_words)
+        if is_unmarked:
+            pieces = [replace(piece, ends=True) for piece in pieces]
+        if stretch[0].id in chapter_starts:
+            pieces[0] = replace(pieces[0], cost=0.0, points=False)
+        for run in _runs(pieces, settings, unmarked=is_unmarked):
+            runs += _standing(run, settings)
+    passages = _grouped(_passages(document, [run for run in runs if run.kept]), settings)
+    verdicts += _verdicts(runs, passages, settings, now)
     if unmarked and passages:
         flag = _UNPUNCTUATED._replace(score=float(len(unmarked)))
         verdicts.append(flag.verdict("documents", document.id, now, keep=True))
     return Rows(passages=passages, verdicts=verdicts)
 
 
-def _pieces(text: str, settings: PassageSettings) -> list[str]:
-    """Return the block as one piece, or as even parts cut at sentence ends."""
-    total = size(text)
-    if total <= settings.max_words:
-        return [text]
-    n_parts = -(-total // settings.soft_max_words)
-    pieces: list[str] = []
-    current: list[str] = []
-    for sentence in sentences(text):
-        current.append(sentence)
-        if size(" ".join(current)) >= total / n_parts:
-            pieces.append(join_sentences(current))
+def _stretches(blocks: Sequence[Block], excluded: Collection[str]) -> list[list[Block]]:
+    """Return the prose in runs that no heading, no new chapter and no excluded block interrupts."""
+    stretches: list[list[Block]] = []
+    current: list[Block] = []
+    for block in blocks:
+        parts = block.kind == "heading" or block.id in excluded
+        if current and (parts or (block.kind in PROSE and block.chapter != current[-1].chapter)):
+            stretches.append(current)
             current = []
-    return [*pieces, join_sentences(current)] if current else pieces
+        if block.kind in PROSE and not parts:
+            current.append(block)
+    return [*stretches, current] if current else stretches
 
 
-def _joined_tails(runs: Sequence[_Run], settings: PassageSettings) -> tuple[list[_Run], list[_Run]]:
-    """Join a chapter's short last run to the one before; return the runs to keep and the rest."""
-    kept: list[_Run] = []
-    short: list[_Run] = []
-    before: _Run | None = None
-    for run in (part for long_run in runs for part in _without_unfinished(long_run, settings)):
-        if before is not None and before.chapter != run.chapter:
-            before = None
-        usable = run.ends and not run.is_endless(settings)
-        if usable and run.size >= settings.min_words:
-            kept.append(run)
-            before = run
-        elif usable and before and before.size + run.size <= settings.max_words:
-            before.pieces += run.pieces
-        else:
-            short.append(run)
-            before = None
-    return kept, short
+def _chapter_starts(blocks: Sequence[Block]) -> set[str]:
+    """Return the ids of the first prose under each heading and of each chapter."""
+    starts: set[str] = set()
+    before: Block | None = None
+    for block in blocks:
+        if block.kind in PROSE and (
+            before is None or before.kind == "heading" or before.chapter != block.chapter
+        ):
+            starts.add(block.id)
+        if block.kind in PROSE or block.kind == "heading":
+            before = block
+    return starts
 
 
-def _without_unfinished(run: _Run, settings: PassageSettings) -> list[_Run]:
-    """Cut off the last pieces that end no sentence, where enough is left without them.
+def _standing(run: _Run, settings: PassageSettings) -> Iterator[_Run]:
+    """Yield the run without the first pieces that surely point to what is not in it."""
+    first = 0
+    while run.kept and settings.standalone and first < len(run.pieces):
+        if _may_begin(run.pieces, first):
+            break
+        first += 1
+    rest = _Run(pieces=run.pieces[first:], kept=run.kept)
+    if first and rest.size < settings.min_words:
+        yield _Run(pieces=run.pieces, kept=False, points=True)
+        return
+    if first:
+        yield _Run(pieces=run.pieces[:first], kept=False, points=True)
+    yield rest
 
-    Otherwise a paragraph that ends in "as follows:" before a table or a letter would make the whole
-    run unfinished.
-    """
-    if run.unmarked:
-        return [run]
-    rest = _Run(run.chapter, pieces=list(run.pieces))
-    while rest.pieces and not ends_sentence(rest.pieces[-1][1]):
-        rest.pieces.pop()
-    if len(rest.pieces) == len(run.pieces) or rest.size < settings.min_words:
-        return [run]
-    return [rest, _Run(run.chapter, pieces=run.pieces[len(rest.pieces) :])]
+
+def _may_begin(pieces: Sequence[Piece], index: int) -> bool:
+    """Tell whether a piece may begin a passage, as a letter may whose announcement is left out."""
+    if pieces[index].points:
+        return False
+    return index == 0 or pieces[index].cost < INSIDE or not pieces[index - 1].ends
+
+
+def _runs(pieces: Sequence[Piece], settings: PassageSettings, *, unmarked: bool) -> list[_Run]:
+    """Return a stretch as runs, passages and what is in none, so that their costs are least."""
+    least, begins, kept = [0.0], [0], [True]
+    for end, last in enumerate(pieces, start=1):
+        lost = _LOST_RUN * kept[-1] + _LOST_WORD * last.size
+        best = (least[-1] + lost, end - 1, False)
+        n_words = 0.0
+        for start in range(end - 1, -1, -1):
+            n_words += pieces[start].size
+            if n_words > settings.max_words and start < end - 1:
+                break
+            endless = unmarked and n_words > 2 * settings.max_words
+            if last.ends and n_words >= settings.min_words and not endless:
+                cost = least[start] + pieces[start].cost + _size_cost(n_words, settings)
+                cost += _LOST_PASSAGE * (pieces[start].points and settings.standalone)
+                best = min(best, (cost, start, True))
+        least.append(best[0])
+        begins.append(best[1])
+        kept.append(best[2])
+    runs: list[_Run] = []
+    end = len(pieces)
+    while end:
+        run = _Run(pieces=pieces[begins[end] : end], kept=kept[end])
+        if runs and not runs[-1].kept and not run.kept:
+            run = _Run(pieces=[*run.pieces, *runs.pop().pieces], kept=False)
+        runs.append(run)
+        end = begins[end]
+    return runs[::-1]
+
+
+def _size_cost(n_words: float, settings: PassageSettings) -> float:
+    """Return what a size costs: nothing at the target, `_SIZE` at either limit, more beyond."""
+    if n_words < settings.target_words:
+        room = settings.target_words - settings.min_words
+    else:
+        room = settings.soft_max_words - settings.target_words
+    return _SIZE * ((n_words - settings.target_words) / max(1, room)) ** 2
+
+
+def _verdicts(
+    runs: Sequence[_Run], passages: Sequence[Passage], settings: PassageSettings, now: datetime
+) -> list[Verdict]:
+    """Return the verdicts on blocks in no passage, and a note on those that lost a part."""
+    inside = {block_id for passage in passages for block_id in passage.block_ids}
+    verdicts: dict[str, Verdict] = {}
+    for run in runs:
+        fault = _run_fault(run, settings.min_words)
+        for piece in () if run.kept else run.pieces:
+            block_id, keep, found = piece.block.id, piece.block.id in inside, fault
+            if keep:
+                found = _CUT._replace(reason=f"{_CUT.reason}: {piece.text!r}", score=piece.size)
+            verdicts.setdefault(block_id, found.verdict("blocks", block_id, now, keep=keep))
+    return list(verdicts.values())
 
 
 def _passages(document: Document, runs: Sequence[_Run]) -> list[Passage]:
@@ -254,28 +305,28 @@ def _passages(document: Document, runs: Sequence[_Run]) -> list[Passage]:
     seen: dict[str, int] = {}
     context: str | None = None
     for run in runs:
-        blocks = [block for block, _ in run.pieces]
+        blocks = [piece.block for piece in run.pieces]
         text = run.text
         repeat = seen[text] = seen.get(text, -1) + 1
-        same_chapter = bool(passages) and passages[-1].chapter == run.chapter
+        same_chapter = bool(passages) and passages[-1].chapter == blocks[0].chapter
         passages.append(
             Passage(
                 id=content_id(document.id, text, repeat),
                 source_id=document.source_id,
                 document_id=document.id,
                 ord=len(passages),
-                group_id=content_id(document.id, run.chapter),
+                group_id=content_id(document.id, blocks[0].chapter),
                 text=text,
                 n_words=count_words(text),
                 block_ids=tuple(dict.fromkeys(block.id for block in blocks)),
                 page_first=blocks[0].page,
                 page_last=blocks[-1].page_last or blocks[-1].page,
                 page_label=blocks[0].page_label,
-                chapter=run.chapter,
+                chapter=blocks[0].chapter,
                 context=context if same_chapter else None,
             )
         )
-        context = run.pieces[-1][1]
+        context = run.pieces[-1].text
     return passages
 
 

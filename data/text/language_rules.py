@@ -37,6 +37,11 @@ class Language:
     salutation: re.Pattern[str]
     closing: re.Pattern[str]
     signed: re.Pattern[str]
+    saying: re.Pattern[str]
+    own_subject: re.Pattern[str]
+    impersonal: re.Pattern[str]
+    received: re.Pattern[str]
+    item: re.Pattern[str]
     note_signs: frozenset[str]
     own_signs: frozenset[str]
     role_signs: frozenset[str]
@@ -77,6 +82,20 @@ def sentence_words(code: str) -> tuple[frozenset[str], frozenset[str], frozenset
     table = _table(code)["sentences"]
     never, maybe, ordinal = (frozenset(table[k].split()) for k in ("never", "maybe", "ordinal"))
     return never, maybe, ordinal
+
+
+@cache
+def opening_rules(code: str | None) -> dict[str, re.Pattern[str]]:
+    """Return a language's patterns of beginnings that point to what was told before, by rule.
+
+    An unknown language has none.
+    """
+    table = dict(_table(code).get("openings", {}))
+    time, relative = table.pop("time", ""), table.pop("relative", "")
+    return {
+        rule: re.compile(pattern.replace("TIME", time).replace("RELATIVE", relative))
+        for rule, pattern in table.items()
+    }
 
 
 @cache

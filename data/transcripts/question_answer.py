@@ -10,7 +10,8 @@ from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import PurePath
 
-from memoirist.data.passages.segmentation import PassageSettings, size
+from memoirist.data.passages.borders import size
+from memoirist.data.passages.segmentation import PassageSettings
 from memoirist.data.schema.records import (
     Block,
     Document,

@@ -36,6 +36,7 @@ class Book:
     others: tuple[tuple[str, str], ...] = ()
 
 
+_SAYS = re.compile(r"\b(?:said|wrote|reply|follow\w*|editorially)$")
 _END = ""  # to the end of the book
 BOOKS = (
     Book(
@@ -76,7 +77,19 @@ BOOKS = (
             ("Harvard University desired to confer on you", "Charles W. Eliot"),
             ("Many of the best citizens of West Virginia", "Very truly yours"),
             ("We, the citizens of Charleston and West Virginia", "Yours very respectfully"),
-            ("By this mail I take pleasure in sending you engrossed", "John Addison Porter"),
+            ("By this mail I take pleasure in sending you engrossed", "Institute, Tuskegee, Ala"),
+            ("While President Cleveland was waiting", "facing each other, hand in hand"),
+            ("The core and kernel of yesterday's", "Three cheers to Booker T. Washington"),
+            ("He pictured the Negro choosing slavery", "opportunity to live for its country"),
+            ("Before you left home you told me to work", "shall have money to pay my expenses"),
+            ("When the name of Booker T. Washington was", "accomplished for his race"),
+            ("In conferring the honorary degree of Master", "whether his skin be white or black"),
+            ("It is Harvard which, first among", "only the future can estimate"),
+            ("All the speeches were enthusiastically", "was vociferous and long-continued"),
+            ("To meet you under such pleasant auspices", "and a true philanthropist"),
+            ("I cannot make a speech to-day. My heart", "were on earth, would be doing the same"),
+            ("We have witnessed many spectacles", "we have witnessed here this morning"),
+            ("Booker T. Washington, the foremost educator among", "the people of his race"),
         ),
     ),
     Book(
@@ -93,14 +106,28 @@ BOOKS = (
     Book(
         files=("rousseau/3913-0.txt",),
         names=("Jean Jacques Rousseau",),
-        others=(("Among the notable books of later times", "raise the tardy bust"),),
+        others=(
+            ("Among the notable books of later times", "raise the tardy bust"),
+            ("I did not receive your letter of the 17th of December", "to advance for me"),
+            ("M. de Luxembourg set off yesterday morning", "shall do so for my whole life"),
+        ),
     ),
     Book(
         files=("grant/4367-pdf.pdf",),
         names=("Ulysses S. Grant",),
         others=(
-            ("The landing of a portion of our troops, contrary", "leave here at 12 o'clock"),
-            ("The distribution of the forces under my command", "S. B. BUCKNER"),
+            ("HEADQUARTERS, FORT DONELSON, February", "Forces, Near Fort Donelson"),
+            ("HEADQUARTERS, DOVER, TENNESSEE", "S. B. BUCKNER"),
+            ("NASHVILLE, February 25, 1862", "leave here at 12 o'clock"),
+            ("MAJ.-GEN. U. S. GRANT, Fort Henry", "H. W. HALLECK"),
+            ("OFFICE U. S. MILITARY TELEGRAPH", "A. LINCOLN"),
+            ("I received your letter of this date containing the terms", "R. E. LEE"),
+            ("NEAR BERMUDA LANDING, May 9", "BENJ. F. BUTLER"),
+            ("Dispatch about Wilson just received", "W. T. SHERMAN"),
+            ("Hood moved his army from Palmetto", "W. T. SHERMAN"),
+            ("your note of this date. Though not entertaining", "R. E. LEE"),
+            ("I received, at a late hour, your note of to-day", "R. E. LEE"),
+            ("I have received your letter of this date containing", "R. E. LEE"),
             ("I have received your note of this day. Though not", "R. E. LEE"),
             ("I received your note of this morning on the picket", "R. E. LEE"),
         ),
@@ -188,12 +215,18 @@ def _others(blocks: list[Block], book: Book) -> set[str]:
         ends = (n for n in range(start, len(plain)) if last and _plain(last) in plain[n])
         end = next(ends, start if last else len(plain) - 1)
         # The lines of date and greeting before, the signature and its place behind.
-        while start > 0 and len(plain[start - 1].split()) <= 8:
+        while (
+            start > 0 and len(plain[start - 1].split()) <= 8 and not _SAYS.search(plain[start - 1])
+        ):
             start -= 1
         while end + 1 < len(plain) and len(plain[end + 1].split()) <= 8:
             end += 1
         found |= {b.id for b in blocks[start : end + 1] if b.kind in PROSE}
     return found
+
+
+def _is_short(line: str) -> bool:
+    return len(line.split()) <= 8 and _SAYS.search(line) is None
 
 
 def _plain(text: str) -> str:

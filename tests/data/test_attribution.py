@@ -364,3 +364,40 @@ def test_kin_and_namesakes_are_not_the_persona() -> None:
     names, english = names_of(("Charles Darwin",)), language("en")
     assert count_mentions("Mr. Darwin met Charles Darwin. Then Darwin left.", names, english) == 3
     assert count_mentions("He saw Mrs. Darwin and old Erasmus Darwin.", names, english) == 0
+
+
+REPORT = (
+    "The hall was full to the doors last night when the speaker rose, and the crowd of millers and"
+    " of carters stood on the benches. It was a speech that the town will not forget, short and"
+    " plain and without a word too many, and the applause went on until the lamps were lit."
+)
+
+
+@pytest.mark.parametrize(
+    ("announcement", "texts", "dropped"),
+    [
+        ("A paper of the county said:—", (REPORT,), 1),
+        ("Mr. Stone was present, and telegraphed the following account:—", (REPORT,), 1),
+        ("A paper said:—", (REPORT, "In all this Ada Marrow was the head."), 2),
+        ("A paper said:—", (REPORT, MINE), 1),
+        ("I then said to them:—", (REPORT,), 0),
+        ("It was said of us:—", (REPORT,), 0),
+        ("The order was issued as follows:", (REPORT,), 0),
+        ("The general wrote:", ("Mill Hill, May 5, 1864.", REPORT, "B. H. STONE, General."), 3),
+        ("The general wrote:", ("Mill Hill, May 5, 1864.", REPORT, "A. MARROW, Miller."), 0),
+        ("A paper said:—", ("A short word.",), 0),
+    ],
+)
+def test_what_the_text_announces_as_anothers(
+    announcement: str, texts: tuple[str, ...], dropped: int
+) -> None:
+    story = chapter("The Speech", MINE, announcement, *texts, MINE.format(n=99), start=70)
+    found = heard(book(story))
+    expected = {b.id for b in story if b.text in texts[:dropped]}
+    assert found.excluded == expected
+    assert all("announced" in r or "signed" in r for r in _reasons(found))
+
+
+def test_an_announced_letter_stays_where_no_persona_is_known() -> None:
+    story = chapter("The Speech", MINE, "A paper said:—", REPORT, start=70)
+    assert not heard(book(story), names=()).excluded
