@@ -72,7 +72,10 @@ def test_what_ends_no_sentence_goes_on_or_is_dropped() -> None:
     opening = block(0, prose(0, 4)[:-1] + ", as follows:")
     rows = _split([opening, block(1, prose(1, 1))])
     assert len(rows.passages) == 1
-    assert [v.rule for v in _split([opening]).verdicts] == ["unfinished"]
+    rows = _split([opening])
+    assert rows.passages[0].text == prose(0, 3)
+    assert [(v.rule, v.keep) for v in rows.verdicts] == [("cut_sentence", True)]
+    assert [v.rule for v in _split([block(0, prose(0, 1)[:-1])]).verdicts] == ["unfinished"]
 
 
 def test_nothing_and_only_furniture() -> None:
