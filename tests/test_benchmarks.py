@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.passage_borders import BOOKS, labels
 from tests.benchmarks.scoring import Truth, level, score, words
 from tests.benchmarks.truths import memoir
 
@@ -67,3 +68,11 @@ def test_the_bundled_truth_is_whole() -> None:
     assert len(truth.paragraphs) > 100
     assert len(truth.notes) == 10
     assert truth.path.is_file()
+
+
+def test_the_labels_of_passages_are_whole() -> None:
+    read = labels()
+    assert len({(label.book, label.start_hash) for label in read}) == len(read) == 200
+    assert {label.book for label in read} == {book.name for book in BOOKS}
+    assert {label.opening for label in read} == {"ok", "points"}
+    assert all((label.repair == "-") == (label.opening == "ok") for label in read)

@@ -13,6 +13,7 @@ from tests.benchmarks import (
     interviewer,
     kills,
     odd_pdfs,
+    passage_borders,
     spine,
     training,
     transcripts,
@@ -25,6 +26,7 @@ if __name__ == "__main__":
     spine.main()
     books.main()
     odd_pdfs.main()
+    passage_borders.main()
     datasets_table.main()
     bulk.main()
     instrument.main(CORPORA)
