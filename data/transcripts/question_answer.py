@@ -156,7 +156,8 @@ def _join_short_tail(groups: list[list[_Piece]], settings: PassageSettings) -> N
         return
     tail, before = (sum(size(text) for _, text, _ in pieces) for pieces in (groups[-1], groups[-2]))
     if tail < settings.min_words and tail + before <= settings.max_words:
-        groups[-2] += groups.pop()
+        last = groups.pop()
+        groups[-1] += last
 
 
 def _sentence_pieces(turns: Sequence[Block]) -> Iterator[_Piece]:

@@ -206,6 +206,17 @@ def test_a_monologue_is_parted_at_sentence_ends() -> None:
     assert rows.passages[-1].end_seconds == 40.0
 
 
+def test_a_short_rest_of_an_answer_loses_no_part_of_it() -> None:
+    sentence = "In the year {} I built a boat of oak, and it was better than the one before it."
+    texts = [
+        " ".join(sentence.format(100 * n + m) for m in range(size_))
+        for n, size_ in enumerate((1, 10, 16))
+    ]
+    parts = split_answer(talk(*((ADA, text) for text in texts)), SETTINGS)
+    assert len(parts) > 1
+    assert " ".join(part.text for part in parts).split() == " ".join(texts).split()
+
+
 def test_parts_keep_paragraphs_and_chinese_has_no_spaces() -> None:
     paragraph = "I built a boat of oak that year, and it held. " * 12
     part = split_answer(talk((ADA, "\n\n".join([paragraph.strip()] * 8))), SETTINGS)
