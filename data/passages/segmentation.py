@@ -80,6 +80,27 @@ class PassageSettings(BaseModel):
     min_words: int = Field(80, ge=1, description="A shorter run of prose is dropped.")
     max_words: int = Field(500, ge=30, description="A longer block is cut at sentence ends.")
     min_spoken_words: int = Field(15, ge=1, description="A shorter spoken answer is dropped.")
+    min_reply_words: int = Field(
+        20, ge=0, description="A shorter answer to a turn that asks nothing is dropped."
+    )
+    min_untied_words: int = Field(
+        30, ge=0, description="A shorter answer that takes up nothing, or asks back, is dropped."
+    )
+    min_comment_words: int = Field(
+        15, ge=0, description="The answer goes on over a shorter turn of another that asks nothing."
+    )
+    max_interruption_words: int = Field(
+        24, ge=0, description="The answer goes on over a turn of so many words inside a sentence."
+    )
+    min_question_words: int = Field(
+        3, ge=0, description="The answer goes on over a shorter question of another."
+    )
+    max_aside_words: int = Field(
+        10, ge=0, description="A question that more words of others follow is not the answer's."
+    )
+    cut_courtesies: bool = Field(
+        True, description="Drop short answers that greet, thank or say goodbye."
+    )
     max_question_words: int = Field(
         60, ge=10, description="A longer turn before an answer is cut to its last question."
     )

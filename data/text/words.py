@@ -166,8 +166,8 @@ def stop_words(lang: str) -> frozenset[str]:
     """Return the language's most frequent function words, empty for a language without a list.
 
     English has 34 of them; the shares of QUALITY's filter were measured with these (median .39).
-    For Chinese they are characters. "backchannel" is the list of words that only show that
-    somebody listens, in several languages.
+    For Chinese they are characters. Two lists have words of several languages: "backchannel" those
+    that only show that somebody listens, "fillers" those that name nothing talked about.
     """
     return _word_list(f"{lang}.txt")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatch
+from itertools import pairwise
 from pathlib import PurePath
 
 from memoirist.data.passages.borders import size
@@ -25,28 +26,18 @@ from memoirist.data.schema.records import (
 from memoirist.data.text.language_rules import name_words
 from memoirist.data.text.words import (
     count_words,
+    ends_sentence,
     fold,
-    is_cjk,
-    join_sentences,
     sentences,
     simplified,
-    stop_words,
-    words,
+)
+from memoirist.data.transcripts.spoken_exchanges import (
+    Talk,
+    begins_lower,
+    is_backchannel,
+    joined,
 )
 
-_ASKS = re.compile(r"[?？]")
-# An invitation has no question mark; the filters of generated questions use the same verbs.
-_INVITES = re.compile(
-    r"\b(?:tell (?:me|us)|describe|explain|walk (?:me|us)|talk (?:about|to|us|me)|take (?:me|us)"
-    r"|share|erz[aä]hl\w*|beschreib\w*|racont\w*|parle[zr]?|cu[eé]nt\w*|h[aá]bl\w*)\b|[请請]|谈谈|談談"
-    r"|说说|說說|讲讲|講講",
-    re.IGNORECASE,
-)
-_BACKCHANNEL_WORDS = 4
-_BACKCHANNEL_CHARACTERS = 6
-# How far before the answer its question may stand, in words and in turns.
-_REACH_WORDS = 120
-_REACH_TURNS = 3
 # A turn, one of its sentences with the white space after it, the index of its first character.
 _Piece = tuple[Block, str, int]
 
@@ -59,62 +50,6 @@ class AnswerPart:
     blocks: tuple[Block, ...]
     start_seconds: float | None
     end_seconds: float | None
-
-
-def is_backchannel(text: str) -> bool:
-    """Tell whether a turn only shows attention: up to four words, all from the backchannel list."""
-    tokens = words(text)
-    limit = _BACKCHANNEL_CHARACTERS if is_cjk(text) else _BACKCHANNEL_WORDS
-    return 0 < len(tokens) <= limit and stop_words("backchannel").issuperset(tokens)
-
-
-def is_question(text: str) -> bool:
-    """Tell whether a turn is a question or an invitation to speak."""
-    return _ASKS.search(text) is not None or _INVITES.search(text) is not None
-
-
-def select_question(
-    turns: Sequence[Block], settings: PassageSettings
-) -> tuple[str | None, list[Block]]:
-    """Return the question that the turns before an answer ask, and the turns that hold it.
-
-    It is the text of the last speaker, or of a turn shortly before if only that one asks. A text
-    of more than `max_question_words` is cut to its last question, or to its last sentences; the
-    result is None where even these are too long.
-    """
-    if not turns:
-        return None, []
-    chosen = _last_speaker(turns)
-    if not is_question(_joined(chosen)):
-        earlier = turns[max(0, len(turns) - _REACH_TURNS - 1) : len(turns) - len(chosen)]
-        chosen = next(([turn] for turn in reversed(earlier) if is_question(turn.text)), chosen)
-    question = _shortened(_joined(chosen), settings.max_question_words)
-    if question is None:
-        return None, []
-    return question, [b for b in chosen if any(s in question for s in sentences(b.text))]
-
-
-def _last_speaker(turns: Sequence[Block]) -> list[Block]:
-    """Return the last speaker's consecutive turns; a turn without a speaker stands alone."""
-    first = len(turns) - 1
-    while first > 0 and turns[first].speaker and turns[first - 1].speaker == turns[first].speaker:
-        first -= 1
-    return list(turns[first:])
-
-
-def _shortened(text: str, limit: int) -> str | None:
-    if size(text) <= limit:
-        return text
-    parts = sentences(text)
-    at = next((n for n in reversed(range(len(parts))) if _ASKS.search(parts[n])), None)
-    if at is None or size(join_sentences(parts[at + 1 :])) > _REACH_WORDS:
-        at = len(parts) - 1
-    last = len(parts) if size(join_sentences(parts[at:])) <= limit else at + 1
-    first = at
-    while first > 0 and size(join_sentences(parts[first - 1 : last])) <= limit:
-        first -= 1
-    question = join_sentences(parts[first:last])
-    return question if size(question) <= limit else None
 
 
 def _has_long_sentence(block: Block, settings: PassageSettings) -> bool:
@@ -174,11 +109,15 @@ def _sentence_pieces(turns: Sequence[Block]) -> Iterator[_Piece]:
 
 
 def _part(pieces: Sequence[_Piece]) -> AnswerPart:
-    is_whole = all(text == block.text for block, text, _ in pieces)
-    text = ("\n\n" if is_whole else "").join(text for _, text, _ in pieces).strip()
-    (first, _, start), (last, tail, at) = pieces[0], pieces[-1]
+    (first, text, start), (last, tail, at) = pieces[0], pieces[-1]
+    for (before, _, _), (block, piece, _) in pairwise(pieces):
+        if block.id != before.id:
+            # A sentence that an aside interrupts goes on in the same paragraph.
+            goes_on = begins_lower(piece) and not ends_sentence(text)
+            text = text.rstrip() + (" " if goes_on else "\n\n")
+        text += piece
     return AnswerPart(
-        text=text,
+        text=text.strip(),
         blocks=tuple({block.id: block for block, _, _ in pieces}.values()),
         start_seconds=_seconds_at(first, start),
         end_seconds=_seconds_at(last, at + len(tail.rstrip())),
@@ -195,24 +134,21 @@ def _seconds_at(block: Block, at: int) -> float | None:
     return round(start + (end - start) * at / len(block.text), 3)
 
 
-def _joined(blocks: Sequence[Block]) -> str:
-    return "\n\n".join(block.text for block in blocks)
-
-
 _NOTHING = "nothing: it is not the persona's own answer"
+_ASIDE = Fault(
+    "aside",
+    "it interrupts an answer and asks nothing: the answer goes on over it",
+    "lower passages.min_comment_words or min_question_words to have it as a question",
+)
+_REPLY = Fault(
+    "short_answer",
+    "a few words to a turn that asks nothing",
+    "lower passages.min_spoken_words in the recipe to keep it",
+)
 _UNSPOKEN = {
     "heading": "a heading of the transcript; nobody said it",
     "boilerplate": "a stage direction, a jingle or the head of the transcript: nobody's speech",
 }
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """The turns of other speakers, and the persona's turns that answer them."""
-
-    questions: list[Block] = field(default_factory=list)
-    answers: list[Block] = field(default_factory=list)
-    follows: bool = False
 
 
 def split_turns(
@@ -230,40 +166,26 @@ def split_turns(
         f"more than {settings.max_words} words without a sentence's end",
         "give a transcript with punctuation",
     )
-    short = Fault(
-        "short_answer",
-        f"fewer than {settings.min_spoken_words} words",
-        "lower passages.min_spoken_words in the recipe to keep it",
-    )
     backchannels = [block for block in turns if is_backchannel(block.text)]
     rows.drop(backchannels, Fault("backchannel", "it only says that somebody listens", _NOTHING))
     dropped = {block.id for block in backchannels}
-    for exchange in _exchanges([b for b in turns if b.id not in dropped], persona):
-        question, asking = select_question(exchange.questions, settings)
+    spoken = [block for block in turns if block.id not in dropped]
+    talk = Talk(spoken, persona, document.lang, settings)
+    for exchange in talk.exchanges():
+        question, asking = talk.select_question(exchange.questions)
+        rows.drop(exchange.asides, _ASIDE)
+        rows.drop(exchange.replies, _REPLY)
         too_long = [block for block in exchange.answers if _has_long_sentence(block, settings)]
         rows.drop(too_long, unpunctuated)
         answers = [block for block in exchange.answers if block not in too_long]
-        for part in split_answer(answers, settings) if answers else ():
-            if size(part.text) < settings.min_spoken_words:
-                rows.drop([block for block in part.blocks if block.id not in rows.used], short)
+        for n, part in enumerate(split_answer(answers, settings) if answers else ()):
+            fault = talk.short(part.text) if n else talk.reject(question, part.text)
+            if fault is None:
+                rows.add(part, None if n else question, asking)
             else:
-                rows.add(part, question, asking, follows=exchange.follows)
-                exchange.follows, question = True, None
+                rows.drop([block for block in part.blocks if block.id not in rows.used], fault)
     rows.drop_unused(blocks)
     return rows.finish()
-
-
-def _exchanges(turns: Sequence[Block], persona: str) -> Iterator[_Exchange]:
-    current = _Exchange()
-    for turn in turns:
-        answers = turn.speaker == persona
-        goes_on = answers and current.answers and current.answers[-1].chapter == turn.chapter
-        if current.answers and not goes_on:
-            yield current
-            current = _Exchange(follows=True)
-        (current.answers if answers else current.questions).append(turn)
-    if current.answers:
-        yield current
 
 
 class _Builder:
@@ -277,13 +199,9 @@ class _Builder:
         self.verdicts: list[Verdict] = []
         self.used: set[str] = set()
         self.seen: Counter[str] = Counter()
-        self.thread = 0
 
-    def add(
-        self, answer: AnswerPart, question: str | None, asking: Sequence[Block], *, follows: bool
-    ) -> None:
-        """Add one exchange; a later step asks the question of an answer that has none."""
-        self.thread += not follows
+    def add(self, answer: AnswerPart, question: str | None, asking: Sequence[Block]) -> None:
+        """Add one exchange of the talk's thread; a later step asks where nobody did."""
         context = self.passages[-1].text.split("\n\n")[-1] if self.passages else None
         passage = Passage(
             id=content_id(self.document.id, answer.text, self.seen[answer.text]),
@@ -298,8 +216,8 @@ class _Builder:
             end_seconds=answer.end_seconds,
             speaker=answer.blocks[0].speaker,
             chapter=answer.blocks[0].chapter,
-            context=context if follows else None,
-            thread_id=content_id(self.document.id, "thread", self.thread),
+            context=context,
+            thread_id=content_id(self.document.id, "thread", 1),
         )
         self.seen[answer.text] += 1
         self.passages.append(passage)
@@ -318,7 +236,7 @@ class _Builder:
             )
         )
         reason = "another's words; they are the question of an answer"
-        if text != _joined(asking):
+        if text != joined(asking):
             reason = f"another's words; the last {count_words(text)} are the question of an answer"
         self.drop(asking, Fault("question", reason, _NOTHING))
 

@@ -15,6 +15,7 @@ from tests.benchmarks import (
     odd_pdfs,
     passage_borders,
     spine,
+    spoken_pairs,
     training,
     transcripts,
 )
@@ -22,6 +23,7 @@ from tests.conftest import CORPORA
 
 if __name__ == "__main__":
     transcripts.main()
+    spoken_pairs.main()
     ebooks.main()
     spine.main()
     books.main()

@@ -22,6 +22,8 @@ from tests.support.rows import NOW, block, document
 SETTINGS = PassageSettings.model_validate({})
 ADA = "Ada Marrow"
 ANSWER = "I went down to the mill every morning before the others and I listened to the water."
+# Long enough to stand without a question.
+STORY = f"{ANSWER} My father had told me that a wheel tells you beforehand what it is going to do."
 
 
 def talk(*turns: tuple[str | None, str]) -> list[Block]:
@@ -155,7 +157,7 @@ def test_backchannels_are_folded_on_both_sides() -> None:
 
 
 def test_wow_is_no_question() -> None:
-    rows = split(talk(("Ben", "Wow."), (ADA, ANSWER)))
+    rows = split(talk(("Ben", "Wow."), (ADA, STORY)))
     assert len(rows.passages) == 1
     assert asked(rows) == []
 
@@ -167,8 +169,6 @@ def test_the_last_speaker_asks_unless_somebody_else_did() -> None:
     assert rule_of(rows, blocks[0]) == "other_speaker"
     blocks = talk(("Ben", "Where did you work?"), ("Cy", "Good one, Ben."), (ADA, ANSWER))
     assert asked(split(blocks)) == ["Where did you work?"]
-    blocks = talk(("Ben", "It was cold there."), ("Cy", "So they say of it."), (ADA, ANSWER))
-    assert asked(split(blocks)) == ["So they say of it."]
 
 
 def test_an_intro_is_no_question_its_end_is() -> None:
@@ -236,11 +236,14 @@ def test_speech_without_punctuation_is_refused_not_learnt() -> None:
 
 def test_nobody_has_to_alternate() -> None:
     blocks = talk(
-        (ADA, ANSWER), (ADA, "Once more. " + ANSWER), (None, "And then?"), (ADA, "So. " + ANSWER)
+        (ADA, ANSWER),
+        (ADA, "Once more. " + ANSWER),
+        (None, "What came after that?"),
+        (ADA, "So. " + ANSWER),
     )
     rows = split(blocks)
     assert len(rows.passages) == 2
-    assert asked(rows) == ["And then?"]
+    assert asked(rows) == ["What came after that?"]
     blocks = [block(0, "Jingle", "boilerplate"), block(1, "Part one", "heading"), *talk()]
     assert {v.rule for v in split(blocks).verdicts} == {"boilerplate", "heading"}
     assert split(talk(("Ben", "Who is there?"))).passages == []

@@ -223,7 +223,9 @@ def test_turns_without_names_are_told_with_what_can_be_done(tmp_path: Path) -> N
 
 def test_a_mapping_splits_again_what_it_names(tmp_path: Path) -> None:
     for n in range(2):
-        told = f"Ben: Who is it?\n\nGuest: {own(n)}\n\nBen: And then?\n\nGuest: {own(n + 50)}\n"
+        told = (
+            f"Ben: Who is it?\n\nGuest: {own(n)}\n\nBen: What came then?\n\nGuest: {own(n + 50)}\n"
+        )
         (tmp_path / f"{n}.txt").write_text(told, "utf-8")
     place = Workspace(tmp_path / "ws")
     wanted: dict[str, object] = {"persona.name": "Ada Marrow"}

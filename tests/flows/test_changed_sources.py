@@ -253,3 +253,32 @@ def test_talks_without_the_persona_have_no_say_in_the_language(
     split_documents(context)
     assert persona_language(context) == "de"
     assert context.workspace.store.value("SELECT count(*) FROM dropped WHERE rule='language'") == 0
+
+
+def test_a_talk_is_split_again_only_where_its_limits_change(tmp_path: Path) -> None:
+    parts = _STORY.format("mill", 12, "bread").split(". ")
+    turns = "\n\n".join(
+        f"**Ben:** What came in the year {year}?\n\n**Ada:** In {year}? {'. '.join(parts[:4])}.\n\n"
+        f"**Ben:** In your own year.\n\n**Ada:** Not {year}, no. {'. '.join(parts[4:])}\n\n"
+        f"**Ben:** Thanks.\n\n**Ada:** Not at all."
+        for year in range(1901, 1907)
+    )
+    talk = tmp_path / "talk.md"
+    talk.write_text(turns, "utf-8")
+    told: dict[int, list[str]] = {}
+    for limit in (15, 15, 0):
+        settings = {"persona.name": "Ada", "passages.min_comment_words": limit}
+        context = Context(Workspace(tmp_path / "ws"), load(None, settings), Report(quiet=True))
+        before = told.get(limit)
+        changed = steps(context, talk)
+        store = context.workspace.store
+        rows = store.rows("FROM kept WHERE origin = 'spoken' ORDER BY thread_id, ord")
+        told[limit] = [row["question"] for row in rows]
+        assert bool(changed) is (before is None)
+        assert before is None or before == told[limit]
+        assert [row["ord"] for row in rows] == list(range(len(rows)))
+        by_rule = "SELECT rule, count(*) AS n FROM dropped WHERE subject = 'blocks' GROUP BY rule"
+        rules = {row["rule"]: row["n"] for row in store.rows(by_rule)}
+        assert rules.get("aside", 0) == (6 if limit else 0)
+    assert len(told[15]) == 6
+    assert len(told[0]) == 12
