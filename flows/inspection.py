@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 import math
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, cast
 from rich.console import Console
 from rich.table import Table
 
-from memoirist.data.schema.errors import NothingToDo, QueryError, SourceMissing
+from memoirist.data.schema.errors import NothingToDo, QueryError, RecipeError, SourceMissing
 from memoirist.data.schema.records import Conversation
 from memoirist.data.store.store import Fetched, Store
 from memoirist.data.store.transaction import statement
@@ -95,6 +96,35 @@ def _lineage(store: Store, subject: str | None) -> Fetched:
             "take one from `memoirist look kept`, `dropped` or `sources`",
         )
     return rows
+
+
+def show_what_if(context: Context, keys: Sequence[str]) -> None:
+    """Print what would come and go by the context's thresholds; nothing is changed.
+
+    `keys` are the recipe keys that differ; raise RecipeError for one that no rule reads, and
+    NothingToDo where no pair has been judged yet.
+    """
+    from memoirist.data.curation import rules
+
+    store, settings = context.workspace.store, context.recipe.curate
+    names = rules.thresholds(settings, "en")
+    for key in keys:
+        name = key.removeprefix("curate.")
+        if name not in names or name.startswith("judge"):
+            near = difflib.get_close_matches(name, names, n=2)
+            raise RecipeError(
+                f"--what-if {key!r} is no threshold of the gates, the rejects or the score",
+                f"did you mean {' or '.join(near)}?" if near else f"take one of {', '.join(names)}",
+            )
+    stored = store.value("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'thresholds'")
+    if not stored or not store.value("SELECT count(*) FROM pair_scores"):
+        raise NothingToDo("no pair has been judged yet", "run `memoirist curate` first")
+    lang = str(store.value("SELECT any_value(lang) FROM thresholds"))
+    with store.trial() as tx:
+        columns, rows = rules.what_if(tx, settings, lang)
+    if not rows:
+        context.report.note("nothing would come or go")
+    print_rows(Fetched(columns=columns, numeric=[c == "n" for c in columns], rows=rows), "table")
 
 
 def export_dataset(context: Context, output: Path, form: str, split: str | None) -> str:

@@ -1,28 +1,20 @@
-"""Pair questions with passages, and score and filter the pairs."""
+"""Pair questions with passages; the settings of the rules that judge the pairs."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from memoirist.data.composition.saved_exchanges import TRAIN_ONLY
-from memoirist.data.curation.pair_score import score
-from memoirist.data.curation.question_filters import RejectSettings, reject_question, reject_spoken
 from memoirist.data.passages.quality_filters import GateSettings
 from memoirist.data.schema.records import (
-    Fault,
     Origin,
     Pair,
     Passage,
     Question,
-    Verdict,
     content_id,
 )
-from memoirist.data.text.words import normalise
 
 # Real questions come first, then generated ones, then templates.
 _RANK: dict[Origin, int] = {
@@ -35,6 +27,20 @@ _RANK: dict[Origin, int] = {
 }
 
 
+class RejectSettings(BaseModel):
+    """The limits of the rules that reject a question."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min_words: int = Field(3, ge=1, description="A generated question has at least so many words.")
+    max_words: int = Field(60, ge=5, description="A question has at most so many words.")
+    max_question_marks: int = Field(3, ge=1, description="More marks are several questions in one.")
+    max_shared_run: int = Field(5, ge=1, description="Longest run of words shared with the answer.")
+    max_leak: float = Field(
+        0.15, ge=0, le=1, description="Share of the answer's content stems that the question tells."
+    )
+
+
 class CurateSettings(BaseModel):
     """What may become a pair."""
 
@@ -45,7 +51,11 @@ class CurateSettings(BaseModel):
         default_factory=RejectSettings, description="Hard rejects of questions."
     )
     min_score: float = Field(
-        0.55, ge=0, le=1, description="A pair with a lower soft score is dropped."
+        0.5,
+        ge=0,
+        le=1,
+        description="A pair whose `quality` (table pair_scores) is lower is dropped, one with a"
+        " real question only where it holds no question mark.",
     )
     judge: bool = Field(
         default=False, description="Have an LLM grade every pair with a written question."
@@ -108,42 +118,3 @@ def _pair(passage: Passage, question: Question, polished: str | None) -> Pair:
         system=passage.system,
         verbatim=None if polished is None else passage.text,
     )
-
-
-def judge(
-    pairs: Sequence[Pair], lang: str, settings: CurateSettings, now: datetime
-) -> tuple[list[Pair], list[Verdict]]:
-    """Return the pairs with their scores, and one drop for each pair that a rule rejects."""
-    scored: list[Pair] = []
-    verdicts: list[Verdict] = []
-    winners: dict[tuple[str, str], str] = {}
-    for pair in pairs:
-        value = score(pair.question, pair.answer, lang, settings.rejects)
-        scored.append(replace(pair, score=value))
-        rejected = _reject(pair, lang, settings)
-        winner = winners.setdefault((normalise(pair.question), normalise(pair.answer)), pair.id)
-        if winner != pair.id:
-            reason = f"the same question and answer stand in pair {winner}"
-            fault = Fault("duplicate", reason, "nothing", value, winner)
-            verdicts.append(fault.verdict("pairs", pair.id, now))
-            continue
-        if rejected is None and _is_synthetic(pair) and value < settings.min_score:
-            rejected = ("low_score", f"soft score {value} below {settings.min_score}")
-        if rejected is not None:
-            fault = Fault(*rejected, "ask again with another model or prompt", value)
-            verdicts.append(fault.verdict("pairs", pair.id, now))
-    return scored, verdicts
-
-
-def _is_synthetic(pair: Pair) -> bool:
-    return pair.origin in {"generated", "template"}
-
-
-def _reject(pair: Pair, lang: str, settings: CurateSettings) -> tuple[str, str] | None:
-    # The user has read every saved exchange, and every prompt is neutralised anyway.
-    if pair.origin in TRAIN_ONLY:
-        return None
-    # People ask the model as hosts and users do, so their questions only have to be safe.
-    if not _is_synthetic(pair):
-        return reject_spoken(pair.question)
-    return reject_question(pair.question, pair.answer, lang, settings.rejects)

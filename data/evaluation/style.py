@@ -26,7 +26,6 @@ from memoirist.data.evaluation.intervals import (
     weights,
     wilson,
 )
-from memoirist.data.passages.signals import repeated_share
 from memoirist.data.text import language_rules as languages
 from memoirist.data.text.words import count_words, sentences, simplified, words
 
@@ -420,13 +419,25 @@ def measure_form(
     `finished` is True for each answer that ended by itself; None for human text.
     """
     lengths = np.array([float(len(text)) for text in texts])
-    repeated = np.array([repeated_share(text, 4) * len(text) for text in texts])
+    repeated = np.array([float(_repeated_words(text, 4)) for text in texts])
     return Form(
         distinct_3=_distinct(equal_lengths),
         repeated_4=ratio(repeated, lengths, seed),
         words=mean(lengths, seed),
         unfinished=None if finished is None else wilson(finished.count(False), len(finished)),
     )
+
+
+def _repeated_words(tokens: Sequence[str], n: int) -> int:
+    """Return how many words stand in n-grams that occurred before."""
+    seen: set[tuple[str, ...]] = set()
+    inside: set[int] = set()
+    for place in range(len(tokens) - n + 1):
+        gram = tuple(tokens[place : place + n])
+        if gram in seen:
+            inside.update(range(place, place + n))
+        seen.add(gram)
+    return len(inside)
 
 
 def _distinct(texts: Sequence[Sequence[str]]) -> Estimate | None:

@@ -7,19 +7,9 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from memoirist.data.passages.signals import Signals, measure, quote_style
-from memoirist.data.schema.records import Fault, Passage, SourceKind, Verdict
-from memoirist.data.text.language_detection import detect_language
+from memoirist.data.schema.records import Fault, Passage, Verdict
 from memoirist.data.text.language_rules import gate_values
-from memoirist.data.text.sanitizer import has_control
 from memoirist.data.text.words import normalise
-
-_WRITTEN = frozenset({"book", "text"})
-_LIMITS = "the limits stand under [curate.gates] in the recipe"
-_NEXT = {
-    "language": "name the persona's language with --lang, or take the source out of this workspace",
-    "quoted": "raise curate.gates.max_quoted_share to keep passages of dialogue",
-}
 
 
 class GateSettings(BaseModel):
@@ -56,38 +46,6 @@ def of_language(settings: GateSettings, lang: str) -> GateSettings:
     return settings.model_copy(update=update)
 
 
-def gate(
-    passages: Sequence[Passage],
-    kind: SourceKind,
-    lang: str,
-    settings: GateSettings,
-    now: datetime,
-) -> list[Verdict]:
-    """Return the verdicts of one source's passages: at most one drop each, and flags.
-
-    `lang` is the persona's language. Exchanges of a dataset are dropped only for faults that harm
-    the training, because short replies are normal there.
-    """
-    verdicts: list[Verdict] = []
-    settings = of_language(settings, lang)
-    style = quote_style((p.text for p in passages), lang) if kind in _WRITTEN else None
-    for passage in passages:
-        fault: _Finding | None = None
-        flags: list[_Finding] = []
-        if has_control(passage.text):
-            flags.append(_CONTROL)
-        if not passage.text.strip():
-            fault = "empty", 0.0, "it has no text"
-        elif kind != "dataset":
-            signals = measure(passage.text, lang, style)
-            fault = _language(passage, lang) or _outside(signals, kind, settings)
-            flags += _flags(signals, settings)
-        verdicts += [_verdict(passage, flag, now, keep=True) for flag in flags]
-        if fault is not None:
-            verdicts.append(_verdict(passage, fault, now, keep=False))
-    return verdicts
-
-
 def duplicates(passages: Sequence[Passage], now: datetime) -> list[Verdict]:
     """Return a drop for every passage whose normalised words an earlier one has."""
     winners: dict[str, str] = {}
@@ -100,58 +58,3 @@ def duplicates(passages: Sequence[Passage], now: datetime) -> list[Verdict]:
             fault = Fault("duplicate", reason, step, 1.0, winner)
             verdicts.append(fault.verdict("passages", passage.id, now))
     return verdicts
-
-
-# A rule, the measured figure, and the reason.
-_Finding = tuple[str, float | None, str]
-_CONTROL: _Finding = (
-    "flag_control",
-    None,
-    "chat control tokens, made harmless in every prompt",
-)
-
-
-def _language(passage: Passage, lang: str) -> _Finding | None:
-    detected = detect_language(passage.text)
-    if detected in {lang, "und"} or lang == "und":
-        return None
-    return "language", None, f"it reads as {detected!r} and the persona speaks {lang!r}"
-
-
-def _outside(signals: Signals, kind: SourceKind, settings: GateSettings) -> _Finding | None:
-    if signals.n_words < settings.signal_words:
-        return None
-    quoted = signals.quoted_share if kind in _WRITTEN else None
-    repeated = signals.repeated_share
-    # The rule, the measured value, its limit, and what is above or below the limit.
-    checks: tuple[tuple[str, float | None, float, str], ...] = (
-        ("few_letters", signals.letter_share, settings.min_letter_share, "letters below"),
-        ("digits", signals.digit_share, settings.max_digit_share, "digits above"),
-        ("repetition", repeated, settings.max_repeated_share, "words in repeated runs above"),
-        ("quoted", quoted, settings.max_quoted_share, "share of another's speech above"),
-        ("few_stop_words", signals.stop_share, settings.min_stop_share, "function words below"),
-        ("compressible", signals.zlib_ratio, settings.min_zlib_ratio, "zlib ratio below"),
-        ("incompressible", signals.zlib_ratio, settings.max_zlib_ratio, "zlib ratio above"),
-        ("few_types", signals.type_token, settings.min_type_token, "different words below"),
-    )
-    for rule, value, limit, reason in checks:
-        if value is not None and (value < limit if reason.endswith("below") else value > limit):
-            return rule, value, f"{reason} {limit}"
-    return None
-
-
-def _flags(signals: Signals, settings: GateSettings) -> list[_Finding]:
-    flags: list[_Finding] = []
-    if signals.upper_share > settings.max_upper_share:
-        flags.append(("flag_upper", signals.upper_share, "many capitals"))
-    if not settings.min_sentence_words <= signals.sentence_words <= settings.max_sentence_words:
-        flags.append(("flag_sentences", signals.sentence_words, "sentences of unusual length"))
-    return flags
-
-
-def _verdict(passage: Passage, finding: _Finding, now: datetime, *, keep: bool) -> Verdict:
-    rule, score, reason = finding
-    if score is not None:
-        score, reason = round(score, 4), f"{reason} ({score:.3f})"
-    fault = Fault(rule, reason, "nothing" if keep else _NEXT.get(rule, _LIMITS), score)
-    return fault.verdict("passages", passage.id, now, keep=keep)

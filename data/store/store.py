@@ -79,6 +79,16 @@ class Store:
             with _translated(self.path):
                 attached.close(failed=failed)
 
+    @contextmanager
+    def trial(self) -> Iterator[Transaction]:
+        """Open the file for reading; temporary tables may stand in for its own, by their names."""
+        attached = self._read_only(lambda: Attached(self.path, read_only=True))
+        try:
+            with _translated(self.path):
+                yield Transaction(attached.connection)
+        finally:
+            attached.close()
+
     def fetch(self, sql: str, parameters: Parameters = None) -> Fetched:
         """Run a statement that may be a user's: it reads the tables and reaches nothing else.
 
@@ -297,20 +307,21 @@ def _stop() -> None:
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 VIEWS = Path(__file__).parent / "views.sql"
+MACROS = Path(__file__).parent / "macros.sql"
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     """Apply in order what the file still lacks, each in its own transaction.
 
-    A migration changes tables, once. The macros and views stand in one file that is applied after
-    any migration, and again when it has changed: it is recorded under its digest.
+    A migration changes tables, once. The macros and views stand in two files that are applied after
+    any migration, and again when they have changed: they are recorded under their digest.
     """
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR, applied_at TIMESTAMPTZ)"
     )
     applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
     scripts = {path.name: path.read_text("utf-8") for path in sorted(MIGRATIONS.glob("*.sql"))}
-    views = VIEWS.read_text("utf-8")
+    views = MACROS.read_text("utf-8") + VIEWS.read_text("utf-8")
     digest = hashlib.sha256("".join([*scripts, views]).encode()).hexdigest()[:16]
     scripts[f"{VIEWS.name} {digest}"] = views
     for name, script in scripts.items():

@@ -86,12 +86,13 @@ FROM exchanges WHERE fault IS NULL;
 
 -- Every pair by itself, as it was asked: what `compose` takes.
 CREATE OR REPLACE VIEW own_pairs AS
-SELECT * REPLACE (coalesce(verbatim, answer) AS verbatim) FROM made_pairs
+SELECT m.* REPLACE (coalesce(m.verbatim, m.answer) AS verbatim, s.score AS score)
+FROM made_pairs m LEFT JOIN pair_scores s ON s.pair_id = m.id
 UNION ALL BY NAME
 SELECT id, source_id, id AS passage_id, id AS question_id, coalesce(thread_id, id) AS group_id,
        coalesce(thread_id, id) AS thread_id, ord, system, coalesce(question, '') AS question,
-       answer, 'given' AS origin, score, answer AS verbatim
-FROM exchanges WHERE fault IS NULL;
+       e.answer, 'given' AS origin, s.score, e.answer AS verbatim
+FROM exchanges e LEFT JOIN pair_scores s ON s.pair_id = e.id WHERE fault IS NULL;
 
 -- The same with the follow-ups: such a pair stands in the thread that it goes on in, with the
 -- question that leads to it; `own_question` is the one that it has where it stands alone. `answer`
@@ -332,3 +333,81 @@ SELECT r.id AS run_id, r.base_model, r.status, r.started_at,
            AS seconds_left
 FROM runs r LEFT JOIN metrics m ON m.run_id = r.id
 GROUP BY ALL;
+
+-- What lies just under or over a threshold: within a tenth of it, or one word or mark.
+CREATE OR REPLACE VIEW near_misses AS
+WITH checks AS (
+    SELECT 'passages' AS subject, s.passage_id AS subject_id, p.source_id, p.text, unnest([
+        {'name': 'gates.min_stop_share', 'signal': 'stop_share', 'value': s.stop_share},
+        {'name': 'gates.min_zlib_ratio', 'signal': 'zlib_ratio', 'value': s.zlib_ratio},
+        {'name': 'gates.max_zlib_ratio', 'signal': 'zlib_ratio', 'value': s.zlib_ratio},
+        {'name': 'gates.min_letter_share', 'signal': 'letter_share', 'value': s.letter_share},
+        {'name': 'gates.max_digit_share', 'signal': 'digit_share', 'value': s.digit_share},
+        {'name': 'gates.min_type_token', 'signal': 'type_token', 'value': s.type_token},
+        {'name': 'gates.max_repeated_share', 'signal': 'repeated_share', 'value': s.repeated_share},
+        {'name': 'gates.max_quoted_share', 'signal': 'quoted_share',
+         'value': CASE WHEN x.kind <> 'podcast' THEN s.quoted_share END}]) AS c
+    FROM passage_signals s JOIN cut_passages p ON p.id = s.passage_id
+    JOIN sources x ON x.id = p.source_id
+    WHERE x.format NOT IN ('chat', 'disclosure') AND s.n_words >= threshold('gates.signal_words')
+    UNION ALL
+    SELECT 'pairs', s.pair_id, a.source_id, a.question, unnest([
+        {'name': 'rejects.min_words', 'signal': 'question_words', 'value': s.question_words},
+        {'name': 'rejects.max_words', 'signal': 'question_words', 'value': s.question_words},
+        {'name': 'rejects.max_question_marks', 'signal': 'question_marks', 'value': s.question_marks},
+        {'name': 'rejects.max_shared_run', 'signal': 'shared_run', 'value': s.shared_run},
+        {'name': 'rejects.max_leak', 'signal': 'leak', 'value': s.leak},
+        {'name': 'min_score', 'signal': 'quality', 'value': q.quality}])
+    FROM pair_signals s JOIN made_pairs a ON a.id = s.pair_id JOIN pair_scores q ON q.pair_id = s.pair_id
+    WHERE a.origin IN ('generated', 'template')
+    UNION ALL
+    SELECT 'pairs', q.pair_id, a.source_id, a.question,
+           {'name': 'min_score', 'signal': 'quality', 'value': q.quality}
+    FROM pair_scores q JOIN made_pairs a ON a.id = q.pair_id JOIN pair_signals s USING (pair_id)
+    WHERE a.origin IN ('spoken', 'given') AND s.question_marks = 0
+)
+SELECT c.subject, c.subject_id, x.title AS source, c.c.signal AS signal, c.c.value AS value,
+       t.name AS threshold, t.value AS "limit", round(abs(c.c.value - t.value), 4) AS distance,
+       CASE WHEN contains(t.name, 'min_') THEN c.c.value < t.value ELSE c.c.value > t.value END AS outside,
+       c.text, c.source_id
+FROM checks c JOIN thresholds t ON t.name = c.c.name JOIN sources x ON x.id = c.source_id
+WHERE abs(c.c.value - t.value) <= CASE WHEN t.value >= 2 THEN 1 ELSE 0.1 * t.value END
+ORDER BY t.name, distance;
+
+-- How many passages and pairs survive each step, per source and in all.
+CREATE OR REPLACE VIEW funnel AS
+WITH lost AS (
+    SELECT subject, subject_id, min(CASE
+               WHEN step = 'withdraw' OR rule = 'superseded' THEN 1
+               WHEN contains(rule, 'duplicate') THEN 3
+               WHEN step = 'grade' THEN 4 ELSE 2 END) AS at_step
+    FROM verdicts
+    WHERE NOT keep AND subject IN ('passages', 'pairs') AND step NOT IN ('compose', 'ask')
+    GROUP BY subject, subject_id
+), things AS (
+    SELECT 'passages' AS subject, id, source_id FROM passages
+    UNION ALL SELECT 'pairs', id, source_id FROM pairs
+), reached AS (
+    SELECT t.*, coalesce(l.at_step, 9) AS at_step
+    FROM things t LEFT JOIN lost l ON l.subject = t.subject AND l.subject_id = t.id
+), steps AS (
+    SELECT * FROM (VALUES (1, 'passages', 0, 'passages'), (2, 'passages', 2, 'pass the gates'),
+        (3, 'passages', 3, 'are no duplicates'), (5, 'pairs', 0, 'pairs'), (6, 'pairs', 2, 'pass the rules'),
+        (7, 'pairs', 3, 'are no duplicates'), (8, 'pairs', 4, 'pass the judge'))
+        s(place, subject, after, step)
+), counted AS (
+    SELECT r.source_id, s.place, s.subject, s.step, count(*) FILTER (r.at_step > s.after) AS n
+    FROM reached r JOIN steps s ON s.subject = r.subject GROUP BY ALL
+    UNION ALL
+    SELECT source_id, 4, 'passages', 'have a pair', count(DISTINCT passage_id) FROM pairs GROUP BY source_id
+    UNION ALL
+    SELECT source_id, 9, 'pairs', 'are in the newest dataset', count(*) FROM pairs WHERE id IN (
+        SELECT unnest(pair_ids) FROM conversations
+        WHERE dataset_id = (SELECT id FROM datasets ORDER BY created_at DESC LIMIT 1))
+    GROUP BY source_id
+)
+SELECT CASE WHEN c.source_id IS NULL THEN 'all sources' ELSE any_value(s.title) END AS source, c.subject, c.step, sum(c.n)::BIGINT AS n,
+       c.source_id, c.place
+FROM counted c JOIN sources s ON s.id = c.source_id
+GROUP BY GROUPING SETS ((c.source_id, c.place, c.subject, c.step), (c.place, c.subject, c.step))
+ORDER BY c.source_id IS NOT NULL, c.source_id, c.place;

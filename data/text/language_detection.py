@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from functools import cache
 
-from memoirist.data.text.words import CJK_CHARACTER, function_words, is_cjk, stop_words, words
+from memoirist.data.text.words import CJK_CHARACTER, function_words, is_cjk, words
 
 _KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30fa]")
 _HANGUL = re.compile(r"[\uac00-\ud7af]")
@@ -17,7 +17,7 @@ _LETTERS = {
     "es": re.compile(r"[ñ]"),
     "pt": re.compile(r"[ãõ]"),
 }
-_LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pt")
+LANGUAGES = ("en", "de", "fr", "es", "it", "nl", "pt")
 
 
 def detect_language(text: str) -> str:
@@ -46,7 +46,7 @@ def detect_language(text: str) -> str:
     for mark, lang in (("¿", "es"), ("¡", "es")):
         scores[lang] += sampled.count(mark)
         hits[lang] += 2 * sampled.count(mark)
-    best = max(_LANGUAGES, key=lambda lang: scores[lang])
+    best = max(LANGUAGES, key=lambda lang: scores[lang])
     return best if hits[best] >= max(2.5, 0.08 * len(tokens)) else "und"
 
 
@@ -54,14 +54,7 @@ def detect_language(text: str) -> str:
 def _weights() -> dict[str, list[tuple[str, float]]]:
     """Return the languages of each function word with the weight of one occurrence."""
     owners: dict[str, list[str]] = {}
-    for lang in _LANGUAGES:
+    for lang in LANGUAGES:
         for word in function_words(lang):
             owners.setdefault(word, []).append(lang)
     return {w: [(lang, 1 / len(langs)) for lang in langs] for w, langs in owners.items()}
-
-
-def language_shares(text: str) -> dict[str, float]:
-    """Return, for each language with a list of stop words, their share of the text's words."""
-    tokens = words(text)
-    total = max(1, len(tokens))
-    return {lang: sum(map(stop_words(lang).__contains__, tokens)) / total for lang in _LANGUAGES}

@@ -46,7 +46,6 @@ def save_exchange(
     store for longer than a few seconds, NothingToDo where the saved exchanges are withdrawn.
     """
     store = context.workspace.store
-    lang = persona_language(context)
     with store.writing() as tx:
         if tx.fetch(
             "SELECT 1 FROM sources WHERE format = ? AND withdrawn_at IS NOT NULL", [FORMAT]
@@ -63,7 +62,7 @@ def save_exchange(
         saved = save(exchange, ord_, context.now)
         known = bool(tx.fetch("SELECT 1 FROM cut_passages WHERE id = ?", [saved.passage.id]))
         _write(tx, saved, known=known)
-        _pair(tx, saved, context, lang)
+        _pair(tx, saved, context)
         if previous is not None and previous != saved.passage.id:
             tx.upsert([replaced(previous, saved, context.now)])
             _unpair(tx, previous, saved, context)
@@ -85,15 +84,18 @@ def _write(tx: Transaction, saved: Saved, *, known: bool) -> None:
     tx.upsert([saved.verdict])
 
 
-def _pair(tx: Transaction, saved: Saved, context: Context, lang: str) -> None:
+def _pair(tx: Transaction, saved: Saved, context: Context) -> None:
     """Write the pair as `curate` does, so that `compose` takes it without another `curate`."""
     (pair,) = pairing.pair([saved.passage], [saved.question])
     words = [saved.question.text, saved.passage.text, saved.source.id]
-    duplicates = [replace(pair, id=pair_id) for (pair_id,) in tx.fetch(_DUPLICATE, words)]
-    scored, verdicts = pairing.judge([*duplicates, pair], lang, context.recipe.curate, context.now)
     tx.execute("DELETE FROM verdicts WHERE subject_id = ? AND step = 'curate'", [pair.id])
-    tx.upsert(scored[-1:])
-    tx.upsert([replace(item, step="curate", source_id=saved.source.id) for item in verdicts])
+    tx.upsert([pair])
+    for (other,) in tx.fetch(_DUPLICATE, words):
+        reason = f"the same question and answer stand in pair {other}"
+        verdict = Fault("duplicate", reason, "nothing", beaten_by=other).verdict(
+            "pairs", pair.id, context.now
+        )
+        tx.upsert([replace(verdict, step="curate", source_id=saved.source.id)])
 
 
 def _unpair(tx: Transaction, passage_id: str, saved: Saved, context: Context) -> None:

@@ -133,9 +133,27 @@ def ask(options: RecipeOptions) -> None:
     o.run(options.open(), lambda context: _run_steps(context, "ask"))
 
 
+WhatIfOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--what-if",
+        metavar="KEY=VALUE",
+        help="Show what would come and go by another threshold, such as gates.min_stop_share=0.2;"
+        " nothing is changed.",
+    ),
+]
+
+
 @recipe_flags("curate.judge", "interview.answers")
-def curate(options: RecipeOptions) -> None:
+def curate(what_if: WhatIfOption = None, *, options: RecipeOptions) -> None:
     """Pair questions with passages and judge the pairs by rules, and by an LLM if you wish."""
+    if what_if:
+        from memoirist.flows.inspection import show_what_if
+
+        changes = [f"curate.{change.removeprefix('curate.')}" for change in what_if]
+        context = replace(options, assigned=[*(options.assigned or ()), *changes]).open()
+        show_what_if(context, [change.partition("=")[0] for change in changes])
+        return
     save = bool(options.flags)
     o.run(options.open(), lambda context: _run_steps(context, "curate", save=save))
 

@@ -108,9 +108,12 @@ _PROGRESS_SECONDS = 0.2
 class ReplyWriter:
     """Writes replies in batches, each within `flow.batch_seconds` of its arrival."""
 
-    def __init__(self, context: Context, session: Session, n_due: int) -> None:
+    def __init__(
+        self, context: Context, session: Session, n_due: int, task: LLMTask[Any, Any]
+    ) -> None:
         self.context = context
         self.session = session
+        self.task = task
         self.n_due = n_due
         self.n_done = self.n_refused = self.n_due_again = 0
         self.interrupted = False
@@ -130,7 +133,8 @@ class ReplyWriter:
         try:
             with self._interruptible():
                 async for result in results:
-                    self._count(result)
+                    self._waiting.append(result)
+                    self.n_done += 1
                     now = time.monotonic()
                     if now - self._shown_at >= _PROGRESS_SECONDS:
                         self._shown_at = now
@@ -148,8 +152,6 @@ class ReplyWriter:
             await asyncio.shield(self._write())
 
     def _count(self, result: TaskResult) -> None:
-        self._waiting.append(result)
-        self.n_done += 1
         self.n_refused += not result.answered
         self.n_due_again += not result.answered and result.request.limits is None
         if result.request.rule is not None:
@@ -174,18 +176,22 @@ class ReplyWriter:
             batch, self._waiting = self._waiting, []
             if batch:
                 try:
-                    await asyncio.to_thread(self._upsert, batch)
+                    settled = await asyncio.to_thread(self._upsert, batch)
                 except BaseException:
                     self._waiting = batch + self._waiting  # written again at the end
                     raise
+                for result in settled:
+                    self._count(result)
 
-    def _upsert(self, batch: Sequence[TaskResult]) -> None:
+    def _upsert(self, batch: Sequence[TaskResult]) -> Sequence[TaskResult]:
+        settled = self.task.settle(batch)
         by_kind: dict[type, list[object]] = {}
-        for row in (row for result in batch for row in result.rows):
+        for row in (row for result in settled for row in result.rows):
             by_kind.setdefault(type(row), []).append(row)
         with self.context.workspace.store.writing() as tx:
             for rows in by_kind.values():
                 tx.upsert(rows)
+        return settled
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -327,7 +333,7 @@ async def run_missing(
     n_left = len(due)
     if not context.budget.stopped:
         session = await open_session(context, settings, endpoint)
-        writer = ReplyWriter(context, session, n_left)
+        writer = ReplyWriter(context, session, n_left, task)
         await write_replies(writer, send_items(due, task, session), task.purpose, "pairs")
         n_left -= writer.n_done
         if writer.interrupted:

@@ -164,7 +164,7 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
         due = due_items(queries, closed)
         if most is not None:
             due = random.Random(f"pilot {settings.seed}").sample(due, min(most, len(due)))
-        writer = ReplyWriter(context, session, len(due))
+        writer = ReplyWriter(context, session, len(due), task)
         try:
             run_to_the_end(_ask(writer, task, [query.passage for query in due]))
         finally:
@@ -258,11 +258,9 @@ def _judge_again(
     )
     query_of = {query.key: query for query in queries} if stale else {}
     scorer = ReplyScorer(context.recipe.persona.name, context.recipe.curate)
-    return [
-        scorer.score_again(request, query_of[request.key])
-        for request in stale
-        if request.key in query_of
-    ]
+    return scorer.score_again(
+        [(request, query_of[request.key]) for request in stale if request.key in query_of]
+    )
 
 
 def _columns(queries: Sequence[Query]) -> dict[str, list[object]]:

@@ -87,6 +87,7 @@ def _step(context: Context, lang: str) -> Step:
     content_hash = f"SELECT {CONTENT_HASH.format('made_pairs')} FROM made_pairs WHERE {_KEPT}"
     state = fingerprint(
         store.value(f"{content_hash} AND origin <> 'disclosure'"),
+        store.value("SELECT bit_xor(md5_number_lower(pair_id || score))::VARCHAR FROM pair_scores"),
         store.value(f"{EXCHANGES_HASH} WHERE {_KEPT} AND {JUDGED_SOURCE}"),
         recipe.compose.model_dump_json(),
         sorted(_shares(context).items()),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import astuple, fields
 from functools import partial
 
-from memoirist.data.curation import pairing
-from memoirist.data.schema.records import Fault, Pair, Passage, Question, Verdict
+from memoirist.data.curation import pairing, rules
+from memoirist.data.curation.rules import RULES_VERSION
+from memoirist.data.schema.records import Pair, Passage, Question
 from memoirist.data.store import exchanges
+from memoirist.data.store.transaction import Transaction
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint
 from memoirist.flows.steps.polish import polished_answers
@@ -20,13 +23,6 @@ _LIVE = (
 )
 # Covers all columns: a passage in a renamed chapter keeps its id.
 CONTENT_HASH = "md5(string_agg({0}::VARCHAR, ',' ORDER BY id))"
-_SUPERSEDE = (
-    "INSERT INTO verdicts BY NAME SELECT id AS subject_id, 'pairs' AS subject,"
-    " 'superseded' AS rule, false AS keep,"
-    " 'an earlier dataset holds it; today its passage has another or none' AS reason,"
-    " ?::TIMESTAMPTZ AS created_at, 'nothing' AS next_step, 'curate' AS step, source_id"
-    " FROM made_pairs WHERE origin <> 'disclosure' AND NOT list_contains(?, id)"
-)
 # The ids of exchanges are content hashes; `bit_xor` needs no order. The ids of conversations depend
 # on the unmasked text, and the fingerprint of `extract` covers masking.
 EXCHANGES_HASH = (
@@ -56,6 +52,7 @@ def curate_pairs(context: Context) -> None:
         ),
         store.value(EXCHANGES_HASH),
         context.recipe.curate.model_dump_json(),
+        RULES_VERSION,
         lang,
         *sorted(polished.items()),
     )
@@ -69,44 +66,31 @@ def curate_pairs(context: Context) -> None:
         "origin <> 'disclosure' AND (origin <> 'generated' OR nth IS NOT NULL) ORDER BY rowid",
         own=True,
     )
-    function = partial(
-        pairing.judge,
-        pairing.pair(passages, questions, polished),
-        lang,
-        context.recipe.curate,
-        context.now,
+    pairs = step.call(
+        f"{len(passages)} passages", partial(pairing.pair, passages, questions, polished)
     )
-    pairs, verdicts = step.call(f"{len(passages)} passages", function)
-    verdicts = [*verdicts, *_not_chosen(context, pairs, questions)]
-    source_of = {passage.id: passage.source_id for passage in passages}
-    source_of |= {pair.id: pair.source_id for pair in pairs}
-    source_of |= {q.id: source_of[q.passage_id] for q in questions if q.passage_id in source_of}
     with step.writing() as tx:
-        # Pairs in a dataset stay, because its lineage needs them.
-        tx.execute(
-            "DELETE FROM made_pairs WHERE id NOT IN (SELECT unnest(pair_ids) FROM conversations)"
-        )
-        step.replace_verdicts(tx, verdicts, source_of)
-        tx.upsert(pairs)
-        tx.execute(_SUPERSEDE, [context.now, [pair.id for pair in pairs]])
+        _write(tx, pairs, context)
+        rules.set_thresholds(tx, context.recipe.curate, lang)
+        rules.measure_pairs(tx)
+        rules.judge_pairs(tx)
         exchanges.judge(tx, context.now)
+        rules.measure_passages(tx, lang)
     _report(step)
 
 
-def _not_chosen(
-    context: Context, pairs: Sequence[Pair], questions: Sequence[Question]
-) -> list[Verdict]:
-    """Return a verdict for each unused question of a paired passage."""
-    paired = {pair.question_id for pair in pairs}
-    pair_of = {pair.passage_id: pair for pair in pairs}
-    fault = Fault("not_chosen", "the passage has a better question", "nothing")
-    return [
-        fault._replace(beaten_by=pair_of[question.passage_id].question_id).verdict(
-            "questions", question.id, context.now
-        )
-        for question in questions
-        if question.id not in paired and question.passage_id in pair_of
-    ]
+def _write(tx: Transaction, pairs: Sequence[Pair], context: Context) -> None:
+    """Write the pairs that are new or have changed, and delete those that are gone."""
+    tx.temporary("wanted", {"id": [pair.id for pair in pairs]})
+    # Pairs in a dataset stay, because its lineage needs them.
+    tx.execute(
+        "DELETE FROM made_pairs WHERE id NOT IN (SELECT unnest(pair_ids) FROM conversations)"
+        " AND id NOT IN (SELECT id FROM wanted)"
+    )
+    names = ", ".join(field.name for field in fields(Pair))
+    known = {row[0]: row for row in tx.fetch(f"SELECT {names} FROM made_pairs")}
+    tx.upsert([pair for pair in pairs if known.get(pair.id) != astuple(pair)])
+    tx.run("pair_leftovers", {})
 
 
 def _report(step: Step) -> None:

@@ -12,7 +12,6 @@ from memoirist.data.composition.conversations import FollowUp
 from memoirist.data.schema.records import Fault, Pair, Verdict
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.runtime.llm_runner import (
-    KeptReply,
     find_model,
     last_reply,
     run_missing,
@@ -22,7 +21,9 @@ from memoirist.flows.steps.ask import known_model
 from memoirist.flows.steps.base import NOT_REJECTED, NOT_WITHDRAWN, Step, fingerprint, remove_rows
 
 if TYPE_CHECKING:
+    from memoirist.generators.tasks.base import TaskItem
     from memoirist.generators.tasks.question import FollowUpTask
+    from memoirist.generators.tasks.reply_parser import Reply
 
 
 # Includes the pairs that `compose` leaves out of a dataset: the draw must not depend on them.
@@ -85,14 +86,13 @@ def _write(
     finished: bool,
 ) -> None:
     """Replace the follow-ups, and write a verdict for each neighbour without one."""
-    reply_of = last_reply(step.context, "follow_up", "curate")
     rows: list[tuple[str, str, str, str, str, int]] = []
     threads: dict[str, tuple[str, int]] = {}
     verdicts: list[Verdict] = []
-    for before, later in neighbours:
-        key = task.item(before, later).key
-        question, reason = _question(step.context, reply_of(key), task, (before, later))
+    questions = _questions(step.context, neighbours, task)
+    for (before, later), (question, reason) in zip(neighbours, questions, strict=True):
         if question:
+            key = task.item(before, later).key
             thread, position = threads.get(before.id, (before.thread_id, before.ord))
             threads[later.id] = thread, position + 1
             rows.append((later.id, before.id, question, key, thread, position + 1))
@@ -112,22 +112,31 @@ def _write(
     )
 
 
-def _question(
-    context: Context,
-    row: KeptReply,
-    task: FollowUpTask,
-    pairs: tuple[Pair, Pair],
-) -> tuple[str | None, str]:
-    """Return the follow-up of a kept reply, or None and the reason."""
+def _questions(
+    context: Context, neighbours: list[tuple[Pair, Pair]], task: FollowUpTask
+) -> list[tuple[str | None, str]]:
+    """Return the follow-up of each kept reply, or None and the reason."""
     from memoirist.generators.tasks.reply_parser import parse_reply
 
-    reply = parse_reply(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
-    if isinstance(reply, str):
-        return None, f"there is no reply to use: {reply}"
-    if not reply.is_answer:
-        return None, "the model says that it does not go on from the passage before"
-    question = task.best(reply, pairs[1], task.item(*pairs), context.recipe.curate.rejects)
-    return question, "the rules refuse every question"
+    reply_of = last_reply(context, "follow_up", "curate")
+    results: list[tuple[str | None, str]] = []
+    usable: list[tuple[int, tuple[Reply, Pair, TaskItem]]] = []
+    for place, (before, later) in enumerate(neighbours):
+        item = task.item(before, later)
+        row = reply_of(item.key)
+        reply = parse_reply(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
+        if isinstance(reply, str):
+            results.append((None, f"there is no reply to use: {reply}"))
+        elif not reply.is_answer:
+            results.append((None, "the model says that it does not go on from the passage before"))
+        else:
+            results.append((None, "the rules refuse every question"))
+            usable.append((place, (reply, later, item)))
+    best = task.best([reply for _, reply in usable], context.recipe.curate)
+    for (place, _), question in zip(usable, best, strict=True):
+        if question is not None:
+            results[place] = question, ""
+    return results
 
 
 def follow_ups(context: Context) -> dict[str, FollowUp]:

@@ -14,6 +14,8 @@ from itertools import groupby
 
 from memoirist.data.authorship import attribution
 from memoirist.data.composition.saved_exchanges import BY_HAND
+from memoirist.data.curation import rules
+from memoirist.data.curation.rules import RULES_VERSION
 from memoirist.data.passages import quality_filters, segmentation
 from memoirist.data.passages.segmentation import FURNITURE, UNTITLED, matches, nearest, source_names
 from memoirist.data.schema.errors import NothingToDo
@@ -50,8 +52,8 @@ def split_documents(context: Context) -> None:
     for source in sources:
         _split_source(context, source)
     lang = persona_language(context)
+    _filter_passages(context, lang)
     for source in sources:
-        _filter_source(context, source, lang)
         _warn_all_dropped(context, source, lang)
     _drop_duplicates(context)
     _warn_unmatched_chapters(context, sources)
@@ -171,26 +173,24 @@ def _split_book(
     return replace(rows, verdicts=[*result.verdicts, *rows.verdicts])
 
 
-def _filter_source(context: Context, source: Source, lang: str) -> None:
-    """Write a verdict for each passage of a source that the quality filters drop."""
-    if source.format in BY_HAND:
-        return
-    settings = context.recipe.curate.gates
-    content = ids_hash(context, "SELECT id FROM cut_passages WHERE source_id = ?", source.id)
-    state = fingerprint(content, settings.model_dump_json(), lang)
-    step = Step(context, "gate", source.id, state, verb="split")
+def _filter_passages(context: Context, lang: str) -> None:
+    """Measure new passages, and write the verdicts of the gates on all that are not by hand."""
+    store, settings = context.workspace.store, context.recipe.curate
+    state = fingerprint(
+        RULES_VERSION,
+        ids_hash(context, f"SELECT id FROM cut_passages WHERE {_FROM_FILES}"),
+        settings.gates.model_dump_json(),
+        lang,
+        store.value("SELECT count(*) FROM sources WHERE withdrawn_at IS NOT NULL"),
+    )
+    step = Step(context, "gate", fingerprint=state, verb="split")
     if step.is_done:
         return
-    rows = context.workspace.store.nouns(
-        Passage, "source_id = ? ORDER BY document_id, ord", source.id, own=True
-    )
-    # Passages of a dataset are raw text.
-    kind = "text" if source.kind == "dataset" else source.kind
-    function = partial(quality_filters.gate, rows, kind, lang, settings, context.now)
-    verdicts = step.call(f"gates of {source.title or source.id}", function)
     with step.writing() as tx:
-        step.replace_verdicts(tx, verdicts, source.id)
-    context.count("split", len(rows))
+        rules.set_thresholds(tx, settings, lang)
+        n_measured = step.call("gates", lambda: rules.measure_passages(tx, lang))
+        n_changed = rules.gate_passages(tx)
+    context.count("split", n_measured + n_changed)
 
 
 def _warn_all_dropped(context: Context, source: Source, lang: str) -> None:

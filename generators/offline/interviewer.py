@@ -18,7 +18,8 @@ from datetime import datetime
 from functools import cache
 from typing import Literal
 
-from memoirist.data.curation.question_filters import RejectSettings, reject_question
+from memoirist.data.curation.pairing import CurateSettings
+from memoirist.data.curation.rules import check_questions
 from memoirist.data.schema.records import Passage, Question, Rows, Verdict, content_id
 from memoirist.data.text.word_overlap import longest_shared_run
 from memoirist.data.text.words import count_words, words
@@ -32,6 +33,7 @@ _SLOT = re.compile(r"\{(\w+)\}")
 NEXT_STEP = "start an LLM server and set --base-url and --model, then run `memoirist ask` again"
 _MAX_OPENER_SHARE = 0.07  # below the 8 % of QUALITY.md, so that two batches together stay under it
 _MAX_RUN = {"zh": 6}
+_RULES = CurateSettings.model_validate({"min_score": 0})
 _ALIKE = 0.7  # character 5-gram Jaccard from which `curate` calls two questions duplicates
 _ANY = {
     "core": {"person", "place", "own", "general", "name"},
@@ -147,6 +149,12 @@ class _AskedQuestions:
         self.shingles[candidate.template.text].append(_shingles(candidate.text))
         self.texts.add(candidate.text)
 
+    def remove(self, candidate: _Candidate) -> None:
+        """Remove a question that a rule refuses."""
+        self.openers[opener(candidate.text)] -= 1
+        self.shingles[candidate.template.text].remove(_shingles(candidate.text))
+        self.texts.discard(candidate.text)
+
 
 def ask_offline(passages: Sequence[Passage], lang: str, now: datetime, persona: str = "") -> Rows:
     """Return one question of origin "template" for each passage, or a verdict with the reason.
@@ -164,15 +172,32 @@ def ask_offline(passages: Sequence[Passage], lang: str, now: datetime, persona: 
     asked = _AskedQuestions(expected=len(passages))
     questions: dict[str, Question] = {}
     verdicts = []
-    for passage in sorted(passages, key=lambda passage: passage.id):
-        chosen, reason = _choose(passage, phrase_reader, asked)
-        if chosen is None:
-            rule, _, detail = reason.partition(": ")
-            told = f"no template question passes; the last one failed: {detail}"
-            verdicts.append(_verdict(passage, rule, told, now))
-            continue
-        asked.add(chosen)
-        questions[passage.id] = _question(passage, chosen, templates)
+    refused: dict[str, dict[str, str]] = defaultdict(dict)
+    due = sorted(passages, key=lambda passage: passage.id)
+    # The rules judge all chosen questions at once; the few passages whose question they refuse are
+    # asked once more.
+    while due:
+        chosen: list[tuple[Passage, _Candidate]] = []
+        for passage in due:
+            candidate, reason = _choose(passage, phrase_reader, asked, refused[passage.id])
+            if candidate is None:
+                rule, _, detail = reason.partition(": ")
+                told = f"no template question passes; the last one failed: {detail}"
+                verdicts.append(_verdict(passage, rule, told, now))
+            else:
+                asked.add(candidate)
+                chosen.append((passage, candidate))
+        pairs = [(candidate.text, passage.text) for passage, candidate in chosen]
+        due = []
+        for (passage, candidate), checked in zip(
+            chosen, check_questions(pairs, lang, _RULES), strict=True
+        ):
+            if checked.rule is None:
+                questions[passage.id] = _question(passage, candidate, templates)
+            else:
+                asked.remove(candidate)
+                refused[passage.id][candidate.text] = f"{checked.rule}: {checked.reason}"
+                due.append(passage)
     return Rows(
         questions=[questions[passage.id] for passage in passages if passage.id in questions],
         verdicts=verdicts,
@@ -202,9 +227,15 @@ class _PhraseReader:
 
 
 def _choose(
-    passage: Passage, phrase_reader: _PhraseReader, asked: _AskedQuestions
+    passage: Passage,
+    phrase_reader: _PhraseReader,
+    asked: _AskedQuestions,
+    refused: Mapping[str, str],
 ) -> tuple[_Candidate | None, str]:
-    """Return the first good question, else a good one that resembles another one."""
+    """Return the first good question, else a good one that resembles another one.
+
+    `refused` are the reasons of the rules by question.
+    """
     templates = phrase_reader.templates
     fallback: _Candidate | None = None
     reason = "question_none: no template fits"
@@ -219,7 +250,7 @@ def _choose(
         resembles = asked.resembles(candidate)
         if resembles and fallback is not None:
             continue
-        fault = _refusal(candidate.text, passage.text, templates.lang)
+        fault = refused.get(candidate.text) or _spoils(candidate.text, passage.text, templates.lang)
         if fault is not None:
             reason = fault
         elif resembles:
@@ -241,10 +272,7 @@ def _to_traditional(text: str, templates: TemplateSet) -> str:
     return text.translate({ord(pair[0]): pair[1] for pair in templates.words["traditional"]})
 
 
-def _refusal(question: str, answer: str, lang: str) -> str | None:
-    rejected = reject_question(question, answer, lang, RejectSettings())
-    if rejected is not None:
-        return f"{rejected[0]}: {rejected[1]}"
+def _spoils(question: str, answer: str, lang: str) -> str | None:
     run = longest_shared_run(words(question), words(answer))
     if run >= _MAX_RUN.get(lang, 4):
         return f"question_run: {run} words in a row stand in the answer"

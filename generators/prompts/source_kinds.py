@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from memoirist.data.passages.signals import quote_style, quoted_share
+from memoirist.data.passages.quotation import quote_style, quoted_share
 from memoirist.data.schema.records import SourceKind
 from memoirist.data.text.words import words
 

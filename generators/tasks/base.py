@@ -38,11 +38,15 @@ class TaskItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskResult:
-    """The result of one item: the request's row, whether it is answered, and all rows to store."""
+    """The result of one item: the request's row, whether it is answered, and all rows to store.
+
+    `unsettled` is an item with its value that the task still has to settle.
+    """
 
     request: Request
     answered: bool
     rows: Sequence[object]
+    unsettled: tuple[Any, Any] | None = None
 
 
 class LLMTask(ABC, Generic[ItemT, ValueT]):
@@ -64,6 +68,10 @@ class LLMTask(ABC, Generic[ItemT, ValueT]):
         """Return the rows to store; without a value `request` has the rule and the error."""
         del item
         return TaskResult(request=request, answered=value is not None, rows=(request,))
+
+    def settle(self, results: Sequence[TaskResult]) -> Sequence[TaskResult]:
+        """Return the results with what is worked out for many of them at once, before writing."""
+        return results
 
 
 def limits_of(settings: InterviewSettings) -> str:

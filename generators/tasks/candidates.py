@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from memoirist.data.curation.pair_score import score
 from memoirist.data.curation.pairing import CurateSettings
-from memoirist.data.curation.question_filters import reject_question
+from memoirist.data.curation.rules import Checked, check_questions
 from memoirist.data.schema.records import Candidate, Passage, Request, content_id
 from memoirist.data.text.words import count_words, words
 from memoirist.generators.prompts.prompt_templates import (
@@ -19,7 +18,7 @@ from memoirist.generators.prompts.prompt_templates import (
 from memoirist.generators.tasks.reply_parser import Reply, Suggestion, parse_reply
 
 # Increase it when the rules for questions change: the kept replies are then scored again.
-_RULES_VERSION = 1
+_RULES_VERSION = 2
 # Penalties of a question: a small one for each rank of its type, so that a better question of
 # another type wins, and a larger one for each class between its length and the requested one.
 _TYPE_PENALTY = 0.02
@@ -75,9 +74,30 @@ class ReplyScorer:
         self.version = rules_version(self.rules)
 
     def score(
-        self, request: Request, reply: Reply, query: Query, prompt: FilledPrompt
+        self, replies: Sequence[tuple[Request, Reply, Query, FilledPrompt]]
+    ) -> list[tuple[Request, Sequence[Candidate]]]:
+        """Return each request's row with the result of its reply, and the questions with scores.
+
+        The rules judge many questions in the time of one.
+        """
+        asked: dict[str, list[tuple[str, str]]] = {}
+        for _, reply, query, _ in replies:
+            questions = reply.questions if reply.is_answer else ()
+            pairs = [(question.text, query.passage.text) for question in questions]
+            asked.setdefault(query.lang, []).extend(pairs)
+        checked = {
+            lang: iter(check_questions(pairs, lang, self.rules)) for lang, pairs in asked.items()
+        }
+        return [
+            self._score(
+                request, reply, query, self._candidates(reply, query, prompt, checked[query.lang])
+            )
+            for request, reply, query, prompt in replies
+        ]
+
+    def _score(
+        self, request: Request, reply: Reply, query: Query, scored: Sequence[Candidate]
     ) -> tuple[Request, Sequence[Candidate]]:
-        """Return the request's row with the result of its reply, and the questions with scores."""
         row = replace(
             request,
             is_answer=reply.is_answer,
@@ -95,7 +115,6 @@ class ReplyScorer:
                 next_step="look at the passage; if it is a good answer, name another --model",
             )
             return row, ()
-        scored = self.candidates(reply, query, prompt)
         if all(candidate.rule is not None for candidate in scored):
             best = max(scored, key=lambda candidate: candidate.score)
             row = replace(
@@ -106,30 +125,40 @@ class ReplyScorer:
             )
         return row, scored
 
-    def score_again(self, request: Request, query: Query) -> tuple[Request, Sequence[Candidate]]:
-        """Score a kept reply by the current rules."""
-        reply = parse_reply(request.reply or "")
-        if not isinstance(reply, str):
-            prompt = fill_prompt(query.passage, self.persona, query.lang, query.prompt)
-            return self.score(request, reply, query, prompt)
-        row = replace(request, is_answer=None, confidence=None, judged=self.version)
-        step = "name another --model"
-        return replace(row, rule="unusable_reply", error=reply, next_step=step), ()
+    def score_again(
+        self, kept: Sequence[tuple[Request, Query]]
+    ) -> list[tuple[Request, Sequence[Candidate]]]:
+        """Score kept replies by the current rules."""
+        usable: list[tuple[Request, Reply, Query, FilledPrompt]] = []
+        results: list[tuple[Request, Sequence[Candidate]]] = []
+        for request, query in kept:
+            reply = parse_reply(request.reply or "")
+            if isinstance(reply, str):
+                row = replace(request, is_answer=None, confidence=None, judged=self.version)
+                step = "name another --model"
+                row = replace(row, rule="unusable_reply", error=reply, next_step=step)
+                results.append((row, ()))
+            else:
+                prompt = fill_prompt(query.passage, self.persona, query.lang, query.prompt)
+                usable.append((request, reply, query, prompt))
+        return results + self.score(usable)
 
-    def candidates(self, reply: Reply, query: Query, prompt: FilledPrompt) -> list[Candidate]:
+    def _candidates(
+        self, reply: Reply, query: Query, prompt: FilledPrompt, checked: Iterator[Checked]
+    ) -> list[Candidate]:
         """Return every question of a reply with its score and, if a rule refuses it, that rule."""
         return [
-            self._candidate(ord_, suggestion, query, prompt)
-            for ord_, suggestion in enumerate(reply.questions)
+            self._candidate(ord_, query, prompt, (suggestion, next(checked)))
+            for ord_, suggestion in enumerate(reply.questions if reply.is_answer else ())
         ]
 
     def _candidate(
-        self, ord_: int, suggestion: Suggestion, query: Query, prompt: FilledPrompt
+        self, ord_: int, query: Query, prompt: FilledPrompt, judged: tuple[Suggestion, Checked]
     ) -> Candidate:
+        suggestion, checked = judged
         text = suggestion.text
-        quality = score(text, query.passage.text, query.lang, self.rules.rejects)
         length = length_class(text, query.lang)
-        rule, reason = self._refusal(text, quality, query, prompt) or (None, None)
+        rule, reason = self._refusal(text, prompt) or (checked.rule, checked.reason)
         types: Sequence[str] = prompt.types
         rank = types.index(suggestion.type) if suggestion.type in types else len(types)
         penalty = _TYPE_PENALTY * rank
@@ -142,21 +171,15 @@ class ReplyScorer:
             type=suggestion.type,
             length_class=length,
             opener=opener(text),
-            score=round(quality - penalty, 3),
+            score=round(checked.quality - penalty, 3),
             rule=rule,
             reason=reason,
         )
 
-    def _refusal(
-        self, question: str, quality: float, query: Query, prompt: FilledPrompt
-    ) -> tuple[str, str] | None:
+    def _refusal(self, question: str, prompt: FilledPrompt) -> tuple[str, str] | None:
         names = self._names.intersection(words(question))
         if names:
             return "question_names", f"it names the persona: {min(names)!r}"
         if repeats_prompt(question, prompt.messages[0]["content"]):
             return "question_prompt", "it repeats the interviewer's instructions"
-        fault = reject_question(question, query.passage.text, query.lang, self.rules.rejects)
-        min_score = self.rules.min_score
-        if fault is None and quality < min_score:
-            return "low_score", f"soft score {quality} below {min_score}"
-        return fault
+        return None

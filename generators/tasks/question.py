@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from memoirist.data.curation.pairing import CurateSettings
-from memoirist.data.curation.question_filters import RejectSettings, reject_question
+from memoirist.data.curation.rules import check_questions
 from memoirist.data.schema.records import Candidate, Pair, Passage, Question, Request, content_id
 from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.sanitizer import neutralise
@@ -96,21 +96,38 @@ class QuestionTask(LLMTask[QuestionItem, Reply]):
         return parse_reply(text)
 
     def result(self, item: QuestionItem, request: Request, value: Reply | None) -> TaskResult:
-        """Score the questions of a reply; keep all of them, and the best one as a question.
+        """Return the reply; `settle` scores its questions."""
+        if value is None:
+            request = replace(request, judged=self._scorer.version)
+            return TaskResult(request=request, answered=False, rows=(request,))
+        answered = value.is_answer
+        return TaskResult(request=request, answered=answered, rows=(), unsettled=(item, value))
+
+    def settle(self, results: Sequence[TaskResult]) -> list[TaskResult]:
+        """Score the questions of replies; keep all of them, and the best one as a question.
 
         The final choice is made over all replies at the end (data/curation/selection.py); until
         then the best one is shown.
         """
-        if value is None:
-            request = replace(request, judged=self._scorer.version)
-            return TaskResult(request=request, answered=False, rows=(request,))
-        request, scored = self._scorer.score(request, value, item.query, item.prompt)
-        accepted = [candidate for candidate in scored if candidate.rule is None]
-        rows: Sequence[object] = (request, *scored)
-        if accepted:
-            best = max(accepted, key=lambda one: (one.score, -one.ord))
-            rows = (*rows, _question(item.query, best, request))
-        return TaskResult(request=request, answered=bool(accepted), rows=rows)
+        replies = [(result.request, *result.unsettled) for result in results if result.unsettled]
+        scored = iter(
+            self._scorer.score(
+                [(request, value, item.query, item.prompt) for request, item, value in replies]
+            )
+        )
+        return [
+            _settled(result.unsettled[0].query, *next(scored)) if result.unsettled else result
+            for result in results
+        ]
+
+
+def _settled(query: Query, request: Request, scored: Sequence[Candidate]) -> TaskResult:
+    accepted = [candidate for candidate in scored if candidate.rule is None]
+    rows: Sequence[object] = (request, *scored)
+    if accepted:
+        best = max(accepted, key=lambda one: (one.score, -one.ord))
+        rows = (*rows, _question(query, best, request))
+    return TaskResult(request=request, answered=bool(accepted), rows=rows)
 
 
 def question_id(passage_id: str, text: str) -> str:
@@ -179,15 +196,30 @@ class FollowUpTask(LLMTask[TaskItem, Reply]):
         return parse_reply(text)
 
     def best(
-        self, reply: Reply, later: Pair, item: TaskItem, rejects: RejectSettings
-    ) -> str | None:
-        """Return the first question that no rule refuses; it may refer to the earlier pair."""
-        instructions = item.messages[0]["content"]
-        for text in (question.text for question in reply.questions):
-            # With another first word, the rule against dangling ones spares a follow-up.
-            checked = f"And {text}" if self.lang != "zh" else text
-            names = persona_words(self.persona).intersection(text.lower().split())
-            refusal = reject_question(checked, later.answer, self.lang, rejects)
-            if refusal is None and not names and not repeats_prompt(text, instructions):
-                return text
-        return None
+        self, replies: Sequence[tuple[Reply, Pair, TaskItem]], rules: CurateSettings
+    ) -> list[str | None]:
+        """Return the first question of each reply that no rule refuses.
+
+        It may refer to the earlier pair. Its score does not count.
+        """
+        rules = rules.model_copy(update={"min_score": 0.0})
+        # With another first word, the rule against dangling ones spares a follow-up.
+        opening = "And " if self.lang != "zh" else ""
+        pairs = [
+            (opening + question.text, later.answer)
+            for reply, later, _ in replies
+            for question in reply.questions
+        ]
+        checked = iter(check_questions(pairs, self.lang, rules))
+        chosen: list[str | None] = []
+        for reply, _, item in replies:
+            judged = [(question.text, next(checked)) for question in reply.questions]
+            good = (
+                text
+                for text, result in judged
+                if result.rule is None
+                and not persona_words(self.persona).intersection(text.lower().split())
+                and not repeats_prompt(text, item.messages[0]["content"])
+            )
+            chosen.append(next(good, None))
+        return chosen

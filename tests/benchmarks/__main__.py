@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.benchmarks import (
     books,
     bulk,
+    curate_million,
     datasets_table,
     ebooks,
     estimates,
@@ -14,6 +15,7 @@ from tests.benchmarks import (
     kills,
     odd_pdfs,
     passage_borders,
+    score_auc,
     spine,
     spoken_pairs,
     training,
@@ -31,8 +33,10 @@ if __name__ == "__main__":
     passage_borders.main()
     datasets_table.main()
     bulk.main()
+    curate_million.main()
     instrument.main(CORPORA)
     interviewer.main()
+    score_auc.main()
     families.main()
     kills.main()
     training.main()

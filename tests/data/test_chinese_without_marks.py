@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from memoirist.data.curation.pair_score import parts
-from memoirist.data.curation.question_filters import RejectSettings
-from memoirist.data.passages.quality_filters import GateSettings, gate
 from memoirist.data.passages.segmentation import (
     PassageSettings,
     is_unmarked,
@@ -13,7 +10,8 @@ from memoirist.data.passages.segmentation import (
 )
 from memoirist.data.schema.records import Block, Rows
 from memoirist.data.text.words import ends_sentence
-from tests.support.rows import NOW, block, document, passage
+from tests.support.curation import gated, judged
+from tests.support.rows import NOW, block, document, pair, passage
 
 CLAUSES = (
     "昔年我家住在河東每日看船來船去",
@@ -101,7 +99,8 @@ def test_short_rests_join_the_paragraph_before() -> None:
 
 def test_gates_and_score_take_an_unmarked_answer() -> None:
     text = told(0, clauses=12)
-    verdicts = gate([passage(0, text)], "book", "zh", GateSettings(), NOW)
+    verdicts = gated([passage(0, text)], "book", "zh")
     assert [each.rule for each in verdicts if not each.keep] == []
-    scored = parts("您父親說過些什麼？", text, "zh", RejectSettings())
-    assert scored["answer"] == 1.0
+    asked = pair(0, question="您父親說過些什麼？", answer=text, origin="generated")
+    scores, _ = judged([asked], "zh")
+    assert scores[asked.id]["answer"] == 1.0

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from memoirist.data.passages.quality_filters import GateSettings, gate, of_language
+from memoirist.data.passages.quality_filters import GateSettings, of_language
+from memoirist.data.passages.quotation import quote_style, quoted_share
 from memoirist.data.passages.segmentation import PassageSettings, split_prose
-from memoirist.data.passages.signals import measure, quote_style, quoted_share
 from memoirist.data.text import language_detection, words
+from tests.support.curation import gated
 from tests.support.rows import NOW, block, document, passage
 
 GERMAN = (
@@ -120,12 +121,10 @@ def test_languages_are_told_short_and_long(sample: str, lang: str) -> None:
     ("lang", "sample"), [("de", GERMAN), ("fr", FRENCH), ("es", SPANISH), ("zh", TRADITIONAL)]
 )
 def test_prose_of_a_language_passes_its_gates_and_others_do_not(lang: str, sample: str) -> None:
-    kept = gate([passage(0, sample)], "book", lang, GateSettings(), NOW)
+    kept = gated([passage(0, sample)], "book", lang)
     assert [v.rule for v in kept if not v.keep] == []
     other = "en" if lang != "en" else "de"
-    (drop,) = [
-        v for v in gate([passage(0, sample)], "book", other, GateSettings(), NOW) if not v.keep
-    ]
+    (drop,) = [v for v in gated([passage(0, sample)], "book", other) if not v.keep]
     assert drop.rule == "language"
     assert lang in drop.reason
     assert "--lang" in str(drop.next_step)
@@ -133,10 +132,10 @@ def test_prose_of_a_language_passes_its_gates_and_others_do_not(lang: str, sampl
 
 def test_an_index_and_a_list_fail_the_chinese_gates() -> None:
     index = "、".join(f"張{n}李王趙{n * 3}" for n in range(100, 160))
-    rules = {v.rule for v in gate([passage(0, index)], "book", "zh", GateSettings(), NOW)}
+    rules = {v.rule for v in gated([passage(0, index)], "book", "zh")}
     assert rules & {"digits", "few_letters", "few_stop_words"}
     again = "水車轉動水車轉動" * 30
-    assert any(not v.keep for v in gate([passage(1, again)], "book", "zh", GateSettings(), NOW))
+    assert any(not v.keep for v in gated([passage(1, again)], "book", "zh"))
 
 
 def test_what_the_recipe_says_wins_over_a_languages_own_limit() -> None:
@@ -175,8 +174,8 @@ def test_the_books_style_decides_and_not_one_passage() -> None:
     book = ["“Come,” he said, and “go,” and “stay where you are.”", "It was in the ‘Times’ of May."]
     style = quote_style(book)
     assert style == "curly"
-    assert measure(book[1], "en", style).quoted_share == 0
-    assert measure(book[1], "en").quoted_share > 0
+    assert quoted_share(book[1], "en", style) == 0
+    assert quoted_share(book[1], "en") > 0
 
 
 def test_chinese_passages_are_joined_without_spaces() -> None:

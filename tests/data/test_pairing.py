@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from memoirist.data.curation.pair_score import score
-from memoirist.data.curation.pairing import CurateSettings, judge, pair
-from memoirist.data.curation.question_filters import RejectSettings, reject_question
-from memoirist.data.passages.quality_filters import GateSettings, duplicates, gate
-from memoirist.data.passages.signals import measure, quoted_share
+from memoirist.data.curation.pairing import CurateSettings, pair
+from memoirist.data.curation.rules import check_questions
+from memoirist.data.passages.quality_filters import duplicates
+from memoirist.data.passages.quotation import quoted_share
 from memoirist.data.schema.records import Question, content_id
+from tests.support.curation import gated, judged
 from tests.support.rows import NOW, passage, prose
 from tests.support.rows import pair as make_pair
 
-GATES = GateSettings.model_validate({})
-REJECTS = RejectSettings.model_validate({})
 CURATE = CurateSettings.model_validate({})
 _NAMES = " ".join(
     f"Abercrombie{chr(97 + n % 26)} Quartermain{chr(97 + n // 26)}" for n in range(60)
@@ -41,24 +39,19 @@ JUNK = [
 
 @pytest.mark.parametrize(("text", "rule"), JUNK)
 def test_junk_is_dropped_by_its_rule(text: str, rule: str) -> None:
-    verdicts = gate([passage(0, text)], "book", "en", GATES, NOW)
+    verdicts = gated([passage(0, text)], "book", "en")
     assert [v.rule for v in verdicts if not v.keep] == [rule]
     assert all(v.reason and v.next_step for v in verdicts)
 
 
 def test_real_prose_passes_and_nothing_gives_nothing() -> None:
     mixed = passage(0, REAL)
-    assert [v for v in gate([mixed], "book", "en", GATES, NOW) if not v.keep] == []
-    assert gate([], "book", "en", GATES, NOW) == []
-
-
-def test_a_dataset_is_judged_by_what_harms_alone() -> None:
-    short = passage(0, "我学会了")
-    assert gate([short], "dataset", "en", GATES, NOW) == []
+    assert [v for v in gated([mixed], "book", "en") if not v.keep] == []
+    assert gated([], "book", "en") == []
 
 
 def test_control_tokens_are_flagged_not_lost() -> None:
-    verdicts = gate([passage(0, "I wrote <|im_end|> in it.")], "dataset", "en", GATES, NOW)
+    verdicts = gated([passage(0, "I wrote <|im_end|> in it.")], "dataset", "en")
     assert [(v.rule, v.keep) for v in verdicts] == [("flag_control", True)]
 
 
@@ -68,10 +61,6 @@ def test_quoted_share_knows_the_styles() -> None:
     assert quoted_share("It's John's dog's bone, isn't it? Don't.") == 0.0
     # A speech of several paragraphs is closed only in its last one.
     assert quoted_share("“One thing.\n\n“Another thing.”") > 0.9
-
-
-def test_signals_of_nothing() -> None:
-    assert measure("", "en").n_words == 0
 
 
 def test_the_first_of_two_equal_passages_wins() -> None:
@@ -111,9 +100,9 @@ ANSWER = prose(3)
     ],
 )
 def test_a_bad_question_is_rejected_by_its_rule(question: str, rule: str) -> None:
-    found = reject_question(question, ANSWER, "en", REJECTS)
-    assert found is not None
-    assert found[0] == rule
+    (found,) = check_questions([(question, ANSWER)], "en", CURATE)
+    assert found.rule == rule
+    assert found.reason
 
 
 @pytest.mark.parametrize(
@@ -129,10 +118,9 @@ def test_a_bad_question_is_rejected_by_its_rule(question: str, rule: str) -> Non
     ],
 )
 def test_every_form_of_what_is_refused_is_seen(rule: str, pieces: str) -> None:
-    for piece in pieces.split("|"):
-        found = reject_question(f"Why do you ask me {piece}", ANSWER, "en", REJECTS)
-        assert found is not None, piece
-        assert found[0] == rule, piece
+    asked = [(f"Why do you ask me {piece}", ANSWER) for piece in pieces.split("|")]
+    for (question, _), found in zip(asked, check_questions(asked, "en", CURATE), strict=True):
+        assert found.rule == rule, question
 
 
 @pytest.mark.parametrize(
@@ -140,8 +128,9 @@ def test_every_form_of_what_is_refused_is_seen(rule: str, pieces: str) -> None:
     ["What was your father like in a flood?", "Tell me about the worst night of that year."],
 )
 def test_a_good_question_passes(question: str) -> None:
-    assert reject_question(question, ANSWER, "en", REJECTS) is None
-    assert score(question, ANSWER, "en", REJECTS) >= CURATE.min_score
+    (found,) = check_questions([(question, ANSWER)], "en", CURATE)
+    assert found.rule is None
+    assert found.quality >= CURATE.min_score
 
 
 def _question(n: int, text: str, origin: str, p: int) -> Question:
@@ -167,15 +156,19 @@ def test_the_best_origin_is_paired_and_a_passage_without_a_question_waits() -> N
 
 def test_judging_drops_with_reasons_and_keeps_what_was_really_said() -> None:
     pairs = [
-        make_pair(0, question="Right.", answer=prose(0), origin="spoken"),
+        make_pair(0, question="Right, was it?", answer=prose(0), origin="spoken"),
         make_pair(1, question="Right.", answer=prose(1), origin="generated"),
         make_pair(2, question="微调测试", answer="我学会了", origin="given"),
         make_pair(3, question="微调测试", answer="我学会了！", origin="given"),
+        make_pair(4, question="", answer=prose(4), origin="spoken"),
+        make_pair(5, question="What <|im_end|> did you do?", answer=prose(5), origin="curated"),
     ]
-    scored, verdicts = judge(pairs, "en", CURATE, NOW)
-    assert all(p.score is not None for p in scored)
-    assert {v.subject_id: v.rule for v in verdicts} == {
+    scores, verdicts = judged(pairs, min_score=0.1)
+    assert scores.keys() == {p.id for p in pairs}
+    twins = {pairs[2].id, pairs[3].id}
+    assert {v.rule for v in verdicts if v.subject_id in twins} == {"duplicate"}
+    assert {v.subject_id: v.rule for v in verdicts if v.subject_id not in twins} == {
         pairs[1].id: "question_short",
-        pairs[3].id: "duplicate",
+        pairs[4].id: "question_empty",
     }
-    assert judge([], "en", CURATE, NOW) == ([], [])
+    assert judged([]) == ({}, [])

@@ -79,6 +79,9 @@ def workspace(tmp_path: Path) -> Path:
         tx.upsert([source()])
         tx.upsert(pairs)
         tx.upsert(graded)
+        tx.execute(
+            "INSERT INTO pair_scores SELECT id, 1, 1, 1, 1, 1, 1, score, score FROM made_pairs"
+        )
     return tmp_path
 
 
@@ -95,7 +98,7 @@ def test_labels_are_kept_resumed_and_measured(workspace: Path) -> None:
     (begun,) = _numbers(label(workspace, "q\n").stderr)
     first = label(workspace, "x\ny\nq\n" if begun >= 15 else "x\nn\nq\n")
     assert first.returncode == 0, first.stderr
-    assert re.search(r"^score >= 0.55 .* 1  [01] of the pairs are good", first.stdout, re.M)
+    assert re.search(r"^score >= 0.5 .* 1  [01] of the pairs are good", first.stdout, re.M)
     assert "unknown: label at least 10 pairs" in first.stdout
     rest = _numbers(label(workspace, "s\n" * 29).stderr)
     assert set(rest) == set(range(30)) - {begun}
@@ -103,7 +106,7 @@ def test_labels_are_kept_resumed_and_measured(workspace: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = [re.split(r"  +", line.strip()) for line in done.stdout.splitlines()]
     assert rows[0] == ["method", "precision", "recall", "kappa", "pairs", "note"]
-    assert rows[1][:3] == ["score >= 0.55", "1", "0.87"]
+    assert rows[1][:3] == ["score >= 0.5", "1", "1"]
     assert rows[1][4:] == ["30", "15 of the pairs are good"]
     assert rows[2] == ["score >= 0.48", "1", "1", "1", "30", "best: --set curate.min_score=0.48"]
     assert rows[3] == ["judge", "0.88", "1", "0.87", "30", "trusted"]

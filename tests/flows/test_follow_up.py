@@ -17,7 +17,7 @@ from memoirist.data.composition.conversations import (
     join_follow_ups,
     neighbours,
 )
-from memoirist.data.curation.question_filters import RejectSettings
+from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.schema.records import Pair, Verdict
 from memoirist.data.store.store import Store
 from memoirist.generators.settings import InterviewSettings
@@ -108,7 +108,8 @@ def test_a_follow_up_may_lean_on_the_reply_and_may_not_leak() -> None:
         confidence=1,
         questions=tuple(Suggestion(type="follow-up", text=text) for text in texts),
     )
-    assert task.best(reply, later, item, RejectSettings()) == texts[2]
+    rules = CurateSettings.model_validate({})
+    assert task.best([(reply, later, item)], rules) == [texts[2]]
 
 
 @pytest.mark.medium

@@ -18,15 +18,24 @@ from memoirist.generators.tasks.question import QuestionTask
 async def interview(
     passages: Sequence[Passage], persona: str, settings: InterviewSettings, now: datetime
 ) -> AsyncGenerator[TaskResult, None]:
-    """Yield what came of each passage as its reply arrives."""
+    """Yield what came of each passage, also where the run ends with an error."""
     if not passages:
         return
     endpoint = await probe(settings)
     session = Session(settings=settings, endpoint=endpoint, budget=Budget(settings), now=now)
     task = QuestionTask(persona, endpoint.model, settings)
-    async with aclosing(send_items(map(task.item, passages), task, session)) as results:
-        async for result in results:
-            yield result
+    arrived: list[TaskResult] = []
+    error: Exception | None = None
+    try:
+        async with aclosing(send_items(map(task.item, passages), task, session)) as results:
+            async for result in results:
+                arrived.append(result)
+    except Exception as raised:  # noqa: BLE001 - raised again once what arrived is handed over
+        error = raised
+    for settled in task.settle(arrived):
+        yield settled
+    if error is not None:
+        raise error
 
 
 def questions(result: TaskResult) -> list[Question]:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from memoirist.data.curation.question_filters import RejectSettings, reject_question
+from memoirist.data.curation.pairing import CurateSettings
+from memoirist.data.curation.rules import check_questions
 from memoirist.data.schema.records import Passage, Question, content_id
 from memoirist.data.text.word_overlap import longest_shared_run
 from memoirist.data.text.words import content_stems, words
@@ -20,6 +21,7 @@ from memoirist.generators.prompts.prompt_templates import PROMPTS
 from memoirist.generators.tasks.reply_parser import QUESTION_TYPES
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
+RULES = CurateSettings.model_validate({"min_score": 0})
 SCENES = (
     "I was {age} years old when my father took me to {place} for the first time.",
     "General {name} received us in the hall, and I remember that I was afraid of him.",
@@ -83,9 +85,10 @@ def test_every_passage_gets_one_question(asked: tuple[list[Passage], list[Questi
 def test_no_question_gives_its_answer_away(asked: tuple[list[Passage], list[Question]]) -> None:
     passages, questions = asked
     text_of = {p.id: p.text for p in passages}
+    pairs = [(question.text, text_of[question.passage_id]) for question in questions]
+    assert {found.rule for found in check_questions(pairs, "en", RULES)} == {None}
     for question in questions:
         answer = text_of[question.passage_id]
-        assert reject_question(question.text, answer, "en", RejectSettings()) is None
         assert longest_shared_run(words(question.text), words(answer)) < 4
         stems = content_stems(words(answer), "en")
         assert len(content_stems(words(question.text), "en") & stems) <= 0.15 * len(stems)
@@ -204,7 +207,8 @@ def test_template_files_are_whole(lang: str) -> None:
         slot = f"{{{template.kind}}}"
         assert (slot in template.text) == (template.kind in kinds), template.text
         assert template.text.count("{") == (template.kind != "bare")
-        refused = reject_question(template.fill("Anna Maria Xyz"), "", lang, RejectSettings())
+    filled = [(template.fill("Anna Maria Xyz"), "") for template in load_templates(lang).templates]
+    for (text, _), found in zip(filled, check_questions(filled, lang, RULES), strict=True):
         # One sentence is little to tell a language by; the interviewer then takes another.
-        assert refused is None or refused[0] == "question_language", refused
+        assert found.rule in {None, "question_language"}, (text, found)
     assert set(QUESTION_TYPES) <= parsed.keys()

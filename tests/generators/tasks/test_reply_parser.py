@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Sequence
 
 import pytest
 
 from memoirist.data.curation.pairing import CurateSettings
-from memoirist.data.schema.records import Candidate, Passage
+from memoirist.data.schema.records import Candidate, Passage, Request
 from memoirist.generators.prompts.prompt_templates import FilledPrompt, fill_prompt, load_prompt
 from memoirist.generators.tasks.candidates import Query, ReplyScorer
 from memoirist.generators.tasks.reply_parser import Reply, Suggestion, parse_reply
@@ -20,6 +21,7 @@ GOOD = {
     "questions": [{"type": "why", "text": "Why did you leave home so early?"}],
 }
 TEXT = json.dumps(GOOD)
+REQUEST = Request(id="r", purpose="interview", model="m", status="ok", attempts=1)
 
 
 @pytest.mark.parametrize(
@@ -173,13 +175,16 @@ def test_a_fault_is_told_in_one_line(reply: str, fault: str) -> None:
     assert "\n" not in told
 
 
-def _query(number: int = 0) -> Query:
+def _query(
+    number: int = 0, lang: str = "en", persona: str = "Ada Quill"
+) -> tuple[Query, FilledPrompt]:
     text = "We left the village before sunrise because the mill had burnt down. " * 5 + str(number)
     passage = Passage(
         id=f"p{number}", source_id="s", document_id="d", ord=0, group_id="g", text=text, n_words=60
     )
-    prompt = load_prompt("en", None)
-    return Query(passage=passage, key="key", passage_hash="", lang="en", prompt=prompt)
+    prompt = load_prompt(lang, None)
+    query = Query(passage=passage, key="key", passage_hash="h", lang=lang, prompt=prompt)
+    return query, fill_prompt(passage, persona, lang, prompt)
 
 
 def _reply(*texts: str) -> Reply:
@@ -187,13 +192,10 @@ def _reply(*texts: str) -> Reply:
     return Reply(is_answer=True, confidence=1, questions=suggestions)
 
 
-def _filled(query: Query) -> FilledPrompt:
-    return fill_prompt(query.passage, "Ada Quill", query.lang, query.prompt)
-
-
-def _judged(query: Query, *texts: str) -> list[Candidate]:
+def _judged(query: tuple[Query, FilledPrompt], *texts: str) -> Sequence[Candidate]:
     scorer = ReplyScorer("Ada Quill", CurateSettings.model_validate({}))
-    return scorer.candidates(_reply(*texts), query, _filled(query))
+    ((_, scored),) = scorer.score([(REQUEST, _reply(*texts), *query)])
+    return scored
 
 
 def test_the_directed_length_decides() -> None:
@@ -206,7 +208,7 @@ def test_the_directed_length_decides() -> None:
     for number in range(20):
         query = _query(number)
         best = max(_judged(query, *texts.values()), key=lambda each: each.score)
-        assert best.text == texts[_filled(query).length_class]
+        assert best.text == texts[query[1].length_class]
 
 
 @pytest.mark.parametrize(
@@ -227,6 +229,6 @@ def test_what_no_question_may_do(question: str, rule: str | None) -> None:
 
 
 def test_length_directions_are_mixed() -> None:
-    classes = [_filled(_query(number)).length_class for number in range(1000)]
+    classes = [_query(number)[1].length_class for number in range(1000)]
     shares = [classes.count(kind) / 1000 for kind in (1, 2, 3)]
     assert shares == pytest.approx([0.3, 0.5, 0.2], abs=0.05)

@@ -1,14 +1,10 @@
-"""Measure a passage: cheap figures that separate prose from contents, indexes and noise."""
+"""Measure the share of a text in quotation marks, by the style that its book quotes in."""
 
 from __future__ import annotations
 
 import re
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-
-from memoirist.data.text.words import sentences, stop_words, words
+from collections.abc import Iterable
 
 # A book uses one style of quotation marks. A quotation that is not closed ends with its paragraph,
 # as in a speech of several paragraphs.
@@ -26,45 +22,6 @@ _DASHED = re.compile(r"^[\s\u3000]*(?:[—–―]|-\s)\s*(?=[\w¡¿«“\"'])")
 # Languages where a paragraph that opens with a dash is speech: all of it, or up to the next dash.
 _WHOLE_DASH = frozenset({"fr", "it"})
 _PARTED_DASH = frozenset({"es", "pt"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signals:
-    """Shares lie in [0, 1]; `None` where the text is too short or the language has no list."""
-
-    n_words: int
-    stop_share: float | None
-    zlib_ratio: float
-    letter_share: float
-    digit_share: float
-    upper_share: float
-    sentence_words: float
-    type_token: float
-    quoted_share: float
-    repeated_share: float
-
-
-def measure(text: str, lang: str, style: str | None = None) -> Signals:
-    """Compute the signals of QUALITY's table of passages, and FineWeb's repetition.
-
-    `style` is the book's style from `quote_style`; None takes it from the text alone.
-    """
-    tokens = words(text)
-    letters = sum(character.isalpha() for character in text)
-    encoded = text.encode("utf-8")
-    stops = stop_words(lang)
-    return Signals(
-        n_words=len(tokens),
-        stop_share=sum(w in stops for w in tokens) / len(tokens) if stops and tokens else None,
-        zlib_ratio=len(zlib.compress(encoded, 9)) / len(encoded) if encoded else 0.0,
-        letter_share=letters / len(text) if text else 0.0,
-        digit_share=sum(character.isdigit() for character in text) / len(text) if text else 0.0,
-        upper_share=sum(c.isupper() for c in text) / letters if letters else 0.0,
-        sentence_words=len(tokens) / max(1, len(sentences(text))),
-        type_token=len(set(tokens)) / len(tokens) if tokens else 0.0,
-        quoted_share=quoted_share(text, lang, style),
-        repeated_share=repeated_share(tokens),
-    )
 
 
 def quote_style(texts: Iterable[str], lang: str = "en") -> str | None:
@@ -119,19 +76,3 @@ def quoted_share(text: str, lang: str = "en", style: str | None = None) -> float
 def _even(text: str) -> str:
     # Some typesetters set the closing mark on both sides.
     return text if "“" in text or "„" in text else text.replace("”", '"')
-
-
-def repeated_share(tokens: Sequence[str], n: int = 5) -> float:
-    """Return the share of words in n-grams that occurred before.
-
-    This is FineWeb's rule with words instead of characters, so that a long name that a book repeats
-    ("the Army of the Potomac") counts less.
-    """
-    seen: set[tuple[str, ...]] = set()
-    inside: set[int] = set()
-    for place in range(len(tokens) - n + 1):
-        gram = tuple(tokens[place : place + n])
-        if gram in seen:
-            inside.update(range(place, place + n))
-        seen.add(gram)
-    return len(inside) / len(tokens) if tokens else 0.0

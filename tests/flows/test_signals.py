@@ -1,0 +1,142 @@
+"""Signals, rules and scores are tables: pasted statements give them again, thresholds move."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from memoirist.data.store.store import FILE, Store
+from memoirist.data.store.transaction import statement
+from tests.conftest import run
+
+TABLES = ("passage_signals", "pair_signals", "pair_scores")
+PASTED = (
+    *("passage_signals", "passage_gates", "pair_scopes", "pair_signals", "pair_scores"),
+    *("pair_duplicates", "pair_rules"),
+)
+_DECIDED = "SELECT subject_id, rule, keep, score, reason, beaten_by, next_step FROM verdicts"
+
+
+def _rows(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[object, ...]]]:
+    queries = {table: f"FROM {table} ORDER BY ALL" for table in TABLES}
+    queries["verdicts"] = f"{_DECIDED} WHERE step IN ('gate', 'curate') ORDER BY ALL"
+    return {name: connection.execute(sql).fetchall() for name, sql in queries.items()}
+
+
+@pytest.mark.medium
+def test_the_statements_pasted_into_a_bare_client_give_the_same_rows(curated: Path) -> None:
+    with duckdb.connect(str(curated / "workspace" / FILE)) as connection:
+        before = _rows(connection)
+        for table in TABLES:
+            connection.execute(f"DELETE FROM {table}")
+        connection.execute(
+            "DELETE FROM verdicts WHERE step = 'gate' OR (step = 'curate' AND rule NOT IN"
+            " ('superseded', 'not_chosen'))"
+        )
+        for name in PASTED:
+            connection.execute(statement(name))
+        after = _rows(connection)
+        counts = connection.execute(
+            "SELECT (SELECT count(*) FROM passages), (SELECT count(*) FROM passage_signals),"
+            " (SELECT count(*) FROM pairs), (SELECT count(*) FROM pair_signals),"
+            " (SELECT count(*) FROM pair_scores)"
+        ).fetchone()
+    assert counts is not None
+    n_passages, n_measured, n_pairs, *scored = counts
+    assert n_measured == n_passages
+    assert scored == [n_pairs, n_pairs]
+    for name in before:
+        different = set(map(repr, before[name])) ^ set(map(repr, after[name]))
+        assert not different, (name, sorted(different)[:4])
+
+
+def test_scores_are_one_scale_and_real_questions_come_first(curated: Path) -> None:
+    store = Store(curated / "workspace" / FILE)
+    rows = store.rows(
+        "SELECT origin, min(s.score) AS least, max(s.score) AS most, min(quality) AS quality,"
+        " count(p.score) = count(*) AS shown FROM pair_scores s JOIN pairs p ON p.id = s.pair_id"
+        " GROUP BY origin"
+    )
+    of = {row["origin"]: row for row in rows}
+    assert {"spoken", "given", "template"} <= of.keys()
+    assert all(row["shown"] and 0 <= row["quality"] <= 1 for row in rows)
+    assert min(of["spoken"]["least"], of["given"]["least"]) >= 0.5 >= of["template"]["most"]
+    assert store.value("SELECT value FROM thresholds WHERE name = 'gates.min_stop_share'") == 0.22
+
+
+def test_a_rerun_changes_no_row(curated: Path) -> None:
+    path = curated / "workspace" / FILE
+    former = hashlib.sha256(path.read_bytes()).hexdigest()
+    began = time.monotonic()
+    done = run(curated, "curate")
+    assert done.returncode == 0, done.stderr
+    assert "up to date" in done.stderr
+    assert time.monotonic() - began < 3
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == former
+
+
+def test_what_if_shows_what_goes_and_comes_and_changes_nothing(curated: Path) -> None:
+    path = curated / "workspace" / FILE
+    former = hashlib.sha256(path.read_bytes()).hexdigest()
+    done = run(
+        curated, "curate", "--what-if", "gates.min_stop_share=0.45", "--what-if", "min_score=0.6"
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [re.split(r"  +", line.strip()) for line in done.stdout.splitlines()]
+    assert lines[0][:5] == ["change", "subject", "rule", "source", "n"]
+    assert {"passages", "pairs"} == {line[1] for line in lines[1:] if line[0] == "goes"}
+    assert {"few_stop_words", "low_score"} <= {line[2] for line in lines[1:] if len(line) > 2}
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == former
+    same = run(curated, "curate", "--what-if", "curate.gates.min_stop_share=0.22")
+    assert "nothing would come or go" in same.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("gates.min_stp_share=0.2", "did you mean 'min_stop_share'"),
+        ("judge_min_grade=4", "no threshold of the gates"),
+        ("min_score=3", "less than or equal to 1"),
+        ("min_score", "no KEY=VALUE"),
+    ],
+)
+def test_a_wrong_what_if_is_refused_in_one_line(curated: Path, change: str, message: str) -> None:
+    done = run(curated, "curate", "--what-if", change)
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_raised_threshold_drops_and_a_lowered_one_gives_back(curated: Path) -> None:
+    def dropped() -> int:
+        store = Store(curated / "workspace" / FILE)
+        return int(store.value("SELECT count(*) FROM verdicts WHERE rule = 'low_score'"))
+
+    former = dropped()
+    assert run(curated, "curate", "--set", "curate.min_score=0.62").returncode == 0
+    raised = dropped()
+    assert raised > former
+    near = Store(curated / "workspace" / FILE).rows(
+        "SELECT * FROM near_misses WHERE threshold = 'min_score'"
+    )
+    assert {row["outside"] for row in near} == {True, False}
+    assert all(row["distance"] <= 0.062 and row["limit"] == 0.62 for row in near)
+    assert run(curated, "curate").returncode == 0
+    assert dropped() == former
+
+
+def test_the_funnel_narrows(composed: Path) -> None:
+    rows = Store(composed / "workspace" / FILE).rows("FROM funnel WHERE source = 'all sources'")
+    numbers = [row["n"] for row in rows if row["subject"] == "pairs"]
+    assert numbers == sorted(numbers, reverse=True)
+    assert [row["step"] for row in rows][:4] == [
+        "passages",
+        "pass the gates",
+        "are no duplicates",
+        "have a pair",
+    ]
