@@ -57,6 +57,10 @@ class CurateSettings(BaseModel):
         description="A pair whose `quality` (table pair_scores) is lower is dropped, one with a"
         " real question only where it holds no question mark.",
     )
+    semantic: bool = Field(
+        default=True,
+        description="Add a small local model of sentences to the score, where one is installed.",
+    )
     judge: bool = Field(
         default=False, description="Have an LLM grade every pair with a written question."
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields
 from functools import partial
 
-from memoirist.data.curation import pairing, rules
+from memoirist.data.curation import embeddings, pairing, rules
 from memoirist.data.curation.rules import RULES_VERSION
 from memoirist.data.schema.records import Pair, Passage, Question
 from memoirist.data.store import exchanges
@@ -42,6 +42,7 @@ def curate_pairs(context: Context) -> None:
     """Pair every live passage with its best question and judge the pairs."""
     store = context.workspace.store
     lang, polished = persona_language(context), polished_answers(context)
+    semantic = context.recipe.curate.semantic and embeddings.is_installed()
     state = fingerprint(
         store.value(
             f"SELECT {CONTENT_HASH.format('cut_passages')} FROM cut_passages WHERE {_LIVE}"
@@ -53,6 +54,7 @@ def curate_pairs(context: Context) -> None:
         store.value(EXCHANGES_HASH),
         context.recipe.curate.model_dump_json(),
         RULES_VERSION,
+        semantic,
         lang,
         *sorted(polished.items()),
     )
@@ -73,6 +75,7 @@ def curate_pairs(context: Context) -> None:
         _write(tx, pairs, context)
         rules.set_thresholds(tx, context.recipe.curate, lang)
         rules.measure_pairs(tx)
+        embeddings.compare_pairs(tx, wanted=semantic)
         rules.judge_pairs(tx)
         exchanges.judge(tx, context.now)
         rules.measure_passages(tx, lang)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from memoirist.data.curation import rules
+from memoirist.data.curation import embeddings, rules
 from memoirist.data.store.store import FILE, Store
 from memoirist.data.store.transaction import Transaction
 from tests.conftest import CORPORA, run
@@ -102,6 +102,7 @@ def _derange(pairs: Sequence[tuple[str, str]], seed: int) -> list[str]:
 def _scored(tx: Transaction) -> Rows:
     tx.execute("DELETE FROM pair_signals")
     rules.measure_pairs(tx)
+    embeddings.compare_pairs(tx, wanted=embeddings.is_installed())
     rules.judge_pairs(tx)
     result = tx.connection.execute(_SELECT)
     names = [column[0] for column in result.description or ()]

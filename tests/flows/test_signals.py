@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from memoirist.data.curation import embeddings
 from memoirist.data.store.store import FILE, Store
 from memoirist.data.store.transaction import statement
 from tests.conftest import run
@@ -140,3 +142,26 @@ def test_the_funnel_narrows(composed: Path) -> None:
         "are no duplicates",
         "have a pair",
     ]
+
+
+def test_a_model_of_sentences_adds_its_cosine_and_embeds_each_text_once(curated: Path) -> None:
+    embedded: list[str] = []
+
+    def embed(texts: Sequence[str]) -> list[list[float]]:
+        embedded.extend(texts)
+        return [[float(len(text) % 7), float(len(text) % 3), 1.0] for text in texts]
+
+    store = Store(curated / "workspace" / FILE)
+    counts = "SELECT count(*), count(cosine) FROM pair_signals JOIN made_pairs ON id = pair_id"
+    with store.writing() as tx:
+        embeddings.compare_pairs(tx, wanted=True, embed=embed)
+        ((n_pairs, n_compared),) = tx.fetch(counts)
+        assert n_compared == n_pairs > 0
+        assert len(embedded) == len(set(embedded))
+        n_embedded = len(embedded)
+        tx.execute("UPDATE pair_signals SET cosine = NULL")
+        embeddings.compare_pairs(tx, wanted=True, embed=embed)
+        assert len(embedded) == n_embedded
+        assert tx.fetch(counts) == [(n_pairs, n_pairs)]
+        embeddings.compare_pairs(tx, wanted=False)
+        assert tx.fetch(counts) == [(n_pairs, 0)]

@@ -29,8 +29,11 @@ CREATE TABLE pair_signals (
     answer_stems INTEGER NOT NULL, shared_stems INTEGER NOT NULL, pointers INTEGER NOT NULL,
     answer_words INTEGER NOT NULL, answer_ends BOOLEAN NOT NULL, has_control BOOLEAN NOT NULL,
     has_code BOOLEAN NOT NULL, names_style BOOLEAN NOT NULL, names_text BOOLEAN NOT NULL,
-    points_nowhere BOOLEAN NOT NULL, asks BOOLEAN NOT NULL, bm25 DOUBLE, match DOUBLE
+    points_nowhere BOOLEAN NOT NULL, asks BOOLEAN NOT NULL, bm25 DOUBLE, match DOUBLE,
+    cosine DOUBLE
 );
+-- The vectors of texts by the optional model of sentences, under the hash of the text.
+CREATE TABLE embeddings (key VARCHAR NOT NULL, vector FLOAT[] NOT NULL);
 -- The parts of the score in [0, 1], their weighted sum `quality`, and `score` by origin.
 CREATE TABLE pair_scores (
     pair_id VARCHAR NOT NULL, relevance DOUBLE NOT NULL, no_leak DOUBLE NOT NULL,

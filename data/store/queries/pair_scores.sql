@@ -3,6 +3,7 @@
 -- shuffled within the episode (AUC; tests/benchmarks/score_auc.py measures it again):
 --   relevance    0.781  the stems of the question that the answer takes up (BM25), less what this
 --                      question finds in other answers and this answer finds in other questions
+--                      (0.83 where the optional model of sentences adds its `cosine`)
 --   no_leak      0.451  1 until the question tells half of what max_leak allows, in four stems or more
 --   form, standalone, answer, specificity  .500  they look at the question or the answer alone
 --   quality      0.772  their weighted sum; plain BM25 has .714, the former sum of six
@@ -19,7 +20,7 @@ FROM (
         SELECT s.pair_id,
                CASE origin WHEN 'template' THEN 0 WHEN 'generated' THEN 0.25 ELSE 0.5 END AS tier,
                -- Without statistics, the share of the question's stems that stand in the answer has to do.
-               round(CASE WHEN match IS NOT NULL THEN 1 / (1 + exp(-4 * match))
+               round(CASE WHEN match IS NOT NULL THEN 1 / (1 + exp(-4 * (match + 2 * coalesce(cosine, 0))))
                           ELSE least(1, 0.5 + shared_stems / greatest(1, question_stems)) END, 4)
                    AS relevance,
                (1 - least(1, greatest(0, 2 * leak / threshold('rejects.max_leak') - 1))
