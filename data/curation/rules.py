@@ -220,7 +220,7 @@ _CHECKED_PAIRS = (
 )
 _STALE = (
     "CREATE OR REPLACE TEMP TABLE stale AS SELECT row_number() OVER () AS n, id AS pair_id,"
-    " 'none' AS scope, NULL::VARCHAR AS sample FROM made_pairs"
+    " 'none' AS scope, NULL::VARCHAR AS sample, question, answer FROM made_pairs"
 )
 
 

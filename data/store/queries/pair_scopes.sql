@@ -26,12 +26,15 @@ DELETE FROM pair_signals WHERE pair_id NOT IN (SELECT pair_id FROM scoped);
 DELETE FROM pair_scores WHERE pair_id NOT IN (SELECT pair_id FROM scoped);
 
 CREATE OR REPLACE TEMP TABLE stale AS
-SELECT row_number() OVER () AS n, *
+SELECT row_number() OVER () AS n, s.*, coalesce(a.question, '') AS question, a.answer
 FROM (
     SELECT s.pair_id, s.scope, m.sample FROM scoped s JOIN samples m USING (scope)
     ANTI JOIN pair_signals p ON p.pair_id = s.pair_id AND p.scope = s.scope
         AND p.sample IS NOT DISTINCT FROM m.sample AND p.lang = rules_lang()
-);
+) s JOIN (
+    SELECT id, question, answer FROM made_pairs
+    UNION ALL SELECT id, question, answer FROM exchanges WHERE fault IS NULL
+) a ON a.id = s.pair_id;
 
 CREATE OR REPLACE TEMP TABLE sampled AS
 SELECT m.scope, m.pair_id, rules_lang() AS lang, coalesce(a.question, '') AS question, a.answer

@@ -3,7 +3,7 @@
 -- shuffled within the episode (AUC; tests/benchmarks/score_auc.py measures it again):
 --   relevance    0.781  the stems of the question that the answer takes up (BM25), less what this
 --                      question finds in other answers and this answer finds in other questions
---                      (0.83 where the optional model of sentences adds its `cosine`)
+--                      (0.825 where the optional model of sentences adds its `cosine`)
 --   no_leak      0.451  1 until the question tells half of what max_leak allows, in four stems or more
 --   form, standalone, answer, specificity  .500  they look at the question or the answer alone
 --   quality      0.772  their weighted sum; plain BM25 has .714, the former sum of six

@@ -1,12 +1,9 @@
 -- The signals of the stale pairs (pair_scopes.sql). The variables first_pair and last_pair take a part
 -- of them; without, all are measured.
 CREATE OR REPLACE TEMP TABLE measured AS
-SELECT s.pair_id, s.scope, s.sample, rules_lang() AS lang, coalesce(a.question, '') AS question, a.answer
-FROM stale s JOIN (
-    SELECT id, question, answer FROM made_pairs
-    UNION ALL SELECT id, question, answer FROM exchanges WHERE fault IS NULL
-) a ON a.id = s.pair_id
-WHERE s.n BETWEEN coalesce(getvariable('first_pair'), 1) AND coalesce(getvariable('last_pair'), s.n);
+SELECT pair_id, scope, sample, rules_lang() AS lang, question, answer FROM stale
+WHERE n >= coalesce(getvariable('first_pair')::BIGINT, 1)
+  AND n <= coalesce(getvariable('last_pair')::BIGINT, 9223372036854775807);
 
 CREATE OR REPLACE TEMP TABLE measured_terms AS FROM pair_terms('measured');
 
