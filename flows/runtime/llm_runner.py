@@ -129,7 +129,7 @@ class ReplyWriter:
         """Write every reply that arrives, also when the run ends with an error."""
         flow = self.context.recipe.flow
         # A write takes time as well, which the rest of `batch_seconds` is for.
-        timer = asyncio.create_task(self._write_regularly(0.75 * flow.batch_seconds))
+        timer = asyncio.create_task(self._write_regularly(0.5 * flow.batch_seconds))
         try:
             with self._interruptible():
                 async for result in results:

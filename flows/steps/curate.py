@@ -15,6 +15,7 @@ from memoirist.data.store.transaction import Transaction
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint
 from memoirist.flows.steps.polish import polished_answers
+from memoirist.train.inference import sentence_model
 
 # The passages to pair. SQL judges the exchanges of datasets; `compose` adds the disclosure.
 _LIVE = (
@@ -42,7 +43,7 @@ def curate_pairs(context: Context) -> None:
     """Pair every live passage with its best question and judge the pairs."""
     store = context.workspace.store
     lang, polished = persona_language(context), polished_answers(context)
-    semantic = context.recipe.curate.semantic and embeddings.is_installed()
+    semantic = context.recipe.curate.semantic and sentence_model.is_installed()
     state = fingerprint(
         store.value(
             f"SELECT {CONTENT_HASH.format('cut_passages')} FROM cut_passages WHERE {_LIVE}"
@@ -75,7 +76,7 @@ def curate_pairs(context: Context) -> None:
         _write(tx, pairs, context)
         rules.set_thresholds(tx, context.recipe.curate, lang)
         rules.measure_pairs(tx)
-        embeddings.compare_pairs(tx, wanted=semantic)
+        embeddings.compare_pairs(tx, sentence_model.sentence_model() if semantic else None)
         rules.judge_pairs(tx)
         exchanges.judge(tx, context.now)
         rules.measure_passages(tx, lang)

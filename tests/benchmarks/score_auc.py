@@ -21,6 +21,7 @@ import numpy as np
 from memoirist.data.curation import embeddings, rules
 from memoirist.data.store.store import FILE, Store
 from memoirist.data.store.transaction import Transaction
+from memoirist.train.inference.sentence_model import is_installed, sentence_model
 from tests.conftest import CORPORA, run
 
 EPISODES = {
@@ -102,7 +103,7 @@ def _derange(pairs: Sequence[tuple[str, str]], seed: int) -> list[str]:
 def _scored(tx: Transaction) -> Rows:
     tx.execute("DELETE FROM pair_signals")
     rules.measure_pairs(tx)
-    embeddings.compare_pairs(tx, wanted=embeddings.is_installed())
+    embeddings.compare_pairs(tx, sentence_model() if is_installed() else None)
     rules.judge_pairs(tx)
     result = tx.connection.execute(_SELECT)
     names = [column[0] for column in result.description or ()]

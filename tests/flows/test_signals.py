@@ -154,14 +154,14 @@ def test_a_model_of_sentences_adds_its_cosine_and_embeds_each_text_once(curated:
     store = Store(curated / "workspace" / FILE)
     counts = "SELECT count(*), count(cosine) FROM pair_signals JOIN made_pairs ON id = pair_id"
     with store.writing() as tx:
-        embeddings.compare_pairs(tx, wanted=True, embed=embed)
+        embeddings.compare_pairs(tx, embed)
         ((n_pairs, n_compared),) = tx.fetch(counts)
         assert n_compared == n_pairs > 0
         assert len(embedded) == len(set(embedded))
         n_embedded = len(embedded)
         tx.execute("UPDATE pair_signals SET cosine = NULL")
-        embeddings.compare_pairs(tx, wanted=True, embed=embed)
+        embeddings.compare_pairs(tx, embed)
         assert len(embedded) == n_embedded
         assert tx.fetch(counts) == [(n_pairs, n_pairs)]
-        embeddings.compare_pairs(tx, wanted=False)
+        embeddings.compare_pairs(tx, None)
         assert tx.fetch(counts) == [(n_pairs, 0)]
