@@ -1,4 +1,4 @@
-"""Compare questions with answers by a small local model of sentences; vectors are kept by content."""
+"""Compare questions with answers by a small local model of sentences, each text embedded once."""
 
 from __future__ import annotations
 
