@@ -20,7 +20,6 @@ from pathlib import Path
 
 from memoirist.data.authorship.attribution import AttributionSettings, attribute_sections
 from memoirist.data.passages.borders import OPENING_COSTS, opening_fault
-from memoirist.data.passages.quality_filters import GateSettings, gate
 from memoirist.data.passages.segmentation import (
     PROSE,
     ChapterSettings,
@@ -32,6 +31,7 @@ from memoirist.data.text.language_detection import detect_language
 from memoirist.extractors import discover, extract, read_source
 from memoirist.extractors.settings import ExtractSettings
 from tests.conftest import CORPORA, ROOT
+from tests.support.curation import gated
 
 LABELS = ROOT / "tests" / "data" / "passages" / "labels.tsv"
 _WORD = re.compile(r"\w+")
@@ -135,7 +135,7 @@ def kept_passages(
     )
     voice = attribute_sections(document, blocks, settings)
     rows = split_prose(document, voice.blocks, PassageSettings(), now, voice.excluded)
-    verdicts = gate(rows.passages, source.kind, document.lang or "en", GateSettings(), now)
+    verdicts = gated(rows.passages, source.kind, document.lang or "en")
     dropped = {v.subject_id for v in verdicts if not v.keep}
     return [p for p in rows.passages if p.id not in dropped]
 

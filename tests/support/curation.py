@@ -38,6 +38,7 @@ def verdicts(tx: Transaction) -> list[Verdict]:
 def gated(passages: Sequence[Passage], kind: str, lang: str, **settings: object) -> list[Verdict]:
     """Return what the gates decide on passages of one source."""
     with store(kind, lang, **settings) as tx:
+        tx.upsert([replace(source(kind), id=name) for name in {p.source_id for p in passages}])
         tx.upsert(list(passages))
         rules.measure_passages(tx, lang)
         rules.gate_passages(tx)
