@@ -10,6 +10,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from memoirist.data.composition.saved_exchanges import TRAIN_ONLY
+from memoirist.data.curation.duplicates import DuplicateSettings
 from memoirist.data.curation.pair_score import score
 from memoirist.data.curation.question_filters import RejectSettings, reject_question, reject_spoken
 from memoirist.data.passages.quality_filters import GateSettings
@@ -22,7 +23,6 @@ from memoirist.data.schema.records import (
     Verdict,
     content_id,
 )
-from memoirist.data.text.words import normalise
 
 # Real questions come first, then generated ones, then templates.
 _RANK: dict[Origin, int] = {
@@ -43,6 +43,10 @@ class CurateSettings(BaseModel):
     gates: GateSettings = Field(default_factory=GateSettings, description="Gates of passages.")
     rejects: RejectSettings = Field(
         default_factory=RejectSettings, description="Hard rejects of questions."
+    )
+    duplicates: DuplicateSettings = Field(
+        default_factory=lambda: DuplicateSettings.model_validate({}),
+        description="Limits of near duplicates.",
     )
     min_score: float = Field(
         0.55, ge=0, le=1, description="A pair with a lower soft score is dropped."
@@ -116,17 +120,10 @@ def judge(
     """Return the pairs with their scores, and one drop for each pair that a rule rejects."""
     scored: list[Pair] = []
     verdicts: list[Verdict] = []
-    winners: dict[tuple[str, str], str] = {}
     for pair in pairs:
         value = score(pair.question, pair.answer, lang, settings.rejects)
         scored.append(replace(pair, score=value))
         rejected = _reject(pair, lang, settings)
-        winner = winners.setdefault((normalise(pair.question), normalise(pair.answer)), pair.id)
-        if winner != pair.id:
-            reason = f"the same question and answer stand in pair {winner}"
-            fault = Fault("duplicate", reason, "nothing", value, winner)
-            verdicts.append(fault.verdict("pairs", pair.id, now))
-            continue
         if rejected is None and _is_synthetic(pair) and value < settings.min_score:
             rejected = ("low_score", f"soft score {value} below {settings.min_score}")
         if rejected is not None:

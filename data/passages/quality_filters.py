@@ -12,7 +12,6 @@ from memoirist.data.schema.records import Fault, Passage, SourceKind, Verdict
 from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.language_rules import gate_values
 from memoirist.data.text.sanitizer import has_control
-from memoirist.data.text.words import normalise
 
 _WRITTEN = frozenset({"book", "text"})
 _LIMITS = "the limits stand under [curate.gates] in the recipe"
@@ -85,20 +84,6 @@ def gate(
         verdicts += [_verdict(passage, flag, now, keep=True) for flag in flags]
         if fault is not None:
             verdicts.append(_verdict(passage, fault, now, keep=False))
-    return verdicts
-
-
-def duplicates(passages: Sequence[Passage], now: datetime) -> list[Verdict]:
-    """Return a drop for every passage whose normalised words an earlier one has."""
-    winners: dict[str, str] = {}
-    verdicts: list[Verdict] = []
-    for passage in passages:
-        winner = winners.setdefault(normalise(passage.text), passage.id)
-        if winner != passage.id:
-            reason = "the same words, case and punctuation aside, stand in another passage"
-            step = f"`memoirist look why {winner}` shows the one that was kept"
-            fault = Fault("duplicate", reason, step, 1.0, winner)
-            verdicts.append(fault.verdict("passages", passage.id, now))
     return verdicts
 
 

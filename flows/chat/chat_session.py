@@ -89,10 +89,12 @@ def _pair(tx: Transaction, saved: Saved, context: Context, lang: str) -> None:
     """Write the pair as `curate` does, so that `compose` takes it without another `curate`."""
     (pair,) = pairing.pair([saved.passage], [saved.question])
     words = [saved.question.text, saved.passage.text, saved.source.id]
-    duplicates = [replace(pair, id=pair_id) for (pair_id,) in tx.fetch(_DUPLICATE, words)]
-    scored, verdicts = pairing.judge([*duplicates, pair], lang, context.recipe.curate, context.now)
+    scored, verdicts = pairing.judge([pair], lang, context.recipe.curate, context.now)
+    for (winner,) in tx.fetch(_DUPLICATE, words):
+        fault = Fault("duplicate", f"the same words stand in pair {winner}", "nothing", 1.0, winner)
+        verdicts = [fault.verdict("pairs", pair.id, context.now)]
     tx.execute("DELETE FROM verdicts WHERE subject_id = ? AND step = 'curate'", [pair.id])
-    tx.upsert(scored[-1:])
+    tx.upsert(scored)
     tx.upsert([replace(item, step="curate", source_id=saved.source.id) for item in verdicts])
 
 

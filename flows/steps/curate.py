@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from memoirist.data.curation import pairing
+from memoirist.data.curation import duplicates, pairing
 from memoirist.data.schema.records import Fault, Pair, Passage, Question, Verdict
 from memoirist.data.store import exchanges
 from memoirist.flows.runtime.context import Context, persona_language
@@ -90,6 +90,7 @@ def curate_pairs(context: Context) -> None:
         tx.upsert(pairs)
         tx.execute(_SUPERSEDE, [context.now, [pair.id for pair in pairs]])
         exchanges.judge(tx, context.now)
+        duplicates.drop_pairs(tx, context.recipe.curate.duplicates, context.now)
     _report(step)
 
 
@@ -113,7 +114,7 @@ def _report(step: Step) -> None:
     store = step.context.workspace.store
     rows = store.rows(
         "SELECT rule, count(*) AS n FROM verdicts WHERE subject = 'pairs' AND NOT keep"
-        " AND step IN ('curate', 'judge') GROUP BY rule ORDER BY n DESC"
+        " AND step IN ('curate', 'judge', 'dedupe') GROUP BY rule ORDER BY n DESC"
     )
     dropped = Counter({row["rule"]: int(row["n"]) for row in rows})
     n_pairs = int(store.value("SELECT count(*) FROM pairs")) - dropped.pop("superseded", 0)

@@ -1,4 +1,4 @@
-"""Gates, rejects, pairs, scores, duplicates: each rule fires, and clean rows pass."""
+"""Gates, rejects, pairs, scores: each rule fires, and clean rows pass."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from memoirist.data.curation.pair_score import score
 from memoirist.data.curation.pairing import CurateSettings, judge, pair
 from memoirist.data.curation.question_filters import RejectSettings, reject_question
-from memoirist.data.passages.quality_filters import GateSettings, duplicates, gate
+from memoirist.data.passages.quality_filters import GateSettings, gate
 from memoirist.data.passages.signals import measure, quoted_share
 from memoirist.data.schema.records import Question, content_id
 from tests.support.rows import NOW, passage, prose
@@ -72,15 +72,6 @@ def test_quoted_share_knows_the_styles() -> None:
 
 def test_signals_of_nothing() -> None:
     assert measure("", "en").n_words == 0
-
-
-def test_the_first_of_two_equal_passages_wins() -> None:
-    text = prose(1)
-    first, second, other = passage(0, text), passage(1, text.upper()), passage(2)
-    verdicts = duplicates([first, second, other], NOW)
-    assert [(v.subject_id, v.rule, v.beaten_by) for v in verdicts] == [
-        (second.id, "duplicate", first.id)
-    ]
 
 
 ANSWER = prose(3)
@@ -170,12 +161,10 @@ def test_judging_drops_with_reasons_and_keeps_what_was_really_said() -> None:
         make_pair(0, question="Right.", answer=prose(0), origin="spoken"),
         make_pair(1, question="Right.", answer=prose(1), origin="generated"),
         make_pair(2, question="微调测试", answer="我学会了", origin="given"),
-        make_pair(3, question="微调测试", answer="我学会了！", origin="given"),
     ]
     scored, verdicts = judge(pairs, "en", CURATE, NOW)
     assert all(p.score is not None for p in scored)
     assert {v.subject_id: v.rule for v in verdicts} == {
         pairs[1].id: "question_short",
-        pairs[3].id: "duplicate",
     }
     assert judge([], "en", CURATE, NOW) == ([], [])

@@ -42,7 +42,11 @@ def book(first: int = 0, title: str = "Salt Street") -> str:
     for n, topic in enumerate(topics):
         heading = title if n == 2 else f"The {topic}"
         other = topics[(n + 5) % len(topics)]
-        parts.append(f"# {heading}\n\n" + _STORY.format(topic, 10 + first + n, other))
+        # No story may be a near duplicate of another one.
+        words = _STORY.format(topic, 10 + first + n, other).split(" ")
+        mark = f"{topic}{first or ''}"
+        words = [f"{mark} {word}" if at % 4 == 0 else word for at, word in enumerate(words)]
+        parts.append(f"# {heading}\n\n" + " ".join(words))
     return "\n\n".join(parts) + "\n"
 
 

@@ -20,7 +20,6 @@ SELECT CASE WHEN fault IS NOT NULL THEN row_id($source, source_row)
                               OR suffix(answer, '。') OR suffix(answer, '”') OR suffix(answer, '"')
                               THEN 1.0
                             ELSE 0.7 END), 3) AS score,
-       CASE WHEN fault IS NULL THEN head_of(coalesce(question, ''), answer) END AS head,
        fault, reason,
        nullif(concat_ws(' ', notes,
            CASE WHEN has_control(answer) OR has_control(question) THEN 'flag_control:1' END,
