@@ -1,14 +1,21 @@
 """Find near duplicates of passages, answers and questions, and keep the best of each cluster.
 
-The work is done in SQL (data/store/queries/duplicates_*.sql). Fingerprints propose which texts to
-compare, and their exact similarity decides: the Jaccard similarity of their 5-grams, or the share of
-the shorter one's that the longer one has. Fingerprints and similarities are stored, so that a new
-text is compared with all others and nothing else is compared again.
+The work is done in SQL (data/store/queries/duplicates_*.sql). Fingerprints propose what to compare,
+and exact similarity decides: Jaccard of the 5-grams, or the share of the shorter text's 5-grams
+that the longer one has. Fingerprints and similarities are stored, so that a new text is compared
+with all others and nothing is compared again.
 
-Any ten 5-grams in a row that two texts share give both the same fingerprint. Two texts at Jaccard .7
-always share such a run, and so does a text of 26 5-grams or more that is contained in another one at
-.8, because every change of a word costs it four 5-grams at least. So nothing is missed, unless more
-than `_CROWD` texts share all that two have in common.
+Nine 5-grams in a row that two texts share give both the same fingerprint. Texts at Jaccard .7 have
+such a run in common, and so have a text of 26 5-grams or more and one that holds .8 of it, because
+a change of one word costs four 5-grams at least. A fingerprint of more than `_CROWD` texts is taken
+together with its neighbour.
+
+Measured: all of 950 labelled pairs of paragraphs of two editions are found and none of 950 others;
+four editions of one book keep no passage that is near another. A rule that drops every pair with a
+near question would cost none of the bundled samples' 156 pairs and none of a book's 320 with
+template questions, but 629 of 1,363 rows of a dataset that answers each question several times on
+purpose; 262 of these are near duplicates with their answers. So a question alone decides about
+written questions only, and never where the numbers differ.
 """
 
 from __future__ import annotations
@@ -28,7 +35,7 @@ _CROWD = 20
 _FEW = 4
 # The share of the smaller text's fingerprints that a proposed pair has in common; a duplicate has
 # twice as many at least.
-_SHARE = 0.2
+_SHARE = 0.35
 _CHUNK = 50_000
 # No measure reaches it.
 _NEVER = 2.0
@@ -63,40 +70,42 @@ class DuplicateSettings(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Part:
-    """What is compared: `items` selects (id, question, answer), `unit` parts their words."""
+    """What is compared: `text` selects question and answer, `unit` parts what grams are made of."""
 
     name: str
-    items: str
+    text: str = ""
+    source: str = "unit_texts"
     unit: str = " "
     least: int = 1
     least_inside: int = 20  # a shorter text may stand in many others
 
 
-_PASSAGES = _Part(name="passages", items="", least=5)
+_PASSAGES = _Part(name="passages", least=5)
 _PAIR_PARTS = (
     _Part(
         name="answers",
-        items="SELECT id, NULL::VARCHAR AS question, answer FROM unit_texts"
-        " WHERE strlen(answer) > 20 * {words} OR words_of(answer) >= {words}",
+        text="NULL::VARCHAR AS question, CASE WHEN strlen(answer) > 20 * {words}"
+        " OR words_of(answer) >= {words} THEN answer END AS answer",
     ),
     # Short answers are compared together with their questions, in an overlapping range of lengths.
     _Part(
         name="exchanges",
         unit="",
-        items="SELECT id, coalesce(question, '') AS question, answer FROM unit_texts"
-        " WHERE strlen(answer) <= 20 * {words} AND coalesce(strlen(question), 0) <= 1000"
-        " AND words_of(answer) < 1.5 * {words}",
+        text="coalesce(question, '') AS question, CASE WHEN strlen(answer) <= 20 * {words}"
+        " AND coalesce(strlen(question), 0) <= 1000 AND words_of(answer) < 1.5 * {words}"
+        " THEN answer END AS answer",
     ),
     _Part(
         name="long_exchanges",
-        items="SELECT id, question, answer FROM unit_texts WHERE strlen(question) > 800"
-        " AND strlen(answer) <= 20 * {words} AND words_of(answer) < 1.5 * {words}",
+        text="question, CASE WHEN strlen(question) > 800 AND strlen(answer) <= 20 * {words}"
+        " AND words_of(answer) < 1.5 * {words} THEN answer END AS answer",
     ),
     _Part(
         name="questions",
         unit="",
-        items="SELECT id, NULL::VARCHAR AS question, question AS answer FROM asked"
-        " WHERE words_of(question) >= {question_words}",
+        source="asked",
+        text="NULL::VARCHAR AS question, CASE WHEN words_of(question) >= {question_words}"
+        " THEN question END AS answer",
     ),
 )
 
@@ -104,7 +113,7 @@ _PAIR_PARTS = (
 def drop_passages(tx: Transaction, settings: DuplicateSettings, now: datetime) -> None:
     """Write a verdict for each passage that is near a better one, of whatever source."""
     with tx.bounded():
-        _begin(tx)
+        _begin(tx, settings)
         tx.run("duplicates_passages", {})
         _compare(tx, _PASSAGES, settings)
         tx.execute(
@@ -121,25 +130,26 @@ def drop_pairs(tx: Transaction, settings: DuplicateSettings, now: datetime) -> N
     same questions with other answers only written ones are dropped: people do ask twice.
     """
     with tx.bounded():
-        _begin(tx)
+        _begin(tx, settings)
         tx.run("duplicates_pairs", {})
         for part in _PAIR_PARTS:
-            items = part.items.format(
+            text = part.text.format(
                 words=settings.min_answer_words, question_words=settings.min_question_words
             )
-            tx.execute(f"CREATE OR REPLACE TEMP VIEW items AS {items}")
+            tx.execute(f"CREATE OR REPLACE TEMP VIEW items AS SELECT id, {text} FROM {part.source}")
             tx.run("duplicates_standing", {"questions": part.name == "questions"})
             _compare(tx, part, settings)
         _write(tx, "pairs", settings, now)
 
 
-def _begin(tx: Transaction) -> None:
+def _begin(tx: Transaction, settings: DuplicateSettings) -> None:
     known = tx.fetch("SELECT fingerprint FROM done WHERE step = 'duplicates'")
-    if known != [(_VERSION,)]:
+    state = f"{_VERSION} {settings.min_answer_words} {settings.min_question_words}"
+    if known != [(state,)]:
         for table in ("duplicate_texts", "duplicate_bands", "duplicate_links"):
             tx.execute(f"DELETE FROM {table}")
         tx.execute("DELETE FROM done WHERE step = 'duplicates'")
-        tx.execute("INSERT INTO done VALUES ('*', 'duplicates', ?)", [_VERSION])
+        tx.execute("INSERT INTO done VALUES ('*', 'duplicates', ?)", [state])
     tx.run("duplicates_begin", {})
 
 

@@ -12,6 +12,7 @@ from tests.benchmarks import (
     instrument,
     interviewer,
     kills,
+    near_duplicates,
     odd_pdfs,
     passage_borders,
     spine,
@@ -30,6 +31,7 @@ if __name__ == "__main__":
     odd_pdfs.main()
     passage_borders.main()
     datasets_table.main()
+    near_duplicates.main()
     bulk.main()
     instrument.main(CORPORA)
     interviewer.main()

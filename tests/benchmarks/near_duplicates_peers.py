@@ -1,8 +1,8 @@
 """Drop near duplicates with rensa or datasketch, as their guides do: stands alone.
 
-`python near_duplicates_peers.py rensa|datasketch DOCUMENTS` reads JSON lines with `id` and `text` and
-prints one JSON line: the seconds, and the ids of the documents that are near an earlier one (word
-5-grams, 128 permutations, threshold .7).
+`python near_duplicates_peers.py rensa|datasketch DOCUMENTS` reads JSON lines with `id` and `text`
+and prints one JSON line: the seconds, and the ids of the documents that are near an earlier one
+(word 5-grams, 128 permutations, threshold .7).
 """
 
 from __future__ import annotations

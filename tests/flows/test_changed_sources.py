@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,11 @@ _STORY = (
 )
 
 
+_MORE = (
+    "then often slowly indeed perhaps surely gladly almost rather once twice never always hardly"
+    " quietly plainly truly badly soon later early again alone away home well maybe somehow half"
+    " inside outside along around behind below nearly partly mostly simply barely"
+).split()
 REFUSED = "SELECT count(*) FROM dropped WHERE subject = 'sources'"
 
 
@@ -43,9 +49,9 @@ def book(first: int = 0, title: str = "Salt Street") -> str:
         heading = title if n == 2 else f"The {topic}"
         other = topics[(n + 5) % len(topics)]
         # No story may be a near duplicate of another one.
+        rng = random.Random(first * 100 + n)
         words = _STORY.format(topic, 10 + first + n, other).split(" ")
-        mark = f"{topic}{first or ''}"
-        words = [f"{mark} {word}" if at % 4 == 0 else word for at, word in enumerate(words)]
+        words = [f"{rng.choice(_MORE)} {w}" if at % 4 == 0 else w for at, w in enumerate(words)]
         parts.append(f"# {heading}\n\n" + " ".join(words))
     return "\n\n".join(parts) + "\n"
 

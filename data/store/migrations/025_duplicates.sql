@@ -6,8 +6,8 @@ DROP MACRO IF EXISTS normal_words;
 
 -- What near duplicates are found by. The id of each text that was compared, by its normalised words:
 -- texts with the same words are one. `part` says what was compared: passages, answers, exchanges
--- (short answers with their questions) or questions.
-CREATE TABLE duplicate_texts (part VARCHAR NOT NULL, id VARCHAR NOT NULL, words UBIGINT NOT NULL);
+-- (short answers with their questions) or questions; `words` is empty where a text is not compared so.
+CREATE TABLE duplicate_texts (part VARCHAR NOT NULL, id VARCHAR NOT NULL, words UBIGINT);
 -- The fingerprints of each text in its order: the least hash of every nine 5-grams in a row.
 CREATE TABLE duplicate_bands (part VARCHAR NOT NULL, words UBIGINT NOT NULL, bands UINTEGER[]);
 -- Two texts that share half of the smaller one, and how much: all that a threshold decides about.

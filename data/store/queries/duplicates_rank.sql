@@ -3,7 +3,8 @@
 CREATE OR REPLACE TEMP TABLE nodes AS
 SELECT t.words, min(r.place) AS place, min(r.tier) AS tier, bool_and(r.can_lose) AS can_lose,
        count(*) AS n
-FROM ranked r JOIN duplicate_texts t ON t.part = $part AND t.id = r.id GROUP BY t.words;
+FROM ranked r JOIN duplicate_texts t ON t.part = $part AND t.id = r.id
+WHERE t.words IS NOT NULL GROUP BY t.words;
 
 CREATE OR REPLACE TEMP TABLE edges AS
 SELECT l.words, l.other_words, l.jaccard >= $min_jaccard AS is_close, l.n_grams < l.other_grams AS is_inside

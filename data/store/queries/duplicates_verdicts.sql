@@ -1,5 +1,9 @@
 -- $subject, $units: what was compared, and how the pairs of a unit share its fate. Only verdicts that
 -- change are written.
+CREATE OR REPLACE TEMP TABLE asked_alike AS
+SELECT id, question FROM own_pairs WHERE id IN (
+    SELECT unnest([id, other_id]) FROM outcomes WHERE part = 'answers' AND is_same AND other_id IS NOT NULL);
+
 CREATE OR REPLACE TEMP TABLE judged AS
 SELECT subject_id, source_id, o.part, o.other_id, o.cluster, o.is_same, o.similarity, o.measure,
        o.is_same AND (o.part IN ('passages', 'exchanges', 'long_exchanges')
@@ -7,7 +11,7 @@ SELECT subject_id, source_id, o.part, o.other_id, o.cluster, o.is_same, o.simila
 FROM outcomes o JOIN judged_ids j ON j.part = o.part AND j.id = o.id
 LEFT JOIN (
     SELECT a.id, b.id AS other_id FROM outcomes o
-    JOIN own_pairs a ON a.id = o.id JOIN own_pairs b ON b.id = o.other_id
+    JOIN asked_alike a ON a.id = o.id JOIN asked_alike b ON b.id = o.other_id
     WHERE o.part = 'answers' AND o.is_same AND plain_words(a.question) = plain_words(b.question)
 ) a ON a.id = o.id AND a.other_id = o.other_id;
 
