@@ -13,7 +13,7 @@ import pytest
 from memoirist.data.curation.duplicates import DuplicateSettings, drop_pairs, drop_passages
 from memoirist.data.schema.records import Pair, Passage
 from memoirist.data.store.store import Store
-from memoirist.flows.recipe.recipe import load
+from memoirist.flows.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace

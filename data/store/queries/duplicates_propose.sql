@@ -13,7 +13,7 @@ WITH every AS (
 SELECT words, band, n FROM found JOIN frequent USING (band);
 
 CREATE OR REPLACE TEMP TABLE crowded AS
-SELECT words, hash(band, next) AS band FROM (
+SELECT DISTINCT words, hash(band, next) AS band FROM (
     SELECT words, unnest(bands) AS band, unnest(bands[2:]) AS next
     FROM duplicate_bands
     WHERE part = $part AND words IN (SELECT words FROM postings WHERE n > $most)
@@ -21,8 +21,8 @@ SELECT words, hash(band, next) AS band FROM (
                               OR next IN (SELECT band FROM postings WHERE n > $most));
 
 CREATE OR REPLACE TEMP TABLE crowded AS
-SELECT DISTINCT words, band, n FROM crowded JOIN (
-    SELECT band, count(DISTINCT words) AS n FROM crowded GROUP BY band
+SELECT words, band, n FROM crowded JOIN (
+    SELECT band, count(*) AS n FROM crowded GROUP BY band
 ) USING (band);
 
 -- How many fingerprints of a text can propose.
@@ -53,3 +53,7 @@ SELECT least(m.words, m.other_words) AS words, greatest(m.words, m.other_words) 
 FROM met m JOIN sizes a ON a.words = m.words JOIN sizes b ON b.words = m.other_words
 GROUP BY ALL
 HAVING sum(weight) >= floor($share * least(any_value(a.size), any_value(b.size)));
+
+DROP TABLE postings;
+DROP TABLE crowded;
+DROP TABLE sizes;
