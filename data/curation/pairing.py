@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from memoirist.data.curation.duplicates import DuplicateSettings
 from memoirist.data.passages.quality_filters import GateSettings
 from memoirist.data.schema.records import (
     Origin,
@@ -49,6 +50,10 @@ class CurateSettings(BaseModel):
     gates: GateSettings = Field(default_factory=GateSettings, description="Gates of passages.")
     rejects: RejectSettings = Field(
         default_factory=RejectSettings, description="Hard rejects of questions."
+    )
+    duplicates: DuplicateSettings = Field(
+        default_factory=lambda: DuplicateSettings.model_validate({}),
+        description="Limits of near duplicates.",
     )
     min_score: float = Field(
         0.5,

@@ -169,7 +169,7 @@ def measure_pairs(tx: Transaction) -> int:
 
 def judge_pairs(tx: Transaction) -> None:
     """Write the scores of all pairs and what the rules decide, as far as they differ."""
-    for name in ("pair_scores", "pair_duplicates", "pair_rules"):
+    for name in ("pair_scores", "pair_rules"):
         tx.run(name, {})
 
 

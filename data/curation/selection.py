@@ -6,16 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from memoirist.data.composition.conversations import grams
 from memoirist.data.schema.records import Pair
 from memoirist.data.store.store import Store
 from memoirist.data.store.transaction import Transaction, statement
-from memoirist.data.text.words import words
 
-# More threads are fetched than needed, because some are near duplicates of a better one.
-_SPARE = 1.5
-# The containment at which QUALITY.md calls two passages near duplicates.
-_TOO_CLOSE = 0.8
 _OWN = "NOT mixed AND NOT train_only"
 
 
@@ -36,40 +30,15 @@ def count_kept(store: Store) -> int:
 def best(store: Store, limits: Limits) -> list[Pair]:
     """Return the persona's kept pairs in order, within the limits.
 
-    Whole threads are taken, the best scores first and equal ones by a seeded hash, without near
-    duplicates and with a limit for each group.
+    Whole threads are taken, the best scores first and equal ones by a seeded hash, with a limit for
+    each group.
     """
     if count_kept(store) <= limits.pairs:
         return _pairs(store, _OWN, [])
-    sql = (
-        f"{statement('kept_pairs')}, {statement('select_best')}"
-        " SELECT thread_id, n FROM chosen ORDER BY score DESC, place"
-    )
-    spare = int(limits.pairs * _SPARE)
-    ranked = store.rows(sql, {"seed": str(limits.seed), "of_group": limits.of_group, "most": spare})
-    ids = [row["thread_id"] for row in ranked]
-    threads: dict[str, list[Pair]] = {name: [] for name in ids}
-    for pair in _pairs(store, f"{_OWN} AND list_contains($ids, thread_id)", ids):
-        threads[pair.thread_id].append(pair)
-    taken = _without_near_duplicates(threads, limits.pairs)
-    return [pair for name in sorted(taken) for pair in threads[name]]
-
-
-def _without_near_duplicates(threads: Mapping[str, Sequence[Pair]], limit: int) -> list[str]:
-    """Return the first threads with `limit` pairs, without near duplicates of earlier ones."""
-    seen: set[int] = set()
-    taken: list[str] = []
-    n = 0
-    for name, pairs in threads.items():
-        own = {gram for pair in pairs for gram in grams(words(pair.answer), 5)}
-        if own and len(own & seen) >= _TOO_CLOSE * len(own):
-            continue
-        if n + len(pairs) > limit:
-            continue
-        taken.append(name)
-        n += len(pairs)
-        seen |= own
-    return taken
+    sql = f"{statement('kept_pairs')}, {statement('select_best')} SELECT thread_id FROM chosen"
+    values = {"seed": str(limits.seed), "of_group": limits.of_group, "most": limits.pairs}
+    ids = [row["thread_id"] for row in store.rows(sql, values)]
+    return _pairs(store, f"{_OWN} AND list_contains($ids, thread_id)", ids)
 
 
 def mixed(store: Store, shares: Mapping[str, float], own: int, seed: int) -> list[Pair]:

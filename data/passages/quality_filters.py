@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
-
 from pydantic import BaseModel, ConfigDict, Field
 
-from memoirist.data.schema.records import Fault, Passage, Verdict
 from memoirist.data.text.language_rules import gate_values
-from memoirist.data.text.words import normalise
 
 
 class GateSettings(BaseModel):
@@ -44,17 +39,3 @@ def of_language(settings: GateSettings, lang: str) -> GateSettings:
     own = gate_values(lang)
     update = {key: value for key, value in own.items() if key not in settings.model_fields_set}
     return settings.model_copy(update=update)
-
-
-def duplicates(passages: Sequence[Passage], now: datetime) -> list[Verdict]:
-    """Return a drop for every passage whose normalised words an earlier one has."""
-    winners: dict[str, str] = {}
-    verdicts: list[Verdict] = []
-    for passage in passages:
-        winner = winners.setdefault(normalise(passage.text), passage.id)
-        if winner != passage.id:
-            reason = "the same words, case and punctuation aside, stand in another passage"
-            step = f"`memoirist look why {winner}` shows the one that was kept"
-            fault = Fault("duplicate", reason, step, 1.0, winner)
-            verdicts.append(fault.verdict("passages", passage.id, now))
-    return verdicts

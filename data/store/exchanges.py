@@ -335,9 +335,5 @@ def forget(tx: Transaction, source_id: str) -> None:
 
 
 def judge(tx: Transaction, now: datetime) -> None:
-    """Make the exchanges pairs, and drop duplicates of earlier ones.
-
-    The normalised words of question and answer are compared, of whole conversations where a row has
-    several exchanges; the pairs of the persona's own texts win.
-    """
+    """Make the exchanges pairs."""
     tx.run("exchanges_judge", {"now": now})

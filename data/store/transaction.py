@@ -130,7 +130,7 @@ class Transaction:
 
         reader = pa.RecordBatchReader.from_batches(schema, caught())
         chosen = {key: value for key, value in values.items() if f"${key}" in sql}
-        with self._bulk_settings():
+        with self.bounded():
             self.connection.register("incoming", reader)
             self.connection.execute(sql, chosen)
             self.connection.unregister("incoming")
@@ -138,7 +138,8 @@ class Transaction:
             raise error
 
     @contextmanager
-    def _bulk_settings(self) -> Iterator[None]:
+    def bounded(self) -> Iterator[None]:
+        """Run bulk statements in less memory and in no order of their own."""
         # In no order of its own, every thread writes what it has read; that takes a quarter less.
         self.connection.execute("SET preserve_insertion_order = false")
         self.connection.execute(f"SET memory_limit = '{_BATCH_LIMIT}'")

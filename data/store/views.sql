@@ -54,17 +54,54 @@ CREATE OR REPLACE MACRO needs_look(t) AS is_blank(t) OR is_template(t);
 CREATE OR REPLACE MACRO is_json(t) AS
     coalesce(regexp_matches(t, '^(?:[\[{]|(?:true|false)$|-?[0-9][0-9.eE+\-]*$)'), false);
 
--- The words of a text for comparing: lower case, without marks.
-CREATE OR REPLACE MACRO normal_words(t) AS
-    trim(lower(regexp_replace(nfc_normalize(t), '[^\pL\pN]+', ' ', 'g')));
+-- The words of a text for comparing: lower case, without marks; a Han, kana or Hangul character is one.
+CREATE OR REPLACE MACRO plain_words(t) AS
+    CASE WHEN strlen(t) = length(t)
+         THEN trim(regexp_replace(lower(t), ' *[^a-z0-9 ][^a-z0-9]*|  +', ' ', 'g'))
+         ELSE trim(regexp_replace(lower(regexp_replace(nfc_normalize(t),
+             '([\x{3040}-\x{30ff}\x{3400}-\x{4dbf}\x{4e00}-\x{9fff}\x{f900}-\x{faff}\x{ac00}-\x{d7af}])', ' \1 ', 'g')),
+             ' *[^\pL\pN\pM ][^\pL\pN\pM]*|  +', ' ', 'g')) END;
 
--- The first three of them: cheap to find, and equal wherever all of them are. Few words give none.
--- DuckDB may hash otherwise in its next version: flows/ingest.py reads a dataset again then.
-CREATE OR REPLACE MACRO first_words(t) AS
-    regexp_replace(lower(regexp_extract(t, '[\pL\pN]+[^\pL\pN]+[\pL\pN]+[^\pL\pN]+[\pL\pN]+')),
-                   '[^\pL\pN]+', ' ', 'g');
+-- The words of a question, where there is one, and of its answer.
+CREATE OR REPLACE MACRO exchange_words(question, answer) AS
+    coalesce(plain_words(question) || chr(31), '') || plain_words(answer);
 
-CREATE OR REPLACE MACRO head_of(question, answer) AS hash(first_words(question), first_words(answer));
+-- The hashes of all runs of five units (hashes of words or characters); of a shorter text the one of all.
+-- A list is named by an outer lambda: what an inner one refers to is computed for each element else.
+CREATE OR REPLACE MACRO grams_of(units) AS list_transform([units], lambda list:
+    list_transform(list[:greatest(len(list) - 4, 1)],
+        lambda u, n: hash(u, list[n + 1], list[n + 2], list[n + 3], list[n + 4])))[1];
+
+-- The least of every nine hashes in a row, once where it stays the least; of few hashes all.
+CREATE OR REPLACE MACRO least_of_three(hashes, step) AS list_transform([hashes], lambda list:
+    list_transform(list[:len(list) - 2 * step],
+        lambda h, n: least(h, list[n + step], list[n + 2 * step])))[1];
+CREATE OR REPLACE MACRO changes_of(hashes) AS list_transform([hashes], lambda list:
+    list_filter(list, lambda h, n: h IS DISTINCT FROM list[n - 1]))[1];
+CREATE OR REPLACE MACRO minima_of(grams) AS changes_of(
+    CASE WHEN len(grams) < 18 THEN list_transform(grams, lambda h: (h >> 32)::UINTEGER)
+         ELSE least_of_three(least_of_three(
+             list_transform(grams, lambda h: (h >> 32)::UINTEGER), 1), 3) END);
+
+-- The share of the smaller text's character 5-grams that the other one has.
+CREATE OR REPLACE MACRO letters_of(t) AS
+    list_distinct(grams_of(list_transform(string_split(plain_words(t), ''), lambda c: hash(c))));
+CREATE OR REPLACE MACRO letters_shared(a, b) AS
+    len(list_intersect(letters_of(a), letters_of(b))) / least(len(letters_of(a)), len(letters_of(b)));
+
+-- Two short exchanges may be one: the numbers of the one stand in the other, and of question and answer
+-- one has the same words and the other does not differ for the most part.
+CREATE OR REPLACE MACRO numbers_of(t) AS list_distinct(regexp_extract_all(t, '[0-9]+'));
+CREATE OR REPLACE MACRO same_numbers(a, b) AS
+    len(list_intersect(numbers_of(a), numbers_of(b))) >= least(len(numbers_of(a)), len(numbers_of(b)));
+CREATE OR REPLACE MACRO same_exchange(question, answer, other_question, other_answer) AS
+    same_numbers(concat_ws(' ', question, answer), concat_ws(' ', other_question, other_answer))
+    AND (question IS NULL
+         OR (plain_words(answer) = plain_words(other_answer) AND letters_shared(question, other_question) >= 0.5)
+         OR (plain_words(question) = plain_words(other_question) AND letters_shared(answer, other_answer) >= 0.5));
+
+-- Who asks: people, an LLM or a template.
+CREATE OR REPLACE MACRO tier_of(origin) AS CASE origin WHEN 'generated' THEN 1 WHEN 'template' THEN 2 ELSE 0 END;
 
 CREATE OR REPLACE MACRO question_id(passage, t) AS left(md5(passage || chr(31) || t), 16);
 

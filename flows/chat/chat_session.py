@@ -88,14 +88,14 @@ def _pair(tx: Transaction, saved: Saved, context: Context) -> None:
     """Write the pair as `curate` does, so that `compose` takes it without another `curate`."""
     (pair,) = pairing.pair([saved.passage], [saved.question])
     words = [saved.question.text, saved.passage.text, saved.source.id]
-    tx.execute("DELETE FROM verdicts WHERE subject_id = ? AND step = 'curate'", [pair.id])
+    tx.execute(
+        "DELETE FROM verdicts WHERE subject_id = ? AND step IN ('curate', 'dedupe')", [pair.id]
+    )
     tx.upsert([pair])
     for (other,) in tx.fetch(_DUPLICATE, words):
-        reason = f"the same question and answer stand in pair {other}"
-        verdict = Fault("duplicate", reason, "nothing", beaten_by=other).verdict(
-            "pairs", pair.id, context.now
-        )
-        tx.upsert([replace(verdict, step="curate", source_id=saved.source.id)])
+        fault = Fault("duplicate", f"the same words stand in pair {other}", "nothing", 1.0, other)
+        verdict = fault.verdict("pairs", pair.id, context.now)
+        tx.upsert([replace(verdict, step="dedupe", source_id=saved.source.id)])
 
 
 def _unpair(tx: Transaction, passage_id: str, saved: Saved, context: Context) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields
 from functools import partial
 
-from memoirist.data.curation import embeddings, pairing, rules
+from memoirist.data.curation import duplicates, embeddings, pairing, rules
 from memoirist.data.curation.rules import RULES_VERSION
 from memoirist.data.schema.records import Pair, Passage, Question
 from memoirist.data.store import exchanges
@@ -79,6 +79,7 @@ def curate_pairs(context: Context) -> None:
         embeddings.compare_pairs(tx, sentence_model.sentence_model() if semantic else None)
         rules.judge_pairs(tx)
         exchanges.judge(tx, context.now)
+        duplicates.drop_pairs(tx, context.recipe.curate.duplicates, context.now)
         rules.measure_passages(tx, lang)
     _report(step)
 
@@ -101,7 +102,7 @@ def _report(step: Step) -> None:
     store = step.context.workspace.store
     rows = store.rows(
         "SELECT rule, count(*) AS n FROM verdicts WHERE subject = 'pairs' AND NOT keep"
-        " AND step IN ('curate', 'judge') GROUP BY rule ORDER BY n DESC"
+        " AND step IN ('curate', 'judge', 'dedupe') GROUP BY rule ORDER BY n DESC"
     )
     dropped = Counter({row["rule"]: int(row["n"]) for row in rows})
     n_pairs = int(store.value("SELECT count(*) FROM pairs")) - dropped.pop("superseded", 0)

@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path, PurePath
 
 from memoirist.data.schema.errors import SourceError, SourceMissing
@@ -165,8 +164,7 @@ def _fingerprint(
     if source.kind == "dataset":
         columns, fill = sorted(settings.columns.items()), sorted(settings.fill.items())
         mask = context.recipe.passages.mask_personal
-        # DuckDB's hashes find the duplicates.
-        more = (columns, settings.text_as, fill, settings.persona, mask, version("duckdb"))
+        more = (columns, settings.text_as, fill, settings.persona, mask)
         inputs.append(fingerprint(*more))
     return fingerprint(*inputs)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Pairs with a real question need no judge: people really said them.
 JUDGED_PAIRS = (
     "origin IN ('generated', 'template') AND id NOT IN (SELECT subject_id FROM verdicts"
-    " WHERE subject = 'pairs' AND NOT keep AND step = 'curate')"
+    " WHERE subject = 'pairs' AND NOT keep AND step IN ('curate', 'dedupe'))"
     f" AND {NOT_WITHDRAWN} ORDER BY id"
 )
 

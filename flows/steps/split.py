@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import groupby
 
 from memoirist.data.authorship import attribution
 from memoirist.data.composition.saved_exchanges import BY_HAND
-from memoirist.data.curation import rules
+from memoirist.data.curation import duplicates, rules
 from memoirist.data.curation.rules import RULES_VERSION
-from memoirist.data.passages import quality_filters, segmentation
+from memoirist.data.passages import segmentation
 from memoirist.data.passages.segmentation import FURNITURE, UNTITLED, matches, nearest, source_names
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import (
@@ -24,7 +23,6 @@ from memoirist.data.schema.records import (
     Cut,
     Document,
     Fault,
-    Passage,
     Rows,
     Source,
     Verdict,
@@ -33,7 +31,7 @@ from memoirist.data.text import personal_data
 from memoirist.data.transcripts import question_answer, removed_spans
 from memoirist.data.transcripts.removed_spans import VERSION, find_ads, find_breaks, find_stock
 from memoirist.flows.runtime.context import Context, persona_language
-from memoirist.flows.steps.base import NOT_WITHDRAWN, READING_ORDER, Step, fingerprint, ids_hash
+from memoirist.flows.steps.base import Step, fingerprint, ids_hash
 
 _FROM_FILES = f"source_id IN (SELECT id FROM sources WHERE format NOT IN {BY_HAND})"
 _CHAPTER_TITLES = (
@@ -215,26 +213,21 @@ def _warn_all_dropped(context: Context, source: Source, lang: str) -> None:
 
 
 def _drop_duplicates(context: Context) -> None:
-    """Drop passages that repeat an earlier one of any source; datasets keep their rows."""
+    """Drop passages that repeat better ones of any source; datasets keep their rows."""
     store = context.workspace.store
     filtered = "SELECT subject_id AS id FROM verdicts WHERE step = 'gate' AND NOT keep"
+    settings = context.recipe.curate.duplicates
     state = fingerprint(
         ids_hash(context, f"SELECT id FROM cut_passages WHERE {_FROM_FILES}"),
         ids_hash(context, filtered),
         store.value("SELECT count(*) FROM verdicts WHERE step = 'withdraw'"),
+        settings.model_dump_json(),
     )
     step = Step(context, "dedupe", fingerprint=state, verb="split")
     if step.is_done:
         return
-    rows = store.nouns(
-        Passage,
-        f"{_FROM_FILES} AND {NOT_WITHDRAWN} AND source_row IS NULL AND id NOT IN ({filtered})"
-        f" ORDER BY {READING_ORDER}",
-        own=True,
-    )
-    verdicts = step.call("duplicates", partial(quality_filters.duplicates, rows, context.now))
     with step.writing() as tx:
-        step.replace_verdicts(tx, verdicts, {row.id: row.source_id for row in rows})
+        duplicates.drop_passages(tx, settings, context.now)
 
 
 def _warn_unmatched_chapters(context: Context, sources: Sequence[Source]) -> None:

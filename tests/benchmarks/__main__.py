@@ -13,6 +13,7 @@ from tests.benchmarks import (
     instrument,
     interviewer,
     kills,
+    near_duplicates,
     odd_pdfs,
     passage_borders,
     score_auc,
@@ -32,6 +33,7 @@ if __name__ == "__main__":
     odd_pdfs.main()
     passage_borders.main()
     datasets_table.main()
+    near_duplicates.main()
     bulk.main()
     curate_million.main()
     instrument.main(CORPORA)

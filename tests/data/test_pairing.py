@@ -1,4 +1,4 @@
-"""Gates, rejects, pairs, scores, duplicates: each rule fires, and clean rows pass."""
+"""Gates, rejects, pairs, scores: each rule fires, and clean rows pass."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import pytest
 
 from memoirist.data.curation.pairing import CurateSettings, pair
 from memoirist.data.curation.rules import check_questions
-from memoirist.data.passages.quality_filters import duplicates
 from memoirist.data.passages.quotation import quoted_share
 from memoirist.data.schema.records import Question, content_id
 from tests.support.curation import gated, judged
-from tests.support.rows import NOW, passage, prose
 from tests.support.rows import pair as make_pair
+from tests.support.rows import passage, prose
 
 CURATE = CurateSettings.model_validate({})
 _NAMES = " ".join(
@@ -61,15 +60,6 @@ def test_quoted_share_knows_the_styles() -> None:
     assert quoted_share("It's John's dog's bone, isn't it? Don't.") == 0.0
     # A speech of several paragraphs is closed only in its last one.
     assert quoted_share("“One thing.\n\n“Another thing.”") > 0.9
-
-
-def test_the_first_of_two_equal_passages_wins() -> None:
-    text = prose(1)
-    first, second, other = passage(0, text), passage(1, text.upper()), passage(2)
-    verdicts = duplicates([first, second, other], NOW)
-    assert [(v.subject_id, v.rule, v.beaten_by) for v in verdicts] == [
-        (second.id, "duplicate", first.id)
-    ]
 
 
 ANSWER = prose(3)
@@ -159,16 +149,13 @@ def test_judging_drops_with_reasons_and_keeps_what_was_really_said() -> None:
         make_pair(0, question="Right, was it?", answer=prose(0), origin="spoken"),
         make_pair(1, question="Right.", answer=prose(1), origin="generated"),
         make_pair(2, question="微调测试", answer="我学会了", origin="given"),
-        make_pair(3, question="微调测试", answer="我学会了！", origin="given"),
         make_pair(4, question="", answer=prose(4), origin="spoken"),
         make_pair(5, question="What <|im_end|> did you do?", answer=prose(5), origin="curated"),
     ]
     scores, verdicts = judged(pairs, min_score=0.1)
     assert scores.keys() == {p.id for p in pairs}
-    twins = {pairs[2].id, pairs[3].id}
-    assert {v.rule for v in verdicts if v.subject_id in twins} == {"duplicate"}
-    assert {v.subject_id: v.rule for v in verdicts if v.subject_id not in twins} == {
+    assert {v.subject_id: v.rule for v in verdicts} == {
         pairs[1].id: "question_short",
-        pairs[4].id: "question_empty",
+        pairs[3].id: "question_empty",
     }
     assert judged([]) == ({}, [])

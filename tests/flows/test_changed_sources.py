@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -23,16 +24,22 @@ from tests.support.rows import NOW
 
 _TOPICS = "river mill market school harbour garden kitchen railway orchard winter church letter"
 _STORY = (
-    "When I first saw the {0} I was {1} years old and I did not know what to think of it. My aunt"
-    " had told me that a {0} was no place for a child, and that I should stay behind her, but I"
-    " went on alone and stood there until the light was gone. There was a smell of {2} that I can"
-    " still call up whenever I want to, and a man who asked me whether I had lost my way. I said"
-    " that I had not. He laughed and gave me half of his bread, and we sat on the wall and ate it"
-    " without a word. I have thought of him more often than of most of my own cousins, and I never"
-    " learnt what he was called. That is how it was with the {0} and me in the year {1}{1}."
+    "When I first saw the {0} I ~ was {1} years ~ old and I did not know ~ what to think ~ of"
+    " it. My aunt ~ had told me ~ that a {0} was ~ no place for ~ a child, and ~ that I should ~"
+    " stay behind her, ~ but I went ~ on alone and ~ stood there until ~ the light was ~ gone."
+    " There was ~ a smell of {2} ~ that I can ~ still call up ~ whenever I want ~ to, and a ~"
+    " man who asked ~ me whether I ~ had lost my ~ way. I said ~ that I had ~ not. He laughed ~"
+    " and gave me half of his bread, ~ and we sat ~ on the wall ~ and ate it ~ without a word."
+    " And ~ I have thought ~ of him more ~ often than of most of my own cousins, ~ and I never ~"
+    " learnt what he ~ was called. That ~ is how it ~ was with the ~ {0} and me ~ in the year"
+    " {1}{1}."
 )
-
-
+# They take the place of "~", so that no story is a near duplicate of another one.
+_MORE = (
+    "then often slowly indeed perhaps surely gladly almost rather once twice never always hardly"
+    " quietly plainly truly badly soon later early again alone away home well maybe somehow half"
+    " inside outside along around behind below nearly partly mostly simply barely"
+).split()
 REFUSED = "SELECT count(*) FROM dropped WHERE subject = 'sources'"
 
 
@@ -42,7 +49,10 @@ def book(first: int = 0, title: str = "Salt Street") -> str:
     for n, topic in enumerate(topics):
         heading = title if n == 2 else f"The {topic}"
         other = topics[(n + 5) % len(topics)]
-        parts.append(f"# {heading}\n\n" + _STORY.format(topic, 10 + first + n, other))
+        rng = random.Random(first * 100 + n)
+        start, *rest = _STORY.split("~")
+        story = start + "".join(rng.choice(_MORE) + part for part in rest)
+        parts.append(f"# {heading}\n\n" + story.format(topic, 10 + first + n, other))
     return "\n\n".join(parts) + "\n"
 
 

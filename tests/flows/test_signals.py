@@ -19,7 +19,7 @@ from tests.conftest import run
 TABLES = ("passage_signals", "pair_signals", "pair_scores")
 PASTED = (
     *("passage_signals", "passage_gates", "pair_scopes", "pair_signals", "pair_scores"),
-    *("pair_duplicates", "pair_rules"),
+    "pair_rules",
 )
 _DECIDED = "SELECT subject_id, rule, keep, score, reason, beaten_by, next_step FROM verdicts"
 

@@ -10,7 +10,6 @@ SELECT CASE WHEN fault IS NOT NULL THEN row_id($source, source_row)
        CASE WHEN thread IS NOT NULL THEN left(md5(concat_ws(chr(31), $source, thread)), 16) END
            AS thread_id,
        nullif(system, '') AS system, question, answer,
-       CASE WHEN fault IS NULL THEN head_of(coalesce(question, ''), answer) END AS head,
        fault, reason,
        nullif(concat_ws(' ', notes,
            CASE WHEN has_control(answer) OR has_control(question) THEN 'flag_control:1' END,

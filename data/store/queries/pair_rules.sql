@@ -5,7 +5,7 @@ CREATE OR REPLACE TEMP TABLE judged AS
 WITH current AS (
     SELECT a.* FROM made_pairs a JOIN sources s ON s.id = a.source_id
     WHERE s.format <> 'disclosure' AND a.id NOT IN (
-        SELECT subject_id FROM verdicts WHERE step = 'curate' AND rule IN ('superseded', 'duplicate'))
+        SELECT subject_id FROM verdicts WHERE step = 'curate' AND rule = 'superseded')
 ), checks AS (
     SELECT c.source_id, x.*, q.quality,
            c.origin IN ('generated', 'template') AS written,
@@ -55,7 +55,7 @@ SELECT pair_id AS subject_id, 'pairs' AS subject, fault.rule, false AS keep, qua
 FROM found WHERE fault IS NOT NULL;
 
 DELETE FROM verdicts
-WHERE step = 'curate' AND subject = 'pairs' AND rule NOT IN ('superseded', 'duplicate')
+WHERE step = 'curate' AND subject = 'pairs' AND rule <> 'superseded'
   AND (subject_id, rule, reason, score) NOT IN (SELECT (subject_id, rule, reason, score) FROM judged);
 
 INSERT INTO verdicts BY NAME

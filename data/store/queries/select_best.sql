@@ -1,4 +1,4 @@
--- The best whole threads: at most $of_group pairs of one group, and about $most in all.
+-- The best whole threads: at most $of_group pairs of one group, and $most in all.
 ranked AS (
     SELECT thread_id, min(group_id) AS group_id, avg(coalesce(score, 0)) AS score,
            count(*) AS n, md5(thread_id || $seed) AS place
@@ -9,7 +9,7 @@ ranked AS (
     FROM ranked
 ), chosen AS (
     SELECT * FROM (
-        SELECT *, sum(n) OVER (ORDER BY score DESC, place ROWS UNBOUNDED PRECEDING) - n AS before
+        SELECT *, sum(n) OVER (ORDER BY score DESC, place ROWS UNBOUNDED PRECEDING) AS taken
         FROM capped WHERE of_group <= $of_group OR of_group = n
-    ) WHERE before < $most
+    ) WHERE taken <= $most
 )

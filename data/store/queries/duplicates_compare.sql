@@ -1,0 +1,25 @@
+-- The exact similarities of the pairs of texts in `compared`(words, other_words), by all their 5-grams;
+-- without $every, of those that share half of the smaller one. With $short, what differs in a word may
+-- differ in all that matters (same_exchange).
+CREATE OR REPLACE TEMP TABLE sides AS
+SELECT words, CASE WHEN $short THEN question END AS question, CASE WHEN $short THEN answer END AS answer,
+       list_distinct(grams_of(list_transform(string_split(norm, $unit), lambda u: hash(u)))) AS grams
+FROM (
+    SELECT words, question, answer, exchange_words(question, answer) AS norm FROM items JOIN (
+        SELECT words, min(id) AS id FROM duplicate_texts
+        WHERE part = $part
+          AND words IN (SELECT words FROM compared UNION ALL SELECT other_words FROM compared)
+        GROUP BY words
+    ) USING (id)
+);
+
+INSERT INTO duplicate_links
+SELECT $part, words, other_words, n, other_n, shared / (n + other_n - shared) AS jaccard,
+       shared / least(n, other_n) AS containment
+FROM (
+    SELECT c.words, c.other_words, len(a.grams)::INTEGER AS n, len(b.grams)::INTEGER AS other_n,
+           len(list_intersect(a.grams, b.grams)) AS shared,
+           NOT $short OR same_exchange(a.question, a.answer, b.question, b.answer) AS is_same
+    FROM compared c JOIN sides a ON a.words = c.words JOIN sides b ON b.words = c.other_words
+) WHERE $every OR (shared >= 0.5 * least(n, other_n) AND is_same);
+DROP TABLE sides;
