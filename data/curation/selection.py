@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from memoirist.data.composition.conversations import grams
 from memoirist.data.schema.records import Pair
 from memoirist.data.store.store import Store
 from memoirist.data.store.transaction import Transaction, statement
@@ -53,6 +52,11 @@ def best(store: Store, limits: Limits) -> list[Pair]:
         threads[pair.thread_id].append(pair)
     taken = _without_near_duplicates(threads, limits.pairs)
     return [pair for name in sorted(taken) for pair in threads[name]]
+
+
+def grams(tokens: Sequence[str], n: int) -> Iterable[int]:
+    """Return the hashes of all runs of `n` words; they are valid within one process only."""
+    return (hash(tuple(tokens[i : i + n])) for i in range(len(tokens) - n + 1))
 
 
 def _without_near_duplicates(threads: Mapping[str, Sequence[Pair]], limit: int) -> list[str]:

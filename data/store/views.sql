@@ -66,6 +66,24 @@ CREATE OR REPLACE MACRO first_words(t) AS
 
 CREATE OR REPLACE MACRO head_of(question, answer) AS hash(first_words(question), first_words(answer));
 
+-- The words of a text for comparing: lower case, without marks; a Han, kana or Hangul character is one.
+CREATE OR REPLACE MACRO plain_words(t) AS
+    CASE WHEN strlen(t) = length(t)
+         THEN trim(regexp_replace(lower(t), ' *[^a-z0-9 ][^a-z0-9]*|  +', ' ', 'g'))
+         ELSE trim(regexp_replace(lower(regexp_replace(nfc_normalize(t),
+             '([\x{3040}-\x{30ff}\x{3400}-\x{4dbf}\x{4e00}-\x{9fff}\x{f900}-\x{faff}\x{ac00}-\x{d7af}])', ' \1 ', 'g')),
+             ' *[^\pL\pN\pM ][^\pL\pN\pM]*|  +', ' ', 'g')) END;
+
+-- The hashes of all runs of five units (hashes of words or characters); of a shorter text the one of all.
+-- A list is named by an outer lambda: what an inner one refers to is computed for each element else.
+CREATE OR REPLACE MACRO grams_of(units) AS list_transform([units], lambda list:
+    list_transform(list[:greatest(len(list) - 4, 1)],
+        lambda u, n: hash(u, list[n + 1], list[n + 2], list[n + 3], list[n + 4])))[1];
+
+-- The hashes of all runs of so many words, given by their hashes; none of a shorter text.
+CREATE OR REPLACE MACRO runs_of(units, size) AS list_transform([units], lambda list:
+    list_transform(range(len(list) - size + 1), lambda n: hash(list[n + 1:n + size])))[1];
+
 CREATE OR REPLACE MACRO question_id(passage, t) AS left(md5(passage || chr(31) || t), 16);
 
 CREATE OR REPLACE VIEW passages AS
@@ -332,3 +350,26 @@ SELECT r.id AS run_id, r.base_model, r.status, r.started_at,
            AS seconds_left
 FROM runs r LEFT JOIN metrics m ON m.run_id = r.id
 GROUP BY ALL;
+
+-- The settings that each dataset version was composed under, one a row.
+CREATE OR REPLACE VIEW recipe_keys AS
+SELECT d.id AS dataset_id, t.fullkey[3:] AS key, t.atom::VARCHAR AS value
+FROM datasets d, json_tree(d.recipe) t WHERE t.atom IS NOT NULL;
+
+-- The dataset versions, newest first, with what changed in the recipe since the one before.
+CREATE OR REPLACE VIEW versions AS
+WITH changed AS (
+    SELECT d.id, k.key, a.value AS before, b.value AS after
+    FROM datasets d
+    JOIN datasets p ON p.id = d.parent_id AND p.recipe IS NOT NULL AND d.recipe IS NOT NULL
+    CROSS JOIN (SELECT DISTINCT key FROM recipe_keys) k
+    LEFT JOIN recipe_keys a ON a.dataset_id = p.id AND a.key = k.key
+    LEFT JOIN recipe_keys b ON b.dataset_id = d.id AND b.key = k.key
+    WHERE a.value IS DISTINCT FROM b.value
+)
+SELECT d.id, d.created_at, d.n_train AS train, d.n_validation AS validation, d.n_test AS test,
+       d.parent_id AS parent,
+       coalesce(string_agg(key || ': ' || coalesce(before, 'none') || ' -> '
+                           || coalesce(after, 'none'), ', ' ORDER BY key), '') AS recipe_changes
+FROM datasets d LEFT JOIN changed c ON c.id = d.id
+GROUP BY ALL ORDER BY d.created_at DESC;
