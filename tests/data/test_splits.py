@@ -222,7 +222,8 @@ def test_groups_with_near_duplicates_stay_together(store: Store) -> None:
             for n in range(first, first + 16, 4):
                 for member in (pairs[n], pairs[n + 4]):
                     tx.execute(
-                        "INSERT INTO duplicates VALUES ('pairs', ?, NULL, 'answers', NULL, NULL, ?)",
+                        "INSERT INTO duplicates BY NAME SELECT 'pairs' AS subject,"
+                        " ? AS subject_id, 'answers' AS part, ? AS cluster",
                         [member.id, f"c{n}"],
                     )
     splits = split_of(divided(store, pairs))
