@@ -9,6 +9,7 @@ from tests.benchmarks import (
     ebooks,
     estimates,
     families,
+    held_out,
     instrument,
     interviewer,
     kills,
@@ -34,6 +35,7 @@ if __name__ == "__main__":
     instrument.main(CORPORA)
     interviewer.main()
     families.main()
+    held_out.main()
     kills.main()
     training.main()
     estimates.main([])

@@ -215,7 +215,8 @@ def test_another_rule_and_another_split_are_told(context: Context) -> None:
     with store.writing() as tx:
         tx.execute(
             "INSERT INTO verdicts BY NAME SELECT ? AS subject_id, 'pairs' AS subject,"
-            " 'low' AS rule, false AS keep, 'too low' AS reason, 'grade' AS step, source_id, ? AS created_at"
+            " 'low' AS rule, false AS keep, 'too low' AS reason, 'grade' AS step, source_id,"
+            " ? AS created_at"
             " FROM own_pairs WHERE id = ?",
             [left_out, NOW, left_out],
         )
