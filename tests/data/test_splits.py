@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from memoirist.data.composition.splits import Division, SplitSettings, divide, purge
-from memoirist.data.schema.records import Conversation, Pair
+from memoirist.data.schema.records import Conversation, Dataset, Pair
 from memoirist.data.store.store import Store
 from tests.support.rows import NOW, pair, prose, source
 from tests.support.stores import empty_store
@@ -44,7 +45,9 @@ def divided(store: Store, pairs: Sequence[Pair], **settings: object) -> Division
         division = divide(tx, pairs, chosen, NOW)
         tx.upsert(division.groups)
         tx.upsert(pairs)
-        version = str(tx.fetch("SELECT count(DISTINCT dataset_id) FROM conversations"))
+        ((n,),) = tx.fetch("SELECT count(*) FROM datasets")
+        version, day = f"d{n}", NOW + timedelta(days=n)
+        tx.upsert([Dataset(id=version, created_at=day, n_train=0, n_validation=0, n_test=0)])
         tx.upsert(
             [
                 Conversation(
@@ -151,6 +154,14 @@ def test_one_episode_is_cut_at_its_end_with_gaps(store: Store) -> None:
     again = split_parts(divided(store, more))
     assert again["test"] == {*split_parts(division)["test"], told(100).id, told(60).id, told(61).id}
     assert again["train"] == {*split_parts(division)["train"], told(101).id}
+
+
+def test_an_episode_that_was_all_trained_on_is_cut_later(store: Store) -> None:
+    talk = episode("one", range(60))
+    divided(store, talk, test_share=0, validation_share=0)
+    division = divided(store, talk)
+    assert sizes(division) == (47, 3, 6)
+    assert split_parts(divided(store, talk)) == split_parts(division)
 
 
 def split_parts(division: Division) -> dict[str, set[str]]:

@@ -46,5 +46,5 @@ SELECT key, other, $part, round(similarity, 3) FROM (
         SELECT len(list_filter(t.grams, lambda g: list_contains(o.grams, g))) AS n_shared
     )
 )
-WHERE similarity >= $least
+WHERE n_shared >= need AND similarity >= $least
 QUALIFY row_number() OVER (PARTITION BY key ORDER BY similarity DESC, other) = 1;

@@ -1,11 +1,13 @@
 -- The texts of `compared` (id, rank, question, answer; of two alike the one of the higher rank is
 -- dropped): answers as hashes of their words and questions as hashes of their letters, with their
--- 5-grams, and how many of these another text `need`s to share. Questions of fewer than five words
--- ("Why was that?") are common to all episodes and leak nothing.
+-- 5-grams, and how many of these another text `need`s to share: three at least, or all of a shorter
+-- text. Questions of fewer than five words ("Why was that?") are common to all episodes and leak
+-- nothing.
 CREATE OR REPLACE TEMP TABLE texts AS
 SELECT *, len(grams) AS n,
-       ceil(len(grams) * CASE part WHEN 'answer' THEN $max_containment
-                              ELSE $max_question_overlap END)::INTEGER AS need
+       greatest(least(len(grams), 3),
+                ceil(len(grams) * CASE part WHEN 'answer' THEN $max_containment
+                                       ELSE $max_question_overlap END))::INTEGER AS need
 FROM (
     SELECT key, rank, part, units, list_distinct(grams_of(units)) AS grams
     FROM (

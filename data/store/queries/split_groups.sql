@@ -1,12 +1,15 @@
 -- The split of every group of `picked` (id, source_id, group_id, passage_id, origin, ord); $seed,
 -- $test_share, $validation_share, $max_source_share and $hold_out_source are settings of [compose].
 
--- The split that earlier versions gave to each passage.
+-- The passages that any earlier version held out, and those that the newest one trains on.
 CREATE OR REPLACE TEMP TABLE known AS
 SELECT a.passage_id,
        CASE WHEN bool_or(c.split = 'test') THEN 'test'
             WHEN bool_or(c.split = 'validation') THEN 'validation' ELSE 'train' END AS split
-FROM (SELECT unnest(pair_ids) AS id, split FROM conversations) c JOIN own_pairs a USING (id)
+FROM (
+    SELECT unnest(pair_ids) AS id, split FROM conversations
+    WHERE split <> 'train' OR dataset_id = (SELECT max_by(id, created_at) FROM datasets)
+) c JOIN own_pairs a USING (id)
 GROUP BY a.passage_id;
 
 -- The groups with their earlier split; under a new name, a group has that of most of its passages.
@@ -20,8 +23,9 @@ GROUP BY p.group_id;
 -- Groups that one cluster of near duplicates joins; such a unit gets one split.
 CREATE OR REPLACE TEMP TABLE units AS
 WITH RECURSIVE members AS (
-    SELECT DISTINCT p.group_id, d.cluster
-    FROM duplicates d JOIN picked p ON d.subject_id IN (p.id, p.passage_id)
+    SELECT p.group_id, d.cluster FROM duplicates d JOIN picked p ON p.id = d.subject_id
+    UNION
+    SELECT p.group_id, d.cluster FROM duplicates d JOIN picked p ON p.passage_id = d.subject_id
 ), links AS (
     SELECT DISTINCT a.group_id, b.group_id AS other_id
     FROM members a JOIN members b ON b.cluster = a.cluster AND b.group_id <> a.group_id
