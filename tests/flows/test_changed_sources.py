@@ -23,26 +23,23 @@ from memoirist.flows.steps.split import split_documents
 from tests.support.rows import NOW
 
 _TOPICS = "river mill market school harbour garden kitchen railway orchard winter church letter"
-# Chapters of a book have no more in common than this: near duplicates of one another would go.
 _STORY = (
-    "When I first saw the {0} I was {1} years old. {2} That is how it was with the {0} and me in"
-    " the year {1}{1}. I thought of it more often than of my own cousins."
+    "When I first saw the {0} I ~ was {1} years ~ old and I did not know ~ what to think ~ of"
+    " it. My aunt ~ had told me ~ that a {0} was ~ no place for ~ a child, and ~ that I should ~"
+    " stay behind her, ~ but I went ~ on alone and ~ stood there until ~ the light was ~ gone."
+    " There was ~ a smell of {2} ~ that I can ~ still call up ~ whenever I want ~ to, and a ~"
+    " man who asked ~ me whether I ~ had lost my ~ way. I said ~ that I had ~ not. He laughed ~"
+    " and gave me half of his bread, ~ and we sat ~ on the wall ~ and ate it ~ without a word."
+    " And ~ I have thought ~ of him more ~ often than of most of my own cousins, ~ and I never ~"
+    " learnt what he ~ was called. That ~ is how it ~ was with the ~ {0} and me ~ in the year"
+    " {1}{1}."
 )
-_SENTENCES = (
-    "My {} had told the {} of it, and I was to stay behind the {} with her.",
-    "There was a smell of {} that I can still call up in any {} I am in.",
-    "A man with a {} asked me for the {}, and I said that I had {}.",
-    "He laughed and gave me {} from his {}, and the {} was gone by then.",
-    "We sat on the {} and ate {} without a word for the {} or me.",
-    "I never learnt of the {} what he was called in the {} of his {}.",
-)
-_NOUNS = (
-    "aunt bread wall lamp rope door salt horse bridge candle rain coal boat hammer wheel basket"
-    " ladder needle apple stove cellar ribbon barrel feather kettle goose shovel mirror drum fence"
-    " pepper sailor button oven ferry spoon cradle anchor pigeon sledge violin copper tunnel mule"
+# They take the place of "~", so that no story is a near duplicate of another one.
+_MORE = (
+    "then often slowly indeed perhaps surely gladly almost rather once twice never always hardly"
+    " quietly plainly truly badly soon later early again alone away home well maybe somehow half"
+    " inside outside along around behind below nearly partly mostly simply barely"
 ).split()
-
-
 REFUSED = "SELECT count(*) FROM dropped WHERE subject = 'sources'"
 
 
@@ -51,15 +48,12 @@ def book(first: int = 0, title: str = "Salt Street") -> str:
     parts = []
     for n, topic in enumerate(topics):
         heading = title if n == 2 else f"The {topic}"
-        age = 10 + first + n
-        parts.append(f"# {heading}\n\n" + _STORY.format(topic, age, _middle(f"{topic} {age}")))
+        other = topics[(n + 5) % len(topics)]
+        rng = random.Random(first * 100 + n)
+        start, *rest = _STORY.split("~")
+        story = start + "".join(rng.choice(_MORE) + part for part in rest)
+        parts.append(f"# {heading}\n\n" + story.format(topic, 10 + first + n, other))
     return "\n\n".join(parts) + "\n"
-
-
-def _middle(seed: str) -> str:
-    draw = random.Random(seed)
-    sentences = draw.sample(_SENTENCES, len(_SENTENCES)) + draw.sample(_SENTENCES, 2)
-    return " ".join(s.format(*draw.sample(_NOUNS, s.count("{}"))) for s in sentences)
 
 
 @pytest.fixture
