@@ -127,14 +127,15 @@ def show_what_if(context: Context, keys: Sequence[str]) -> None:
     print_rows(Fetched(columns=columns, numeric=[c == "n" for c in columns], rows=rows), "table")
 
 
-def export_dataset(context: Context, output: Path, form: str, split: str | None) -> str:
-    """Write the newest dataset, or one split of it; return a line with the number of rows."""
+def export_dataset(
+    context: Context, output: Path, form: str, split: str | None, version: str = "latest"
+) -> str:
+    """Write a dataset version, or one split of it; return a line with the number of rows."""
     from memoirist.data.composition.export_formats import export
-    from memoirist.flows.steps.compose import latest_dataset, refuse_withdrawn
+    from memoirist.flows.steps.compose import refuse_withdrawn
+    from memoirist.flows.versions import find_version
 
-    dataset = latest_dataset(context)
-    if dataset is None:
-        raise NothingToDo("there is no dataset to export", "make one with `memoirist compose`")
+    dataset = find_version(context.workspace.store, version)
     if form == "hf":
         from memoirist.flows.models.dataset_folder import write_dataset
 

@@ -1,27 +1,23 @@
-"""Compose pairs into a dataset version: ChatML conversations in train, validation and test.
-
-Whole groups are held out, and train is purged of what is too close to a test pair.
-"""
+"""Compose divided pairs into a dataset version: ChatML conversations in three splits."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from itertools import groupby
 from typing import get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from memoirist.data.composition.splits import Division, SplitSettings
 from memoirist.data.schema.records import (
     Conversation,
     Dataset,
-    Fault,
     GroupSplit,
     Pair,
     Split,
@@ -29,34 +25,12 @@ from memoirist.data.schema.records import (
     content_id,
 )
 from memoirist.data.text.sanitizer import neutralise
-from memoirist.data.text.words import count_words, is_cjk, normalise, words
+from memoirist.data.text.words import count_words, is_cjk
 
 
-class ComposeSettings(BaseModel):
+class ComposeSettings(SplitSettings):
     """How pairs become conversations, and which are held out."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    test_share: float = Field(0.10, ge=0, lt=0.5, description="Share of pairs held out as test.")
-    validation_share: float = Field(
-        0.05, ge=0, lt=0.5, description="Share of pairs that decide when training stops."
-    )
-    hold_out_source: bool = Field(
-        default=True, description="With three sources or more, hold one small one out whole."
-    )
-    max_source_share: float = Field(
-        0.15, gt=0, lt=1, description="Only a source of at most this share is held out whole."
-    )
-    max_containment: float = Field(
-        0.5, gt=0, le=1, description="Train pairs that share more with a test answer are dropped."
-    )
-    max_shared_run: int = Field(13, ge=5, description="So many shared words in a row drop as well.")
-    max_question_overlap: float = Field(
-        0.7,
-        gt=0,
-        description="Train questions as close to a test question (Jaccard of character 5-grams)"
-        " drop too; above 1: none.",
-    )
     max_pairs: int = Field(
         5_000, ge=1, description="Above so many kept pairs the best by score are taken."
     )
@@ -72,7 +46,6 @@ class ComposeSettings(BaseModel):
         description="Share of the train conversations that teach the persona to say that it is an"
         " AI when it is asked, which tuning forgets otherwise; 0 for none.",
     )
-    seed: int = Field(42, description="Seed of every choice made here.")
 
 
 # A conversation before its dataset has an id: the split, the ids of its pairs, its messages.
@@ -81,7 +54,7 @@ _Draft = tuple[Split, Sequence[str], list[dict[str, str]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composed:
-    """A dataset version, its conversations, and the pairs that the purge dropped."""
+    """A dataset version, its conversations, and the verdicts on pairs that it leaves out."""
 
     dataset: Dataset
     conversations: Sequence[Conversation]
@@ -89,59 +62,40 @@ class Composed:
     splits: Sequence[GroupSplit] = ()
 
 
-def compose(  # noqa: PLR0913 - the inputs of a dataset
-    pairs: Sequence[Pair],
+def compose(
+    division: Division,
     system: str,
     settings: ComposeSettings,
-    before: Mapping[str, Split],
     now: datetime,
     follow_ups: Mapping[str, FollowUp] | None = None,
 ) -> Composed:
-    """Return the dataset of the kept pairs; its id is the hash of what it holds.
+    """Return the dataset of the divided pairs; its id is the hash of what it holds.
 
-    `system` is the persona's prompt, for pairs without their own; `before` has the split of every
-    group in an earlier dataset. Pairs with a follow-up continue the pair before them where that is
-    in the same split.
+    `system` is the persona's prompt, for pairs without their own. Pairs with a follow-up continue
+    the pair before them where that is in the same split.
     """
-    splits = partition(pairs, settings, before)
-    held = hold_out_source(pairs, settings, before) if settings.hold_out_source else None
-    by_split: dict[Split, list[Pair]] = defaultdict(list)
-    for pair in pairs:
-        if pair.source_id == held:
-            splits[pair.group_id] = "test"
-        by_split[splits[pair.group_id]].append(pair)
-    by_split["train"], verdicts = purge(by_split["train"], by_split["test"], settings, now)
     drafts: list[_Draft] = []
     for split in get_args(Split):
-        joined = join_follow_ups(by_split[split], follow_ups or {}, settings)
+        joined = join_follow_ups(division.pairs.get(split, ()), follow_ups or {}, settings)
         drafts += [_draft(split, thread, system) for thread in threads(joined, settings)]
-    sources = {pair.group_id: pair.source_id for pair in pairs}
-    groups = [
-        GroupSplit(group_id=group, source_id=source, split=splits[group])
-        for group, source in sources.items()
-    ]
-    return replace(_version(drafts, now), verdicts=verdicts, splits=groups)
+    return replace(_version(drafts, now), verdicts=division.verdicts, splits=division.groups)
 
 
-def with_mixed(  # noqa: PLR0913 - the inputs of a dataset
+def with_train(
     composed: Composed,
-    mixed: Sequence[Pair],
-    own: Sequence[Pair],
+    pairs: Sequence[Pair],
     settings: ComposeSettings,
     now: datetime,
     system: str = "",
 ) -> Composed:
-    """Add pairs to the train split of a dataset; they are never held out.
+    """Add pairs to the train split of a dataset.
 
     They keep their own system prompts; `system` is for pairs in the persona's voice that have none,
-    and empty for pairs in other voices. Pairs too close to a held-out pair of `own` are dropped.
+    and empty for pairs in other voices.
     """
-    held = {i for c in composed.conversations if c.split == "test" for i in c.pair_ids}
-    rest, verdicts = purge(mixed, [pair for pair in own if pair.id in held], settings, now)
     drafts: list[_Draft] = [(c.split, c.pair_ids, list(c.messages)) for c in composed.conversations]
-    drafts += [_draft("train", thread, system) for thread in threads(rest, settings)]
-    dropped = [*composed.verdicts, *verdicts]
-    return replace(_version(drafts, now), verdicts=dropped, splits=composed.splits)
+    drafts += [_draft("train", thread, system) for thread in threads(pairs, settings)]
+    return replace(_version(drafts, now), verdicts=composed.verdicts, splits=composed.splits)
 
 
 def _draft(split: Split, thread: Sequence[Pair], system: str) -> _Draft:
@@ -294,141 +248,3 @@ def join_follow_ups(
         return later, length
 
     return [join(pair.id)[0] for pair in pairs]
-
-
-def partition(
-    pairs: Sequence[Pair], settings: ComposeSettings, before: Mapping[str, Split]
-) -> dict[str, Split]:
-    """Return the split of every group, the earlier one where there is one.
-
-    Within each source, groups in the order of a seeded hash go to test until its share of the
-    source's pairs is reached, then to validation, the rest to train; so a new source moves no
-    group of another. A group of more than a quarter of its source stays in train, because too
-    little would remain to train on.
-    """
-    sizes = Counter(pair.group_id for pair in pairs)
-    # A dictionary as an ordered set: a dataset has as many groups as rows.
-    by_source: dict[str, dict[str, None]] = defaultdict(dict)
-    for pair in pairs:
-        by_source[pair.source_id][pair.group_id] = None
-    chosen: dict[str, Split] = {g: before[g] for g in sizes if g in before}
-    for groups in by_source.values():
-        _assign(groups, sizes, settings, chosen)
-    return chosen
-
-
-def _assign(
-    groups: Collection[str],
-    sizes: Mapping[str, int],
-    settings: ComposeSettings,
-    chosen: dict[str, Split],
-) -> None:
-    total = sum(sizes[group] for group in groups)
-    held = Counter[Split]()
-    for group in groups:
-        if group in chosen:
-            held[chosen[group]] += sizes[group]
-    targets: dict[Split, float] = {
-        "test": settings.test_share * total,
-        "validation": settings.validation_share * total,
-    }
-    new = [group for group in groups if group not in chosen]
-    for group in sorted(new, key=lambda g: _order(settings.seed, g)):
-        # A source of one or two groups is only trained on.
-        may_be_held = len(groups) > 2 and sizes[group] <= max(1, total / 4)
-        open_splits = [split for split, target in targets.items() if held[split] < target]
-        chosen[group] = open_splits[0] if may_be_held and open_splits else "train"
-        held[chosen[group]] += sizes[group]
-
-
-def _order(seed: int, group: str) -> str:
-    return hashlib.blake2b(f"{seed}:{group}".encode(), digest_size=8).hexdigest()
-
-
-def hold_out_source(
-    pairs: Sequence[Pair], settings: ComposeSettings, before: Mapping[str, Split]
-) -> str | None:
-    """Return the source to hold out whole, or None with fewer than three or none small enough.
-
-    A source of an earlier train split is never held out; one that was held out whole stays so.
-    """
-    sizes = Counter(pair.source_id for pair in pairs)
-    tested = {p.source_id for p in pairs if before.get(p.group_id) == "test"}
-    trained = {p.source_id for p in pairs if before.get(p.group_id, "test") != "test"}
-    for source in sizes:
-        if source in tested - trained:
-            return source
-    small = [
-        s for s in sizes if sizes[s] <= settings.max_source_share * len(pairs) and s not in trained
-    ]
-    if len(sizes) < 3 or not small:
-        return None
-    return min(small, key=lambda source: _order(settings.seed, source))
-
-
-def purge(
-    train: Sequence[Pair], test: Sequence[Pair], settings: ComposeSettings, now: datetime
-) -> tuple[list[Pair], list[Verdict]]:
-    """Return the train pairs that share little with any test pair, and drops of the others.
-
-    Containment is the share of the answer's word 5-grams that one test answer has. One shared run
-    of `max_shared_run` words also drops (13 is GPT-3's length for contamination), and so does a
-    question whose character 5-grams overlap (Jaccard) by `max_question_overlap`; above 1 none does.
-    """
-    run, max_question_overlap = settings.max_shared_run, settings.max_question_overlap
-    fives: dict[int, dict[str, None]] = defaultdict(dict)  # ordered, so that ties are too
-    runs: dict[int, str] = {}
-    for pair in test:
-        tokens = words(pair.answer)
-        for gram in grams(tokens, 5):
-            fives[gram][pair.id] = None
-        for gram in grams(tokens, run):
-            runs.setdefault(gram, pair.id)
-    compared = test if max_question_overlap <= 1 else ()
-    questions = [(pair.id, _shingles(pair.question)) for pair in compared]
-    kept: list[Pair] = []
-    verdicts: list[Verdict] = []
-    for pair in train:
-        tokens = words(pair.answer)
-        match = next((runs[gram] for gram in grams(tokens, run) if gram in runs), None)
-        match = match or _same_question(pair.question, questions, max_question_overlap)
-        own = list(grams(tokens, 5))
-        counts = Counter(other for gram in own for other in fives.get(gram, ()))
-        closest, n_shared = counts.most_common(1)[0] if counts else (None, 0)
-        share = n_shared / len(own) if own else 0.0
-        if match is not None or share >= settings.max_containment:
-            reason = "it is too close to a held-out exchange, which would flatter the test"
-            step = "nothing: the held-out answer is kept"
-            fault = Fault("test_overlap", reason, step, round(share, 3), match or closest)
-            verdicts.append(fault.verdict("pairs", pair.id, now))
-        else:
-            kept.append(pair)
-    return kept, verdicts
-
-
-def _shingles(question: str, n: int = 5) -> frozenset[str]:
-    """Return the character 5-grams of a question of five words or more, else nothing.
-
-    Short questions ("Why was that?") are common to all episodes and leak nothing.
-    """
-    text = normalise(question)
-    if count_words(question) < 5:
-        return frozenset()
-    return frozenset(text[i : i + n] for i in range(len(text) - n + 1))
-
-
-def _same_question(
-    question: str, questions: Sequence[tuple[str, frozenset[str]]], min_overlap: float
-) -> str | None:
-    """Return the held-out pair whose question is nearly this one."""
-    own = _shingles(question) if questions else frozenset()
-    for pair_id, other in questions if own else ():
-        shared = len(own & other)
-        if shared and shared >= min_overlap * (len(own) + len(other) - shared):
-            return pair_id
-    return None
-
-
-def grams(tokens: Sequence[str], n: int) -> Iterable[int]:
-    """Return the hashes of all runs of `n` words; they are valid within one process only."""
-    return (hash(tuple(tokens[i : i + n])) for i in range(len(tokens) - n + 1))

@@ -334,7 +334,10 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """One version of the conversations, named by their content."""
+    """One version of the conversations, named by their content.
+
+    `recipe` holds the settings that it was composed under as JSON.
+    """
 
     id: str
     created_at: datetime
@@ -342,6 +345,7 @@ class Dataset:
     n_validation: int
     n_test: int
     parent_id: str | None = None
+    recipe: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -439,11 +443,14 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupSplit:
-    """The split that a group was given once, which every later dataset keeps."""
+    """The split that a group was given once, which every later dataset keeps.
+
+    A group is `cut` where stretches at its end are held out.
+    """
 
     group_id: str
     source_id: str
-    split: Split
+    split: Split | Literal["cut"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,6 +103,10 @@ CREATE OR REPLACE MACRO same_exchange(question, answer, other_question, other_an
 -- Who asks: people, an LLM or a template.
 CREATE OR REPLACE MACRO tier_of(origin) AS CASE origin WHEN 'generated' THEN 1 WHEN 'template' THEN 2 ELSE 0 END;
 
+-- The hashes of all runs of so many words, given by their hashes; none of a shorter text.
+CREATE OR REPLACE MACRO runs_of(units, size) AS list_transform([units], lambda list:
+    list_transform(range(len(list) - size + 1), lambda n: hash(list[n + 1:n + size])))[1];
+
 CREATE OR REPLACE MACRO question_id(passage, t) AS left(md5(passage || chr(31) || t), 16);
 
 CREATE OR REPLACE VIEW passages AS
@@ -448,3 +452,26 @@ SELECT CASE WHEN c.source_id IS NULL THEN 'all sources' ELSE any_value(s.title) 
 FROM counted c JOIN sources s ON s.id = c.source_id
 GROUP BY GROUPING SETS ((c.source_id, c.place, c.subject, c.step), (c.place, c.subject, c.step))
 ORDER BY c.source_id IS NOT NULL, c.source_id, c.place;
+
+-- The settings that each dataset version was composed under, one a row.
+CREATE OR REPLACE VIEW recipe_keys AS
+SELECT d.id AS dataset_id, t.fullkey[3:] AS key, t.atom::VARCHAR AS value
+FROM datasets d, json_tree(d.recipe) t WHERE t.atom IS NOT NULL;
+
+-- The dataset versions, newest first, with what changed in the recipe since the one before.
+CREATE OR REPLACE VIEW versions AS
+WITH changed AS (
+    SELECT d.id, k.key, a.value AS before, b.value AS after
+    FROM datasets d
+    JOIN datasets p ON p.id = d.parent_id AND p.recipe IS NOT NULL AND d.recipe IS NOT NULL
+    CROSS JOIN (SELECT DISTINCT key FROM recipe_keys) k
+    LEFT JOIN recipe_keys a ON a.dataset_id = p.id AND a.key = k.key
+    LEFT JOIN recipe_keys b ON b.dataset_id = d.id AND b.key = k.key
+    WHERE a.value IS DISTINCT FROM b.value
+)
+SELECT d.id, d.created_at, d.n_train AS train, d.n_validation AS validation, d.n_test AS test,
+       d.parent_id AS parent,
+       coalesce(string_agg(key || ': ' || coalesce(before, 'none') || ' -> '
+                           || coalesce(after, 'none'), ', ' ORDER BY key), '') AS recipe_changes
+FROM datasets d LEFT JOIN changed c ON c.id = d.id
+GROUP BY ALL ORDER BY d.created_at DESC;

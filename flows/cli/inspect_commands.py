@@ -42,7 +42,10 @@ def plan(
 
 def look(
     what: Annotated[
-        str, typer.Argument(help="tables, dropped, coverage, outline, why, or a table's name.")
+        str,
+        typer.Argument(
+            help="tables, dropped, coverage, outline, versions, why, or a table's name."
+        ),
     ] = "tables",
     subject: Annotated[
         str | None,
@@ -59,6 +62,29 @@ def look(
     from memoirist.flows.inspection import show
 
     show(o.open_store(workspace), what, subject, limit, form)
+
+
+def diff(
+    first: Annotated[
+        str,
+        typer.Argument(metavar="A", help="The beginning of a dataset's id, latest or previous."),
+    ] = "previous",
+    second: Annotated[str, typer.Argument(metavar="B", help="The same for the later one.")] = (
+        "latest"
+    ),
+    limit: Annotated[
+        int, typer.Option("-n", "--limit", min=1, help="Examples of each kind and rule.")
+    ] = 5,
+    form: o.FormatOption = "table",
+    workspace: o.WorkspaceOption = WORKSPACE,
+) -> None:
+    """Show what came, went or moved between two dataset versions, by which rule and why."""
+    from memoirist.flows.inspection import print_rows
+    from memoirist.flows.versions import compare_versions
+
+    rows, summary = compare_versions(o.open_store(workspace), (first, second), limit)
+    print_rows(rows, form)
+    typer.echo(summary, err=True)
 
 
 def sql(
@@ -83,10 +109,14 @@ def export(
     split: Annotated[
         str | None, typer.Option("--split", help="train, validation or test; default: all.")
     ] = None,
+    version: Annotated[
+        str,
+        typer.Option("--version", help="The beginning of a dataset's id, latest or previous."),
+    ] = "latest",
     force: o.ForceOption = False,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Write the newest dataset for other trainers, or as a folder for `datasets` and hubs."""
+    """Write a dataset version for other trainers, or as a folder for `datasets` and hubs."""
     from memoirist.flows.cli.output_check import check_export_folder, check_output_file
     from memoirist.flows.inspection import export_dataset
 
@@ -97,7 +127,7 @@ def export(
         check_export_folder(context, output, [CARD, *FILES.values()], force=force)
     else:
         check_output_file(context, output, force=force)
-    summary = export_dataset(context, output, form, split)
+    summary = export_dataset(context, output, form, split, version)
     typer.echo(summary, err=True)
 
 

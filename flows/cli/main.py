@@ -18,6 +18,7 @@ from memoirist.flows.cli.build_commands import build, refresh, schedule, serve
 from memoirist.flows.cli.chat_commands import chat, serve_model, web
 from memoirist.flows.cli.inspect_commands import (
     calibrate,
+    diff,
     doctor,
     export,
     look,
@@ -43,7 +44,7 @@ _STOPPED = "stopped; run the same command again to go on"
 _SHOWN = "3"
 _COMMANDS: tuple[Command, ...] = (
     build, plan, extract, ask, curate, compose, train, merge, evaluate, refresh, chat, serve_model,
-    web, schedule, serve, withdraw, rights, look, sql, export, validate, calibrate,
+    web, schedule, serve, withdraw, rights, look, diff, sql, export, validate, calibrate,
     push, doctor,
 )  # fmt: skip
 COMMANDS = {command.__name__.replace("_", "-"): command for command in _COMMANDS}

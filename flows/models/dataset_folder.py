@@ -25,6 +25,7 @@ from memoirist.data.templates import render
 from memoirist.flows.models.model_promotion import require_workspace
 from memoirist.flows.models.model_registry import refuse_without_rights
 from memoirist.flows.runtime.context import Context, persona_language
+from memoirist.flows.versions import find_version
 
 Facts = Mapping[str, Any]
 CARD = "README.md"
@@ -44,23 +45,6 @@ SELECT count(*) FROM pairs WHERE answer <> verbatim
 AND id IN (SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?)
 """
 _HAS_THRESHOLDS = "SELECT count(*) FROM information_schema.tables WHERE table_name = 'thresholds'"
-
-
-def find_dataset(context: Context, name: str) -> Dataset:
-    """Return the dataset version whose id begins with `name`.
-
-    Raise NothingToDo where none or more than one does.
-    """
-    require_workspace(context)
-    versions = context.workspace.store.nouns(Dataset, "true ORDER BY created_at DESC, id")
-    matching = [version for version in versions if name and version.id.startswith(name)]
-    if len(matching) != 1:
-        ids = ", ".join(version.id for version in (matching or versions)[:5]) or "none yet"
-        raise NothingToDo(
-            f"{name!r} names {'several dataset versions' if matching else 'no dataset version'}",
-            f"give an id, or its beginning: {ids}",
-        )
-    return matching[0]
 
 
 def write_dataset(
@@ -92,7 +76,8 @@ def push_dataset(context: Context, name: str, repository: str, *, public: bool) 
     from memoirist.train.export.hub_upload import push, refuse_name
 
     refuse_name(repository)
-    dataset = find_dataset(context, name)
+    require_workspace(context)
+    dataset = find_version(context.workspace.store, name)
     refuse_without_rights(context, dataset.id, f"dataset {dataset.id}")
     folder = context.workspace.exports / f"dataset-{dataset.id}"
     shutil.rmtree(folder, ignore_errors=True)

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from memoirist.data.composition.conversations import Composed, compose, with_mixed
+from memoirist.data.composition.conversations import Composed, compose, with_train
 from memoirist.data.composition.disclosure import FORMAT, Disclosure, disclose
+from memoirist.data.composition.splits import Division, divide, purge
 from memoirist.data.curation import selection
 from memoirist.data.curation.selection import Limits
 from memoirist.data.schema.errors import NothingToDo
-from memoirist.data.schema.records import Conversation, Dataset, GroupSplit, Pair, Split
+from memoirist.data.schema.records import Conversation, Dataset, Pair
+from memoirist.data.store.transaction import statement
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.base import NOT_REJECTED, NOT_WITHDRAWN, Step, fingerprint
 from memoirist.flows.steps.curate import (
@@ -25,6 +27,8 @@ from memoirist.flows.steps.follow_up import follow_ups
 _KEPT = f"{NOT_REJECTED} AND {NOT_WITHDRAWN}"
 # With fewer unique answers a model hardly learns the voice.
 _FEW_ANSWERS = 300
+# The tables of the recipe that change no dataset.
+_AFTER = {"train", "merge", "evaluate", "refresh", "flow"}
 
 
 def compose_dataset(context: Context) -> Dataset:
@@ -47,22 +51,21 @@ def compose_dataset(context: Context) -> Dataset:
             "`memoirist look dropped` shows the rules; their limits are under [curate]",
         )
     system = context.recipe.persona.system_prompt(lang)
-    splits: dict[str, Split] = {row.group_id: row.split for row in store.nouns(GroupSplit)}
-    function = partial(compose, pairs, system, settings, splits, context.now, follow_ups(context))
+    with store.writing() as tx:
+        division = divide(tx, pairs, settings, context.now)
+    _refuse_empty(division, len(pairs))
+    function = partial(compose, division, system, settings, context.now, follow_ups(context))
     composed = step.call(f"{len(pairs)} pairs", function)
     mixed = selection.mixed(store, _shares(context), composed.dataset.n_train, settings.seed)
-    if mixed:
-        composed = with_mixed(composed, mixed, pairs, settings, context.now)
+    composed = _add(context, composed, division, mixed)
     # Never held out: exchanges saved in chat, and those that disclose the AI.
     saved = selection.saved(store)
     disclosure = _disclosure(context, lang, composed.conversations)
     train_only = [*saved, *(disclosure.pairs if disclosure else ())]
-    if train_only:
-        composed = with_mixed(composed, train_only, pairs, settings, context.now, system)
+    composed = _add(context, composed, division, train_only, system)
     dataset = _write(step, composed, latest, disclosure, [*pairs, *mixed, *train_only])
     mixed_ids = {pair.id for pair in mixed}
     n_mixed = sum(mixed_ids.issuperset(row.pair_ids) for row in composed.conversations)
-    n_purged = len(composed.verdicts)
     parts = [f"{len(disclosure.pairs)} disclose the AI"] if disclosure else []
     parts += [f"{len(saved):,} saved in chat"] if saved else []
     step.finish(
@@ -70,15 +73,48 @@ def compose_dataset(context: Context) -> Dataset:
         f"dataset {dataset.id}: {dataset.n_train:,} train, {dataset.n_validation:,} validation,"
         f" {dataset.n_test:,} test conversations"
         + (f" ({', '.join(parts)})" if parts else "")
-        + (f", {n_mixed:,} of them mixed in" if mixed else "")
-        + (f"; {n_purged} too close to test" if n_purged else ""),
+        + (f", {n_mixed:,} of them mixed in" if mixed else ""),
     )
+    context.report.note(division.summary)
+    if left_out := store.rows(statement("left_out")):
+        counts = ", ".join(f"{row['n']:,} {row['what']}" for row in left_out)
+        context.report.note(f"pairs left out: {counts}")
     n_answers = len({pair.answer for pair in pairs})
     if n_answers < _FEW_ANSWERS:
         context.report.note(
             f"{n_answers} unique answers; 800 to 3,000 carry a voice: more sources would help"
         )
     return dataset
+
+
+def _refuse_empty(division: Division, n_pairs: int) -> None:
+    """Raise NothingToDo where no pair is left to train on."""
+    if division.pairs["train"]:
+        return
+    n_held = sum(map(len, division.held_out.values()))
+    raise NothingToDo(
+        f"no pair is left to train on: of {n_pairs:,} pairs {n_held:,} are held out and"
+        f" {len(division.verdicts):,} are too close to them",
+        "add sources that differ more, or hold nothing out: `memoirist compose --set"
+        " compose.test_share=0 --set compose.validation_share=0`",
+    )
+
+
+def _add(
+    context: Context,
+    composed: Composed,
+    division: Division,
+    pairs: Sequence[Pair],
+    system: str = "",
+) -> Composed:
+    """Add pairs to train, without those too close to a held-out pair."""
+    if not pairs:
+        return composed
+    settings = context.recipe.compose
+    with context.workspace.store.writing() as tx:
+        left, verdicts = purge(tx, {**division.held_out, "train": pairs}, settings, context.now)
+    composed = replace(composed, verdicts=[*composed.verdicts, *verdicts])
+    return with_train(composed, left["train"], settings, context.now, system)
 
 
 def _step(context: Context, lang: str) -> Step:
@@ -105,10 +141,15 @@ def _write(
     new: Disclosure | None,
     pairs: Sequence[Pair],
 ) -> Dataset:
-    dataset = composed.dataset
+    recipe = step.context.recipe
+    dataset = replace(composed.dataset, recipe=recipe.model_dump_json(exclude=_AFTER))
     if latest is not None:
         dataset = latest if latest.id == dataset.id else replace(dataset, parent_id=latest.id)
-    limits = {"most": step.context.recipe.compose.max_pairs, "now": step.context.now}
+    limits = {
+        "most": recipe.compose.max_pairs,
+        "of_group": recipe.compose.max_group_pairs,
+        "now": step.context.now,
+    }
     with step.writing() as tx:
         step.replace_verdicts(tx, composed.verdicts, {pair.id: pair.source_id for pair in pairs})
         if new is not None:
@@ -120,6 +161,7 @@ def _write(
         tx.upsert(composed.conversations)
         tx.upsert(composed.splits)
         selection.drop_unselected(tx, dataset.id, limits)
+        tx.run("version_verdicts", {"dataset": dataset.id})
     return dataset
 
 

@@ -10,6 +10,7 @@ from tests.benchmarks import (
     ebooks,
     estimates,
     families,
+    held_out,
     instrument,
     interviewer,
     kills,
@@ -40,6 +41,7 @@ if __name__ == "__main__":
     interviewer.main()
     score_auc.main()
     families.main()
+    held_out.main()
     kills.main()
     training.main()
     estimates.main([])

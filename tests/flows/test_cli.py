@@ -41,7 +41,7 @@ def test_the_commands_are_the_designs() -> None:
     wanted = "build plan extract ask curate compose train merge evaluate refresh schedule chat look"
     assert set(VISIBLE) == {
         *wanted.split(), "sql", "export", "doctor", "rights", "withdraw", "calibrate", "push",
-        "web", "serve-model", "validate",
+        "web", "serve-model", "validate", "diff",
     }  # fmt: skip
 
 

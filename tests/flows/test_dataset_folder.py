@@ -229,7 +229,7 @@ def test_a_push_needs_the_rights_of_every_source(folder: Path, hub: ModelHub) ->
 
 def test_wrong_names_are_refused_before_anything_is_sent(folder: Path, hub: ModelHub) -> None:
     done = run(folder, "push", "--dataset", "none", "me/x", HF_TOKEN=TOKEN)
-    assert "'none' names no dataset version; give an id" in done.stderr
+    assert "there is no dataset version 'none'; `memoirist look versions`" in done.stderr
     done = run(folder, "push", "--dataset", "none", "a/b/c", HF_TOKEN=TOKEN)
     assert "'a/b/c' is no name of a repository" in done.stderr
     for arguments in (

@@ -1,17 +1,28 @@
 -- $dataset: the version that was composed; what it does not take stays for a later one.
 INSERT INTO verdicts BY NAME
-SELECT a.id AS subject_id, 'pairs' AS subject, 'not_selected' AS rule, false AS keep,
-       a.score AS score,
-       CASE WHEN a.origin = 'disclosure'
+WITH taken AS (
+    SELECT unnest(pair_ids) AS id FROM conversations WHERE dataset_id = $dataset
+), full_groups AS (
+    SELECT group_id, count(*) AS n FROM taken JOIN own_pairs USING (id) GROUP BY group_id
+), left_out AS (
+    SELECT a.*, s.mix_share, count(*) OVER (PARTITION BY a.thread_id) + coalesce(g.n, 0) AS of_group
+    FROM pairs a JOIN sources s ON s.id = a.source_id
+    LEFT JOIN full_groups g ON g.group_id = a.group_id
+    WHERE s.withdrawn_at IS NULL AND a.id NOT IN (SELECT id FROM taken)
+      AND a.id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep)
+)
+SELECT id AS subject_id, 'pairs' AS subject, false AS keep, score, 'compose' AS step, source_id,
+       $now::TIMESTAMPTZ AS created_at,
+       CASE WHEN origin <> 'disclosure' AND mix_share IS NULL AND of_group > $of_group
+            THEN 'group_full' ELSE 'not_selected' END AS rule,
+       CASE WHEN origin = 'disclosure'
             THEN 'compose.disclosure_share takes fewer of them now'
-            WHEN s.mix_share IS NULL
-            THEN 'the dataset takes the best ' || $most || ' pairs, none of them alike'
-            ELSE 'its source is mixed in with a share of ' || s.mix_share END AS reason,
-       CASE WHEN a.origin = 'disclosure' THEN 'raise compose.disclosure_share'
-            WHEN s.mix_share IS NULL THEN 'raise compose.max_pairs'
-            ELSE 'raise its share under [[sources.mix]]' END AS next_step,
-       'compose' AS step, a.source_id, $now::TIMESTAMPTZ AS created_at
-FROM pairs a JOIN sources s ON s.id = a.source_id
-WHERE s.withdrawn_at IS NULL
-  AND a.id NOT IN (SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = $dataset)
-  AND a.id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep);
+            WHEN mix_share IS NOT NULL THEN 'its source is mixed in with a share of ' || mix_share
+            WHEN of_group > $of_group
+            THEN 'the dataset takes at most ' || $of_group || ' pairs of a chapter or an episode'
+            ELSE 'the dataset takes the best ' || $most || ' pairs' END AS reason,
+       CASE WHEN origin = 'disclosure' THEN 'raise compose.disclosure_share'
+            WHEN mix_share IS NOT NULL THEN 'raise its share under [[sources.mix]]'
+            WHEN of_group > $of_group THEN 'raise compose.max_group_pairs'
+            ELSE 'raise compose.max_pairs' END AS next_step
+FROM left_out;
