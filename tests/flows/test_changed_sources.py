@@ -266,7 +266,7 @@ def test_talks_without_the_persona_have_no_say_in_the_language(
 
 
 def test_a_talk_is_split_again_only_where_its_limits_change(tmp_path: Path) -> None:
-    parts = _STORY.format("mill", 12, "bread").split(". ")
+    parts = _STORY.replace("~ ", "").format("mill", 12, "bread").split(". ")
     turns = "\n\n".join(
         f"**Ben:** What came in the year {year}?\n\n**Ada:** In {year}? {'. '.join(parts[:4])}.\n\n"
         f"**Ben:** In your own year.\n\n**Ada:** Not {year}, no. {'. '.join(parts[4:])}\n\n"
