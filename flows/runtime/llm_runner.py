@@ -119,7 +119,9 @@ class ReplyWriter:
         self.interrupted = False
         self._waiting: list[TaskResult] = []
         self._rules: Counter[str] = Counter()
+        self._stored: list[TaskResult] = []
         self._writing = asyncio.Lock()
+        self._settling = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._shown_at = 0.0
 
@@ -129,7 +131,10 @@ class ReplyWriter:
         """Write every reply that arrives, also when the run ends with an error."""
         flow = self.context.recipe.flow
         # A write takes time as well, which the rest of `batch_seconds` is for.
-        timer = asyncio.create_task(self._write_regularly(0.5 * flow.batch_seconds))
+        timers = [
+            asyncio.create_task(self._write_regularly(0.75 * flow.batch_seconds)),
+            asyncio.create_task(self._settle_regularly(flow.batch_seconds)),
+        ]
         try:
             with self._interruptible():
                 async for result in results:
@@ -148,8 +153,10 @@ class ReplyWriter:
             delete_endpoint(self.context, self.session.endpoint)
             raise
         finally:
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
             await asyncio.shield(self._write())
+            await asyncio.shield(self._settle())
 
     def _count(self, result: TaskResult) -> None:
         self.n_refused += not result.answered
@@ -170,28 +177,53 @@ class ReplyWriter:
             await asyncio.sleep(seconds)
             self._write_soon()
 
+    async def _settle_regularly(self, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await asyncio.shield(self._settle())
+
     async def _write(self) -> None:
-        """Write the waiting replies in a thread, while the requests go on."""
+        """Write the waiting replies in a thread, while the requests go on.
+
+        A reply is paid for, so it is stored before its questions are judged, which takes longer. A
+        killed run leaves it without `judged`, and the choice of questions judges it then.
+        """
         async with self._writing:
             batch, self._waiting = self._waiting, []
             if batch:
+                rows = [r.rows if r.unsettled is None else (r.request,) for r in batch]
                 try:
-                    settled = await asyncio.to_thread(self._upsert, batch)
+                    await asyncio.to_thread(self._upsert, rows)
                 except BaseException:
                     self._waiting = batch + self._waiting  # written again at the end
+                    raise
+                self._stored += batch
+
+    async def _settle(self) -> None:
+        """Let the task work out the stored replies, many at once, and write what comes of them."""
+        async with self._settling:
+            batch, self._stored = self._stored, []
+            if batch:
+                try:
+                    settled = await asyncio.to_thread(self.task.settle, batch)
+                    changed = [
+                        new.rows for old, new in zip(batch, settled, strict=True) if new is not old
+                    ]
+                    if changed:
+                        await asyncio.to_thread(self._upsert, changed)
+                except BaseException:
+                    self._stored = batch + self._stored
                     raise
                 for result in settled:
                     self._count(result)
 
-    def _upsert(self, batch: Sequence[TaskResult]) -> Sequence[TaskResult]:
-        settled = self.task.settle(batch)
+    def _upsert(self, rows_of: Sequence[Sequence[object]]) -> None:
         by_kind: dict[type, list[object]] = {}
-        for row in (row for result in settled for row in result.rows):
+        for row in (row for rows in rows_of for row in rows):
             by_kind.setdefault(type(row), []).append(row)
         with self.context.workspace.store.writing() as tx:
             for rows in by_kind.values():
                 tx.upsert(rows)
-        return settled
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:
