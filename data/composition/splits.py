@@ -163,7 +163,7 @@ def _summary(tx: Transaction, settings: SplitSettings) -> str:
     )
     groups = [f"{counts[split]:,} {split}" for split in get_args(Split) if split in counts]
     return (
-        f"split by whole chapters, episodes or rows: {', '.join(groups)}"
+        f"whole groups (chapters, episodes, rows): {', '.join(groups)}"
         + (f", {counts['cut']} cut at the end" if "cut" in counts else "")
         + (f"; {whole[0][0]!r} is test as a whole" if whole else "")
     )

@@ -91,7 +91,7 @@ def test_whole_groups_are_held_out(store: Store) -> None:
         split: list(splits.values()).count(split) for split in ("train", "validation", "test")
     }
     assert division.summary == (
-        f"split by whole chapters, episodes or rows: {counts['train']} train,"
+        f"whole groups (chapters, episodes, rows): {counts['train']} train,"
         f" {counts['validation']} validation, {counts['test']} test"
     )
 

@@ -81,7 +81,7 @@ def test_compose_says_how_it_divided_and_what_it_left_out(context: Context) -> N
     dataset = steps(context)
     assert (dataset.n_train, dataset.n_validation, dataset.n_test) == (85 + 3, 5, 10)
     assert "compose: dataset " in " ".join(lines(context))
-    assert "split by whole chapters, episodes or rows: 85 train, 5 validation, 10 test" in lines(
+    assert "whole groups (chapters, episodes, rows): 85 train, 5 validation, 10 test" in lines(
         context
     )
     assert not any(line.startswith("pairs left out") for line in lines(context))
