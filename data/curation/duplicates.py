@@ -37,6 +37,8 @@ _FEW = 4
 # twice as many at least.
 _SHARE = 0.35
 _CHUNK = 50_000
+_LEAST_MB = 700
+_ROWS_A_MB = 300
 # No measure reaches it.
 _NEVER = 2.0
 # Part of the state: fingerprints of another version are made again.
@@ -112,7 +114,7 @@ _PAIR_PARTS = (
 
 def drop_passages(tx: Transaction, settings: DuplicateSettings, now: datetime) -> None:
     """Write a verdict for each passage that is near a better one, of whatever source."""
-    with tx.bounded():
+    with tx.bounded(_megabytes(tx, "cut_passages")):
         _begin(tx, settings)
         tx.run("duplicates_passages", {})
         _compare(tx, _PASSAGES, settings)
@@ -129,7 +131,7 @@ def drop_pairs(tx: Transaction, settings: DuplicateSettings, now: datetime) -> N
     An answer of some words is one under any question; a shorter one only with its question. Of the
     same questions with other answers only written ones are dropped: people do ask twice.
     """
-    with tx.bounded():
+    with tx.bounded(_megabytes(tx, "own_pairs")):
         _begin(tx, settings)
         tx.run("duplicates_pairs", {})
         for part in _PAIR_PARTS:
@@ -140,6 +142,12 @@ def drop_pairs(tx: Transaction, settings: DuplicateSettings, now: datetime) -> N
             tx.run("duplicates_standing", {"questions": part.name == "questions"})
             _compare(tx, part, settings)
         _write(tx, "pairs", settings, now)
+
+
+def _megabytes(tx: Transaction, table: str) -> int:
+    """Return how much memory a comparison may take: what does not fit goes to the disk."""
+    n_rows = int(tx.fetch(f"SELECT count(*) FROM {table}")[0][0])
+    return max(_LEAST_MB, n_rows // _ROWS_A_MB)
 
 
 def _begin(tx: Transaction, settings: DuplicateSettings) -> None:
@@ -171,6 +179,11 @@ def _compare(tx: Transaction, part: _Part, settings: DuplicateSettings) -> None:
     }
     tx.run("duplicates_sign", values)
     if _any(tx, "incoming"):
+        shared = "" if _all_new(tx, part) else "WHERE band IN (SELECT unnest(bands) FROM incoming)"
+        tx.execute(
+            "CREATE OR REPLACE TEMP VIEW shared_bands AS FROM (SELECT words, unnest(bands) AS band"
+            f" FROM duplicate_bands WHERE part = '{part.name}') {shared}"
+        )
         tx.run("duplicates_propose", values)
         _measure(tx, "proposed", {**values, "every": False})
     tx.run("duplicates_rank", values)
@@ -191,6 +204,11 @@ def _measure(tx: Transaction, pairs: str, values: Mapping[str, object]) -> None:
             [n_chunks, chunk],
         )
         tx.run("duplicates_compare", values)
+
+
+def _all_new(tx: Transaction, part: _Part) -> bool:
+    known = "SELECT count(*) FROM duplicate_bands WHERE part = ?"
+    return tx.fetch(known, [part.name]) == tx.fetch("SELECT count(*) FROM incoming")
 
 
 def _any(tx: Transaction, rows: str) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # A laptop has other things to do as well.
 MEMORY_LIMIT = "1500MB"
 # Batches are written once and not read again: more memory is only slower to come by.
-_BATCH_LIMIT = "700MB"
+_BATCH_MB = 700
 # By place, or by the names that a statement gives them with a dollar sign.
 Parameters: TypeAlias = "Sequence[object] | Mapping[str, object] | None"
 
@@ -138,11 +138,11 @@ class Transaction:
             raise error
 
     @contextmanager
-    def bounded(self) -> Iterator[None]:
-        """Run bulk statements in less memory and in no order of their own."""
+    def bounded(self, megabytes: int = _BATCH_MB) -> Iterator[None]:
+        """Run bulk statements in so much memory and in no order of their own."""
         # In no order of its own, every thread writes what it has read; that takes a quarter less.
         self.connection.execute("SET preserve_insertion_order = false")
-        self.connection.execute(f"SET memory_limit = '{_BATCH_LIMIT}'")
+        self.connection.execute(f"SET memory_limit = '{megabytes}MB'")
         # A failure ends the transaction and its connection: nothing is to be set back then.
         yield
         self.connection.execute("RESET preserve_insertion_order")

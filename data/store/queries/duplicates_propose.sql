@@ -1,24 +1,20 @@
--- The pairs of texts to compare, at least one of them in `incoming`. Fingerprints that more than $most
+-- The pairs of texts to compare, at least one of them in `incoming`; `shared_bands`(words, band) are the
+-- fingerprints of these and of whatever shares one with them. Fingerprints that more than $most
 -- texts have propose only together with the one before or after; where too many have both, each text
 -- is compared with the first few of them.
+CREATE OR REPLACE TEMP TABLE frequent AS
+SELECT band, count(*) AS n FROM shared_bands GROUP BY band HAVING count(*) > 1;
+
 CREATE OR REPLACE TEMP TABLE postings AS
-WITH every AS (
-    SELECT words, unnest(bands) AS band FROM duplicate_bands WHERE part = $part
-), found AS (
-    SELECT words, band FROM every
-    WHERE band IN (SELECT unnest(bands) FROM incoming)
-), frequent AS (
-    SELECT band, count(*) AS n FROM found GROUP BY band HAVING count(*) > 1
-)
-SELECT words, band, n FROM found JOIN frequent USING (band);
+SELECT words, band, n FROM shared_bands JOIN frequent USING (band);
+
+CREATE OR REPLACE TEMP TABLE heavy AS SELECT band FROM frequent WHERE n > $most;
 
 CREATE OR REPLACE TEMP TABLE crowded AS
 SELECT DISTINCT words, hash(band, next) AS band FROM (
-    SELECT words, unnest(bands) AS band, unnest(bands[2:]) AS next
-    FROM duplicate_bands
-    WHERE part = $part AND words IN (SELECT words FROM postings WHERE n > $most)
-) WHERE next IS NOT NULL AND (band IN (SELECT band FROM postings WHERE n > $most)
-                              OR next IN (SELECT band FROM postings WHERE n > $most));
+    SELECT words, unnest(bands) AS band, unnest(bands[2:]) AS next FROM duplicate_bands
+    WHERE part = $part AND EXISTS (FROM heavy)
+) WHERE next IS NOT NULL AND (band IN (FROM heavy) OR next IN (FROM heavy));
 
 CREATE OR REPLACE TEMP TABLE crowded AS
 SELECT words, band, n FROM crowded JOIN (
@@ -54,6 +50,8 @@ FROM met m JOIN sizes a ON a.words = m.words JOIN sizes b ON b.words = m.other_w
 GROUP BY ALL
 HAVING sum(weight) >= floor($share * least(any_value(a.size), any_value(b.size)));
 
+DROP TABLE frequent;
+DROP TABLE heavy;
 DROP TABLE postings;
 DROP TABLE crowded;
 DROP TABLE sizes;
