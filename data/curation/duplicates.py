@@ -178,8 +178,8 @@ def _compare(tx: Transaction, part: _Part, settings: DuplicateSettings) -> None:
         "min_containment": _NEVER if is_question else settings.min_containment,
     }
     tx.run("duplicates_sign", values)
-    if _any(tx, "incoming"):
-        shared = "" if _all_new(tx, part) else "WHERE band IN (SELECT unnest(bands) FROM incoming)"
+    if _any(tx, "new_bands"):
+        shared = "" if _all_new(tx, part) else "WHERE band IN (SELECT unnest(bands) FROM new_bands)"
         tx.execute(
             "CREATE OR REPLACE TEMP VIEW shared_bands AS FROM (SELECT words, unnest(bands) AS band"
             f" FROM duplicate_bands WHERE part = '{part.name}') {shared}"
@@ -208,7 +208,7 @@ def _measure(tx: Transaction, pairs: str, values: Mapping[str, object]) -> None:
 
 def _all_new(tx: Transaction, part: _Part) -> bool:
     known = "SELECT count(*) FROM duplicate_bands WHERE part = ?"
-    return tx.fetch(known, [part.name]) == tx.fetch("SELECT count(*) FROM incoming")
+    return tx.fetch(known, [part.name]) == tx.fetch("SELECT count(*) FROM new_bands")
 
 
 def _any(tx: Transaction, rows: str) -> bool:

@@ -1,4 +1,4 @@
--- The pairs of texts to compare, at least one of them in `incoming`; `shared_bands`(words, band) are the
+-- The pairs of texts to compare, at least one of them in `new_bands`; `shared_bands`(words, band) are the
 -- fingerprints of these and of whatever shares one with them. Fingerprints that more than $most
 -- texts have propose only together with the one before or after; where too many have both, each text
 -- is compared with the first few of them.
@@ -34,7 +34,7 @@ WITH light AS (
     SELECT words, band::UBIGINT AS band FROM postings WHERE n <= $most
     UNION ALL SELECT words, band FROM crowded WHERE n BETWEEN 2 AND $most
 ), holders AS (
-    SELECT words, band, words IN (SELECT words FROM incoming) AS is_new FROM light
+    SELECT words, band, words IN (SELECT words FROM new_bands) AS is_new FROM light
 ), firsts AS (
     SELECT band, unnest(min(words, $few)) AS words FROM crowded WHERE n > $most GROUP BY band
 ), met AS (
@@ -43,7 +43,7 @@ WITH light AS (
     UNION ALL
     SELECT greatest(c.words, f.words), least(c.words, f.words), 0 FROM crowded c
     JOIN firsts f ON f.band = c.band AND f.words <> c.words
-    WHERE c.words IN (SELECT words FROM incoming) OR f.words IN (SELECT words FROM incoming)
+    WHERE c.words IN (SELECT words FROM new_bands) OR f.words IN (SELECT words FROM new_bands)
 )
 SELECT least(m.words, m.other_words) AS words, greatest(m.words, m.other_words) AS other_words
 FROM met m JOIN sizes a ON a.words = m.words JOIN sizes b ON b.words = m.other_words

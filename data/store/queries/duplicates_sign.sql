@@ -23,13 +23,13 @@ FROM (
 
 INSERT INTO duplicate_texts SELECT $part, id, words FROM signed;
 
-CREATE OR REPLACE TEMP TABLE incoming AS
+CREATE OR REPLACE TEMP TABLE new_bands AS
 SELECT words, any_value(bands) AS bands FROM signed
 WHERE words IS NOT NULL AND words NOT IN (SELECT words FROM duplicate_bands WHERE part = $part)
 GROUP BY words;
 DROP TABLE signed;
 
-INSERT INTO duplicate_bands SELECT $part, words, bands FROM incoming;
+INSERT INTO duplicate_bands SELECT $part, words, bands FROM new_bands;
 
 -- What no text has any more.
 DELETE FROM duplicate_bands WHERE part = $part
