@@ -43,16 +43,20 @@ _MORE = (
 REFUSED = "SELECT count(*) FROM dropped WHERE subject = 'sources'"
 
 
+def story(topic: str, age: int, other: str, seed: int) -> str:
+    rng = random.Random(seed)
+    start, *rest = _STORY.split("~")
+    told = start + "".join(rng.choice(_MORE) + part for part in rest)
+    return told.format(topic, age, other)
+
+
 def book(first: int = 0, title: str = "Salt Street") -> str:
     topics = _TOPICS.split()
     parts = []
     for n, topic in enumerate(topics):
         heading = title if n == 2 else f"The {topic}"
         other = topics[(n + 5) % len(topics)]
-        rng = random.Random(first * 100 + n)
-        start, *rest = _STORY.split("~")
-        story = start + "".join(rng.choice(_MORE) + part for part in rest)
-        parts.append(f"# {heading}\n\n" + story.format(topic, 10 + first + n, other))
+        parts.append(f"# {heading}\n\n" + story(topic, 10 + first + n, other, first * 100 + n))
     return "\n\n".join(parts) + "\n"
 
 
@@ -113,7 +117,10 @@ def test_a_moved_book_keeps_its_rows_when_another_takes_its_place(
     (folder / "one.md").write_text(book(first=40), "utf-8")
     changed = steps(context, folder)
     assert before < ids(context, "passages")
-    assert changed["ask"] == len(ids(context, "passages")) - len(before)
+    dropped = context.workspace.store.value(
+        "SELECT count(*) FROM verdicts WHERE subject = 'passages' AND NOT keep"
+    )
+    assert changed["ask"] == len(ids(context, "passages")) - len(before) - dropped
 
 
 @pytest.mark.parametrize("fault", [b"", b"\xff\xfe\x00\x01\xd8"])
@@ -266,12 +273,12 @@ def test_talks_without_the_persona_have_no_say_in_the_language(
 
 
 def test_a_talk_is_split_again_only_where_its_limits_change(tmp_path: Path) -> None:
-    parts = _STORY.replace("~ ", "").format("mill", 12, "bread").split(". ")
+    stories = {year: story("mill", 12, "bread", year).split(". ") for year in range(1901, 1907)}
     turns = "\n\n".join(
         f"**Ben:** What came in the year {year}?\n\n**Ada:** In {year}? {'. '.join(parts[:4])}.\n\n"
         f"**Ben:** In your own year.\n\n**Ada:** Not {year}, no. {'. '.join(parts[4:])}\n\n"
         f"**Ben:** Thanks.\n\n**Ada:** Not at all."
-        for year in range(1901, 1907)
+        for year, parts in stories.items()
     )
     talk = tmp_path / "talk.md"
     talk.write_text(turns, "utf-8")

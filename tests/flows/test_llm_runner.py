@@ -28,6 +28,11 @@ from tests.support.openai_server import OpenAIServer, Script
 
 JUDGED = {"curate__judge": True}
 N = 60
+# The pairs that a judge sees: no near duplicates.
+_JUDGED = (
+    "SELECT count(*) FROM pairs WHERE id NOT IN"
+    " (SELECT subject_id FROM verdicts WHERE step = 'dedupe' AND NOT keep)"
+)
 
 
 @pytest.fixture
@@ -85,11 +90,11 @@ def test_one_run_has_one_budget_for_all_it_asks(tmp_path: Path, store: Store) ->
         spent = {row["purpose"]: row["requests"] for row in store.rows("FROM spent")}
         assert spent == {"interview": N, "polish": N, "judge": 20}
         left = "SELECT count(*) FROM verdicts WHERE rule = 'not_judged' AND reason LIKE '%stopped%'"
-        assert store.value(left) == store.value("SELECT count(*) FROM pairs") - 20
+        assert store.value(left) == store.value(_JUDGED) - 20
         # The next run goes on where the first one stopped, and pays for nothing twice.
         again = run(tmp_path, server, **more)
         assert not again.budget.stopped
-        n_pairs = store.value("SELECT count(*) FROM pairs")
+        n_pairs = store.value(_JUDGED)
         assert count(store, "judge") == n_pairs
         assert store.value("SELECT count(*) FROM verdicts WHERE rule = 'not_judged'") == 0
         assert server.seen.requests == 2 * N + n_pairs + count(store, "follow_up")
@@ -118,7 +123,7 @@ def test_tokens_and_dollars_of_all_purposes_stay_within_one_limit(
 def test_a_killed_judge_repeats_at_most_the_last_second(tmp_path: Path, store: Store) -> None:
     with OpenAIServer() as server:
         run(tmp_path, server)
-        asked, n_pairs = server.seen.requests, store.value("SELECT count(*) FROM pairs")
+        asked, n_pairs = server.seen.requests, store.value(_JUDGED)
         server.script.latency_seconds = 0.5
         child = judging(tmp_path, server, asked + n_pairs // 2)
         child.send_signal(signal.SIGKILL)
@@ -171,7 +176,7 @@ def test_a_refusal_stops_the_judge_and_keeps_what_came(tmp_path: Path, store: St
         server._faults.clear()
         kept, before = count(store, "judge"), server.seen.requests
         run(tmp_path, server, **JUDGED)
-        n_pairs = store.value("SELECT count(*) FROM pairs")
+        n_pairs = store.value(_JUDGED)
         assert server.seen.requests - before == n_pairs - kept
         assert count(store, "judge") == n_pairs
 
@@ -182,7 +187,7 @@ def test_a_failure_of_the_judge_is_told_and_asked_again(tmp_path: Path, store: S
     told = "SELECT reason, next_step FROM verdicts WHERE rule = 'not_judged'"
     with OpenAIServer() as server:
         run(tmp_path, server)
-        n_pairs = store.value("SELECT count(*) FROM pairs")
+        n_pairs = store.value(_JUDGED)
         for fault, word in (("500", "no reply in 1 attempts"), ("chatter", "no JSON object")):
             server.script.always = fault
             before = server.seen.requests
@@ -251,7 +256,7 @@ def test_the_plan_counts_all_that_the_recipe_turns_on(tmp_path: Path, store: Sto
         free = [step for step, text in after if text.startswith("0 calls")]
         assert free == ["ask", "polish", "judge", "follow"]
         assert "total" not in dict(after)
-        n_pairs = store.value("SELECT count(*) FROM pairs")
+        n_pairs = store.value(_JUDGED)
         anew = {**wanted, "curate__judge_model": "other", "interview__max_requests": n_pairs - 1}
         rows = cost_rows(context_for(tmp_path, server, **anew))
         assert ("judge", f"{n_pairs} calls by 'other'") in rows

@@ -80,5 +80,7 @@ def test_wrong_files_are_refused_in_one_line(memoirist: Command, tmp_path: Path)
 
 def test_what_is_exported_validates(composed: Path) -> None:
     assert run(composed, "export", "-o", "all.jsonl").returncode == 0
+    n_rows = len((composed / "all.jsonl").read_text("utf-8").splitlines())
     done = run(composed, "validate", "all.jsonl")
-    assert (done.returncode, done.stderr) == (0, "131 rows, 0 of them with faults\n")
+    assert n_rows > 100
+    assert (done.returncode, done.stderr) == (0, f"{n_rows} rows, 0 of them with faults\n")

@@ -52,6 +52,12 @@ def row(n: int, **extra: str) -> dict[str, str]:
     return {"question": f"{words(f'q{n}', 9)}?", "answer": f"{words(f'a{n}')}.", **extra}
 
 
+def keep_duplicates(context: Context) -> None:
+    """Leave to the split what curation would drop."""
+    limits = context.recipe.curate.duplicates
+    limits.min_jaccard = limits.min_containment = limits.min_question_jaccard = 1.0
+
+
 def add_rows(context: Context, name: str, *rows: dict[str, str]) -> None:
     path = context.workspace.root.parent / name
     path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
@@ -97,7 +103,7 @@ def test_compose_says_what_is_too_close(context: Context) -> None:
         "SELECT split, answer FROM lineage WHERE split <> 'train' ORDER BY split, answer"
     )
     close = [
-        row(200 + n, answer=f"{each['answer'].rstrip('.')} {words(f'more {n}', 6)}.")
+        row(200 + n, answer=f"{' '.join(each['answer'].split()[:20])} {words(f'more {n}', 60)}.")
         for n, each in enumerate(held)
     ]
     add_rows(context, "b.jsonl", *close)
@@ -109,6 +115,27 @@ def test_compose_says_what_is_too_close(context: Context) -> None:
         f" {counts['validation']} too close to validation" in lines(context)
     )
     assert (dataset.n_validation, dataset.n_test) == (counts["validation"], counts["test"])
+
+
+def test_a_near_duplicate_in_place_of_a_held_out_row_is_held_out(context: Context) -> None:
+    add_rows(context, "a.jsonl", *map(row, range(100)))
+    first = steps(context)
+    held = context.workspace.store.rows("SELECT answer FROM lineage WHERE split <> 'train'")
+    # The longer text wins, as its question takes up the answer.
+    longer = [
+        f"{each['answer'].rstrip('.')} {words(f'more {n}', 6)}." for n, each in enumerate(held)
+    ]
+    rows = [row(200 + n, answer=a, question=f"{a[:40]}?") for n, a in enumerate(longer)]
+    add_rows(context, "b.jsonl", *rows)
+    second = steps(context)
+    trained = {
+        each["answer"]
+        for each in context.workspace.store.rows(
+            "SELECT answer FROM lineage WHERE split = 'train' AND dataset_id = ?", [second.id]
+        )
+    }
+    assert not trained & {*longer, *(each["answer"] for each in held)}
+    assert second.n_validation + second.n_test >= first.n_validation + first.n_test
 
 
 def test_a_full_chapter_is_told_apart_from_a_full_dataset(context: Context) -> None:
@@ -127,6 +154,7 @@ def test_a_full_chapter_is_told_apart_from_a_full_dataset(context: Context) -> N
 
 
 def test_rows_that_are_all_alike_leave_nothing_to_train_on(context: Context) -> None:
+    keep_duplicates(context)
     alike = [
         row(0, answer=f"{words('alike')} and so it went {n}.", question=f"Which one is number {n}?")
         for n in range(40)
@@ -180,7 +208,8 @@ def test_what_differs_between_two_versions_and_why(context: Context) -> None:
     add_rows(context, "a.jsonl", *map(row, range(60)))
     context.recipe.compose.disclosure_share = 0
     first = steps(context)
-    add_rows(context, "b.jsonl", *map(row, range(100, 110)))
+    better = [row(n, question=f"{words(f'a{n}', 6)}?") for n in range(100, 110)]
+    add_rows(context, "b.jsonl", *better)
     context.recipe.compose.max_pairs = 40
     second = steps(context)
     rows, summary = compare_versions(context.workspace.store, ("previous", "latest"), 5)

@@ -19,7 +19,8 @@ SELECT $part, words, other_words, n, other_n, shared / (n + other_n - shared) AS
 FROM (
     SELECT c.words, c.other_words, len(a.grams)::INTEGER AS n, len(b.grams)::INTEGER AS other_n,
            len(list_intersect(a.grams, b.grams)) AS shared,
-           NOT $short OR same_exchange(a.question, a.answer, b.question, b.answer) AS is_same
+           a.question, a.answer, b.question AS other_question, b.answer AS other_answer
     FROM compared c JOIN sides a ON a.words = c.words JOIN sides b ON b.words = c.other_words
-) WHERE $every OR (shared >= 0.5 * least(n, other_n) AND is_same);
+) WHERE $every OR CASE WHEN shared < 0.5 * least(n, other_n) THEN false WHEN NOT $short THEN true
+                       ELSE same_exchange(question, answer, other_question, other_answer) END;
 DROP TABLE sides;

@@ -1,16 +1,30 @@
 -- The split of every group of `picked` (id, source_id, group_id, passage_id, origin, ord); $seed,
 -- $test_share, $validation_share, $max_source_share and $hold_out_source are settings of [compose].
 
--- The passages that any earlier version held out, and those that the newest one trains on.
+-- The passages that any earlier version held out, and those that the newest one trains on. What has
+-- taken the place of a held-out text as its near duplicate is held out as well.
 CREATE OR REPLACE TEMP TABLE known AS
-SELECT a.passage_id,
-       CASE WHEN bool_or(c.split = 'test') THEN 'test'
-            WHEN bool_or(c.split = 'validation') THEN 'validation' ELSE 'train' END AS split
-FROM (
-    SELECT unnest(pair_ids) AS id, split FROM conversations
-    WHERE split <> 'train' OR dataset_id = (SELECT max_by(id, created_at) FROM datasets)
-) c JOIN own_pairs a USING (id)
-GROUP BY a.passage_id;
+WITH earlier AS (
+    SELECT a.id, a.passage_id, c.split
+    FROM (
+        SELECT unnest(pair_ids) AS id, split FROM conversations
+        WHERE split <> 'train' OR dataset_id = (SELECT max_by(id, created_at) FROM datasets)
+    ) c JOIN own_pairs a USING (id)
+), held AS (
+    SELECT DISTINCT d.cluster, e.split
+    FROM (SELECT unnest([id, passage_id]) AS id, split FROM earlier WHERE split <> 'train') e
+    JOIN duplicates d ON d.subject_id = e.id
+), everywhere AS (
+    SELECT passage_id, split FROM earlier
+    UNION ALL
+    SELECT p.passage_id, h.split
+    FROM (SELECT unnest([id, passage_id]) AS id, passage_id FROM picked) p
+    JOIN duplicates d ON d.subject_id = p.id JOIN held h USING (cluster)
+)
+SELECT passage_id,
+       CASE WHEN bool_or(split = 'test') THEN 'test'
+            WHEN bool_or(split = 'validation') THEN 'validation' ELSE 'train' END AS split
+FROM everywhere GROUP BY passage_id;
 
 -- The groups with their earlier split; under a new name, a group has that of most of its passages.
 CREATE OR REPLACE TEMP TABLE groups AS
