@@ -28,7 +28,7 @@ from memoirist.data.schema.records import (
     Verdict,
 )
 from memoirist.data.text import personal_data
-from memoirist.data.transcripts import question_answer, removed_spans
+from memoirist.data.transcripts import question_answer, removed_spans, speakers
 from memoirist.data.transcripts.removed_spans import VERSION, find_ads, find_breaks, find_stock
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.base import Step, fingerprint, ids_hash
@@ -330,7 +330,7 @@ def transcript_inputs(context: Context, source: Source) -> str:
         " WHERE d.source_id = ?)",
         source.id,
     )
-    mapping = question_answer.mapping_of(context.recipe.sources.speakers, source.location)
+    mapping = speakers.mapping_of(context.recipe.sources.speakers, source.location)
     return fingerprint(sorted(mapping.items()), cuts)
 
 
@@ -340,9 +340,9 @@ def split_episode(
     """Return an episode's rows after the cuts; without the persona, a verdict for each block."""
     persona = context.recipe.persona
     names = [persona.name, *persona.aliases]
-    mapping = question_answer.mapping_of(context.recipe.sources.speakers, source.location)
-    turns = question_answer.renamed(blocks, mapping, names)
-    speaker = question_answer.find_persona(turns, names)
+    mapping = speakers.mapping_of(context.recipe.sources.speakers, source.location)
+    turns = speakers.renamed(blocks, mapping, names)
+    speaker = speakers.find_persona(turns, names)
     if speaker is not None:
         cuts = context.workspace.store.nouns(
             Cut, "block_id IN (SELECT id FROM blocks WHERE document_id = ?)", document.id
@@ -352,7 +352,7 @@ def split_episode(
             document, kept, speaker, context.recipe.passages, context.now
         )
         return replace(rows, verdicts=[*verdicts, *rows.verdicts])
-    shares = question_answer.speaker_shares(turns)
+    shares = speakers.speaker_shares(turns)
     subject = (
         f"no speaker is {persona.name!r}" if persona.name else "nobody is named as the persona"
     )
@@ -370,9 +370,9 @@ def _speaker_hint(persona: str, reason: str) -> str:
     if not persona:
         return "name one of them with --persona and run it again"
     hint = f"say who is who with --alias or --speaker 'LABEL={persona}'"
-    if question_answer.UNNAMED in reason:
+    if speakers.UNNAMED in reason:
         hint += (
-            f"; --speaker '{question_answer.UNNAMED}={persona}' takes all that has no name for one"
+            f"; --speaker '{speakers.UNNAMED}={persona}' takes all that has no name for one"
             " voice's; where several speak, a transcript with names is needed (WhisperX makes one)"
         )
     return hint

@@ -22,7 +22,7 @@ from memoirist.data.passages.segmentation import PassageSettings
 from memoirist.data.schema.records import Block, Passage, Rows
 from memoirist.data.text import personal_data
 from memoirist.data.text.words import normalise
-from memoirist.data.transcripts import question_answer, removed_spans
+from memoirist.data.transcripts import question_answer, removed_spans, speakers
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from memoirist.extractors.detection.sniff import format_of
 from tests.conftest import CORPORA
@@ -114,8 +114,8 @@ def split(episode: str, settings: PassageSettings) -> Talk:
     now = datetime.now(UTC)
     source = read_source(SourceRef(path=path, format=known.name), now)
     rows = extract(source, ExtractSettings())
-    blocks = question_answer.renamed(rows.blocks, {}, names)
-    speaker = question_answer.find_persona(blocks, names)
+    blocks = speakers.renamed(rows.blocks, {}, names)
+    speaker = speakers.find_persona(blocks, names)
     assert speaker is not None, path
     turns = [block for block in blocks if block.kind == "turn"]
     breaks = removed_spans.find_breaks(turns)

@@ -10,7 +10,7 @@ import pytest
 from memoirist.data.authorship.signatures import count_mentions, is_persona, names_of
 from memoirist.data.text.language_rules import language
 from memoirist.data.text.words import has_han, simplified
-from memoirist.data.transcripts.question_answer import find_persona, is_called, renamed
+from memoirist.data.transcripts.speakers import find_persona, is_called, renamed
 from tests.support.rows import block
 
 
@@ -52,7 +52,7 @@ def test_a_persona_with_an_alias_in_han_is_still_found_by_the_latin_name() -> No
 
 def test_nothing_loads_the_converter_for_other_names() -> None:
     code = (
-        "import sys; from memoirist.data.transcripts.question_answer import is_called;"
+        "import sys; from memoirist.data.transcripts.speakers import is_called;"
         "from memoirist.data.authorship.signatures import names_of;"
         "is_called('Ada', ['Ada']); names_of(('Ada Marrow',)); sys.exit('opencc' in sys.modules)"
     )

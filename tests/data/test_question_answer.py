@@ -8,15 +8,8 @@ from memoirist.data.passages.borders import size
 from memoirist.data.passages.segmentation import PassageSettings
 from memoirist.data.schema.records import Block, Rows
 from memoirist.data.text.words import ends_sentence
-from memoirist.data.transcripts.question_answer import (
-    find_persona,
-    is_backchannel,
-    mapping_of,
-    renamed,
-    speaker_shares,
-    split_answer,
-    split_turns,
-)
+from memoirist.data.transcripts.question_answer import is_backchannel, split_answer, split_turns
+from memoirist.data.transcripts.speakers import find_persona, mapping_of, renamed, speaker_shares
 from tests.support.rows import NOW, block, document
 
 SETTINGS = PassageSettings.model_validate({})

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from memoirist.data.passages.segmentation import PassageSettings, split_prose
 from memoirist.data.schema.records import Block, Rows
 from memoirist.data.text.words import count_words, ends_sentence
-from memoirist.data.transcripts.question_answer import find_persona, speaker_shares, split_turns
+from memoirist.data.transcripts.question_answer import split_turns
+from memoirist.data.transcripts.speakers import find_persona, speaker_shares
 from tests.support.rows import NOW, block, document, prose
 
 SETTINGS = PassageSettings.model_validate({})
