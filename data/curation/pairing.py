@@ -59,8 +59,8 @@ class CurateSettings(BaseModel):
         0.5,
         ge=0,
         le=1,
-        description="A pair whose `quality` (table pair_scores) is lower is dropped, one with a"
-        " real question only where it holds no question mark.",
+        description="A pair with a written question is dropped if its `quality` (table pair_scores)"
+        " is lower.",
     )
     semantic: bool = Field(
         default=True,

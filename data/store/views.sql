@@ -401,11 +401,6 @@ WITH checks AS (
         {'name': 'min_score', 'signal': 'quality', 'value': q.quality}])
     FROM pair_signals s JOIN made_pairs a ON a.id = s.pair_id JOIN pair_scores q ON q.pair_id = s.pair_id
     WHERE a.origin IN ('generated', 'template')
-    UNION ALL
-    SELECT 'pairs', q.pair_id, a.source_id, a.question,
-           {'name': 'min_score', 'signal': 'quality', 'value': q.quality}
-    FROM pair_scores q JOIN made_pairs a ON a.id = q.pair_id JOIN pair_signals s USING (pair_id)
-    WHERE a.origin IN ('spoken', 'given') AND s.question_marks = 0
 )
 SELECT c.subject, c.subject_id, x.title AS source, c.c.signal AS signal, c.c.value AS value,
        t.name AS threshold, t.value AS "limit", round(abs(c.c.value - t.value), 4) AS distance,

@@ -326,5 +326,5 @@ def test_a_source_of_another_language_and_a_nameless_persona_are_told(
 
 def test_rows_that_are_not_shown_are_counted(composed: Path) -> None:
     done = run(composed, "look", "kept", "-n", "2")
-    assert "2 of 142 rows; `-n 142` shows all" in done.stderr
+    assert "2 of 145 rows; `-n 145` shows all" in done.stderr
     assert run(composed, "look", "coverage").stderr == ""

@@ -42,8 +42,8 @@ WITH current AS (
          'reason': shared_run || ' words in a row stand in the answer, more than ' || most_run::BIGINT},
         {'fires': written AND leak > threshold('rejects.max_leak'), 'rule': 'question_leak',
          'reason': format('it tells {:.2f} of the answer, more than {}', leak, threshold('rejects.max_leak'))},
-        -- People do ask what the answer shares no word with; a comment that it does not take up is no prompt.
-        {'fires': judged AND quality < threshold('min_score') AND (written OR question_marks = 0),
+        -- People do ask what the answer shares no word with, so their questions are judged by other rules.
+        {'fires': written AND quality < threshold('min_score'),
          'rule': 'low_score',
          'reason': 'soft score ' || quality || ' below ' || threshold('min_score')}
         ], lambda f: f.fires)[1] AS fault
