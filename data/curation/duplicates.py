@@ -146,8 +146,7 @@ def drop_pairs(tx: Transaction, settings: DuplicateSettings, now: datetime) -> N
 
 def _megabytes(tx: Transaction, table: str) -> int:
     """Return how much memory a comparison may take: what does not fit goes to the disk."""
-    n_rows = int(tx.fetch(f"SELECT count(*) FROM {table}")[0][0])
-    return max(_LEAST_MB, n_rows // _ROWS_A_MB)
+    return max(_LEAST_MB, _count(tx, table) // _ROWS_A_MB)
 
 
 def _begin(tx: Transaction, settings: DuplicateSettings) -> None:
@@ -178,7 +177,7 @@ def _compare(tx: Transaction, part: _Part, settings: DuplicateSettings) -> None:
         "min_containment": _NEVER if is_question else settings.min_containment,
     }
     tx.run("duplicates_sign", values)
-    if _any(tx, "new_bands"):
+    if _count(tx, "new_bands"):
         shared = "" if _all_new(tx, part) else "WHERE band IN (SELECT unnest(bands) FROM new_bands)"
         tx.execute(
             "CREATE OR REPLACE TEMP VIEW shared_bands AS FROM (SELECT words, unnest(bands) AS band"
@@ -187,7 +186,7 @@ def _compare(tx: Transaction, part: _Part, settings: DuplicateSettings) -> None:
         tx.run("duplicates_propose", values)
         _measure(tx, "proposed", {**values, "every": False})
     tx.run("duplicates_rank", values)
-    while _any(tx, "fates WHERE winner IS NULL"):
+    while _count(tx, "fates WHERE winner IS NULL"):
         tx.run("duplicates_round", values)
     # A loser that is linked to its winner over another text.
     tx.run("duplicates_unlinked", values)
@@ -197,22 +196,26 @@ def _compare(tx: Transaction, part: _Part, settings: DuplicateSettings) -> None:
 
 def _measure(tx: Transaction, pairs: str, values: Mapping[str, object]) -> None:
     """Store the exact similarities of pairs of texts, some at a time to bound the memory."""
-    n_chunks = -(-int(tx.fetch(f"SELECT count(*) FROM {pairs}")[0][0]) // _CHUNK)
+    # Each chunk reads all texts once, so of many texts it takes more.
+    n_texts = _count(tx, f"duplicate_bands WHERE part = '{values['part']}'")
+    n_chunks = -(-_count(tx, pairs) // max(_CHUNK, n_texts // 2))
     for chunk in range(n_chunks):
         tx.execute(
             f"CREATE OR REPLACE TEMP TABLE compared AS FROM {pairs} WHERE words % ? = ?",
             [n_chunks, chunk],
         )
+        if values["short"] and not values["every"]:
+            tx.run("duplicates_sides", values)
         tx.run("duplicates_compare", values)
 
 
 def _all_new(tx: Transaction, part: _Part) -> bool:
-    known = "SELECT count(*) FROM duplicate_bands WHERE part = ?"
-    return tx.fetch(known, [part.name]) == tx.fetch("SELECT count(*) FROM new_bands")
+    known = f"duplicate_bands WHERE part = '{part.name}'"
+    return _count(tx, known) == _count(tx, "new_bands")
 
 
-def _any(tx: Transaction, rows: str) -> bool:
-    return bool(tx.fetch(f"SELECT 1 FROM {rows} LIMIT 1"))
+def _count(tx: Transaction, rows: str) -> int:
+    return int(tx.fetch(f"SELECT count(*) FROM {rows}")[0][0])
 
 
 def _write(tx: Transaction, subject: str, settings: DuplicateSettings, now: datetime) -> None:
