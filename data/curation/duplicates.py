@@ -38,7 +38,7 @@ _FEW = 4
 _SHARE = 0.35
 _CHUNK = 50_000
 _LEAST_MB = 700
-_ROWS_A_MB = 300
+_ROWS_A_MB = 500
 # No measure reaches it.
 _NEVER = 2.0
 # Part of the state: fingerprints of another version are made again.
