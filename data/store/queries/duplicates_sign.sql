@@ -15,8 +15,11 @@ FROM (
     FROM (
         SELECT id, CASE WHEN norm IS NOT NULL THEN hash(norm) END AS words, list_transform(string_split(norm, $unit), lambda u: hash(u)) AS units
         FROM (
-            SELECT id, exchange_words(question, answer) AS norm FROM items
-            WHERE id IN (SELECT id FROM fresh)
+            SELECT id, exchange_words(question, answer) AS norm FROM (
+                -- Grouped for the same reason as in duplicates_compare.sql.
+                SELECT id, any_value(question) AS question, any_value(answer) AS answer FROM items
+                WHERE id IN (SELECT id FROM fresh) GROUP BY id
+            )
         )
     )
 );
