@@ -134,11 +134,12 @@ class PassageSettings(BaseModel):
 
 # The cost of a passage at either limit of its size, of one dropped for its opening, of a run
 # in no passage, and of its words. The other costs are shares of openings that point to something
-# untold (borders.OPENING_COSTS).
+# untold (borders.OPENING_COSTS). Where they would lose what can be a passage, a word is dear.
 _SIZE = 0.3
 _LOST_PASSAGE = 1.0
 _LOST_RUN = 0.2
 _LOST_WORD = 0.02
+_DEAR_WORD = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,8 +164,8 @@ class _Run:
         return sum(piece.size for piece in self.pieces)
 
 
-def _run_fault(run: _Run, min_words: int) -> Fault:
-    """Return why a run is no passage; one that is long enough is too long."""
+def _run_fault(run: _Run, settings: PassageSettings) -> Fault:
+    """Return why a run is no passage."""
     n_words = int(run.size)
     if run.points:
         start = " ".join(run.pieces[0].text.split()[:6])
@@ -173,12 +174,13 @@ def _run_fault(run: _Run, min_words: int) -> Fault:
     elif not run.pieces[-1].ends:
         rule, reason = "unfinished", "it does not end a sentence"
         step = "nothing, if it is a heading, a list or a table; else report the page"
-    elif n_words < min_words:
-        rule, reason = "too_short", f"{n_words} words that fit into no passage of {min_words} words"
-        step = "lower passages.min_words in the recipe to keep it"
-    else:
+    elif any(piece.size > settings.max_words for piece in run.pieces):
         rule, reason = "uncut", f"{n_words} words without a sentence mark cannot be cut"
         step = "give a punctuated edition, or raise passages.max_words in the recipe"
+    else:
+        limits = f"{settings.min_words} to {settings.max_words} words"
+        rule, reason = "too_short", f"{n_words} words that fit into no passage of {limits}"
+        step = "lower passages.min_words in the recipe to keep it"
     return Fault(rule, reason, step, float(n_words))
 
 
@@ -266,11 +268,25 @@ def _may_begin(pieces: Sequence[Piece], index: int) -> bool:
     return index == 0 or pieces[index].cost < INSIDE or not pieces[index - 1].ends
 
 
-def _runs(pieces: Sequence[Piece], settings: PassageSettings, *, unmarked: bool) -> list[_Run]:
-    """Return a stretch as runs, passages and what is in none, so that their costs are least."""
+def _runs(pieces: Sequence[Piece], settings: PassageSettings, *, unmarked: bool) -> Iterator[_Run]:
+    """Yield a stretch as runs, passages and what is in none, so that their costs are least.
+
+    What the costs lose is cut once more, so that nothing is lost that can be a passage.
+    """
+    for run in _cheapest_runs(pieces, settings, _LOST_WORD, unmarked=unmarked):
+        if run.kept or run.pieces[0].size > settings.max_words:
+            yield run
+        else:
+            yield from _cheapest_runs(run.pieces, settings, _DEAR_WORD, unmarked=unmarked)
+
+
+def _cheapest_runs(
+    pieces: Sequence[Piece], settings: PassageSettings, lost_word: float, *, unmarked: bool
+) -> list[_Run]:
+    """Return the runs of least cost; a piece that is too long for a passage is lost by itself."""
     least, begins, kept = [0.0], [0], [True]
     for end, last in enumerate(pieces, start=1):
-        lost = _LOST_RUN * kept[-1] + _LOST_WORD * last.size
+        lost = _LOST_RUN * kept[-1] + lost_word * last.size
         best = (least[-1] + lost, end - 1, False)
         n_words = 0.0
         for start in range(end - 1, -1, -1):
@@ -288,21 +304,35 @@ def _runs(pieces: Sequence[Piece], settings: PassageSettings, *, unmarked: bool)
     runs: list[_Run] = []
     end = len(pieces)
     while end:
-        run = _Run(pieces=pieces[begins[end] : end], kept=kept[end])
-        if runs and not runs[-1].kept and not run.kept:
-            run = _Run(pieces=[*run.pieces, *runs.pop().pieces], kept=False)
-        runs.append(run)
+        runs.append(_Run(pieces=pieces[begins[end] : end], kept=kept[end]))
         end = begins[end]
-    return runs[::-1]
+    return _merged(runs[::-1], settings.max_words)
+
+
+def _merged(runs: Sequence[_Run], max_words: int) -> list[_Run]:
+    """Join lost pieces in a row, but none that is too long for a passage to its neighbours."""
+    merged: list[_Run] = []
+    for run in runs:
+        before = merged[-1] if merged else None
+        lost = before is not None and not before.kept and not run.kept
+        if before and lost and max(p.size for p in (before.pieces[-1], run.pieces[0])) <= max_words:
+            merged[-1] = _Run(pieces=[*before.pieces, *run.pieces], kept=False)
+        else:
+            merged.append(run)
+    return merged
 
 
 def _size_cost(n_words: float, settings: PassageSettings) -> float:
-    """Return what a size costs: nothing at the target, `_SIZE` at either limit, more beyond."""
-    if n_words < settings.target_words:
-        room = settings.target_words - settings.min_words
+    """Return what a size costs: nothing at the target, `_SIZE` at either limit, more beyond.
+
+    At `max_words` it is four times `_SIZE` at most, however near to the target the soft limit is.
+    """
+    target = settings.target_words
+    if n_words < target:
+        room: float = target - settings.min_words
     else:
-        room = settings.soft_max_words - settings.target_words
-    return _SIZE * ((n_words - settings.target_words) / max(1, room)) ** 2
+        room = max(settings.soft_max_words - target, (settings.max_words - target) / 2)
+    return _SIZE * ((n_words - target) / max(1, room)) ** 2
 
 
 def _verdicts(
@@ -312,7 +342,7 @@ def _verdicts(
     inside = {block_id for passage in passages for block_id in passage.block_ids}
     verdicts: dict[str, Verdict] = {}
     for run in runs:
-        fault = _run_fault(run, settings.min_words)
+        fault = _run_fault(run, settings)
         for piece in () if run.kept else run.pieces:
             block_id, keep, found = piece.block.id, piece.block.id in inside, fault
             if keep:

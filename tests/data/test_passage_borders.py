@@ -11,6 +11,7 @@ from memoirist.data.passages.borders import OPENING_COSTS, opening_fault
 from memoirist.data.passages.segmentation import PassageSettings, split_prose
 from memoirist.data.schema.records import Block, Rows
 from memoirist.data.text.language_rules import CODES, language, opening_rules
+from memoirist.data.text.words import count_words
 from tests.support.rows import NOW, block, document, prose
 
 
@@ -127,6 +128,46 @@ def test_what_cannot_be_repaired_is_dropped_with_a_reason_unless_the_recipe_keep
     kept = split_prose(english, blocks, PassageSettings(standalone=False), NOW, {blocks[1].id})
     assert len(kept.passages) == 2
     assert not kept.verdicts
+
+
+@pytest.mark.parametrize("n_words", [80, 88, 93, 98, 120])
+def test_a_pointing_paragraph_between_letters_is_told_as_such(n_words: int) -> None:
+    own = "He never came back. " + " ".join(["and the mill stood"] * 40)
+    own = " ".join(own.split()[:n_words]) + "."
+    assert count_words(own) == n_words
+    (verdict,) = _between_letters(own).verdicts
+    assert verdict.rule == "points_back"
+    assert len(_between_letters(own, standalone=False).passages) == 1
+
+
+def _between_letters(text: str, **settings: object) -> Rows:
+    texts = ("A letter of another.", text, "A letter of another.")
+    blocks = [block(n, each, chapter="I") for n, each in enumerate(texts)]
+    chosen = PassageSettings.model_validate(settings)
+    english = replace(document(), lang="en")
+    return split_prose(english, blocks, chosen, NOW, {blocks[0].id, blocks[2].id})
+
+
+def test_what_is_within_the_limits_is_not_lost() -> None:
+    own = "We went down to the mill before the others came."
+    rows = _between_letters(own, min_words=5)
+    assert [p.text for p in rows.passages] == [own]
+    assert not rows.verdicts
+    assert len(_split("I was born.", min_words=1).passages) == 1
+    texts = [prose(n, 7) for n in range(20)]
+    rows = _split(*texts, min_words=100, target_words=100, soft_max_words=100)
+    assert "\n\n".join(p.text for p in rows.passages) == "\n\n".join(texts)
+    assert len(rows.passages) > 10
+
+
+def test_only_a_sentence_beyond_the_limit_is_uncut() -> None:
+    endless = " ".join(["and the mill stood"] * 1_000) + "."
+    rows = _split("We went to the mill.", endless, "We came home.")
+    assert [v.rule for v in rows.verdicts] == ["too_short", "uncut", "too_short"]
+    eighty = " ".join(["we"] * 80) + "."
+    rows = _split(eighty, eighty, min_words=90, target_words=90, soft_max_words=95, max_words=100)
+    assert {v.rule for v in rows.verdicts} == {"too_short"}
+    assert "160 words that fit into no passage of 90 to 100 words" in rows.verdicts[0].reason
 
 
 def test_only_the_pointing_paragraph_goes_where_the_next_one_stands() -> None:
