@@ -32,7 +32,7 @@ from memoirist.data.schema.records import (
     Verdict,
     content_id,
 )
-from memoirist.data.text.words import CJK_CHARACTER, count_words, is_cjk
+from memoirist.data.text.words import CJK_CHARACTER, count_words, is_cjk, join_sentences
 
 # Why a block of each kind is not an answer; the reader of `look dropped` sees these sentences.
 FURNITURE = {
@@ -340,15 +340,26 @@ def _verdicts(
 ) -> list[Verdict]:
     """Return the verdicts on blocks in no passage, and a note on those that lost a part."""
     inside = {block_id for passage in passages for block_id in passage.block_ids}
-    verdicts: dict[str, Verdict] = {}
+    faults: dict[str, Fault] = {}
+    lost: defaultdict[str, list[Piece]] = defaultdict(list)
     for run in runs:
         fault = _run_fault(run, settings)
         for piece in () if run.kept else run.pieces:
-            block_id, keep, found = piece.block.id, piece.block.id in inside, fault
-            if keep:
-                found = _CUT._replace(reason=f"{_CUT.reason}: {piece.text!r}", score=piece.size)
-            verdicts.setdefault(block_id, found.verdict("blocks", block_id, now, keep=keep))
-    return list(verdicts.values())
+            faults.setdefault(piece.block.id, fault)
+            lost[piece.block.id].append(piece)
+    verdicts: list[Verdict] = []
+    for block_id, fault in faults.items():
+        keep = block_id in inside
+        found = _cut_fault(lost[block_id]) if keep else fault
+        verdicts.append(found.verdict("blocks", block_id, now, keep=keep))
+    return verdicts
+
+
+def _cut_fault(pieces: Sequence[Piece]) -> Fault:
+    """Return the note on a block that lost these pieces and kept others."""
+    text = join_sentences([piece.text for piece in pieces])
+    n_words = sum(piece.size for piece in pieces)
+    return _CUT._replace(reason=f"{_CUT.reason}: {text!r}", score=n_words)
 
 
 def _passages(document: Document, runs: Sequence[_Run]) -> list[Passage]:

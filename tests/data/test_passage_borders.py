@@ -223,6 +223,14 @@ def test_an_announcement_leaves_its_paragraph_where_the_letter_is_anothers() -> 
     assert "That night he wrote" in note.reason
 
 
+def test_one_note_tells_all_that_a_paragraph_lost() -> None:
+    before, body, after = "He was late. He was ill.", prose(0, 30), "And we read as follows:"
+    (note,) = _between_letters(f"{before} {body} {after}").verdicts
+    assert (note.rule, note.keep) == ("cut_sentence", True)
+    assert repr(f"{before} {after}") in note.reason
+    assert note.score == count_words(f"{before} {after}")
+
+
 @pytest.mark.parametrize(
     ("kind", "texts", "first", "last"),
     [
