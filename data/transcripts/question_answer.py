@@ -76,17 +76,45 @@ def split_answer(turns: Sequence[Block], settings: PassageSettings) -> list[Answ
             n_words = 0
     if not groups[-1]:
         groups.pop()
-    _join_short_tail(groups, settings)
-    return [_part(pieces) for pieces in groups]
+    return [_part(pieces) for pieces in _without_short_groups(groups, settings)]
 
 
-def _join_short_tail(groups: list[list[_Piece]], settings: PassageSettings) -> None:
-    if len(groups) < 2:
-        return
-    tail, before = (sum(size(text) for _, text, _ in pieces) for pieces in (groups[-1], groups[-2]))
-    if tail < settings.min_words and tail + before <= settings.max_words:
-        last = groups.pop()
-        groups[-1] += last
+def _without_short_groups(
+    groups: Sequence[list[_Piece]], settings: PassageSettings
+) -> list[list[_Piece]]:
+    """Join a short tail to the group before it, and any that is too short to a neighbour."""
+    groups = list(groups)
+    ending = [piece for group in groups[-2:] for piece in group]
+    if _size(groups[-1]) < settings.min_words and _size(ending) <= settings.max_words:
+        groups[-2:] = [ending]
+    for place in reversed(range(len(groups))):
+        if _size(groups[place]) >= settings.min_spoken_words:
+            continue
+        for first in (place - 1, place):
+            pair = groups[first : first + 2] if first >= 0 else []
+            if len(pair) == 2 and (parted := _parted(pair[0] + pair[1], settings)):
+                groups[first : first + 2] = parted
+                break
+    return groups
+
+
+def _parted(pieces: list[_Piece], settings: PassageSettings) -> list[list[_Piece]]:
+    """Return the pieces as one group or two of similar size, none where they fit into neither."""
+    if _size(pieces) <= settings.max_words:
+        return [pieces]
+    best: list[list[_Piece]] = []
+    least = float(settings.max_words)
+    for place in range(1, len(pieces)):
+        halves = [pieces[:place], pieces[place:]]
+        smaller, larger = sorted(map(_size, halves))
+        fits = smaller >= settings.min_spoken_words and larger <= settings.max_words
+        if fits and larger - smaller < least:
+            best, least = halves, larger - smaller
+    return best
+
+
+def _size(pieces: Sequence[_Piece]) -> int:
+    return sum(size(text) for _, text, _ in pieces)
 
 
 def _sentence_pieces(turns: Sequence[Block]) -> Iterator[_Piece]:
@@ -172,12 +200,8 @@ def split_turns(
         too_long = [block for block in exchange.answers if _has_long_sentence(block, settings)]
         rows.drop(too_long, unpunctuated)
         answers = [block for block in exchange.answers if block not in too_long]
-        for n, part in enumerate(split_answer(answers, settings) if answers else ()):
-            fault = talk.short(part.text) if n else talk.reject(question, part.text)
-            if fault is None:
-                rows.add(part, None if n else question, asking)
-            else:
-                rows.drop([block for block in part.blocks if block.id not in rows.used], fault)
+        parts = split_answer(answers, settings) if answers else []
+        rows.add_parts(parts, talk, question, asking)
     rows.drop_unused(blocks)
     return rows.finish()
 
@@ -193,6 +217,30 @@ class _Builder:
         self.verdicts: list[Verdict] = []
         self.used: set[str] = set()
         self.seen: Counter[str] = Counter()
+
+    def add_parts(
+        self, parts: Sequence[AnswerPart], talk: Talk, question: str | None, asking: Sequence[Block]
+    ) -> None:
+        """Add the parts of an answer that are learnt, the question to the first, and drop others.
+
+        A turn that only a part of is dropped has a note of it.
+        """
+        refused: list[tuple[AnswerPart, Fault]] = []
+        began = False
+        for part in parts:
+            fault = talk.short(part.text) if began else talk.reject(question, part.text)
+            if fault is not None:
+                refused.append((part, fault))
+                continue
+            self.add(part, None if began else question, asking)
+            began = True
+        for part, fault in refused:
+            note = fault._replace(
+                reason=f"a part of it is in no passage, {fault.reason}: {part.text!r}"
+            )
+            for block in part.blocks:
+                kept = block.id in self.used
+                self.drop([block], note if kept else fault, keep=kept)
 
     def add(self, answer: AnswerPart, question: str | None, asking: Sequence[Block]) -> None:
         """Add one exchange of the talk's thread; a later step asks where nobody did."""
@@ -234,9 +282,11 @@ class _Builder:
             reason = f"another's words; the last {count_words(text)} are the question of an answer"
         self.drop(asking, Fault("question", reason, _NOTHING))
 
-    def drop(self, blocks: Sequence[Block], fault: Fault) -> None:
-        """Drop blocks by a rule."""
-        self.verdicts += [fault.verdict("blocks", block.id, self.now) for block in blocks]
+    def drop(self, blocks: Sequence[Block], fault: Fault, *, keep: bool = False) -> None:
+        """Drop blocks by a rule, or only note it."""
+        self.verdicts += [
+            fault.verdict("blocks", block.id, self.now, keep=keep) for block in blocks
+        ]
 
     def drop_unused(self, blocks: Sequence[Block]) -> None:
         """Drop every block that is in no passage and has no verdict."""

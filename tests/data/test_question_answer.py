@@ -29,7 +29,7 @@ def talk(*turns: tuple[str | None, str]) -> list[Block]:
 def split(blocks: list[Block], settings: PassageSettings = SETTINGS) -> Rows:
     rows = split_turns(document(), blocks, ADA, settings, NOW)
     used = {each for passage in rows.passages for each in passage.block_ids}
-    judged = {v.subject_id for v in rows.verdicts}
+    judged = {v.subject_id for v in rows.verdicts if not v.keep}
     assert used | judged == {b.id for b in blocks}
     assert not used & judged
     return rows
@@ -208,6 +208,40 @@ def test_a_short_rest_of_an_answer_loses_no_part_of_it() -> None:
     parts = split_answer(talk(*((ADA, text) for text in texts)), SETTINGS)
     assert len(parts) > 1
     assert " ".join(part.text for part in parts).split() == " ".join(texts).split()
+
+
+def _words(n: int) -> str:
+    return " ".join(["We", *["ground"] * (n - 2), "flour."])
+
+
+END = "And that is how the mill was built by my father and me."
+
+
+def test_a_short_end_of_an_answer_is_not_lost() -> None:
+    told = " ".join([*[_words(9)] * 27, _words(245), END])
+    rows = split(talk(("Ben", "How was the mill built?"), (ADA, told)))
+    assert " ".join(p.text for p in rows.passages).split() == told.split()
+    assert [p.n_words for p in rows.passages] == [243, 258]
+    middle = " ".join([*[_words(10)] * 31, *[_words(485)] * 2])
+    rows = split(talk(("Ben", "How was the mill built?"), (ADA, middle)))
+    assert " ".join(p.text for p in rows.passages).split() == middle.split()
+
+
+@pytest.mark.parametrize(
+    ("told", "short"), [(f"Oh yes. {_words(499)}", "Oh yes."), (f"{_words(490)} {END}", END)]
+)
+def test_a_part_that_fits_nowhere_is_noted_and_the_question_goes_to_the_rest(
+    told: str, short: str
+) -> None:
+    blocks = talk(("Ben", "How was the mill built?"), (ADA, told))
+    rows = split(blocks)
+    (kept,) = rows.passages
+    assert kept.text in told
+    assert asked(rows) == ["How was the mill built?"]
+    (note,) = [v for v in rows.verdicts if v.subject_id == blocks[1].id]
+    assert (note.rule, note.keep) == ("short_answer", True)
+    assert repr(short) in note.reason
+    assert rule_of(rows, blocks[0]) == "question"
 
 
 def test_parts_keep_paragraphs_and_chinese_has_no_spaces() -> None:
