@@ -92,6 +92,14 @@ def test_every_rule_of_every_language_has_a_cost() -> None:
     assert opening_fault("This victory was important.", None) is None
 
 
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize("lang", CODES)
+def test_a_long_word_is_rated_at_once(lang: str) -> None:
+    for start in ("", "This ", "Dieser ", "Cette ", "Esta ", "這"):
+        assert opening_fault(start + "a" * 300, lang) in {None, "pointer"}
+        assert opening_fault(start + "a " * 150, lang) in {None, "pointer"}
+
+
 def test_a_border_moves_where_the_next_paragraph_points_back() -> None:
     pointing = "This flood took the mill from us. " + prose(2, 3)
     rows = _split(prose(0, 3), prose(1, 3), pointing, prose(3, 3))
