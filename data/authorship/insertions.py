@@ -27,6 +27,16 @@ from memoirist.data.text.words import count_words, fold, sentences
 
 _ANNOUNCES = re.compile(r"[:：]\s*[-–—―]*\s*$")
 _CLOSED = re.compile(r"[\"”’»“」』][)\].]*$")
+# What closes the quotations of an opening mark; a mark without an entry closes its own.
+_CLOSERS = {
+    "“": "”",
+    "„": "[“”]",
+    "«": "»",
+    "»": "«",
+    "‘": r"[.,;:!?—–-]’(?!\w)",
+    "「": "」",
+    "『": "』",
+}
 _NUMBERED = re.compile(r"(?:\d{1,2}|[ivx]{1,5}|[IVX]{1,5})(?:[.)]|(?:st|nd|rd|th)\.)\s|[•*–-]\s")
 _CONJUNCTION = re.compile(r"^\s*(?:and|then|und|dann|et|puis|y|e)\b(?: (?:then|dann|puis))?")
 _SMALL = frozenset(
@@ -113,9 +123,17 @@ def _quotation_end(
         text = blocks[place].text.strip()
         if not text.startswith(QUOTE):
             return (place - 1 if place > first + 1 else None), None
-        if _CLOSED.search(text):
+        if _CLOSED.search(text) or not _stays_open(text):
             return place, signed_line(text) or closing_phrase(blocks, place, lang)[1]
     return None, None
+
+
+def _stays_open(text: str) -> bool:
+    """Tell whether a paragraph that opens with a quotation mark does not close all quotations."""
+    mark = text[0]
+    if mark not in _CLOSERS:
+        return text.count(mark) % 2 == 1
+    return text.count(mark) > len(re.findall(_CLOSERS[mark], text))
 
 
 def _list_end(blocks: Sequence[Block], first: int, lang: Language) -> int | None:

@@ -246,6 +246,8 @@ def test_one_note_tells_all_that_a_paragraph_lost() -> None:
         ("letter", ("Dear Sir: " + prose(0), "Yours truly,", "Ada Marrow.", prose(1)), 0, 2),
         ("quotation", ("He said:", "“One day it rained.", "“And so it was.”", "It rained."), 1, 2),
         ("quotation", ("“One day it rained.", "“And so it was.”", "It rained."), 0, 1),
+        ("quotation", ("He said:", "“Yes?” said he.", "“No,” said she.", "It rained."), 1, 1),
+        ("quotation", ("‘It didn’t rain.", "‘It was dry,’ he said.", "‘Was it?’ I said."), 0, 1),
         ("list", ("The rules were:", "1. Rise.", "2. Work.", "It rained."), 1, 2),
         ("list", ("First, rise.", "Secondly, work.", "It rained."), 0, 1),
         ("text", ("The paper said:—", prose(0), "It rained."), 1, 1),
@@ -261,7 +263,19 @@ def test_insertions_are_found_whole(
 
 @pytest.mark.parametrize(
     "texts",
-    [(), ("It rained.",), ("“Yes,” he said.", "It rained."), ("It rained:",), ("A. B.", "C. D.")],
+    [
+        (),
+        ("It rained.",),
+        ("“Yes,” he said.", "It rained."),
+        ("It rained:",),
+        ("A. B.", "C. D."),
+        ("“Yes,” he said.", "“No,” she said.", "“It rained,” I said.", "It rained."),
+        ("“Yes,” he said.", "“No.”", "It rained."),
+        ('"Yes," he said.', '"No," she said.', "It rained."),
+        ("»Ja«, sagte er.", "»Nein«, sagte sie.", "Es regnete."),
+        ("„Ja“, sagte er.", "„Nein“, sagte sie.", "Es regnete."),
+        ("「是」他說。", "「不」她說。", "下雨了。"),
+    ],
 )
 def test_plain_prose_and_talk_are_no_insertions(texts: tuple[str, ...]) -> None:
     blocks = [block(n, text) for n, text in enumerate(texts)]
