@@ -17,6 +17,7 @@ from memoirist.data.curation.rules import check_questions
 from memoirist.data.schema.records import Candidate, Pair, Passage, Question, Request, content_id
 from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.sanitizer import neutralise
+from memoirist.data.text.words import words
 from memoirist.generators.prompts.prompt_templates import (
     FilledPrompt,
     Prompt,
@@ -218,7 +219,7 @@ class FollowUpTask(LLMTask[TaskItem, Reply]):
                 text
                 for text, result in judged
                 if result.rule is None
-                and not persona_words(self.persona).intersection(text.lower().split())
+                and not persona_words(self.persona).intersection(words(text))
                 and not repeats_prompt(text, item.messages[0]["content"])
             )
             chosen.append(next(good, None))

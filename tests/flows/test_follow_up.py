@@ -102,14 +102,15 @@ def test_a_follow_up_may_lean_on_the_reply_and_may_not_leak() -> None:
     assert first.question in item.messages[1]["content"]
     assert not any("$" in message["content"] for message in item.messages)
     leak = " ".join(later.answer.split()[:12]) + "?"
-    texts = (leak, "What would Ada Quill say to that?", "That sounds hard; how did it go on?")
+    named = ("What would Ada Quill say to that?", "How did you get on with Mr. Quill?")
+    texts = (leak, *named, "That sounds hard; how did it go on?")
     reply = Reply(
         is_answer=True,
         confidence=1,
         questions=tuple(Suggestion(type="follow-up", text=text) for text in texts),
     )
     rules = CurateSettings.model_validate({})
-    assert task.best([(reply, later, item)], rules) == [texts[2]]
+    assert task.best([(reply, later, item)], rules) == [texts[-1]]
 
 
 @pytest.mark.medium
