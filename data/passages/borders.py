@@ -9,7 +9,7 @@ from memoirist.data.authorship.insertions import find_insertions, is_signature
 from memoirist.data.authorship.letters import HEAD_WORDS, OPEN, QUOTE
 from memoirist.data.schema.records import Block
 from memoirist.data.text.language_rules import language, opening_rules
-from memoirist.data.text.words import count_words, ends_sentence, is_cjk, sentences
+from memoirist.data.text.words import count_words, ends_sentence, is_cjk, sentence_spans
 
 # What each rule on openings costs: the share that pointed to something untold among the openings
 # that it finds, on 200 passages of four English memoirs that a person had read.
@@ -94,9 +94,9 @@ def cut_pieces(
         spans = [(0, len(block.text))]
         pointed_to = any(pointing[index + 1 : index + 2]) and index + 1 not in starts
         if size(block.text) > long_words or (pointed_to and index not in whole):
-            spans = _sentence_spans(block.text)
+            spans = sentence_spans(block.text) or spans
         elif index in leads or not ends_sentence(block.text):
-            spans = _with_lead(_sentence_spans(block.text), block.text)
+            spans = _with_lead(sentence_spans(block.text), block.text)
         extra = INSIDE if index in starts else 0.0
         if index and all(b.text.lstrip().startswith(QUOTE) for b in blocks[index - 1 : index + 1]):
             extra += _BETWEEN_SPEECHES
@@ -163,13 +163,3 @@ def _insertions(
         if total <= HEAD_WORDS:  # "Ladies and gentlemen."
             starts.add(found.last + 1)
     return starts, whole, leads
-
-
-def _sentence_spans(text: str) -> list[tuple[int, int]]:
-    spans: list[tuple[int, int]] = []
-    end = 0
-    for sentence in sentences(text):
-        start = text.index(sentence, end)
-        end = start + len(sentence)
-        spans.append((start, end))
-    return spans or [(0, len(text))]

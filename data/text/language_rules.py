@@ -119,3 +119,11 @@ def adverbs(code: str) -> re.Pattern[str] | None:
     """Return the pattern of a language's adverbs, None for an unknown language."""
     table = _table(code)
     return re.compile(table["style"]["adverb"], re.IGNORECASE) if table else None
+
+
+@cache
+def phrase_pattern(path: Path, kind: str) -> re.Pattern[str]:
+    """Return the pattern of all phrases of a kind in a file of lines of kind, tab and pattern."""
+    lines = path.read_text("utf-8").splitlines()
+    patterns = [line.split("\t", 1)[1] for line in lines if line.startswith(f"{kind}\t")]
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)

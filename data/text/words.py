@@ -30,6 +30,8 @@ _TERMINAL = re.compile(rf"[.!?…。！？]{_CLOSERS}[」』）》】”’]*$")
 _LONGEST_END_CHARS = 40
 _SHORT_CHARS = 400
 _TOKEN = re.compile(r"[^\s\"'“”„‚‘’«»‹›()\[\]—–]+$")
+# Lines up to an empty one.
+PARAGRAPH = re.compile(r"(?:[^\n]|\n(?![ \t]*\n))+")
 _NUMERAL = re.compile(r"\d{1,3}|[IVXLC]{1,6}")
 
 
@@ -89,6 +91,18 @@ def sentences(text: str) -> list[str]:
         start = match.end()
     rest = text[start:].strip()
     return [sentence for sentence in [*result, rest] if sentence]
+
+
+def sentence_spans(text: str) -> list[tuple[int, int]]:
+    """Return the start and end of each sentence; no sentence crosses a paragraph."""
+    spans: list[tuple[int, int]] = []
+    for paragraph in PARAGRAPH.finditer(text):
+        end = paragraph.start()
+        for sentence in sentences(paragraph.group()):
+            start = text.index(sentence, end)
+            end = start + len(sentence)
+            spans.append((start, end))
+    return spans
 
 
 def _goes_on(text: str, start: int, dot: int) -> bool:

@@ -23,6 +23,7 @@ from memoirist.data.schema.records import (
 from memoirist.data.text.words import (
     count_words,
     ends_sentence,
+    sentence_spans,
     sentences,
 )
 from memoirist.data.transcripts.spoken_exchanges import (
@@ -64,7 +65,7 @@ def split_answer(turns: Sequence[Block], settings: PassageSettings) -> list[Answ
     target = total / -(-total // settings.soft_max_words)
     groups: list[list[_Piece]] = [[]]
     n_words = 0
-    for piece in _sentence_pieces(turns):
+    for piece in _pieces(turns):
         piece_words = size(piece[1])
         if groups[-1] and n_words + piece_words > settings.max_words:
             groups.append([])
@@ -117,17 +118,12 @@ def _size(pieces: Sequence[_Piece]) -> int:
     return sum(size(text) for _, text, _ in pieces)
 
 
-def _sentence_pieces(turns: Sequence[Block]) -> Iterator[_Piece]:
+def _pieces(turns: Sequence[Block]) -> Iterator[_Piece]:
     for block in turns:
-        at = 0
-        parts = [s for paragraph in block.text.split("\n\n") for s in sentences(paragraph)]
-        for n, sentence in enumerate(parts):
-            # A sentence across a line break is not found as it stands.
-            start = max(block.text.find(sentence, at), at)
-            at = start + len(sentence)
-            rest = block.text[at:]
-            space = rest[: len(rest) - len(rest.lstrip())]
-            yield block, sentence + ("\n\n" if n == len(parts) - 1 else space), start
+        spans = sentence_spans(block.text)
+        for (start, end), (following, _) in pairwise([*spans, (len(block.text), 0)]):
+            space = block.text[end:following] if following < len(block.text) else "\n\n"
+            yield block, block.text[start:end] + space, start
 
 
 def _part(pieces: Sequence[_Piece]) -> AnswerPart:

@@ -13,17 +13,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import lru_cache, partial
 from itertools import combinations, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from memoirist.data.passages.segmentation import PassageSettings
 from memoirist.data.schema.records import Block, Cut, Fault, Verdict
-from memoirist.data.text.words import count_words, sentences, word_spans, words
+from memoirist.data.text.language_rules import phrase_pattern
+from memoirist.data.text.words import PARAGRAPH, count_words, sentence_spans, word_spans, words
 
-# A paragraph: lines up to an empty one.
-PARAGRAPH = re.compile(r"(?:[^\n]|\n(?![ \t]*\n))+")
 _REASONS = {
     "stock_text": "stands in {n} episodes: an intro, an ad or a formula",
     "ad": "is read for a sponsor",
@@ -32,20 +31,6 @@ _NEXT_STEPS = {
     "stock_text": "raise passages.stock_min_episodes in the recipe to keep it",
     "ad": "set passages.cut_ads = false in the recipe to keep it",
 }
-
-
-def sentence_spans(text: str) -> list[tuple[int, int]]:
-    """Return the start and end of each sentence; no sentence crosses a paragraph."""
-    spans: list[tuple[int, int]] = []
-    for paragraph in PARAGRAPH.finditer(text):
-        at = paragraph.start()
-        for sentence in sentences(paragraph.group()):
-            start = text.find(sentence, at)
-            if start < 0:
-                continue
-            at = start + len(sentence)
-            spans.append((start, at))
-    return spans
 
 
 def merge_cuts(block_id: str, cuts: Iterable[Cut], text: str) -> list[Cut]:
@@ -108,7 +93,7 @@ def _verdict(block: Block, cuts: Sequence[Cut], now: datetime, *, keep: bool) ->
 
 # A new version makes the step run again on every episode; the number is part of its state.
 VERSION = 2
-_AD_CUES = Path(__file__).with_name("ads.txt")
+_cues = partial(phrase_pattern, Path(__file__).with_name("ads.txt"))
 _REACH_SENTENCES = 8
 _NAME_REACH_SENTENCES = 3
 _MAX_AD_SENTENCES = 30
@@ -126,7 +111,7 @@ def find_ads(block: Block) -> list[Cut]:
     and needs one strong cue, so that a talk about sponsors stays. The sponsor's name soon after its
     introduction is a cue as well.
     """
-    if not cues("strong").search(block.text):
+    if not _cues("strong").search(block.text):
         return []
     spans = sentence_spans(block.text)
     return [
@@ -145,8 +130,8 @@ def _cut(block_id: str, first: int, last: int, n_documents: int | None = None) -
 
 def _cue_runs(texts: Sequence[str]) -> Iterator[list[int]]:
     """Yield the indexes of the sentences with a cue, span by span."""
-    strong = {n for n, text in enumerate(texts) if cues("strong").search(text)}
-    hits = strong | {n for n, text in enumerate(texts) if cues("weak").search(text)}
+    strong = {n for n, text in enumerate(texts) if _cues("strong").search(text)}
+    hits = strong | {n for n, text in enumerate(texts) if _cues("weak").search(text)}
     for n in strong:
         hits |= set(_sponsor_mentions(texts, n))
     run: list[int] = []
@@ -173,14 +158,6 @@ def _sponsor_mentions(texts: Sequence[str], opening: int) -> Iterator[int]:
         if mention.search(texts[n]):
             last = n
             yield n
-
-
-@cache
-def cues(kind: str) -> re.Pattern[str]:
-    """Return the pattern of all cues of a kind: `strong`, `weak`, `open` or `close`."""
-    lines = _AD_CUES.read_text("utf-8").splitlines()
-    patterns = [line.split("\t", 1)[1] for line in lines if line.startswith(f"{kind}\t")]
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
 
 
 _MAX_BREAK_SENTENCES = 40
@@ -215,24 +192,24 @@ def find_breaks(blocks: Sequence[Block]) -> list[Cut]:
 
 
 def _opens(text: str) -> bool:
-    if cues("strong").search(text):
+    if _cues("strong").search(text):
         return True
-    return bool(cues("open").search(text)) and count_words(text) <= _MAX_OPENING_WORDS
+    return bool(_cues("open").search(text)) and count_words(text) <= _MAX_OPENING_WORDS
 
 
 def _break_end(sentences: Sequence[_Sentence], texts: Sequence[str], begin: int) -> int | None:
     """Return the index of the sentence that closes the break opened at `begin`."""
     speaker = sentences[begin][0].speaker
-    has_cue = is_ad = bool(cues("strong").search(texts[begin]))
+    has_cue = is_ad = bool(_cues("strong").search(texts[begin]))
     words = 0
     for n in range(begin + 1, min(len(sentences), begin + _MAX_BREAK_SENTENCES)):
         same_speaker = sentences[n][0].speaker == speaker
-        if same_speaker and n > begin + 1 and cues("close").match(texts[n]):
+        if same_speaker and n > begin + 1 and _cues("close").match(texts[n]):
             return n if has_cue else None
         words += count_words(texts[n])
         if words > _MAX_BREAK_WORDS or (is_ad and not same_speaker):
             return None
-        has_cue |= bool(cues("strong").search(texts[n]) or cues("weak").search(texts[n]))
+        has_cue |= bool(_cues("strong").search(texts[n]) or _cues("weak").search(texts[n]))
     return None
 
 

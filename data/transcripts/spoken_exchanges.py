@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from memoirist.data.passages.borders import size
 from memoirist.data.passages.segmentation import PassageSettings
 from memoirist.data.schema.records import Block, Fault
 from memoirist.data.text.language_detection import detect_language
+from memoirist.data.text.language_rules import phrase_pattern
 from memoirist.data.text.words import (
     content_stems,
     ends_sentence,
@@ -29,7 +30,7 @@ from memoirist.data.text.words import (
 )
 
 _ASKS = re.compile(r"[?？]")
-_PHRASES = Path(__file__).with_name("phrases.txt")
+_phrases = partial(phrase_pattern, Path(__file__).with_name("phrases.txt"))
 _BACKCHANNEL_WORDS = 4
 _BACKCHANNEL_CHARACTERS = 6
 # How far before the answer its question may stand, in words and in speakers.
@@ -41,14 +42,6 @@ _STYLE_SHARE = 0.25
 # A transcript in which fewer turns of others have a question mark does not mark its questions.
 _ASKING_SHARE = 0.05
 _LOWER = re.compile(r"[\s\"'“„«‘(\[¿¡.…]*([^\W\d_])")
-
-
-@cache
-def _phrases(kind: str) -> re.Pattern[str]:
-    """Return the pattern of all phrases of a kind that phrases.txt lists."""
-    lines = _PHRASES.read_text("utf-8").splitlines()
-    patterns = [line.split("\t", 1)[1] for line in lines if line.startswith(f"{kind}\t")]
-    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns), re.IGNORECASE)
 
 
 @dataclass(slots=True)

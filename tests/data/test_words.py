@@ -72,6 +72,15 @@ def test_sentences() -> None:
     assert words.sentences("他走了。“好！”她说。") == ["他走了。", "“好！”", "她说。"]
 
 
+def test_spans_of_sentences_end_with_their_paragraph() -> None:
+    text = " The mill. The\nroad\n \nIt rained. The mill.\n"
+    spans = words.sentence_spans(text)
+    assert [text[start:end] for start, end in spans] == [
+        "The mill.", "The\nroad", "It rained.", "The mill."
+    ]  # fmt: skip
+    assert spans[-1] == (len(text) - 10, len(text) - 1)
+
+
 @pytest.mark.parametrize(
     ("sample", "lang"),
     [
