@@ -95,12 +95,8 @@ def main(arguments: list[str] | None = None) -> None:
         write(path, told.rows)
         os.sync()  # neither shall wait for the disk to take this file
         _tell(f"{told.rows:,} rows, {path.stat().st_size / 1e6:,.0f} MB, {told.format}")
-        ours = [
-            _measured(
-                folder, f"memoirist {step[0]}", [sys.executable, "-m", "memoirist.flows.cli", *step]
-            )
-            for step in (["extract", path.name, "--persona", "Ada"], ["ask"], ["curate"])
-        ]
+        steps = (["extract", path.name, "--persona", "Ada"], ["ask"], ["curate"])
+        ours = [measured_command(folder, *step) for step in steps]
         store = Store(folder / "workspace" / "memoirist.duckdb")
         pairs = store.value("SELECT count(*) FROM pairs")
         size = store.path.stat().st_size / 1e6
@@ -111,6 +107,12 @@ def main(arguments: list[str] | None = None) -> None:
         _tell(f"file to {pairs:,} pairs: {own_wall:.1f} s, {own_cpu:.1f} s of CPU; {size:,.0f} MB")
         _tell(f"ours is {wall / own_wall:.1f} times faster ({cpu / own_cpu:.1f} by CPU); wanted: 5")
         _tell(f"to pairs that are not yet curated (extract alone): {wall / ours[0][0]:.1f} times")
+
+
+def measured_command(folder: Path, *command: str) -> tuple[float, float]:
+    """Run one of our commands; print and return its seconds and CPU seconds."""
+    python = [sys.executable, "-m", "memoirist.flows.cli"]
+    return _measured(folder, f"memoirist {command[0]}", [*python, *command])
 
 
 def _measured(folder: Path, what: str, command: list[str]) -> tuple[float, float]:

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from memoirist.data.store.store import FILE, Store
@@ -35,16 +32,16 @@ def main(arguments: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         bulk.write(folder / "orca.parquet", chosen.rows)
-        _measured(folder, "extract", "orca.parquet", "--persona", "Ada")
-        _measured(folder, "curate")
-        _measured(folder, "curate")
+        bulk.measured_command(folder, "extract", "orca.parquet", "--persona", "Ada")
+        bulk.measured_command(folder, "curate")
+        bulk.measured_command(folder, "curate")
         more = [
             {"question": f"What came of number {n}?", "answer": f"Number {n} went by the mill."}
             for n in range(10)
         ]
         (folder / "more.jsonl").write_text("\n".join(map(json.dumps, more)), "utf-8")
-        _measured(folder, "extract", "more.jsonl")
-        _measured(folder, "curate")
+        bulk.measured_command(folder, "extract", "more.jsonl")
+        bulk.measured_command(folder, "curate")
         store = Store(folder / "workspace" / FILE)
         (counts,) = store.fetch(_COUNTS).rows
         sys.stdout.write(
@@ -53,25 +50,6 @@ def main(arguments: list[str] | None = None) -> None:
             )
             + f" {store.path.stat().st_size / 1e6:,.0f} MB\n"
         )
-
-
-def _measured(folder: Path, *command: str) -> None:
-    began = time.monotonic()
-    with (folder / "output.txt").open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "memoirist.flows.cli", *command],
-            cwd=folder,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-        _, code, used = os.wait4(process.pid, 0)
-    if code:
-        sys.exit(f"{command} failed: {(folder / 'output.txt').read_text()[-2000:]}")
-    seconds, cpu = time.monotonic() - began, used.ru_utime + used.ru_stime
-    what = " ".join(command[:2])
-    sys.stdout.write(f"{what:<22} {seconds:6.1f} s  CPU {cpu:6.1f} s  ")
-    sys.stdout.write(f"{used.ru_maxrss / 1024:6,.0f} MB\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":
