@@ -123,7 +123,7 @@ def _quotation_end(
         text = blocks[place].text.strip()
         if not text.startswith(QUOTE):
             return (place - 1 if place > first + 1 else None), None
-        if _CLOSED.search(text) or not _stays_open(text):
+        if _CLOSED.search(text) or not (_stays_open(text) or is_head(text)):
             return place, signed_line(text) or closing_phrase(blocks, place, lang)[1]
     return None, None
 

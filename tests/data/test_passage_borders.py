@@ -248,6 +248,7 @@ def test_one_note_tells_all_that_a_paragraph_lost() -> None:
         ("quotation", ("“One day it rained.", "“And so it was.”", "It rained."), 0, 1),
         ("quotation", ("He said:", "“Yes?” said he.", "“No,” said she.", "It rained."), 1, 1),
         ("quotation", ("‘It didn’t rain.", "‘It was dry,’ he said.", "‘Was it?’ I said."), 0, 1),
+        ("quotation", ("He wrote:", "”YORK, IOWA”, May 4.", "”We won.", "”B. STONE.”"), 1, 3),
         ("list", ("The rules were:", "1. Rise.", "2. Work.", "It rained."), 1, 2),
         ("list", ("First, rise.", "Secondly, work.", "It rained."), 0, 1),
         ("text", ("The paper said:—", prose(0), "It rained."), 1, 1),
