@@ -156,7 +156,8 @@ _NOTHING = "nothing: it is not the persona's own answer"
 _ASIDE = Fault(
     "aside",
     "it interrupts an answer and asks nothing: the answer goes on over it",
-    "lower passages.min_comment_words or min_question_words to have it as a question",
+    "lower passages.min_comment_words, max_interruption_words or min_question_words to have it as"
+    " a question",
 )
 _REPLY = Fault(
     "short_answer",

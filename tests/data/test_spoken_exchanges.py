@@ -43,6 +43,8 @@ def test_an_answer_goes_on_over_an_aside(aside: str) -> None:
     assert answers(rows) == [f"{ANSWER}\n\n{LAST}"]
     assert asked(rows) == [OPENING[1]]
     assert rules(rows, blocks) == ["question", None, "aside", None, "other_speaker"]
+    (verdict,) = [v for v in rows.verdicts if v.rule == "aside"]
+    assert "passages.min_comment_words, max_interruption_words" in str(verdict.next_step)
     (passage,) = rows.passages
     assert passage.block_ids == (blocks[1].id, blocks[3].id)
     assert (passage.start_seconds, passage.end_seconds) == (10.0, 40.0)
