@@ -133,8 +133,8 @@ class PassageSettings(BaseModel):
 
 
 # The cost of a passage at either limit of its size, of one dropped for its opening, of a run
-# in no passage, and of its words. The other costs are shares of openings that point to something
-# untold (borders.OPENING_COSTS). Where they would lose what can be a passage, a word is dear.
+# in no passage, and of its words: estimates. The other costs are shares of openings that point to
+# something untold (borders.OPENING_COSTS). A word is dear where a possible passage would be lost.
 _SIZE = 0.3
 _LOST_PASSAGE = 1.0
 _LOST_RUN = 0.2
