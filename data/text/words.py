@@ -143,11 +143,6 @@ def ends_sentence(text: str) -> bool:
     return _TERMINAL.search(text.rstrip()[-_LONGEST_END_CHARS:]) is not None
 
 
-def normalise(text: str) -> str:
-    """Return the words joined by spaces after NFKC, the key of exact duplicates."""
-    return " ".join(words(unicodedata.normalize("NFKC", text)))
-
-
 def fold(text: str) -> str:
     """Return the text without case and without accents."""
     plain = unicodedata.normalize("NFKD", text.casefold())

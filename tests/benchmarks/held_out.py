@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 from memoirist.data.composition.splits import SplitSettings, purge
 from memoirist.data.store.store import FILE, Store
-from memoirist.data.text.words import normalise, words
+from memoirist.data.text.words import words
 from memoirist.flows.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
@@ -27,6 +27,7 @@ from memoirist.flows.steps.curate import curate_pairs
 from memoirist.flows.steps.extract import extract_sources
 from memoirist.flows.steps.split import split_documents
 from tests.conftest import CORPORA
+from tests.support.normal_form import normalise
 from tests.support.rows import NOW, pair
 
 _FRANKLIN = ("148.txt", "old_bfaut10.txt", "old_bfaut11.txt", "franklin-standardebooks.epub")

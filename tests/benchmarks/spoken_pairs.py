@@ -21,11 +21,11 @@ from pathlib import Path
 from memoirist.data.passages.segmentation import PassageSettings
 from memoirist.data.schema.records import Block, Passage, Rows
 from memoirist.data.text import personal_data
-from memoirist.data.text.words import normalise
 from memoirist.data.transcripts import question_answer, removed_spans, speakers
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from memoirist.extractors.detection.sniff import format_of
 from tests.conftest import CORPORA
+from tests.support.normal_form import normalise
 
 LABELS = Path(__file__).parent.parent / "data" / "transcripts" / "spoken_pairs.tsv"
 OFF = PassageSettings(

@@ -14,7 +14,6 @@ from memoirist.data.composition.disclosure import disclosure_texts, exchanges
 from memoirist.data.composition.saved_exchanges import Exchange
 from memoirist.data.evaluation.honesty import discloses
 from memoirist.data.schema.errors import NothingToDo, StoreLocked
-from memoirist.data.text.words import normalise
 from memoirist.flows.chat.chat_session import save_exchange
 from memoirist.flows.recipe import load
 from memoirist.flows.rights_ledger import restore, withdraw
@@ -27,6 +26,7 @@ from memoirist.flows.steps.curate import curate_pairs
 from memoirist.flows.steps.extract import extract_sources
 from memoirist.flows.steps.split import split_documents
 from tests.conftest import ROOT
+from tests.support.normal_form import normalise
 
 WORDS = "lamp rope door salt horse bridge candle letter".split()
 
