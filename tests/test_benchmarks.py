@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.passage_borders import BOOKS, labels
+from tests.benchmarks.score_auc import derange
 from tests.benchmarks.scoring import Truth, level, score, words
 from tests.benchmarks.truths import memoir
 
@@ -76,3 +77,11 @@ def test_the_labels_of_passages_are_whole() -> None:
     assert {label.book for label in read} == {book.name for book in BOOKS}
     assert {label.opening for label in read} == {"ok", "points"}
     assert all((label.repair == "-") == (label.opening == "ok") for label in read)
+
+
+@pytest.mark.timeout(20)
+def test_questions_are_shuffled_among_two_or_more() -> None:
+    assert derange([], 0) == []
+    assert derange(["Why?", "When?"], 0) == ["When?", "Why?"]
+    with pytest.raises(ValueError, match=r"'Why\?' cannot change places"):
+        derange(["Why?"], 0)

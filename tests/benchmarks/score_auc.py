@@ -85,19 +85,25 @@ def scores(folder: Path, path: Path, persona: str) -> tuple[Rows, Rows]:
         pairs = tx.fetch("SELECT id, question FROM made_pairs ORDER BY id")
         real = _scored(tx)
         for seed in range(_SHUFFLES):
-            for (pair_id, _), question in zip(pairs, _derange(pairs, seed), strict=True):
+            questions = derange([question for _, question in pairs], seed)
+            for (pair_id, _), question in zip(pairs, questions, strict=True):
                 tx.execute("UPDATE made_pairs SET question = ? WHERE id = ?", [question, pair_id])
             shuffled += _scored(tx)
     return real, shuffled
 
 
-def _derange(pairs: Sequence[tuple[str, str]], seed: int) -> list[str]:
-    """Return the questions in an order in which none keeps its place."""
-    order = list(range(len(pairs)))
+def derange(questions: Sequence[str], seed: int) -> list[str]:
+    """Return the questions in an order in which none keeps its place.
+
+    Another of the same words may come there. Raise ValueError for a single one.
+    """
+    if len(questions) == 1:
+        raise ValueError(f"{questions[0]!r} cannot change places: give two or more questions")
+    order = list(range(len(questions)))
     shuffle = random.Random(seed)
     while any(place == other for place, other in enumerate(order)):
         shuffle.shuffle(order)
-    return [pairs[place][1] for place in order]
+    return [questions[place] for place in order]
 
 
 def _scored(tx: Transaction) -> Rows:
