@@ -22,8 +22,8 @@ from memoirist.data.authorship.signatures import (
     is_persona,
 )
 from memoirist.data.schema.records import Block
-from memoirist.data.text.language_rules import Language
-from memoirist.data.text.words import count_words, fold, sentences
+from memoirist.data.text.language_rules import Language, fold
+from memoirist.data.text.words import count_words, sentences
 
 _ANNOUNCES = re.compile(r"[:：]\s*[-–—―]*\s*$")
 _CLOSED = re.compile(r"[\"”’»“」』][)\].]*$")

@@ -16,8 +16,8 @@ from memoirist.data.authorship.signatures import (
     signature_at_end,
 )
 from memoirist.data.schema.records import Block
-from memoirist.data.text.language_rules import Language
-from memoirist.data.text.words import count_words, fold
+from memoirist.data.text.language_rules import Language, fold
+from memoirist.data.text.words import count_words
 
 # The end of a longer letter has most likely been missed.
 MAX_LETTER_WORDS = 3000
@@ -53,8 +53,7 @@ class ForeignSpan:
 
 def is_foreign_sign(sign: str, names: Names, lang: Language) -> bool:
     """Tell whether a note's sign ("F.D.", "Ed.", "Anm. d. Hrsg.") is not the persona's."""
-    bare = fold(sign.strip(" .")).replace("’", "'")
-    if bare in {fold(note_sign) for note_sign in lang.note_signs}:
+    if fold(sign.strip(" .")) in lang.note_signs:
         return True
     if re.fullmatch(r"(?:[A-Z]\.\s?){1,4}", sign.strip() + ("" if sign.endswith(".") else ".")):
         return not is_persona(sign, names)

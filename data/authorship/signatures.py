@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from memoirist.data.text.language_rules import Language, language, name_words
-from memoirist.data.text.words import fold, has_han, simplified
+from memoirist.data.text.language_rules import Language, fold, language, name_words
+from memoirist.data.text.words import has_han, simplified
 
 _TITLES = frozenset(name_words("titles"))
 _PARTICLES = frozenset(name_words("particles"))

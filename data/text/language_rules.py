@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -17,7 +18,7 @@ _NEVER = re.compile(r"(?!)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
-    """The patterns of one language, compiled; every one ignores case.
+    """The patterns of one language, compiled; every one ignores case. Sets of words are folded.
 
     Titles match as a whole: `own` is the author's by name, `other` another's by name, `by` and
     `letter` name a person in their first group, `apparatus` is no prose, and `doubtful` may be
@@ -47,6 +48,12 @@ class Language:
     role_signs: frozenset[str]
 
 
+def fold(text: str) -> str:
+    """Return the text without case and without accents, its apostrophes straight."""
+    plain = unicodedata.normalize("NFKD", text.casefold().replace("’", "'"))
+    return "".join(c for c in plain if not unicodedata.combining(c))
+
+
 @cache
 def _table(code: str | None) -> dict[str, Any]:
     path = _FOLDER / f"{code}.toml"
@@ -68,7 +75,7 @@ def language(code: str | None) -> Language:
 
     texts = {**table, **titles, **letters}
     names = {field.name for field in fields(Language)} - {"code"}
-    sets: dict[str, Any] = {name: frozenset(texts[name]) for name in names & _WORD_SETS}
+    sets: dict[str, Any] = {name: frozenset(map(fold, texts[name])) for name in names & _WORD_SETS}
     patterns: dict[str, Any] = {name: pattern(texts[name]) for name in names - _WORD_SETS}
     return Language(code=code, **patterns, **sets)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
@@ -141,12 +140,6 @@ def join_sentences(parts: Sequence[str]) -> str:
 def ends_sentence(text: str) -> bool:
     """Tell whether the text ends in terminal punctuation, with or without closing quotes."""
     return _TERMINAL.search(text.rstrip()[-_LONGEST_END_CHARS:]) is not None
-
-
-def fold(text: str) -> str:
-    """Return the text without case and without accents."""
-    plain = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(c for c in plain if not unicodedata.combining(c))
 
 
 def has_han(text: str) -> bool:

@@ -10,8 +10,8 @@ from fnmatch import fnmatch
 from pathlib import PurePath
 
 from memoirist.data.schema.records import Block
-from memoirist.data.text.language_rules import name_words
-from memoirist.data.text.words import count_words, fold, simplified
+from memoirist.data.text.language_rules import fold, name_words
+from memoirist.data.text.words import count_words, simplified
 
 # The name of a turn without a speaker in messages and in a mapping.
 UNNAMED = "(unnamed)"

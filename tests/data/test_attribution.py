@@ -360,6 +360,20 @@ def test_names_are_told_from_other_short_lines() -> None:
     assert signature_at_end(["And then he went home to New York."], language("en")) is None
 
 
+@pytest.mark.parametrize(
+    ("lang", "sign"),
+    [
+        ("de", "Der Übersetzer."),
+        ("fr", "L’Éditeur."),
+        ("fr", "LA RÉDACTION"),
+        ("es", "El Traductor."),
+        ("zh", "编者"),
+    ],
+)
+def test_a_role_signs_with_or_without_accents(lang: str, sign: str) -> None:
+    assert signature_at_end(["", sign], language(lang)) == sign.strip(".")
+
+
 def test_kin_and_namesakes_are_not_the_persona() -> None:
     names, english = names_of(("Charles Darwin",)), language("en")
     assert count_mentions("Mr. Darwin met Charles Darwin. Then Darwin left.", names, english) == 3
