@@ -8,6 +8,7 @@ from memoirist.data.passages.quality_filters import GateSettings, of_language
 from memoirist.data.passages.quotation import quote_style, quoted_share
 from memoirist.data.passages.segmentation import PassageSettings, split_prose
 from memoirist.data.text import language_detection, words
+from memoirist.data.text.language_rules import CODES, gate_values
 from tests.support.curation import gated
 from tests.support.rows import NOW, block, document, passage
 
@@ -143,6 +144,11 @@ def test_what_the_recipe_says_wins_over_a_languages_own_limit() -> None:
     said = GateSettings.model_validate({"min_stop_share": 0.3})
     assert of_language(said, "zh").min_stop_share == 0.3
     assert of_language(GateSettings(), "en") == GateSettings()
+
+
+def test_a_language_names_only_limits_of_its_own() -> None:
+    defaults = GateSettings().model_dump().items()
+    assert not [code for code in CODES if defaults & gate_values(code).items()]
 
 
 @pytest.mark.parametrize(
