@@ -179,15 +179,16 @@ def _in_order(messages: Sequence[Message]) -> list[Message]:
         turns = turns[:-1]
     ordered: list[Message] = []
     for _, group in groupby([*systems, *turns], key=_without_content):
-        ordered.append(_joined(list(group)))
+        ordered += _joined(list(group))
     return ordered
 
 
-def _joined(messages: Sequence[Message]) -> Message:
+def _joined(messages: Sequence[Message]) -> Sequence[Message]:
+    """Return the messages as one; as they are, faults and all, where one is blank or no text."""
     texts = [message.get("content") for message in messages]
-    if len(messages) == 1 or not all(isinstance(text, str) and text.strip() for text in texts):
-        return messages[0]
-    return {**messages[0], "content": "\n\n".join(map(str, texts))}
+    if not all(isinstance(text, str) and text.strip() for text in texts):
+        return messages
+    return [{**messages[0], "content": "\n\n".join(map(str, texts))}]
 
 
 def _is_blank(message: Message) -> bool:

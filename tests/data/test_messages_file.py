@@ -76,6 +76,8 @@ FAULTY: list[tuple[dict[str, Any], set[str], list[str] | None]] = [
     (row(SYSTEM, *GOOD), {"system_not_first"}, [f"{S}\n\n{S}", Q, A]),
     (row(ANSWER, USER, ANSWER), {"order"}, [Q, A]),
     (row(USER, USER, ANSWER), {"order"}, [f"{Q}\n\n{Q}", A]),
+    (row(USER, said(""), said("Why?"), ANSWER), {"empty_content", "order"}, None),
+    (row(USER, said([{"image": ""}]), ANSWER), {"content_type", "order"}, None),
     (row(*GOOD, USER), {"last_not_assistant"}, [S, Q, A]),
     (row(ANSWER), {"no_exchange"}, None),
     (row(SYSTEM, USER), {"no_exchange", "last_not_assistant"}, None),
@@ -162,12 +164,12 @@ def test_whatever_is_broken_the_mended_file_validates() -> None:
         sane = {"role": chance.choice(roles), "content": chance.choice(["a", "b", " ", "c\n"])}
         return chance.choice([made, sane, sane, sane, {**made, **sane}, chance.choice(values)])
 
-    rows = [row(*(message() for _ in range(chance.randint(0, 5)))) for _ in range(3_000)]
+    rows = [row(*(message() for _ in range(chance.randint(0, 5)))) for _ in range(4_000)]
     output = io.BytesIO()
     report = check(dump(*rows), output)
     assert report.written == len(output.getvalue().splitlines()) > 20
     assert report.mended > 10
-    assert report.written + report.repeated + report.left_out == report.rows == 3_000
+    assert report.written + report.repeated + report.left_out == report.rows == 4_000
     assert check(output.getvalue()).tallies == {}
 
 
