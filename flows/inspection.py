@@ -170,7 +170,8 @@ def check_file(name: str, settings: CheckSettings, output: Path | None) -> tuple
         report = check_messages(file, settings, target)
         if output is not None and not report.written:
             raise NothingToDo(f"no row of {name!r} could be mended", "see its faults without --fix")
-    summary = f"{report.rows:,} rows, {report.faulty:,} of them with faults"
+    rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
+    summary = f"{rows}, {report.faulty:,} of them with faults"
     if output is not None:
         summary += (
             f"; {report.written:,} written to {output}: {report.mended:,} mended,"

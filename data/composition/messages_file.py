@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -47,12 +48,15 @@ MAX_TOKENS = 65_536
 _MIN_ROWS = 10
 _MAX_FILE_BYTES = 512 * 2**20
 _MAX_LINE_BYTES = 64 * 2**20
-# Byte order marks; UTF-32's begins with that of UTF-16.
-_MARKS = (
-    (b"\xff\xfe\x00\x00", "utf-32"),
-    (b"\x00\x00\xfe\xff", "utf-32"),
-    (b"\xff\xfe", "utf-16"),
-    (b"\xfe\xff", "utf-16"),
+# How a file begins that is not UTF-8: with a byte order mark, UTF-32's before that of UTF-16, or
+# with two ASCII characters, as any JSON does (RFC 4627, 3).
+_WIDE = (
+    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), "utf-32"),
+    (re.compile(rb"\xff\xfe|\xfe\xff"), "utf-16"),
+    (re.compile(rb"[^\0]\0\0\0"), "utf-32-le"),
+    (re.compile(rb"\0\0\0[^\0]"), "utf-32-be"),
+    (re.compile(rb"[^\0]\0[^\0]\0"), "utf-16-le"),
+    (re.compile(rb"\0[^\0]\0[^\0]"), "utf-16-be"),
 )
 
 
@@ -106,15 +110,18 @@ def check_messages(
 ) -> FileReport:
     """Return the faults of a file; write the rows that have none, or none any more, to `output`."""
     report = FileReport()
+    encoding = _wide_encoding(file)
+    wide = {"encoding": f"the file is {encoding.upper()}, not UTF-8"} if encoding else {}
     with closing(_hashes()) as seen, closing(_hashes()) as written:
-        for number, line in _lines(file, report, settings):
+        for number, line in _lines(file, encoding):
             report.size += len(line or b"")
             row, faults = _parsed(line)
+            faults |= wide
             key = 0
             if isinstance(row, dict):
                 faults |= check_row(row, settings.max_tokens)
                 key = _hash(row.get("messages"))
-                if first := _first_line(seen, key, number):
+                if "no_messages" not in faults and (first := _first_line(seen, key, number)):
                     faults["duplicate"] = f"the same messages stand on line {first}"
             for rule, reason in faults.items():
                 _count(report, rule, reason, number, settings)
@@ -153,16 +160,17 @@ def _count(report: FileReport, rule: str, reason: str, line: int, settings: Chec
         tally.lines.append(line)
 
 
-def _lines(
-    file: io.BufferedReader, report: FileReport, settings: CheckSettings
-) -> Iterator[tuple[int, bytes | None]]:
+def _wide_encoding(file: io.BufferedReader) -> str | None:
+    """Return the encoding that a file begins in where each character has two or four bytes."""
+    start = file.peek(4)
+    return next((name for pattern, name in _WIDE if pattern.match(start)), None)
+
+
+def _lines(file: io.BufferedReader, encoding: str | None) -> Iterator[tuple[int, bytes | None]]:
     """Yield the lines as UTF-8 with their numbers from 1, None for one that is too long."""
-    start = file.peek(4)[:4]
-    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), None)
     if encoding is None:
         yield from _bounded(file)
         return
-    _count(report, "encoding", f"the file is {encoding.upper()}, not UTF-8", 1, settings)
     text = io.TextIOWrapper(file, encoding=encoding, newline="\n")
     try:
         for number, line in enumerate(iter(partial(text.readline, _MAX_LINE_BYTES), ""), start=1):

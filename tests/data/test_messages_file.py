@@ -173,15 +173,26 @@ def test_whatever_is_broken_the_mended_file_validates() -> None:
     assert check(output.getvalue()).tallies == {}
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
-def test_a_wide_encoding_with_its_mark_is_rewritten(encoding: str) -> None:
-    text = json.dumps(row(USER, said("Gnädig.", "assistant")), ensure_ascii=False)
+@pytest.mark.parametrize(
+    "encoding", ["utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"]
+)
+def test_a_wide_encoding_is_a_fault_of_each_row_and_is_rewritten(encoding: str) -> None:
+    rows = [row(USER, said(text, "assistant")) for text in ("Gnädig.", "Ja.")]
+    text = "".join(json.dumps(each, ensure_ascii=False) + "\n" for each in rows)
     output = io.BytesIO()
-    report = check(f"{text}\n".encode(encoding), output)
-    assert {rule: tally.lines for rule, tally in report.tallies.items()} == {"encoding": [1]}
-    assert output.getvalue() == f"{text}\n".encode()
+    report = check(text.encode(encoding), output)
+    assert {rule: tally.lines for rule, tally in report.tallies.items()} == {"encoding": [1, 2]}
+    assert (report.faulty, report.mended) == (2, 2)
+    assert output.getvalue() == text.encode()
     with pytest.raises(SourceUnreadable, match="save it as UTF-8"):
         check(text.encode(encoding)[:-1])
+
+
+def test_rows_without_messages_are_no_duplicates() -> None:
+    assert lines_of(dump({}, {"id": 1}, row(), row())) == {
+        "no_messages": [1, 2, 3, 4],
+        "unknown_key": [2],
+    }
 
 
 def test_long_lines_and_many_rows_take_little_memory() -> None:

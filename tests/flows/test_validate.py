@@ -39,6 +39,7 @@ def test_faults_are_counted_with_their_lines(memoirist: Command, faulty: Path) -
 def test_standard_input_is_read_and_a_good_file_ends_with_zero(memoirist: Command) -> None:
     done = memoirist("validate", "-", "--format", "json", typed=GOOD)
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    assert done.stderr.startswith("1 row, 0 of them with faults;")
     assert memoirist("validate", "-", typed=FAULTY).returncode == 1
     assert memoirist("validate", "-", "--max-tokens", "5", typed=GOOD).returncode == 1
 
