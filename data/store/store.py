@@ -10,9 +10,10 @@ import atexit
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -153,13 +154,35 @@ class Store:
                 raise _io_error(error, self.path) from error
 
     def _read_only(self, open_file: Callable[[], Opened]) -> Opened:
-        """Open the file for reading, where there is one."""
+        """Open the file for reading, where there is one; first migrate one of an older release."""
         if not self.path.exists():
             raise NothingToDo(
                 f"there is no workspace at {str(self.path.parent)!r}",
                 "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
             )
+        if not self._migrated:
+            self._migrate()
         return self._opened(open_file, read_only=True)
+
+    def _migrate(self) -> None:
+        """Apply what the file lacks; raises StoreError where it lacks something and is locked."""
+        attached = self._opened(lambda: Attached(self.path, read_only=True), read_only=True)
+        try:
+            self._migrated = not _missing(attached.connection)
+        finally:
+            attached.close()
+        if self._migrated:
+            return
+        try:
+            with self.writing():
+                pass
+        except (StoreLocked, DiskFull):
+            raise
+        except StoreError as error:
+            raise StoreError(
+                f"a workspace of an older release is brought up to date first, but {error.what}",
+                "make the file and its folder writable, or name a copy of the workspace with -w",
+            ) from error
 
 
 def _fetched(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters) -> Fetched:
@@ -319,18 +342,28 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR, applied_at TIMESTAMPTZ)"
     )
-    applied = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    for name, script in _missing(connection).items():
+        connection.execute("BEGIN")
+        connection.execute(script)
+        if name.startswith(VIEWS.name):
+            # One digest at a time: an older version of the program brings its own views.
+            former = "DELETE FROM migrations WHERE starts_with(name, ?)"
+            connection.execute(former, [VIEWS.name])
+        connection.execute("INSERT INTO migrations VALUES (?, now())", [name])
+        connection.execute("COMMIT")
+
+
+def _missing(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Return the scripts by name that a file still lacks."""
+    applied: set[str] = set()
+    if connection.execute("FROM duckdb_tables() WHERE table_name = 'migrations'").fetchall():
+        applied |= {n for (n,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    return {name: script for name, script in _scripts().items() if name not in applied}
+
+
+@cache
+def _scripts() -> Mapping[str, str]:
     scripts = {path.name: path.read_text("utf-8") for path in sorted(MIGRATIONS.glob("*.sql"))}
     views = MACROS.read_text("utf-8") + VIEWS.read_text("utf-8")
     digest = hashlib.sha256("".join([*scripts, views]).encode()).hexdigest()[:16]
-    scripts[f"{VIEWS.name} {digest}"] = views
-    for name, script in scripts.items():
-        if name not in applied:
-            connection.execute("BEGIN")
-            connection.execute(script)
-            if script is views:
-                # One digest at a time: an older version of the program brings its own views.
-                former = "DELETE FROM migrations WHERE starts_with(name, ?)"
-                connection.execute(former, [VIEWS.name])
-            connection.execute("INSERT INTO migrations VALUES (?, now())", [name])
-            connection.execute("COMMIT")
+    return {**scripts, f"{VIEWS.name} {digest}": views}

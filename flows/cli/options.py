@@ -299,12 +299,7 @@ def open_workspace(
 def patient_workspace(workspace: Path) -> Context:
     """Return the context of a chat, which runs beside a build and waits for its writes."""
     context = open_workspace(workspace)
-    store = context.workspace.store
-    store.wait_seconds = 20.0
-    if store.path.exists():
-        # A transaction migrates the tables of an older version before anything reads them.
-        with store.writing():
-            pass
+    context.workspace.store.wait_seconds = 20.0
     return context
 
 

@@ -96,10 +96,6 @@ class Workspace:
                 raise self._unusable(error) from error
             # A build waits for readers of its tables; a command that only reads does not wait.
             self.store.on_wait = self.on_wait
-            if self.store.path.exists():
-                # A transaction migrates the tables of an older version before anything reads them.
-                with self.store.writing():
-                    pass
             yield
         finally:
             self.store.on_wait = None

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from memoirist.data.schema.errors import NothingToDo, QueryError, StoreError, St
 from memoirist.data.schema.records import (
     Block,
     Conversation,
+    Dataset,
     GroupSplit,
     Pair,
     Passage,
@@ -29,7 +31,7 @@ from memoirist.data.schema.records import (
     Source,
     Verdict,
 )
-from memoirist.data.store.store import MIGRATIONS, Attached, Store
+from memoirist.data.store.store import FILE, MIGRATIONS, Attached, Store
 from tests.support.rows import NOW, block, document, pair, passage, source
 
 
@@ -270,6 +272,47 @@ def test_an_older_workspace_gets_the_same_coverage(tmp_path: Path) -> None:
         ("pages", f"{document().id}-12"),
         ("documents", "h"),
     ]
+
+
+def _older(path: Path) -> Path:
+    """Make a workspace file that lacks the last migration and the views."""
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE migrations (name VARCHAR, applied_at TIMESTAMPTZ)")
+        for script in sorted(MIGRATIONS.glob("*.sql"))[:-1]:
+            connection.execute(script.read_text("utf-8"))
+            connection.execute("INSERT INTO migrations VALUES (?, now())", [script.name])
+    return path
+
+
+def test_whoever_reads_an_older_workspace_first_brings_it_up_to_date(tmp_path: Path) -> None:
+    readers: list[Callable[[Store], object]] = [
+        lambda store: store.fetch("SELECT * FROM version_verdicts"),
+        lambda store: store.rows("SELECT * FROM kept"),
+        lambda store: store.nouns(Dataset),
+    ]
+    for n, read in enumerate(readers):
+        read(Store(_older(tmp_path / f"{n}.duckdb")))
+    path = _older(tmp_path / "trial.duckdb")
+    with Store(path).trial() as tx:
+        assert tx.fetch("SELECT * FROM versions") == []
+    # What is up to date is opened for reading alone.
+    with duckdb.connect(str(path), read_only=True):
+        assert Store(path, wait_seconds=0.0).rows("SELECT * FROM versions") == []
+
+
+def test_an_older_workspace_that_cannot_be_written_is_refused_in_one_line(tmp_path: Path) -> None:
+    path = _older(tmp_path / FILE)
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from memoirist.data.store.store import Store\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "try: Store(Path(sys.argv[1])).fetch('SELECT 1')\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("StoreError a workspace of an older release"), done.stderr
+    assert "name a copy of the workspace with -w" in done.stdout
 
 
 def test_a_workspace_of_the_version_before_opens_and_gets_the_views_of_this_one(
