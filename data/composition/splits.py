@@ -6,6 +6,7 @@ Whole chapters, episodes and conversations are held out. The work is done in SQL
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,8 @@ _RANKS: tuple[Split, ...] = ("test", "validation", "train")
 # Of the 5-grams that two close texts share, so many are looked for among the rarest ones: all
 # questions have the common runs of letters, while words are rare enough.
 _RAREST = {"answer": 1, "question": 6}
+# The settings that decide about new groups alone.
+_SHARES = {"test_share", "validation_share", "hold_out_source", "max_source_share"}
 
 
 class SplitSettings(BaseModel):
@@ -157,15 +160,31 @@ def _summary(tx: Transaction, settings: SplitSettings) -> str:
         return (
             "nothing is held out, so nothing tells when to stop and how good it is: a chapter or an"
             f" episode of {settings.min_cut_pairs} answers is needed (compose.min_cut_pairs)"
+            + _changed(tx, settings)
         )
     whole = tx.fetch(
         "SELECT coalesce(s.title, s.location) FROM whole JOIN sources s ON s.id = source_id"
     )
     groups = [f"{counts[split]:,} {split}" for split in get_args(Split) if split in counts]
     return (
-        f"whole groups (chapters, episodes, rows): {', '.join(groups)}"
+        f"whole groups (chapters, episodes, rows): {', '.join(groups) or 'none'}"
         + (f", {counts['cut']} cut at the end" if "cut" in counts else "")
         + (f"; {whole[0][0]!r} is test as a whole" if whole else "")
+        + _changed(tx, settings)
+    )
+
+
+def _changed(tx: Transaction, settings: SplitSettings) -> str:
+    """Return a clause on the shares that differ from the newest version's: they touch little."""
+    newest = tx.fetch("SELECT recipe FROM datasets ORDER BY created_at DESC LIMIT 1")
+    before = json.loads((newest and newest[0][0]) or "{}").get("compose", {})
+    values = settings.model_dump(include=_SHARES)
+    names = [key for key, value in values.items() if before.get(key, value) != value]
+    if not names:
+        return ""
+    return (
+        f"; compose.{', compose.'.join(names)}: changed, but only what is new is divided by that,"
+        " the rest keeps the split of earlier versions"
     )
 
 

@@ -53,7 +53,7 @@ def compose_dataset(context: Context) -> Dataset:
     system = context.recipe.persona.system_prompt(lang)
     with store.writing() as tx:
         division = divide(tx, pairs, settings, context.now)
-    _refuse_empty(division, len(pairs))
+    _refuse_empty(division, len(pairs), latest)
     function = partial(compose, division, system, settings, context.now, follow_ups(context))
     composed = step.call(f"{len(pairs)} pairs", function)
     mixed = selection.mixed(store, _shares(context), composed.dataset.n_train, settings.seed)
@@ -87,16 +87,22 @@ def compose_dataset(context: Context) -> Dataset:
     return dataset
 
 
-def _refuse_empty(division: Division, n_pairs: int) -> None:
+def _refuse_empty(division: Division, n_pairs: int, latest: Dataset | None) -> None:
     """Raise NothingToDo where no pair is left to train on."""
     if division.pairs["train"]:
         return
+    advice = (
+        "hold nothing out: `memoirist compose --set compose.test_share=0 --set"
+        " compose.validation_share=0`"
+        if latest is None
+        else "build in a new workspace (-w): what a version held out stays held out in all later"
+        " ones"
+    )
     n_held = sum(map(len, division.held_out.values()))
     raise NothingToDo(
         f"no pair is left to train on: of {n_pairs:,} pairs {n_held:,} are held out and"
         f" {len(division.verdicts):,} are too close to them",
-        "add sources that differ more, or hold nothing out: `memoirist compose --set"
-        " compose.test_share=0 --set compose.validation_share=0`",
+        f"add sources that differ more, or {advice}",
     )
 
 

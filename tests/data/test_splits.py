@@ -151,7 +151,9 @@ def test_one_episode_is_cut_at_its_end_with_gaps(store: Store) -> None:
     assert split_parts(divided(store, talk)) == split_parts(division)
     more = [*talk, told(100, source_id="one", group_id="one", ord=57), *episode("one", (60, 61))]
     more += [told(101, source_id="one", group_id="one", ord=20)]
-    again = split_parts(divided(store, more))
+    later = divided(store, more)
+    assert later.summary == "whole groups (chapters, episodes, rows): none, 1 cut at the end"
+    again = split_parts(later)
     assert again["test"] == {*split_parts(division)["test"], told(100).id, told(60).id, told(61).id}
     assert again["train"] == {*split_parts(division)["train"], told(101).id}
 

@@ -168,6 +168,40 @@ def test_rows_that_are_all_alike_leave_nothing_to_train_on(context: Context) -> 
     assert compose_dataset(context).n_train >= 40
 
 
+def test_shares_that_change_later_are_said_to_touch_new_rows_alone(context: Context) -> None:
+    add_rows(context, "a.jsonl", *map(row, range(100)))
+    first = steps(context)
+    context.recipe.compose.test_share = 0.4
+    second = steps(context)
+    assert second.n_test == first.n_test
+    (line,) = (line for line in lines(context) if line.startswith("whole groups"))
+    assert line.endswith(
+        "; compose.test_share: changed, but only what is new is divided by that, the rest keeps the"
+        " split of earlier versions"
+    )
+    # A version of other content remembers the share with the rest of its recipe.
+    for context.recipe.compose.max_pairs in (90, 80):
+        steps(context)
+    assert not any("changed" in line for line in lines(context))
+
+
+def test_the_advice_where_only_held_out_rows_are_left_helps(context: Context) -> None:
+    rows = [row(n) for n in range(100)]
+    add_rows(context, "a.jsonl", *rows)
+    steps(context)
+    held = {
+        each["answer"]
+        for each in context.workspace.store.rows(
+            "SELECT answer FROM lineage WHERE split <> 'train'"
+        )
+    }
+    add_rows(context, "a.jsonl", *(each for each in rows if each["answer"] in held))
+    context.recipe.compose.test_share = context.recipe.compose.validation_share = 0
+    with pytest.raises(NothingToDo, match=r"build in a new workspace \(-w\)") as refused:
+        steps(context)
+    assert "test_share" not in str(refused.value)
+
+
 def test_any_version_is_exported_again_byte_for_byte(context: Context, tmp_path: Path) -> None:
     (tmp_path / "book.md").write_text(book(), "utf-8")
     extract_sources(context, [str(tmp_path / "book.md")])
