@@ -98,7 +98,7 @@ def _lineage(store: Store, subject: str | None) -> Fetched:
     return rows
 
 
-def show_what_if(context: Context, keys: Sequence[str]) -> None:
+def show_what_if(context: Context, keys: Sequence[str], form: str) -> None:
     """Print what would come and go by the context's thresholds; nothing is changed.
 
     `keys` are the recipe keys that differ; raise RecipeError for one that no rule reads, and
@@ -107,10 +107,11 @@ def show_what_if(context: Context, keys: Sequence[str]) -> None:
     from memoirist.data.curation import rules
 
     store, settings = context.workspace.store, context.recipe.curate
-    names = rules.thresholds(settings, "en")
+    # The judge's grades are not read again here.
+    names = [key for key in rules.thresholds(settings, "en") if not key.startswith("judge")]
     for key in keys:
         name = key.removeprefix("curate.")
-        if name not in names or name.startswith("judge"):
+        if name not in names:
             near = difflib.get_close_matches(name, names, n=2)
             raise RecipeError(
                 f"--what-if {key!r} is no threshold of the gates, the rejects or the score",
@@ -124,7 +125,7 @@ def show_what_if(context: Context, keys: Sequence[str]) -> None:
         columns, rows = rules.what_if(tx, settings, lang)
     if not rows:
         context.report.note("nothing would come or go")
-    print_rows(Fetched(columns=columns, numeric=[c == "n" for c in columns], rows=rows), "table")
+    print_rows(Fetched(columns=columns, numeric=[c == "n" for c in columns], rows=rows), form)
 
 
 def export_dataset(

@@ -78,6 +78,10 @@ _METAVARS = {
     "sources.map": "PART=COLUMN",
     "sources.mix": "SOURCE=SHARE",
 }
+_EXAMPLES = {
+    "--set": "write --set train.rank=32",
+    "--what-if": "write --what-if gates.min_stop_share=0.2",
+}
 _KEYS: dict[Command, tuple[str, ...]] = {}
 # The options beside the flags: annotation and default by the name of the parameter.
 _SHARED: Mapping[str, tuple[Any, Any]] = {
@@ -119,6 +123,15 @@ class RecipeOptions:
 
             flags["sources.speakers"] = merged_speakers(self.recipe_path(), speakers)
         return overrides(self.assigned, flags)
+
+    def what_if(self, changes: Sequence[str]) -> Overrides:
+        """Return the same keys with `--what-if KEY=VALUE` over them, a key of the table curate."""
+        given, tried = self.overrides(), overrides(changes, flag="--what-if")
+        full = {key: f"curate.{key.removeprefix('curate.')}" for key in tried}
+        return type(given)(
+            {**given, **{full[key]: value for key, value in tried.items()}},
+            {**given.flags, **{full[key]: origin for key, origin in tried.flags.items()}},
+        )
 
     def recipe_path(self) -> Path | None:
         """Return the recipe's path: as given, else the workspace's own if it has one."""
@@ -224,8 +237,10 @@ def _plain_type(annotation: Any) -> tuple[Any, str | None]:  # noqa: ANN401 - an
     return (annotation, None) if annotation in {bool, int, float} else (str, None)
 
 
-def overrides(assigned: Sequence[str] | None, flags: Flags = NO_FLAGS) -> Overrides:
-    """Return dotted recipe keys from `--set` and from flags; a flag wins."""
+def overrides(
+    assigned: Sequence[str] | None, flags: Flags = NO_FLAGS, flag: str = "--set"
+) -> Overrides:
+    """Return dotted recipe keys from `--set`, or another such `flag`, and from flags; these win."""
     from memoirist.flows.recipe import Overrides
 
     values: dict[str, Any] = {}
@@ -233,9 +248,9 @@ def overrides(assigned: Sequence[str] | None, flags: Flags = NO_FLAGS) -> Overri
     for assignment in assigned or ():
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
-            raise RecipeError(f"--set {assignment!r} is no KEY=VALUE", "write --set train.rank=32")
+            raise RecipeError(f"{flag} {assignment!r} is no KEY=VALUE", _EXAMPLES[flag])
         values[key.strip()] = _toml(value.strip())
-        origins[key.strip()] = f"--set {assignment}"
+        origins[key.strip()] = f"{flag} {assignment}"
     include = values.get("sources.include")
     include = [include] if isinstance(include, str) else include
     if isinstance(include, list) and all(isinstance(source, str) for source in include):

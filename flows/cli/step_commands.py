@@ -145,14 +145,15 @@ WhatIfOption = Annotated[
 
 
 @recipe_flags("curate.judge", "interview.answers")
-def curate(what_if: WhatIfOption = None, *, options: RecipeOptions) -> None:
+def curate(
+    what_if: WhatIfOption = None, form: o.FormatOption = "table", *, options: RecipeOptions
+) -> None:
     """Pair questions with passages and judge the pairs by rules, and by an LLM if you wish."""
     if what_if:
         from memoirist.flows.inspection import show_what_if
 
-        changes = [f"curate.{change.removeprefix('curate.')}" for change in what_if]
-        context = replace(options, assigned=[*(options.assigned or ()), *changes]).open()
-        show_what_if(context, [change.partition("=")[0] for change in changes])
+        keys = [change.partition("=")[0].strip() for change in what_if]
+        show_what_if(options.open(options.what_if(what_if)), keys, form)
         return
     save = bool(options.flags)
     o.run(options.open(), lambda context: _run_steps(context, "curate", save=save))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import time
 from collections.abc import Sequence
@@ -94,6 +95,9 @@ def test_what_if_shows_what_goes_and_comes_and_changes_nothing(curated: Path) ->
     assert {"passages", "pairs"} == {line[1] for line in lines[1:] if line[0] == "goes"}
     assert {"few_stop_words", "low_score"} <= {line[2] for line in lines[1:] if len(line) > 2}
     assert hashlib.sha256(path.read_bytes()).hexdigest() == former
+    form = ("--what-if", "gates.min_stop_share=0.45", "--format", "json")
+    rows = json.loads(run(curated, "curate", *form).stdout)
+    assert {"passages", "pairs"} == {row["subject"] for row in rows if row["change"] == "goes"}
     same = run(curated, "curate", "--what-if", "curate.gates.min_stop_share=0.22")
     assert "nothing would come or go" in same.stderr
 
@@ -103,14 +107,16 @@ def test_what_if_shows_what_goes_and_comes_and_changes_nothing(curated: Path) ->
     [
         ("gates.min_stp_share=0.2", "did you mean 'min_stop_share'"),
         ("judge_min_grade=4", "no threshold of the gates"),
+        ("judge=true", "take one of min_score, gates."),
         ("min_score=3", "less than or equal to 1"),
-        ("min_score", "no KEY=VALUE"),
+        ("min_score", "no KEY=VALUE; write --what-if gates."),
     ],
 )
 def test_a_wrong_what_if_is_refused_in_one_line(curated: Path, change: str, message: str) -> None:
     done = run(curated, "curate", "--what-if", change)
     assert done.returncode == 1
     assert message in done.stderr
+    assert done.stderr.startswith("memoirist: --what-if ")
     assert len(done.stderr.strip().splitlines()) == 1
 
 
