@@ -17,9 +17,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from rich.console import Console
-from rich.table import Table
-
 from memoirist.data.schema.errors import NothingToDo, QueryError, RecipeError, SourceMissing
 from memoirist.data.schema.records import Conversation
 from memoirist.data.store.store import Fetched, Store
@@ -239,6 +236,9 @@ def _cell(value: object) -> str:
 
 
 def _print_table(rows: Fetched) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     # A pipe has no width; a person who reads the output later needs the complete row.
     width = shutil.get_terminal_size((160, 40)).columns if sys.stdout.isatty() else 200
     console = Console(width=width, highlight=False, markup=False, emoji=False)

@@ -18,7 +18,6 @@ from memoirist.flows.cli.step_commands import (
     Sources,
     remember_passwords,
 )
-from memoirist.flows.runtime.report import detach_output, ignore_hangup
 
 if TYPE_CHECKING:
     from memoirist.flows.recipe import Overrides
@@ -51,6 +50,7 @@ def _run_flow(
 ) -> dict[str, int]:
     """Run a flow under a Prefect server; return the number of changed rows by verb."""
     from memoirist.flows.runtime.local_server import running
+    from memoirist.flows.runtime.report import ignore_hangup
 
     recipe = str(options.recipe) if options.recipe else None
     with ignore_hangup(), running():
@@ -90,6 +90,8 @@ def _print_next_steps(changed: dict[str, int], workspace: Path) -> None:
         for command, purpose in lines:
             typer.echo(f"  {command:<46} {purpose}")
     except OSError:
+        from memoirist.flows.runtime.report import detach_output
+
         detach_output()  # the build is done, and its terminal is closed
 
 
