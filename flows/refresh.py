@@ -12,7 +12,8 @@ from memoirist.data.schema.errors import NothingToDo, RecipeError
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.local_server import running
 
-from memoirist.flows.build import open_flow_context, publish  # isort: skip - it quiets Prefect first
+# Before Prefect, which it quiets.
+from memoirist.flows.build import build, open_flow_context, publish  # isort: skip
 
 from prefect import flow
 
@@ -66,10 +67,6 @@ def worth_training(context: Context) -> bool:
     return is_due
 
 
-if __name__ == "__main__":
-    refresh()
-
-
 def serve_deployments(context: Context, workspace: Path, recipe: Path | None) -> None:
     """Serve until Ctrl-C; NothingToDo without sources, RecipeError for a wrong schedule."""
     if not context.recipe.sources.include:
@@ -80,9 +77,6 @@ def serve_deployments(context: Context, workspace: Path, recipe: Path | None) ->
     with running(schedules=True) as url:
         from prefect import serve
         from prefect.schedules import Cron
-
-        from memoirist.flows.build import build
-        from memoirist.flows.refresh import refresh
 
         parameters = {
             "workspace": str(workspace.absolute()),
@@ -107,3 +101,7 @@ def serve_deployments(context: Context, workspace: Path, recipe: Path | None) ->
         )
         # Outside an event loop `to_deployment` has already run and is no coroutine.
         serve(*cast("tuple[RunnerDeployment, ...]", deployments), print_starting_message=False)
+
+
+if __name__ == "__main__":
+    refresh()

@@ -1,4 +1,4 @@
-"""Find, compare and export dataset versions."""
+"""Find a dataset version by its name, and compare two of them."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -97,12 +98,30 @@ def test_the_command_line_starts_without_heavy_libraries(module: str) -> None:
     code = (
         f"import sys, {module}; "
         "print(*{'torch', 'prefect', 'transformers', 'aiohttp', 'openai', 'duckdb', 'pdfminer',"
-        " 'gradio'} & set(sys.modules))"
+        " 'gradio', 'pydantic', 'rich'} & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == []
+
+
+def test_a_file_that_a_file_names_is_there() -> None:
+    """In capitals, as in flows/steps/VERB.py, the name stands for any."""
+    folders = "|".join([*ARROWS, "tests"])
+    named = re.compile(rf"(?<![\w/])(?:{folders})/[\w/]*\b[a-z_0-9]+\.(?:py|sql|md)\b")
+    files = [path for folder in ARROWS for path in (ROOT / folder).rglob("*.*")]
+    files = [path for path in files if path.suffix in {".py", ".sql"}]
+    for path in (*files, ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for name in named.findall(path.read_text("utf-8")):
+            assert (ROOT / name).is_file(), f"{path.relative_to(ROOT)} names {name}"
+
+
+def test_a_module_that_runs_by_itself_does_so_at_its_end() -> None:
+    for path in [path for folder in ARROWS for path in _modules(folder)]:
+        body = ast.parse(path.read_text("utf-8")).body
+        starts = [n for n, each in enumerate(body) if "__main__" in ast.dump(each)]
+        assert starts in ([], [len(body) - 1]), path
 
 
 def test_every_module_name_stands_once() -> None:

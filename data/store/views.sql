@@ -2,7 +2,7 @@
 -- pasted into any DuckDB client.
 
 -- Words as runs without white space; a Han, kana or Hangul character is one of its own, as
--- data/text.py counts. Counted when it is asked for: of a million rows it takes seconds.
+-- data/text/words.py counts. Counted when it is asked for: of a million rows it takes seconds.
 CREATE OR REPLACE MACRO words_of(t) AS
     CASE WHEN strlen(t) <> length(t) AND regexp_matches(t,
              '[\x{3040}-\x{30ff}\x{3400}-\x{4dbf}\x{4e00}-\x{9fff}\x{f900}-\x{faff}\x{ac00}-\x{d7af}]')
@@ -10,14 +10,14 @@ CREATE OR REPLACE MACRO words_of(t) AS
              '[\x{3040}-\x{30ff}\x{3400}-\x{4dbf}\x{4e00}-\x{9fff}\x{f900}-\x{faff}\x{ac00}-\x{d7af}]|[\pL\pN]+(?:[''’\-][\pL\pN]+)*'))
          ELSE len(regexp_extract_all(t, '\S+')) END;
 
--- What data/text.py makes harmless before any prompt and any ChatML. An ASCII text, told by its
--- bytes being as many as its characters, hides no invisible ones.
+-- What data/text/sanitizer.py makes harmless before any prompt and any ChatML. An ASCII text, told
+-- by its bytes being as many as its characters, hides no invisible ones.
 CREATE OR REPLACE MACRO has_invisible(t) AS
     CASE WHEN strlen(t) = length(t) THEN false ELSE regexp_matches(t,
         '[\x{00ad}\x{200b}\x{200e}\x{200f}\x{202a}-\x{202e}\x{2060}-\x{2064}\x{2066}-\x{206f}\x{feff}\x{fff9}-\x{fffb}\x{e0000}-\x{e007f}]')
     END;
 
--- The same pattern stands in data/text.py; a test compares the two.
+-- The same pattern stands in data/text/sanitizer.py; a test compares the two.
 CREATE OR REPLACE MACRO has_control(t) AS
     CASE WHEN NOT (contains(t, '<') OR contains(t, '[') OR contains(t, '＜') OR contains(t, '>>')
                    OR contains(t, ']~') OR contains(t, '##'))

@@ -78,16 +78,6 @@ def test_former_names_are_hidden_and_still_work(memoirist: Command) -> None:
     assert "no workspace at" in _one_line(memoirist("models", "push", "1a2b", "me/ada"), 1)
 
 
-def test_help_loads_no_library_that_only_a_command_needs() -> None:
-    code = (
-        "import sys, memoirist.flows.cli.main\n"
-        "sys.exit(str({'rich', 'pydantic', 'duckdb', 'prefect'} & sys.modules.keys()))"
-    )
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == "set()"
-
-
 def test_usage_errors_exit_with_2(memoirist: Command) -> None:
     for arguments in (["nothing"], ["sql"], ["look", "--limit", "0"], ["train", "--epochs", "x"]):
         done = memoirist(*arguments)
