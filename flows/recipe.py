@@ -271,9 +271,9 @@ def _described_keys(model: type[BaseModel], prefix: str) -> Iterator[str]:
         yield from ("", f"[{prefix}]")
     for key, field in keys.items():
         default = field.get_default(call_default_factory=True)
-        if not isinstance(default, bool | int | float | str | list | None):
-            default = str(default)
-        text = "" if default is None else tomli_w.dumps({"v": default})[4:].strip()
+        # TOML has no null, and the library writes a table on lines of its own.
+        values = {} if default is None else {"v": default}
+        text = "{}" if default == {} else tomli_w.dumps(values)[4:].strip()
         yield f"# {field.description or ''}".rstrip()
         yield f"# {key} = {text}" if text else f"# {key} =  (unset)"
     for key, table in tables.items():

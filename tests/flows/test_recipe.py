@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -30,13 +31,25 @@ def test_every_key_is_documented() -> None:
                 assert field.description, f"{prefix}.{key}"
 
 
-def test_the_printed_keys_are_the_defaults() -> None:
+def test_the_printed_keys_are_the_defaults(tmp_path: Path) -> None:
     lines = document_keys().splitlines()
-    values = [line[2:] for line in lines if line.startswith("# ") and " = " in line]
-    tables = [line for line in lines if line.startswith("[")]
-    assert {"[persona]", "[train]", "[curate.gates]", "[refresh]"} <= set(tables)
-    assert any(line.startswith("min_new_pairs = 50") for line in values)
-    tomllib.loads("\n".join(line for line in lines if not line.startswith("#")))
+    unset = [line for line in lines if line.endswith(" =  (unset)")]
+    values = [line for line in lines if re.match(r"# \w+ = |\[", line) and line not in unset]
+    path = _write(tmp_path, "\n".join(line.removeprefix("# ") for line in values))
+    assert load(path) == Recipe()
+    printed = tomllib.loads(path.read_text("utf-8"))
+    defaults = Recipe().model_dump(exclude_none=True)
+    assert _keys(printed) == _keys(defaults)
+    assert len(unset) == len(_keys(Recipe().model_dump())) - len(_keys(defaults))
+
+
+def _keys(tables: Mapping[str, object], prefix: str = "") -> set[str]:
+    """Return the dotted keys of tables that hold a value."""
+    found: set[str] = set()
+    for key, value in tables.items():
+        inner = isinstance(value, dict) and value
+        found |= _keys(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}"}
+    return found
 
 
 def _write(folder: Path, text: str) -> Path:
