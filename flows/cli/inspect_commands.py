@@ -162,10 +162,12 @@ def validate(
         check_output_file(o.open_workspace(workspace), fix, force=force)
     settings = CheckSettings(max_tokens=max_tokens, max_lines=limit)
     rows, summary = check_file(file, settings, fix)
-    print_rows(rows, form)
-    typer.echo(summary, err=True)
-    if rows.rows:
-        raise typer.Exit(1)
+    try:
+        print_rows(rows, form)
+        typer.echo(summary, err=True)
+    finally:  # with a closed pipe, too
+        if rows.rows:
+            raise typer.Exit(1)
 
 
 def calibrate(

@@ -108,7 +108,19 @@ def main() -> None:
     arguments = as_values([argument for argument in sys.argv[1:] if argument != "--debug"])
     # Exit outside of every `except`: an exception that is held during shutdown keeps a database
     # connection alive, and DuckDB's bindings print a leak.
-    sys.exit(_run(arguments, debug=debug))
+    sys.exit(_flush(_run(arguments, debug=debug)))
+
+
+def _flush(code: int) -> int:
+    """Write what is left for standard output; return the exit code."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe may close it (`memoirist sql ... | head`), which is no error.
+        if not isinstance(error, BrokenPipeError):
+            return _print_error(f"{error}; check where the output goes", 1, debug=False)
+    return code
 
 
 def as_values(arguments: list[str]) -> list[str]:
@@ -135,10 +147,11 @@ def _run(arguments: list[str], *, debug: bool) -> int:
         # typer turns Ctrl-C into a silent 130, and prints wrong usage and exits with 2.
         if exit_.code == 130:
             return _print_error(_STOPPED, 130, debug=debug)
-        return exit_.code if isinstance(exit_.code, int) else 0
+        # typer and rich turn a closed pipe into a silent 1.
+        if not isinstance(exit_.__context__, BrokenPipeError):
+            return exit_.code if isinstance(exit_.code, int) else 0
     except BrokenPipeError:
-        # The reader of a pipe has closed it (`memoirist sql ... | head`), which is no error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        pass
     except OSError as error:
         if error.errno == errno.ENOSPC:
             full = DiskFull("the disk is full", "free some space and run the same command again")

@@ -55,12 +55,14 @@ def rights(
         with context.workspace.lock():
             rights_ledger.note_rights(context, source, entry)
     store = context.workspace.store
-    if source is None:
-        print_rows(rights_ledger.ledger(store), form)
-    all_obstacles = obstacles(store.nouns(Source, "true ORDER BY added_at, id"))
     source_id = rights_ledger.find_source(store, source).id if source else None
-    for item in all_obstacles:
-        if source_id in {None, item.source_id}:
-            typer.echo(f"{item.title}: {item.reason}; {item.next_step}", err=True)
-    if check and all_obstacles:
-        raise typer.Exit(1)
+    all_obstacles = obstacles(store.nouns(Source, "true ORDER BY added_at, id"))
+    try:
+        if source is None:
+            print_rows(rights_ledger.ledger(store), form)
+        for item in all_obstacles:
+            if source_id in {None, item.source_id}:
+                typer.echo(f"{item.title}: {item.reason}; {item.next_step}", err=True)
+    finally:  # with a closed pipe, too
+        if check and all_obstacles:
+            raise typer.Exit(1)

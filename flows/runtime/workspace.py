@@ -73,11 +73,13 @@ class Workspace:
     def lock(self) -> Iterator[None]:
         """Lock the workspace for one build; a second build gets the process id of the first.
 
-        The kernel releases the lock when the process ends, whatever ends it.
+        The kernel releases the lock when the process ends, whatever ends it. A folder that was made
+        for the lock and stays empty, as a mistyped one does, is removed again.
         """
+        lock, is_new = self.root / ".lock", not self.root.exists()
         try:
             self.root.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise self._unusable(error) from error
         try:
@@ -96,7 +98,12 @@ class Workspace:
                 raise self._unusable(error) from error
             # A build waits for readers of its tables; a command that only reads does not wait.
             self.store.on_wait = self.on_wait
-            yield
+            try:
+                yield
+            finally:
+                if is_new and list(self.root.glob("*")) == [lock]:
+                    lock.unlink()
+                    self.root.rmdir()
         finally:
             self.store.on_wait = None
             os.close(descriptor)

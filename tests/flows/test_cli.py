@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -194,6 +195,16 @@ def test_what_cannot_be_done_yet_says_what_to_do(
     assert word in _one_line(memoirist(*arguments), 1)
 
 
+@pytest.mark.parametrize(
+    "arguments", ["curate", "merge", "train --show 2", "withdraw a.pdf", "push 1a2b me/ada"]
+)
+def test_a_mistyped_workspace_leaves_no_folder_behind(
+    memoirist: Command, tmp_path: Path, arguments: str
+) -> None:
+    _one_line(memoirist(*arguments.split(), "-w", "workpsace"), 1)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_debug_shows_the_traceback(memoirist: Command) -> None:
     done = memoirist("look", "--debug")
     assert done.returncode == 1
@@ -253,6 +264,43 @@ def test_ctrl_c_is_one_line(memoirist: Command, tmp_path: Path) -> None:
         check=False,
     )
     assert "run the same command again" in _one_line(done, 130)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("look verdicts", 0),
+        ("look verdicts -n 500 --format json", 0),
+        ("look coverage --format csv", 0),
+        ("plan --recipe-keys", 0),
+        ("--version", 0),
+        ("rights --check", 1),
+        ("validate recipe.toml", 1),
+    ],
+)
+def test_a_closed_pipe_is_no_error(extracted: Path, arguments: str, code: int) -> None:
+    (extracted / "recipe.toml").write_text("no row", "utf-8")
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "memoirist.flows.cli", *arguments.split()],
+        cwd=extracted, env=environment(PYTHONUNBUFFERED=""), stdout=write, stderr=subprocess.PIPE,
+        text=True, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert done.returncode == code
+    assert "Error" not in done.stderr
+
+
+def test_output_that_cannot_be_written_is_one_line(extracted: Path) -> None:
+    command = [sys.executable, "-m", "memoirist.flows.cli", "look", "--format", "csv"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            command, cwd=extracted, env=environment(PYTHONUNBUFFERED=""), stdout=full,
+            stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert "No space left" in _one_line(done, 1)
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.medium
