@@ -1,4 +1,4 @@
-"""Filter passages by measured signals; each drop has its rule, figure and reason."""
+"""Hold the thresholds of the gates, which drop passages by their signals, for each language."""
 
 from __future__ import annotations
 
