@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from memoirist.data.composition.splits import Division, SplitSettings, divide, purge
+from memoirist.data.curation.duplicates import DuplicateSettings, drop_pairs
 from memoirist.data.schema.records import Conversation, Dataset, Pair
 from memoirist.data.store.store import Store
 from tests.support.rows import NOW, pair, prose, source
@@ -243,6 +244,25 @@ def test_groups_with_near_duplicates_stay_together(store: Store) -> None:
     assert set(splits.values()) == {"train", "validation", "test"}
     for first in range(0, 50, 5):
         assert len({splits[f"g{n}"] for n in range(first, first + 5)}) == 1
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_question_that_hosts_repeat_joins_no_episodes(store: Store, *, known: bool) -> None:
+    book, again = source(), "What happened after that?"
+    told_again = {n: {"question": again} if n % 10 == 3 else {} for n in range(120)}
+    of = {n: {"source_id": book.id, "group_id": f"e{n // 10}"} for n in range(120)}
+    pairs = [told(n, origin="spoken", **of[n], **told_again[n]) for n in range(120)]
+    before = split_of(divided(store, pairs)) if known else {}
+    # With a written pair all questions are compared.
+    written = told(999, source_id=book.id, group_id="new", origin="template")
+    with store.writing() as tx:
+        tx.upsert([book])
+        tx.upsert([*pairs, written])
+        drop_pairs(tx, DuplicateSettings.model_validate({}), NOW)
+        assert tx.fetch("SELECT DISTINCT part FROM duplicates") == [("questions",)]
+    after = split_of(divided(store, [*pairs, written]))
+    assert set(after.values()) == {"train", "validation", "test"}
+    assert before == {group: after[group] for group in before}
 
 
 def purged(

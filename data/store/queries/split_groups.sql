@@ -2,7 +2,8 @@
 -- $test_share, $validation_share, $max_source_share and $hold_out_source are settings of [compose].
 
 -- The passages that any earlier version held out, and those that the newest one trains on. What has
--- taken the place of a held-out text as its near duplicate is held out as well.
+-- taken the place of a held-out text as its near duplicate is held out as well. Clusters of questions join
+-- nothing here: hosts ask the same again and again, and the purge drops what asks a held-out question.
 CREATE OR REPLACE TEMP TABLE known AS
 WITH earlier AS (
     SELECT a.id, a.passage_id, c.split
@@ -13,13 +14,14 @@ WITH earlier AS (
 ), held AS (
     SELECT DISTINCT d.cluster, e.split
     FROM (SELECT unnest([id, passage_id]) AS id, split FROM earlier WHERE split <> 'train') e
-    JOIN duplicates d ON d.subject_id = e.id
+    JOIN duplicates d ON d.subject_id = e.id AND d.part <> 'questions'
 ), everywhere AS (
     SELECT passage_id, split FROM earlier
     UNION ALL
     SELECT p.passage_id, h.split
     FROM (SELECT unnest([id, passage_id]) AS id, passage_id FROM picked) p
-    JOIN duplicates d ON d.subject_id = p.id JOIN held h USING (cluster)
+    JOIN duplicates d ON d.subject_id = p.id AND d.part <> 'questions'
+    JOIN held h USING (cluster)
 )
 SELECT passage_id,
        CASE WHEN bool_or(split = 'test') THEN 'test'
@@ -38,8 +40,10 @@ GROUP BY p.group_id;
 CREATE OR REPLACE TEMP TABLE units AS
 WITH RECURSIVE members AS (
     SELECT p.group_id, d.cluster FROM duplicates d JOIN picked p ON p.id = d.subject_id
+    WHERE d.part <> 'questions'
     UNION
     SELECT p.group_id, d.cluster FROM duplicates d JOIN picked p ON p.passage_id = d.subject_id
+    WHERE d.part <> 'questions'
 ), links AS (
     SELECT DISTINCT a.group_id, b.group_id AS other_id
     FROM members a JOIN members b ON b.cluster = a.cluster AND b.group_id <> a.group_id
