@@ -31,14 +31,14 @@ def best(store: Store, limits: Limits) -> list[Pair]:
     """Return the persona's kept pairs in order, within the limits.
 
     Whole threads are taken, the best scores first and equal ones by a seeded hash, with a limit for
-    each group.
+    each group; of a thread longer than the dataset may be, the beginning.
     """
     if count_kept(store) <= limits.pairs:
         return _pairs(store, _OWN, [])
-    sql = f"{statement('kept_pairs')}, {statement('select_best')} SELECT thread_id FROM chosen"
+    sql = f"{statement('kept_pairs')}, {statement('select_best')} SELECT id FROM selected"
     values = {"seed": str(limits.seed), "of_group": limits.of_group, "most": limits.pairs}
-    ids = [row["thread_id"] for row in store.rows(sql, values)]
-    return _pairs(store, f"{_OWN} AND list_contains($ids, thread_id)", ids)
+    ids = [row["id"] for row in store.rows(sql, values)]
+    return _pairs(store, "id IN (SELECT unnest($ids::VARCHAR[]))", ids)
 
 
 def mixed(store: Store, shares: Mapping[str, float], own: int, seed: int) -> list[Pair]:
