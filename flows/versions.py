@@ -26,7 +26,7 @@ def find_version(store: Store, name: str = "latest") -> Dataset:
 
     Raises NothingToDo without such a version, and QueryError for a beginning that several ids have.
     """
-    versions = store.nouns(Dataset, "true ORDER BY created_at DESC, id")
+    versions = store.nouns(Dataset, "true ORDER BY used_at DESC, id")
     if not versions:
         raise NothingToDo("there is no dataset yet", "make one with `memoirist compose`")
     if name in _NAMES:

@@ -169,6 +169,7 @@ def _version(drafts: Sequence[_Draft], now: datetime) -> Composed:
     dataset = Dataset(
         id=dataset_id,
         created_at=now,
+        used_at=now,
         n_train=counts["train"],
         n_validation=counts["validation"],
         n_test=counts["test"],

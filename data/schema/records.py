@@ -336,11 +336,13 @@ class Conversation:
 class Dataset:
     """One version of the conversations, named by their content.
 
-    `recipe` holds the settings that it was composed under as JSON.
+    `recipe` holds the settings that it was composed under as JSON. A version that is composed again
+    keeps its first time, recipe and parent; `used_at` is the last time.
     """
 
     id: str
     created_at: datetime
+    used_at: datetime
     n_train: int
     n_validation: int
     n_test: int

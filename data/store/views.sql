@@ -439,7 +439,7 @@ WITH lost AS (
     UNION ALL
     SELECT source_id, 9, 'pairs', 'are in the newest dataset', count(*) FROM pairs WHERE id IN (
         SELECT unnest(pair_ids) FROM conversations
-        WHERE dataset_id = (SELECT id FROM datasets ORDER BY created_at DESC LIMIT 1))
+        WHERE dataset_id = (SELECT id FROM datasets ORDER BY used_at DESC LIMIT 1))
     GROUP BY source_id
 )
 SELECT CASE WHEN c.source_id IS NULL THEN 'all sources' ELSE any_value(s.title) END AS source, c.subject, c.step, sum(c.n)::BIGINT AS n,
@@ -453,7 +453,7 @@ CREATE OR REPLACE VIEW recipe_keys AS
 SELECT d.id AS dataset_id, t.fullkey[3:] AS key, t.atom::VARCHAR AS value
 FROM datasets d, json_tree(d.recipe) t WHERE t.atom IS NOT NULL;
 
--- The dataset versions, newest first, with what changed in the recipe since the one before.
+-- The dataset versions, the last composed first, with what changed in the recipe since the one before.
 CREATE OR REPLACE VIEW versions AS
 WITH changed AS (
     SELECT d.id, k.key, a.value AS before, b.value AS after
@@ -464,9 +464,9 @@ WITH changed AS (
     LEFT JOIN recipe_keys b ON b.dataset_id = d.id AND b.key = k.key
     WHERE a.value IS DISTINCT FROM b.value
 )
-SELECT d.id, d.created_at, d.n_train AS train, d.n_validation AS validation, d.n_test AS test,
+SELECT d.id, d.created_at, d.used_at, d.n_train AS train, d.n_validation AS validation, d.n_test AS test,
        d.parent_id AS parent,
        coalesce(string_agg(key || ': ' || coalesce(before, 'none') || ' -> '
                            || coalesce(after, 'none'), ', ' ORDER BY key), '') AS recipe_changes
 FROM datasets d LEFT JOIN changed c ON c.id = d.id
-GROUP BY ALL ORDER BY d.created_at DESC;
+GROUP BY ALL ORDER BY d.used_at DESC;

@@ -148,9 +148,14 @@ def _write(
     pairs: Sequence[Pair],
 ) -> Dataset:
     recipe = step.context.recipe
-    dataset = replace(composed.dataset, recipe=recipe.model_dump_json(exclude=_AFTER))
-    if latest is not None:
-        dataset = latest if latest.id == dataset.id else replace(dataset, parent_id=latest.id)
+    dataset = composed.dataset
+    known = step.context.workspace.first(Dataset, "id = ?", dataset.id)
+    if known is not None:
+        # An earlier recipe may make an earlier version again.
+        dataset = replace(known, used_at=dataset.used_at)
+    else:
+        written = recipe.model_dump_json(exclude=_AFTER)
+        dataset = replace(dataset, recipe=written, parent_id=latest.id if latest else None)
     limits = {
         "most": recipe.compose.max_pairs,
         "of_group": recipe.compose.max_group_pairs,
@@ -193,8 +198,8 @@ def _shares(context: Context) -> dict[str, float]:
 
 
 def latest_dataset(context: Context) -> Dataset | None:
-    """Return the newest dataset version, or None; raise NothingToDo without a database."""
-    return context.workspace.first(Dataset, "true ORDER BY created_at DESC LIMIT 1")
+    """Return the dataset version composed last, or None; raise NothingToDo without a database."""
+    return context.workspace.first(Dataset, "true ORDER BY used_at DESC LIMIT 1")
 
 
 def refuse_withdrawn(context: Context, dataset_id: str) -> None:

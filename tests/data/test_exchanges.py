@@ -207,13 +207,13 @@ def test_a_share_is_mixed_in_and_only_trained_on(context: Context, tmp_path: Pat
     assert steps(context, path, *map(row, range(100))) == {}
     context.recipe.sources.mix[0].share = 0.1
     assert steps(context, path, *map(row, range(100)))["compose"] > 0
-    newest = "(SELECT max_by(id, created_at) FROM datasets)"
+    newest = "(SELECT max_by(id, used_at) FROM datasets)"
     lines = f"FROM lineage WHERE source = 'General' AND dataset_id = {newest}"
     assert store.value(f"SELECT count(DISTINCT pair_id) {lines}") < n["train", True]
 
 
 def composed(context: Context) -> list[str]:
-    newest = "(SELECT max_by(id, created_at) FROM datasets)"
+    newest = "(SELECT max_by(id, used_at) FROM datasets)"
     found = context.workspace.store.rows(
         f"SELECT unnest(pair_ids) AS id FROM conversations WHERE dataset_id = {newest}"
     )
@@ -280,7 +280,7 @@ def test_masking_turned_on_reaches_conversations(context: Context, tmp_path: Pat
     steps(context, tmp_path / "a.jsonl", talk)
     context.recipe.passages.mask_personal = True
     steps(context, tmp_path / "a.jsonl", talk)
-    newest = "SELECT max_by(id, created_at) FROM datasets"
+    newest = "SELECT max_by(id, used_at) FROM datasets"
     (told,) = context.workspace.store.nouns(Conversation, f"dataset_id = ({newest})")
     assert [m["content"] for m in told.messages if "Write" in m["content"]] == [
         "Write to [e-mail]."

@@ -48,7 +48,8 @@ def divided(store: Store, pairs: Sequence[Pair], **settings: object) -> Division
         tx.upsert(pairs)
         ((n,),) = tx.fetch("SELECT count(*) FROM datasets")
         version, day = f"d{n}", NOW + timedelta(days=n)
-        tx.upsert([Dataset(id=version, created_at=day, n_train=0, n_validation=0, n_test=0)])
+        counts = dict.fromkeys(("n_train", "n_validation", "n_test"), 0)
+        tx.upsert([Dataset(id=version, created_at=day, used_at=day, **counts)])
         tx.upsert(
             [
                 Conversation(

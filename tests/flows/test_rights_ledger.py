@@ -138,7 +138,7 @@ def test_a_withdrawn_source_is_in_nothing_composed_next(context: Context, tmp_pa
     withdraw(context, ["two.md"])
     withdraw(context, ["two.md"])  # twice is once
     steps(context, tmp_path / "books")
-    newest = "(SELECT dataset_id FROM lineage ORDER BY (SELECT created_at FROM datasets d WHERE"
+    newest = "(SELECT dataset_id FROM lineage ORDER BY (SELECT used_at FROM datasets d WHERE"
     newest += " d.id = dataset_id) DESC LIMIT 1)"
     one, two = (find_source(store, name).id for name in ("one.md", "two.md"))
     left = store.rows(f"SELECT DISTINCT source_id FROM lineage WHERE dataset_id = {newest}")

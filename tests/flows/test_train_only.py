@@ -58,7 +58,7 @@ def steps(context: Context) -> dict[str, int]:
 def taken(context: Context, origin: str) -> list[tuple[str, str, str]]:
     rows = context.workspace.store.rows(
         "SELECT split, question, answer FROM lineage WHERE origin = ? AND dataset_id ="
-        " (SELECT id FROM datasets ORDER BY created_at DESC LIMIT 1) ORDER BY question",
+        " (SELECT id FROM datasets ORDER BY used_at DESC LIMIT 1) ORDER BY question",
         [origin],
     )
     return [(row["split"], row["question"], row["answer"]) for row in rows]

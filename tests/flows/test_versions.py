@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,27 @@ def test_a_rerun_writes_no_new_version(context: Context) -> None:
     assert context.changed == {}
     assert context.workspace.store.rows("FROM version_verdicts") == rows
     assert len(context.workspace.store.nouns(Dataset)) == 1
+
+
+def test_a_version_that_returns_is_the_latest_and_keeps_its_past(
+    context: Context, memoirist: Command
+) -> None:
+    add_rows(context, "a.jsonl", *map(row, range(60)))
+    versions = []
+    for most in (5000, 30, 4000):
+        context.recipe.compose.max_pairs = most
+        versions.append(steps(context))
+    first, second, again = versions
+    store = context.workspace.store
+    assert again == replace(first, used_at=again.used_at)
+    assert first.created_at == first.used_at < second.used_at < again.used_at
+    assert (first.parent_id, second.parent_id) == (None, first.id)
+    assert [find_version(store, name) for name in ("latest", "previous")] == [again, second]
+    listed = json.loads(memoirist("look", "versions", "--format", "json").stdout)
+    assert [version["id"] for version in listed] == [first.id, second.id]
+    assert memoirist("diff").stderr.startswith(f"pairs from {second.id} to {first.id}: ")
+    context.recipe.compose.max_pairs = 20
+    assert steps(context).parent_id == first.id
 
 
 def test_what_differs_between_two_versions_and_why(context: Context) -> None:

@@ -12,7 +12,7 @@ SELECT
         SELECT count(*) FROM pairs
         WHERE id IN (
             SELECT unnest(pair_ids) FROM conversations
-            WHERE dataset_id = (SELECT id FROM datasets ORDER BY created_at DESC LIMIT 1)
+            WHERE dataset_id = (SELECT id FROM datasets ORDER BY used_at DESC LIMIT 1)
         ) AND source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NOT NULL)
     ) AS n_withdrawn,
     (SELECT count(*) FROM models) AS n_models

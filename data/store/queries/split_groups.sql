@@ -9,7 +9,7 @@ WITH earlier AS (
     SELECT a.id, a.passage_id, c.split
     FROM (
         SELECT unnest(pair_ids) AS id, split FROM conversations
-        WHERE split <> 'train' OR dataset_id = (SELECT max_by(id, created_at) FROM datasets)
+        WHERE split <> 'train' OR dataset_id = (SELECT max_by(id, used_at) FROM datasets)
     ) c JOIN own_pairs a USING (id)
 ), held AS (
     SELECT DISTINCT d.cluster, e.split
