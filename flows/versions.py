@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from memoirist.data.schema.errors import NothingToDo, QueryError
 from memoirist.data.schema.records import Dataset
 from memoirist.data.store.store import Fetched
-from memoirist.data.store.transaction import statement
+from memoirist.data.store.transaction import Transaction, statement
 
 if TYPE_CHECKING:
     from memoirist.data.store.store import Store
+    from memoirist.flows.runtime.context import Context
 
 _NAMES = ("latest", "previous")
 _CHANGES = {
@@ -19,6 +22,11 @@ _CHANGES = {
     "moved": "changed their split",
     "verdict": "left out by another rule",
 }
+_POLISHED = """
+SELECT count(*) FROM pairs WHERE answer <> verbatim
+AND id IN (SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?)
+"""
+_THRESHOLDS = "SELECT name, lang, value FROM thresholds ORDER BY name, lang"
 
 
 def find_version(store: Store, name: str = "latest") -> Dataset:
@@ -58,3 +66,44 @@ def compare_versions(store: Store, names: tuple[str, str], n_examples: int) -> t
         f"pairs from {first.id} to {second.id}: {', '.join(parts) or 'no difference'}"
         + (f"; recipe: {recipe}" if recipe else "")
     )
+
+
+def persona_facts(context: Context) -> dict[str, Any]:
+    """Return what the card of a dataset tells of the persona: name, languages, system prompt."""
+    from memoirist.flows.runtime.context import persona_language
+
+    persona, lang = context.recipe.persona, persona_language(context)
+    return {
+        "persona": persona.name or "the person of its sources",
+        "languages": [lang],
+        "system": persona.system_prompt(lang),
+    }
+
+
+def freeze_version(tx: Transaction, dataset_id: str, persona: dict[str, Any]) -> None:
+    """Keep what an export shows of a version beside its messages, unless it is kept already.
+
+    These are the lineage of its turns and the facts of its card: those of the persona, `sources`,
+    `origins` (exchanges by origin), `drops` (subject, rule, n), `thresholds` (name, lang, value)
+    and the number of `polished` answers, which are not verbatim.
+    """
+    if tx.fetch("SELECT 1 FROM version_cards WHERE dataset_id = ?", [dataset_id]):
+        return
+    tx.execute(statement("version_turns"), [dataset_id])
+    sources = _rows(tx, statement("card_sources"), [dataset_id])
+    origins = _rows(tx, statement("card_origins"), [dataset_id])
+    facts = {
+        **persona,
+        "sources": sources,
+        "origins": {row["origin"]: row["n"] for row in origins},
+        "drops": _rows(tx, statement("card_drops"), [[row["id"] for row in sources]]),
+        "thresholds": _rows(tx, _THRESHOLDS, []),
+        "polished": tx.fetch(_POLISHED, [dataset_id])[0][0],
+    }
+    tx.execute("INSERT INTO version_cards VALUES (?, ?)", [dataset_id, json.dumps(facts)])
+
+
+def _rows(tx: Transaction, sql: str, parameters: Sequence[object]) -> list[dict[str, Any]]:
+    ((rows,),) = tx.fetch(f"SELECT to_json(list(t)) FROM ({sql}) t", parameters)
+    found: list[dict[str, Any]] = json.loads(rows or "[]")
+    return found

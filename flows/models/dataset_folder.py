@@ -7,14 +7,14 @@ https://huggingface.co/docs/hub/datasets-manual-configuration).
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
 from memoirist.data.composition.export_formats import replacing
 from memoirist.data.provenance.rights import hub_licence
@@ -24,8 +24,8 @@ from memoirist.data.store.transaction import statement
 from memoirist.data.templates import render
 from memoirist.flows.models.model_promotion import require_workspace
 from memoirist.flows.models.model_registry import refuse_without_rights
-from memoirist.flows.runtime.context import Context, persona_language
-from memoirist.flows.versions import find_version
+from memoirist.flows.runtime.context import Context
+from memoirist.flows.versions import find_version, freeze_version, persona_facts
 
 Facts = Mapping[str, Any]
 CARD = "README.md"
@@ -40,11 +40,7 @@ _SIZES = (
     (10_000_000, "1M<n<10M"),
 )
 _COPY = f"COPY ({statement('dataset_rows')}) TO $3 (FORMAT parquet, COMPRESSION zstd)"
-_POLISHED = """
-SELECT count(*) FROM pairs WHERE answer <> verbatim
-AND id IN (SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?)
-"""
-_HAS_THRESHOLDS = "SELECT count(*) FROM information_schema.tables WHERE table_name = 'thresholds'"
+_CARD_FACTS = "SELECT facts FROM version_cards WHERE dataset_id = ?"
 
 
 def write_dataset(
@@ -93,12 +89,12 @@ def push_dataset(context: Context, name: str, repository: str, *, public: bool) 
 
 
 def _facts(context: Context, dataset: Dataset, split: str | None) -> Facts:
-    """Return what the store knows of a dataset version, by the names in the card's template.
+    """Return the facts of a dataset version, by the names in the card's template.
 
-    `splits` have split, conversations, exchanges, tokens, and the path of their rows as `file`;
-    `thresholds` name, lang and value. `polished` answers are not verbatim.
+    They are those that were kept when it was made; the rights of its sources are those of today.
+    `splits` have split, conversations, exchanges, tokens, and the path of their rows as `file`.
     """
-    store, persona = context.workspace.store, context.recipe.persona
+    store = context.workspace.store
     splits = store.rows(statement("dataset_splits"), [dataset.id])
     splits = [
         {**row, "file": FILES[row["split"]]} for row in splits if split in {None, row["split"]}
@@ -107,42 +103,20 @@ def _facts(context: Context, dataset: Dataset, split: str | None) -> Facts:
         raise NothingToDo(
             f"no conversation has the split {split!r}", "use train, validation or test"
         )
-    sources = store.rows(statement("card_sources"), [dataset.id])
-    origins = store.rows(statement("card_origins"), [dataset.id])
-    language = persona_language(context)
+    if not store.value(_CARD_FACTS, dataset.id):
+        # It was made by an older version of the program.
+        persona = persona_facts(context)
+        with store.writing() as tx:
+            freeze_version(tx, dataset.id, persona)
+    facts = json.loads(store.value(_CARD_FACTS, dataset.id))
+    rights = {row["id"]: row for row in store.rows("SELECT id, rights, rights_basis FROM sources")}
     return {
+        **facts,
         "id": dataset.id,
         "created_at": f"{dataset.created_at:%Y-%m-%d}",
-        "persona": persona.name or "the person of its sources",
-        "languages": [language],
         "splits": splits,
-        "sources": sources,
-        "origins": {row["origin"]: row["n"] for row in origins},
-        "drops": store.rows(statement("card_drops"), [[row["id"] for row in sources]]),
-        "thresholds": _thresholds(context),
-        "polished": store.value(_POLISHED, dataset.id),
-        "system": persona.system_prompt(language),
+        "sources": [{**row, **rights[row["id"]]} for row in facts["sources"]],
     }
-
-
-def _thresholds(context: Context) -> Sequence[dict[str, Any]]:
-    """Return the thresholds that the tables name, else the recipe's."""
-    store = context.workspace.store
-    rows: list[dict[str, Any]] = []
-    if store.value(_HAS_THRESHOLDS):
-        rows = store.rows("SELECT name, lang, value FROM thresholds ORDER BY name, lang")
-    numbers = _numbers("curate", context.recipe.curate)
-    return rows or [{"name": name, "lang": None, "value": value} for name, value in numbers]
-
-
-def _numbers(name: str, settings: BaseModel) -> Iterator[tuple[str, float]]:
-    """Yield the numbers of settings by their recipe keys."""
-    for key in type(settings).model_fields:
-        value = getattr(settings, key)
-        if isinstance(value, BaseModel):
-            yield from _numbers(f"{name}.{key}", value)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{name}.{key}", value
 
 
 def dataset_card(facts: Facts) -> str:

@@ -23,6 +23,7 @@ from memoirist.flows.steps.curate import (
     UNJUDGED_SOURCES,
 )
 from memoirist.flows.steps.follow_up import follow_ups
+from memoirist.flows.versions import freeze_version, persona_facts
 
 _KEPT = f"{NOT_REJECTED} AND {NOT_WITHDRAWN}"
 # With fewer unique answers a model hardly learns the voice.
@@ -161,6 +162,7 @@ def _write(
         "of_group": recipe.compose.max_group_pairs,
         "now": step.context.now,
     }
+    persona = persona_facts(step.context)
     with step.writing() as tx:
         step.replace_verdicts(tx, composed.verdicts, {pair.id: pair.source_id for pair in pairs})
         if new is not None:
@@ -173,6 +175,7 @@ def _write(
         tx.upsert(composed.splits)
         selection.drop_unselected(tx, dataset.id, limits)
         tx.run("version_verdicts", {"dataset": dataset.id})
+        freeze_version(tx, dataset.id, persona)
     return dataset
 
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from markdown_it import MarkdownIt
@@ -97,6 +98,24 @@ def test_an_export_gives_the_same_bytes_and_is_not_overwritten(folder: Path) -> 
     assert "no conversation has the split 'dev'" in done.stderr
 
 
+def test_a_version_shows_what_it_was_made_of_and_the_rights_of_today(folder: Path) -> None:
+    assert run(folder, *HF, "one").returncode == 0
+    with store_of(folder).writing() as tx:
+        tx.execute("UPDATE pair_scores SET score = 0.125")
+        tx.execute("UPDATE cut_passages SET chapter = 'Another'")
+        tx.execute("UPDATE sources SET title = 'Another', mix_share = 0.5")
+        tx.execute("UPDATE verdicts SET keep = NOT keep")
+        tx.execute("UPDATE thresholds SET value = value + 1")
+    assert run(folder, *HF, "two").returncode == 0
+    assert files_of(folder / "one") == files_of(folder / "two")
+    for source in json.loads(run(folder, "rights", "--format", "json").stdout):
+        assert run(folder, "rights", source["id"], "--rights", "licence:CC0-1.0").returncode == 0
+    assert run(folder, *HF, "three").returncode == 0
+    rows = pq.read_table(folder / "three" / "data").to_pylist()
+    assert {turn["rights"] for row in rows for turn in row["turns"]} == {"licence:CC0-1.0"}
+    assert front_of((folder / "three" / "README.md").read_text("utf-8"))["license"] == "cc0-1.0"
+
+
 def test_the_workspace_and_the_sources_are_never_written_to(folder: Path) -> None:
     (folder / "texts").mkdir()
     (folder / "texts" / "README.md").write_text("A text of mine.", "utf-8")
@@ -150,6 +169,9 @@ def test_the_card_names_sources_rules_and_the_thresholds_in_force(folder: Path) 
         )
         tx.execute("DELETE FROM thresholds")
         tx.execute("INSERT INTO thresholds VALUES ('gates.min_stop_share', 'en', 0.25)")
+        # As an older version of the program leaves it.
+        tx.execute("DELETE FROM version_cards")
+        tx.execute("DELETE FROM version_turns")
     assert run(folder, *HF, "hf", "--force").returncode == 0
     card = (folder / "hf" / "README.md").read_text("utf-8")
     assert "| gates.min_stop_share | en | 0.25 |" in card

@@ -80,7 +80,10 @@ def bytes_of(context: Context, version: str) -> dict[str, bytes]:
         path = context.workspace.root.parent / f"out.{form}"
         export_dataset(context, path, form, None, version)
         found[form] = path.read_bytes()
-    return found
+    folder = context.workspace.root.parent / "out.hf"
+    export_dataset(context, folder, "hf", None, version)
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return found | {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_compose_says_how_it_divided_and_what_it_left_out(context: Context) -> None:
