@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from memoirist.train.settings import ChatSettings
 
 _DUPLICATE = (
-    "SELECT id FROM pairs WHERE question = ? AND answer = ? AND source_id <> ? ORDER BY id LIMIT 1"
+    "SELECT id FROM kept WHERE question = ? AND answer = ? AND source_id <> ? ORDER BY id LIMIT 1"
 )
 _IN_DATASET = "id IN (SELECT unnest(pair_ids) FROM conversations)"
 _SUPERSEDED = Fault(

@@ -158,6 +158,18 @@ def test_what_is_saved_in_a_talk_is_trained_on_once(context: Context) -> None:
     )
 
 
+def test_what_is_saved_is_no_duplicate_of_what_was_withdrawn(context: Context) -> None:
+    steps(context)
+    a, b = WORDS[:2]
+    words = {"question": f"What of the {a} and the {b}?", "answer": f"The {a} came before the {b}."}
+    store, duplicate = context.workspace.store, "SELECT 1 FROM verdicts WHERE rule = 'duplicate'"
+    save_exchange(context, said(**words))
+    assert store.value(duplicate)
+    withdraw(context, ["a.jsonl"])
+    save_exchange(context, said(**words))
+    assert not store.value(duplicate)
+
+
 @pytest.mark.medium
 def test_better_words_take_the_place_of_the_models(context: Context) -> None:
     steps(context)
