@@ -410,7 +410,8 @@ FROM checks c JOIN thresholds t ON t.name = c.c.name JOIN sources x ON x.id = c.
 WHERE abs(c.c.value - t.value) <= CASE WHEN t.value >= 2 THEN 1 ELSE 0.1 * t.value END
 ORDER BY t.name, distance;
 
--- How many passages and pairs survive each step, per source and in all.
+-- How many passages and pairs survive each step, per source and in all, without what is withdrawn or
+-- only an earlier dataset holds.
 CREATE OR REPLACE VIEW funnel AS
 WITH lost AS (
     SELECT subject, subject_id, min(CASE
@@ -421,11 +422,12 @@ WITH lost AS (
     WHERE NOT keep AND subject IN ('passages', 'pairs') AND step NOT IN ('compose', 'ask')
     GROUP BY subject, subject_id
 ), things AS (
-    SELECT 'passages' AS subject, id, source_id FROM passages
-    UNION ALL SELECT 'pairs', id, source_id FROM pairs
+    SELECT 'passages' AS subject, id, source_id, id AS passage_id FROM passages
+    UNION ALL SELECT 'pairs', id, source_id, passage_id FROM pairs
 ), reached AS (
     SELECT t.*, coalesce(l.at_step, 9) AS at_step
     FROM things t LEFT JOIN lost l ON l.subject = t.subject AND l.subject_id = t.id
+    WHERE l.at_step IS DISTINCT FROM 1
 ), steps AS (
     SELECT * FROM (VALUES (1, 'passages', 0, 'passages'), (2, 'passages', 2, 'pass the gates'),
         (3, 'passages', 3, 'are no duplicates'), (5, 'pairs', 0, 'pairs'), (6, 'pairs', 2, 'pass the rules'),
@@ -435,9 +437,11 @@ WITH lost AS (
     SELECT r.source_id, s.place, s.subject, s.step, count(*) FILTER (r.at_step > s.after) AS n
     FROM reached r JOIN steps s ON s.subject = r.subject GROUP BY ALL
     UNION ALL
-    SELECT source_id, 4, 'passages', 'have a pair', count(DISTINCT passage_id) FROM pairs GROUP BY source_id
+    SELECT source_id, 4, 'passages', 'have a pair', count(DISTINCT passage_id) FROM reached
+    WHERE subject = 'pairs' GROUP BY source_id
     UNION ALL
-    SELECT source_id, 9, 'pairs', 'are in the newest dataset', count(*) FROM pairs WHERE id IN (
+    SELECT source_id, 9, 'pairs', 'are in the newest dataset', count(*) FROM reached
+    WHERE subject = 'pairs' AND id IN (
         SELECT unnest(pair_ids) FROM conversations
         WHERE dataset_id = (SELECT id FROM datasets ORDER BY used_at DESC LIMIT 1))
     GROUP BY source_id

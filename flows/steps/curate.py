@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from functools import partial
@@ -11,7 +10,7 @@ from memoirist.data.curation import duplicates, embeddings, pairing, rules
 from memoirist.data.curation.rules import RULES_VERSION
 from memoirist.data.schema.records import Pair, Passage, Question
 from memoirist.data.store import exchanges
-from memoirist.data.store.transaction import Transaction
+from memoirist.data.store.transaction import Transaction, statement
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint
 from memoirist.flows.steps.polish import polished_answers
@@ -99,13 +98,9 @@ def _write(tx: Transaction, pairs: Sequence[Pair], context: Context) -> None:
 
 
 def _report(step: Step) -> None:
-    store = step.context.workspace.store
-    rows = store.rows(
-        "SELECT rule, count(*) AS n FROM verdicts WHERE subject = 'pairs' AND NOT keep"
-        " AND step IN ('curate', 'judge', 'dedupe') GROUP BY rule ORDER BY n DESC"
-    )
-    dropped = Counter({row["rule"]: int(row["n"]) for row in rows})
-    n_pairs = int(store.value("SELECT count(*) FROM pairs")) - dropped.pop("superseded", 0)
-    rules = ", ".join(f"{n:,} {rule}" for rule, n in dropped.most_common(5))
-    kept = f"{n_pairs - dropped.total():,} of {n_pairs:,} pairs kept"
+    rows = step.context.workspace.store.rows(statement("pair_counts"))
+    n_by_rule = {row["rule"]: int(row["n"]) for row in rows}
+    n_pairs, n_kept = sum(n_by_rule.values()), n_by_rule.pop(None, 0)
+    rules = ", ".join(f"{n:,} {rule}" for rule, n in list(n_by_rule.items())[:5])
+    kept = f"{n_kept:,} of {n_pairs:,} pairs kept"
     step.finish(n_pairs, kept + (f" ({rules})" if rules else ""))

@@ -263,6 +263,27 @@ def test_a_version_that_returns_is_the_latest_and_keeps_its_past(
     assert steps(context).parent_id == first.id
 
 
+def test_what_is_withdrawn_or_superseded_is_no_longer_counted(
+    context: Context, tmp_path: Path
+) -> None:
+    (tmp_path / "book.md").write_text(book(), "utf-8")
+    extract_sources(context, [str(tmp_path / "book.md")])
+    add_rows(context, "a.jsonl", *map(row, range(20)))
+    steps(context)
+    (tmp_path / "book.md").write_text(book().replace("cousins", "uncles"), "utf-8")
+    extract_sources(context, [str(tmp_path / "book.md")])
+    withdraw(context, [str(tmp_path / "a.jsonl")])
+    steps(context)
+    store = context.workspace.store
+    superseded = "SELECT count(*) FROM verdicts WHERE rule = 'superseded'"
+    n_kept = store.value("SELECT count(*) FROM kept WHERE origin <> 'disclosure'")
+    assert store.value(superseded) > 0 < n_kept
+    funnel = store.rows("SELECT n FROM funnel WHERE source = 'The river'")
+    assert len(funnel) == 9
+    assert {each["n"] for each in funnel} == {n_kept}
+    assert f"curate: {n_kept} of {n_kept} pairs kept" in lines(context)
+
+
 def test_what_differs_between_two_versions_and_why(context: Context) -> None:
     add_rows(context, "a.jsonl", *map(row, range(60)))
     context.recipe.compose.disclosure_share = 0
