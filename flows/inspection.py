@@ -120,8 +120,16 @@ def show_what_if(context: Context, keys: Sequence[str], form: str) -> None:
     lang = str(store.value("SELECT any_value(lang) FROM thresholds"))
     with store.trial() as tx:
         columns, rows = rules.what_if(tx, settings, lang)
+        ((n_beaten,),) = tx.fetch(statement("what_if_winners"))
     if not rows:
         context.report.note("nothing would come or go")
+    comes = any(row[0] == "comes" for row in rows)
+    if comes or n_beaten:
+        judge = " and the LLM judge" if comes and settings.judge else ""
+        context.report.note(
+            f"not run again: near duplicates{judge}; they may drop some of what comes, and what was"
+            " dropped for a row that goes may come"
+        )
     print_rows(Fetched(columns=columns, numeric=[c == "n" for c in columns], rows=rows), form)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,6 +101,28 @@ def test_what_if_shows_what_goes_and_comes_and_changes_nothing(curated: Path) ->
     assert {"passages", "pairs"} == {row["subject"] for row in rows if row["change"] == "goes"}
     same = run(curated, "curate", "--what-if", "curate.gates.min_stop_share=0.22")
     assert "nothing would come or go" in same.stderr
+    assert "not run again" not in done.stderr + same.stderr
+
+
+def test_what_if_says_that_duplicates_and_the_llm_judge_are_not_run_again(
+    curated: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(curated / "workspace", tmp_path / "workspace")
+    raised = run(tmp_path, "curate", "--set", "curate.min_score=0.62")
+    assert raised.returncode == 0
+    lower = ["curate", "--what-if", "min_score=0.5"]
+    assert "not run again: near duplicates; they may" in run(tmp_path, *lower).stderr
+    judged = run(tmp_path, *lower, "--set", "curate.judge=true").stderr
+    assert "not run again: near duplicates and the LLM judge; they may" in judged
+    store = Store(tmp_path / "workspace" / FILE)
+    higher = ["curate", "--what-if", "min_score=0.7"]
+    assert "not run again" not in run(tmp_path, *higher).stderr
+    with store.writing() as tx:
+        tx.execute(
+            "INSERT INTO duplicates BY NAME SELECT 'pairs' AS subject, 'lost' AS subject_id,"
+            " id AS other_id, 'answers' AS part, 'c' AS cluster FROM kept"
+        )
+    assert "not run again: near duplicates; they may" in run(tmp_path, *higher).stderr
 
 
 @pytest.mark.parametrize(
