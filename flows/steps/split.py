@@ -34,6 +34,7 @@ from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.steps.base import Step, fingerprint, ids_hash
 
 _FROM_FILES = f"source_id IN (SELECT id FROM sources WHERE format NOT IN {BY_HAND})"
+_WITHDRAWN = "SELECT id FROM sources WHERE withdrawn_at IS NOT NULL"
 _CHAPTER_TITLES = (
     "SELECT DISTINCT source_id, title FROM (SELECT d.source_id, unnest([coalesce(b.chapter, ?),"
     " CASE b.kind WHEN 'heading' THEN b.text END]) AS title FROM blocks b JOIN documents d"
@@ -173,13 +174,13 @@ def _split_book(
 
 def _filter_passages(context: Context, lang: str) -> None:
     """Measure new passages, and write the verdicts of the gates on all that are not by hand."""
-    store, settings = context.workspace.store, context.recipe.curate
+    settings = context.recipe.curate
     state = fingerprint(
         RULES_VERSION,
         ids_hash(context, f"SELECT id FROM cut_passages WHERE {_FROM_FILES}"),
         settings.gates.model_dump_json(),
         lang,
-        store.value("SELECT count(*) FROM sources WHERE withdrawn_at IS NOT NULL"),
+        ids_hash(context, _WITHDRAWN),
     )
     step = Step(context, "gate", fingerprint=state, verb="split")
     if step.is_done:
@@ -214,13 +215,12 @@ def _warn_all_dropped(context: Context, source: Source, lang: str) -> None:
 
 def _drop_duplicates(context: Context) -> None:
     """Drop passages that repeat better ones of any source; datasets keep their rows."""
-    store = context.workspace.store
     filtered = "SELECT subject_id AS id FROM verdicts WHERE step = 'gate' AND NOT keep"
     settings = context.recipe.curate.duplicates
     state = fingerprint(
         ids_hash(context, f"SELECT id FROM cut_passages WHERE {_FROM_FILES}"),
         ids_hash(context, filtered),
-        store.value("SELECT count(*) FROM verdicts WHERE step = 'withdraw'"),
+        ids_hash(context, _WITHDRAWN),
         settings.model_dump_json(),
     )
     step = Step(context, "dedupe", fingerprint=state, verb="split")

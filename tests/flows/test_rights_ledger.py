@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from memoirist.flows.rights_ledger import (
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
 from memoirist.flows.runtime.workspace import Workspace
+from memoirist.flows.steps.curate import curate_pairs
+from memoirist.flows.steps.split import split_documents
 from tests.conftest import Command
 from tests.flows.test_changed_sources import book, steps
 from tests.support.rows import NOW, source
@@ -169,6 +172,36 @@ def test_a_withdrawn_source_beats_no_duplicate(context: Context, tmp_path: Path)
     assert store.value("SELECT count(*) FROM kept") == kept
     two = find_source(store, "two.md").id
     assert store.rows("SELECT DISTINCT source_id FROM kept") == [{"source_id": two}]
+
+
+def test_another_source_withdrawn_is_judged_by_the_gates_again(
+    context: Context, tmp_path: Path
+) -> None:
+    steps(context, tmp_path / "books")
+    store, gates = context.workspace.store, context.recipe.curate.gates
+    withdraw(context, ["one.md"])
+    gates.min_letter_share = 0.9
+    split_documents(context)
+    restore(context, ["one.md"])
+    withdraw(context, ["two.md"])
+    split_documents(context)
+    gated = "SELECT count(*) FROM verdicts WHERE rule = 'few_letters' AND source_id = ?"
+    assert store.value(gated, find_source(store, "one.md").id) == 12
+
+
+def test_a_pair_comes_back_when_the_source_of_its_winner_is_withdrawn(
+    context: Context, tmp_path: Path
+) -> None:
+    answer = book().split("\n\n")[3].replace("laughed", "smiled")
+    rows = tmp_path / "books" / "rows.jsonl"
+    rows.write_text(json.dumps({"question": "What do you remember?", "answer": answer}), "utf-8")
+    steps(context, tmp_path / "books")
+    store = context.workspace.store
+    (loser,) = store.rows("SELECT subject_id AS id FROM verdicts WHERE step = 'dedupe'")
+    assert loser not in store.rows("SELECT id FROM kept")
+    withdraw(context, ["rows.jsonl"])
+    curate_pairs(context)
+    assert loser in store.rows("SELECT id FROM kept")
 
 
 def test_a_file_gone_from_its_folder_is_told_and_keeps_its_rows(
