@@ -42,7 +42,7 @@ _ROWS_A_MB = 500
 # No measure reaches it.
 _NEVER = 2.0
 # Part of the state: fingerprints of another version are made again.
-_VERSION = f"1 {duckdb.__version__}"
+_VERSION = f"2 {duckdb.__version__}"
 
 
 class DuplicateSettings(BaseModel):

@@ -186,6 +186,30 @@ def test_only_a_written_question_may_not_come_twice(store: Store) -> None:
     assert "of both questions is the same (at least 0.7)" in verdict["reason"]
 
 
+@pytest.mark.parametrize("best", range(3))
+def test_a_question_is_not_dropped_for_one_of_another_number(store: Store, best: int) -> None:
+    asked = "What happened to you in the long and very hard winter of the year"
+    ends = [" 1748?", "?", " 1749?"]
+    told = [
+        replace(pair(n, asked + ends[n], text(60, n), "generated"), id=f"{(n - best) % 3}")
+        for n in range(3)
+    ]
+    years = {row.id: row.question[-5:-1] for row in told}
+    for verdict in drop(store, *told):
+        assert "year" in (years[verdict["id"]], years[verdict["beaten_by"]])
+
+
+def test_a_text_between_two_is_named_by_the_limit_of_answers(store: Store) -> None:
+    words = text(120, 1)
+    told = [edited(words, *range(5, 5 + 12 * n, 12)) for n in (0, 3, 6)]
+    limits = SETTINGS.model_copy(update={"min_question_jaccard": 0.5})
+    with store.writing() as tx:
+        tx.upsert([pair(n, f"Why {n}?", answer) for n, answer in enumerate(told)])
+        drop_pairs(tx, limits, NOW)
+    rows = store.rows("SELECT score, reason FROM verdicts WHERE score < 0.7")
+    assert [row["reason"].split(",")[0] for row in rows] == ["a text between them is close to both"]
+
+
 def test_a_character_is_a_word_in_chinese(store: Store) -> None:
     rng = random.Random(1)
     characters = "".join(chr(0x4E00 + rng.randrange(3000)) for _ in range(200))

@@ -24,5 +24,10 @@ SELECT words, row_number() OVER (ORDER BY tier, words IN (
            SELECT e.words FROM edges e JOIN nodes a ON a.words = e.words
            JOIN nodes b ON b.words = e.other_words
            WHERE e.is_inside AND NOT e.is_close AND b.tier <= a.tier
-       ), place) AS place, NULL::UBIGINT AS winner
-FROM nodes WHERE words IN (SELECT words FROM edges);
+       ), place) AS place, NULL::UBIGINT AS winner, numbers
+FROM nodes LEFT JOIN (
+    SELECT t.words, array_to_string(numbers_of(concat_ws(' ', any_value(question), any_value(answer))), ' ')
+               AS numbers
+    FROM items JOIN duplicate_texts t USING (id)
+    WHERE $short AND t.part = $part AND t.words IN (SELECT words FROM edges) GROUP BY t.words
+) USING (words) WHERE words IN (SELECT words FROM edges);

@@ -1,6 +1,6 @@
 -- One round: what comes before all that it is linked to, directly or by Jaccard over one other text,
 -- stays; what is linked to it so is dropped for it. Two such links leave at least 2 * $min_jaccard - 1
--- in common; a longer chain proves nothing.
+-- in common; a longer chain proves nothing, nor do two links that lead to other numbers.
 CREATE OR REPLACE TEMP TABLE nearest AS
 SELECT e.words, min(f.place) AS place, min(f.place) FILTER (e.is_close) AS close_place
 FROM edges e JOIN fates f ON f.words = e.other_words AND f.winner IS NULL GROUP BY e.words;
@@ -26,5 +26,6 @@ UPDATE fates SET winner = d.winner FROM direct d WHERE d.words = fates.words AND
 UPDATE fates SET winner = d.winner FROM (
     SELECT e.words, arg_min(d.close_winner, d.close_place) AS winner
     FROM edges e JOIN direct d ON d.words = e.other_words
-    WHERE e.is_close AND d.close_winner IS NOT NULL GROUP BY e.words
+    JOIN fates f ON f.words = e.words JOIN fates w ON w.words = d.close_winner
+    WHERE e.is_close AND coalesce(same_numbers(f.numbers, w.numbers), true) GROUP BY e.words
 ) d WHERE d.words = fates.words AND fates.winner IS NULL;

@@ -1,5 +1,5 @@
--- $subject, $units: what was compared, and how the pairs of a unit share its fate. Only verdicts that
--- change are written.
+-- The verdicts of what was compared ($subject); `judged_ids` has the pairs that share the fate of each.
+-- Only verdicts that change are written.
 CREATE OR REPLACE TEMP TABLE asked_alike AS
 SELECT id, question FROM own_pairs WHERE id IN (
     SELECT unnest([id, other_id]) FROM outcomes WHERE part = 'answers' AND is_same AND other_id IS NOT NULL);
@@ -28,18 +28,19 @@ SELECT subject_id, source_id, other_id, round(similarity, 4) AS score,
        CASE WHEN is_twin THEN 'the same words, case and punctuation aside, stand in '
             WHEN is_same AND part = 'answers' THEN 'the same answer, under another question, stands in '
             WHEN is_same THEN 'the same question, with another answer, stands in '
-            WHEN part = 'questions'
-            THEN format('{:.2f} of both questions is the same (at least {}), of this one and ',
-                        similarity, $min_question_jaccard)
             WHEN measure = 'containment'
             THEN format('{:.2f} of the shorter text stands in the longer one (at least {}), this one and ',
                         similarity, $min_containment)
-            WHEN similarity < least($min_jaccard, $min_question_jaccard)
+            WHEN similarity < min_jaccard
             THEN format('a text between them is close to both, and {:.2f} is shared by this one and ', similarity)
-            ELSE format('{:.2f} of both texts is the same (at least {}), of this one and ', similarity,
-                        CASE part WHEN 'exchanges' THEN $min_question_jaccard ELSE $min_jaccard END) END
+            ELSE format('{:.2f} of both {} is the same (at least {}), of this one and ', similarity,
+                        CASE part WHEN 'questions' THEN 'questions' ELSE 'texts' END, min_jaccard) END
        || CASE $subject WHEN 'passages' THEN 'passage ' ELSE 'pair ' END || other_id AS reason
-FROM judged WHERE other_id IS NOT NULL;
+FROM (
+    SELECT *, CASE WHEN part IN ('questions', 'exchanges') THEN $min_question_jaccard
+                   ELSE $min_jaccard END AS min_jaccard
+    FROM judged WHERE other_id IS NOT NULL
+);
 
 DELETE FROM verdicts WHERE step = 'dedupe' AND subject = $subject AND NOT EXISTS (
     SELECT 1 FROM told t WHERE t.subject_id = verdicts.subject_id AND t.rule = verdicts.rule
