@@ -41,8 +41,8 @@ _LEAST_MB = 700
 _ROWS_A_MB = 500
 # No measure reaches it.
 _NEVER = 2.0
-# Part of the state: fingerprints of another version are made again.
-_VERSION = f"2 {duckdb.__version__}"
+# Part of the state: what another version has found is found again.
+VERSION = f"2 {duckdb.__version__}"
 
 
 class DuplicateSettings(BaseModel):
@@ -151,7 +151,7 @@ def _megabytes(tx: Transaction, table: str) -> int:
 
 def _begin(tx: Transaction, settings: DuplicateSettings) -> None:
     known = tx.fetch("SELECT fingerprint FROM done WHERE step = 'duplicates'")
-    state = f"{_VERSION} {settings.min_answer_words} {settings.min_question_words}"
+    state = f"{VERSION} {settings.min_answer_words} {settings.min_question_words}"
     if known != [(state,)]:
         for table in ("duplicate_texts", "duplicate_bands", "duplicate_links"):
             tx.execute(f"DELETE FROM {table}")

@@ -23,7 +23,7 @@ NOT_DROPPED = (
 )
 NOT_REJECTED = (
     "id NOT IN (SELECT subject_id FROM verdicts WHERE subject = 'pairs' AND NOT keep"
-    " AND step IN ('curate', 'judge', 'grade', 'dedupe'))"
+    " AND step IN ('curate', 'grade', 'dedupe'))"
 )
 NOT_WITHDRAWN = "source_id IN (SELECT id FROM sources WHERE withdrawn_at IS NULL)"
 READING_ORDER = "(SELECT (added_at, id) FROM sources s WHERE s.id = source_id), document_id, ord"

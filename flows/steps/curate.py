@@ -12,7 +12,7 @@ from memoirist.data.schema.records import Pair, Passage, Question
 from memoirist.data.store import exchanges
 from memoirist.data.store.transaction import Transaction, statement
 from memoirist.flows.runtime.context import Context, persona_language
-from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint
+from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint, remove_rows
 from memoirist.flows.steps.polish import polished_answers
 from memoirist.train.inference import sentence_model
 
@@ -39,8 +39,14 @@ UNJUDGED_SOURCES = (
 
 
 def curate_pairs(context: Context) -> None:
-    """Pair every live passage with its best question and judge the pairs."""
+    """Pair every live passage with its best question and judge the pairs.
+
+    Without `curate.judge`, earlier grades do not count; their replies stay and are not paid for
+    again.
+    """
     store = context.workspace.store
+    if not context.recipe.curate.judge:
+        remove_rows(context, "grade", "judge")
     lang, polished = persona_language(context), polished_answers(context)
     semantic = context.recipe.curate.semantic and sentence_model.is_installed()
     state = fingerprint(
@@ -54,6 +60,7 @@ def curate_pairs(context: Context) -> None:
         store.value(EXCHANGES_HASH),
         context.recipe.curate.model_dump_json(),
         RULES_VERSION,
+        duplicates.VERSION,
         semantic,
         lang,
         *sorted(polished.items()),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from memoirist.data.curation import duplicates
 from memoirist.data.schema.records import Fault, Pair, Verdict
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.runtime.llm_runner import (
@@ -15,7 +16,7 @@ from memoirist.flows.runtime.llm_runner import (
     run_to_the_end,
 )
 from memoirist.flows.steps.ask import greedy_settings
-from memoirist.flows.steps.base import NOT_WITHDRAWN, Step, fingerprint, remove_rows
+from memoirist.flows.steps.base import NOT_WITHDRAWN, Step, fingerprint
 
 if TYPE_CHECKING:
     from memoirist.generators.settings import InterviewSettings
@@ -33,13 +34,11 @@ JUDGED_PAIRS = (
 def judge_pairs(context: Context) -> None:
     """Grade every kept pair with a generated or template question, if `curate.judge` asks for it.
 
-    A pair with too low grades gets verdicts that drop it. Without the setting, earlier grades do
-    not count; their replies stay and are not paid for again.
+    A pair with too low grades gets verdicts that drop it. The next best of its near duplicates
+    comes back and is judged as well.
     """
-    if not context.recipe.curate.judge:
-        remove_rows(context, "grade", "judge")
-        return
-    context.call("judge", "by LLM", lambda: run_to_the_end(_judge(context)))
+    if context.recipe.curate.judge:
+        context.call("judge", "by LLM", lambda: run_to_the_end(_judge(context)))
 
 
 async def _judge(context: Context) -> None:
@@ -48,27 +47,31 @@ async def _judge(context: Context) -> None:
 
     store, curate = context.workspace.store, context.recipe.curate
     settings = judge_settings(context)
-    pairs = store.nouns(Pair, JUDGED_PAIRS, own=True)
     lang = persona_language(context)
     model = settings.model or store.value(
         "SELECT model FROM requests WHERE purpose = 'judge' ORDER BY rowid DESC LIMIT 1"
     )
     model, endpoint = await find_model(context, settings, model)
     task = GradeTask.load(lang, model, settings)
-    rules = curate.model_dump_json()
-    state = fingerprint(
-        *(pair.id for pair in pairs), task.prompt.version, task.model, rules, limits_of(settings)
-    )
-    step = Step(context, "grade", fingerprint=state, verb="judge")
-    if not pairs or step.is_done:
-        return
-    items = [task.item(pair) for pair in pairs]
-    n_sent, finished = await run_missing(context, items, task, settings, endpoint)
-    verdicts = _verdicts(context, pairs, task)
-    with step.writing(finished=finished) as tx:
-        step.replace_verdicts(tx, verdicts, {pair.id: pair.source_id for pair in pairs})
-    n_judged = sum(verdict.rule == "judge" for verdict in verdicts)
-    step.finish(n_judged, _summary(verdicts, n_judged, n_sent, task.model))
+    rules = (task.prompt.version, task.model, curate.model_dump_json(), limits_of(settings))
+    n_sent, finished = 0, True
+    verdicts: list[Verdict] = []
+    frame = Step(context, "grade", verb="judge")
+    while finished and (pairs := store.nouns(Pair, JUDGED_PAIRS, own=True)):
+        state = fingerprint(*(pair.id for pair in pairs), *rules)
+        step = Step(context, "grade", fingerprint=state, verb="judge")
+        if step.is_done:
+            break
+        items = [task.item(pair) for pair in pairs]
+        n_new, finished = await run_missing(context, items, task, settings, endpoint)
+        n_sent += n_new
+        verdicts = _verdicts(context, pairs, task)
+        with step.writing(finished=finished) as tx:
+            step.replace_verdicts(tx, verdicts, {pair.id: pair.source_id for pair in pairs})
+            duplicates.drop_pairs(tx, curate.duplicates, context.now)
+    if verdicts:
+        n_judged = sum(verdict.rule == "judge" for verdict in verdicts)
+        frame.finish(n_judged, _summary(verdicts, n_judged, n_sent, task.model))
 
 
 def judge_settings(context: Context) -> InterviewSettings:

@@ -221,6 +221,7 @@ def _drop_duplicates(context: Context) -> None:
         ids_hash(context, f"SELECT id FROM cut_passages WHERE {_FROM_FILES}"),
         ids_hash(context, filtered),
         ids_hash(context, _WITHDRAWN),
+        duplicates.VERSION,
         settings.model_dump_json(),
     )
     step = Step(context, "dedupe", fingerprint=state, verb="split")

@@ -139,6 +139,41 @@ def test_low_grades_drop_a_pair_and_nothing_is_asked_twice(
     assert json.loads(memoirist("sql", count, "--format", "json").stdout) == []
 
 
+def test_a_near_duplicate_comes_back_where_the_judge_drops_the_better_one(
+    memoirist: Command, tmp_path: Path
+) -> None:
+    def say(body: Mapping[str, Any]) -> str:
+        system, user = (message["content"] for message in body["messages"][:2])
+        if "grades" not in system:
+            return json.dumps({"questions": ["What did you first see there as a child?"]})
+        grade = 5 if "first saw the harbour " in user else 2
+        return json.dumps(dict.fromkeys(CRITERIA, grade))
+
+    def kept() -> list[str]:
+        sql = "SELECT answer FROM pairs WHERE id IN (SELECT id FROM kept)"
+        rows = json.loads(memoirist("sql", sql, "--format", "json").stdout)
+        return [re.findall(r"first saw the (\w+) ", row["answer"])[0] for row in rows]
+
+    (tmp_path / "book.md").write_text(book(), "utf-8")
+    assert memoirist("extract", "book.md", "--persona", "Ada Quill").returncode == 0
+    with Scripted(say) as server:
+        there = ("--base-url", server.base_url, "--model", "interviewer")
+        assert memoirist("ask", *there).returncode == 0
+        assert memoirist("curate", "--set", "curate.min_score=0").returncode == 0
+        (best,) = kept()
+        assert best != "harbour"
+        done = memoirist("curate", "--judge")
+        assert done.returncode == 0, done.stderr
+        assert kept() == ["harbour"]
+        n_sent = len(server.bodies)
+        assert "up to date" in memoirist("curate").stderr
+        assert memoirist("curate", "--no-judge").returncode == 0
+        assert kept() == [best]
+        assert memoirist("curate", "--judge").returncode == 0
+        assert kept() == ["harbour"]
+        assert len(server.bodies) == n_sent
+
+
 def test_a_judge_without_an_endpoint_says_what_to_do(memoirist: Command, tmp_path: Path) -> None:
     (tmp_path / "book.md").write_text(book(), "utf-8")
     assert memoirist("extract", "book.md", "--persona", "Ada Quill").returncode == 0

@@ -1,4 +1,4 @@
--- The pairs that no rule drops. Those of one passage, and of one conversation of a dataset, are one unit.
+-- The pairs that neither a rule nor the judge drops. Those of one passage, and of one conversation of a dataset, are one unit.
 CREATE OR REPLACE TEMP TABLE members AS
 SELECT a.*, s.score, o.mixed, o.place AS source_place, tier_of(a.origin) AS tier
 FROM (
@@ -9,7 +9,7 @@ FROM (
     WHERE fault IS NULL AND source_id IN (SELECT subject_id FROM done WHERE step = 'pair')
 ) a JOIN source_order o USING (source_id) LEFT JOIN pair_scores s ON s.pair_id = a.id
 WHERE a.id NOT IN (SELECT subject_id FROM verdicts
-                   WHERE subject = 'pairs' AND NOT keep AND step IN ('curate', 'judge'));
+                   WHERE subject = 'pairs' AND NOT keep AND step IN ('curate', 'grade'));
 
 -- A unit goes by the id of its first pair. $order: real questions first, generated ones, templates.
 CREATE OR REPLACE TEMP TABLE units AS

@@ -9,6 +9,6 @@ WITH kept AS (
       AND (a.origin <> 'given' OR a.source_id IN (SELECT subject_id FROM done WHERE step = 'pair'))
       AND a.id NOT IN (
         SELECT subject_id FROM verdicts
-        WHERE subject = 'pairs' AND NOT keep AND step IN ('curate', 'judge', 'grade', 'dedupe')
+        WHERE subject = 'pairs' AND NOT keep AND step IN ('curate', 'grade', 'dedupe')
     )
 )
