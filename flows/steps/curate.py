@@ -30,6 +30,8 @@ EXCHANGES_HASH = (
     " d.fingerprint) ORDER BY s.id) FROM sources s LEFT JOIN done d ON d.subject_id = s.id"
     " AND d.step = 'extract' WHERE kind = 'dataset'))::VARCHAR FROM exchanges"
 )
+# These stay, because the lineage of the dataset needs them.
+_IN_DATASET = "id IN (SELECT unnest(pair_ids) FROM conversations)"
 JUDGED_SOURCE = "source_id IN (SELECT subject_id FROM done WHERE step = 'pair')"
 # Sources that were read again, perhaps with the same content.
 UNJUDGED_SOURCES = (
@@ -78,11 +80,13 @@ def curate_pairs(context: Context) -> None:
     pairs = step.call(
         f"{len(passages)} passages", partial(pairing.pair, passages, questions, polished)
     )
+    if semantic:
+        step.call("embeddings", partial(_embed, context, pairs))
     with step.writing() as tx:
         _write(tx, pairs, context)
         rules.set_thresholds(tx, context.recipe.curate, lang)
         rules.measure_pairs(tx)
-        embeddings.compare_pairs(tx, sentence_model.sentence_model() if semantic else None)
+        embeddings.compare_pairs(tx, semantic=semantic)
         rules.judge_pairs(tx)
         exchanges.judge(tx, context.now)
         duplicates.drop_pairs(tx, context.recipe.curate.duplicates, context.now)
@@ -90,13 +94,23 @@ def curate_pairs(context: Context) -> None:
     _report(step)
 
 
+def _embed(context: Context, pairs: Sequence[Pair]) -> None:
+    """Embed the texts that have no vector yet, while the store is free for others."""
+    store = context.workspace.store
+    with store.trial() as tx:
+        tx.execute(f"CREATE TEMP TABLE made_pairs AS FROM made_pairs WHERE {_IN_DATASET}")
+        tx.upsert(pairs)
+        texts = embeddings.missing_texts(tx)
+    for vectors in embeddings.embed_texts(texts, sentence_model.embed):
+        with store.writing() as tx:
+            embeddings.save_vectors(tx, vectors)
+
+
 def _write(tx: Transaction, pairs: Sequence[Pair], context: Context) -> None:
     """Write the pairs that are new or have changed, and delete those that are gone."""
     tx.temporary("wanted", {"id": [pair.id for pair in pairs]})
-    # Pairs in a dataset stay, because its lineage needs them.
     tx.execute(
-        "DELETE FROM made_pairs WHERE id NOT IN (SELECT unnest(pair_ids) FROM conversations)"
-        " AND id NOT IN (SELECT id FROM wanted)"
+        f"DELETE FROM made_pairs WHERE NOT {_IN_DATASET} AND id NOT IN (SELECT id FROM wanted)"
     )
     names = ", ".join(field.name for field in fields(Pair))
     known = {row[0]: row for row in tx.fetch(f"SELECT {names} FROM made_pairs")}

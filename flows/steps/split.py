@@ -185,11 +185,13 @@ def _filter_passages(context: Context, lang: str) -> None:
     step = Step(context, "gate", fingerprint=state, verb="split")
     if step.is_done:
         return
-    with step.writing() as tx:
-        rules.set_thresholds(tx, settings, lang)
-        n_measured = step.call("gates", lambda: rules.measure_passages(tx, lang))
-        n_changed = rules.gate_passages(tx)
-    context.count("split", n_measured + n_changed)
+
+    def gate() -> int:
+        with step.writing() as tx:
+            rules.set_thresholds(tx, settings, lang)
+            return rules.measure_passages(tx, lang) + rules.gate_passages(tx)
+
+    context.count("split", step.call("gates", gate))
 
 
 def _warn_all_dropped(context: Context, source: Source, lang: str) -> None:

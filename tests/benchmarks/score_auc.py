@@ -21,7 +21,7 @@ import numpy as np
 from memoirist.data.curation import embeddings, rules
 from memoirist.data.store.store import FILE, Store
 from memoirist.data.store.transaction import Transaction
-from memoirist.train.inference.sentence_model import is_installed, sentence_model
+from memoirist.train.inference.sentence_model import embed, is_installed
 from tests.conftest import CORPORA, run
 
 EPISODES = {
@@ -109,7 +109,10 @@ def derange(questions: Sequence[str], seed: int) -> list[str]:
 def _scored(tx: Transaction) -> Rows:
     tx.execute("DELETE FROM pair_signals")
     rules.measure_pairs(tx)
-    embeddings.compare_pairs(tx, sentence_model() if is_installed() else None)
+    if is_installed():
+        for vectors in embeddings.embed_texts(embeddings.missing_texts(tx), embed):
+            embeddings.save_vectors(tx, vectors)
+    embeddings.compare_pairs(tx, semantic=is_installed())
     rules.judge_pairs(tx)
     result = tx.connection.execute(_SELECT)
     names = [column[0] for column in result.description or ()]

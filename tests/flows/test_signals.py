@@ -13,10 +13,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from memoirist.data.curation import embeddings
+from memoirist.data.curation import embeddings, rules
 from memoirist.data.store.store import FILE, Store
-from memoirist.data.store.transaction import statement
+from memoirist.data.store.transaction import Transaction, statement
+from memoirist.flows.runtime.context import open_context
+from memoirist.flows.steps.curate import curate_pairs
+from memoirist.train.inference import sentence_model
 from tests.conftest import run
+from tests.support import curation, rows
 
 TABLES = ("passage_signals", "pair_signals", "pair_scores")
 PASTED = (
@@ -173,24 +177,80 @@ def test_the_funnel_narrows(composed: Path) -> None:
     ]
 
 
+def _vectors(texts: Sequence[str]) -> list[list[float]]:
+    return [[float(len(text) % 7), float(len(text) % 3), 1.0] for text in texts]
+
+
+def _compare(tx: Transaction, embed: embeddings.Embed = _vectors) -> None:
+    for vectors in embeddings.embed_texts(embeddings.missing_texts(tx), embed):
+        embeddings.save_vectors(tx, vectors)
+    embeddings.compare_pairs(tx, semantic=True)
+
+
 def test_a_model_of_sentences_adds_its_cosine_and_embeds_each_text_once(curated: Path) -> None:
     embedded: list[str] = []
 
     def embed(texts: Sequence[str]) -> list[list[float]]:
         embedded.extend(texts)
-        return [[float(len(text) % 7), float(len(text) % 3), 1.0] for text in texts]
+        return _vectors(texts)
 
     store = Store(curated / "workspace" / FILE)
     counts = "SELECT count(*), count(cosine) FROM pair_signals JOIN made_pairs ON id = pair_id"
     with store.writing() as tx:
-        embeddings.compare_pairs(tx, embed)
+        _compare(tx, embed)
         ((n_pairs, n_compared),) = tx.fetch(counts)
         assert n_compared == n_pairs > 0
         assert len(embedded) == len(set(embedded))
         n_embedded = len(embedded)
         tx.execute("UPDATE pair_signals SET cosine = NULL")
-        embeddings.compare_pairs(tx, embed)
+        _compare(tx, embed)
         assert len(embedded) == n_embedded
         assert tx.fetch(counts) == [(n_pairs, n_pairs)]
-        embeddings.compare_pairs(tx, None)
+        embeddings.compare_pairs(tx, semantic=False)
         assert tx.fetch(counts) == [(n_pairs, 0)]
+        # The vectors of pairs that are gone go with them.
+        tx.execute("DELETE FROM made_pairs")
+        embeddings.compare_pairs(tx, semantic=False)
+        assert tx.fetch("SELECT count(*) FROM embeddings") == [(0,)]
+
+
+def test_the_store_is_free_while_the_model_of_sentences_runs(
+    curated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = open_context(curated / "workspace")
+    store = context.workspace.store
+    seen: list[int] = []
+
+    def embed(texts: Sequence[str]) -> list[list[float]]:
+        seen.append(store.value("SELECT count(*) FROM pairs"))
+        return _vectors(texts)
+
+    monkeypatch.setattr(sentence_model, "is_installed", lambda: True)
+    monkeypatch.setattr(sentence_model, "embed", embed)
+    curate_pairs(context)
+    assert seen
+    n_left = (
+        "SELECT count(*) FROM pair_signals JOIN made_pairs ON id = pair_id WHERE cosine IS NULL"
+    )
+    assert store.value(n_left) == 0
+    # All of it is done again, without a text to embed.
+    seen.clear()
+    with store.writing() as tx:
+        tx.execute("DELETE FROM done WHERE step = 'curate'")
+    curate_pairs(context)
+    assert not seen
+
+
+def test_a_cosine_does_not_depend_on_what_is_compared_with_it() -> None:
+    cosines = "SELECT pair_id, cosine FROM pair_signals ORDER BY pair_id"
+    with curation.store() as tx:
+        tx.upsert(
+            [rows.pair(n, question="x" * (n % 5) + " why?", answer="y" * n) for n in range(2100)]
+        )
+        rules.measure_pairs(tx)
+        _compare(tx)
+        before = tx.fetch(cosines)
+        assert None not in dict(before).values()
+        tx.execute("UPDATE pair_signals SET cosine = NULL WHERE pair_id = ?", [before[-1][0]])
+        _compare(tx)
+        assert tx.fetch(cosines) == before

@@ -21,9 +21,13 @@ def is_installed() -> bool:
     return all(importlib.util.find_spec(name) for name in _NEEDED)
 
 
+def embed(texts: Sequence[str]) -> list[list[float]]:
+    """Return the unit vector of each text, of a few at a time."""
+    return _model()(texts)
+
+
 @cache
-def sentence_model() -> Callable[[Sequence[str]], list[list[float]]]:
-    """Return the function that returns the unit vector of each text, of a few at a time."""
+def _model() -> Callable[[Sequence[str]], list[list[float]]]:
     import torch
     from transformers import AutoModel, AutoTokenizer
 

@@ -11,7 +11,7 @@ FROM (
 WHERE a.id NOT IN (SELECT subject_id FROM verdicts
                    WHERE subject = 'pairs' AND NOT keep AND step IN ('curate', 'grade'));
 
--- A unit goes by the id of its first pair. $order: real questions first, generated ones, templates.
+-- A unit goes by the id of its first pair. Real questions come first, then generated ones, then templates.
 CREATE OR REPLACE TEMP TABLE units AS
 SELECT *, row_number() OVER (ORDER BY mixed, tier, score DESC, source_place, id) AS place
 FROM (
