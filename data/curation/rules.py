@@ -18,6 +18,7 @@ import duckdb
 from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.passages.quality_filters import of_language
 from memoirist.data.passages.quotation import quote_style, quoted_share
+from memoirist.data.schema.records import Done
 from memoirist.data.store.store import migrate
 from memoirist.data.store.transaction import Transaction, statement
 from memoirist.data.text.language_detection import LANGUAGES, detect_language
@@ -26,7 +27,7 @@ from memoirist.data.text.words import function_words, sentences, stop_words
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# A change of the statements judges everything again.
+# A change of the statements measures and judges everything again.
 RULES_VERSION = 2
 # Sources where quotation marks stand for another's speech.
 _WRITTEN = ("book", "text", "dataset")
@@ -79,6 +80,7 @@ def measure_passages(tx: Transaction, lang: str) -> int:
     """
     import pyarrow as pa
 
+    _forget_older(tx, "passages", "passage_measures", "passage_signals")
     tx.execute(
         "DELETE FROM passage_measures WHERE lang <> ? OR passage_id NOT IN"
         " (SELECT id FROM cut_passages)",
@@ -105,6 +107,16 @@ def measure_passages(tx: Transaction, lang: str) -> int:
         tx.insert_arrow(batches, schema, "INSERT INTO passage_measures BY NAME FROM incoming", {})
     tx.run("passage_signals", {})
     return n_measured
+
+
+def _forget_older(tx: Transaction, subject: str, *tables: str) -> None:
+    """Delete what the rules of another version have measured."""
+    version = str(RULES_VERSION)
+    known = "SELECT fingerprint FROM done WHERE step = 'rules' AND subject_id = ?"
+    if tx.fetch(known, [subject]) != [(version,)]:
+        for table in tables:
+            tx.execute(f"DELETE FROM {table}")
+        tx.upsert([Done(subject_id=subject, step="rules", fingerprint=version)])
 
 
 def _columns() -> Mapping[str, pa.DataType]:
@@ -156,6 +168,7 @@ def gate_passages(tx: Transaction) -> int:
 
 def measure_pairs(tx: Transaction) -> int:
     """Measure new pairs, and those whose scope has another sample; return their number."""
+    _forget_older(tx, "pairs", "pair_signals")
     tx.run("pair_scopes", {})
     ((n_stale,),) = tx.fetch("SELECT count(*) FROM stale")
     for first in range(1, n_stale + 1, _PAIRS_AT_ONCE):

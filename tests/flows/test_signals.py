@@ -254,3 +254,23 @@ def test_a_cosine_does_not_depend_on_what_is_compared_with_it() -> None:
         tx.execute("UPDATE pair_signals SET cosine = NULL WHERE pair_id = ?", [before[-1][0]])
         _compare(tx)
         assert tx.fetch(cosines) == before
+
+
+def test_rows_that_older_rules_measured_are_measured_again(curated: Path) -> None:
+    store = Store(curated / "workspace" / FILE)
+    wrong = (
+        "SELECT (SELECT count(*) FROM pair_signals WHERE question_words = 99),"
+        " (SELECT count(*) FROM passage_signals WHERE n_words = 7),"
+        " (SELECT count(*) FROM passage_measures WHERE n_sentences = 77)"
+    )
+    with store.writing() as tx:
+        tx.execute("UPDATE pair_signals SET question_words = 99")
+        tx.execute("UPDATE passage_signals SET n_words = 7")
+        tx.execute("UPDATE passage_measures SET n_sentences = 77")
+        rules.measure_pairs(tx)
+        rules.measure_passages(tx, "en")
+        assert 0 not in tx.fetch(wrong)[0]
+        tx.execute("UPDATE done SET fingerprint = '1' WHERE step = 'rules'")
+        rules.measure_pairs(tx)
+        rules.measure_passages(tx, "en")
+        assert tx.fetch(wrong) == [(0, 0, 0)]
