@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from functools import partial
 
@@ -51,23 +51,7 @@ def curate_pairs(context: Context) -> None:
         remove_rows(context, "grade", "judge")
     lang, polished = persona_language(context), polished_answers(context)
     semantic = context.recipe.curate.semantic and sentence_model.is_installed()
-    state = fingerprint(
-        store.value(
-            f"SELECT {CONTENT_HASH.format('cut_passages')} FROM cut_passages WHERE {_LIVE}"
-        ),
-        store.value(
-            "SELECT md5(string_agg(id || coalesce(nth, 0), ',' ORDER BY rowid))"
-            " FROM asked_questions WHERE origin <> 'disclosure'"
-        ),
-        store.value(EXCHANGES_HASH),
-        context.recipe.curate.model_dump_json(),
-        RULES_VERSION,
-        duplicates.VERSION,
-        semantic,
-        lang,
-        *sorted(polished.items()),
-    )
-    step = Step(context, "curate", fingerprint=state)
+    step = Step(context, "curate", fingerprint=_inputs(context, lang, polished, semantic))
     if step.is_done and not store.value(UNJUDGED_SOURCES):
         return
     passages = store.nouns(Passage, f"{_LIVE} ORDER BY {READING_ORDER}", own=True)
@@ -92,6 +76,27 @@ def curate_pairs(context: Context) -> None:
         duplicates.drop_pairs(tx, context.recipe.curate.duplicates, context.now)
         rules.measure_passages(tx, lang)
     _report(step)
+
+
+def _inputs(context: Context, lang: str, polished: Mapping[str, str], semantic: bool) -> str:
+    """Return the fingerprint of what the pairs and their verdicts depend on."""
+    store = context.workspace.store
+    return fingerprint(
+        store.value(
+            f"SELECT {CONTENT_HASH.format('cut_passages')} FROM cut_passages WHERE {_LIVE}"
+        ),
+        store.value(
+            "SELECT md5(string_agg(id || coalesce(nth, 0), ',' ORDER BY rowid))"
+            " FROM asked_questions WHERE origin <> 'disclosure'"
+        ),
+        store.value(EXCHANGES_HASH),
+        context.recipe.curate.model_dump_json(),
+        RULES_VERSION,
+        duplicates.VERSION,
+        semantic,
+        lang,
+        *sorted(polished.items()),
+    )
 
 
 def _embed(context: Context, pairs: Sequence[Pair]) -> None:

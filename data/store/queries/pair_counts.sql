@@ -4,7 +4,7 @@ SELECT v.rule, count(*)::INTEGER AS n
 FROM pairs a JOIN sources s ON s.id = a.source_id AND s.withdrawn_at IS NULL
 LEFT JOIN (
     SELECT subject_id, arg_min(rule, (created_at, rule)) AS rule, bool_or(rule = 'superseded') AS superseded
-    FROM verdicts WHERE subject = 'pairs' AND NOT keep AND step IN ('curate', 'judge', 'dedupe')
+    FROM verdicts WHERE subject = 'pairs' AND NOT keep AND step IN ('curate', 'dedupe')
     GROUP BY subject_id
 ) v ON v.subject_id = a.id
 WHERE v.superseded IS NOT true AND a.origin <> 'disclosure'
