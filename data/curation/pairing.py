@@ -64,7 +64,8 @@ class CurateSettings(BaseModel):
     )
     semantic: bool = Field(
         default=True,
-        description="Add a small local model of sentences to the score, where one is installed.",
+        description="Use a small local model of English sentences, where one is installed, for the"
+        " score and for answers that mean the same.",
     )
     judge: bool = Field(
         default=False, description="Have an LLM grade every pair with a written question."

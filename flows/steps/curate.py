@@ -50,7 +50,8 @@ def curate_pairs(context: Context) -> None:
     if not context.recipe.curate.judge:
         remove_rows(context, "grade", "judge")
     lang, polished = persona_language(context), polished_answers(context)
-    semantic = context.recipe.curate.semantic and sentence_model.is_installed()
+    semantic = context.recipe.curate.semantic and lang == sentence_model.LANG
+    semantic = semantic and sentence_model.is_installed()
     step = Step(context, "curate", fingerprint=_inputs(context, lang, polished, semantic))
     if step.is_done and not store.value(UNJUDGED_SOURCES):
         return

@@ -17,6 +17,7 @@ from tests.benchmarks import (
     near_duplicates,
     odd_pdfs,
     passage_borders,
+    same_meaning,
     score_auc,
     spine,
     spoken_pairs,
@@ -35,6 +36,7 @@ if __name__ == "__main__":
     passage_borders.main()
     datasets_table.main()
     near_duplicates.main()
+    same_meaning.main()
     bulk.main()
     curate_million.main()
     instrument.main(CORPORA)

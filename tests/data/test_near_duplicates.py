@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
+from memoirist.data.curation import embeddings, rules
 from memoirist.data.curation.duplicates import DuplicateSettings, drop_pairs, drop_passages
+from memoirist.data.curation.pairing import CurateSettings
 from memoirist.data.schema.records import Pair, Passage
 from memoirist.data.store.store import Store
+from memoirist.data.store.transaction import Transaction
 from memoirist.flows.recipe import load
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import Report
@@ -277,3 +284,48 @@ def test_a_passage_of_a_book_in_a_row_of_a_dataset(context: Context, tmp_path: P
     winner = store.rows("SELECT origin FROM pairs WHERE id = ?", [verdict["beaten_by"]])
     assert winner == [{"origin": "given"}]
     assert store.value("SELECT count(*) FROM kept") == 12
+
+
+def test_answers_that_mean_the_same_are_near_duplicates(store: Store) -> None:
+    pairs = [pair(n, f"Why {n}?", text(40, n)) for n in range(9)]
+    answers = [each.answer for each in pairs]
+
+    def embed(texts: Sequence[str]) -> list[list[float]]:
+        # Each text has a direction of its own; the second answer shares .86 of the first one's.
+        vectors = np.array([_direction(each) for each in texts])
+        if answers[1] in texts:
+            first = _direction(answers[0])
+            own = _direction(answers[1]) - _direction(answers[1]) @ first * first
+            vectors[texts.index(answers[1])] = 0.86 * first + (1 - 0.86**2) ** 0.5 * own / (
+                np.linalg.norm(own)
+            )
+        return [list(map(float, vector)) for vector in vectors]
+
+    def dropped(tx: Transaction, min_cosine: float = 0.85) -> list[tuple[Any, ...]]:
+        drop_pairs(tx, SETTINGS.model_copy(update={"min_cosine": min_cosine}), NOW)
+        return tx.fetch(
+            "SELECT subject_id, beaten_by, reason, measure FROM verdicts"
+            " JOIN duplicates USING (subject_id) WHERE step = 'dedupe'"
+        )
+
+    with store.writing() as tx:
+        tx.upsert(pairs)
+        rules.set_thresholds(tx, CurateSettings(), "en")
+        rules.measure_pairs(tx)
+        assert dropped(tx) == []
+        for vectors in embeddings.embed_texts(embeddings.missing_texts(tx), embed):
+            embeddings.save_vectors(tx, vectors)
+        embeddings.compare_pairs(tx, semantic=True)
+        ((lost, kept, reason, measure),) = dropped(tx)
+        assert {lost, kept} == {pairs[0].id, pairs[1].id}
+        assert reason.startswith("both answers mean the same (cosine 0.86, at least 0.85)")
+        assert measure == "cosine"
+        assert dropped(tx, 0.87) == []
+        assert len(dropped(tx)) == 1
+        embeddings.compare_pairs(tx, semantic=False)
+        assert dropped(tx) == []
+
+
+def _direction(words: str) -> npt.NDArray[np.float64]:
+    vector = np.random.default_rng(zlib.crc32(words.encode())).normal(size=384)
+    return vector / float(np.linalg.norm(vector))

@@ -14,6 +14,8 @@ from pathlib import Path
 _PACKAGE = "all_minilm_l6_v2"
 _NEEDED = (_PACKAGE, "transformers", "torch")
 _MAX_TOKENS = 128
+# The language that the model has learnt; vectors of others are too much alike.
+LANG = "en"
 
 
 def is_installed() -> bool:

@@ -25,7 +25,7 @@ SELECT $part AS part, p.id, CASE WHEN b.id <> p.id AND p.can_lose THEN b.id END 
        CASE WHEN p.words = p.winner THEN 1.0 WHEN l.jaccard >= $min_jaccard THEN l.jaccard
             WHEN l.containment >= $min_containment THEN l.containment ELSE l.jaccard END AS similarity,
        CASE WHEN p.words <> p.winner AND l.jaccard < $min_jaccard AND l.containment >= $min_containment
-            THEN 'containment' ELSE 'jaccard' END AS measure
+            THEN 'containment' WHEN $part = 'meanings' THEN 'cosine' ELSE 'jaccard' END AS measure
 FROM placed p JOIN best b ON b.words = p.winner JOIN clusters c ON c.root = p.root
 LEFT JOIN duplicate_links l ON l.part = $part AND l.words = least(p.words, p.winner)
                            AND l.other_words = greatest(p.words, p.winner);

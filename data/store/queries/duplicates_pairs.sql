@@ -34,6 +34,11 @@ SELECT u.id, t.question, t.answer FROM (
     FROM exchanges WHERE thread_id IS NOT NULL GROUP BY thread_id
 ) t JOIN units u ON u.unit = t.thread_id;
 
+-- The written and spoken pairs that the model of sentences has compared.
+CREATE OR REPLACE TEMP VIEW meant_texts AS
+SELECT u.id, p.answer FROM made_pairs p JOIN units u ON u.id = p.id
+JOIN pair_signals g ON g.pair_id = p.id AND g.cosine IS NOT NULL;
+
 -- The questions of the persona's own pairs, where any was written and not asked by people.
 CREATE OR REPLACE TEMP VIEW asked AS
 SELECT p.id, p.question FROM made_pairs p JOIN members m ON m.id = p.id
@@ -46,7 +51,7 @@ WHERE NOT m.mixed AND strlen(e.question) <= 400
 CREATE OR REPLACE TEMP VIEW judged_ids AS
 SELECT p.part, u.id, m.id AS subject_id, m.source_id
 FROM members m JOIN units u USING (unit),
-     (SELECT unnest(['answers', 'exchanges', 'long_exchanges']) AS part) p
+     (SELECT unnest(['answers', 'exchanges', 'long_exchanges', 'meanings']) AS part) p
 UNION ALL
 SELECT 'questions', id, id, source_id FROM members;
 

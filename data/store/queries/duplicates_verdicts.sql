@@ -31,6 +31,9 @@ SELECT subject_id, source_id, other_id, round(similarity, 4) AS score,
             WHEN measure = 'containment'
             THEN format('{:.2f} of the shorter text stands in the longer one (at least {}), this one and ',
                         similarity, $min_containment)
+            WHEN measure = 'cosine'
+            THEN format('both answers mean the same (cosine {:.2f}, at least {}), that of this one and of ',
+                        similarity, $min_cosine)
             WHEN similarity < min_jaccard
             THEN format('a text between them is close to both, and {:.2f} is shared by this one and ', similarity)
             ELSE format('{:.2f} of both {} is the same (at least {}), of this one and ', similarity,
