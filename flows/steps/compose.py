@@ -151,11 +151,11 @@ def _write(
     recipe = step.context.recipe
     dataset = composed.dataset
     known = step.context.workspace.first(Dataset, "id = ?", dataset.id)
+    written = recipe.model_dump_json(exclude=_AFTER)
     if known is not None:
         # An earlier recipe may make an earlier version again.
-        dataset = replace(known, used_at=dataset.used_at)
+        dataset = replace(known, used_at=dataset.used_at, recipe=known.recipe or written)
     else:
-        written = recipe.model_dump_json(exclude=_AFTER)
         dataset = replace(dataset, recipe=written, parent_id=latest.id if latest else None)
     limits = {
         "most": recipe.compose.max_pairs,

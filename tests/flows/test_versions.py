@@ -314,6 +314,40 @@ def test_what_differs_between_two_versions_and_why(context: Context) -> None:
     )
 
 
+def test_an_unjudged_source_is_told_apart_from_what_is_above_the_limits(context: Context) -> None:
+    add_rows(context, "a.jsonl", *map(row, range(30)))
+    steps(context)
+    add_rows(context, "b.jsonl", *map(row, range(100, 120)))
+    context.recipe.compose.gap_pairs = 3
+    compose_dataset(context)
+    store = context.workspace.store
+    rules = "SELECT rule, count(*) AS n FROM version_verdicts WHERE subject = 'pairs' GROUP BY rule"
+    assert store.rows(rules) == [{"rule": "unjudged", "n": 20}]
+    assert "pairs left out: 20 not judged yet" in lines(context)
+    steps(context)
+    rows, _ = compare_versions(store, ("previous", "latest"), 1)
+    assert ("came", "unjudged", 20) in [row[:3] for row in rows.rows]
+
+
+def test_a_version_without_reasons_gives_none(context: Context) -> None:
+    add_rows(context, "a.jsonl", *map(row, range(60)))
+    context.recipe.compose.disclosure_share = 0
+    context.recipe.compose.max_pairs = 30
+    steps(context)
+    store = context.workspace.store
+    with store.writing() as tx:
+        # As an older version of the program leaves it.
+        tx.execute("DELETE FROM version_verdicts")
+        tx.execute("UPDATE datasets SET recipe = NULL")
+    context.recipe.compose.max_pairs = 5000
+    steps(context)
+    reason = "an older version of the program kept no reasons"
+    for names, change in ((("previous", "latest"), "came"), (("latest", "previous"), "went")):
+        rows, summary = compare_versions(store, names, 1)
+        assert [(*r[:3], r[7]) for r in rows.rows] == [(change, "unknown", 30, reason)]
+        assert summary.endswith(f"30 {change}")
+
+
 def test_another_rule_and_another_split_are_told(context: Context) -> None:
     add_rows(context, "a.jsonl", *map(row, range(60)))
     context.recipe.compose.max_pairs = 50

@@ -2,6 +2,7 @@
 SELECT CASE WHEN v.rule = 'not_selected' AND contains(v.next_step, 'max_pairs')
             THEN 'above compose.max_pairs'
             WHEN v.rule = 'not_selected' THEN 'beyond their share'
+            WHEN v.rule = 'unjudged' THEN 'not judged yet'
             WHEN v.rule = 'group_full' THEN 'above compose.max_group_pairs'
             WHEN v.rule = 'test_overlap' THEN 'too close to test'
             WHEN v.rule = 'validation_overlap' THEN 'too close to validation'

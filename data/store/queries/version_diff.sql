@@ -1,6 +1,7 @@
 -- What differs between the dataset versions $a and $b, with the rule and the reason: pairs that
 -- came, went, or changed their split, and pairs in neither that another rule leaves out now. `n`
--- counts all of a kind and rule; $examples rows of each are shown.
+-- counts all of a kind and rule; $examples rows of each are shown. A version without a recipe was
+-- composed before versions kept what they leave out: the rule is unknown.
 WITH held AS (
     SELECT dataset_id, split, unnest(pair_ids) AS pair_id FROM conversations
     WHERE dataset_id IN ($a, $b)
@@ -30,20 +31,21 @@ WITH held AS (
     FROM told t JOIN own_pairs p ON p.id = t.subject_id
     WHERE rule_a <> rule_b AND t.subject_id NOT IN (SELECT pair_id FROM held)
 ), named AS (
-    SELECT change, split, pair_id, s.title AS source, a.question,
+    SELECT change, split, pair_id, s.title AS source, p.question, reason,
            CASE WHEN rule IS NOT NULL THEN rule WHEN change = 'moved' THEN 'split'
-                WHEN change = 'went' THEN 'gone'
-                WHEN s.added_at > d.created_at THEN 'new_source' ELSE 'new_pair' END AS rule,
-           CASE WHEN reason IS NOT NULL THEN reason
-                WHEN change = 'went' THEN 'its passage or its question is no longer there'
-                WHEN s.added_at > d.created_at THEN 'its source was added since'
-                ELSE 'its passage or its question is new since' END AS reason
-    FROM changes c LEFT JOIN own_pairs a ON a.id = c.pair_id
-    LEFT JOIN sources s ON s.id = a.source_id
-    LEFT JOIN datasets d ON d.id = $a
+                WHEN change = 'went' AND (p.id IS NULL OR b.recipe IS NOT NULL) THEN 'gone'
+                WHEN change = 'came' AND s.added_at > a.created_at THEN 'new_source'
+                WHEN change = 'came' AND a.recipe IS NOT NULL THEN 'new_pair'
+                ELSE 'unknown' END AS rule
+    FROM changes c LEFT JOIN own_pairs p ON p.id = c.pair_id
+    LEFT JOIN sources s ON s.id = p.source_id
+    JOIN datasets a ON a.id = $a JOIN datasets b ON b.id = $b
 )
 SELECT change, rule, count(*) OVER (PARTITION BY change, rule) AS n, split, pair_id, source, question,
-       reason
+       coalesce(reason, CASE rule WHEN 'gone' THEN 'its passage or its question is no longer there'
+                             WHEN 'new_source' THEN 'its source was added since'
+                             WHEN 'new_pair' THEN 'its passage or its question is new since'
+                             ELSE 'an older version of the program kept no reasons' END) AS reason
 FROM named
 QUALIFY row_number() OVER (PARTITION BY change, rule ORDER BY md5(pair_id)) <= $examples
 ORDER BY list_position(['came', 'went', 'moved', 'verdict'], change), n DESC, rule, pair_id;
