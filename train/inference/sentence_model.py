@@ -33,6 +33,9 @@ def _model() -> Callable[[Sequence[str]], list[list[float]]]:
     import torch
     from transformers import AutoModel, AutoTokenizer
 
+    from memoirist.train.model.model_loader import quiet
+
+    quiet()
     folder = unpack_model()
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
