@@ -93,6 +93,14 @@ class _Part:
     unit: str = " "
     least: int = 1
     least_inside: int = 20  # a shorter text may stand in many others
+    # The limits; without one the measure decides nothing.
+    jaccard: str | None = "min_jaccard"
+    containment: str | None = "min_containment"
+
+    @property
+    def is_short(self) -> bool:
+        """Tell whether a word more or less may change what a text of this part says."""
+        return self.name not in {"passages", "answers", "meanings"}
 
 
 _PASSAGES = _Part(name="passages", least=5)
@@ -106,6 +114,7 @@ _PAIR_PARTS = (
     _Part(
         name="exchanges",
         unit="",
+        jaccard="min_question_jaccard",
         text="coalesce(question, '') AS question, CASE WHEN strlen(answer) <= 20 * {words}"
         " AND coalesce(strlen(question), 0) <= 1000 AND words_of(answer) < 1.5 * {words}"
         " THEN answer END AS answer",
@@ -115,10 +124,20 @@ _PAIR_PARTS = (
         text="question, CASE WHEN strlen(question) > 800 AND strlen(answer) <= 20 * {words}"
         " AND words_of(answer) < 1.5 * {words} THEN answer END AS answer",
     ),
-    _Part(name="meanings", source="meant_texts", text=_LONG_ANSWER),
+    # Like containment, a cosine says nothing of a text that is like a third one.
+    _Part(
+        name="meanings",
+        source="meant_texts",
+        text=_LONG_ANSWER,
+        least_inside=0,
+        jaccard=None,
+        containment="min_cosine",
+    ),
     _Part(
         name="questions",
         unit="",
+        jaccard="min_question_jaccard",
+        containment=None,
         source="asked",
         text="NULL::VARCHAR AS question, CASE WHEN words_of(question) >= {question_words}"
         " THEN question END AS answer",
@@ -176,8 +195,6 @@ def _begin(tx: Transaction, settings: DuplicateSettings) -> None:
 
 def _compare(tx: Transaction, part: _Part, settings: DuplicateSettings) -> None:
     """Compare what is new in `items`, and add what becomes of each of `ranked` to `outcomes`."""
-    letters, by_meaning = part.unit == "", part.name == "meanings"
-    min_jaccard = settings.min_question_jaccard if letters else settings.min_jaccard
     values: dict[str, object] = {
         "part": part.name,
         "unit": part.unit,
@@ -186,12 +203,12 @@ def _compare(tx: Transaction, part: _Part, settings: DuplicateSettings) -> None:
         "most": _CROWD,
         "few": _FEW,
         "share": _SHARE,
-        "short": part.name not in {"passages", "answers"},
-        "min_jaccard": settings.min_cosine if by_meaning else min_jaccard,
-        "min_containment": _NEVER if part.name == "questions" else settings.min_containment,
+        "short": part.is_short,
+        "min_jaccard": getattr(settings, part.jaccard) if part.jaccard else _NEVER,
+        "min_containment": getattr(settings, part.containment) if part.containment else _NEVER,
     }
     tx.run("duplicates_sign", values)
-    if by_meaning:
+    if part.name == "meanings":
         tx.run("duplicates_meanings", values)
     elif _count(tx, "new_bands"):
         shared = "" if _all_new(tx, part) else "WHERE band IN (SELECT unnest(bands) FROM new_bands)"

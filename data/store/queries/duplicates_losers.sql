@@ -24,8 +24,8 @@ SELECT $part AS part, p.id, CASE WHEN b.id <> p.id AND p.can_lose THEN b.id END 
        p.words = p.winner AS is_same,
        CASE WHEN p.words = p.winner THEN 1.0 WHEN l.jaccard >= $min_jaccard THEN l.jaccard
             WHEN l.containment >= $min_containment THEN l.containment ELSE l.jaccard END AS similarity,
-       CASE WHEN p.words <> p.winner AND l.jaccard < $min_jaccard AND l.containment >= $min_containment
-            THEN 'containment' WHEN $part = 'meanings' THEN 'cosine' ELSE 'jaccard' END AS measure
+       CASE WHEN p.words = p.winner OR l.jaccard >= $min_jaccard OR l.containment < $min_containment
+            THEN 'jaccard' WHEN $part = 'meanings' THEN 'cosine' ELSE 'containment' END AS measure
 FROM placed p JOIN best b ON b.words = p.winner JOIN clusters c ON c.root = p.root
 LEFT JOIN duplicate_links l ON l.part = $part AND l.words = least(p.words, p.winner)
                            AND l.other_words = greatest(p.words, p.winner);
