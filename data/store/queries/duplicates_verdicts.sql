@@ -22,7 +22,7 @@ SELECT $subject AS subject, subject_id, other_id, part, cluster,
        CASE WHEN other_id IS NOT NULL THEN similarity END AS similarity
 FROM judged QUALIFY row_number() OVER (PARTITION BY subject_id ORDER BY other_id IS NULL, part) = 1;
 
-CREATE OR REPLACE TEMP TABLE told AS
+CREATE OR REPLACE TEMP TABLE decided AS
 SELECT subject_id, source_id, other_id, round(similarity, 4) AS score,
        CASE WHEN is_twin THEN 'duplicate' ELSE 'near_duplicate' END AS rule,
        CASE WHEN is_twin THEN 'the same words, case and punctuation aside, stand in '
@@ -46,11 +46,11 @@ FROM (
 );
 
 DELETE FROM verdicts WHERE step = 'dedupe' AND subject = $subject AND NOT EXISTS (
-    SELECT 1 FROM told t WHERE t.subject_id = verdicts.subject_id AND t.rule = verdicts.rule
+    SELECT 1 FROM decided t WHERE t.subject_id = verdicts.subject_id AND t.rule = verdicts.rule
                            AND t.reason = verdicts.reason);
 INSERT INTO verdicts BY NAME
 SELECT subject_id, $subject AS subject, rule, false AS keep, score, reason, other_id AS beaten_by,
        '`memoirist look why ' || other_id || '` shows the one that is kept; the limits stand under'
        || ' [curate.duplicates] in the recipe' AS next_step,
        'dedupe' AS step, source_id, $now::TIMESTAMPTZ AS created_at
-FROM told WHERE subject_id NOT IN (SELECT subject_id FROM verdicts WHERE step = 'dedupe' AND subject = $subject);
+FROM decided WHERE subject_id NOT IN (SELECT subject_id FROM verdicts WHERE step = 'dedupe' AND subject = $subject);

@@ -10,7 +10,7 @@ WITH held AS (
     FROM (FROM held WHERE dataset_id = $a) a FULL JOIN (FROM held WHERE dataset_id = $b) b
       ON a.pair_id = b.pair_id
     WHERE $a <> $b AND a.split IS DISTINCT FROM b.split
-), told AS (
+), reasons AS (
     SELECT subject_id, any_value(rule) FILTER (dataset_id = $a) AS rule_a,
            any_value(reason) FILTER (dataset_id = $a) AS reason_a,
            any_value(rule) FILTER (dataset_id = $b) AS rule_b,
@@ -25,10 +25,10 @@ WITH held AS (
            CASE WHEN before IS NULL THEN coalesce(t.reason_a, u.reason_a)
                 WHEN after IS NULL THEN t.reason_b ELSE 'its group has another split' END AS reason
     FROM members LEFT JOIN own_pairs p ON p.id = pair_id
-    LEFT JOIN told t ON t.subject_id = pair_id LEFT JOIN told u ON u.subject_id = p.passage_id
+    LEFT JOIN reasons t ON t.subject_id = pair_id LEFT JOIN reasons u ON u.subject_id = p.passage_id
     UNION ALL
     SELECT 'verdict', '', t.subject_id, rule_a || ' -> ' || rule_b, reason_b
-    FROM told t JOIN own_pairs p ON p.id = t.subject_id
+    FROM reasons t JOIN own_pairs p ON p.id = t.subject_id
     WHERE rule_a <> rule_b AND t.subject_id NOT IN (SELECT pair_id FROM held)
 ), named AS (
     SELECT change, split, pair_id, s.title AS source, p.question, reason,
