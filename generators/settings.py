@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -96,6 +96,10 @@ class InterviewSettings(SettingsBase):
 
     temperature: float | None = Field(0.8, ge=0, le=2)
     """Sampling temperature; null leaves it to the server."""
+
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    """Further keys of each request, over ours, as the server names them: {reasoning_effort =
+    'low'}, or {chat_template_kwargs = {enable_thinking = false}}."""
 
     prompt: Path | None = None
     """Your own prompt file in place of the shipped one."""

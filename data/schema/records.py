@@ -355,8 +355,8 @@ class Request:
     """One call to an LLM, answered or not; `purpose` is the step that made it.
 
     `key` stands for all that decides the reply: under it nothing answered is asked again. `rule`,
-    `error` and `next_step` say why the reply gives no question; `limits` are the settings under
-    which it failed, `judged` those by which its questions were judged.
+    `cause`, `error` and `next_step` say why the reply gives no question; `limits` are the settings
+    under which it failed, `judged` those by which its questions were judged.
     """
 
     id: str
@@ -380,6 +380,7 @@ class Request:
     is_answer: bool | None = None
     confidence: float | None = None
     rule: str | None = None
+    cause: str | None = None
     next_step: str | None = None
     estimated: bool | None = None
     judged: str | None = None

@@ -116,7 +116,7 @@ async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
     model, endpoint = await find_model(context, settings, settings.model)
     task = PairwiseTask.load(eval_set.data.lang, model, settings, pieces(eval_set.data.author))
     items = [task.item(duel) for duel in both]
-    _, finished = await run_missing(context, items, task, settings, endpoint)
+    sent = await run_missing(context, items, task, settings, endpoint)
     reply_of = last_reply(context, task.purpose, "evaluate")
     rows: list[Judged] = []
     for duel, item in zip(both, items, strict=True):
@@ -124,7 +124,7 @@ async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
         choice = read_choice(reply["reply"] or "") if reply["status"] == "ok" else ""
         if isinstance(choice, int):
             rows.append(_judged(duel, model, choice))
-    with step.writing(finished=finished) as tx:
+    with step.writing(finished=sent.finished) as tx:
         tx.execute("DELETE FROM duels WHERE run_id = ? AND judge = ?", [run.id, model])
         tx.upsert(rows)
     failed = f", {len(both) - len(rows)} without a usable reply" if len(rows) < len(both) else ""

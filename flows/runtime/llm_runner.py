@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from memoirist.data.schema.errors import EndpointError, RecipeError
 from memoirist.data.schema.records import Batch, content_id
 from memoirist.data.store.store import Store
+from memoirist.data.store.transaction import statement
 from memoirist.flows.runtime.context import Context
 
 if TYPE_CHECKING:
@@ -274,8 +275,12 @@ class ReplyWriter:
 
 T = TypeVar("T")
 KeptReply = dict[str, str | None]
-# An answer is final; a failure is final under the settings that it failed with.
-_CLOSED = "purpose = ? AND (status = 'ok' OR limits = ?)"
+# An answer is final. A failure is final under the settings that it failed with, unless the model
+# has never given a usable reply: then it lies with the endpoint and not with the item.
+_CLOSED = (
+    "purpose = ? AND (status = 'ok' OR limits = ?"
+    " AND model IN (SELECT model FROM requests WHERE status = 'ok'))"
+)
 
 
 def closed_keys(context: Context, purpose: str, settings: InterviewSettings) -> set[str]:
@@ -305,6 +310,44 @@ def last_reply(context: Context, purpose: str, command: str) -> Callable[[str], 
         "next_step": f"run `memoirist {command}` again",
     }
     return lambda key: replies.get(key, nothing)
+
+
+_RESULTS = {
+    "interview": "question",
+    "follow_up": "follow-up question",
+    "judge": "grade",
+    "polish": "polished answer",
+    "versus": "choice between two answers",
+}
+
+
+def report_causes(
+    context: Context, purpose: str, keys: Sequence[str], *, quiet: bool = False
+) -> EndpointError | None:
+    """Report why items have no usable reply, a line for each cause with its count and next step.
+
+    The lines are notes, which `quiet` leaves out, if any item has an answer. Else they are
+    warnings; return the error then, None where nothing was asked.
+    """
+    from memoirist.generators.client.reply_causes import cause_in_words
+
+    store = context.workspace.store
+    values = {"purpose": purpose, "keys": list(keys)}
+    rows = store.rows(statement("reply_causes"), values)
+    n_asked = sum(row["n"] for row in rows)
+    is_won = any(row["answered"] and row["cause"] is None for row in rows)
+    for row in rows:
+        if row["cause"] is None or (is_won and (quiet or row["answered"])):
+            continue
+        cause = cause_in_words(row["cause"])
+        line = f"{row['n']:,} of {n_asked:,}: {cause}; {row['next_step']}"
+        (context.report.note if is_won else context.report.warn)(line)
+    if is_won or not n_asked:
+        return None
+    return EndpointError(
+        f"no {_RESULTS[purpose]} was won: none of {n_asked:,} requests has a usable reply",
+        "do what the lines above say and run the same command again: it sends only what is missing",
+    )
 
 
 async def open_session(
@@ -345,23 +388,38 @@ def due_items(items: Sequence[Any], closed: set[str]) -> list[Any]:
     return list({item.key: item for item in items if item.key not in closed}.values())
 
 
+class Sent(NamedTuple):
+    """The number of items that were due, and whether none is left to send.
+
+    `error` is raised once the step has written its rows: no item at all has a usable reply.
+    """
+
+    n_due: int
+    finished: bool
+    error: EndpointError | None
+
+    def raise_error(self) -> None:
+        """Raise the error, if there is one."""
+        if self.error is not None:
+            raise self.error
+
+
 async def run_missing(
     context: Context,
     items: Sequence[Any],
     task: LLMTask[Any, Any],
     settings: InterviewSettings,
     endpoint: Endpoint | None,
-) -> tuple[int, bool]:
+) -> Sent:
     """Send the items without a kept reply within the run's limits; each reply is stored.
 
-    Return their number, and whether none is left to send. Raise KeyboardInterrupt after a Ctrl-C,
-    once the requests in flight have ended.
+    Raise KeyboardInterrupt after a Ctrl-C, once the requests in flight have ended.
     """
     from memoirist.generators.tasks.executor import send_items
 
     due = due_items(items, closed_keys(context, task.purpose, settings))
     if not due:
-        return 0, True
+        return Sent(0, True, None)
     n_left = len(due)
     if not context.budget.stopped:
         session = await open_session(context, settings, endpoint)
@@ -375,7 +433,9 @@ async def run_missing(
             f"{context.budget.stopped}; {n_left:,} pairs are still without their {task.purpose}:"
             " raise the limit and run the same command again"
         )
-    return len(due), not due_items(due, closed_keys(context, task.purpose, settings))
+    finished = not due_items(due, closed_keys(context, task.purpose, settings))
+    error = report_causes(context, task.purpose, [item.key for item in items])
+    return Sent(len(due), finished, error)
 
 
 async def write_replies(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from memoirist.data.composition.saved_exchanges import BY_HAND
 from memoirist.data.curation.selection import Choice, Chosen, choose
-from memoirist.data.schema.errors import RecipeError
+from memoirist.data.schema.errors import EndpointError, RecipeError
 from memoirist.data.schema.records import Candidate, Passage, Request, Source, Verdict
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.runtime.llm_runner import (
@@ -24,6 +24,7 @@ from memoirist.flows.runtime.llm_runner import (
     closed_keys,
     due_items,
     open_session,
+    report_causes,
     run_to_the_end,
     write_replies,
 )
@@ -171,10 +172,31 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
             chosen = choose_questions(context, queries, settings)
     else:
         chosen = choose_questions(context, queries, settings)
-    if chosen is None and (writer is None or not writer.n_due):
-        return ""
-    context.count("ask", chosen.questions if chosen else 0)
-    return _conclude(context, writer, chosen)
+    message = ""
+    if chosen is not None or (writer is not None and writer.n_due):
+        context.count("ask", chosen.questions if chosen else 0)
+        message = _conclude(context, writer, chosen)
+    keys = [query.key for query in queries]
+    error = report_causes(context, "interview", keys, quiet=not message)
+    if error is not None:
+        _raise_without_question(context, error, asked=writer is not None)
+    return message
+
+
+def _raise_without_question(context: Context, error: EndpointError, *, asked: bool) -> None:
+    """Raise the error that no passage got a question, if that lies with the endpoint.
+
+    Where all replies are usable, a build goes on with the questions that the sources hold, and
+    rules may refuse what was asked before.
+    """
+    # Replies to an earlier prompt give questions too.
+    (found,) = context.workspace.store.rows(
+        "SELECT count(*) AS n, count(*) FILTER (origin = 'generated') AS n_generated,"
+        " (SELECT count(*) FROM verdicts WHERE subject = 'passages'"
+        " AND rule IN ('unusable_reply', 'request_failed')) AS n_failed FROM questions"
+    )
+    if not found["n_generated"] and (found["n_failed"] or (asked and not found["n"])):
+        raise error
 
 
 def ask_pilot(context: Context, most: int) -> None:

@@ -12,6 +12,7 @@ from memoirist.data.composition.conversations import FollowUp
 from memoirist.data.schema.records import Fault, Pair, Verdict
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.runtime.llm_runner import (
+    Sent,
     find_model,
     last_reply,
     run_missing,
@@ -60,8 +61,9 @@ async def _follow(context: Context) -> None:
     step = Step(context, "follow", fingerprint=state)
     if step.is_done:
         return
-    n_sent, finished = await run_missing(context, items, task, settings, endpoint)
-    _write(step, neighbours, task, n_sent, finished=finished)
+    sent = await run_missing(context, items, task, settings, endpoint)
+    _write(step, neighbours, task, sent)
+    sent.raise_error()
 
 
 def follow_neighbours(context: Context, pairs: list[Pair]) -> list[tuple[Pair, Pair]]:
@@ -77,14 +79,7 @@ def follow_neighbours(context: Context, pairs: list[Pair]) -> list[tuple[Pair, P
     )
 
 
-def _write(
-    step: Step,
-    neighbours: list[tuple[Pair, Pair]],
-    task: FollowUpTask,
-    n_sent: int,
-    *,
-    finished: bool,
-) -> None:
+def _write(step: Step, neighbours: list[tuple[Pair, Pair]], task: FollowUpTask, sent: Sent) -> None:
     """Replace the follow-ups, and write a verdict for each neighbour without one."""
     rows: list[tuple[str, str, str, str, str, int]] = []
     threads: dict[str, tuple[str, int]] = {}
@@ -99,7 +94,7 @@ def _write(
         else:
             fault = Fault("stands_alone", f"{reason}; it keeps its own question", "nothing")
             verdicts.append(fault.verdict("pairs", later.id, step.context.now, keep=True))
-    with step.writing(finished=finished) as tx:
+    with step.writing(finished=sent.finished) as tx:
         tx.execute("DELETE FROM follow_ups")
         for row in rows:
             tx.execute("INSERT INTO follow_ups VALUES (?, ?, ?, ?, ?, ?)", row)
@@ -108,7 +103,7 @@ def _write(
     step.finish(
         len(rows),
         f"{len(rows):,} of {len(neighbours):,} neighbours joined into {n_threads:,} conversations"
-        f" ({n_sent:,} asked now)",
+        f" ({sent.n_due:,} asked now)",
     )
 
 

@@ -54,24 +54,26 @@ async def _judge(context: Context) -> None:
     model, endpoint = await find_model(context, settings, model)
     task = GradeTask.load(lang, model, settings)
     rules = (task.prompt.version, task.model, curate.model_dump_json(), limits_of(settings))
-    n_sent, finished = 0, True
+    n_sent, sent = 0, None
     verdicts: list[Verdict] = []
     frame = Step(context, "grade", verb="judge")
-    while finished and (pairs := store.nouns(Pair, JUDGED_PAIRS, own=True)):
+    while (sent is None or sent.finished) and (pairs := store.nouns(Pair, JUDGED_PAIRS, own=True)):
         state = fingerprint(*(pair.id for pair in pairs), *rules)
         step = Step(context, "grade", fingerprint=state, verb="judge")
         if step.is_done:
             break
         items = [task.item(pair) for pair in pairs]
-        n_new, finished = await run_missing(context, items, task, settings, endpoint)
-        n_sent += n_new
+        sent = await run_missing(context, items, task, settings, endpoint)
+        n_sent += sent.n_due
         verdicts = _verdicts(context, pairs, task)
-        with step.writing(finished=finished) as tx:
+        with step.writing(finished=sent.finished) as tx:
             step.replace_verdicts(tx, verdicts, {pair.id: pair.source_id for pair in pairs})
             duplicates.drop_pairs(tx, curate.duplicates, context.now)
     if verdicts:
         n_judged = sum(verdict.rule == "judge" for verdict in verdicts)
         frame.finish(n_judged, _summary(verdicts, n_judged, n_sent, task.model))
+    if sent is not None:
+        sent.raise_error()
 
 
 def judge_settings(context: Context) -> InterviewSettings:

@@ -90,7 +90,7 @@ async def _polish(context: Context) -> None:
     step = Step(context, "polish", fingerprint=state)
     if step.is_done:
         return
-    n_sent, finished = await run_missing(context, items, task, settings, endpoint)
+    sent = await run_missing(context, items, task, settings, endpoint)
     reply_of = last_reply(context, "polish", "curate")
     outcomes = [_outcome(reply_of(item.key), task, item) for item in items]
     rows = [
@@ -99,7 +99,7 @@ async def _polish(context: Context) -> None:
         if outcome.text is not None
     ]
     verdicts = map(partial(_verdict, context.now), passages, outcomes)
-    with step.writing(finished=finished) as tx:
+    with step.writing(finished=sent.finished) as tx:
         tx.execute("DELETE FROM polished")
         if rows:
             names = ("passage_id", "text", "change", "request_id")
@@ -108,7 +108,8 @@ async def _polish(context: Context) -> None:
         step.replace_verdicts(
             tx, [v for v in verdicts if v], {passage.id: passage.source_id for passage in passages}
         )
-    step.finish(len(rows), _summary(outcomes, n_sent, task.model))
+    step.finish(len(rows), _summary(outcomes, sent.n_due, task.model))
+    sent.raise_error()
 
 
 def _outcome(row: KeptReply, task: RewriteTask, item: RewriteItem) -> Outcome:

@@ -22,11 +22,10 @@ from memoirist.generators.client.http_errors import (
     RequestFailed,
     Withheld,
     classify_error,
-    error_in_200,
     scrub,
     status_fault,
 )
-from memoirist.generators.client.responses import Completion, read_completion
+from memoirist.generators.client.responses import Completion, body_or_fault, read_completion
 from memoirist.generators.client.retry import pause_seconds
 from memoirist.generators.settings import InterviewSettings
 
@@ -271,12 +270,8 @@ class BatchClient(Client):
                 self._place(name)
                 continue
             else:
-                permanent = result.kind == "request"
-                request.reply.set_exception(
-                    RequestFailed(
-                        result.message, attempts=request.attempts, seconds=0.0, permanent=permanent
-                    )
-                )
+                failure = RequestFailed(result, attempts=request.attempts, seconds=0.0)
+                request.reply.set_exception(failure)
             del self._pending[name]
 
     @property
@@ -318,6 +313,4 @@ def _body_or_fault(response: Mapping[str, Any]) -> dict[str, Any] | Fault:
     status, body = int(response.get("status_code") or 0), response.get("body")
     if status != 200 or not isinstance(body, dict):
         return status_fault(status or 500, {}, body)
-    if "choices" not in body and body.get("error"):
-        return error_in_200(body["error"], {})
-    return body
+    return body_or_fault(body, {})

@@ -217,7 +217,7 @@ class Client:
             parameters["response_format"] = {"type": "json_schema", "json_schema": json_schema}
         elif endpoint.structured == "json_object":
             parameters["response_format"] = {"type": "json_object"}
-        return parameters
+        return parameters | self._settings.extra_body
 
     async def _send_once(self, path: str, body: Body = None) -> tuple[dict[str, Any], int, float]:
         """Send a probe's request; a server that cannot be reached ends the run at once."""
@@ -248,8 +248,7 @@ class Client:
             await self._wait(pause_seconds(result.retry_after, max(1, n_backoffs), longest))
         if result.cause == "unreachable":
             raise self._stop(result.message)
-        permanent = result.kind == "request"
-        raise RequestFailed(result.message, attempts=n_sent, seconds=total, permanent=permanent)
+        raise RequestFailed(result, attempts=n_sent, seconds=total)
 
     async def _attempt(
         self, path: str, body: Body, number: int

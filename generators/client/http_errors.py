@@ -26,12 +26,14 @@ _NO_MONEY = ("insufficient_quota", "billing_hard_limit", "billing_not_active")
 class RequestFailed(Exception):
     """One request has no reply after all its attempts; the run goes on without it."""
 
-    def __init__(self, message: str, *, attempts: int, seconds: float, permanent: bool) -> None:
-        """Set the attempts and seconds so far; `permanent`: sending it again cannot help."""
-        super().__init__(message)
+    def __init__(self, fault: Fault, *, attempts: int, seconds: float) -> None:
+        """Set the last fault, and the attempts and seconds so far."""
+        super().__init__(fault.message)
+        self.cause = fault.cause
         self.attempts = attempts
         self.seconds = seconds
-        self.permanent = permanent
+        # Sending it again cannot help.
+        self.permanent = fault.kind == "request"
 
 
 class Withheld(Exception):
@@ -106,6 +108,8 @@ def error_in_200(error: object, headers: Mapping[str, str]) -> Fault:
 
 def _code_and_message(body: object) -> tuple[str, str]:
     """Return the code and the message of an error body: JSON of any shape, HTML or plain text."""
+    if isinstance(body, list) and body and isinstance(body[0], dict):
+        body = body[0]  # as Gemini's endpoint writes it
     if isinstance(body, dict):
         error: Any = body.get("error") or body
         if not isinstance(error, dict):

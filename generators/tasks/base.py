@@ -5,6 +5,7 @@ The key of an item covers everything that decides its reply, so that no reply is
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,4 +77,6 @@ class LLMTask(ABC, Generic[ItemT, ValueT]):
 
 def limits_of(settings: InterviewSettings) -> str:
     """Return the settings under which a failure is final; with others the item is sent again."""
-    return f"{settings.max_reply_tokens} {settings.max_attempts} {settings.max_repairs}"
+    limits = f"{settings.max_reply_tokens} {settings.max_attempts} {settings.max_repairs}"
+    extra = settings.extra_body
+    return f"{limits} {json.dumps(extra, sort_keys=True, default=str)}" if extra else limits

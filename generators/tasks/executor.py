@@ -11,14 +11,11 @@ from typing import Generic
 from memoirist.data.schema.records import Request, content_id
 from memoirist.generators.client.client import Client
 from memoirist.generators.client.http_errors import RequestFailed, Withheld
+from memoirist.generators.client.reply_causes import ReplyCause, cause_next_step, failure_cause
 from memoirist.generators.client.responses import Completion
 from memoirist.generators.client.session import Session
 from memoirist.generators.tasks.base import ItemT, LLMTask, TaskResult, ValueT, limits_of
-from memoirist.generators.tasks.reply_parser import quoted
-
-_LONGER = "name a --model with a longer context, or shorten passages.max_words"
-_AGAIN = "run the same command again, with a smaller --max-concurrency"
-_UNUSABLE = "name another --model, or raise interview.max_reply_tokens"
+from memoirist.generators.tasks.reply_parser import quoted, strip_reasoning
 
 
 async def send_items(
@@ -100,6 +97,7 @@ class _Exchange(Generic[ItemT, ValueT]):
     async def run(self) -> TaskResult | None:
         """Return the result of the item, or None where the run stopped before it."""
         fault, messages = "", list(self.item.messages)
+        cause: ReplyCause = "unreadable"
         for _ in range(self.session.settings.max_repairs + 1):
             try:
                 completion, spent = await self.session.complete(
@@ -113,8 +111,9 @@ class _Exchange(Generic[ItemT, ValueT]):
             value = completion.fault or self._read(completion.text)
             if not isinstance(value, str):
                 return self.task.result(self.item, self.request, value)
+            cause = completion.cause or _cause_of_text(completion)
             fault, messages = value, self._repair_messages(completion.text, value)
-        return self._without_value("unusable", "unusable_reply", fault, _UNUSABLE)
+        return self._without_value("unusable", "unusable_reply", fault, cause)
 
     def _read(self, text: str) -> ValueT | str:
         value = self.task.read(text)
@@ -123,10 +122,13 @@ class _Exchange(Generic[ItemT, ValueT]):
         return self.task.refuse(self.item, value) or value
 
     def _repair_messages(self, reply: str, fault: str) -> list[Mapping[str, str]]:
-        messages = list(self.item.messages)
-        if reply.strip():
-            messages.append({"role": "assistant", "content": quoted(reply)})
-        return [*messages, {"role": "user", "content": self.item.repair(fault)}]
+        *before, last = self.item.messages
+        repair = self.item.repair(fault)
+        if not strip_reasoning(reply):
+            # Some chat templates refuse two messages of one role in a row.
+            return [*before, {**last, "content": f"{last['content']}\n\n{repair}"}]
+        answer = {"role": "assistant", "content": quoted(reply)}
+        return [*before, last, answer, {"role": "user", "content": repair}]
 
     def _add(self, completion: Completion, tokens_in: int, tokens_out: int) -> None:
         """Add a reply and its price to the row."""
@@ -152,15 +154,14 @@ class _Exchange(Generic[ItemT, ValueT]):
         limits = self.request.limits if failure.permanent else None
         self.request = replace(self.request, attempts=attempts, seconds=seconds, limits=limits)
         error = f"no reply in {attempts} attempts; the last one: {failure}"
-        next_step = _LONGER if failure.permanent else _AGAIN
-        return self._without_value("failed", "request_failed", error, next_step)
+        return self._without_value("failed", "request_failed", error, failure_cause(failure))
 
     def _stopped(self) -> TaskResult:
         self.request = replace(self.request, limits=None)
         error = f"the run was stopped: {self.session.budget.stopped}"
-        return self._without_value("failed", "request_failed", error, "run the same command again")
+        return self._without_value("failed", "request_failed", error, "stopped")
 
-    def _without_value(self, status: str, rule: str, error: str, next_step: str) -> TaskResult:
+    def _without_value(self, status: str, rule: str, error: str, cause: ReplyCause) -> TaskResult:
         request = replace(
             self.request,
             # A failed request keeps its row beside a later answer: it was paid for as well.
@@ -168,6 +169,14 @@ class _Exchange(Generic[ItemT, ValueT]):
             status=status,
             rule=rule,
             error=error,
-            next_step=next_step,
+            cause=cause,
+            next_step=cause_next_step(cause, self.session.settings),
         )
         return self.task.result(self.item, request, None)
+
+
+def _cause_of_text(completion: Completion) -> ReplyCause:
+    """Return why the text of a reply that came whole cannot be used."""
+    if completion.thinks and not strip_reasoning(completion.text):
+        return "thoughts_only"
+    return "unreadable" if completion.text.strip() else "empty"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,6 +142,11 @@ def strip_reasoning(text: str) -> str:
     return next((turn for turn in turns if turn), "")
 
 
+def holds_thoughts(text: str) -> bool:
+    """Tell whether a reply holds the reasoning of a model, as models mark it."""
+    return any(mark.search(text) for mark in (_THOUGHT, _THOUGHT_ENDS, _HARMONY))
+
+
 def quoted(text: str) -> str:
     """Return the beginning of a reply, neutralised, to be sent back to the model."""
     return neutralise(text[:2000].encode("utf-8", "replace").decode("utf-8"))
@@ -150,6 +156,11 @@ def _last_object(text: str) -> str:
     """Return the object at the end of a text, "" where it does not end with one."""
     if not text.endswith("}"):
         return ""
+    decoder = json.JSONDecoder(strict=False)
+    for start in [match.start() for match in re.finditer(r"\{", text)][:_MOST_STARTS]:
+        with suppress(ValueError, RecursionError):
+            if decoder.raw_decode(text, start)[1] == len(text):
+                return text[start:]
     starts = [match.start() for match in re.finditer(r"\{\s*[\"'](?:is_answer|quest)", text)]
     return text[starts[-1] :] if starts else ""
 

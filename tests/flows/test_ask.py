@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from memoirist.data.curation.selection import Choice, choose
+from memoirist.data.schema.errors import EndpointError
 from memoirist.data.schema.records import Candidate, Passage, Request, content_id
 from memoirist.data.store.store import Store
 from memoirist.data.text.words import words
@@ -178,7 +179,9 @@ def test_what_failed_is_repeated_and_nothing_else(tmp_path: Path, store: Store) 
 def test_no_reply_is_asked_again_without_any_change(tmp_path: Path, store: Store) -> None:
     put(store, [passage(n) for n in range(4)])
     with OpenAIServer(Script(always="500")) as server:
-        assert ask(tmp_path, server, interview__max_attempts=2) == 8
+        with pytest.raises(EndpointError, match="no question was won: none of 4 requests"):
+            ask(tmp_path, server, interview__max_attempts=2)
+        assert server.seen.requests == 8
     assert store.value("SELECT count(*) FROM verdicts WHERE rule = 'request_failed'") == 4
     with OpenAIServer() as server:
         assert ask(tmp_path, server, interview__max_attempts=2) == 4

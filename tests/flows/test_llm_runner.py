@@ -191,7 +191,8 @@ def test_a_failure_of_the_judge_is_told_and_asked_again(tmp_path: Path, store: S
         for fault, word in (("500", "no reply in 1 attempts"), ("chatter", "no JSON object")):
             server.script.always = fault
             before = server.seen.requests
-            run(tmp_path, server, **few)
+            with pytest.raises(EndpointError, match=f"no grade was won: none of {n_pairs}"):
+                run(tmp_path, server, **few)
             assert server.seen.requests - before == n_pairs
             rows = store.rows(told)
             assert len(rows) == n_pairs

@@ -40,8 +40,8 @@ class Script:
     """How the server behaves; `faults` are met by the first requests, one each, in order.
 
     `odds` gives each later request a fault with that probability, by `seed` and request number.
-    Known faults: any status of 400 and more, the keys of _BREAKS and _TEXTS, no_choices, refusal,
-    filter. `cap` refuses what is more than so many in flight, after `cap_seconds`;
+    Known faults: any status of 400 and more, the keys of _BREAKS, _TEXTS and _FINISHES, no_choices,
+    refusal, reasoned. `cap` refuses what is more than so many in flight, after `cap_seconds`;
     `quick_refusals` sends random 429s and 503s without the latency too.
     """
 
@@ -446,6 +446,18 @@ _TEXTS: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "not_answer": lambda _m, _b: '{"is_answer": false, "confidence": 0.8, "questions": []}',
     "leak": _leak,
     "empty": lambda _m, _b: "",
+    "open_think": lambda m, b: f"<think>Perhaps {_good(m, b)}, but then",
+    **dict.fromkeys(("thoughts", "thoughts_cut", "no_choice_thinking"), lambda _m, _b: ""),
+}
+
+
+_THOUGHTS = 'The passage is about a mill, {"questions": []} would be too few. Now,'
+_FINISHES = {
+    "cut": "length",
+    "open_think": "length",
+    "thoughts_cut": "length",
+    "filter": "content_filter",
+    "broken_off": "error",
 }
 
 
@@ -453,7 +465,11 @@ def _completion(text: str, fault: str | None, body: Mapping[str, Any]) -> dict[s
     message: dict[str, Any] = {"role": "assistant", "content": text}
     if fault == "refusal":
         message = {"role": "assistant", "content": None, "refusal": "I cannot help with that."}
-    finish = {"cut": "length", "filter": "content_filter"}.get(fault or "", "stop")
+    elif fault in {"thoughts", "thoughts_cut"}:
+        message = {"role": "assistant", "content": None, "reasoning_content": _THOUGHTS}
+    elif fault == "reasoned":
+        message = {"role": "assistant", "content": "", "reasoning_content": text}
+    finish = _FINISHES.get(fault or "", "stop")
     choices = [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}]
     asked = sum(len(m["content"]) for m in body["messages"]) // 4
     return {
@@ -461,11 +477,14 @@ def _completion(text: str, fault: str | None, body: Mapping[str, Any]) -> dict[s
         "object": "chat.completion",
         "created": 0,
         "model": body["model"],
-        "choices": [] if fault == "no_choices" else choices,
+        "choices": [] if fault in {"no_choices", "no_choice_thinking"} else choices,
         "usage": {
             "prompt_tokens": asked,
             "completion_tokens": len(text) // 4,
             "total_tokens": asked + len(text) // 4,
+            "completion_tokens_details": {
+                "reasoning_tokens": 64 if fault == "no_choice_thinking" else 0
+            },
         },
     }
 
