@@ -23,24 +23,26 @@ from memoirist.data.store.transaction import statement
 from memoirist.flows.runtime.context import Context
 
 if TYPE_CHECKING:
-    from memoirist.generators.client.client import Endpoint
+    from memoirist.generators.client.endpoint import Endpoint
     from memoirist.generators.client.session import Session
     from memoirist.generators.settings import InterviewSettings
     from memoirist.generators.tasks.base import LLMTask, TaskResult
 
 # A newer server with the same address and name may support more.
 _MAX_AGE_DAYS = 30
+_DELETE_ENDPOINT = "DELETE FROM endpoints WHERE id = ? AND model = ?"
 
 
 def _known_endpoints(context: Context, settings: InterviewSettings) -> list[Endpoint]:
     """Return the stored endpoints of the settings' server, one for each of its models."""
-    from memoirist.generators.client.client import Endpoint, base_url_of
+    from memoirist.generators.client.client import base_url_of
+    from memoirist.generators.client.endpoint import Endpoint
 
     store, base_url = context.workspace.store, base_url_of(settings)
     if not store.path.exists():
         return []
     rows = store.rows(
-        "SELECT model, structured, token_limit_name, takes_temperature FROM endpoints"
+        "SELECT * EXCLUDE (id, probed_at) FROM endpoints"
         f" WHERE id = ? AND probed_at > now() - INTERVAL {_MAX_AGE_DAYS} DAY",
         [content_id("endpoint", base_url)],
     )
@@ -49,21 +51,28 @@ def _known_endpoints(context: Context, settings: InterviewSettings) -> list[Endp
 
 async def find_endpoint(context: Context, settings: InterviewSettings) -> Endpoint:
     """Return the stored endpoint of the settings, else probe the server and store the result."""
-    from memoirist.generators.client.client import probe
+    from memoirist.generators.client.probe import probe
 
     known = _known_endpoints(context, settings)
     endpoint = await probe(settings, known)
     if endpoint not in known:
-        delete_endpoint(context, endpoint)
-        row = asdict(endpoint)
-        row["id"] = content_id("endpoint", row.pop("base_url"))
-        with context.workspace.store.writing() as tx:
-            tx.execute(
-                "INSERT INTO endpoints BY NAME SELECT now() AS probed_at,"
-                f" {', '.join(f'? AS {name}' for name in row)}",
-                list(row.values()),
-            )
+        save_endpoint(context, endpoint)
     return endpoint
+
+
+def save_endpoint(context: Context, endpoint: Endpoint) -> None:
+    """Store what an endpoint wants for the next run, and report it where it is unusual."""
+    row = asdict(endpoint)
+    row["id"] = content_id("endpoint", row.pop("base_url"))
+    with context.workspace.store.writing() as tx:
+        tx.execute(_DELETE_ENDPOINT, [row["id"], endpoint.model])
+        tx.execute(
+            "INSERT INTO endpoints BY NAME SELECT now() AS probed_at,"
+            f" {', '.join(f'? AS {name}' for name in row)}",
+            list(row.values()),
+        )
+    if wants := endpoint.describe():
+        context.report.note(f"{endpoint.model} wants {wants}; this is remembered")
 
 
 async def find_model(
@@ -79,10 +88,7 @@ async def find_model(
 def delete_endpoint(context: Context, endpoint: Endpoint) -> None:
     """Delete a stored endpoint, so that the next run probes the server again."""
     with context.workspace.store.writing() as tx:
-        tx.execute(
-            "DELETE FROM endpoints WHERE id = ? AND model = ?",
-            [content_id("endpoint", endpoint.base_url), endpoint.model],
-        )
+        tx.execute(_DELETE_ENDPOINT, [content_id("endpoint", endpoint.base_url), endpoint.model])
 
 
 class BatchTable:
@@ -115,6 +121,7 @@ class ReplyWriter:
         self.context = context
         self.session = session
         self.task = task
+        self._endpoint = session.endpoint  # as it is stored
         self.n_due = n_due
         self.n_done = self.n_refused = self.n_due_again = 0
         self.interrupted = False
@@ -225,6 +232,10 @@ class ReplyWriter:
         with self.context.workspace.store.writing() as tx:
             for rows in by_kind.values():
                 tx.upsert(rows)
+        endpoint = self.session.endpoint
+        if endpoint != self._endpoint:
+            self._endpoint = endpoint
+            save_endpoint(self.context, endpoint)
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

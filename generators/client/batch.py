@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from memoirist.data.schema.errors import EndpointError
 from memoirist.data.schema.records import Batch
-from memoirist.generators.client.client import Client, ClientState, Endpoint, Message
+from memoirist.generators.client.client import Client, ClientState
+from memoirist.generators.client.endpoint import Endpoint, Message
 from memoirist.generators.client.http_errors import (
     Fault,
     RequestFailed,
@@ -107,14 +108,18 @@ class BatchClient(Client):
         await super().__aexit__(*error)
 
     async def complete(
-        self, messages: Sequence[Message], endpoint: Endpoint, schema: Mapping[str, Any]
+        self,
+        messages: Sequence[Message],
+        endpoint_now: Callable[[], Endpoint],
+        schema: Mapping[str, Any],
     ) -> Completion:
         """Return the reply to `messages`, within a day.
 
         Raise RequestFailed, Withheld where no more may be sent, or EndpointError to end the run.
         """
-        parameters = self._parameters(endpoint, schema, self._settings.max_reply_tokens)
-        body = json.dumps({**parameters, "messages": list(map(dict, messages))}).encode()
+        whole = replace(endpoint_now(), streams="no")  # a batch has nobody to stream to
+        limit = self._settings.max_reply_tokens
+        body = json.dumps(whole.request(messages, schema, self._settings, limit)).encode()
         name = hashlib.sha256(body).hexdigest()[:32]
         if name not in self._pending:
             if name not in self._batch_of and not self.may_send():
@@ -205,7 +210,7 @@ class BatchClient(Client):
             except (OpenAIError, OSError, ValueError) as error:
                 fault = classify_error(error)
                 if fault.kind != "retry" or attempt == _MAX_RETRIES:
-                    raise self._stop(fault.message) from None
+                    raise self.stop(fault.message) from None
             await asyncio.sleep(pause_seconds(fault.retry_after, attempt, _LONGEST_PAUSE_SECONDS))
             state = await self._find(key)
             if state is not None and state.status not in _ENDED:
@@ -264,7 +269,7 @@ class BatchClient(Client):
             if not isinstance(result, Fault):
                 request.reply.set_result(read_completion(result, max(1, request.attempts), 0.0))
             elif result.kind in {"stop", "schema"}:
-                raise self._stop(result.message)
+                raise self.stop(result.message)
             elif result.kind == "retry" and request.attempts < self._settings.max_attempts:
                 self._faults[result.cause] += 1
                 self._place(name)
@@ -288,7 +293,7 @@ class BatchClient(Client):
         except NotFoundError:
             return None
         except (OpenAIError, OSError, ValueError) as error:
-            raise self._stop(classify_error(error).message) from None
+            raise self.stop(classify_error(error).message) from None
 
 
 def _results(content: bytes) -> Iterator[tuple[str, dict[str, Any] | Fault]]:

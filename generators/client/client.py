@@ -1,6 +1,5 @@
 """The LLM client: the openai SDK with our limiter, retries and circuit breaker, for any server.
 
-`probe` finds the model of a server and the request parameters that it accepts, before a run;
 `stream_chat` talks to a model server of our own.
 """
 
@@ -12,11 +11,12 @@ import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 from memoirist.data.schema.errors import EndpointError
 from memoirist.generators.client.circuit_breaker import CircuitBreaker
+from memoirist.generators.client.endpoint import Endpoint, Message
 from memoirist.generators.client.http_errors import (
     CONNECT_SECONDS,
     Fault,
@@ -30,32 +30,16 @@ from memoirist.generators.client.limiter import Admission, Limiter, Slot
 from memoirist.generators.client.responses import Completion, read_body, read_completion
 from memoirist.generators.client.retry import allowance_seconds, pause_seconds
 from memoirist.generators.settings import InterviewSettings
-from memoirist.generators.tasks.reply_parser import SCHEMA
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, AsyncStream
     from openai.types.chat import ChatCompletionChunk
 
-Structured = Literal["json_schema", "json_object", "text"]
-Message = Mapping[str, str]
-Body = dict[str, Any] | None
+Body = Callable[[], dict[str, Any]] | None
 _COMPLETIONS = "/chat/completions"
 OPENAI_URL = "https://api.openai.com/v1"
 # An answer may take minutes, but no server is silent for so long within one.
 _STREAM_READ_SECONDS = 600.0
-# The probe tries them in this order.
-_FORMS: tuple[Structured, ...] = ("json_schema", "json_object", "text")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """A server, one of its models, and the request parameters that it accepts."""
-
-    base_url: str
-    model: str
-    structured: Structured
-    token_limit_name: str = "max_tokens"  # noqa: S105 - the name of a field
-    takes_temperature: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,49 +166,52 @@ class Client:
         names = [row.get("id") or row.get("name") for row in rows if isinstance(row, dict)]
         return [str(name) for name in names if name]
 
-    async def accepts(self, endpoint: Endpoint, schema: Mapping[str, Any]) -> str | None:
-        """Make one small call; return None, or the server's message when it refuses the form."""
-        messages = [{"role": "user", "content": 'Reply with the JSON {"is_answer": false}.'}]
-        parameters = self._parameters(endpoint, schema, 64)
+    async def trial(
+        self,
+        messages: Sequence[Message],
+        endpoint: Endpoint,
+        schema: Mapping[str, Any],
+        max_tokens: int,
+    ) -> Completion | str:
+        """Make one small call; return the reply, or the server's message if it refuses the form.
+
+        A server whose chat template fails answers with an error of its own: that is returned too.
+        """
+        body = endpoint.request(messages, schema, self._settings, max_tokens)
         try:
-            await self._send_once(_COMPLETIONS, {**parameters, "messages": messages})
+            return read_completion(*await self._send(_COMPLETIONS, lambda: body, probing=True))
         except FormRefused as error:
             return str(error)
-        return None
+        except RequestFailed as failure:
+            if failure.cause != "server":
+                raise self.stop(str(failure)) from None
+            return str(failure)
 
     async def complete(
-        self, messages: Sequence[Message], endpoint: Endpoint, schema: Mapping[str, Any]
+        self,
+        messages: Sequence[Message],
+        endpoint_now: Callable[[], Endpoint],
+        schema: Mapping[str, Any],
     ) -> Completion:
         """Return the reply to `messages`; raise RequestFailed, or EndpointError to end the run.
 
-        Raise Withheld where the run may send no more.
+        `endpoint_now` is called as the request goes out, which may be long after it is queued.
+        Raise FormRefused where the server refuses the form of the endpoint's requests, Withheld
+        where the run may send no more.
         """
-        parameters = self._parameters(endpoint, schema, self._settings.max_reply_tokens)
-        body = {**parameters, "messages": list(messages)}
-        try:
-            return read_completion(*await self._send(_COMPLETIONS, body))
-        except FormRefused as error:
-            raise self._stop(str(error)) from None
 
-    def _parameters(
-        self, endpoint: Endpoint, schema: Mapping[str, Any], max_tokens: int
-    ) -> dict[str, Any]:
-        parameters = {"model": endpoint.model, endpoint.token_limit_name: max_tokens}
-        if endpoint.takes_temperature and self._settings.temperature is not None:
-            parameters["temperature"] = self._settings.temperature
-        if endpoint.structured == "json_schema":
-            json_schema = {"name": "interview", "strict": True, "schema": dict(schema)}
-            parameters["response_format"] = {"type": "json_schema", "json_schema": json_schema}
-        elif endpoint.structured == "json_object":
-            parameters["response_format"] = {"type": "json_object"}
-        return parameters | self._settings.extra_body
+        def body() -> dict[str, Any]:
+            limit = self._settings.max_reply_tokens
+            return endpoint_now().request(messages, schema, self._settings, limit)
+
+        return read_completion(*await self._send(_COMPLETIONS, body))
 
     async def _send_once(self, path: str, body: Body = None) -> tuple[dict[str, Any], int, float]:
         """Send a probe's request; a server that cannot be reached ends the run at once."""
         try:
             return await self._send(path, body, probing=True)
         except RequestFailed as failure:
-            raise self._stop(str(failure)) from None
+            raise self.stop(str(failure)) from None
 
     async def _send(
         self, path: str, body: Body, *, probing: bool = False
@@ -247,7 +234,7 @@ class Client:
             longest = self._settings.max_backoff_seconds
             await self._wait(pause_seconds(result.retry_after, max(1, n_backoffs), longest))
         if result.cause == "unreachable":
-            raise self._stop(result.message)
+            raise self.stop(result.message)
         raise RequestFailed(result, attempts=n_sent, seconds=total)
 
     async def _attempt(
@@ -306,7 +293,7 @@ class Client:
                 response = await (
                     self._sdk.get(url, cast_to=httpx2.Response)
                     if body is None
-                    else self._sdk.post(url, cast_to=httpx2.Response, body=body)
+                    else self._sdk.post(url, cast_to=httpx2.Response, body=body())
                 )
             self._limiter.hold(allowance_seconds(response.headers))
             return await read_body(self._sdk, response)
@@ -328,17 +315,16 @@ class Client:
         if fault.kind == "stop" or (fault.cause == "unreachable" and probing):
             message = fault.message
         elif fault.kind == "schema":
-            if not probing:
-                self._admission.close()
             raise FormRefused(fault.message)
         elif (fault.retry_after or 0.0) > self._settings.circuit_stops_seconds:
             message = f"{fault.message}; it asks to wait {fault.retry_after:,.0f} seconds"
         message = message or self._breaker.stop_reason()
         if message is not None:
-            self._admission.close()
-            raise self._stop(message)
+            raise self.stop(message)
 
-    def _stop(self, message: str) -> EndpointError:
+    def stop(self, message: str) -> EndpointError:
+        """Send nothing more; return the error that ends the run."""
+        self._admission.close()
         return EndpointError(f"{message} (at {self._base_url})", next_step(message))
 
 
@@ -392,68 +378,3 @@ async def stream_chat(
     except (OpenAIError, httpx2.HTTPError, OSError, ValueError) as error:
         message = classify_error(error).message
         raise EndpointError(f"the answer broke off: {message}", _CHECK) from error
-
-
-async def probe(settings: InterviewSettings, known_endpoints: Sequence[Endpoint] = ()) -> Endpoint:
-    """Return the endpoint after one small real call; raise EndpointError when it refuses.
-
-    A model of `known_endpoints` is not probed again. Newer models of OpenAI refuse `max_tokens`
-    and `temperature`; older servers refuse a schema. After each refusal the parameter that the
-    server names is left out.
-    """
-    base_url = base_url_of(settings)
-    known = {endpoint.model: endpoint for endpoint in known_endpoints}
-    if settings.model in known:
-        return known[settings.model]
-    few_attempts = settings.model_copy(update={"max_attempts": min(3, settings.max_attempts)})
-    async with Client(few_attempts, base_url) as client:
-        model = settings.model or _only_model(await _listed_models(client), base_url)
-        if model in known:
-            return known[model]
-        endpoint = Endpoint(base_url=base_url, model=model, structured="json_schema")
-        for _ in range(len(_FORMS) + 2):
-            refusal = await client.accepts(endpoint, SCHEMA)
-            if refusal is None:
-                return endpoint
-            simpler = _simpler_endpoint(endpoint, refusal)
-            if simpler is None:
-                break
-            endpoint = simpler
-    raise EndpointError(
-        f"{refusal} (at {base_url})",
-        "change the setting that the server names, in the recipe's [interview]",
-    )
-
-
-def _simpler_endpoint(endpoint: Endpoint, refusal: str) -> Endpoint | None:
-    """Return the endpoint without the refused parameter, None when none is left to drop."""
-    if "max_completion_tokens" in refusal and endpoint.token_limit_name == "max_tokens":  # noqa: S105
-        return replace(endpoint, token_limit_name="max_completion_tokens")  # noqa: S106
-    if "temperature" in refusal and endpoint.takes_temperature:
-        return replace(endpoint, takes_temperature=False)
-    following = _FORMS.index(endpoint.structured) + 1
-    return replace(endpoint, structured=_FORMS[following]) if following < len(_FORMS) else None
-
-
-async def _listed_models(client: Client) -> list[str]:
-    """Return the models that the server lists; some servers have no such list."""
-    try:
-        return await client.models()
-    except EndpointError as error:
-        if "answered 404" in error.what or "answered 405" in error.what:
-            return []
-        raise
-
-
-def _only_model(names: list[str], base_url: str) -> str:
-    if len(names) == 1:
-        return names[0]
-    if not names:
-        raise EndpointError(
-            f"{base_url} lists no model",
-            "name one with --model, and check the address (it usually ends in /v1)",
-        )
-    listing = ", ".join(repr(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
-    raise EndpointError(
-        f"{base_url} serves {len(names)} models: {listing}", "name one of them with --model"
-    )

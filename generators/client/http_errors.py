@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from memoirist.generators.client.endpoint import is_about_form
 from memoirist.generators.client.retry import retry_after_seconds
 
 Cause = Literal["busy", "server", "timeout", "broken", "unreachable", "refused"]
@@ -91,10 +92,13 @@ def status_fault(status: int, headers: Mapping[str, str], body: object) -> Fault
         return Fault("stop", f"the server answered {status}: it has moved to {location}")
     if status in {402, 429} and any(phrase in words for phrase in _NO_MONEY):
         return Fault("stop", message)
+    is_about_request = any(phrase in words for phrase in _ABOUT_REQUEST)
+    if status >= 404 and status != 429 and is_about_form(words) and not is_about_request:
+        return Fault("schema", message)
     if status in {408, 409, 425, 429, 529} or status >= 500:
         cause: Cause = "busy" if status in {429, 503, 529} else "server"
         return Fault("retry", message, retry_after_seconds(headers), cause)
-    if status == 413 or any(phrase in words for phrase in _ABOUT_REQUEST):
+    if status == 413 or is_about_request:
         return Fault("request", message)
     return Fault("schema" if status in {400, 422} else "stop", message)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from memoirist.generators.client.http_errors import Fault, error_in_200, scrub
 from memoirist.generators.client.reply_causes import ReplyCause, cause_in_words
-from memoirist.generators.tasks.reply_parser import holds_thoughts
+from memoirist.generators.tasks.reply_parser import holds_thoughts, strip_reasoning
 
 if TYPE_CHECKING:
     import httpx2
@@ -40,6 +40,11 @@ class Completion:
     tokens_out: int | None
     cause: ReplyCause | None = None
     thinks: bool = False
+
+    @property
+    def thinks_in_vain(self) -> bool:
+        """Tell whether the model has written thoughts and no answer."""
+        return self.thinks and (self.cause == "cut_off_thinking" or not strip_reasoning(self.text))
 
 
 async def read_body(sdk: AsyncOpenAI, response: httpx2.Response) -> dict[str, Any] | Fault:

@@ -16,8 +16,9 @@ from typing import Any
 
 from memoirist.data.schema.records import content_id
 from memoirist.generators.client.batch import BatchClient, BatchStore
-from memoirist.generators.client.client import Client, Endpoint
-from memoirist.generators.client.http_errors import Withheld
+from memoirist.generators.client.client import Client
+from memoirist.generators.client.endpoint import Endpoint, adapted, may_switch, next_switch
+from memoirist.generators.client.http_errors import FormRefused, Withheld
 from memoirist.generators.client.pricing import Priced, estimate_tokens, price_of
 from memoirist.generators.client.responses import Completion
 from memoirist.generators.settings import InterviewSettings
@@ -129,6 +130,7 @@ class Budget:
 class Session:
     """The endpoint, price and budget of one purpose of a run, and what it has spent.
 
+    The endpoint changes where a reply or a refusal shows that it wants another form of request.
     `client` is set while requests are sent, for the progress line. `batches` stores the batches of
     the workspace; without it every request is sent by itself.
     """
@@ -142,6 +144,9 @@ class Session:
     client: Client | None = None
     priced: Priced | None = field(init=False)
     spent: Spend = field(default_factory=Spend)
+    # Replies with and without an answer since the form of the endpoint last changed.
+    _n_answers: int = 0
+    _n_vain: int = 0
 
     def __post_init__(self) -> None:
         """Set the run's id and the price."""
@@ -182,12 +187,49 @@ class Session:
         if not await self.budget.reserve(highest_spend):
             raise Withheld
         try:
-            completion = await client.complete(messages, self.endpoint, schema)
+            completion = await self._completion(client, messages, schema)
             spent = self.reply_spend(completion, prompt_tokens)
             self.spent.add(spent)
         finally:
             self.budget.settle(highest_spend, spent)
         return completion, spent
+
+    async def _completion(
+        self, client: Client, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]
+    ) -> Completion:
+        """Send one request, again in the form that the server wants where it refuses this one."""
+        endpoint = self.endpoint
+
+        def endpoint_now() -> Endpoint:
+            nonlocal endpoint
+            endpoint = self.endpoint
+            return endpoint
+
+        while True:
+            try:
+                completion = await client.complete(messages, endpoint_now, schema)
+            except FormRefused as refusal:
+                fitting = adapted(endpoint, str(refusal))
+                if fitting is None:
+                    raise client.stop(str(refusal)) from None
+                self._change(endpoint, fitting)
+                continue
+            if self.endpoint == endpoint:
+                self._watch_thoughts(completion)
+            return completion
+
+    def _watch_thoughts(self, completion: Completion) -> None:
+        """Turn thinking off once most replies hold thoughts and no answer."""
+        self._n_vain += completion.thinks_in_vain
+        self._n_answers += not completion.thinks_in_vain
+        if self._n_vain > self._n_answers and may_switch(self.endpoint, self.settings):
+            self._change(self.endpoint, next_switch(self.endpoint))
+
+    def _change(self, former: Endpoint, endpoint: Endpoint) -> None:
+        """Use another form, unless another request has changed it already."""
+        if self.endpoint == former:
+            self.endpoint = endpoint
+            self._n_answers = self._n_vain = 0
 
     def reply_spend(self, completion: Completion, prompt_tokens: int) -> Spend:
         """Return the tokens and the price of a reply."""

@@ -177,6 +177,6 @@ class _Exchange(Generic[ItemT, ValueT]):
 
 def _cause_of_text(completion: Completion) -> ReplyCause:
     """Return why the text of a reply that came whole cannot be used."""
-    if completion.thinks and not strip_reasoning(completion.text):
+    if completion.thinks_in_vain:
         return "thoughts_only"
     return "unreadable" if completion.text.strip() else "empty"

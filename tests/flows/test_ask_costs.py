@@ -17,7 +17,7 @@ import pytest
 from memoirist.data.schema.errors import RecipeError
 from memoirist.data.store.store import Store
 from memoirist.flows.planning.plan import cost_rows, send_pilot
-from memoirist.generators.client.client import Endpoint
+from memoirist.generators.client.endpoint import Endpoint
 from memoirist.generators.client.pricing import Price, estimate_tokens, price_of
 from memoirist.generators.client.responses import Completion
 from memoirist.generators.client.session import Budget, Session

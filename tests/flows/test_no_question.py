@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,35 @@ def test_questions_of_the_sources_let_a_build_go_on(tmp_path: Path, store: Store
         server.script.always = "refusal"
         with pytest.raises(EndpointError, match="no question was won"):
             ask(tmp_path, server)
+
+
+def test_what_a_model_wants_is_remembered_for_the_next_run(tmp_path: Path, store: Store) -> None:
+    def wants(body: Mapping[str, Any]) -> str | None:
+        if body["messages"][0]["role"] == "system":
+            return "System role not supported"
+        return None if body.get("enable_thinking") is False else "thoughts_cut"
+
+    put(store, [passage(n) for n in range(4)])
+    with OpenAIServer(Script(wants=wants)) as server:
+        code, printed = ask_by_command(tmp_path, server)
+        assert code == 0
+        assert "interviewer wants no system role, thinking turned off by enable_thinking" in printed
+        assert server.seen.requests == 4
+        put(store, [passage(n) for n in range(8)])
+        n_probes = server.seen.probes
+        code, printed = ask_by_command(tmp_path, server)
+        assert (code, server.seen.requests, server.seen.probes) == (0, 8, n_probes)
+        assert "wants" not in printed
+        # Found out within a run, it is remembered too.
+        put(store, [passage(n) for n in range(12)])
+        server.script.wants = lambda body: (
+            wants(body) or (None if body.get("stream") else "this model only supports streaming")
+        )
+        code, printed = ask_by_command(tmp_path, server, "--max-concurrency", "1")
+        assert (code, server.seen.requests) == (0, 8 + 5)
+        assert "streams only" in printed
+        put(store, [passage(n) for n in range(14)])
+        assert ask_by_command(tmp_path, server)[0] == 0
+        assert (server.seen.requests, server.seen.probes) == (8 + 5 + 2, n_probes)
+    assert rows_are_right(store) == 14
+    assert store.value("SELECT count(*) FROM endpoints") == 1

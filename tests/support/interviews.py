@@ -7,7 +7,7 @@ from contextlib import aclosing
 from datetime import datetime
 
 from memoirist.data.schema.records import Passage, Question
-from memoirist.generators.client.client import probe
+from memoirist.generators.client.probe import probe
 from memoirist.generators.client.session import Budget, Session
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import TaskResult

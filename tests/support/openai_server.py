@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from memoirist.generators.client.probe import PROBE_TEXT
 from tests.support.http_server import Line, Request, Response
 from tests.support.openai_batches import Batches
 
@@ -42,7 +43,8 @@ class Script:
     `odds` gives each later request a fault with that probability, by `seed` and request number.
     Known faults: any status of 400 and more, the keys of _BREAKS, _TEXTS and _FINISHES, no_choices,
     refusal, reasoned. `cap` refuses what is more than so many in flight, after `cap_seconds`;
-    `quick_refusals` sends random 429s and 503s without the latency too.
+    `quick_refusals` sends random 429s and 503s without the latency too. `wants` reads a body and
+    gives the message of a refusal (400, or the status beside it), or the fault that it meets.
     """
 
     models: Sequence[str] = ("interviewer",)
@@ -61,6 +63,7 @@ class Script:
     quick_refusals: bool = False
     no_usage: bool = False
     always_streams: bool = False
+    wants: Callable[[Mapping[str, Any]], str | tuple[int, str] | None] = lambda _body: None
     first_token_seconds: float = 0.0
     allowance_used_up: str = ""
     keeps_bodies: bool = True
@@ -187,9 +190,7 @@ class OpenAIServer:
         body = request.json()
         seen, script = self.seen, self.script
         seen.authorizations.add(request.header("Authorization"))
-        is_probe = len(body["messages"]) == 1 and not _MATERIAL.search(
-            body["messages"][0]["content"]
-        )
+        is_probe = body["messages"][-1]["content"].endswith(PROBE_TEXT)
         if is_probe:
             seen.probes += 1
         else:
@@ -218,12 +219,12 @@ class OpenAIServer:
         fault = None if is_probe and not script.probe_faults else self._fault()
         if not (script.quick_refusals and fault in {"429", "503"}):
             await asyncio.sleep(script.latency_seconds)
-        form = body.get("response_format", {}).get("type", "text")
-        if form in script.refuses_forms:
-            return self._error(400, f"response_format of type {form!r} is not supported")
-        if body.get("model") not in script.models:
-            named = body.get("model")
-            return self._error(404, f"The model {named!r} does not exist", "model_not_found")
+        wish = script.wants(body)
+        if wish in {*_TEXTS, *_FINISHES, "reasoned"}:
+            fault, wish = str(wish), None
+        refusal = self._refused_form(body, wish)
+        if refusal is not None:
+            return refusal
         if fault is not None and fault.isdigit():
             return self._refuse(int(fault), request)
         if fault in _BREAKS:
@@ -240,6 +241,19 @@ class OpenAIServer:
             return await self._stream(line, whole)
         return Response(whole)
 
+    def _refused_form(
+        self, body: dict[str, Any], wish: str | tuple[int, str] | None
+    ) -> Response | None:
+        form = body.get("response_format", {}).get("type", "text")
+        if form in self.script.refuses_forms:
+            return self._error(400, f"response_format of type {form!r} is not supported")
+        if wish is not None:
+            return self._error(*((400, wish) if isinstance(wish, str) else wish))
+        if body.get("model") not in self.script.models:
+            named = body.get("model")
+            return self._error(404, f"The model {named!r} does not exist", "model_not_found")
+        return None
+
     async def _stream(self, line: Line, whole: dict[str, Any]) -> None:
         """Send the reply in pieces, as server-sent events; the first may be slow."""
         line.write(
@@ -247,10 +261,14 @@ class OpenAIServer:
             b"Transfer-Encoding: chunked\r\n\r\n"
         )
         await asyncio.sleep(self.script.first_token_seconds)
-        text = whole["choices"][0]["message"]["content"] if whole["choices"] else ""
-        pieces = [text[n : n + 40] for n in range(0, len(text), 40)]
-        deltas: list[dict[str, Any]] = [{"delta": {"content": piece}} for piece in pieces]
-        deltas.append({"delta": {}, "finish_reason": "stop"})
+        choice = whole["choices"][0] if whole["choices"] else {"message": {}}
+        deltas: list[dict[str, Any]] = [
+            {"delta": {name: text[n : n + 40]}}
+            for name, text in choice["message"].items()
+            if name != "role" and text
+            for n in range(0, len(text), 40)
+        ]
+        deltas.append({"delta": {}, "finish_reason": choice.get("finish_reason", "stop")})
         for delta in deltas:
             line.write(_event(json.dumps({"id": whole["id"], "choices": [delta]})))
         if "usage" in whole:

@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from memoirist.generators.client.probe import PROBE_TEXT
+
 Say = Callable[[Mapping[str, Any]], str]
 
 
@@ -28,9 +30,9 @@ class Scripted:
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                # The probe is one short message; what is counted are the real requests.
+                # What is counted are the real requests, not the probe.
                 said = '{"is_answer": false}'
-                if len(body["messages"]) > 1:
+                if not body["messages"][-1]["content"].endswith(PROBE_TEXT):
                     outer.bodies.append(body)
                     said = outer.say(body)
                 message = {"role": "assistant", "content": said}

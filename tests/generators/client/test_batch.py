@@ -17,7 +17,7 @@ from memoirist.data.schema.errors import EndpointError
 from memoirist.data.schema.records import Batch
 from memoirist.data.store.store import Store
 from memoirist.generators.client.batch import BatchClient
-from memoirist.generators.client.client import Endpoint
+from memoirist.generators.client.endpoint import Endpoint
 from memoirist.generators.client.http_errors import RequestFailed
 from memoirist.generators.client.responses import Completion
 from memoirist.generators.settings import InterviewSettings
@@ -54,7 +54,8 @@ async def ask(
     endpoint = Endpoint(base_url=server.base_url, model="interviewer", structured="json_schema")
     async with BatchClient(settings(**changes), server.base_url, book) as client:
         replies = [
-            client.complete([{"role": "user", "content": text}], endpoint, SCHEMA) for text in texts
+            client.complete([{"role": "user", "content": text}], lambda: endpoint, SCHEMA)
+            for text in texts
         ]
         return await asyncio.gather(*replies, return_exceptions=True)
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from memoirist.data.schema.errors import EndpointError
-from memoirist.generators.client.client import Client, Endpoint, Piece, open_sdk, probe, stream_chat
+from memoirist.generators.client.client import Client, Piece, open_sdk, stream_chat
+from memoirist.generators.client.endpoint import Endpoint
 from memoirist.generators.client.http_errors import (
     Fault,
     RequestFailed,
@@ -22,6 +23,7 @@ from memoirist.generators.client.http_errors import (
     scrub,
     status_fault,
 )
+from memoirist.generators.client.probe import probe
 from memoirist.generators.client.responses import Completion, joined_stream, read_completion
 from memoirist.generators.client.retry import allowance_seconds, pause_seconds, retry_after_seconds
 from memoirist.generators.settings import InterviewSettings
@@ -49,7 +51,9 @@ async def _complete(server: OpenAIServer, n: int = 1, **changes: Any) -> list[Co
     endpoint = Endpoint(base_url=server.base_url, model="interviewer", structured="json_schema")
     async with Client(settings_for(server, **changes), server.base_url) as client:
         return list(
-            await asyncio.gather(*(client.complete(MESSAGES, endpoint, SCHEMA) for _ in range(n)))
+            await asyncio.gather(
+                *(client.complete(MESSAGES, lambda: endpoint, SCHEMA) for _ in range(n))
+            )
         )
 
 
@@ -226,10 +230,10 @@ def test_a_server_that_restarts_costs_no_passage() -> None:
             )
             settings = settings_for(first, max_concurrency=2, max_attempts=2)
             async with Client(settings, first.base_url) as client:
-                await client.complete(MESSAGES, endpoint, SCHEMA)
+                await client.complete(MESSAGES, lambda: endpoint, SCHEMA)
                 await asyncio.to_thread(first.__exit__, None, None, None)
                 waiting = [
-                    asyncio.create_task(client.complete(MESSAGES, endpoint, SCHEMA))
+                    asyncio.create_task(client.complete(MESSAGES, lambda: endpoint, SCHEMA))
                     for _ in range(6)
                 ]
                 await asyncio.sleep(0.5)
@@ -244,7 +248,8 @@ def test_halting_finishes_what_is_in_flight_and_sends_nothing_more() -> None:
         endpoint = Endpoint(base_url=server.base_url, model="interviewer", structured="text")
         async with Client(settings_for(server, max_concurrency=4), server.base_url) as client:
             tasks = [
-                asyncio.create_task(client.complete(MESSAGES, endpoint, SCHEMA)) for _ in range(20)
+                asyncio.create_task(client.complete(MESSAGES, lambda: endpoint, SCHEMA))
+                for _ in range(20)
             ]
             await asyncio.sleep(0.2)
             client.halt()
@@ -261,7 +266,7 @@ def test_halting_wakes_who_waits_for_its_next_attempt() -> None:
     async def run(server: OpenAIServer) -> float:
         endpoint = Endpoint(base_url=server.base_url, model="interviewer", structured="text")
         async with Client(settings_for(server), server.base_url) as client:
-            task = asyncio.create_task(client.complete(MESSAGES, endpoint, SCHEMA))
+            task = asyncio.create_task(client.complete(MESSAGES, lambda: endpoint, SCHEMA))
             await asyncio.sleep(0.3)
             began = time.monotonic()
             client.halt()
@@ -280,7 +285,7 @@ def test_no_further_attempt_without_leave() -> None:
             leaves = iter((True, False))
             client.may_send = lambda: next(leaves)
             with pytest.raises(Withheld):
-                await client.complete(MESSAGES, endpoint, SCHEMA)
+                await client.complete(MESSAGES, lambda: endpoint, SCHEMA)
 
     with OpenAIServer(Script(always="500")) as server:
         asyncio.run(run(server))
@@ -322,7 +327,7 @@ def test_a_connection_goes_through_the_proxy(monkeypatch: pytest.MonkeyPatch) ->
             settings = InterviewSettings(base_url=url, max_attempts=1)
             async with Client(settings, url) as client:
                 with pytest.raises(EndpointError, match="answered 404"):
-                    await client.complete(MESSAGES, endpoint, SCHEMA)
+                    await client.complete(MESSAGES, lambda: endpoint, SCHEMA)
 
         asyncio.run(run())
         # The stand-in is no proxy: it met the whole address as a path, which is what is tested.
@@ -396,7 +401,7 @@ def test_the_stand_in_server_runs_by_itself() -> None:
 
         async def run() -> Completion:
             async with Client(InterviewSettings(base_url=url), url) as client:
-                return await client.complete(MESSAGES, endpoint, SCHEMA)
+                return await client.complete(MESSAGES, lambda: endpoint, SCHEMA)
 
         assert "mark-7" in asyncio.run(run()).text.lower()
         server.kill()

@@ -12,7 +12,8 @@ import pytest
 
 from memoirist.data.schema.errors import EndpointError, RecipeError
 from memoirist.data.schema.records import Passage, content_id
-from memoirist.generators.client.client import endpoint_configured, probe
+from memoirist.generators.client.client import endpoint_configured
+from memoirist.generators.client.probe import probe
 from memoirist.generators.settings import InterviewSettings
 from memoirist.generators.tasks.base import TaskResult
 from tests.support.interviews import interview, questions
