@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +20,8 @@ from memoirist.generators.settings import InterviewSettings
 from tests.generators.client.test_client import MESSAGES, settings_for
 from tests.generators.tasks.test_question import PASSAGES
 from tests.support.interviews import questions
-from tests.support.openai_server import OpenAIServer, Script
+from tests.support.openai_server import OpenAIServer, Script, _completion
+from tests.tools.fuzz import mutate
 
 Wish = Callable[[Mapping[str, Any]], "str | tuple[int, str] | None"]
 PLAIN = Endpoint(base_url="http://127.0.0.1:9/v1", model="m", structured="json_schema")
@@ -268,3 +271,41 @@ def test_messages_are_folded_in_their_order() -> None:
     body = folded.request(more, {}, InterviewSettings(), 64)
     assert roles(body) == ["user", "assistant", "user"]
     assert body["messages"][0]["content"] == f"Ask.\n\n{MESSAGES[1]['content']}"
+
+
+def test_a_thousand_damaged_replies_are_read_or_refused() -> None:
+    chance = random.Random(13)
+    replies = [
+        _completion('{"is_answer": false}', fault, {"model": "m", "messages": []})
+        for fault in (None, "refusal", "thoughts_cut", "reasoned", "no_choices", "broken_off")
+    ]
+    n_read = 0
+    for n in range(1000):
+        text = json.dumps(replies[n % len(replies)])
+        damaged = text if n % 4 == 0 else mutate(text.encode(), chance).decode("utf-8", "replace")
+        try:
+            value = json.loads(damaged)
+        except ValueError:
+            # A value of another kind somewhere within, in valid JSON.
+            value = _with_another_value(json.loads(text), chance)
+        body = body_or_fault(value, {}) if isinstance(value, dict) else {}
+        if isinstance(body, dict):
+            completion = read_completion(body, 1, 0.1)
+            assert completion.thinks_in_vain in {True, False}
+            assert (completion.cause is None) == (completion.fault is None)
+            n_read += 1
+        for refusal in (damaged, status_fault(400, {}, value).message):
+            assert adapted(PLAIN, refusal, probing=True) != PLAIN
+    assert n_read > 500
+
+
+def _with_another_value(value: Any, chance: random.Random) -> Any:
+    """Return the value with one part of it replaced by something of another kind."""
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+    key = chance.choice(keys)
+    inner = value[key]
+    if isinstance(inner, dict | list) and inner and chance.random() < 0.7:
+        value[key] = _with_another_value(inner, chance)
+    else:
+        value[key] = chance.choice([None, 7, -1.5, True, "x", [], [None], {}, {"a": []}, [["b"]]])
+    return value
