@@ -91,7 +91,7 @@ def extract_pdf(
     why = "has a half without a page number, whose place among the sheets is unknown"
     step = "unfold the file to single pages in reading order where that half matters"
     verdicts = [
-        *(verdict for page in pages for verdict in page_verdicts(document, page, max_unmapped)),
+        *(verdict for page in pages for verdict in page_verdicts(document, page, settings)),
         *(page_verdict(document, page, "unplaced_page", why, step) for page in book.unplaced),
         *(ocr_verdict(document, page, settings.ocr_min_confidence) for page in ocr_pages),
     ]

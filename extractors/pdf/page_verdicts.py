@@ -39,6 +39,9 @@ def refusal(path: str, pages: Sequence[PageLines], settings: ExtractSettings) ->
         )
     if sum(page.n_chars for page in written) >= (_MIN_PAGE_CHARS if has_image else 1):
         return None
+    if lost := sorted({font for page in pages for font in page.lost_fonts}):
+        what = f"the text of the PDF {path!r} is in fonts that are neither in the file nor here"
+        return SourceUnreadable(f"{what}: {', '.join(lost[:5])}", _font_step(settings))
     if n_turned := sum(page.n_turned for page in pages):
         return SourceUnreadable(
             f"the {n_turned} characters of the PDF {path!r} run askew or from top to bottom",
@@ -51,9 +54,21 @@ def refusal(path: str, pages: Sequence[PageLines], settings: ExtractSettings) ->
     return SourceWithoutText(what, step)
 
 
-def page_verdicts(document: Document, page: PageLines, max_unmapped: float) -> Iterator[Verdict]:
+def _font_step(settings: ExtractSettings) -> str:
+    if settings.engine == "pdfium":
+        return "read it without them: --set sources.extract.engine=auto"
+    return "install these fonts, or get an edition that embeds its fonts"
+
+
+def page_verdicts(
+    document: Document, page: PageLines, settings: ExtractSettings
+) -> Iterator[Verdict]:
     """Give the verdicts on what is lost of one page."""
-    share = page.unmapped_share
+    share, max_unmapped = page.unmapped_share, settings.max_unmapped_share
+    if page.lost_fonts:
+        names = ", ".join(page.lost_fonts[:5])
+        why = f"has text in fonts that are neither in the file nor here, which is left out: {names}"
+        yield page_verdict(document, page.page, "missing_font", why, _font_step(settings))
     if page.error:
         why = f"cannot be read ({page.error})"
         yield page_verdict(

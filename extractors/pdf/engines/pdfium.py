@@ -11,15 +11,22 @@ import ctypes
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int, c_ulong, c_ushort, c_void_p
+from ctypes import POINTER, byref, c_double, c_float, c_int, c_ushort, c_void_p
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pypdfium2_raw
 from pypdfium2 import PdfDocument, PdfiumError, PdfPage, raw
 
 from memoirist.extractors.pdf.engines.base import PdfInfo, encrypted, on_one_line, unreadable
+from memoirist.extractors.pdf.engines.missing_fonts import lost_fonts
+from memoirist.extractors.pdf.engines.pdfium_library import (
+    bound,
+    font_handle,
+    font_name,
+    handle_of,
+    text_object_of,
+)
 from memoirist.extractors.pdf.layout.font_encodings import (
     bitmap_char,
     hang_ems,
@@ -54,12 +61,6 @@ _TEXT_LINE = re.compile("(?:[^\r\ufffe]+|\r(?!\n))+\ufffe?|\ufffe")
 # A run whose characters are wider than usual in its font, by this factor, may jump over a gap.
 _WIDE_RUN = 1.1
 
-# PDFium's functions that are called for every run of text, bound at as little cost as possible: a
-# book needs some hundred thousand of these calls. pypdfium2's own bindings make a pointer object of
-# every result; here handles are plain integers, and results that come through pointers are written
-# to buffers that are made once.
-_LIBRARY = pypdfium2_raw.bindings._libs["pdfium"]
-
 
 class _Matrix(ctypes.Structure):
     _fields_ = tuple((name, c_float) for name in "abcdef")
@@ -69,34 +70,18 @@ class _Rect(ctypes.Structure):
     _fields_ = tuple((name, c_float) for name in ("left", "top", "right", "bottom"))
 
 
-def _bound(name: str, result: Any, *arguments: Any) -> Any:  # noqa: ANN401 - ctypes has no types
-    # Indexing a library makes a new function, so that nobody else's prototype is changed.
-    function = _LIBRARY[name]
-    function.restype, function.argtypes = result, arguments
-    return function
-
-
-_text_object = _bound("FPDFText_GetTextObject", c_void_p, c_void_p, c_int)
-_has_map_error = _bound("FPDFText_HasUnicodeMapError", c_int, c_void_p, c_int)
-_font_size = _bound("FPDFText_GetFontSize", c_double, c_void_p, c_int)
-_font_handle = _bound("FPDFTextObj_GetFont", c_void_p, c_void_p)
-
-_count_chars = _bound("FPDFText_CountChars", c_int, c_void_p)
-_code_point = _bound("FPDFText_GetUnicode", ctypes.c_uint, c_void_p, c_int)
-_all_text = _bound("FPDFText_GetText", c_int, c_void_p, c_int, c_int, POINTER(c_ushort))
-_get_font_name = _bound("FPDFFont_GetBaseFontName", ctypes.c_size_t, c_void_p, c_char_p, c_ulong)
+_has_map_error = bound("FPDFText_HasUnicodeMapError", c_int, c_void_p, c_int)
+_font_size = bound("FPDFText_GetFontSize", c_double, c_void_p, c_int)
+_count_chars = bound("FPDFText_CountChars", c_int, c_void_p)
+_code_point = bound("FPDFText_GetUnicode", ctypes.c_uint, c_void_p, c_int)
+_all_text = bound("FPDFText_GetText", c_int, c_void_p, c_int, c_int, POINTER(c_ushort))
 _doubles = (POINTER(c_double), POINTER(c_double))
-_get_origin = _bound("FPDFText_GetCharOrigin", c_int, c_void_p, c_int, *_doubles)
-_get_box = _bound("FPDFText_GetLooseCharBox", c_int, c_void_p, c_int, POINTER(_Rect))
-_get_matrix = _bound("FPDFText_GetMatrix", c_int, c_void_p, c_int, POINTER(_Matrix))
+_get_origin = bound("FPDFText_GetCharOrigin", c_int, c_void_p, c_int, *_doubles)
+_get_box = bound("FPDFText_GetLooseCharBox", c_int, c_void_p, c_int, POINTER(_Rect))
+_get_matrix = bound("FPDFText_GetMatrix", c_int, c_void_p, c_int, POINTER(_Matrix))
 
 _x, _y, _matrix, _rect = c_double(), c_double(), _Matrix(), _Rect()
 _at_x, _at_y, _at_matrix, _at_rect = byref(_x), byref(_y), byref(_matrix), byref(_rect)
-
-
-def _handle_of(pointer: Any) -> int:  # noqa: ANN401 - ctypes has no types
-    """Return the plain handle of what pypdfium2 holds as a pointer."""
-    return ctypes.cast(pointer, c_void_p).value or 0
 
 
 def _char_origin(text: int, index: int) -> tuple[float, float]:
@@ -128,13 +113,6 @@ def _characters(text: int) -> str:
     # Some characters have no text or two code units: then each is asked for its own.
     codes = (_code_point(text, n) for n in range(count))
     return "".join("\ufffe" if code == 2 else chr(code or 0xFFFD) for code in codes)
-
-
-def _font_name(font: int) -> str:
-    """Return a font's name, empty for a Type 3 font."""
-    buffer = ctypes.create_string_buffer(128)
-    size = _get_font_name(font, buffer, 128)
-    return buffer.raw[: max(min(size, 128) - 1, 0)].decode("utf-8", "replace")
 
 
 def _wide_text(function: Any, *arguments: Any) -> str:  # noqa: ANN401 - ctypes has no types
@@ -209,7 +187,7 @@ def _read_page(document: PdfDocument, number: int) -> PageLines:
 
 def _page_lines(page: PdfPage, number: int) -> PageLines:
     text_page = page.get_textpage()  # closes with its last reference, and its handle with it
-    text = _handle_of(text_page.raw)
+    text = handle_of(text_page.raw)
     left, bottom, right, top = page.get_bbox()
     view = _Page(
         text=text,
@@ -228,7 +206,8 @@ def _page_lines(page: PdfPage, number: int) -> PageLines:
     if drawn.n_chars < _FEW_CHARS:
         images = page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=_MAX_FORM_DEPTH)
         drawn.has_image = any(True for _ in images)
-    return build_page(drawn, number)
+    lines = build_page(drawn, number)
+    return replace(lines, lost_fonts=lost_fonts(page, view.read))
 
 
 @dataclass(slots=True)
@@ -253,7 +232,10 @@ class _Font:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Page:
-    """One open page: its text handle, its characters, its box and its quarter turns."""
+    """One open page: its text handle, its characters, its box and its quarter turns.
+
+    `read` collects the text objects that have characters.
+    """
 
     text: int
     chars: str
@@ -261,6 +243,7 @@ class _Page:
     size: tuple[float, float]
     turns: int
     fonts: dict[int, _Font] = field(default_factory=dict)
+    read: set[int] = field(default_factory=set)
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Return a place as the page is seen, from its lower left corner."""
@@ -281,15 +264,15 @@ class _Page:
         edge = max(self.place(left, bottom)[0], self.place(right, top)[0])
         after = index + 1
         guessed = self.chars[after : after + 1] in (" ", "\r")
-        if guessed and not _text_object(self.text, after):
+        if guessed and not text_object_of(self.text, after):
             edge = min(edge, self.origin(after)[0])
         return edge
 
     def font_of(self, text_object: int) -> _Font:
         """Return the font of a text object."""
-        handle = _font_handle(text_object)
+        handle = font_handle(text_object)
         if handle not in self.fonts:
-            self.fonts[handle] = _Font(_font_name(handle))
+            self.fonts[handle] = _Font(font_name(handle))
         return self.fonts[handle]
 
 
@@ -298,7 +281,7 @@ def _add_line(page: _Page, start: int, end: int, drawn: PageGlyphs) -> None:
     at = start
     last: list[Glyph] = []
     while at < end:
-        owner = _text_object(page.text, at)
+        owner = text_object_of(page.text, at)
         blank = page.chars[at] == " "
         if blank and owner and last:
             # A space that the file draws counts, however narrow; one that PDFium guesses does not.
@@ -306,6 +289,7 @@ def _add_line(page: _Page, start: int, end: int, drawn: PageGlyphs) -> None:
         if blank or not owner:
             at += 1
             continue
+        page.read.add(owner)
         stop = _run_end(page.text, owner, at, end)
         last = _add_run(page, owner, (at, stop), drawn)
         at = stop
@@ -313,12 +297,12 @@ def _add_line(page: _Page, start: int, end: int, drawn: PageGlyphs) -> None:
 
 def _run_end(text: int, owner: int, at: int, end: int) -> int:
     """Return the end of the characters that `owner` draws; they are all in one piece."""
-    if _text_object(text, end - 1) == owner:
+    if text_object_of(text, end - 1) == owner:
         return end
     inside, outside = at, end - 1
     while outside - inside > 1:
         middle = (inside + outside) // 2
-        if _text_object(text, middle) == owner:
+        if text_object_of(text, middle) == owner:
             inside = middle
         else:
             outside = middle

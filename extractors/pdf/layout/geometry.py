@@ -65,6 +65,7 @@ class PageLines:
     """The lines of one page as an engine reads them.
 
     `n_turned` counts glyphs that do not run upright; `error` says why there are no lines.
+    `lost_fonts` names fonts that are neither in the file nor on the machine, whose text is lost.
     """
 
     page: int
@@ -74,6 +75,7 @@ class PageLines:
     has_image: bool = False
     n_turned: int = 0
     error: str | None = None
+    lost_fonts: tuple[str, ...] = ()
 
     @property
     def n_chars(self) -> int:

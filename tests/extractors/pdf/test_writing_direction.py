@@ -9,6 +9,7 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from reportlab.pdfbase import pdfmetrics
+from reportlab.pdfbase.cidfonts import UnicodeCIDFont
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.pdfgen.canvas import Canvas
 
@@ -63,15 +64,21 @@ def font_of(path: Path) -> Path:
     return path
 
 
-def draw_columns(path: Path) -> Path:
-    """Draw columns from right to left, character by character, with a note in two small rows."""
-    pdfmetrics.registerFont(TTFont("Boxes", font_of(path.with_name("boxes.ttf"))))
+def draw_columns(path: Path, font: str = "Boxes") -> Path:
+    """Draw columns from right to left, character by character, with a note in two small rows.
+
+    Another font than the boxes is named in the file, and not embedded.
+    """
+    if font == "Boxes":
+        pdfmetrics.registerFont(TTFont("Boxes", font_of(path.with_name("boxes.ttf"))))
+    else:
+        pdfmetrics.registerFont(UnicodeCIDFont(font))
     canvas = Canvas(str(path), pagesize=(300, 420))
-    canvas.setFont("Boxes", 16)
+    canvas.setFont(font, 16)
     for n, column in enumerate(COLUMNS):
         for k, char in enumerate(column):
             canvas.drawString(240 - 30 * n, 380 - 17 * k, char)
-    canvas.setFont("Boxes", 8)
+    canvas.setFont(font, 8)
     for n, note in enumerate(NOTES):
         for k, char in enumerate(note):
             canvas.drawString(219 - 9 * n, 140 - 9 * k, char)
