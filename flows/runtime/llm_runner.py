@@ -338,7 +338,8 @@ def report_causes(
     """Report why items have no usable reply, a line for each cause with its count and next step.
 
     The lines are notes, which `quiet` leaves out, if any item has an answer. Else they are
-    warnings; return the error then, None where nothing was asked.
+    warnings; return the error then, None where nothing was asked. Whoever has asked deletes the
+    endpoint, so that the next run probes the server again.
     """
     from memoirist.generators.client.reply_causes import cause_in_words
 
@@ -446,6 +447,8 @@ async def run_missing(
         )
     finished = not due_items(due, closed_keys(context, task.purpose, settings))
     error = report_causes(context, task.purpose, [item.key for item in items])
+    if error is not None and n_left < len(due):
+        delete_endpoint(context, session.endpoint)
     return Sent(len(due), finished, error)
 
 

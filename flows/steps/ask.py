@@ -22,6 +22,7 @@ from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.runtime.llm_runner import (
     ReplyWriter,
     closed_keys,
+    delete_endpoint,
     due_items,
     open_session,
     report_causes,
@@ -179,6 +180,8 @@ def _ask_llm(context: Context, most: int | None = None) -> str:
     keys = [query.key for query in queries]
     error = report_causes(context, "interview", keys, quiet=not message)
     if error is not None:
+        if writer is not None:
+            delete_endpoint(context, writer.session.endpoint)
         _raise_without_question(context, error, asked=writer is not None)
     return message
 

@@ -22,9 +22,9 @@ class _Words(NamedTuple):
 _OTHER_MODEL = "name another --model"
 _AGAIN = "run the same command again, with a smaller --max-concurrency"
 _NO_THOUGHTS = (
-    "turn thinking off by the server's own switch in interview.extra_body, such as"
-    " --set 'interview.extra_body={{chat_template_kwargs={{enable_thinking=false}}}}' or"
-    " '{{reasoning_effort=\"none\"}}', or name a --model that does not think"
+    "turn thinking off by the server's own key, such as"
+    " --set 'interview.extra_body={{chat_template_kwargs={{enable_thinking=false}}}}', or name a"
+    " --model that does not think"
 )
 _WORDS: Mapping[str, _Words] = {
     "cut_off": _Words(
