@@ -17,7 +17,7 @@ from typing import Any
 from memoirist.data.schema.records import content_id
 from memoirist.generators.client.batch import BatchClient, BatchStore
 from memoirist.generators.client.client import Client
-from memoirist.generators.client.endpoint import Endpoint, adapted, may_switch, next_switch
+from memoirist.generators.client.endpoint import UNSET, Endpoint, adapted, may_switch, next_switch
 from memoirist.generators.client.http_errors import FormRefused, Withheld
 from memoirist.generators.client.pricing import Priced, estimate_tokens, price_of
 from memoirist.generators.client.responses import Completion
@@ -219,10 +219,13 @@ class Session:
             return completion
 
     def _watch_thoughts(self, completion: Completion) -> None:
-        """Turn thinking off once most replies hold thoughts and no answer."""
+        """Turn thinking off once most replies, and more than one, hold thoughts and no answer."""
         self._n_vain += completion.thinks_in_vain
         self._n_answers += not completion.thinks_in_vain
-        if self._n_vain > self._n_answers and may_switch(self.endpoint, self.settings):
+        # A switch that does not work shows it at once.
+        n_least = 2 if self.endpoint.thinking == UNSET else 1
+        is_vain = self._n_vain >= n_least and self._n_vain > self._n_answers
+        if is_vain and may_switch(self.endpoint, self.settings):
             self._change(self.endpoint, next_switch(self.endpoint))
 
     def _change(self, former: Endpoint, endpoint: Endpoint) -> None:

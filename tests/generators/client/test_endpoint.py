@@ -169,8 +169,10 @@ def test_refusals_of_many_requests_at_once_are_adapted_to_once() -> None:
         assert len(content) > len(PASSAGES[0].text) + 200
 
 
-def test_thoughts_of_a_few_leave_thinking_on() -> None:
-    with OpenAIServer(Script(faults=["", "", "", "thoughts_cut", "", ""])) as server:
+@pytest.mark.parametrize("place", [0, 3])
+def test_thoughts_of_a_few_leave_thinking_on(place: int) -> None:
+    faults = ["thoughts_cut" if n == place else "" for n in range(6)]
+    with OpenAIServer(Script(faults=faults)) as server:
         settings = settings_for(server, max_concurrency=1)
         known = asyncio.run(probe(settings))
         answered, endpoint = asyncio.run(_run(settings, known, 5))
