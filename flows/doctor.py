@@ -1,4 +1,4 @@
-"""Check this machine: libraries, endpoints, hub, memory and disk, each with a next step."""
+"""Check this machine and a workspace's store, each finding with a next step."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
+from memoirist.data.schema.errors import MemoiristError
+from memoirist.data.schema.records import Model
+from memoirist.data.store.integrity import check_store
 from memoirist.data.store.store import Fetched
 from memoirist.flows.runtime.context import Context
 
@@ -44,6 +47,7 @@ def examine(context: Context) -> Fetched:
         _hub(),
         _memory(),
         _disk(context),
+        *_store(context),
     ]
     return Fetched(columns=list(Finding._fields), numeric=[False] * 4, rows=list(findings))
 
@@ -172,3 +176,38 @@ def _disk(context: Context) -> Finding:
     free = shutil.disk_usage(folder).free / _GB
     step = "" if free >= 2 else "a build writes about 0.5 GB beside the base model: free some"
     return Finding("ok" if free >= 2 else "look", "disk", f"{free:.1f} GB free at {folder}", step)
+
+
+def _store(context: Context) -> Iterator[Finding]:
+    """Check the workspace's database, its lock, and the folders of its models."""
+    workspace = context.workspace
+    path = workspace.store.path
+    if not path.exists():
+        step = "make one with `memoirist build SOURCE --persona NAME`, or name it with -w"
+        yield Finding("ok", "store", f"no workspace at {str(workspace.root)!r} yet", step)
+        return
+    if holder := workspace.lock_holder():
+        finding = f"the workspace is in use by process {holder}"
+        yield Finding("look", "lock", finding, "wait until it ends, and check again")
+    size = f"{path.stat().st_size / 2**20:,.0f} MB at {str(path)!r}"
+    yield Finding("ok", "store", size)
+    for check in check_store(workspace.store):
+        yield Finding("look" if check.next_step else "ok", "store", *check)
+    yield from _models_of(context)
+
+
+def _models_of(context: Context) -> Iterator[Finding]:
+    """Check that the adapters and merged models of the registry are there."""
+    workspace = context.workspace
+    try:
+        models = workspace.store.nouns(Model)
+    except MemoiristError:
+        return  # the store's own finding says why
+    for model in models:
+        merge_again = f"merge it again: `memoirist models pick {model.run_id}`"
+        for folder, step in (
+            (model.adapter_path, "train again: `memoirist build`"),
+            (model.merged_path, merge_again),
+        ):
+            if folder and not (workspace.root / folder).is_dir():
+                yield Finding("look", "model", f"{folder!r} is gone", step)

@@ -159,7 +159,8 @@ def validate(
     from memoirist.flows.inspection import check_file, print_rows
 
     if fix is not None:
-        check_output_file(o.open_workspace(workspace), fix, force=force)
+        inputs = [None if file == "-" else Path(file)]
+        check_output_file(o.open_workspace(workspace), fix, force=force, inputs=inputs)
     settings = CheckSettings(max_tokens=max_tokens, max_lines=limit)
     rows, summary = check_file(file, settings, fix)
     try:
@@ -187,7 +188,7 @@ def calibrate(
 
 @recipe_flags("interview.base_url")
 def doctor(form: o.FormatOption = "table", *, options: RecipeOptions) -> None:
-    """Tell what works on this machine, and what to do about what does not."""
+    """Tell what works on this machine and in the workspace, and what to do about the rest."""
     from memoirist.flows.doctor import examine
     from memoirist.flows.inspection import print_rows
 

@@ -76,13 +76,13 @@ def export(
 ) -> None:
     """Write a merged model for other programs; the merged folder itself loads in transformers."""
     from memoirist.flows.cli.output_check import check_output_file
-    from memoirist.flows.models.model_registry import export_model
+    from memoirist.flows.models.model_registry import export_model, export_path
 
     context = o.open_workspace(workspace)
-    if output is not None:
-        check_output_file(context, output, force=force)
     with context.workspace.lock():
-        typer.echo(export_model(context, run, to, output))
+        path = output or export_path(context, run, to)
+        check_output_file(context, path, force=force)
+        typer.echo(export_model(context, run, to, path))
 
 
 def push(

@@ -283,5 +283,5 @@ def evaluate(
 
     context = options.open()
     if sheet is not None:
-        check_output_file(context, sheet, force=force)
+        check_output_file(context, sheet, force=force, inputs=[read_sheet, options.recipe])
     o.run(context, step)

@@ -8,10 +8,10 @@ https://huggingface.co/docs/hub/datasets-manual-configuration).
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -75,12 +75,12 @@ def push_dataset(context: Context, name: str, repository: str, *, public: bool) 
     require_workspace(context)
     dataset = find_version(context.workspace.store, name)
     refuse_without_rights(context, dataset.id, f"dataset {dataset.id}")
-    folder = context.workspace.exports / f"dataset-{dataset.id}"
-    shutil.rmtree(folder, ignore_errors=True)
-    n_rows = write_dataset(context, dataset, folder)
     message = f"Memoirist dataset {dataset.id}"
-    upload = partial(push, folder, repository, public=public, message=message, kind="dataset")
-    address = context.call("push", repository, upload)
+    # A folder of its own: what lies among the exports is the user's.
+    with TemporaryDirectory(prefix=".push-", dir=context.workspace.root) as name:
+        n_rows = write_dataset(context, dataset, folder := Path(name))
+        upload = partial(push, folder, repository, public=public, message=message, kind="dataset")
+        address = context.call("push", repository, upload)
     visibility = "public" if public else "private"
     context.report.step(
         "push", f"{n_rows:,} rows of dataset {dataset.id} -> {address} ({visibility})"

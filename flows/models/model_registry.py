@@ -65,12 +65,19 @@ def pick(context: Context, name: str) -> None:
     context.report.step("pick", f"{label} is the model in use")
 
 
+def export_path(context: Context, name: str | None, form: Literal["gguf", "ollama"]) -> Path:
+    """Return where a model is exported to where its user names no path."""
+    run, step = run_and_step(context, name)
+    gguf = "model.gguf" if step is None else f"model-{step}.gguf"
+    return context.workspace.exports / run.id / (gguf if form == "gguf" else "Modelfile")
+
+
 def export_model(
-    context: Context, name: str | None, form: Literal["gguf", "ollama"], target: Path | None
+    context: Context, name: str | None, form: Literal["gguf", "ollama"], target: Path | None = None
 ) -> Path:
     """Write a model as GGUF, or a Modelfile for Ollama; return the file.
 
-    A model that is not merged yet is merged first.
+    A model that is not merged yet is merged first. `target` defaults to `export_path`.
     """
     from memoirist.flows.models.model_card import write_model_card
     from memoirist.train.export.gguf import to_gguf
@@ -80,18 +87,17 @@ def export_model(
     run, step = run_and_step(context, name)
     model = _merged(context, run, step)
     merged = context.workspace.root / str(model.merged_path)
-    folder = context.workspace.exports / run.id
-    gguf = folder / ("model.gguf" if model.step is None else f"model-{model.step}.gguf")
+    path = target or export_path(context, name, form)
     if form == "gguf":
         base = base_of(context.workspace.run_folder(run.id))
-        path = to_gguf(merged, base, target or gguf, context.report.note)
+        to_gguf(merged, base, path, context.report.note)
         context.report.step("export", f"{path} ({path.stat().st_size / 2**20:,.0f} MB)")
         return path
     write_model_card(context, run, model)
     text = (merged / "Modelfile").read_text("utf-8")
+    gguf = export_path(context, name, "gguf")
     is_current = gguf.exists() and gguf.stat().st_mtime >= (merged / MANIFEST).stat().st_mtime
     weights = gguf if is_current else merged
-    path = target or folder / "Modelfile"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text.replace("FROM .", f"FROM {weights.resolve()}", 1), encoding="utf-8")
     condition = "" if shutil.which("ollama") else " once Ollama is installed"

@@ -66,7 +66,11 @@ class Workspace:
             return str(path)
 
     def owns(self, name: str) -> bool:
-        """Tell whether a name in the root belongs to the workspace or to DuckDB."""
+        """Tell whether a name in the root belongs to the workspace or to DuckDB.
+
+        Capitals do not count: on some disks they make no other file.
+        """
+        name = name.casefold()
         return name in self.OWN_NAMES or name.startswith((f"{FILE}.", "replies-", "recipe.partial"))
 
     @contextmanager
@@ -107,6 +111,20 @@ class Workspace:
         finally:
             self.store.on_wait = None
             os.close(descriptor)
+
+    def lock_holder(self) -> str | None:
+        """Return the id of the process that has locked the workspace, None where none has."""
+        try:
+            descriptor = os.open(self.root / ".lock", os.O_RDONLY)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        finally:
+            os.close(descriptor)
+        return None
 
     def _unusable(self, error: OSError) -> StoreError:
         if error.errno == 28:

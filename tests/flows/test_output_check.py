@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
 from memoirist.data.samples import SOURCES
 from memoirist.data.store.store import Store
+from memoirist.flows.cli.main import COMMANDS
+from memoirist.flows.cli.model_commands import models
+from memoirist.flows.cli.options import with_flags
 from tests.conftest import EDITH, Command, run
 
-# Each command that writes to a path of the user's, but for the path.
+# Each command that writes to a file of the user's, but for the path.
 WRITERS = {
     "export": ["export", "-o"],
     "evaluate": ["evaluate", "--sheet"],
     "models export": ["models", "export", "--to", "ollama", "-o"],
+    "validate": ["validate", "rows.jsonl", "--fix"],
 }
+# The parameters of all commands that are paths or words: a new one belongs into one of these sets,
+# and one that names a file or folder to write to into WRITERS, or among the folders' tests.
+WRITTEN = {
+    ("export", "output"), ("evaluate", "sheet"), ("models export", "output"), ("validate", "fix"),
+    ("train", "output"),
+}  # fmt: skip
+READ = {"workspace", "recipe", "read_sheet"}
+WORDS = {
+    "sources", "source", "password", "assigned", "what_if", "data", "message", "run", "system",
+    "what", "subject", "first", "second", "query", "split", "version", "file", "names", "dataset",
+}  # fmt: skip
+ROWS = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +49,32 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for step in (["extract", "texts", *EDITH], ["curate"], ["compose"]):
         done = run(folder, *step)
         assert done.returncode == 0, done.stderr
+    (folder / "rows.jsonl").write_text(ROWS + ROWS.replace("a", "c").replace("}\n", ', "x": 1}\n'))
     return folder
+
+
+def _parameters() -> Iterator[tuple[str, inspect.Parameter, Any]]:
+    """Yield the own parameters of every command, with their types; a recipe's key is no path."""
+    commands: dict[str, Any] = {name: with_flags(command) for name, command in COMMANDS.items()}
+    for registered in models.registered_commands:
+        assert registered.callback is not None
+        commands[f"models {registered.name or registered.callback.__name__}"] = registered.callback
+    for name, command in commands.items():
+        for parameter in inspect.signature(command, eval_str=True).parameters.values():
+            if not parameter.name.startswith("flag_"):
+                yield name, parameter, (get_args(parameter.annotation) or [None])[0]
+
+
+def test_no_flag_that_writes_is_forgotten() -> None:
+    """The tests of this file go through all flags that name something to write."""
+    paths = {(name, p.name) for name, p, kind in _parameters() if "Path" in str(kind)}
+    assert {(name, parameter) for name, parameter in paths if parameter not in READ} == WRITTEN
+    words = {p.name for _, p, kind in _parameters() if kind in {str, str | None, list[str]}}
+    assert words | {"sources", "password", "assigned", "what_if", "data"} == WORDS
+    # One flag stands for all: whatever writes asks before it overwrites.
+    writers = {name for name, _ in WRITTEN}
+    assert {name for name, p, _ in _parameters() if p.name == "force"} == writers
+    assert {*WRITERS, "train"} == writers
 
 
 def _refused(folder: Path, path: Path, *arguments: str) -> str:
@@ -50,14 +94,35 @@ def test_own_files_and_sources_are_refused_even_with_force(
     command = WRITERS[writer]
     workspace = composed / "workspace"
     own = [workspace / "memoirist.duckdb", workspace / "recipe.toml", workspace / ".lock"]
-    link = tmp_path / "link.jsonl"
-    link.hardlink_to(workspace / "memoirist.duckdb")
-    for path in (*own, link):
+    own += [workspace / "memoirist.duckdb.wal", workspace / "feeds" / "a" / "feed.json"]
+    own += [workspace / place / "made.bin" for place in ("bases", "ocr", "reports", "runs")]
+    for path in own[3:]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("own")
+    links = [tmp_path / f"link{n}.jsonl" for n in range(6)]
+    for link, path in zip(links, (own[0], own[4], own[5]), strict=False):
+        link.hardlink_to(path)
+    links[3].symlink_to(own[5])
+    (tmp_path / "folder").symlink_to(workspace / "runs")
+    links[4:] = [tmp_path / "folder" / "made.bin", composed / "texts/../workspace/runs/made.bin"]
+    for path in (*own, *links):
         assert "belongs to the workspace" in _refused(
             composed, path, *command, str(path), "--force"
         )
+    own[3].unlink()
+    # A disk may not tell capitals from small letters; the log need not be there yet.
+    for name in ("MEMOIRIST.DuckDB", "memoirist.duckdb.wal", "Runs/a.jsonl", "serve.log"):
+        done = run(composed, *command, str(workspace / name), "--force")
+        assert "belongs to the workspace" in done.stderr
+    elsewhere = run(composed, *command, str(own[0]), "--force", "-w", str(tmp_path / "other"))
+    assert "belongs to the workspace" in elsewhere.stderr
     source = composed / "texts" / "exchanges.jsonl"
-    assert "is one of the sources" in _refused(composed, source, *command, str(source), "--force")
+    link = tmp_path / "source.jsonl"
+    link.hardlink_to(source)
+    symlink = tmp_path / "symlink.jsonl"
+    symlink.symlink_to(source)
+    for path in (source, link, symlink):
+        assert "is one of the sources" in _refused(composed, path, *command, str(path), "--force")
     beside = composed / "texts" / "notes.txt"
     beside.write_text("Not read yet.", "utf-8")
     line = _refused(composed, beside, *command, str(beside), "--force")
@@ -79,13 +144,53 @@ def test_a_file_is_overwritten_with_force_alone(
     # What stops it then is another matter: without a model only `export` has something to write.
     done = run(composed, *command, "mine.txt", "--force")
     assert "exists already" not in done.stderr
-    if writer == "export":
-        assert done.returncode == 0, done.stderr
+    if writer in {"export", "validate"}:
+        assert done.returncode == int(writer == "validate"), done.stderr
         assert all(json.loads(line) for line in path.read_text("utf-8").splitlines())
         rows = Store(composed / "workspace" / "memoirist.duckdb").rows("SELECT id FROM sources")
         assert rows
         (composed / "empty.jsonl").touch()
-        assert run(composed, *command, "empty.jsonl").returncode == 0
+        assert run(composed, *command, "empty.jsonl").returncode == done.returncode
+
+
+def test_no_command_writes_over_what_it_reads(composed: Path) -> None:
+    rows = composed / "rows.jsonl"
+    link = composed / "link.jsonl"
+    link.symlink_to(rows)
+    for path in (rows, link):
+        line = _refused(composed, path, "validate", "rows.jsonl", "--fix", str(path), "--force")
+        assert "is what this command reads" in line
+    sheet = composed / "sheet.csv"
+    sheet.write_text("filled in", "utf-8")
+    both = ("evaluate", "--read-sheet", "sheet.csv", "--sheet", "sheet.csv", "--force")
+    assert "is what this command reads" in _refused(composed, sheet, *both)
+
+
+def test_a_folder_with_the_workspace_or_sources_is_no_export(composed: Path) -> None:
+    workspace = composed / "workspace"
+    (workspace / "exports" / "held").mkdir(parents=True)
+    (workspace / "exports" / "held" / "data").symlink_to(workspace / "runs")
+    (composed / "linked").symlink_to(composed)
+    (composed / "to_texts").symlink_to(composed / "texts")
+    refusals = {
+        ".": "holds the workspace",
+        "linked": "holds the workspace",
+        "texts/..": "holds the workspace",
+        "workspace": "is the workspace itself",
+        "workspace/feeds": "belongs to the workspace",
+        "workspace/exports/held": "belongs to the workspace",
+        "texts": "holds sources",
+        "to_texts/new": "in a folder of sources",
+    }
+    before = sorted(composed.rglob("*"))
+    for name, reason in refusals.items():
+        done = run(composed, "export", "--format", "hf", "-o", name, "--force")
+        assert done.returncode == 1, name
+        assert reason in done.stderr, name
+    train = ["train", "--data", "texts/exchanges.jsonl", "--force", "-o"]
+    done = run(composed, *train, "workspace/runs/new")
+    assert "belongs to a workspace itself" in done.stderr
+    assert sorted(composed.rglob("*")) == before
 
 
 def test_a_training_does_not_mix_with_other_files(memoirist: Command, tmp_path: Path) -> None:
