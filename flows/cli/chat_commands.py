@@ -87,14 +87,25 @@ def serve_model(
             "--system", help="For clients that send no system message: another; '' for none."
         ),
     ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            "--api-key",
+            envvar="MEMOIRIST_API_KEY",
+            help="Answer only requests with this key; from the environment no one else reads it.",
+        ),
+    ] = None,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
     """Serve the model to OpenAI clients on 127.0.0.1 until Ctrl-C."""
     from memoirist.flows.chat.backends import Choice
-    from memoirist.flows.serving.model_server import serve_model as start_model_server
+    from memoirist.flows.serving import model_server
 
+    settings = model_server.ServerSettings(
+        system=system, port=port, engine=engine, api_key=model_server.check_key(api_key)
+    )
     choice = Choice(run=run, checkpoint=checkpoint)
-    start_model_server(o.patient_workspace(workspace), choice, system, port, engine)
+    model_server.serve_model(o.patient_workspace(workspace), choice, settings)
 
 
 def web(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import signal
@@ -12,11 +13,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from memoirist.data.schema.errors import EndpointError
+from memoirist.data.schema.errors import EndpointError, RecipeError
 from memoirist.flows.chat.backends import (
     BASE,
     TUNED,
@@ -38,12 +39,17 @@ _START_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
-    """What is served: `system` is put before requests that send no system message."""
+    """What is served: `system` is put before requests that send no system message.
 
-    system: str
+    None stands for the shipped prompt. With an `api_key` the server answers only requests that
+    have it.
+    """
+
+    system: str | None = None
     port: int = 0
     engine: Engine = "auto"
     with_base: bool = False
+    api_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,7 @@ class Served:
     engine: str
     process: subprocess.Popen[bytes]
     log: Path
+    api_key: str = field(default="", repr=False)
 
 
 def model_name(persona: str, kind: str = TUNED) -> str:
@@ -95,13 +102,16 @@ def serving(
         folder = Path(name)
         models = _link_models(context, model, choice, settings, folder)
         with log.open("wb") as output:
-            process = _start(_command(engine, models, port), folder, output.fileno())
+            names = [name for name, _ in models.values()]
+            environment = _environment(folder, names, settings.api_key)
+            process = _start(_command(engine, models, port), environment, output.fileno())
         served = Served(
             url=f"http://{HOST}:{port}/v1",
             names={kind: name for kind, (name, _) in models.items()},
             engine=engine,
             process=process,
             log=log,
+            api_key=settings.api_key,
         )
         try:
             _wait_until_up(served)
@@ -127,11 +137,12 @@ def _link_models(
         sources = {TUNED: merged_folder(model)}
     if settings.with_base:
         sources[BASE] = base_folder(context, model)
+    system = shipped_prompt(context, model) if settings.system is None else settings.system
     models = {}
     for kind, source in sources.items():
         name = model_name(model.recipe.persona.name, kind)
-        linked = link_model(folder / "hub", name, source, settings.system)
-        if settings.system and not linked.system:
+        linked = link_model(folder / "hub", name, source, system)
+        if system and not linked.system:
             context.report.warn(
                 f"the template of {name} takes no system prompt: clients have to send their own"
             )
@@ -144,17 +155,23 @@ def _command(engine: str, models: Mapping[str, tuple[str, Path]], port: int) -> 
     address = ["--host", HOST, "--port", str(port)]
     if engine == "vllm":
         name, folder = models[TUNED]
-        return ["vllm", "serve", str(folder), "--served-model-name", name, *address]
+        middleware = ["--middleware", "memoirist.train.inference.request_filter.RequestFilter"]
+        return ["vllm", "serve", str(folder), "--served-model-name", name, *address, *middleware]
     command = [sys.executable, "-m", "memoirist.train.inference.served_models"]
     # With one model given, requests need not name it; with two each request has to.
     command += [name for name, _ in models.values()] if len(models) == 1 else []
     return [*command, *address, "--model-timeout", "-1"]
 
 
-def _start(command: Sequence[str], folder: Path, output: int) -> subprocess.Popen[bytes]:
-    environment = {
+def _environment(folder: Path, names: Sequence[str], api_key: str) -> dict[str, str]:
+    """Return the environment of the server; the key is in no command line, which all can read."""
+    from memoirist.train.inference.request_filter import KEY_VARIABLE, MODELS_VARIABLE
+
+    return {
         **os.environ,
         "MEMOIRIST_PARENT": str(os.getpid()),
+        MODELS_VARIABLE: json.dumps(names),
+        KEY_VARIABLE: api_key,
         # The server sees the linked models alone: no download, no other model, no telemetry.
         "HF_HUB_CACHE": str(folder / "hub"),
         "HF_HUB_OFFLINE": "1",
@@ -162,6 +179,11 @@ def _start(command: Sequence[str], folder: Path, output: int) -> subprocess.Pope
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
     }
+
+
+def _start(
+    command: Sequence[str], environment: Mapping[str, str], output: int
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         list(command),
         stdin=subprocess.DEVNULL,
@@ -174,36 +196,48 @@ def _start(command: Sequence[str], folder: Path, output: int) -> subprocess.Pope
 
 
 def _wait_until_up(served: Served) -> None:
-    """Wait until every model has generated a token, which shows that it is loaded and works."""
+    """Wait until every model has generated a token, which shows that it is loaded and works.
+
+    Raise EndpointError where the server would answer for a model that it was not started with.
+    """
     deadline = time.monotonic() + _START_SECONDS
     for name in served.names.values():
-        while not _answers(served.url, name):
+        while (status := _status(served, name)) is None:
             if served.process.poll() is not None or time.monotonic() > deadline:
                 raise EndpointError(
                     f"the server of {name} did not start: {_last_line(served.log)}",
                     f"read {str(served.log)!r}",
                 )
             time.sleep(0.2)
+        if status != 200:
+            raise EndpointError(
+                f"the server refuses its own model with status {status}",
+                f"read {str(served.log)!r}",
+            )
+    if _status(served, "memoirist/another") != 404:
+        raise EndpointError(
+            f"the server ({served.engine}) takes requests for models that are not its own",
+            "install the version of transformers or vLLM that Memoirist names, or report it",
+        )
 
 
-def _answers(url: str, model: str) -> bool:
-    """Tell whether the server answers yet; EndpointError where it refuses the model."""
+def _status(served: Served, model: str) -> int | None:
+    """Return the status of a request for one token, None while the server is not up."""
     import httpx
 
     body = {"model": model, "messages": [{"role": "user", "content": "."}], "max_tokens": 1}
     try:
         # A proxy from the environment cannot reach this machine's own address.
         reply = httpx.post(
-            f"{url}/chat/completions", json=body, timeout=_START_SECONDS, trust_env=False
+            f"{served.url}/chat/completions",
+            json=body,
+            headers={"Authorization": f"Bearer {served.api_key}"} if served.api_key else {},
+            timeout=_START_SECONDS,
+            trust_env=False,
         )
     except httpx.TransportError:
-        return False
-    if reply.is_error:
-        raise EndpointError(
-            f"the server refuses its own model: {reply.status_code} {reply.reason_phrase}",
-            "read serve.log in the workspace",
-        )
-    return reply.status_code == 200
+        return None
+    return reply.status_code
 
 
 def _last_line(log: Path) -> str:
@@ -211,13 +245,21 @@ def _last_line(log: Path) -> str:
     return lines[-1][:300] if lines else "its log is empty"
 
 
-def serve_model(
-    context: Context, choice: Choice, system: str | None, port: int, engine: Engine
-) -> None:
+def check_key(api_key: str | None) -> str:
+    """Return the key, "" for none; raise RecipeError for one that no header holds."""
+    if api_key is None:
+        return ""
+    if not re.fullmatch(r"[!-~]+", api_key):
+        raise RecipeError(
+            "the API key is empty, or has spaces or letters that no header holds",
+            "give another: MEMOIRIST_API_KEY=$(openssl rand -hex 16)",
+        )
+    return api_key
+
+
+def serve_model(context: Context, choice: Choice, settings: ServerSettings) -> None:
     """Serve the chosen model until Ctrl-C or SIGTERM, which end the server as well."""
     model = choose_model(context, choice)
-    prompt = shipped_prompt(context, model) if system is None else system
-    settings = ServerSettings(system=prompt, port=port, engine=engine)
     with ended_by_signal(), serving(context, model, choice, settings) as served:
         context.report.step(
             "serve",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,7 @@ from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.local_server import HOST, free_port
 from memoirist.flows.serving.model_server import ServerSettings, ended_by_signal, serving
 from memoirist.generators.client.client import Piece, stream_chat
+from memoirist.train.inference.request_filter import HOSTS
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -48,12 +50,19 @@ def serve_page(context: Context, choice: Choice, port: int, *, compare: bool) ->
     system = shipped_prompt(context, model)
     page_port = free_port(port)
     # vLLM serves one model per process; the page needs base and tuned from one server.
-    settings = ServerSettings(system=system, engine="transformers", with_base=compare)
+    # The page alone has the key.
+    settings = ServerSettings(
+        system=system,
+        engine="transformers",
+        with_base=compare,
+        api_key=secrets.token_urlsafe(32),
+    )
     with ended_by_signal(), serving(context, model, choice, settings) as served:
         page = Page(
             context=context,
             chosen=model,
             url=served.url,
+            api_key=served.api_key,
             # Sorted, the base stands to the left of the tuned model.
             models=dict(sorted(served.names.items())),
             system=system,
@@ -134,7 +143,7 @@ def application(page: Page) -> FastAPI:
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     # Refuse another site that points its own name at 127.0.0.1.
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
 
     @app.middleware("http")
     async def add_headers(request: Request, call_next: Next) -> Response:
@@ -313,6 +322,7 @@ class Page:
     models: Mapping[str, str]
     system: str
     context_tokens: int
+    api_key: str = field(default="", repr=False)
 
     @property
     def persona(self) -> str:
@@ -392,6 +402,7 @@ class PageChat(ChatSession):
             "temperature": self.settings.temperature,
             "top_p": self.settings.top_p,
             "max_tokens": self.settings.max_new_tokens,
+            "extra_headers": {"Authorization": f"Bearer {self.page.api_key or 'none'}"},
         }
         try:
             answer = stream_chat(self.page.url, self.page.models[name], messages, options)

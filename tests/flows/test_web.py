@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from memoirist.data.schema.errors import EndpointError, NothingToDo, TrainError
+from memoirist.data.schema.errors import EndpointError, NothingToDo, RecipeError, TrainError
 from memoirist.data.schema.records import Conversation, Question
 from memoirist.flows.chat.backends import BASE, TUNED, Choice, choose_model, shipped_prompt
 from memoirist.flows.chat.terminal import TerminalChat
@@ -28,6 +28,7 @@ from memoirist.flows.runtime.local_server import free_port
 from memoirist.flows.serving.model_server import (
     Served,
     ServerSettings,
+    check_key,
     model_name,
     pick_engine,
     serving,
@@ -35,6 +36,7 @@ from memoirist.flows.serving.model_server import (
 from memoirist.flows.serving.model_server import _command as command_of
 from memoirist.flows.serving.web_app import Page, PageChat, fit_messages, run_page
 from memoirist.generators.client.client import Piece, stream_chat
+from memoirist.train.inference.request_filter import RequestFilter
 from tests.conftest import run
 from tests.support.talk_workspace import PERSONA, RUN, workspace
 
@@ -77,9 +79,7 @@ def choice(context: Context) -> Choice:
 @pytest.fixture(scope="module")
 def served(context: Context, choice: Choice) -> Iterator[Served]:
     meant = choose_model(context, choice)
-    settings = ServerSettings(
-        system=shipped_prompt(context, meant), engine="transformers", with_base=True
-    )
+    settings = ServerSettings(engine="transformers", with_base=True)
     with serving(context, meant, choice, settings) as running:
         yield running
     assert running.process.poll() is not None
@@ -187,10 +187,72 @@ def test_answers_are_streamed_and_faults_are_told(served: Served) -> None:
     assert [each.finish for each in found if each.finish] == ["stop"]
     options["max_tokens"] = 1
     assert asyncio.run(pieces(served.url, served.names[TUNED]))[-1].finish == "length"
-    with pytest.raises(EndpointError, match="answers 5"):
+    with pytest.raises(EndpointError, match="answers 404"):
         asyncio.run(pieces(served.url, "memoirist/nobody"))
     with pytest.raises(EndpointError, match="broke off"):
         asyncio.run(pieces(f"http://127.0.0.1:{free_port(0)}/v1", "x"))
+
+
+def status_of(url: str, headers: Mapping[str, str] | None = None, **body: object) -> int:
+    """Return the status of a request, POST with a body; every refusal is an error object."""
+    content = json.dumps(body).encode() if body else None
+    sent = {"Content-Type": "application/json", **(headers or {})}
+    request = urllib.request.Request(url, content, sent)  # noqa: S310 - this machine's own address
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        reply = opener.open(request, timeout=120)
+    except urllib.error.HTTPError as error:
+        reply = error
+    with reply:
+        if reply.status >= 400 and reply.headers["Content-Type"] == "application/json":
+            assert json.load(reply)["error"]["message"]
+        return int(reply.status)
+
+
+def test_only_the_models_that_it_was_started_with_are_served(
+    served: Served, context: Context
+) -> None:
+    server = served.url.removesuffix("/v1")
+    folder = str(context.workspace.bases.resolve())
+    tuned = served.names[TUNED]
+    for name in (folder, f"{tuned}@main", f"{tuned}:x.gguf", tuned.upper(), "tiny", "../..", 7):
+        assert status_of(f"{served.url}/chat/completions", model=name, **asked()) == 404
+        assert status_of(f"{served.url}/completions", model=name, prompt="x") == 404
+        assert status_of(f"{served.url}/responses", model=name, input="x") == 404
+    assert status_of(f"{served.url}/chat/completions", **asked()) == 400  # two are served
+    for route in ("load_model", "reset", "v1/systemone", "v1/audio/transcriptions", "v1/load"):
+        assert status_of(f"{server}/{route}", model=tuned) == 404
+    for route in ("docs", "redoc", "openapi.json", "v1/models/x", "//load_model", "metrics", ""):
+        assert status_of(f"{server}/{route}") == 404
+    assert status_of(f"{server}/health") == 200
+    own = {"model": tuned, **asked(max_tokens=2)}
+    assert status_of(f"{served.url}/chat/completions", **own) == 200
+    rebound = {"Host": "evil.example:8000"}
+    assert status_of(f"{served.url}/chat/completions", rebound, **own) == 400
+    assert status_of(f"{served.url}/models", rebound) == 400
+    image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": folder}}]}]
+    assert status_of(f"{served.url}/chat/completions", **{**own, "messages": image}) == 400
+
+
+@pytest.mark.medium
+def test_a_key_is_asked_for_and_is_in_no_log(context: Context, choice: Choice) -> None:
+    key = "k3y-of-no-log"
+    settings = ServerSettings(engine="transformers", api_key=key)
+    with serving(context, choose_model(context, choice), choice, settings) as server:
+        right = {"Authorization": f"Bearer {key}"}
+        assert status_of(f"{server.url}/models", right) == 200
+        assert status_of(f"{server.url}/chat/completions", right, **asked(max_tokens=2)) == 200
+        for wrong in ({}, {"Authorization": "Bearer none"}, {"Authorization": key}):
+            assert status_of(f"{server.url}/models", wrong) == 401
+            assert status_of(f"{server.url}/chat/completions", wrong, **asked()) == 401
+        process = Path(f"/proc/{server.process.pid}")
+        if process.exists():
+            assert key.encode() not in (process / "cmdline").read_bytes()
+        assert key not in repr((settings, server))
+    assert key not in server.log.read_text("utf-8")
+    for unfit in ("", " ", "a b", "schlüssel", "a\nb"):
+        with pytest.raises(RecipeError, match="MEMOIRIST_API_KEY"):
+            check_key(unfit)
 
 
 def test_a_taken_port_is_told(served: Served) -> None:
@@ -211,6 +273,7 @@ def test_vllm_is_called_with_the_same_folder_and_name(tmp_path: Path) -> None:
     assert command[:3] == ["vllm", "serve", str(tmp_path)]
     assert command[command.index("--served-model-name") + 1] == "memoirist/ada"
     assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert command[command.index("--middleware") + 1].endswith(f".{RequestFilter.__name__}")
     pinned = command_of("transformers", shelved, 8001)
     both = command_of("transformers", {**shelved, BASE: ("memoirist/ada-base", tmp_path)}, 8001)
     assert "memoirist/ada" in pinned

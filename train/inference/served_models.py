@@ -97,10 +97,24 @@ def _generation(model_folder: Path) -> dict[str, Any]:
 
 
 def serve(arguments: Sequence[str]) -> None:
-    """Serve until SIGINT, or until the parent process ends."""
+    """Serve until SIGINT, or until the parent process ends.
+
+    The parent serves nobody before it has seen that the filter refuses an unknown model.
+    """
+    from transformers.cli.serving import server
     from transformers.cli.transformers import app
 
+    from memoirist.train.inference.request_filter import RequestFilter
+
     end_with_parent()
+    build = server.build_server
+
+    def build_filtered(*parts: Any, **named: Any) -> Any:
+        application = build(*parts, **named)
+        application.add_middleware(RequestFilter)
+        return application
+
+    server.build_server = build_filtered
     app(["serve", *arguments])
 
 
