@@ -15,6 +15,7 @@ from prefect.artifacts import create_table_artifact  # noqa: E402
 
 from memoirist.data.samples import PERSONA, SOURCES  # noqa: E402
 from memoirist.data.schema.errors import RecipeError  # noqa: E402
+from memoirist.data.templates import markdown_rows  # noqa: E402
 from memoirist.flows.pipeline import MODEL, PAIRS, extract, run_steps  # noqa: E402
 from memoirist.flows.planning.training_estimate import refuse_missing_layers  # noqa: E402
 from memoirist.flows.recipe import as_saved, merged_sources  # noqa: E402
@@ -76,7 +77,9 @@ def publish(context: Context) -> None:
     """Show the coverage in Prefect's UI, as an artifact of the flow run."""
     rows = context.workspace.store.rows("SELECT * EXCLUDE (source_id) FROM coverage")
     create_table_artifact(
-        table=rows, key="coverage", description="found = kept + dropped, for each source"
+        table=markdown_rows(rows),
+        key="coverage",
+        description="found = kept + dropped, for each source",
     )
 
 

@@ -21,6 +21,7 @@ from memoirist.data.schema.errors import NothingToDo, QueryError, RecipeError, S
 from memoirist.data.schema.records import Conversation
 from memoirist.data.store.store import Fetched, Store
 from memoirist.data.store.transaction import statement
+from memoirist.data.text.sanitizer import visible
 
 if TYPE_CHECKING:
     from memoirist.data.composition.export_formats import Format
@@ -264,5 +265,5 @@ def _print_table(rows: Fetched) -> None:
 
 
 def _short(text: str, limit: int = 240) -> str:
-    flat = " ".join(text.split())
+    flat = " ".join(visible(text).split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"

@@ -98,8 +98,13 @@ def sheet(duels: Sequence[Duel], seed: int, *, markdown: bool) -> str:
     writer = csv.writer(out)
     writer.writerow(_COLUMNS)
     for row in rows:
-        writer.writerow([row.id, row.question, *row.answers, ""])
+        writer.writerow([row.id, *map(_as_text, (row.question, *row.answers)), ""])
     return out.getvalue()
+
+
+def _as_text(cell: str) -> str:
+    """Return a cell that a spreadsheet shows as text and does not compute."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def read_sheet(text: str, name: str) -> dict[str, int]:

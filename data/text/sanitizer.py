@@ -33,10 +33,15 @@ _INVISIBLE = re.compile(
 )
 
 
+def visible(text: str) -> str:
+    """Return the text without zero-width, bidirectional and control characters."""
+    return _INVISIBLE.sub("", text)
+
+
 def has_control(text: str) -> bool:
     """Tell whether the text holds a control token of any chat format, however it is dressed."""
-    visible = _INVISIBLE.sub("", text)
-    return _has_sign(visible) and _CONTROL.search(visible) is not None
+    seen = visible(text)
+    return _has_sign(seen) and _CONTROL.search(seen) is not None
 
 
 def neutralise(text: str) -> str:
@@ -46,8 +51,8 @@ def neutralise(text: str) -> str:
     that a person still reads it and no tokenizer takes it for a token. Zero-width, bidirectional
     and control characters go; the joiners that Arabic and Indic scripts need (U+200C, U+200D) stay.
     """
-    visible = _INVISIBLE.sub("", text)
-    return _CONTROL.sub(_defuse, visible) if _has_sign(visible) else visible
+    seen = visible(text)
+    return _CONTROL.sub(_defuse, seen) if _has_sign(seen) else seen
 
 
 def _has_sign(text: str) -> bool:

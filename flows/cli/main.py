@@ -14,6 +14,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from memoirist.data.schema.errors import DiskFull, MemoiristError
+from memoirist.data.text.sanitizer import visible
 from memoirist.flows.cli.build_commands import build, refresh, schedule, serve
 from memoirist.flows.cli.chat_commands import chat, serve_model, web
 from memoirist.flows.cli.inspect_commands import (
@@ -167,6 +168,6 @@ def _run(arguments: list[str], *, debug: bool) -> int:
 def _print_error(message: str, code: int, *, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    line = " ".join(message.split())
+    line = " ".join(visible(message).split())
     sys.stderr.write(f"memoirist: {line}\n")
     return code

@@ -15,11 +15,16 @@ from typing import IO, Any, cast
 from rich.console import Console
 from rich.markup import escape
 
+from memoirist.data.text.sanitizer import visible
+
 Advance = Callable[[int, int, str], None]
 
 
 class Report:
-    """Writes to stderr, so that piped output stays clean; `log` also gets every line."""
+    """Writes to stderr, so that piped output stays clean; `log` also gets every line.
+
+    A message may hold what a source says: what a terminal would take for a command is left out.
+    """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self.console = Console(
@@ -29,17 +34,20 @@ class Report:
 
     def step(self, verb: str, message: str, seconds: float | None = None) -> None:
         """Print the result of a step."""
+        message = visible(message)
         self.log(f"{verb}: {message}")
         time_taken = f"  [dim]{seconds:.1f} s[/dim]" if seconds and seconds >= 0.05 else ""
         self.console.print(f"[bold cyan]{verb:>9}[/]  {escape(message)}{time_taken}")
 
     def note(self, message: str) -> None:
         """Print a detail under the step that it belongs to."""
+        message = visible(message)
         self.log(message)
         self.console.print(f"{'':>9}  [dim]{escape(message)}[/dim]")
 
     def warn(self, message: str) -> None:
         """Print a problem that the user should look at."""
+        message = visible(message)
         self.log(f"warning: {message}")
         self.console.print(f"[yellow]{'warning':>9}[/]  {escape(message)}")
 
@@ -74,6 +82,7 @@ class Report:
             start = time.monotonic()
 
             def advance(done: int, total: int, message: str = "") -> None:
+                message = visible(message)
                 rate = f"{done / max(1e-6, time.monotonic() - start):.1f}/s"
                 bar.update(task, completed=done, total=total, message=escape(message), rate=rate)
 

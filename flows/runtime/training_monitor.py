@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from memoirist.data.schema.records import Metric, Sample
+from memoirist.data.templates import markdown_rows
 from memoirist.flows.runtime.report import Advance, format_duration
 from memoirist.flows.runtime.workspace import Workspace
 
@@ -176,13 +177,13 @@ class PrefectArtifacts:
                 update_progress_artifact(self.bar, 100 * share, text)
 
     def saved(self, answers: Sequence[dict[str, Any]], markdown: str) -> None:
-        """Replace the table of answers and the page of figures."""
+        """Replace the table of answers, whose cells Prefect reads as Markdown, and the page."""
         from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
         with self._guarded():
             if answers:
                 create_table_artifact(
-                    list(answers),
+                    markdown_rows(answers),
                     "training-samples",
                     "what the base said, and what the model says now",
                 )

@@ -21,6 +21,7 @@ import gradio as gr
 
 from memoirist.data.composition.conversations import estimate_tokens
 from memoirist.data.schema.errors import EndpointError, MemoiristError, NothingToDo
+from memoirist.data.templates import markdown_text
 from memoirist.data.text.sanitizer import neutralise
 from memoirist.flows.chat.backends import (
     BASE,
@@ -213,7 +214,7 @@ def blocks(page: Page) -> gr.Blocks:
         clear.click(lambda: _outputs(PageChat(page), ""), None, outputs, cancels=events)
         demo.load(lambda: PageChat(page), None, state)
         save.click(
-            lambda chat, answer: (chat, _save(chat, answer), ""),
+            lambda chat, answer: (chat, markdown_text(_save(chat, answer)), ""),
             [state, words],
             [state, status, words],
         )
@@ -303,7 +304,7 @@ def _outputs(chat: PageChat, status: str) -> tuple[Any, ...]:
         [{**message, "content": escape(message["content"], quote=False)} for message in history]
         for history in chat.histories.values()
     ]
-    return chat, *chats, "", status
+    return chat, *chats, "", markdown_text(status)
 
 
 Pieces = asyncio.Queue[tuple[str, Piece] | MemoiristError]
