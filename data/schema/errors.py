@@ -3,6 +3,7 @@
 MemoiristError              the user can mend it: one line on stderr, exit code 1
 +-- SourceError             one source cannot be taken in (becomes a verdict in a build)
 |   +-- SourceMissing
+|   |   +-- PrivateAddress  a public feed leads into this network
 |   +-- SourceUnreadable    corrupt, empty, of an unknown format
 |   +-- SourceEncrypted
 |   +-- SourceWithoutText   no text layer
@@ -45,6 +46,12 @@ class SourceMissing(SourceError):
     """Nothing lies where the user pointed."""
 
     rule = "source_missing"
+
+
+class PrivateAddress(SourceMissing):
+    """A public feed leads to an address of this machine or its network."""
+
+    rule = "private_address"
 
 
 class SourceUnreadable(SourceError):

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
 
-from memoirist.data.schema.errors import SourceError, SourceMissing
+from memoirist.data.schema.errors import PrivateAddress, SourceError, SourceMissing
 from memoirist.data.schema.records import Block, Document, Fault, Rows, Source, content_id
 from memoirist.data.store import exchanges
 from memoirist.data.store.transaction import Transaction
@@ -83,7 +83,8 @@ def _discover_all(
             files_of[pointer] = files
         except SourceError as error:
             failures[pointer] = error
-            if not is_url(pointer) and known_source(context, pointer) is not None:
+            is_file = not is_url(pointer) and known_source(context, pointer) is not None
+            if is_file or isinstance(error, PrivateAddress):
                 refuse(context, pointer, error)
     for source in _removed_sources(context, list(files_of)):
         failures[source.location] = SourceMissing(
@@ -302,11 +303,14 @@ def take_feed(context: Context, url: str) -> list[SourceRef]:
         result = step.call("feed", function)
     files = [ref_of(path) for path in result.files]
     if result.fault is not None:
+        if isinstance(result.fault, PrivateAddress):
+            refuse(context, url, result.fault)
         context.report.warn(f"{result.fault}; its earlier episodes stay")
         return files
     source = replace(known, title=result.source.title) if known else result.source
     with step.writing() as tx:
         tx.upsert([source])
+        clear_refusal(tx, source.id)
         step.replace_verdicts(tx, result.verdicts, source.id)
     if result.n_new or result.n_changed or not known:
         missing = f"; episodes without one: {len(result.verdicts):,}" if result.verdicts else ""
@@ -366,8 +370,8 @@ def refuse(context: Context, pointer: str, error: SourceError) -> None:
     path = Path(location := _location(pointer))
     source = known_source(context, pointer) or Source(
         id=content_id("refused", location),
-        kind="text",
-        format=path.suffix.lstrip("."),
+        kind="podcast" if is_url(pointer) else "text",
+        format="feed" if is_url(pointer) else path.suffix.lstrip("."),
         location=location,
         sha256="",
         added_at=context.now,

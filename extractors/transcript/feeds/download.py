@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 
 from memoirist.data.schema.errors import SourceMissing, SourceUnreadable
+from memoirist.extractors.transcript.feeds.address_check import AddressCheck
 
 MAX_FEED_BYTES = 32 << 20
 MAX_TRANSCRIPT_BYTES = 32 << 20
@@ -36,14 +37,21 @@ class Response:
 
 
 @contextmanager
-def open_client() -> Iterator[httpx.Client]:
-    """Yield a client for one feed: 30 s for each answer, five redirects, http and https alone."""
+def open_client(feed: str) -> Iterator[httpx.Client]:
+    """Yield a client for the feed at an address: 30 s for each answer, five redirects.
+
+    It speaks http and https alone, and a public feed leads it to no private address.
+    """
+    check = AddressCheck(feed)
     with httpx.Client(
         timeout=httpx.Timeout(30.0, connect=10.0),
         follow_redirects=True,
         max_redirects=_MAX_REDIRECTS,
         headers={"User-Agent": _AGENT},
-        event_hooks={"request": [_refuse_scheme]},
+        event_hooks={
+            "request": [_refuse_scheme, check.check_request],
+            "response": [check.check_response],
+        },
     ) as client:
         yield client
 

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
 
-from memoirist.data.schema.errors import SourceError, SourceUnreadable
+from memoirist.data.schema.errors import PrivateAddress, SourceError, SourceUnreadable
 from memoirist.data.schema.records import Source, Verdict, content_id
 from memoirist.extractors.detection.discover import SourceRef
 from memoirist.extractors.detection.sniff import format_of
@@ -46,6 +46,7 @@ _NEWEST = 20
 _NEXT_STEPS = {
     "no_transcript": "transcribe it yourself, and name the file as a source",
     "transcript_missing": "nothing: the next refresh tries again",
+    PrivateAddress.rule: "if you trust it, download it and name the file as a source",
 }
 
 
@@ -123,7 +124,7 @@ def update_feed(
     index = load_index(folder, url)
     update = FeedUpdate(source=_source(url, index.title))
     try:
-        with open_client() as client:
+        with open_client(url) as client:
             updater = _Updater(client=client, folder=folder, index=index, update=update)
             updater.run(limit, on_progress or (lambda done, total, title: None))
     except SourceError as fault:
@@ -184,21 +185,23 @@ class _Updater:
 
     def _take(self, episode: Episode) -> None:
         """Download an episode's best transcript: the first that names speakers, else the first."""
-        faults: list[str] = []
+        faults: list[SourceError] = []
         best: tuple[Offer, Response] | None = None
         for offer in episode.offers:
             try:
                 answer = download(self.client, offer.url, MAX_TRANSCRIPT_BYTES)
                 has_speakers = self._has_speakers(answer.content, offer.url, offer.suffix)
             except SourceError as fault:
-                faults.append(fault.what)
+                faults.append(fault)
                 continue
             if has_speakers or best is None:
                 best = (offer, answer)
             if has_speakers:
                 break
         if best is None:
-            self._lack(episode, "transcript_missing", "; ".join(faults))
+            refused = any(isinstance(fault, PrivateAddress) for fault in faults)
+            rule = PrivateAddress.rule if refused else "transcript_missing"
+            self._lack(episode, rule, "; ".join(fault.what for fault in faults))
         else:
             self._put(episode, *best)
 
