@@ -114,6 +114,9 @@ class PassageSettings(BaseModel):
     mask_personal: bool = Field(
         True, description="Mask mail addresses, phone, card and account numbers."
     )
+    mask_secrets: bool = Field(
+        True, description="Mask keys, tokens and passwords: sk-..., private keys, password: ..."
+    )
     voice: bool = Field(
         True,
         description="Drop what another wrote in the book: an editor's preface, letters, comments.",

@@ -34,17 +34,32 @@ _MOST_BYTES = 4 << 20
 _LOOK = "a@b"
 
 
-def marked(batches: Iterable[pa.RecordBatch], *, looking: bool) -> Iterator[pa.RecordBatch]:
-    """Yield the batches with a column `near`: all of a row that may hold personal data.
+def marked(
+    batches: Iterable[pa.RecordBatch], *, looking: bool, anywhere: str = ""
+) -> Iterator[pa.RecordBatch]:
+    """Yield the batches with a column `near`: all of a row that may hold what is masked.
 
-    This is what stands around an @ or around digits near each other; nothing where nobody is
-    `looking`.
+    This is what stands around an @ or around digits near each other, and all of a text that
+    `anywhere` (RE2) matches; nothing where nobody is `looking`.
     """
     for batch in batches:
         texts = [c for c in batch.columns if pa.types.is_string(c.type)] if looking else []
-        parts = [pc.fill_null(_around(text), "") for text in texts]
+        parts = [pc.fill_null(_near(text, anywhere), "") for text in texts]
         near = pc.binary_join_element_wise(*parts, "\n") if parts else [""] * batch.num_rows
         yield batch.append_column("near", pa.array(near, pa.string()))
+
+
+def _near(texts: Any, anywhere: str) -> pa.StringArray:  # noqa: ANN401 - an Arrow array
+    """Return what stands around digits and @ in each text, all of one that `anywhere` matches."""
+    near = _around(texts)
+    return pc.if_else(_matches(texts, anywhere), texts, near) if anywhere else near
+
+
+def _matches(texts: Any, pattern: str) -> pa.BooleanArray:  # noqa: ANN401 - an Arrow array
+    """Tell of each text whether a pattern (RE2) matches; the empty pattern matches none."""
+    if not pattern:
+        return pa.array([False] * len(texts), pa.bool_())
+    return pc.fill_null(pc.match_substring_regex(texts, pattern), False)
 
 
 def _around(texts: Any) -> pa.StringArray:  # noqa: ANN401 - an Arrow array
@@ -124,20 +139,21 @@ def letters_of(texts: Any) -> tuple[Any, Any]:  # noqa: ANN401 - NumPy's arrays 
 
 
 def masked(
-    batches: Iterable[pa.RecordBatch], mask: Masker, candidate: str
+    batches: Iterable[pa.RecordBatch], mask: Masker, candidate: str, anywhere: str = ""
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the batches with `mask` applied to what may hold personal data.
+    """Yield the batches with `mask` applied to what may hold secrets or personal data.
 
-    `mask` returns the text and how often it replaced what. Python sees only texts that the regular
-    expression `candidate` (RE2) may match.
+    `mask` returns the text and how often it replaced what. Python sees only texts that one of the
+    regular expressions (RE2) may match: `candidate` around digits and @, the other `anywhere`.
     """
     for batch in batches:
         columns = {name: batch.column(name) for name in batch.schema.names}
         for name in ("system", "question", "answer"):
             changed: dict[int, tuple[str, str]] = {}
-            matches = pc.match_substring_regex(_around(columns[name]), candidate)
+            texts = columns[name]
+            matches = pc.or_(_matches(_around(texts), candidate), _matches(texts, anywhere))
             for at in pc.indices_nonzero(matches).to_pylist():
-                text, counts = mask(columns[name][at].as_py())
+                text, counts = mask(texts[at].as_py())
                 if counts:
                     notes = (f"masked_{k.replace('-', '')}:{n}" for k, n in counts.items())
                     changed[at] = text, " ".join(notes)
@@ -211,10 +227,15 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Masking:
-    """How personal data is masked: `mask` does it, `candidate` (RE2) matches where it may be."""
+    """How a dataset's texts are masked: `mask` does it, regular expressions (RE2) tell where.
+
+    `candidate` matches personal data and is looked for around digits and @, `anywhere` is looked
+    for in all of a text; one that is empty is not looked for.
+    """
 
     mask: Masker
     candidate: str
+    anywhere: str = ""
 
 
 def take(
@@ -264,7 +285,7 @@ def _insert(
 ) -> None:
     """Insert exchanges that the reader has parsed."""
     if masking is not None:
-        batches = masked(batches, masking.mask, masking.candidate)
+        batches = masked(batches, masking.mask, masking.candidate, masking.anywhere)
     sql = statement("exchanges_insert").replace("{incoming}", "FROM incoming")
     tx.insert_arrow(batches, SCHEMA, sql, values)
 
@@ -273,8 +294,12 @@ def _insert_plain(
     tx: Transaction, reader: RowReader, masking: Masking | None, values: Mapping[str, object]
 ) -> None:
     """Insert plain rows by SQL; doubtful ones get the fault DOUBTFUL."""
-    candidate = masking.candidate if masking else None
-    batches = marked(reader.batches(), looking=masking is not None)
+    candidate = None
+    if masking is not None:
+        # A text that is to be looked at wholly is one whatever is looked for.
+        candidate = "|".join(filter(None, (masking.candidate, masking.anywhere, _LOOK)))
+    anywhere = masking.anywhere if masking else ""
+    batches = marked(reader.batches(), looking=masking is not None, anywhere=anywhere)
     first = next(batches)
     as_lines = "line" in first.schema.names
     query, chosen = _plain_rows_query(reader.parts, candidate, as_lines=as_lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -35,6 +35,7 @@ _ACCOUNT = re.compile(
 # A number as people write one of a phone: with a prefix or in groups, never a bare count.
 _PHONE_SHAPE = re.compile(r"^(?:\+|\(|0)|\d[)\s.\-/]+\d|^1[3-9]\d{9}$")
 _YEARS = re.compile(r"^\(?(?:1\d|20)\d\d\s*[-–/. ]\s*(?:1\d|20)\d\d\)?$")
+Mask = Callable[[str, str], tuple[str, Counter[str]]]
 _Span = tuple[int, int, str]
 _Run = tuple[int, int, int]
 
@@ -147,7 +148,7 @@ def _runs(text: str) -> list[_Run]:
     return runs
 
 
-def mask_rows(rows: Rows, lang: str, now: datetime) -> Rows:
+def mask_rows(rows: Rows, lang: str, now: datetime, mask: Mask = mask) -> Rows:
     """Return the rows with every passage and question masked, and a flag for each kind found."""
     passages: list[Passage] = []
     flags: list[Verdict] = []
@@ -165,7 +166,11 @@ def mask_rows(rows: Rows, lang: str, now: datetime) -> Rows:
 
 
 def _flag(subject_id: str, subject: str, kind: str, n: int, now: datetime) -> Verdict:
-    reason = f"{n} x personal data, replaced by [{kind}]"
-    step = "passages.mask_personal = false in the recipe keeps the words as they stand"
+    if kind == "secret":
+        reason = f"{n} x a key or a password, replaced by [{kind}]"
+        step = "take it out of the source and make it invalid where it opens anything"
+    else:
+        reason = f"{n} x personal data, replaced by [{kind}]"
+        step = "passages.mask_personal = false in the recipe keeps the words as they stand"
     flag = Fault(f"masked_{kind.replace('-', '')}", reason, step, float(n))
     return flag.verdict(subject, subject_id, now, keep=True)

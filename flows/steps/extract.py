@@ -12,12 +12,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
 
+from memoirist.data.passages.segmentation import PassageSettings
 from memoirist.data.schema.errors import PrivateAddress, SourceError, SourceMissing
 from memoirist.data.schema.records import Block, Document, Fault, Rows, Source, content_id
 from memoirist.data.store import exchanges
 from memoirist.data.store.transaction import Transaction
 from memoirist.data.text import personal_data
 from memoirist.data.text.language_detection import detect_language
+from memoirist.data.text.masking import mask_text
+from memoirist.data.text.secrets import secret_candidate
 from memoirist.extractors import (
     ExtractSettings,
     SourceRef,
@@ -164,8 +167,9 @@ def _fingerprint(
     inputs = [source.sha256, settings.model_dump_json(exclude={"workers"}), file.format]
     if source.kind == "dataset":
         columns, fill = sorted(settings.columns.items()), sorted(settings.fill.items())
-        mask = context.recipe.passages.mask_personal
-        more = (columns, settings.text_as, fill, settings.persona, mask)
+        passages = context.recipe.passages
+        masks = (passages.mask_personal, passages.mask_secrets)
+        more = (columns, settings.text_as, fill, settings.persona, *masks)
         inputs.append(fingerprint(*more))
     return fingerprint(*inputs)
 
@@ -211,12 +215,7 @@ def _write_blocks(step: Step, source: Source, rows: Rows, label: str) -> None:
 def _write_exchanges(step: Step, source: Source, rows: Rows, label: str) -> None:
     """Write a dataset's rows while reading them: a million rows do not fit into a list."""
     (document,) = rows.documents
-    masking = None
-    if step.context.recipe.passages.mask_personal:
-        lang = document.lang or "en"
-        masking = exchanges.Masking(
-            lambda text: personal_data.mask(text, lang), personal_data.candidate(lang)
-        )
+    masking = _masking(step.context.recipe.passages, document.lang or "en")
     with step.writing(finished=False) as tx:
         _delete_rows(tx, source.id)
         step.replace_verdicts(tx, rows.verdicts, source.id)
@@ -232,6 +231,18 @@ def _write_exchanges(step: Step, source: Source, rows: Rows, label: str) -> None
     step.finish(counts.exchanges, f"{label}: {message}")
     if counts.faults:
         step.context.report.note(counts.faults[0][2])
+
+
+def _masking(settings: PassageSettings, lang: str) -> exchanges.Masking | None:
+    """Return how the exchanges of a dataset are masked, None where nobody wants it."""
+    personal, secrets = settings.mask_personal, settings.mask_secrets
+    if not (personal or secrets):
+        return None
+    return exchanges.Masking(
+        lambda text: mask_text(text, lang, personal=personal, secrets=secrets),
+        personal_data.candidate(lang) if personal else "",
+        secret_candidate() if secrets else "",
+    )
 
 
 def _summary(rows: Rows) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 
 from memoirist.data.authorship import attribution
@@ -28,6 +29,7 @@ from memoirist.data.schema.records import (
     Verdict,
 )
 from memoirist.data.text import personal_data
+from memoirist.data.text.masking import mask_text
 from memoirist.data.transcripts import question_answer, removed_spans, speakers
 from memoirist.data.transcripts.removed_spans import VERSION, find_ads, find_breaks, find_stock
 from memoirist.flows.runtime.context import Context, persona_language
@@ -147,9 +149,9 @@ def _split_document(
         rows = split_episode(context, source, document, blocks)
     else:
         rows = _split_book(context, source, document, blocks)
-    if context.recipe.passages.mask_personal:
-        rows = personal_data.mask_rows(rows, document.lang or "und", context.now)
-    return rows
+    settings = context.recipe.passages
+    mask = partial(mask_text, personal=settings.mask_personal, secrets=settings.mask_secrets)
+    return personal_data.mask_rows(rows, document.lang or "und", context.now, mask)
 
 
 def _split_book(

@@ -30,7 +30,9 @@ from memoirist.data.schema.errors import SourceError
 from memoirist.data.schema.records import Rows, Source
 from memoirist.data.store.exchanges import Masking, forget, take
 from memoirist.data.store.store import Store
-from memoirist.data.text.personal_data import candidate, mask
+from memoirist.data.text.masking import mask_text
+from memoirist.data.text.personal_data import candidate
+from memoirist.data.text.secrets import secret_candidate
 from memoirist.extractors import ExtractSettings, discover, extract, read_source
 from memoirist.extractors.detection.format_registry import SUFFIXES
 
@@ -114,7 +116,7 @@ def damaged(seed: Path, chance: random.Random) -> bytes:
 
 def _take(source: Source, rows: Rows) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        masking = Masking(lambda text: mask(text, "en"), candidate("en"))
+        masking = Masking(lambda text: mask_text(text, "en"), candidate("en"), secret_candidate())
         with Store(Path(folder) / "memoirist.duckdb").writing() as tx:
             forget(tx, source.id)
             take(tx, source, rows, masking, source.added_at)

@@ -24,6 +24,7 @@ FROM (VALUES
     ('tool_turns', 'calls of tools and their results are kept as text'),
     ('flag_control', 'chat control tokens, made harmless in every prompt'),
     ('flag_invisible', 'zero-width or bidirectional characters, taken out of every prompt'),
+    ('masked_secret', 'keys and passwords were replaced by [secret]; make them invalid'),
     ('masked_email', 'mail addresses were replaced by [e-mail]'),
     ('masked_phone', 'phone numbers were replaced by [phone]'),
     ('masked_card', 'card numbers were replaced by [card]'),
