@@ -41,7 +41,7 @@ from memoirist.generators.client.client import Piece, stream_chat
 from memoirist.train.inference.request_filter import HOSTS
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from fastapi import FastAPI, Request
     from uvicorn import Server
 
 
@@ -132,14 +132,24 @@ _POLICY = (
     " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:;"
     " connect-src 'self'; frame-ancestors 'none'; form-action 'self'; base-uri 'self'"
 )
+# What the page asks for. Gradio has much more: uploads, files, its API, recordings, statistics.
+_ROUTES = {
+    "GET": ("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt",
+            "/gradio_api/queue/data", "/gradio_api/startup-events"),
+    "POST": ("/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset"),
+}  # fmt: skip
+_FOLDERS = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/")
 _STYLE = Path(__file__).with_suffix(".css")
 _LABELS = {BASE: "Base model, before the training", TUNED: "Tuned on the persona's words"}
 Next = Callable[..., Awaitable[Any]]
 
 
 def application(page: Page) -> FastAPI:
-    """Return the page as an ASGI application that answers only under this machine's address."""
-    from fastapi import FastAPI, Request, Response
+    """Return the page as an ASGI application that answers only under this machine's address.
+
+    Routes that the page does not use are closed.
+    """
+    from fastapi import FastAPI, Response
     from starlette.middleware.trustedhost import TrustedHostMiddleware
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -148,7 +158,7 @@ def application(page: Page) -> FastAPI:
 
     @app.middleware("http")
     async def add_headers(request: Request, call_next: Next) -> Response:
-        response: Response = await call_next(request)
+        response = await call_next(request) if _is_open(request) else Response(status_code=404)
         response.headers["Content-Security-Policy"] = _POLICY
         response.headers["Referrer-Policy"] = "no-referrer"
         return response
@@ -170,6 +180,13 @@ def application(page: Page) -> FastAPI:
         pwa=False,
     )
     return mounted
+
+
+def _is_open(request: Request) -> bool:
+    """Tell whether a request is one of the page's own."""
+    method = "GET" if request.method == "HEAD" else request.method
+    path = request.url.path
+    return path in _ROUTES.get(method, ()) or (method == "GET" and path.startswith(_FOLDERS))
 
 
 def blocks(page: Page) -> gr.Blocks:

@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,8 +98,9 @@ def page(context: Context, served: Served) -> Page:
     )
 
 
-@pytest.fixture(scope="module")
-def address(page: Page) -> Iterator[str]:
+@contextmanager
+def started(page: Page) -> Iterator[str]:
+    """Yield the address of a page that is served in a thread."""
     port = free_port(0)
     servers: list[uvicorn.Server] = []
     thread = threading.Thread(target=lambda: asyncio.run(run_page(page, port, servers.append)))
@@ -109,6 +111,12 @@ def address(page: Page) -> Iterator[str]:
     yield f"http://127.0.0.1:{port}"
     servers[0].should_exit = True
     thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def address(page: Page) -> Iterator[str]:
+    with started(page) as url:
+        yield url
 
 
 @pytest.fixture
@@ -357,9 +365,9 @@ async def _all(chat: PageChat, question: str) -> list[str]:
 
 
 def test_the_page_ends_with_the_server_of_its_models(page: Page) -> None:
-    started: list[uvicorn.Server] = []
-    asyncio.run(run_page(page, free_port(0), started.append, lambda: not started))
-    assert started[0].should_exit
+    servers: list[uvicorn.Server] = []
+    asyncio.run(run_page(page, free_port(0), servers.append, lambda: not servers))
+    assert servers[0].should_exit
 
 
 def test_another_sites_name_is_not_served(address: str) -> None:
@@ -373,6 +381,51 @@ def test_another_sites_name_is_not_served(address: str) -> None:
     refused.value.close()
     with opener.open(address, timeout=30) as reply:
         assert "connect-src 'self'" in reply.headers["Content-Security-Policy"]
+
+
+def test_routes_that_the_page_does_not_use_are_closed(address: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    closed = ("upload", f"file={secret}", f"file/{secret}", "info", "run/reply", "call/reply",
+              "upload_progress?upload_id=x", "queue/status", "proxy=http://127.0.0.1/",
+              "openapi.json", "component_server", "process_recording", "vibe-edit", "app_id",
+              "token")  # fmt: skip
+    for route in closed:
+        assert status_of(f"{address}/gradio_api/{route}") == 404, route
+        assert status_of(f"{address}/gradio_api/{route}", data=[]) == 404, route
+    for route in (
+        "monitoring",
+        "docs",
+        "openapi.json",
+        "login",
+        "upload",
+        f"file={secret}",
+        "runs",
+    ):
+        assert status_of(f"{address}/{route}") == 404, route
+    content = (
+        b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\nhi\r\n--x--'
+    )
+    request = urllib.request.Request(  # noqa: S310 - this machine's own address
+        f"{address}/gradio_api/upload", content, {"Content-Type": "multipart/form-data; boundary=x"}
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        opener.open(request, timeout=30)
+    assert status_of(f"{address}/config") == 200
+
+
+def test_a_persona_cannot_write_into_the_page(page: Page) -> None:
+    evil = "</title><script>alert(1)</script><img src=x onerror=alert(2)>"
+    recipe = page.chosen.recipe
+    persona = recipe.persona.model_copy(update={"name": evil})
+    chosen = replace(page.chosen, recipe=recipe.model_copy(update={"persona": persona}))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with started(replace(page, chosen=chosen)) as url, opener.open(url, timeout=60) as reply:
+        html = reply.read().decode()
+    assert "alert(1)" in html
+    assert "<script>alert" not in html
+    assert "<img src=x" not in html
 
 
 @pytest.mark.medium
