@@ -36,6 +36,7 @@ READ = {"workspace", "recipe", "read_sheet"}
 WORDS = {
     "sources", "source", "password", "assigned", "what_if", "data", "message", "run", "system",
     "what", "subject", "first", "second", "query", "split", "version", "file", "names", "dataset",
+    "api_key",
 }  # fmt: skip
 ROWS = '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n'
 
@@ -225,3 +226,16 @@ def test_new_files_among_the_sources_and_devices_are_refused(composed: Path, wri
     pipe.unlink()
     assert done.returncode == 1
     assert "no ordinary file" in done.stderr
+
+
+def test_a_second_export_of_a_model_asks_too(tmp_path: Path) -> None:
+    from tests.support.talk_workspace import RUN, workspace
+
+    made = workspace(tmp_path)
+    path = made.workspace.exports / RUN / "Modelfile"
+    path.parent.mkdir(parents=True)
+    path.write_text("FROM mine", "utf-8")
+    command = ("models", "export", "--to", "ollama", "-w", str(made.workspace.root))
+    assert "exists already" in _refused(tmp_path, path, *command)
+    done = run(tmp_path, *command, "--force")
+    assert "exists already" not in done.stderr
