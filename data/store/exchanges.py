@@ -185,6 +185,8 @@ SCHEMA = pa.schema(
 # The fault of plain rows in which something is doubtful - broken, empty, with a placeholder, about
 # a picture, with what may be personal data. Their JSON is the reason; each is read again by itself.
 DOUBTFUL = "doubtful"
+# The flags of rows that are not kept whole.
+_LEFT_OUT = ("thoughts", "thought_alone", "unasked", "unanswered", "untrained")
 _PARTS = ("question", "context", "answer", "system", "label")
 # A text that is a JSON value by its looks may have been one: numbers are texts of rows as well,
 # lists and objects are not.
@@ -213,11 +215,15 @@ _FIRST_FAULT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """The counts of a source's rows; `faults` is (rule, count, first reason), most first."""
+    """The counts of a source's rows; `faults` is (rule, count, first reason), most first.
+
+    `left_out` is the same for what was left out of rows that are kept.
+    """
 
     rows: int
     exchanges: int
     faults: tuple[tuple[str, int, str], ...]
+    left_out: tuple[tuple[str, int, str], ...] = ()
 
     @property
     def refused(self) -> int:
@@ -350,8 +356,19 @@ def _taken(tx: Transaction, source_id: str) -> Taken:
         " AND subject = 'rows' AND step = 'extract' AND NOT keep GROUP BY rule ORDER BY 2 DESC, 1",
         [source_id],
     )
+    left_out = tx.fetch(
+        "SELECT rule, sum(score)::BIGINT, any_value(reason) FROM verdicts WHERE source_id = ?"
+        " AND subject = 'passages' AND step = 'extract' AND list_contains(?, rule)"
+        " GROUP BY rule ORDER BY 2 DESC, 1",
+        [source_id, list(_LEFT_OUT)],
+    )
     refused = sum(n for _, n, _ in faults)
-    return Taken(rows=rows + refused, exchanges=exchanges, faults=tuple(faults))
+    return Taken(
+        rows=rows + refused,
+        exchanges=exchanges,
+        faults=tuple(faults),
+        left_out=tuple(left_out),
+    )
 
 
 def forget(tx: Transaction, source_id: str) -> None:

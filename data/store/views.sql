@@ -51,6 +51,15 @@ CREATE OR REPLACE MACRO is_blank(t) AS NOT regexp_matches(t,
 
 CREATE OR REPLACE MACRO needs_look(t) AS is_blank(t) OR is_template(t);
 
+-- An answer with a mark of a thought, as data/text/thoughts.py takes thoughts off; a test compares the two.
+CREATE OR REPLACE MACRO has_thought(t) AS
+    CASE WHEN NOT (contains(t, '<') OR contains(t, '[') OR contains(t, '◁') OR contains(t, 'assistantfinal'))
+         THEN false ELSE regexp_matches(t,
+        '(?i)</?(?:seed:|mm:|longcat_)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad)>|(?-i:\[/?THINK\])'
+        || '|◁/?think▷|<\|(?:begin|end)_of_thought\|>|<\|(?:START|END)_THINKING\|>|<\|inner_(?:prefix|suffix)\|>'
+        || '|<\|channel\|>|<details type=.reasoning|assistantfinal')
+    END;
+
 CREATE OR REPLACE MACRO is_json(t) AS
     coalesce(regexp_matches(t, '^(?:[\[{]|(?:true|false)$|-?[0-9][0-9.eE+\-]*$)'), false);
 

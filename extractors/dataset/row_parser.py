@@ -9,27 +9,28 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from memoirist.extractors.dataset.dataset_schema import CHATML, MARKS, Kind, Schema, own_schema
+from memoirist.extractors.dataset.message_turns import (
+    SIDES,
+    ParsedRow,
+    Side,
+    Turn,
+    answer_in,
+    check_text,
+    pair_turns,
+    said_in,
+    text_of,
+    turn_of,
+)
 from memoirist.extractors.dataset.row_chunks import BadRow
-from memoirist.extractors.word_tables import table
 
 Row = Mapping[str, Any]
-Side = Literal["system", "asked", "answered"]
 Node = Mapping[str, Any]
-_ROLES = {kind: names.split() for kind, names in table("dataset_schema")["roles"].items()}
-_TOOLS = {*_ROLES["tool_results"], *_ROLES["tool_calls"]}
-_SIDES: dict[str, Side] = {
-    **dict.fromkeys(_ROLES["system"], "system"),
-    **dict.fromkeys([*_ROLES["asked"], *_ROLES["tool_results"]], "asked"),
-    **dict.fromkeys([*_ROLES["answered"], *_ROLES["tool_calls"]], "answered"),
-}
 _HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _SPACED = re.compile(rf"(?<=[{_HAN}，。！？、；：…“”（）]) +| +(?=[{_HAN}，。！？、；：…“”（）])")
-_MEDIA = re.compile(r"<(?:image|audio|video)>")
 _OWN_FILE = "give it a file of its own, or --text-as completion to train on texts as they stand"
 _MARK_SIDES: dict[str, Side] = {
     "system": "system",
@@ -39,28 +40,6 @@ _MARK_SIDES: dict[str, Side] = {
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 # The placeholders of persona datasets; any other braces may be code.
 _PLACEHOLDERS = {"name", "author"}
-
-
-@dataclass(slots=True)
-class Turn:
-    """One turn; `learn` is False where the dataset gives it no weight."""
-
-    side: Side
-    text: str
-    learn: bool = True
-
-
-@dataclass(slots=True)
-class ParsedRow:
-    """What a row holds: its exchanges as (question, answer), the system prompt, and flags.
-
-    A raw text has the question None. Exchanges that stand `apart` are no conversation.
-    """
-
-    exchanges: list[tuple[str | None, str]]
-    system: str | None = None
-    notes: Counter[str] = field(default_factory=Counter)
-    apart: bool = False
 
 
 def parse_row(row: object, schema: Schema) -> ParsedRow:
@@ -162,8 +141,9 @@ def _flat(row: Row, schema: Schema) -> ParsedRow:
     if not text or not text.strip():
         raise BadRow("row_empty", f"its {columns['answer']!r} is empty")
     check_text(text, repr(columns["answer"]))
-    history = _history(row.get(columns["history"])) if "history" in columns else []
-    return ParsedRow([*history, (question, text)], _text_at(row, columns.get("system")), notes)
+    history = _history(row.get(columns["history"]), notes) if "history" in columns else []
+    exchange = (question, answer_in(text, notes))
+    return ParsedRow([*history, exchange], _text_at(row, columns.get("system")), +notes)
 
 
 def _with_context(question: str, row: Row, column: str | None) -> str:
@@ -171,14 +151,17 @@ def _with_context(question: str, row: Row, column: str | None) -> str:
     return f"{question}\n{context}" if context else question
 
 
-def _history(value: object) -> list[tuple[str | None, str]]:
+def _history(value: object, notes: Counter[str]) -> list[tuple[str | None, str]]:
     """Return the exchanges before, as Alpaca's `history` holds them."""
     exchanges: list[tuple[str | None, str]] = []
     for at, pair in enumerate(value if isinstance(value, list) else []):
         where = f"exchange {at + 1} of its history"
         if not isinstance(pair, list) or len(pair) != 2:
             raise BadRow("row_shape", f"{where} is no pair")
-        exchanges.append((text_of(pair[0], where), text_of(pair[1], where)))
+        if said := said_in(text_of(pair[1], where), notes):
+            exchanges.append((text_of(pair[0], where), said))
+        else:
+            notes["thought_alone"] += 1
     return exchanges
 
 
@@ -208,7 +191,8 @@ def _preference(row: Row, schema: Schema) -> ParsedRow:
     chosen = row.get(columns["chosen"])
     for answer in chosen if isinstance(chosen, list) else [chosen]:
         if isinstance(answer, str):
-            turns.append(Turn("answered", text_of(answer, "the chosen answer")))
+            said = said_in(text_of(answer, "the chosen answer"), notes)
+            turns.append(Turn("answered", said))
         else:
             turns.append(turn_of(answer, len(turns), notes))
     return pair_turns(turns, notes, _system(row, schema))
@@ -228,14 +212,15 @@ def _tasks(row: Row, schema: Schema) -> ParsedRow:
     if not isinstance(instances, list) or not instances:
         raise BadRow("row_shape", "it has no list 'instances'")
     exchanges: list[tuple[str | None, str]] = []
+    notes: Counter[str] = Counter()
     for number, instance in enumerate(instances, start=1):
         if not isinstance(instance, Mapping):
             raise BadRow("row_shape", f"its instance {number} is no JSON object")
         answer = _text_at(instance, "output")
         if answer is None:
             raise BadRow("row_empty", f"the output of its instance {number} is empty")
-        exchanges.append((_with_context(question, instance, "input"), answer))
-    return ParsedRow(exchanges, apart=True)
+        exchanges.append((_with_context(question, instance, "input"), answer_in(answer, notes)))
+    return ParsedRow(exchanges, notes=+notes, apart=True)
 
 
 def _marked(row: Row, schema: Schema) -> ParsedRow:
@@ -252,111 +237,24 @@ def _marked(row: Row, schema: Schema) -> ParsedRow:
     if not marks:
         return _text(row, schema)
     ends = [*(mark.start() for mark in marks[1:]), len(text)]
-    turns = [
-        Turn(
-            _MARK_SIDES[(mark[1] or mark[2]).lower()],
-            text_of(text[mark.end() : end].strip(), f"turn {number}"),
-        )
-        for number, (mark, end) in enumerate(zip(marks, ends, strict=True), start=1)
-    ]
+    turns: list[Turn] = []
+    for number, (mark, end) in enumerate(zip(marks, ends, strict=True), start=1):
+        side = _MARK_SIDES[(mark[1] or mark[2]).lower()]
+        words = text_of(text[mark.end() : end].strip(), f"turn {number}")
+        turns.append(_turn(side, words, notes))
     return pair_turns(turns, notes)
+
+
+def _turn(side: Side, text: str, notes: Counter[str]) -> Turn:
+    return Turn(side, said_in(text, notes) if side == "answered" else text)
 
 
 def _text(row: Row, schema: Schema) -> ParsedRow:
     if schema.others == "asked":
         raise BadRow("row_shape", f"it is a raw text among exchanges; {_OWN_FILE}")
-    return ParsedRow([(None, _required_text(row, schema.columns["text"]))])
-
-
-def turn_of(message: object, at: int, notes: Counter[str]) -> Turn:
-    """Return one message of any schema as a turn; raise BadRow where it breaks the schema."""
-    where = f"message {at + 1}"
-    if not isinstance(message, Mapping):
-        raise BadRow("row_shape", f"{where} is no JSON object")
-    role = _first_value(message, ("role", "from", "speaker"))
-    name = str(role).strip().lower()
-    if name not in _SIDES:
-        raise BadRow("row_role", f"{where} has the unknown role {role!r}")
-    if name in _TOOLS:
-        notes["tool_turns"] += 1
-    content = _first_value(message, ("content", "value", "message", "text"))
-    calls = message.get("tool_calls") or message.get("function_call")
-    if content in (None, "") and calls:
-        notes["tool_turns"] += 1
-        content = json.dumps(calls, ensure_ascii=False)
-    weight = message.get("weight", message.get("loss_weight"))
-    return Turn(_SIDES[name], text_of(content, where), learn=weight is None or float(weight) > 0)
-
-
-def _first_value(message: Mapping[Any, Any], keys: Sequence[str]) -> Any:  # noqa: ANN401
-    return next((message[key] for key in keys if key in message), None)
-
-
-def text_of(content: object, where: str) -> str:
-    """Return the text of a message; a list's text parts are joined by line breaks."""
-    if isinstance(content, list):
-        parts: list[str] = []
-        for part in content:
-            if isinstance(part, Mapping):
-                kind = part.get("type", "text")
-                if kind not in {"text", "input_text", "output_text"}:
-                    raise BadRow("row_media", f"{where} holds {kind!r}, and only text can be used")
-                part = _first_value(part, ("text", "value", "content"))
-            if isinstance(part, str):
-                parts.append(part)
-        content = "\n".join(parts)
-    if not isinstance(content, str) or not content.strip():
-        raise BadRow("row_empty", f"{where} has no text content")
-    check_text(content, where)
-    return content
-
-
-def check_text(text: str, where: str) -> None:
-    """Raise BadRow for a text that cannot be stored or speaks of a picture that is not there."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as fault:
-        raise BadRow("row_broken", f"{where} holds bytes that are not UTF-8") from fault
-    if _MEDIA.search(text):
-        raise BadRow("row_media", f"{where} speaks of a picture or a sound that is not here")
-
-
-def pair_turns(turns: Sequence[Turn], notes: Counter[str], system: str | None = None) -> ParsedRow:
-    """Return the exchanges of the turns.
-
-    Turns of one side in a row are joined. Raise BadRow for a system message that is not the
-    first, a conversation that the assistant begins, and one without an answer.
-    """
-    exchanges: list[tuple[str | None, str]] = []
-    asked: list[Turn] = []
-    at = 1
-    for side, group in groupby(turns, key=lambda turn: turn.side):
-        run = list(group)
-        if side == "system":
-            if at > 1 or system or len(run) > 1:
-                late = at if at > 1 or system else at + 1
-                raise BadRow("row_system", f"message {late} is a system message, not the first")
-            system = run[0].text
-        elif side == "asked":
-            asked = run
-        elif not asked:
-            raise BadRow("row_order", f"message {at}: the assistant begins, unasked")
-        else:
-            notes["joined_turns"] += len(asked) + len(run) - 2
-            if all(turn.learn for turn in run):
-                exchanges.append((_join(asked), _join(run)))
-            else:
-                notes["untrained"] += 1
-            asked = []
-        at += len(run)
-    if not exchanges:
-        raise BadRow("row_no_answer", "it has no assistant turn to learn")
-    notes["unanswered"] += bool(asked)
-    return ParsedRow(exchanges, system, +notes)
-
-
-def _join(turns: Sequence[Turn]) -> str:
-    return "\n\n".join(turn.text for turn in turns)
+    notes: Counter[str] = Counter()
+    text = answer_in(_required_text(row, schema.columns["text"]), notes)
+    return ParsedRow([(None, text)], notes=+notes)
 
 
 def parse_messages(value: object, system: str | None = None) -> ParsedRow:
@@ -368,11 +266,11 @@ def parse_messages(value: object, system: str | None = None) -> ParsedRow:
     for at, message in enumerate(value):
         if isinstance(message, str):
             text = _without_token_spaces(text_of(message, f"turn {at + 1}"))
-            turns.append(Turn("answered" if at % 2 else "asked", text))
+            turns.append(_turn("answered" if at % 2 else "asked", text, notes))
         elif isinstance(message, Mapping) and "human" in message and "assistant" in message:
             where = f"exchange {at + 1}"
             turns.append(Turn("asked", text_of(message["human"], where)))
-            turns.append(Turn("answered", text_of(message["assistant"], where)))
+            turns.append(_turn("answered", text_of(message["assistant"], where), notes))
         else:
             turns.append(turn_of(message, at, notes))
     return pair_turns(turns, notes, system)
@@ -392,6 +290,7 @@ def best_path(root: Node) -> ParsedRow:
 
     Deleted replies are passed over; unranked ones come after all ranked ones (0 is best).
     """
+    notes: Counter[str] = Counter()
     turns: list[Turn] = []
     for at, node in enumerate(_path(root), start=1):
         text = node.get("text")
@@ -401,8 +300,8 @@ def best_path(root: Node) -> ParsedRow:
         role = node.get("role")
         if role not in {"prompter", "assistant"}:
             raise BadRow("row_role", f"message {at} has the unknown role {role!r}")
-        turns.append(Turn(_SIDES[role], text))
-    return pair_turns(turns, Counter())
+        turns.append(_turn(SIDES[role], text, notes))
+    return pair_turns(turns, notes)
 
 
 def _path(root: Node) -> Iterator[Node]:

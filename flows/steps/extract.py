@@ -231,6 +231,8 @@ def _write_exchanges(step: Step, source: Source, rows: Rows, label: str) -> None
     step.finish(counts.exchanges, f"{label}: {message}")
     if counts.faults:
         step.context.report.note(counts.faults[0][2])
+    for rule, n, reason in counts.left_out:
+        step.context.report.note(f"{n:,} {rule}: {reason}")
 
 
 def _masking(settings: PassageSettings, lang: str) -> exchanges.Masking | None:

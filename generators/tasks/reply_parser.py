@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memoirist.data.text.sanitizer import neutralise
+from memoirist.data.text.thoughts import split_thoughts
 
 
 def object_schema(**properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,18 +55,6 @@ _WORDS = {"true": True, "false": False, "null": None, "none": None}
 _KEYS = frozenset({"is_answer", "questions", "question"})
 _MOST_QUESTIONS = 12
 _MOST_CHARS = 400_000
-# Reasoning, as models mark it; remains of a chat template that the server does not know.
-_THOUGHT = re.compile(
-    r"<(think(?:ing)?|reasoning|thought|reflection)>|\[THINK\]|◁think▷|<\|begin_of_thought\|>"
-    r"|<\|START_THINKING\|>",
-    re.IGNORECASE,
-)
-_THOUGHT_ENDS = re.compile(
-    r"</(?:think(?:ing)?|reasoning|thought|reflection)>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>"
-    r"|<\|END_THINKING\|>|<\|channel\|>final(?:\s[^<]*)?<\|message\|>",
-    re.IGNORECASE,
-)
-_HARMONY = re.compile(r"<\|channel\|>(?:analysis|commentary)", re.IGNORECASE)
 # Text that a model writes after the end of its turn is not its reply.
 _TURN_ENDS = re.compile(
     r"<\|(?:im_end|eot_id|end|endoftext|return|end_of_text|eom_id|END_OF_TURN_TOKEN)\|>|</s>"
@@ -129,15 +118,14 @@ def parse_reply(text: str) -> Reply | str:
 def strip_reasoning(text: str) -> str:
     """Return the answer of a reply: after its reasoning, and before any further turn.
 
-    Reasoning that never ends is no answer, unless it ends with an object.
+    Of the pieces between its thoughts the last one counts. Reasoning that never ends is no answer,
+    unless it ends with an object.
     """
     text = text[-_MOST_CHARS:].encode("utf-8", "replace").decode("utf-8").replace("\0", "")
-    ends = list(_THOUGHT_ENDS.finditer(text))
-    answer = text[ends[-1].end() :] if ends else text
-    start = _THOUGHT.search(answer) or _HARMONY.search(answer)
-    if start is not None:
-        prefix, reasoning = answer[: start.start()], answer[start.end() :].rstrip("` \n\t")
-        answer = prefix if prefix.strip() else _last_object(reasoning)
+    pieces, open_thought = split_thoughts(text)
+    answer = pieces[-1]
+    if open_thought is not None and not answer.strip():
+        answer = _last_object(open_thought.rstrip("` \n\t"))
     turns = [turn.strip() for turn in _TURN_ENDS.split(answer)]
     return next((turn for turn in turns if turn), "")
 
