@@ -186,7 +186,7 @@ SCHEMA = pa.schema(
 # a picture, with what may be personal data. Their JSON is the reason; each is read again by itself.
 DOUBTFUL = "doubtful"
 # The flags of rows that are not kept whole.
-_LEFT_OUT = ("thoughts", "thought_alone", "unasked", "unanswered", "untrained")
+_LEFT_OUT = ("thoughts", "thought_alone", "tool_turns", "unasked", "unanswered", "untrained")
 _PARTS = ("question", "context", "answer", "system", "label")
 # A text that is a JSON value by its looks may have been one: numbers are texts of rows as well,
 # lists and objects are not.

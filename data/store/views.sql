@@ -60,6 +60,17 @@ CREATE OR REPLACE MACRO has_thought(t) AS
         || '|<\|channel\|>|<details type=.reasoning|assistantfinal')
     END;
 
+-- An answer that may call a tool: all that extractors/tables/tool_turns.toml finds, and some more.
+CREATE OR REPLACE MACRO has_tool_call(t) AS
+    CASE WHEN NOT (contains(t, '<') OR contains(t, '[') OR contains(t, '{') OR contains(t, '`')
+                   OR contains(t, '✿') OR contains(t, 'Action Input') OR contains(t, ' RESPONSE:'))
+         THEN false ELSE regexp_matches(t,
+        '<(?:[a-z]+:)?(?:tool_|toolcall|function|invoke name=|start_function_call|observation)|<\|(?:tool|python_tag|action_start|START_ACTION)'
+        || '|<｜tool|\[TOOL_(?:CALLS|RESULTS)\]|✿|```(?:tool_|action)|Action Input: ?|(?:FUNCTION|TOOL) RESPONSE:'
+        || '|^\s*\[\s*[A-Za-z_][\w ./-]*\(|^\s*[A-Za-z_][\w.-]*\n\{')
+        OR regexp_matches(t, '(?s)^\s*(?:```(?:json)?\s*)?[\[{].*"(?:arguments|parameters|args|tool_input|action_input|kwargs)"')
+    END;
+
 CREATE OR REPLACE MACRO is_json(t) AS
     coalesce(regexp_matches(t, '^(?:[\[{]|(?:true|false)$|-?[0-9][0-9.eE+\-]*$)'), false);
 

@@ -24,11 +24,13 @@ _SYSTEM, _QUESTION, _CONTEXT, _ANSWER, _MESSAGES, _TEXT = (
 _MIXED = ("flat", "messages", "preference", "marked", "text")
 _REQUIRED = ("messages", "question", "answer", "text")
 CHATML = re.compile(r"<\|im_start\|>\s*(\w+)\s*\n(.*?)(?:<\|im_end\|>|(?=<\|im_start\|>)|\Z)", re.S)
-# Guanaco's and Anthropic's marks; a turn ends at the next mark.
+# Guanaco's, Anthropic's and Glaive's marks; a turn ends at the next mark.
 MARKS = re.compile(
     r"(?:^|\s+|(?=### ))(?:### ?)?(System|Human|User|Assistant|GPT|Bot): ?(?=\S)|"
+    r"(?:^|\n)(USER|ASSISTANT|FUNCTION RESPONSE): ?(?=\S)|"
     r"(?:^|\n)### (Instruction|Input|Response):\s*\n"
 )
+_ANSWER_MARKS = re.compile(r"Assistant:|### Response:|^ASSISTANT:", re.MULTILINE)
 _EMPTY: tuple[object, ...] = (None, "", [])
 
 
@@ -122,9 +124,9 @@ def _turns(example: Mapping[str, object]) -> Schema | None:
         columns["chosen"] = "chosen"
     if column == "chosen" and isinstance(example.get("prompt"), str):
         columns["question"] = "prompt"
-    for part, name in (("system", _first(_SYSTEM, example)), ("tools", "tools")):
-        if name and isinstance(example.get(name), str):
-            columns[part] = name
+    system = _first(_SYSTEM, example)
+    if system and isinstance(example.get(system), str):
+        columns["system"] = system
     if "chosen" in columns:
         return Schema(name="preference", kind="preference", columns=columns)
     return Schema(name=_messages_name(example[column]), kind="messages", columns=columns)
@@ -180,7 +182,10 @@ def _text(example: Mapping[str, object]) -> Schema | None:
     text = texts[column]
     if _is_chatml(text):
         return Schema(name="chatml", kind="marked", columns=columns)
-    if len(MARKS.findall(text)) >= 2 and re.search(r"Assistant:|### Response:", text):
+    if len(MARKS.findall(text)) >= 2 and _ANSWER_MARKS.search(text):
+        system = _first(_SYSTEM, [name for name in texts if name != column])
+        if system:
+            columns["system"] = system
         return Schema(name="marked text", kind="marked", columns=columns)
     return None if column == "chosen" else Schema(name="text", kind="text", columns=columns)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,16 +11,25 @@ from typing import Any, Literal
 
 from memoirist.data.text.thoughts import without_thoughts
 from memoirist.extractors.dataset.row_chunks import BadRow
+from memoirist.extractors.dataset.tool_turns import (
+    answer_behind_tools,
+    is_call,
+    is_observation,
+    part_kind,
+    without_results,
+    without_tools,
+)
 from memoirist.extractors.word_tables import table
 
-Side = Literal["system", "asked", "answered"]
+Side = Literal["system", "asked", "answered", "tool", "thought"]
 _TABLE = table("dataset_schema")
 _ROLES = {kind: names.split() for kind, names in _TABLE["roles"].items()}
-_TOOLS = {*_ROLES["tool_results"], *_ROLES["tool_calls"]}
 SIDES: dict[str, Side] = {
     **dict.fromkeys(_ROLES["system"], "system"),
-    **dict.fromkeys([*_ROLES["asked"], *_ROLES["tool_results"]], "asked"),
-    **dict.fromkeys([*_ROLES["answered"], *_ROLES["tool_calls"]], "answered"),
+    **dict.fromkeys(_ROLES["asked"], "asked"),
+    **dict.fromkeys(_ROLES["answered"], "answered"),
+    **dict.fromkeys([*_ROLES["tool_results"], *_ROLES["tool_calls"]], "tool"),
+    **dict.fromkeys(_ROLES["thoughts"], "thought"),
 }
 _THOUGHT_KEYS = _TABLE["thoughts"]["keys"].split()
 _THOUGHT_PARTS = frozenset(_TABLE["thoughts"]["parts"].split())
@@ -33,7 +41,7 @@ _MEDIA = re.compile(r"<(?:image|audio|video)>")
 class Turn:
     """One turn; `learn` is False where the dataset gives it no weight.
 
-    An answer without text was nothing but a thought.
+    An answer without text was nothing but a thought; calls of tools and their results have none.
     """
 
     side: Side
@@ -54,40 +62,51 @@ class ParsedRow:
     apart: bool = False
 
 
-def turn_of(message: object, at: int, notes: Counter[str]) -> Turn:
-    """Return one message of any schema as a turn; raise BadRow where it breaks the schema."""
+def turns_of(message: object, at: int, notes: Counter[str]) -> list[Turn]:
+    """Return one message of any schema as turns; raise BadRow where it breaks the schema."""
     where = f"message {at + 1}"
     if not isinstance(message, Mapping):
         raise BadRow("row_shape", f"{where} is no JSON object")
-    role = first_value(message, ("role", "from", "speaker"))
-    name = str(role).strip().lower()
-    if name not in SIDES:
+    role = first_value(message, ("role", "from", "speaker", "type"))
+    side = SIDES.get(str(role).strip().lower())
+    if side is None:
         raise BadRow("row_role", f"{where} has the unknown role {role!r}")
-    if name in _TOOLS:
-        notes["tool_turns"] += 1
-    content = first_value(message, ("content", "value", "message", "text"))
     calls = message.get("tool_calls") or message.get("function_call")
-    if content in (None, "") and calls:
+    if side == "tool" or (side == "answered" and calls):
         notes["tool_turns"] += 1
-        content = json.dumps(calls, ensure_ascii=False)
+        return [Turn("tool", "")]
+    thinks = side == "answered" and any(message.get(key) for key in _THOUGHT_KEYS)
+    notes["thoughts"] += thinks or side == "thought"
+    content = first_value(message, ("content", "value", "message", "text", "parts"))
+    if side == "thought" or (side == "system" and not content):
+        return []  # GLM's system message may hold tools alone
+    tools: list[Turn] = []
+    if isinstance(content, list):
+        n_parts = len(content)
+        tools, content = _without_parts(side, content, notes)
+        thinks = thinks or len(content) < n_parts
     weight = message.get("weight", message.get("loss_weight"))
     learn = weight is None or float(weight) > 0
-    if SIDES[name] != "answered":
-        return Turn(SIDES[name], text_of(content, where), learn)
-    return Turn("answered", _answer_of(message, content, where, notes), learn)
+    if (tools or thinks) and not (content.strip() if isinstance(content, str) else content):
+        return tools or [Turn(side, "", learn)]
+    return [*tools, *turns_in(side, text_of(content, where), notes, learn=learn)]
 
 
-def _answer_of(message: Mapping[Any, Any], content: object, where: str, notes: Counter[str]) -> str:
-    """Return what a message of the assistant says, nothing where it only thinks."""
-    n_thoughts = int(any(message.get(key) for key in _THOUGHT_KEYS))
-    if isinstance(content, list):
-        said = [part for part in content if not _is_thought(part)]
-        n_thoughts += len(content) - len(said)
-        content = said
-    notes["thoughts"] += n_thoughts
-    if n_thoughts and not (content.strip() if isinstance(content, str) else content):
-        return ""
-    return said_in(text_of(content, where), notes)
+def _without_parts(
+    side: Side, parts: Sequence[object], notes: Counter[str]
+) -> tuple[list[Turn], list[object]]:
+    """Return the turns of tools among the parts of a content, and the parts that are said."""
+    kinds = [part_kind(part) for part in parts]
+    n_tools = sum(kind is not None for kind in kinds)
+    said = [part for part, kind in zip(parts, kinds, strict=True) if kind is None]
+    if n_tools and side == "answered":
+        # What stands before a call is said about the call, what stands behind a result answers.
+        last = max(place for place, kind in enumerate(kinds) if kind)
+        said = list(parts[last + 1 :]) if kinds[last] == "results" else []
+    spoken = [part for part in said if not _is_thought(part)]
+    notes["tool_turns"] += n_tools
+    notes["thoughts"] += len(said) - len(spoken)
+    return [Turn("tool", "")] if n_tools else [], spoken
 
 
 def _is_thought(part: object) -> bool:
@@ -96,23 +115,27 @@ def _is_thought(part: object) -> bool:
     )
 
 
-def said_in(text: str, notes: Counter[str]) -> str:
-    """Return an answer without its thoughts, which are counted in `notes`."""
-    said, n_thoughts = without_thoughts(text)
+def turns_in(side: Side, text: str, notes: Counter[str], *, learn: bool = True) -> list[Turn]:
+    """Return a text as turns, without its thoughts and what calls tools; `notes` counts these."""
+    if side == "system":
+        prompt = without_tools(text)
+        notes["tool_turns"] += prompt != text
+        return [Turn(side, prompt)] if prompt else []
+    said, n_thoughts = without_thoughts(text) if side == "answered" else (text, 0)
+    rest, n_tools = without_results(said)
     notes["thoughts"] += n_thoughts
-    return said
+    if side == "answered" and (n_tools or is_call(said)):
+        n_tools, rest = n_tools + 1, answer_behind_tools(said)
+    notes["tool_turns"] += n_tools
+    tools = [Turn("tool", "")] if n_tools else []
+    return [*tools, Turn(side, rest, learn)] if rest or not n_tools else tools
 
 
 def answer_in(text: str, notes: Counter[str]) -> str:
-    """Return the answer of a row that holds one; raise BadRow where it only thinks."""
-    said = said_in(text, notes)
-    if not said:
-        raise _only_thoughts()
-    return said
-
-
-def _only_thoughts() -> BadRow:
-    return BadRow("row_thought", "its answer is nothing but a thought")
+    """Return the answer of a row that holds one; raise BadRow where it only thinks or calls."""
+    turns = [Turn("asked", ""), *turns_in("answered", text, notes)]
+    ((_, answer),) = pair_turns(turns, notes).exchanges
+    return answer
 
 
 def first_value(message: Mapping[Any, Any], keys: Sequence[str]) -> Any:  # noqa: ANN401
@@ -152,13 +175,15 @@ def check_text(text: str, where: str) -> None:
 def pair_turns(turns: Sequence[Turn], notes: Counter[str], system: str | None = None) -> ParsedRow:
     """Return the exchanges of the turns.
 
-    Turns of one side in a row are joined; what the assistant says before anybody asks is left out.
-    Raise BadRow for a system message that is not the first, and a conversation without an answer.
+    Turns of one side in a row are joined; what the assistant says before anybody asks, and what it
+    says before it calls a tool, is left out. Raise BadRow for a system message that is not the
+    first, and a conversation without an answer.
     """
     exchanges: list[tuple[str | None, str]] = []
     asked: list[Turn] = []
+    system = "\n\n".join(turn.text for turn in turns_in("system", system or "", notes)) or None
     at = 1
-    for side, group in groupby(turns, key=lambda turn: turn.side):
+    for side, group in groupby(_tools_marked(turns, notes), key=lambda turn: turn.side):
         run = list(group)
         if side == "system":
             if at > 1 or system or len(run) > 1:
@@ -166,8 +191,10 @@ def pair_turns(turns: Sequence[Turn], notes: Counter[str], system: str | None = 
                 raise BadRow("row_system", f"message {late} is a system message, not the first")
             system = run[0].text
         elif side == "asked":
+            if asked:  # a tool was called, and nothing said
+                notes["unanswered"] += 1
             asked = run
-        else:
+        elif side == "answered":
             exchanges += _exchange(asked, run, notes)
             asked = []
         at += len(run)
@@ -175,6 +202,21 @@ def pair_turns(turns: Sequence[Turn], notes: Counter[str], system: str | None = 
         raise _no_answer(notes)
     notes["unanswered"] += bool(asked)
     return ParsedRow(exchanges, system, +notes)
+
+
+def _tools_marked(turns: Sequence[Turn], notes: Counter[str]) -> list[Turn]:
+    """Return the turns; what announces a call, and an observation behind it, are turns of tools."""
+    marked = list(turns)
+    for at in range(len(marked) - 2, -1, -1):
+        if marked[at].side == "answered" and marked[at + 1].side == "tool":
+            marked[at] = Turn("tool", "")
+            notes["tool_turns"] += 1
+    for at in range(1, len(marked)):
+        is_result = marked[at - 1].side == "tool" and is_observation(marked[at].text)
+        if is_result and marked[at].side == "asked":
+            marked[at] = Turn("tool", "")
+            notes["tool_turns"] += 1
+    return marked
 
 
 def _exchange(
@@ -197,7 +239,9 @@ def _exchange(
 def _no_answer(notes: Counter[str]) -> BadRow:
     """Return the fault of a row without an exchange, by what was left out of it."""
     if notes["thought_alone"]:
-        return _only_thoughts()
+        return BadRow("row_thought", "its answer is nothing but a thought")
+    if notes["tool_turns"]:
+        return BadRow("row_tool_call", "it calls tools, and no answer stands behind the calls")
     if notes["unasked"]:
         return BadRow("row_order", "the assistant begins, unasked, and nobody asks after that")
     return BadRow("row_no_answer", "it has no assistant turn to learn")

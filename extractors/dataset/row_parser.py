@@ -21,9 +21,9 @@ from memoirist.extractors.dataset.message_turns import (
     answer_in,
     check_text,
     pair_turns,
-    said_in,
     text_of,
-    turn_of,
+    turns_in,
+    turns_of,
 )
 from memoirist.extractors.dataset.row_chunks import BadRow
 
@@ -36,7 +36,9 @@ _MARK_SIDES: dict[str, Side] = {
     "system": "system",
     **dict.fromkeys(("human", "user", "instruction", "input"), "asked"),
     **dict.fromkeys(("assistant", "gpt", "bot", "response"), "answered"),
+    "function response": "tool",
 }
+_GLAIVE_END = "<|endoftext|>"
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 # The placeholders of persona datasets; any other braces may be code.
 _PLACEHOLDERS = {"name", "author"}
@@ -126,7 +128,7 @@ def _names(row: Row) -> str:
 
 
 def _turns(messages: Sequence[object], notes: Counter[str]) -> list[Turn]:
-    return [turn_of(message, at, notes) for at, message in enumerate(messages)]
+    return [turn for at, message in enumerate(messages) for turn in turns_of(message, at, notes)]
 
 
 def _flat(row: Row, schema: Schema) -> ParsedRow:
@@ -134,16 +136,17 @@ def _flat(row: Row, schema: Schema) -> ParsedRow:
     question = _with_context(_required_text(row, columns["question"]), row, columns.get("context"))
     answer = row.get(columns["answer"])
     notes: Counter[str] = Counter()
+    turns = _history(row.get(columns["history"]), notes) if "history" in columns else []
+    turns.append(Turn("asked", question))
     if isinstance(answer, list):  # a preferred answer as messages
-        answers = [turn.text for turn in _turns(answer, notes) if turn.side == "answered"]
-        answer = answers[-1] if answers else None
-    text = answer if isinstance(answer, str) else _text_at(row, columns["answer"])
-    if not text or not text.strip():
-        raise BadRow("row_empty", f"its {columns['answer']!r} is empty")
-    check_text(text, repr(columns["answer"]))
-    history = _history(row.get(columns["history"]), notes) if "history" in columns else []
-    exchange = (question, answer_in(text, notes))
-    return ParsedRow([*history, exchange], _text_at(row, columns.get("system")), +notes)
+        turns += [turn for turn in _turns(answer, notes) if turn.side == "answered"][-1:]
+    else:
+        text = answer if isinstance(answer, str) else _text_at(row, columns["answer"])
+        if not text or not text.strip():
+            raise BadRow("row_empty", f"its {columns['answer']!r} is empty")
+        check_text(text, repr(columns["answer"]))
+        turns += turns_in("answered", text, notes)
+    return pair_turns(turns, notes, _text_at(row, columns.get("system")))
 
 
 def _with_context(question: str, row: Row, column: str | None) -> str:
@@ -151,32 +154,21 @@ def _with_context(question: str, row: Row, column: str | None) -> str:
     return f"{question}\n{context}" if context else question
 
 
-def _history(value: object, notes: Counter[str]) -> list[tuple[str | None, str]]:
-    """Return the exchanges before, as Alpaca's `history` holds them."""
-    exchanges: list[tuple[str | None, str]] = []
+def _history(value: object, notes: Counter[str]) -> list[Turn]:
+    """Return the turns before, as Alpaca's `history` holds them."""
+    turns: list[Turn] = []
     for at, pair in enumerate(value if isinstance(value, list) else []):
         where = f"exchange {at + 1} of its history"
         if not isinstance(pair, list) or len(pair) != 2:
             raise BadRow("row_shape", f"{where} is no pair")
-        if said := said_in(text_of(pair[1], where), notes):
-            exchanges.append((text_of(pair[0], where), said))
-        else:
-            notes["thought_alone"] += 1
-    return exchanges
+        turns.append(Turn("asked", text_of(pair[0], where)))
+        turns += turns_in("answered", text_of(pair[1], where), notes)
+    return turns
 
 
 def _messages(row: Row, schema: Schema) -> ParsedRow:
     messages = _required_list(row, schema.columns["messages"])
-    return parse_messages(messages, _system(row, schema))
-
-
-def _system(row: Row, schema: Schema) -> str | None:
-    """Return the row's system prompt, the tools that it may call under it."""
-    system = _text_at(row, schema.columns.get("system"))
-    tools = row.get("tools") if "tools" in schema.columns else None
-    if isinstance(tools, str) and tools.strip() not in {"", "[]"}:
-        return f"{system}\n\nTools: {tools}" if system else f"Tools: {tools}"
-    return system
+    return parse_messages(messages, _text_at(row, schema.columns.get("system")))
 
 
 def _preference(row: Row, schema: Schema) -> ParsedRow:
@@ -187,15 +179,14 @@ def _preference(row: Row, schema: Schema) -> ParsedRow:
     if columns["messages"] == columns["chosen"]:
         if "question" in columns and all(turn.side != "asked" for turn in turns):
             turns.insert(0, Turn("asked", _required_text(row, columns["question"])))
-        return pair_turns(turns, notes, _system(row, schema))
+        return pair_turns(turns, notes, _text_at(row, schema.columns.get("system")))
     chosen = row.get(columns["chosen"])
     for answer in chosen if isinstance(chosen, list) else [chosen]:
         if isinstance(answer, str):
-            said = said_in(text_of(answer, "the chosen answer"), notes)
-            turns.append(Turn("answered", said))
+            turns += turns_in("answered", text_of(answer, "the chosen answer"), notes)
         else:
-            turns.append(turn_of(answer, len(turns), notes))
-    return pair_turns(turns, notes, _system(row, schema))
+            turns += turns_of(answer, len(turns), notes)
+    return pair_turns(turns, notes, _text_at(row, schema.columns.get("system")))
 
 
 def _tree(row: Row, schema: Schema) -> ParsedRow:
@@ -239,14 +230,14 @@ def _marked(row: Row, schema: Schema) -> ParsedRow:
     ends = [*(mark.start() for mark in marks[1:]), len(text)]
     turns: list[Turn] = []
     for number, (mark, end) in enumerate(zip(marks, ends, strict=True), start=1):
-        side = _MARK_SIDES[(mark[1] or mark[2]).lower()]
-        words = text_of(text[mark.end() : end].strip(), f"turn {number}")
-        turns.append(_turn(side, words, notes))
-    return pair_turns(turns, notes)
-
-
-def _turn(side: Side, text: str, notes: Counter[str]) -> Turn:
-    return Turn(side, said_in(text, notes) if side == "answered" else text)
+        side = _MARK_SIDES[(mark[1] or mark[2] or mark[3]).lower()]
+        if side == "tool":
+            notes["tool_turns"] += 1
+            turns.append(Turn(side, ""))
+            continue
+        words = text_of(text[mark.end() : end].replace(_GLAIVE_END, "").strip(), f"turn {number}")
+        turns += turns_in(side, words, notes)
+    return pair_turns(turns, notes, _text_at(row, schema.columns.get("system")))
 
 
 def _text(row: Row, schema: Schema) -> ParsedRow:
@@ -266,13 +257,13 @@ def parse_messages(value: object, system: str | None = None) -> ParsedRow:
     for at, message in enumerate(value):
         if isinstance(message, str):
             text = _without_token_spaces(text_of(message, f"turn {at + 1}"))
-            turns.append(_turn("answered" if at % 2 else "asked", text, notes))
+            turns += turns_in("answered" if at % 2 else "asked", text, notes)
         elif isinstance(message, Mapping) and "human" in message and "assistant" in message:
             where = f"exchange {at + 1}"
-            turns.append(Turn("asked", text_of(message["human"], where)))
-            turns.append(_turn("answered", text_of(message["assistant"], where), notes))
+            turns += turns_in("asked", text_of(message["human"], where), notes)
+            turns += turns_in("answered", text_of(message["assistant"], where), notes)
         else:
-            turns.append(turn_of(message, at, notes))
+            turns += turns_of(message, at, notes)
     return pair_turns(turns, notes, system)
 
 
@@ -300,7 +291,7 @@ def best_path(root: Node) -> ParsedRow:
         role = node.get("role")
         if role not in {"prompter", "assistant"}:
             raise BadRow("row_role", f"message {at} has the unknown role {role!r}")
-        turns.append(_turn(SIDES[role], text, notes))
+        turns += turns_in(SIDES[role], text, notes)
     return pair_turns(turns, notes)
 
 

@@ -24,7 +24,7 @@ FROM (VALUES
     ('thoughts', 'what a model thought before it answered is taken off'),
     ('thought_alone', 'answers that are nothing but a thought are left out, with their questions'),
     ('unasked', 'what the assistant says before anybody asks is left out'),
-    ('tool_turns', 'calls of tools and their results are kept as text'),
+    ('tool_turns', 'calls of tools, what announces them, their results and their list are left out'),
     ('flag_control', 'chat control tokens, made harmless in every prompt'),
     ('flag_invisible', 'zero-width or bidirectional characters, taken out of every prompt'),
     ('masked_secret', 'keys and passwords were replaced by [secret]; make them invalid'),

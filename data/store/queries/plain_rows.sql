@@ -11,7 +11,7 @@ SELECT source_row, 0 AS ord, NULL::VARCHAR AS thread,
 FROM (
     SELECT *,
            coalesce(needs_look(answer), true) OR coalesce(needs_look(question), $asked)
-           OR coalesce(has_thought(answer), false)
+           OR coalesce(has_thought(answer) OR has_tool_call(answer), false)
            OR coalesce(is_template(context), false) OR coalesce(is_template(system), false)
            OR label IS NOT NULL OR {kinds}
            OR CASE WHEN near <> '' AND regexp_matches(near, $candidate)
