@@ -31,6 +31,7 @@ from memoirist.extractors import (
 )
 from memoirist.extractors.detection.discover import is_url, printable, ref_of
 from memoirist.extractors.source_reader import BY_CONTENT, missing_source
+from memoirist.extractors.transcript.formats.time_order import TIME_NOTES
 from memoirist.flows.rights_ledger import warn_of_obstacles, with_rights
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.steps.base import Step, fingerprint
@@ -154,6 +155,8 @@ def _extract_one(context: Context, file: SourceRef, share: float | None, label: 
     for verdict in rows.verdicts:
         if verdict.rule == BY_CONTENT:
             context.report.note(f"{label} is {verdict.reason}")
+        elif verdict.rule in TIME_NOTES:
+            context.report.note(f"{label}: {verdict.reason}")
     source = with_rights(source, rows.blocks, context.recipe.sources.ledger)
     if rows.exchanges is not None:
         _write_exchanges(step, source, rows, label)

@@ -19,6 +19,7 @@ from memoirist.extractors.transcript.formats.base import (
     read_text,
     seconds,
 )
+from memoirist.extractors.transcript.formats.time_order import in_time_order
 from memoirist.extractors.transcript.speaker_labels import LABEL, find_speakers
 
 _TIMES = re.compile(rf"^\s*({TIME})\s*-->\s*({TIME})(?:\s|$)")
@@ -52,7 +53,7 @@ class _Caption:
 def read_captions(path: Path) -> list[Script]:
     """Return the one script of a .vtt or .srt file, a cue of two voices as two."""
     faults: list[Fault] = []
-    captions = list(_captions(read_text(path), faults))
+    captions = in_time_order(list(_captions(read_text(path), faults)), faults)
     cues = [
         Cue(text=text, speaker=speaker, start=caption.start, end=caption.end, new_turn=new_turn)
         for caption in _without_repeats(captions)

@@ -21,6 +21,7 @@ from memoirist.extractors.transcript.formats.base import (
     read_text,
     seconds,
 )
+from memoirist.extractors.transcript.formats.time_order import OVERLAP_SECONDS, in_time_order
 from memoirist.extractors.transcript.stage_directions import is_programme_part
 
 # The names that different programs give to the fields of an entry.
@@ -163,6 +164,7 @@ def read_entries(path: Path) -> list[Script]:
         entries = next((value for value in lists if isinstance(value, list)), [])
     faults: list[Fault] = []
     cues = list(_cues(entries if isinstance(entries, list) else [], faults))
+    cues = in_time_order(cues, faults, OVERLAP_SECONDS)
     return [Script(cues=_with_missed_speakers(cues), faults=faults)]
 
 

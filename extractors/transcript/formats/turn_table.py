@@ -18,6 +18,7 @@ from memoirist.extractors.transcript.formats.base import (
     read_text,
     seconds,
 )
+from memoirist.extractors.transcript.formats.time_order import OVERLAP_SECONDS, in_time_order
 from memoirist.extractors.word_tables import word_set
 
 _SPEAKER, _LOOSE_SPEAKER, _TEXT, _START, _END, _DATASET, _ROLES = (
@@ -53,7 +54,8 @@ def read_turn_table(path: Path) -> list[Script]:
     if columns is None:
         return [Script(cues=())]
     faults: list[Fault] = []
-    return [Script(cues=list(_cues(rows, columns, faults)), faults=faults)]
+    cues = in_time_order(list(_cues(rows, columns, faults)), faults, OVERLAP_SECONDS)
+    return [Script(cues=cues, faults=faults)]
 
 
 def _rows(text: str) -> Iterator[list[str]]:
