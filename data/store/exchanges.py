@@ -208,8 +208,9 @@ _DOUBTFUL = (
 )
 _ANY_GOOD = "SELECT 1 FROM exchanges WHERE source_id = ? AND fault IS NULL LIMIT 1"
 _FIRST_FAULT = (
-    "SELECT arg_min(reason, score) FROM verdicts WHERE source_id = ? AND subject = 'rows'"
-    " AND step = 'extract' AND NOT keep HAVING count(*) > 0"
+    "SELECT arg_min(reason, score), arg_min(rule, score) FROM verdicts"
+    " WHERE source_id = ? AND subject = 'rows' AND step = 'extract' AND NOT keep"
+    " HAVING count(*) > 0"
 )
 
 
@@ -270,9 +271,11 @@ def take(
     tx.run("exchanges_verdicts", values)
     if not tx.fetch(_ANY_GOOD, [source.id]):
         why = tx.fetch(_FIRST_FAULT, [source.id])
+        reason, rule = why[0] if why else ("it has no rows", "")
+        by_column = rule in ("row_shape", "row_empty")
         raise SourceUnreadable(
-            f"no row of {source.location!r} can be used: {why[0][0] if why else 'it has no rows'}",
-            "mend the rows, or say which column is what: --map question=COLUMN",
+            f"no row of {source.location!r} can be used: {reason}",
+            f"mend the rows{', or say which column is what: --map question=COLUMN' * by_column}",
         )
     tx.run("exchanges_keep_held", values)
 

@@ -17,9 +17,9 @@ from memoirist.data.store.exchanges import SCHEMA
 from memoirist.data.text.language_detection import detect_language
 from memoirist.extractors.blocks import Draft, blocks_of
 from memoirist.extractors.dataset.dataset_schema import Schema, detect
+from memoirist.extractors.dataset.json_values import BadRow
 from memoirist.extractors.dataset.row_chunks import (
     BLANK,
-    BadRow,
     Chunk,
     Columnar,
     Listed,
@@ -135,6 +135,7 @@ def _text_documents(
 
 
 def _refusal(source: Source, number: int, fault: BadRow) -> Verdict:
+    by_column = fault.rule in ("row_shape", "row_empty")
     return Verdict(
         subject_id=content_id(source.id, "row", number),
         subject="rows",
@@ -142,7 +143,7 @@ def _refusal(source: Source, number: int, fault: BadRow) -> Verdict:
         keep=False,
         score=float(number),
         reason=f"row {number}: {fault}",
-        next_step="mend that row, or say which column is what with --map",
+        next_step=f"mend that row{', or say which column is what with --map' * by_column}",
         created_at=datetime.now(UTC),
     )
 

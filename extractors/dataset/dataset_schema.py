@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from memoirist.data.schema.errors import SourceUnreadable
-from memoirist.extractors.dataset.row_chunks import BadRow
+from memoirist.extractors.dataset.json_values import MEND, BadRow, reason_of, value_of
 from memoirist.extractors.word_tables import table
 
 Kind = Literal["flat", "messages", "preference", "tree", "branches", "tasks", "marked", "text"]
@@ -31,6 +32,9 @@ MARKS = re.compile(
     r"(?:^|\n)### (Instruction|Input|Response):\s*\n"
 )
 _ANSWER_MARKS = re.compile(r"Assistant:|### Response:|^ASSISTANT:", re.MULTILINE)
+# Columns that may hold lists of messages; tables of texts hold them as JSON or as Python's repr.
+_STRUCTURED = (*_MESSAGES, "chosen", "rejected", "completion", "prompt", "history", "instances")
+_LIST = re.compile(r"\s*(?:array\()?\[\s*(?:[\[{\"'(]|array\()")
 _EMPTY: tuple[object, ...] = (None, "", [])
 
 
@@ -59,19 +63,23 @@ def detect(sample: Sequence[object], given: Mapping[str, str], where: str) -> Sc
     """
     if sum(isinstance(row, list) for row in sample) * 2 > len(sample):
         return Schema(name="turns", kind="messages", columns={"messages": "(the row itself)"})
-    rows = [row for row in sample if isinstance(row, Mapping)]
+    column = given.get("messages")
+    rows = [structured(row, column) for row in sample if isinstance(row, Mapping)]
     if not rows:
         bad = isinstance(sample[0], BadRow)
-        raise _unknown(where, f"row 1: {sample[0]}" if bad else "no row is an object")
+        reason = f"row 1: {sample[0]}" if bad else "no row is an object"
+        raise SourceUnreadable(f"no row of {where!r} can be used: {reason}", MEND)
     if given:
         return _given_schema(given, rows, where)
     counts = Counter(key for row in rows for key, value in row.items() if value not in _EMPTY)
     example: dict[str, object] = {}
     for name, n in counts.items():
         if n * 20 >= len(rows):
-            values = (row[name] for row in rows if row.get(name) not in _EMPTY)
-            example[str(name)] = next(values, None)
+            values = [row[name] for row in rows if row.get(name) not in _EMPTY]
+            lists = [v for v in values if isinstance(v, list)] if name in _STRUCTURED else []
+            example[str(name)] = (lists or values)[0]
     known = {str(name) for row in rows for name in row}
+    _refuse_broken_lists(example, where)
     schema = _tree(example) or _turns(example) or _flat(example, known) or _text(example)
     if schema is None:
         names = ", ".join(sorted(known)) or "none"
@@ -79,6 +87,39 @@ def detect(sample: Sequence[object], given: Mapping[str, str], where: str) -> Sc
     if schema.kind == "text" and any(_is_chatml(row.get(schema.columns["text"])) for row in rows):
         return replace(schema, name="chatml", kind="marked")
     return schema
+
+
+def structured(row: Mapping[Any, Any], column: str | None = None) -> Mapping[Any, Any]:
+    """Return a row with its lists of messages as lists where they are text; `column` is one too."""
+    lists = {}
+    for name in (*_STRUCTURED, column):
+        value = row.get(name)
+        if isinstance(value, str) and _LIST.match(value):
+            try:
+                lists[name] = value_of(value)
+            except (ValueError, RecursionError):
+                continue
+    return {**row, **lists} if lists else row
+
+
+def broken_list(value: object) -> str | None:
+    """Return why a text that looks like a list of messages is none, None for all others."""
+    if not isinstance(value, str) or not _LIST.match(value):
+        return None
+    try:
+        value_of(value)
+    except (ValueError, RecursionError) as fault:
+        at = f", at character {fault.colno}" if isinstance(fault, json.JSONDecodeError) else ""
+        return f"is neither JSON nor a Python list ({reason_of(fault)}{at})"
+    return None
+
+
+def _refuse_broken_lists(example: Mapping[str, object], where: str) -> None:
+    """Raise SourceUnreadable where messages are text that no row gives as a list."""
+    for name in _MESSAGES:
+        if reason := broken_list(example.get(name)):
+            step = "write that column as JSON, such as json.dumps gives it"
+            raise SourceUnreadable(f"no row of {where!r} can be used: its {name!r} {reason}", step)
 
 
 def _is_chatml(value: object) -> bool:

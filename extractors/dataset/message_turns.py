@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 from memoirist.data.text.thoughts import without_thoughts
-from memoirist.extractors.dataset.row_chunks import BadRow
+from memoirist.extractors.dataset.json_values import BadRow
 from memoirist.extractors.dataset.tool_turns import (
     answer_behind_tools,
     is_call,

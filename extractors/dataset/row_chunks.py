@@ -6,30 +6,36 @@ import csv
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.extractors.dataset.json_values import (
+    BadRow,
+    is_lines,
+    reason_of,
+    rows_of,
+    value_of,
+)
+from memoirist.extractors.dataset.wide_text import as_utf8, wide_encoding
 
 # The mark before a line that is not UTF-8: no JSON begins with it.
 NOT_UTF8 = "\ufffd"
 # The characters of a blank line, in characters or in bytes.
 BLANK = " \t\n\r\v\f"
+_BINARY = frozenset({".parquet", ".arrow", ".feather"})
+_HEAD_BYTES = 1 << 20
+# What is not lines is read at once.
+_MAX_JSON_BYTES = 1 << 31
 _BLOCK_BYTES = 2 << 20
 _BATCH_ROWS = 10_000
 _BATCH_BYTES = 32 << 20
-
-
-class BadRow(ValueError):
-    """A row that cannot be used: `rule` names the verdict, the text says what is wrong with it."""
-
-    def __init__(self, rule: str, reason: str) -> None:
-        self.rule = rule
-        super().__init__(reason)
 
 
 class Chunk(ABC):
@@ -144,9 +150,10 @@ def parse_line(line: str) -> object:
     if line.startswith(NOT_UTF8):
         return BadRow("row_broken", "it holds bytes that are not UTF-8")
     try:
-        return json.loads(line)
+        return value_of(line)
     except (ValueError, RecursionError) as fault:
-        return BadRow("row_broken", f"it is not JSON ({str(fault)[:80]})")
+        column = f": column {fault.colno}" if isinstance(fault, json.JSONDecodeError) else ""
+        return BadRow("row_broken", f"it is not JSON ({reason_of(fault)}{column})")
 
 
 def _marked(line: bytes) -> str:
@@ -163,14 +170,19 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
     """
     suffix = path.suffix.lower()
     try:
-        if suffix == ".json":
+        if suffix not in _BINARY and (encoding := wide_encoding(path)):
+            with TemporaryDirectory() as folder:
+                yield from read_chunks(as_utf8(path, encoding, Path(folder)))
+        elif suffix == ".json":
             yield from _read_json(path)
-        elif suffix in {".parquet", ".arrow", ".feather"}:
+        elif suffix in _BINARY:
             yield from _read_arrow(path, suffix)
         elif suffix in {".csv", ".tsv"}:
             yield from _read_csv(path)
-        else:
+        elif _holds_lines(path):
             yield from _read_lines(path)
+        else:
+            yield from _read_json(path)
     except pa.ArrowException as fault:
         first = str(fault).strip().splitlines()[0][:160]
         raise SourceUnreadable(
@@ -199,16 +211,37 @@ def _read_lines(path: Path) -> Iterator[Chunk]:
             yield chunk
 
 
+def _holds_lines(path: Path) -> bool:
+    """Tell whether a file is JSON lines, or larger than what is read at once."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+    whole_line = len(head) < _HEAD_BYTES or b"\n" in head
+    return not whole_line or path.stat().st_size > _MAX_JSON_BYTES or is_lines(head)
+
+
 def _read_json(path: Path) -> Iterator[Chunk]:
-    """Read a file that is one JSON value, or JSON lines under the wrong name."""
+    """Read a file that is one JSON value, several in a row, or JSON lines under the wrong name."""
     try:
-        value = json.loads(path.read_text("utf-8-sig"))
-    except (ValueError, RecursionError):
-        yield from _read_lines(path)
-        return
-    rows = unwrap(value)
-    for start in range(0, len(rows), _BATCH_ROWS):
-        yield Listed(start + 1, rows[start : start + _BATCH_ROWS])
+        text = path.read_text("utf-8-sig")
+        rows: Iterable[object] = unwrap(json.loads(text))
+    except (ValueError, RecursionError) as fault:
+        if isinstance(fault, UnicodeDecodeError) or _holds_lines(path):
+            yield from _read_lines(path)
+            return
+        try:
+            rows = unwrap(value_of(text))
+        except (ValueError, RecursionError):
+            rows = rows_of(text, str(path))
+    first = 1
+    for part in _batched(rows):
+        yield Listed(first, part)
+        first += len(part)
+
+
+def _batched(rows: Iterable[object]) -> Iterator[list[object]]:
+    left = iter(rows)
+    while part := list(islice(left, _BATCH_ROWS)):
+        yield part
 
 
 def unwrap(value: object) -> Sequence[object]:

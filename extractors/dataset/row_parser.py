@@ -12,7 +12,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from memoirist.extractors.dataset.dataset_schema import CHATML, MARKS, Kind, Schema, own_schema
+from memoirist.extractors.dataset.dataset_schema import (
+    CHATML,
+    MARKS,
+    Kind,
+    Schema,
+    broken_list,
+    own_schema,
+    structured,
+)
+from memoirist.extractors.dataset.json_values import BadRow
 from memoirist.extractors.dataset.message_turns import (
     SIDES,
     ParsedRow,
@@ -25,7 +34,6 @@ from memoirist.extractors.dataset.message_turns import (
     turns_in,
     turns_of,
 )
-from memoirist.extractors.dataset.row_chunks import BadRow
 
 Row = Mapping[str, Any]
 Node = Mapping[str, Any]
@@ -54,6 +62,7 @@ def parse_row(row: object, schema: Schema) -> ParsedRow:
         raise BadRow("row_shape", f"it is no JSON object but {type(row).__name__}")
     if row.get("label") is False:
         raise BadRow("row_rejected", "its maker labelled the answer as a bad one")
+    row = structured(row, schema.columns.get("messages"))
     own = own_schema(row, schema)
     if own is None:
         return _PARSERS[schema.kind](row, schema)
@@ -118,6 +127,8 @@ def _required_text(row: Row, column: str) -> str:
 
 def _required_list(row: Row, column: str) -> list[Any]:
     value = row.get(column)
+    if reason := broken_list(value):
+        raise BadRow("row_broken", f"its {column!r} {reason}")
     if not isinstance(value, list):
         raise BadRow("row_shape", f"it has no list {column!r} (its columns: {_names(row)})")
     return value

@@ -2,7 +2,7 @@
 INSERT INTO verdicts BY NAME
 SELECT id AS subject_id, 'rows' AS subject, fault AS rule, false AS keep, source_row AS score,
        'row ' || source_row || ': ' || reason AS reason,
-       'mend that row, or say which column is what with --map' AS next_step,
+       row_remedy(fault) AS next_step,
        'extract' AS step, $source AS source_id, $now::TIMESTAMPTZ AS created_at
 FROM exchanges WHERE source_id = $source AND fault IS NOT NULL AND fault <> 'doubtful';
 
