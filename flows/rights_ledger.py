@@ -14,6 +14,7 @@ from memoirist.data.schema.errors import SourceMissing
 from memoirist.data.schema.records import Block, Fault, Source
 from memoirist.data.store.store import Fetched, Store
 from memoirist.data.store.transaction import statement
+from memoirist.extractors.detection.unpack import archive_of
 from memoirist.flows.recipe import LedgerEntry
 from memoirist.flows.runtime.context import Context
 
@@ -141,7 +142,9 @@ def _outer_text(blocks: Sequence[Block]) -> str:
 
 def _matches(pattern: str, location: str) -> bool:
     name = Path(location).name
-    return pattern in {location, name} or fnmatch(location, pattern) or fnmatch(name, pattern)
+    if fnmatch(location, pattern) or pattern == archive_of(location):
+        return True
+    return pattern in {location, name} or fnmatch(name, pattern)
 
 
 def _with_entry(source: Source, entry: dict[str, Any]) -> Source:

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from memoirist.data.schema.errors import SourceMissing, SourceUnreadable
+from memoirist.data.schema.errors import SourceError, SourceMissing, SourceUnreadable
 from memoirist.extractors.detection.format_registry import FORMATS, SUFFIXES, load
 from memoirist.extractors.detection.sniff import content_of, format_of
+from memoirist.extractors.detection.unpack import SUFFIXES as PACKED_SUFFIXES
+from memoirist.extractors.detection.unpack import is_archive, unpack
 
 _WILDCARD = re.compile(r"[*?\[]")
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
@@ -21,6 +23,8 @@ _ABOUT_FILES = re.compile(
     r"(?:[._](?:md|txt|html?|[a-z]{2}|[a-z]{2}[-_][a-z]{2}))?$",
     re.IGNORECASE,
 )
+# Archives within archives, such as a .tar in a .gz.
+_MOST_ARCHIVES_DEEP = 3
 _STORE = "memoirist.duckdb"
 _HUB = "hf://"
 _KNOWN_FORMATS = f"give one of these formats: {', '.join(SUFFIXES)}"
@@ -40,15 +44,16 @@ class SourceRef:
         return self.pointer or printable(self.path.expanduser().resolve())
 
 
-def discover(pointers: Sequence[str]) -> list[SourceRef]:
-    """Return the readable files of files, folders and patterns, each once.
+def discover(pointers: Sequence[str], unpack_into: Path | None = None) -> list[SourceRef]:
+    """Return the readable files of files, folders, archives and patterns, each once.
 
-    Raise SourceMissing where nothing is there, SourceUnreadable for a folder without a readable
-    file and for a file of an unknown format.
+    Archives are unpacked into the folder `unpack_into`, and refused without one. Raise
+    SourceMissing where nothing is there, SourceUnreadable for a folder without a readable file and
+    for a file of an unknown format.
     """
     refs: dict[str, SourceRef] = {}
     for pointer in pointers:
-        for ref in _resolve(pointer):
+        for ref in _resolve(pointer, unpack_into):
             refs.setdefault(ref.pointer or str(ref.path.resolve()), ref)
     return list(refs.values())
 
@@ -58,7 +63,7 @@ def is_url(pointer: str) -> bool:
     return pointer.lower().startswith(("http://", "https://"))
 
 
-def _resolve(pointer: str) -> list[SourceRef]:
+def _resolve(pointer: str, unpack_into: Path | None) -> list[SourceRef]:
     if pointer.startswith(_HUB):
         load("dataset.hub_dataset:parse")(pointer)
         return [SourceRef(path=Path(pointer), format="dataset", pointer=pointer)]
@@ -74,17 +79,20 @@ def _resolve(pointer: str) -> list[SourceRef]:
         raise SourceMissing("an empty name is no source", "name a file, a folder or a pattern")
     path = _expand_home(pointer)
     if path.is_dir():
-        return _in_folder(path)
+        return _in_folder(path, unpack_into)
     if path.exists():
-        return [ref_of(path)]
+        return _in_file(path, unpack_into)
     if _WILDCARD.search(pointer):
         # Path.glob takes no absolute pattern.
         names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
         has_ending = path.suffix and not _WILDCARD.search(path.suffix)
         refs = [
-            _promised(file)
+            ref
             for file in map(Path, names)
-            if file.is_file() and not _in_workspace(file) and (has_ending or _has_format(file))
+            if file.is_file()
+            and not _in_workspace(file)
+            and (has_ending or _has_format(file, unpack_into))
+            for ref in _promised(file, unpack_into)
         ]
         if refs:
             return refs
@@ -96,8 +104,13 @@ def _resolve(pointer: str) -> list[SourceRef]:
     )
 
 
-def _in_folder(folder: Path) -> list[SourceRef]:
-    refs = [_promised(path) for path, is_source in _files(folder) if is_source]
+def _in_folder(folder: Path, unpack_into: Path | None) -> list[SourceRef]:
+    refs = [
+        ref
+        for path, is_source in _files(folder, unpack_into)
+        if is_source
+        for ref in _promised(path, unpack_into)
+    ]
     if not refs:
         raise SourceUnreadable(
             f"the folder {str(folder)!r} holds no readable source", _KNOWN_FORMATS
@@ -105,27 +118,65 @@ def _in_folder(folder: Path) -> list[SourceRef]:
     return refs
 
 
-def skipped_files(pointers: Sequence[str]) -> list[Path]:
-    """Return the files in folders that are not taken: README.md and its like, other formats."""
-    folders = [folder for pointer in pointers if (folder := _expand_home(pointer)).is_dir()]
-    return [path for folder in folders for path, is_source in _files(folder) if not is_source]
+def _in_file(path: Path, unpack_into: Path | None, depth: int = 0) -> list[SourceRef]:
+    """Return a file, or the files of an archive; those in an archive within it, too."""
+    if unpack_into is None or depth > _MOST_ARCHIVES_DEEP or not is_archive(path):
+        return [ref_of(path)]
+    folder = unpack(path, unpack_into)
+    files = list(_files(folder, unpack_into))
+    refs: list[SourceRef] = []
+    for file, is_source in files:
+        if is_source and is_archive(file):
+            refs += _in_file(file, unpack_into, depth + 1)
+        elif is_source or (len(files) == 1 and format_of(file)):
+            refs += _promised(file, None)
+    if not refs:
+        names = [str(file.relative_to(folder)) for file, _ in files]
+        shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+        raise SourceUnreadable(
+            f"the archive {str(path)!r} holds no readable source, but {shown or 'nothing'}",
+            _KNOWN_FORMATS,
+        )
+    return refs
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
+def skipped_files(pointers: Sequence[str], unpack_into: Path | None = None) -> list[Path]:
+    """Return the files in folders and archives that are not taken: README.md, other formats."""
+    paths = map(_expand_home, pointers)
+    return [left for path in paths for left in _left_out(path, unpack_into)]
+
+
+def _left_out(path: Path, unpack_into: Path | None) -> Iterator[Path]:
+    if unpack_into is not None and path.is_file() and is_archive(path):
+        try:
+            path = unpack(path, unpack_into)
+        except SourceError:
+            return  # told where it is read
+    if path.is_dir():
+        for file, is_source in _files(path, unpack_into):
+            if is_source:
+                yield from _left_out(file, unpack_into)
+            else:
+                yield file
+
+
+def _files(folder: Path, unpack_into: Path | None) -> Iterator[tuple[Path, bool]]:
     """Yield each file in a folder, and whether it is taken; hidden ones and a build's are no files.
 
     A README or a licence describes the files beside it and is not taken.
     """
+    is_own = unpack_into is not None and unpack_into.resolve() in folder.resolve().parents
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or path.is_dir() or _in_workspace(path):
+        if hidden or path.is_dir() or (_in_workspace(path) and not is_own):
             continue
         is_about = path.suffix.lower() in _NOTE_SUFFIXES and _ABOUT_FILES.match(path.stem)
-        yield path, path.is_file() and not is_about and _has_format(path)
+        yield path, path.is_file() and not is_about and _has_format(path, unpack_into)
 
 
-def _has_format(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
+def _has_format(path: Path, unpack_into: Path | None) -> bool:
+    suffix = path.suffix.lower()
+    return suffix in SUFFIXES or (unpack_into is not None and suffix in PACKED_SUFFIXES)
 
 
 def _expand_home(pointer: str) -> Path:
@@ -148,12 +199,16 @@ def ref_of(path: Path) -> SourceRef:
     return SourceRef(path=path, format=known.name)
 
 
-def _promised(path: Path) -> SourceRef:
+def _promised(path: Path, unpack_into: Path | None) -> list[SourceRef]:
     """Return a file with the format of its content, else of its ending; its reader finds faults."""
     by_ending = [known for known in FORMATS if path.suffix.lower() in known.suffixes]
-    if not by_ending:
-        return ref_of(path)
-    return SourceRef(path=path, format=(format_of(path) or by_ending[-1]).name)
+    try:
+        if not by_ending or is_archive(path):
+            return _in_file(path, unpack_into)
+    except SourceUnreadable:
+        if path.suffix.lower() not in (*SUFFIXES, *PACKED_SUFFIXES):
+            raise
+    return [SourceRef(path=path, format=(format_of(path) or (by_ending or FORMATS)[-1]).name)]
 
 
 def unknown_format(path: Path) -> SourceUnreadable:

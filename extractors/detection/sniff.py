@@ -30,18 +30,21 @@ class Content:
 
     `formats` are the formats that read it whatever its ending is, in the order of trial; where
     there is none, `next_step` tells the user what to do. `suffixes` are the endings that fit it.
+    `packing` is how an archive is packed that can be unpacked.
     """
 
     description: str
     formats: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
     next_step: str = ""
+    packing: str = ""
 
 
 def _content(row: Mapping[str, Any]) -> Content:
     step = row.get("next_step", "")
     step = _TABLE["next_steps"].get(step, step)
-    return Content(row["is"], tuple(row.get("formats", ())), tuple(row.get("suffixes", ())), step)
+    formats, suffixes = (tuple(row.get(key, ())) for key in ("formats", "suffixes"))
+    return Content(row["is"], formats, suffixes, step, row.get("packing", ""))
 
 
 _TABLE = table("signatures")

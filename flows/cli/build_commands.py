@@ -69,7 +69,7 @@ def _check_input(sources: list[str] | None, context: Context) -> None:
     if sources:
         from memoirist.extractors import discover
 
-        discover(sources)
+        discover(sources, context.workspace.unpacked)
 
 
 def _print_next_steps(changed: dict[str, int], workspace: Path) -> None:

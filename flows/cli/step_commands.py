@@ -60,7 +60,11 @@ def _locked_pdfs(context: Context, pointers: Sequence[str]) -> Iterator[Path]:
     checked = {Path(source.location) for source in context.workspace.sources(has_documents)}
     for pointer in pointers:
         try:
-            pdfs = [source.path for source in discover([pointer]) if source.format == "pdf"]
+            pdfs = [
+                source.path
+                for source in discover([pointer], context.workspace.unpacked)
+                if source.format == "pdf"
+            ]
         except SourceError:
             continue  # the extract step reports it
         for path in (pdf.expanduser().resolve() for pdf in pdfs):

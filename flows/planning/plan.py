@@ -61,7 +61,7 @@ def _sources(context: Context, pointers: Sequence[str]) -> list[str]:
     if not pointers:
         return ["none named"]
     locations = {source.location for source in context.workspace.sources()}
-    sources = discover(pointers)
+    sources = discover(pointers, context.workspace.unpacked)
     new = [source for source in sources if source.location not in locations]
     lines = [f"{len(sources)}, {len(new)} of them not taken in yet"]
     lines += [f"new: {s.pointer or s.path} ({s.format})" for s in new[:10]]

@@ -21,7 +21,18 @@ class Workspace:
 
     # Files and folders that no command may overwrite for its user; `exports` belongs to the user.
     OWN_NAMES = frozenset(
-        {FILE, "recipe.toml", ".lock", "serve.log", "bases", "feeds", "ocr", "reports", "runs"}
+        {
+            FILE,
+            "recipe.toml",
+            ".lock",
+            "serve.log",
+            "bases",
+            "feeds",
+            "ocr",
+            "reports",
+            "runs",
+            "unpacked",
+        }
     )
 
     def __init__(self, root: Path, on_wait: Callable[[str], None] | None = None) -> None:
@@ -32,6 +43,7 @@ class Workspace:
         self.bases = root / "bases"
         self.feeds = root / "feeds"
         self.runs = root / "runs"
+        self.unpacked = root / "unpacked"
         self.exports = root / "exports"
         self.reports = root / "reports"
 

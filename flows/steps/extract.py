@@ -83,8 +83,10 @@ def _discover_all(
     failures: dict[str, SourceError] = {}
     for pointer in pointers:
         try:
-            files = take_feed(context, pointer) if is_url(pointer) else discover([pointer])
-            files_of[pointer] = files
+            if is_url(pointer):
+                files_of[pointer] = take_feed(context, pointer)
+            else:
+                files_of[pointer] = discover([pointer], context.workspace.unpacked)
         except SourceError as error:
             failures[pointer] = error
             is_file = not is_url(pointer) and known_source(context, pointer) is not None
@@ -102,6 +104,7 @@ def _discover_all(
 def _removed_sources(context: Context, pointers: Sequence[str]) -> list[Source]:
     """Return the sources that an earlier build read from a folder and that are gone now."""
     folders = {Path(pointer).expanduser().resolve() for pointer in pointers if "://" not in pointer}
+    folders.add(context.workspace.unpacked.resolve())
     return [
         source
         for source in context.workspace.sources("withdrawn_at IS NULL AND sha256 <> ''")
@@ -112,13 +115,14 @@ def _removed_sources(context: Context, pointers: Sequence[str]) -> list[Source]:
 
 def _note_skipped_files(context: Context, pointers: Sequence[str]) -> None:
     """Report the files in the given folders that are not read."""
-    names = sorted(short_names([printable(path) for path in skipped_files(pointers)]).values())
+    skipped = skipped_files(pointers, context.workspace.unpacked)
+    names = sorted(short_names([printable(path) for path in skipped]).values())
     if not names:
         return
     more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
     context.report.note(
-        f"{', '.join(names[:_SHOWN_NAMES])}{more} in the folders given are left out: about the"
-        " files there, or of no known format; name one to take it in"
+        f"{', '.join(names[:_SHOWN_NAMES])}{more} in the folders and archives given are left"
+        " out: about the files there, or of no known format; name one to take it in"
     )
 
 

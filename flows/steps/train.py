@@ -236,7 +236,7 @@ def dataset_of(context: Context) -> Dataset:
 
 
 def _refuse_others(context: Context, include: Sequence[str]) -> None:
-    files = discover(include)
+    files = discover(include, context.workspace.unpacked)
     for file in files:
         if file.format != "dataset":
             raise SourceError(

@@ -35,6 +35,7 @@ from memoirist.data.text.personal_data import candidate
 from memoirist.data.text.secrets import secret_candidate
 from memoirist.extractors import ExtractSettings, discover, extract, read_source
 from memoirist.extractors.detection.format_registry import SUFFIXES
+from memoirist.extractors.detection.unpack import SUFFIXES as PACKED
 
 LIMIT_SECONDS = 20.0
 LIMIT_BYTES = 3 << 30
@@ -125,8 +126,13 @@ def _take(source: Source, rows: Rows) -> None:
 def attempt(path: Path) -> str:
     """Extract and split one file and tell how that ended."""
     now = datetime.now(UTC)
+    with tempfile.TemporaryDirectory() as unpacked:
+        return _attempt(path, now, Path(unpacked))
+
+
+def _attempt(path: Path, now: datetime, unpacked: Path) -> str:
     try:
-        source: Source = read_source(discover([str(path)])[0], now)
+        source: Source = read_source(discover([str(path)], unpacked)[0], now)
         rows = extract(source, ExtractSettings(workers=1))
         if rows.exchanges is not None:
             _take(source, rows)
@@ -231,7 +237,7 @@ def _seeds(pointers: Sequence[str], largest: int = 400_000) -> list[Path]:
     return [
         f
         for f in files
-        if f.suffix.lower() in SUFFIXES and f.is_file() and f.stat().st_size <= largest
+        if f.suffix.lower() in (*SUFFIXES, *PACKED) and f.is_file() and f.stat().st_size <= largest
     ]
 
 
