@@ -221,11 +221,12 @@ def _holds_lines(path: Path) -> bool:
 
 def _read_json(path: Path) -> Iterator[Chunk]:
     """Read a file that is one JSON value, several in a row, or JSON lines under the wrong name."""
+    # A byte that is not UTF-8 is a fault of its row alone.
+    text = path.read_text("utf-8-sig", errors="surrogateescape")
     try:
-        text = path.read_text("utf-8-sig")
         rows: Iterable[object] = unwrap(json.loads(text))
-    except (ValueError, RecursionError) as fault:
-        if isinstance(fault, UnicodeDecodeError) or _holds_lines(path):
+    except (ValueError, RecursionError):
+        if _holds_lines(path):
             yield from _read_lines(path)
             return
         try:

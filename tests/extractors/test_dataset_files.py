@@ -76,6 +76,15 @@ def test_a_broken_value_among_others_is_one_row(tmp_path: Path, name: str) -> No
     assert [f[:2] for f in faults(cut)] == [(4, "row_broken")]
 
 
+@pytest.mark.parametrize("name", ["rows.json", "rows.jsonl"])
+def test_a_byte_that_is_not_utf8_is_a_fault_of_its_row(tmp_path: Path, name: str) -> None:
+    broken = PRETTY[1].encode().replace(b"How did", b"How d\xefd")
+    parts = [PRETTY[0].encode(), broken, *(row.encode() for row in PRETTY[2:])]
+    path = put(tmp_path, name, b"[" + b",\n".join(parts) + b"]")
+    assert pairs(path) == [PAIRS[0], *PAIRS[2:]]
+    assert faults(path) == [(2, "row_broken", "message 1 holds bytes that are not UTF-8")]
+
+
 def test_what_cannot_be_told_apart_is_refused_with_its_place(tmp_path: Path) -> None:
     text = f"[{', '.join(LINES)}]".replace('"value": "I', '"value" "I', 1)
     with pytest.raises(SourceUnreadable) as refused:
