@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from memoirist.data.text.sanitizer import neutralise
-from memoirist.data.text.thoughts import split_thoughts
+from memoirist.data.text.thoughts import split_thoughts, without_thoughts
 
 
 def object_schema(**properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,7 +132,7 @@ def strip_reasoning(text: str) -> str:
 
 def holds_thoughts(text: str) -> bool:
     """Tell whether a reply holds the reasoning of a model, as models mark it."""
-    return any(mark.search(text) for mark in (_THOUGHT, _THOUGHT_ENDS, _HARMONY))
+    return without_thoughts(text)[1] > 0
 
 
 def quoted(text: str) -> str:
