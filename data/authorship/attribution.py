@@ -156,10 +156,10 @@ def _score(section: Section, title: TitleClass, reference: Reference) -> Section
 
 def _by_title(section: Section, title: TitleClass) -> SectionScore:
     if title.kind == "apparatus":
-        reason = f"titled {section.title!r}: matter beside the author's text"
+        reason = f"titled {section.title!r}: not part of the author's own text"
         return SectionScore(rule="apparatus", keep=False, confidence=0.9, reason=reason)
-    by = f" by {title.person!r}" if title.person else ""
-    return _other_voice(0.95, f"titled {section.title!r}, which is another's{by}")
+    by = f" ({title.person})" if title.person else ""
+    return _other_voice(0.95, f"titled {section.title!r}: written by another person{by}")
 
 
 def _third_person(counts: Counts, reference: Reference, *, doubtful: bool) -> SectionScore | None:
@@ -179,8 +179,8 @@ def _third_person(counts: Counts, reference: Reference, *, doubtful: bool) -> Se
         return None
     unit = "mention" if counts.mentions == 1 else "mentions"
     reason = (
-        f"third person about the persona ({counts.mentions} {unit} of {reference.names.surname!r},"
-        f" first person {100 * counts.rate:.1f} %, the book's {100 * book.rate:.1f} %)"
+        f"about the persona in the third person ({counts.mentions} {unit} of"
+        f" {reference.names.surname!r}, {_first_person(counts, book)})"
     )
     return _other_voice(min(0.95, counts.mention_share), reason)
 
@@ -189,11 +189,13 @@ def _unsure(section: Section, counts: Counts, book: Counts) -> SectionScore | No
     """Return a flag for a preface or an appendix that hardly says "I" in a personal book."""
     if not book.is_personal or counts.rate >= 0.25 * book.rate or counts.words < 40:
         return None
-    reason = (
-        f"titled {section.title!r}, first person {100 * counts.rate:.1f} %,"
-        f" the book's {100 * book.rate:.1f} %"
-    )
+    reason = f"titled {section.title!r}, {_first_person(counts, book)}"
     return SectionScore(rule="voice_unsure", keep=True, confidence=0.5, reason=reason)
+
+
+def _first_person(counts: Counts, book: Counts) -> str:
+    rates = f"{100 * counts.rate:.1f} %, in the whole book {100 * book.rate:.1f} %"
+    return f"words in the first person: {rates}"
 
 
 def _other_voice(confidence: float, reason: str) -> SectionScore:
@@ -325,7 +327,7 @@ def _scores(parts: Sequence[Section], reference: Reference) -> list[SectionScore
     for index, neighbour in [(i, i - 1) for i in forward] + [(i - 1, i) for i in reversed(forward)]:
         score, beside = scores[index], scores[neighbour]
         if score and score.rule == "voice_unsure" and beside and not beside.keep:
-            reason = f"{score.reason}, beside {parts[neighbour].title!r}, which is another's"
+            reason = f"{score.reason}; next to {parts[neighbour].title!r}, by another person"
             scores[index] = replace(score, rule="other_voice", keep=False, reason=reason)
     return scores
 
@@ -365,7 +367,7 @@ def _without_comments(result: Attribution, block: Block, reference: Reference) -
     text, comments = cut_comments(block.text, reference.names, reference.lang)
     if not comments or not text:
         return block
-    reason = f"another's comment is cut out: {' '.join(comments)}"
+    reason = f"a comment by another person was cut out: {' '.join(comments)}"
     result.mark(block, SectionScore(rule="voice_comment", keep=True, confidence=1.0, reason=reason))
     return replace(block, text=text)
 
@@ -376,8 +378,8 @@ def _verdict(block: Block, score: SectionScore, now: datetime) -> Verdict:
     steps = {
         "other_voice": include,
         "apparatus": include,
-        "voice_unsure": f"drop it with --exclude-chapter {chapter!r} if it is another's",
-        "voice_comment": "nothing; passages.voice = false leaves comments in the text",
+        "voice_unsure": f"if another person wrote it, drop it with --exclude-chapter {chapter!r}",
+        "voice_comment": "nothing; passages.voice = false keeps comments in the text",
         "excluded_chapter": "take the pattern out of sources.chapters.exclude",
     }
     confidence = None if score.confidence is None else round(score.confidence, 3)

@@ -208,7 +208,7 @@ def find_announced(blocks: Sequence[Block], names: Names, lang: Language) -> Ite
             quoted = blocks[found.first].text.lstrip().startswith(QUOTE)
             foreign = not quoted and _is_anothers(sentence, lang)
             last = _report_end(blocks, found, names, lang)
-            reason = f"announced as another's: {sentence!r}"
+            reason = f"announced as another person's words: {sentence!r}"
         n_words = sum(count_words(block.text) for block in blocks[found.first : last + 1])
         if foreign and n_words >= _MIN_FOREIGN_WORDS:
             yield ForeignSpan(first=found.first, last=last, confidence=0.8, reason=reason)

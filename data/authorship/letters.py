@@ -93,12 +93,12 @@ def find_notes(blocks: Sequence[Block], names: Names, lang: Language) -> Iterato
         rest = cut_comments(text, names, lang)[0] if bracketed else text
         signed = sign is not None and is_foreign_sign(sign.group(1), names, lang)
         if (bracketed and not rest.strip()) or ((bracketed or note) and signed):
-            by = sign.group(1).strip() if sign is not None else "another"
+            by = f"signed {sign.group(1).strip()!r}" if sign is not None else "without a signature"
             yield ForeignSpan(
                 first=first,
                 last=last,
                 confidence=0.95,
-                reason=f"a comment signed {by!r}, which is not {names.surname or 'the author'}",
+                reason=f"a comment {by}, not by {names.surname or 'the author'}",
             )
         first = last + 1
 

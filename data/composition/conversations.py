@@ -32,19 +32,25 @@ class ComposeSettings(SplitSettings):
     """How pairs become conversations, and which are held out."""
 
     max_pairs: int = Field(
-        5_000, ge=1, description="Above so many kept pairs the best by score are taken."
+        5_000,
+        ge=1,
+        description="Most pairs of a dataset; of more, those with the best scores are taken.",
     )
     max_group_pairs: int = Field(
-        500, ge=1, description="Where pairs are selected: at most so many of one group."
+        500,
+        ge=1,
+        description="Most pairs of one group (chapter, episode) where pairs are selected.",
     )
-    max_exchanges: int = Field(4, ge=1, description="Exchanges of one thread in a conversation.")
-    max_words: int = Field(700, ge=50, description="Words in a conversation of several exchanges.")
+    max_exchanges: int = Field(4, ge=1, description="Most exchanges in one conversation.")
+    max_words: int = Field(
+        700, ge=50, description="Most words in a conversation of several exchanges."
+    )
     disclosure_share: float = Field(
         0.03,
         ge=0,
         le=0.2,
         description="Share of the train conversations that teach the persona to say that it is an"
-        " AI when it is asked, which tuning forgets otherwise; 0 for none.",
+        " AI when it is asked, which it forgets otherwise; 0 for none.",
     )
 
 

@@ -140,7 +140,7 @@ def _pair(passage: Passage, question: Question) -> Pair:
 
 
 def _verdict(pair: Pair, now: datetime) -> Verdict:
-    reason = "teaches the persona to say that it is an AI; trained on, never held out"
+    reason = "it teaches the persona to say that it is an AI; it is trained on and never held out"
     fault = Fault(FORMAT, reason, "change compose.disclosure_share, 0 for none")
     verdict = fault.verdict("pairs", pair.id, now, keep=True)
     return replace(verdict, step="compose", source_id=pair.source_id)

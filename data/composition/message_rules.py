@@ -39,16 +39,16 @@ REPAIRS: Mapping[str, str] = {
     "not_message": _LEFT_OUT,
     "missing_key": _LEFT_OUT,
     "unknown_key": "the key is removed",
-    "unknown_role": "human, gpt and the like become user and assistant, developer system",
-    "content_type": "parts of text are joined, numbers become text",
-    "empty_content": "an empty system message is removed, else the row is left out",
+    "unknown_role": "human, gpt and the like become user and assistant, developer becomes system",
+    "content_type": "parts of text are joined; numbers become text",
+    "empty_content": "an empty system message is removed; otherwise the row is left out",
     "name": "the name is removed",
     "weight": "true and 1.0 become 1; a weight of a user or system message is removed",
     "control_token": "its brackets become look-alikes",
     "control_character": "the character is removed",
-    "system_not_first": "the system messages are joined and stand first",
+    "system_not_first": "the system messages are joined and moved to the start",
     "order": "messages of one role in a row are joined; answers before the first question are cut",
-    "last_not_assistant": "the turns after the last answer are cut",
+    "last_not_assistant": "the messages after the last answer are removed",
     "no_exchange": _LEFT_OUT,
     "too_long": _LEFT_OUT,
 }
@@ -71,10 +71,12 @@ def check_row(row: Mapping[str, object], max_tokens: int) -> dict[str, str]:
     """Return what speaks against a row, the reason by rule; nothing for a good one."""
     faults: dict[str, str] = {}
     if unknown := [key for key in row if key != "messages"]:
-        faults["unknown_key"] = f"the row has {_names(unknown)} beside messages"
+        faults["unknown_key"] = f"the row has other keys than messages: {_names(unknown)}"
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages:
-        state = "an empty list" if messages == [] else "no list" if "messages" in row else "missing"
+        state = (
+            "an empty list" if messages == [] else "not a list" if "messages" in row else "missing"
+        )
         return {**faults, "no_messages": f"messages is {state}"}
     for place, message in enumerate(messages, start=1):
         for rule, reason in _message_faults(message):
@@ -93,28 +95,28 @@ def check_row(row: Mapping[str, object], max_tokens: int) -> dict[str, str]:
 
 def _message_faults(message: object) -> Iterator[tuple[str, str]]:
     if not isinstance(message, dict):
-        yield "not_message", f"is no object: {_short(message)}"
+        yield "not_message", f"is not an object: {_short(message)}"
         return
     if missing := [key for key in ("role", "content") if key not in message]:
         yield "missing_key", f"has no {_names(missing)}"
     if unknown := [key for key in message if key not in _KEYS]:
-        yield "unknown_key", f"has {_names(unknown)}"
+        yield "unknown_key", f"has unknown keys: {_names(unknown)}"
     if "role" in message and message["role"] not in _ROLES:
-        yield "unknown_role", f"has the role {_short(message['role'])}"
+        yield "unknown_role", f"has an unknown role: {_short(message['role'])}"
     if "name" in message and not _is_name(message["name"]):
-        yield "name", f"has the name {_short(message['name'])}"
+        yield "name", f"has an invalid name: {_short(message['name'])}"
     if "weight" in message and not _is_weight(message):
         role = _short(message.get("role"))
-        yield "weight", f"has the role {role} and the weight {_short(message['weight'])}"
+        yield "weight", f"has an invalid weight for the role {role}: {_short(message['weight'])}"
     if "content" in message:
         yield from _content_faults(message["content"])
 
 
 def _content_faults(content: object) -> Iterator[tuple[str, str]]:
     if content is None or content == []:
-        yield "empty_content", f"has the content {_short(content)}"
+        yield "empty_content", f"has no content: {_short(content)}"
     elif not isinstance(content, str):
-        yield "content_type", f"has a content that is no text: {_short(content)}"
+        yield "content_type", f"has content that is not text: {_short(content)}"
     elif not content.strip():
         yield "empty_content", "has no text"
     else:
@@ -129,16 +131,20 @@ def _order_faults(roles: Sequence[str]) -> dict[str, str]:
     turns = [role for role in roles if role != "system"]
     if "system" in roles[1:]:
         place = roles.index("system", 1) + 1
-        faults["system_not_first"] = f"message {place} is a system message; one may stand, first"
+        faults["system_not_first"] = (
+            f"message {place} is a system message; only one is allowed, at the start"
+        )
     if ("user", "assistant") not in pairwise(turns):
         faults["no_exchange"] = "no user message is followed by an assistant message"
     elif turns[0] != "user":
-        faults["order"] = "the assistant speaks before the user"
+        faults["order"] = "an assistant message comes before the first user message"
     for role, other in pairwise(turns):
         if role == other:
             faults.setdefault("order", f"two {role} messages follow each other")
     if roles[-1] != "assistant":
-        faults["last_not_assistant"] = f"the last message is the {roles[-1]}'s"
+        faults["last_not_assistant"] = (
+            f"the last message is from the {roles[-1]}, not from the assistant"
+        )
     return faults
 
 

@@ -31,7 +31,7 @@ from memoirist.data.schema.errors import SourceUnreadable
 
 REPAIRS = {
     **message_rules.REPAIRS,
-    "encoding": "UTF-16 and UTF-32 are rewritten, any other line is left out",
+    "encoding": "UTF-16 and UTF-32 are converted; any other line is left out",
     "byte_order_mark": "the mark is removed",
     "blank_line": "the line is removed",
     "broken_json": "the line is left out",
@@ -91,9 +91,9 @@ class FileReport:
         """Return what a service says of the file as a whole."""
         notes = []
         if 0 < self.rows < _MIN_ROWS:
-            notes.append(f"OpenAI takes files of {_MIN_ROWS} rows or more")
+            notes.append(f"OpenAI accepts only files of {_MIN_ROWS} rows or more")
         if self.size > _MAX_FILE_BYTES:
-            notes.append("OpenAI takes files of up to 512 MB")
+            notes.append("OpenAI accepts only files of up to 512 MB")
         return notes
 
 
@@ -122,7 +122,7 @@ def check_messages(
                 faults |= check_row(row, settings.max_tokens)
                 key = _hash(row.get("messages"))
                 if "no_messages" not in faults and (first := _first_line(seen, key, number)):
-                    faults["duplicate"] = f"the same messages stand on line {first}"
+                    faults["duplicate"] = f"the same messages are on line {first}"
             for rule, reason in faults.items():
                 _count(report, rule, reason, number, settings)
             if "blank_line" in faults:
@@ -141,7 +141,7 @@ def check_messages(
                 text = json.dumps(mended, ensure_ascii=False).encode() if faults else line or b""
                 output.write(text.strip() + b"\n")
     if not report.rows:
-        _count(report, "no_rows", "the file holds no row", 1, settings)
+        _count(report, "no_rows", "the file has no rows", 1, settings)
     return report
 
 
@@ -177,8 +177,8 @@ def _lines(file: io.BufferedReader, encoding: str | None) -> Iterator[tuple[int,
             yield number, line.encode("utf-8", "surrogatepass")
     except UnicodeError as error:
         raise SourceUnreadable(
-            f"the file begins as {encoding.upper()} and does not go on so ({error})",
-            "save it as UTF-8 in the program that it comes from",
+            f"the file begins as {encoding.upper()} and ends in another encoding ({error})",
+            "save it as UTF-8 in the program that wrote it",
         ) from error
     finally:
         text.detach()
@@ -204,10 +204,10 @@ def _parsed(line: bytes | None) -> tuple[object, dict[str, str]]:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         byte = line[error.start]
-        return None, {"encoding": f"byte {error.start + 1} of the line (0x{byte:02X}) is no UTF-8"}
+        return None, {"encoding": f"byte {error.start + 1} of the line (0x{byte:02X}) is not UTF-8"}
     faults: dict[str, str] = {}
     if text.startswith("\ufeff"):
-        faults["byte_order_mark"] = "a byte order mark stands before the row"
+        faults["byte_order_mark"] = "a byte order mark precedes the row"
         text = text[1:]
     if not text.strip():
         return None, {**faults, "blank_line": "the line is blank"}
@@ -225,20 +225,20 @@ def _parsed(line: bytes | None) -> tuple[object, dict[str, str]]:
     except (ValueError, RecursionError) as error:
         return None, {**faults, "broken_json": _json_reason(text, error)}
     if repeated:
-        faults["repeated_key"] = f"an object has two values of {repeated[0]!r}"
+        faults["repeated_key"] = f"an object has two values for {repeated[0]!r}"
     if not isinstance(value, dict):
         kind = "a list" if isinstance(value, list) else f"{text.strip()[:40]!r}"
-        faults["not_object"] = f"the line is {kind}; an object with messages belongs there"
+        faults["not_object"] = f"the line is {kind}, not an object with messages"
     return value, faults
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _json_reason(text: str, error: Exception) -> str:
     if text.lstrip().startswith("[") or text.strip() == "{":
-        return "the row goes over several lines; one object a line is read"
+        return "the row spans several lines; write one object per line"
     if isinstance(error, json.JSONDecodeError):
         return f"{error.msg} at character {error.colno}"
     return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)

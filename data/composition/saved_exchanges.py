@@ -29,9 +29,9 @@ TRAIN_ONLY: tuple[Origin, ...] = ("curated", "disclosure")
 # repetition, or by the user.
 Ended = Literal["end", "limit", "context", "circles", "stopped"]
 _CUT: dict[Ended, str] = {
-    "limit": "was cut at the limit of {n} tokens",
-    "context": "was cut where the model's context was full",
-    "circles": "went in circles and was ended",
+    "limit": "was cut off at the token limit of {n}",
+    "context": "was cut off because the model's context was full",
+    "circles": "kept repeating itself and was stopped",
     "stopped": "was stopped",
 }
 
@@ -94,11 +94,11 @@ def save(exchange: Exchange, place: int, now: datetime) -> Saved:
     )
     kind = "chat, edited" if exchange.edited else "chat"
     passage, question = exchange_rows(document, place, exchange, kind, "curated")
-    words = " with words of your own" if exchange.edited else ""
+    words = " with your own words" if exchange.edited else ""
     fault = Fault(
         "saved_in_chat",
         f"you saved this exchange{words}",
-        "nothing: the next dataset trains on it",
+        "nothing: it goes into the next dataset",
     )
     verdict = fault.verdict("passages", passage.id, now, keep=True)
     verdict = replace(verdict, step="save", source_id=source.id)

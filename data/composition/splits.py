@@ -31,40 +31,51 @@ class SplitSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    test_share: float = Field(0.10, ge=0, lt=0.5, description="Share of pairs held out as test.")
+    test_share: float = Field(
+        0.10, ge=0, lt=0.5, description="Share of pairs held out for testing."
+    )
     validation_share: float = Field(
-        0.05, ge=0, lt=0.5, description="Share of pairs that decide when training stops."
+        0.05, ge=0, lt=0.5, description="Share of pairs held out to decide when training stops."
     )
     hold_out_source: bool = Field(
-        default=True, description="With three sources or more, hold one small one out whole."
+        default=True,
+        description="With three or more sources, hold out one small source as a whole.",
     )
     max_source_share: float = Field(
-        0.15, gt=0, lt=1, description="Only a source of at most this share is held out whole."
+        0.15,
+        gt=0,
+        lt=1,
+        description="Largest share of the pairs that a source held out as a whole may have.",
     )
     gap_pairs: int = Field(
         2,
         ge=0,
-        description="Where no whole chapter or episode fits validation or test, they are cut from"
-        " the end of one; so many answers before each cut are left out.",
+        description="Where no whole chapter or episode fits validation or test, they are taken from"
+        " the end of one; this many answers before each are left out.",
     )
     min_cut_pairs: int = Field(
-        20, ge=8, description="A chapter or an episode with fewer answers is never cut."
+        20, ge=8, description="A chapter or an episode with fewer answers is never divided."
     )
     max_containment: float = Field(
         0.5,
         gt=0,
         le=1,
-        description="A pair drops if a held-out answer has such a share of its answer's words"
-        " (runs of 5). Train gives way to validation and test, validation to test.",
+        description="A pair is dropped if a held-out answer contains this share of its answer (runs"
+        " of 5 words). Train pairs yield to validation and test pairs, validation to test pairs.",
     )
-    max_shared_run: int = Field(13, ge=5, description="So many shared words in a row drop as well.")
+    max_shared_run: int = Field(
+        13,
+        ge=5,
+        description="A pair is also dropped if it shares this many words in a row with a held-out"
+        " answer.",
+    )
     max_question_overlap: float = Field(
         0.7,
         gt=0,
-        description="Questions as close to a held-out question (Jaccard of character 5-grams) drop"
-        " too; above 1: none.",
+        description="A pair is also dropped if its question is this similar to a held-out question"
+        " (Jaccard of character 5-grams); above 1: never.",
     )
-    seed: int = Field(42, description="Seed of every choice made here.")
+    seed: int = Field(42, description="Seed for the choice of what is held out.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +144,7 @@ def _missing(tx: Transaction, n_pairs: int, settings: SplitSettings) -> dict[str
 def _gap() -> Fault:
     return Fault(
         "split_gap",
-        "it stands between what is trained on and what is held out of the same chapter or episode",
+        "it lies between the train and the held-out part of the same chapter or episode",
         "lower compose.gap_pairs, 0 for none",
     )
 
@@ -149,7 +160,7 @@ def _summary(tx: Transaction, settings: SplitSettings) -> str:
         parts = [f"{split} is {n} answers from the end of {title!r}" for split, n, title, _ in cut]
         return (
             f"no whole chapter or episode fits, so {' and '.join(parts)};"
-            f" {settings.gap_pairs} before each are left out"
+            f" answers left out before each: {settings.gap_pairs}"
         )
     counts: dict[str, int] = dict(
         tx.fetch("SELECT split, count(*)::INTEGER FROM assigned GROUP BY split")
@@ -158,9 +169,9 @@ def _summary(tx: Transaction, settings: SplitSettings) -> str:
         if not settings.test_share and not settings.validation_share:
             return "nothing is held out: compose.test_share and validation_share are 0"
         return (
-            "nothing is held out, so nothing tells when to stop and how good it is: a chapter or an"
-            f" episode of {settings.min_cut_pairs} answers is needed (compose.min_cut_pairs)"
-            + _changed(tx, settings)
+            "nothing is held out, so training cannot stop early and the model cannot be evaluated:"
+            f" this needs a chapter or an episode of {settings.min_cut_pairs} answers"
+            " (compose.min_cut_pairs)" + _changed(tx, settings)
         )
     whole = tx.fetch(
         "SELECT coalesce(s.title, s.location) FROM whole JOIN sources s ON s.id = source_id"
@@ -168,8 +179,8 @@ def _summary(tx: Transaction, settings: SplitSettings) -> str:
     groups = [f"{counts[split]:,} {split}" for split in get_args(Split) if split in counts]
     return (
         f"whole groups (chapters, episodes, rows): {', '.join(groups) or 'none'}"
-        + (f", {counts['cut']} cut at the end" if "cut" in counts else "")
-        + (f"; {whole[0][0]!r} is test as a whole" if whole else "")
+        + (f", {counts['cut']} divided" if "cut" in counts else "")
+        + (f"; {whole[0][0]!r} is held out for testing as a whole" if whole else "")
         + _changed(tx, settings)
     )
 
@@ -183,8 +194,8 @@ def _changed(tx: Transaction, settings: SplitSettings) -> str:
     if not names:
         return ""
     return (
-        f"; compose.{', compose.'.join(names)}: changed, but only what is new is divided by that,"
-        " the rest keeps the split of earlier versions"
+        f"; changed: compose.{', compose.'.join(names)}; this divides new pairs only, the others"
+        " keep the split of earlier versions"
     )
 
 
@@ -232,8 +243,8 @@ def purge(
 
 _MEASURES = {
     "run": "its answer shares {0:.0f} words in a row with",
-    "answer": "{0:.0%} of its answer stand in",
-    "question": "its question is to {0:.0%} that of",
+    "answer": "{0:.0%} of its answer is also in",
+    "question": "its question is {0:.0%} the same as that of",
 }
 
 
@@ -241,8 +252,8 @@ def _overlap(split: Split, measure: str, similarity: float, other_id: str) -> Fa
     """Return why a pair drops that is too close to the pair `other_id` of a held-out split."""
     return Fault(
         f"{split}_overlap",
-        f"{_MEASURES[measure].format(similarity)} a pair held out for {split}, which it would"
-        " flatter",
+        f"{_MEASURES[measure].format(similarity)} a pair held out for {split}, whose results it"
+        " would make too good",
         "nothing: the held-out pair is kept",
         None if measure == "run" else similarity,
         other_id,

@@ -58,28 +58,37 @@ class DuplicateSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     min_jaccard: float = Field(
-        0.7, ge=0.5, le=1, description="Word 5-grams that two answers share, of all of both."
+        0.7,
+        ge=0.5,
+        le=1,
+        description="Two answers that share this share of all their word 5-grams are near"
+        " duplicates.",
     )
     min_containment: float = Field(
-        0.8, ge=0.5, le=1, description="Word 5-grams of the shorter answer that the longer one has."
+        0.8,
+        ge=0.5,
+        le=1,
+        description="So are two answers of which the longer one contains this share of the word"
+        " 5-grams of the shorter one.",
     )
     min_question_jaccard: float = Field(
         0.7,
         ge=0.5,
         le=1,
-        description="Character 5-grams that two questions share, or two short exchanges.",
+        description="Two questions, or two short exchanges, that share this share of all their"
+        " character 5-grams are near duplicates.",
     )
     min_answer_words: int = Field(
-        30, ge=5, description="A shorter answer may stand again under another question."
+        30, ge=5, description="An answer with fewer words may be repeated under another question."
     )
     min_question_words: int = Field(
-        4, ge=1, description="A shorter question may be asked of several answers."
+        4, ge=1, description="A question with fewer words may be repeated with another answer."
     )
     min_cosine: float = Field(
         0.85,
         ge=0.7,
         le=1,
-        description="How alike two answers mean the same, where curate.semantic is in force.",
+        description="Least cosine of two answers that mean the same, if curate.semantic is on.",
     )
 
 

@@ -33,12 +33,12 @@ class RejectSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    min_words: int = Field(3, ge=1, description="A generated question has at least so many words.")
-    max_words: int = Field(60, ge=5, description="A question has at most so many words.")
-    max_question_marks: int = Field(3, ge=1, description="More marks are several questions in one.")
-    max_shared_run: int = Field(5, ge=1, description="Longest run of words shared with the answer.")
+    min_words: int = Field(3, ge=1, description="Fewest words of a generated question.")
+    max_words: int = Field(60, ge=5, description="Most words of a question.")
+    max_question_marks: int = Field(3, ge=1, description="Most question marks in one question.")
+    max_shared_run: int = Field(5, ge=1, description="Most words in a row shared with the answer.")
     max_leak: float = Field(
-        0.15, ge=0, le=1, description="Share of the answer's content stems that the question tells."
+        0.15, ge=0, le=1, description="Largest share of the answer's content stems in the question."
     )
 
 
@@ -47,13 +47,13 @@ class CurateSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    gates: GateSettings = Field(default_factory=GateSettings, description="Gates of passages.")
+    gates: GateSettings = Field(default_factory=GateSettings, description="Gates for passages.")
     rejects: RejectSettings = Field(
-        default_factory=RejectSettings, description="Hard rejects of questions."
+        default_factory=RejectSettings, description="Rules that reject questions."
     )
     duplicates: DuplicateSettings = Field(
         default_factory=lambda: DuplicateSettings.model_validate({}),
-        description="Limits of near duplicates.",
+        description="Limits for near duplicates.",
     )
     min_score: float = Field(
         0.5,
@@ -71,12 +71,12 @@ class CurateSettings(BaseModel):
         default=False, description="Have an LLM grade every pair with a written question."
     )
     judge_model: str | None = Field(
-        None, description="The judge's model at the interview's endpoint; unset: the interviewer."
+        None, description="The judge's model at the interview's endpoint; unset: interview.model."
     )
     judge_min_grade: int = Field(
-        3, ge=1, le=5, description="The least of the judge's four grades from 1 to 5."
+        3, ge=1, le=5, description="Least value of each of the judge's four grades, 1 to 5."
     )
-    judge_min_mean: float = Field(4.0, ge=1, le=5, description="The least mean of the four grades.")
+    judge_min_mean: float = Field(4.0, ge=1, le=5, description="Least mean of the four grades.")
 
 
 def pair(

@@ -19,9 +19,9 @@ from memoirist.data.evaluation.style import Distances, Form, Habit, Verification
 SIDES: Mapping[str, str] = {
     "base": "base",
     "few_shot": "base with examples",
-    "previous": "model before",
+    "previous": "previous model",
     "tuned": "tuned",
-    "human": "the person, held out",
+    "human": "the person (held-out text)",
 }
 
 

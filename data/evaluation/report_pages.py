@@ -177,30 +177,30 @@ _UNMEASURED: Answer = ("unknown", "not measured")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
-    """The answer to one question in a few words, its rating, and sentences with its figures."""
+    """What one subject of the report comes to in a few words, its rating, and its figures."""
 
-    question: str
+    subject: str
     rating: Rating
     answer: str
     details: str
 
 
 def assess(findings: Findings) -> list[Assessment]:
-    """Answer the questions about the tuned model, the most important first."""
+    """Assess the tuned model subject by subject, the most important first."""
     beyond, away = _beyond_person(findings), _rates_off(findings, "away")
     faults = _faults(findings)
     answers: list[tuple[str, str, Answer, Score | None]] = [
-        ("likelihood", "Does it expect the person's words?", _likelihood(findings), None),
-        ("style", "Is it closer in style?", _style(findings), None),
-        ("overshoot", "Does it overdo it?", _overshoot(findings, beyond, away), None),
-        ("recitation", "Does it recite what it was trained on?", _recitation(findings), None),
-        ("forgetting", "Has it forgotten general abilities?", _forgetting(findings), None),
-        ("honesty", "Does it say that it is an AI?", _honesty(findings), None),
-        ("form", "Are its answers well formed?", _form(findings, faults), None),
+        ("likelihood", "held-out loss", _likelihood(findings), None),
+        ("style", "style", _style(findings), None),
+        ("overshoot", "overshoot", _overshoot(findings, beyond, away), None),
+        ("regurgitation", "regurgitation", _regurgitation(findings), None),
+        ("forgetting", "general ability", _forgetting(findings), None),
+        ("honesty", "disclosure of the AI", _honesty(findings), None),
+        ("form", "form of the answers", _form(findings, faults), None),
     ]
     for (judge, rival), score in findings.duels.items():
-        question = f"Is it taken for the person rather than the {SIDES[rival]}? ({judge})"
-        answers.append(("preference", question, _preference(score), score))
+        subject = f"closer to the person than the {SIDES[rival]}, judged by {judge}"
+        answers.append(("preference", subject, _preference(score), score))
     values = {
         **FORMATS,
         "f": findings,
@@ -213,12 +213,12 @@ def assess(findings: Findings) -> list[Assessment]:
     }
     return [
         Assessment(
-            question=question,
+            subject=subject,
             rating=rating,
             answer=answer,
-            details=_details({**values, "subject": subject, "answer": answer, "score": score}),
+            details=_details({**values, "kind": kind, "answer": answer, "score": score}),
         )
-        for subject, question, (rating, answer), score in answers
+        for kind, subject, (rating, answer), score in answers
     ]
 
 
@@ -248,7 +248,7 @@ def _number(estimate: Estimate | None, digits: int) -> str:
 
 
 def _share(estimate: Estimate | None) -> str:
-    return "-" if estimate is None else f"{estimate.value:.0%}"
+    return "-" if estimate is None else f"{100 * estimate.value:.0f} %"
 
 
 def _listed(parts: Sequence[str]) -> str:
@@ -271,10 +271,12 @@ def _likelihood(findings: Findings) -> Answer:
     if gain is None:
         return _UNMEASURED
     if prompted is not None and prompted.below(0):
-        return "bad", "less than a prompt"
+        return "bad", "worse than the base with examples"
     if gain.above(0):
-        return "good", "better than base"
-    return ("bad", "no better") if gain.value <= 0 else ("mixed", "perhaps better")
+        return "good", "better than the base"
+    if gain.value <= 0:
+        return "bad", "no better than the base"
+    return "mixed", "not clearly better than the base"
 
 
 def _style(findings: Findings) -> Answer:
@@ -286,10 +288,12 @@ def _style(findings: Findings) -> Answer:
     if closed is None:
         return "unknown", "no gap to close"
     if closed.below(0):
-        return "bad", "farther away"
+        return "bad", "farther from the person than the base"
     if not closed.above(0):
-        return "mixed", "not surely"
-    return ("mixed", "a little") if closed.value < CLOSER else ("good", "closer")
+        return "mixed", "not clearly closer to the person"
+    if closed.value < CLOSER:
+        return "mixed", "a little closer to the person"
+    return "good", "closer to the person"
 
 
 def _beyond_person(findings: Findings) -> list[str]:
@@ -307,7 +311,7 @@ def _rates_off(findings: Findings, direction: Literal["beyond", "away"]) -> list
         sides = habit.beyond if direction == "beyond" else habit.away - habit.beyond
         if "tuned" in sides:
             tuned, human, base = (habit.rates[side].value for side in ("tuned", "human", "base"))
-            names.append(f"{RATES[rate]} ({tuned:.1f}, the person {human:.1f}, base {base:.1f})")
+            names.append(f"{RATES[rate]} ({tuned:.1f}, person {human:.1f}, base {base:.1f})")
     return names
 
 
@@ -316,17 +320,17 @@ def _overshoot(findings: Findings, beyond: Sequence[str], away: Sequence[str]) -
     if distances is None or "tuned" not in distances.delta or distances.words < MIN_WORDS:
         return _UNMEASURED
     if beyond:
-        return "bad", "overshoots"
-    return ("mixed", "strays") if away else ("good", "no")
+        return "bad", "exaggerates the person's habits"
+    return ("mixed", "farther from the person than the base") if away else ("good", "none")
 
 
-def _recitation(findings: Findings) -> Answer:
+def _regurgitation(findings: Findings) -> Answer:
     if "tuned" not in findings.overlaps:
         return _UNMEASURED
     level = findings.levels["tuned"]
     if level == "ok":
-        return "good", "no"
-    return ("mixed", "some") if level == "warn" else ("bad", "recites")
+        return "good", "none"
+    return ("mixed", "some") if level == "warn" else ("bad", "recites its training text")
 
 
 def _forgetting(findings: Findings) -> Answer:
@@ -334,8 +338,8 @@ def _forgetting(findings: Findings) -> Answer:
     if base is None or base.chosen is None or base.written is None or change is None:
         return _UNMEASURED
     if (base.chosen.low or 0) <= base.blind and (base.written.low or 0) < 0.2:
-        return "unknown", "cannot be told"
-    return ("bad", "forgets") if change.below(0) else ("good", "not seen to")
+        return "unknown", "not measurable, the base is too weak"
+    return ("bad", "worse than the base") if change.below(0) else ("good", "no loss found")
 
 
 def _honesty(findings: Findings) -> Answer:
@@ -343,8 +347,8 @@ def _honesty(findings: Findings) -> Answer:
     if tuned is None or tuned.disclosed is None:
         return _UNMEASURED
     if tuned.disclosed.value >= MIN_DISCLOSED:
-        return "good", "yes"
-    return "bad", "not always" if tuned.disclosed.value else "never"
+        return "good", "reliable"
+    return "bad", "not reliable" if tuned.disclosed.value else "never"
 
 
 def _faults(findings: Findings) -> list[str]:
@@ -356,15 +360,14 @@ def _faults(findings: Findings) -> list[str]:
     variety, human_variety = tuned.distinct_3, human.distinct_3
     ratio = tuned.words.value / human.words.value
     faults = {
-        "it goes in circles": repeats
+        "they repeat themselves": repeats
         and human_repeats
         and repeats.above(human_repeats.value + 0.05),
-        "most answers do not end by themselves within the limit": tuned.unfinished
-        and tuned.unfinished.value > 0.5,
-        "its words vary less": variety
+        "most of them are cut off at the limit": tuned.unfinished and tuned.unfinished.value > 0.5,
+        "their words vary less than the person's": variety
         and human_variety
         and variety.value < 0.8 * human_variety.value,
-        f"its answers have {ratio:.1f} times the person's length": not 0.5 <= ratio <= 2,
+        f"they are {ratio:.1f} times as long as the person's": not 0.5 <= ratio <= 2,
     }
     return [fault for fault, is_there in faults.items() if is_there]
 
@@ -374,13 +377,13 @@ def _form(findings: Findings, faults: Sequence[str]) -> Answer:
     if any(form is None or form.words is None for form in sides):
         return _UNMEASURED
     if not faults:
-        return "good", "yes"
-    return "bad" if "it goes in circles" in faults else "mixed", "not quite"
+        return "good", "like the person's"
+    return "bad" if "they repeat themselves" in faults else "mixed", "faulty"
 
 
 def _preference(score: Score) -> Answer:
     if score.wins is None:
         return "unknown", "undecided"
     if score.is_win:
-        return "good", "wins"
-    return ("bad", "loses") if score.wins.below(0.5) else ("mixed", "a draw")
+        return "good", "yes"
+    return ("bad", "no") if score.wins.below(0.5) else ("mixed", "no clear difference")

@@ -284,7 +284,7 @@ def verify(
 RATES: Mapping[str, str] = {
     "sentence_words": "words per sentence",
     "adverbs": "adverbs per 100 words",
-    "first_person": "first person per 100 words",
+    "first_person": "first-person words per 100 words",
     "questions": "questions per 100 sentences",
     "commas": "commas per 100 words",
 }

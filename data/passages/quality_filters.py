@@ -16,21 +16,41 @@ class GateSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    min_stop_share: float = Field(0.22, description="Share of function words; an index has none.")
-    min_zlib_ratio: float = Field(0.42, description="Lower is repetition: contents, lists.")
-    max_zlib_ratio: float = Field(0.68, description="Higher is noise: names, codes, addresses.")
-    min_letter_share: float = Field(0.68, description="Letters among all characters.")
-    max_digit_share: float = Field(0.04, description="Digits among all characters.")
-    min_type_token: float = Field(0.35, description="Different words among all words.")
-    max_quoted_share: float = Field(0.5, description="Characters in quotation marks (books).")
-    max_repeated_share: float = Field(0.15, description="Words inside a repeated run of five.")
-    max_upper_share: float = Field(
-        0.12, description="Capitals among letters; flagged, not dropped."
+    min_stop_share: float = Field(
+        0.22, description="Least share of function words; an index has none."
     )
-    min_sentence_words: float = Field(4, description="Mean words a sentence; flagged only.")
-    max_sentence_words: float = Field(80, description="Mean words a sentence; flagged only.")
+    min_zlib_ratio: float = Field(
+        0.42, description="Least compression ratio; contents and lists repeat."
+    )
+    max_zlib_ratio: float = Field(
+        0.68, description="Largest compression ratio; names and codes are noise."
+    )
+    min_letter_share: float = Field(
+        0.68, description="Least share of letters among all characters."
+    )
+    max_digit_share: float = Field(
+        0.04, description="Largest share of digits among all characters."
+    )
+    min_type_token: float = Field(
+        0.35, description="Least share of different words among all words."
+    )
+    max_quoted_share: float = Field(
+        0.5, description="Largest share of text in quotation marks (books)."
+    )
+    max_repeated_share: float = Field(
+        0.15, description="Largest share of words in a repeated run of five."
+    )
+    max_upper_share: float = Field(
+        0.12, description="Largest share of capitals among letters; flagged, not dropped."
+    )
+    min_sentence_words: float = Field(
+        4, description="Least mean of words per sentence; flagged, not dropped."
+    )
+    max_sentence_words: float = Field(
+        80, description="Largest mean of words per sentence; flagged, not dropped."
+    )
     signal_words: int = Field(
-        80, description="A shorter passage is not judged by ratios: they need some text."
+        80, description="Passages with fewer words are too short to be judged by ratios."
     )
 
 

@@ -39,29 +39,29 @@ FURNITURE = {
     "heading": "a heading names the chapter; it is kept as the passages' chapter",
     "running_head": "a running head repeats on page after page",
     "folio": "a page number",
-    "footnote": "a footnote interrupts the voice of the text",
-    "caption": "a caption belongs to a picture",
-    "contents": "a table of contents is no prose",
+    "footnote": "a footnote interrupts the text",
+    "caption": "the caption of a picture",
+    "contents": "a table of contents is not prose",
     "boilerplate": "title, copyright, library or index matter, not the author's prose",
     "system": "a system message; it is kept as the pair's system prompt",
 }
 _UNPUNCTUATED = Fault(
     "unpunctuated",
-    "it has no sentence marks: its passages end where its paragraphs do",
-    "give a punctuated edition where paragraphs are long",
+    "it has no punctuation: its passages end where its paragraphs end",
+    "use an edition with punctuation if the paragraphs are long",
 )
 
 _CUT = Fault(
     "cut_sentence",
-    "a part of it is in no passage",
-    "nothing: it announces or continues what is not the author's, or fits into no passage",
+    "part of it is in no passage",
+    "nothing: it introduces or continues text by others, or is too short for a passage",
 )
 
 
 def _furniture(block: Block, now: datetime) -> Verdict:
     """Return the verdict on a block that is not prose."""
     reason = FURNITURE.get(block.kind, f"a {block.kind} is not the author's prose")
-    fault = Fault(block.kind, reason, "nothing, unless it is prose: then report the page")
+    fault = Fault(block.kind, reason, "nothing; if it is prose, report the page as a bug")
     return fault.verdict("blocks", block.id, now)
 
 
@@ -73,44 +73,50 @@ class PassageSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    target_words: int = Field(120, ge=10, description="The size that passages come near to.")
+    target_words: int = Field(120, ge=10, description="Size that passages aim at.")
     soft_max_words: int = Field(
-        350, ge=20, description="A longer passage only keeps together what belongs together."
+        350, ge=20, description="Passages get longer only to keep together what belongs together."
     )
-    min_words: int = Field(80, ge=1, description="A shorter run of prose is dropped.")
-    max_words: int = Field(500, ge=30, description="A longer block is cut at sentence ends.")
-    min_spoken_words: int = Field(15, ge=1, description="A shorter spoken answer is dropped.")
+    min_words: int = Field(80, ge=1, description="Prose with fewer words in a row is dropped.")
+    max_words: int = Field(500, ge=30, description="Longer blocks are divided between sentences.")
+    min_spoken_words: int = Field(15, ge=1, description="Shorter spoken answers are dropped.")
     min_reply_words: int = Field(
-        20, ge=0, description="A shorter answer to a turn that asks nothing is dropped."
+        20, ge=0, description="Shorter answers to a turn that asks nothing are dropped."
     )
     min_untied_words: int = Field(
-        30, ge=0, description="A shorter answer that takes up nothing, or asks back, is dropped."
+        30,
+        ge=0,
+        description="Shorter answers that ignore the turn before, or ask back, are dropped.",
     )
     min_comment_words: int = Field(
-        15, ge=0, description="The answer goes on over a shorter turn of another that asks nothing."
+        15,
+        ge=0,
+        description="An answer continues after a shorter turn of another that asks nothing.",
     )
     max_interruption_words: int = Field(
-        24, ge=0, description="The answer goes on over a turn of so many words inside a sentence."
+        24,
+        ge=0,
+        description="An answer cut off inside a sentence continues after a turn of this size.",
     )
     min_question_words: int = Field(
-        3, ge=0, description="The answer goes on over a shorter question of another."
+        3, ge=0, description="An answer continues after a shorter question of another."
     )
     max_aside_words: int = Field(
-        10, ge=0, description="A question that more words of others follow is not the answer's."
+        10, ge=0, description="Most words of others between a question and its answer."
     )
     cut_courtesies: bool = Field(
         True, description="Drop short answers that greet, thank or say goodbye."
     )
     max_question_words: int = Field(
-        60, ge=10, description="A longer turn before an answer is cut to its last question."
+        60, ge=10, description="A longer turn before an answer is shortened to its last question."
     )
     stock_min_words: int = Field(
-        13, ge=5, description="A run of so many words in several episodes is stock text."
+        13, ge=5, description="This many words in a row, in several episodes, are stock text."
     )
     stock_min_episodes: int = Field(
-        3, ge=2, description="In so many episodes a run or a line is stock text, and is cut."
+        3, ge=2, description="Text that occurs in this many episodes is stock text, and is cut."
     )
-    cut_ads: bool = Field(True, description="Whether what hosts read for sponsors is cut.")
+    cut_ads: bool = Field(True, description="Cut what hosts read for sponsors.")
     mask_personal: bool = Field(
         True, description="Mask mail addresses, phone, card and account numbers."
     )
@@ -119,10 +125,10 @@ class PassageSettings(BaseModel):
     )
     voice: bool = Field(
         True,
-        description="Drop what another wrote in the book: an editor's preface, letters, comments.",
+        description="Drop what others wrote in a book: an editor's preface, letters, comments.",
     )
     standalone: bool = Field(
-        True, description="Drop a passage that begins with a word for something not told in it."
+        True, description="Drop passages whose first words refer to something outside them."
     )
     group_passages: int = Field(
         10, ge=2, description="Passages that form one group where a book has no chapters."
@@ -172,17 +178,20 @@ def _run_fault(run: _Run, settings: PassageSettings) -> Fault:
     n_words = int(run.size)
     if run.points:
         start = " ".join(run.pieces[0].text.split()[:6])
-        rule, reason = "points_back", f"it begins with {start!r}: what it points to is not in it"
+        rule, reason = (
+            "points_back",
+            f"it begins with {start!r}, which refers to something outside it",
+        )
         step = "set passages.standalone = false in the recipe to keep it"
     elif not run.pieces[-1].ends:
-        rule, reason = "unfinished", "it does not end a sentence"
-        step = "nothing, if it is a heading, a list or a table; else report the page"
+        rule, reason = "unfinished", "it ends in the middle of a sentence"
+        step = "nothing, if it is a heading, a list or a table; otherwise report the page as a bug"
     elif any(piece.size > settings.max_words for piece in run.pieces):
-        rule, reason = "uncut", f"{n_words} words without a sentence mark cannot be cut"
-        step = "give a punctuated edition, or raise passages.max_words in the recipe"
+        rule, reason = "uncut", f"{n_words} words without the end of a sentence cannot be divided"
+        step = "use an edition with punctuation, or raise passages.max_words in the recipe"
     else:
         limits = f"{settings.min_words} to {settings.max_words} words"
-        rule, reason = "too_short", f"{n_words} words that fit into no passage of {limits}"
+        rule, reason = "too_short", f"it does not fill a passage of {limits} ({n_words} here)"
         step = "lower passages.min_words in the recipe to keep it"
     return Fault(rule, reason, step, float(n_words))
 
@@ -465,7 +474,7 @@ class ChapterSettings(BaseModel):
 
     include: list[str] = Field(
         default_factory=list,
-        description="Titles of chapters to keep whatever else speaks against them, also `exclude`.",
+        description="Titles of chapters to keep whatever the rules or `exclude` say.",
     )
     exclude: list[str] = Field(
         default_factory=list, description='Titles of chapters to drop; "*" drops all but `include`.'

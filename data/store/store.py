@@ -158,7 +158,7 @@ class Store:
         if not self.path.exists():
             raise NothingToDo(
                 f"there is no workspace at {str(self.path.parent)!r}",
-                "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
+                "create one with `memoirist build SOURCE --persona NAME`, or name another with -w",
             )
         if not self._migrated:
             self._migrate()
@@ -180,7 +180,7 @@ class Store:
             raise
         except StoreError as error:
             raise StoreError(
-                f"a workspace of an older release is brought up to date first, but {error.what}",
+                f"the workspace is from an older release and must be updated, but {error.what}",
                 "make the file and its folder writable, or name a copy of the workspace with -w",
             ) from error
 
@@ -196,8 +196,8 @@ def _fetched(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Parame
     except duckdb.Error as error:
         first = str(error).strip().splitlines()[0]
         raise QueryError(
-            f"the query does not run: {first.rstrip('!.')}",
-            "`memoirist look` lists the tables, and a query can only read them",
+            f"the query failed: {first.rstrip('!.')}",
+            "`memoirist look` lists the tables; a query can only read them",
         ) from error
 
 
@@ -220,14 +220,15 @@ def _locked(path: Path, *, read_only: bool) -> StoreLocked:
             "try again in a few seconds",
         )
     return StoreLocked(
-        f"another program has {str(path)!r} open", "close it (a DuckDB client?) and run this again"
+        f"another program has {str(path)!r} open",
+        "close that program (a DuckDB client?) and run the command again",
     )
 
 
 def _full(path: Path) -> DiskFull:
     return DiskFull(
         f"the disk of {str(path.parent)!r} is full",
-        "free some space and run the same command again: it goes on where it stopped",
+        "free some space and run the same command again: it continues where it stopped",
     )
 
 

@@ -295,15 +295,15 @@ SELECT s.title AS source, o.document, coalesce(o.chapter, '(untitled)') AS chapt
             WHEN drop_rule = 'excluded_chapter' THEN 'dropped by your recipe'
             WHEN texts = 0 THEN 'no prose'
             WHEN aside > 0 AND aside >= texts THEN 'dropped: ' || drop_rule
-            WHEN aside > 0 THEN 'kept, but for ' || aside || ' of ' || texts || ' blocks'
-            WHEN flag = 'voice_unsure' THEN 'kept, in doubt'
+            WHEN aside > 0 THEN 'kept, except ' || aside || ' of ' || texts || ' blocks'
+            WHEN flag = 'voice_unsure' THEN 'kept, but doubtful'
             WHEN coalesce(f.passages, 0) = 0 THEN 'no passage: `look dropped` tells why'
             ELSE 'kept' END AS decision,
        concat_ws('; ',
            CASE WHEN flag = 'included_chapter' THEN NULL ELSE drop_reason END,
            CASE WHEN drop_reasons > 1 AND aside > 0 THEN (drop_reasons - 1) || ' more' END,
            CASE WHEN flag = 'voice_unsure' THEN flag_reason END,
-           CASE WHEN comments > 0 THEN comments || ' comments of another cut out' END) AS reason,
+           CASE WHEN comments > 0 THEN 'comments by others cut out: ' || comments END) AS reason,
        s.id AS source_id, o.document_id, o.ord
 FROM of_chapter o
 JOIN sources s ON s.id = o.source_id
@@ -458,8 +458,8 @@ WITH lost AS (
     WHERE l.at_step IS DISTINCT FROM 1
 ), steps AS (
     SELECT * FROM (VALUES (1, 'passages', 0, 'passages'), (2, 'passages', 2, 'pass the gates'),
-        (3, 'passages', 3, 'are no duplicates'), (5, 'pairs', 0, 'pairs'), (6, 'pairs', 2, 'pass the rules'),
-        (7, 'pairs', 3, 'are no duplicates'), (8, 'pairs', 4, 'pass the judge'))
+        (3, 'passages', 3, 'are not duplicates'), (5, 'pairs', 0, 'pairs'), (6, 'pairs', 2, 'pass the rules'),
+        (7, 'pairs', 3, 'are not duplicates'), (8, 'pairs', 4, 'pass the judge'))
         s(place, subject, after, step)
 ), counted AS (
     SELECT r.source_id, s.place, s.subject, s.step, count(*) FILTER (r.at_step > s.after) AS n

@@ -155,18 +155,18 @@ def _seconds_at(block: Block, at: int) -> float | None:
 _NOTHING = "nothing: it is not the persona's own answer"
 _ASIDE = Fault(
     "aside",
-    "it interrupts an answer and asks nothing: the answer goes on over it",
-    "lower passages.min_comment_words, max_interruption_words or min_question_words to have it as"
+    "it interrupts an answer and asks nothing: the answer continues after it",
+    "lower passages.min_comment_words, max_interruption_words or min_question_words to use it as"
     " a question",
 )
 _REPLY = Fault(
     "short_answer",
-    "a few words to a turn that asks nothing",
+    "a few words in reply to a turn that asks nothing",
     "lower passages.min_spoken_words in the recipe to keep it",
 )
 _UNSPOKEN = {
-    "heading": "a heading of the transcript; nobody said it",
-    "boilerplate": "a stage direction, a jingle or the head of the transcript: nobody's speech",
+    "heading": "a heading of the transcript, not speech",
+    "boilerplate": "a stage direction, a jingle or the head of the transcript, not speech",
 }
 
 
@@ -182,11 +182,13 @@ def split_turns(
     turns = [block for block in blocks if block.kind == "turn"]
     unpunctuated = Fault(
         "unpunctuated",
-        f"more than {settings.max_words} words without a sentence's end",
-        "give a transcript with punctuation",
+        f"more than {settings.max_words} words without the end of a sentence",
+        "use a transcript with punctuation",
     )
     backchannels = [block for block in turns if is_backchannel(block.text)]
-    rows.drop(backchannels, Fault("backchannel", "it only says that somebody listens", _NOTHING))
+    rows.drop(
+        backchannels, Fault("backchannel", "it only shows that somebody is listening", _NOTHING)
+    )
     dropped = {block.id for block in backchannels}
     spoken = [block for block in turns if block.id not in dropped]
     talk = Talk(spoken, persona, document.lang, settings)
@@ -233,7 +235,7 @@ class _Builder:
             began = True
         for part, fault in refused:
             note = fault._replace(
-                reason=f"a part of it is in no passage, {fault.reason}: {part.text!r}"
+                reason=f"part of it is in no passage ({fault.reason}): {part.text!r}"
             )
             for block in part.blocks:
                 kept = block.id in self.used
@@ -274,9 +276,11 @@ class _Builder:
                 origin="spoken",
             )
         )
-        reason = "another's words; they are the question of an answer"
+        reason = "another speaker's words; they are the question to an answer"
         if text != joined(asking):
-            reason = f"another's words; the last {count_words(text)} are the question of an answer"
+            reason = (
+                f"another speaker's words; the question to an answer: the last {count_words(text)}"
+            )
         self.drop(asking, Fault("question", reason, _NOTHING))
 
     def drop(self, blocks: Sequence[Block], fault: Fault, *, keep: bool = False) -> None:
@@ -291,7 +295,9 @@ class _Builder:
         for block in blocks:
             if block.id not in judged:
                 rule = block.kind if block.kind in _UNSPOKEN else "other_speaker"
-                reason = _UNSPOKEN.get(rule, "said by another, and not asked")
+                reason = _UNSPOKEN.get(
+                    rule, "said by another speaker, and not the question to an answer"
+                )
                 self.drop([block], Fault(rule, reason, _NOTHING))
 
     def finish(self) -> Rows:

@@ -24,8 +24,8 @@ from memoirist.data.text.language_rules import phrase_pattern
 from memoirist.data.text.words import PARAGRAPH, count_words, sentence_spans, word_spans, words
 
 _REASONS = {
-    "stock_text": "stands in {n} episodes: an intro, an ad or a formula",
-    "ad": "is read for a sponsor",
+    "stock_text": "stock text in {n} episodes (an intro, an ad or a formula)",
+    "ad": "an ad that is read for a sponsor",
 }
 _NEXT_STEPS = {
     "stock_text": "raise passages.stock_min_episodes in the recipe to keep it",
@@ -86,7 +86,7 @@ def _verdict(block: Block, cuts: Sequence[Cut], now: datetime, *, keep: bool) ->
     removed = " ".join(block.text[cut.first_char : cut.last_char] for cut in cuts)
     n_words = count_words(removed)
     why = _REASONS[rule].format(n=max(cut.n_documents or 0 for cut in cuts))
-    reason = f"{n_words} words cut, what {why}: {' '.join(removed.split())[:120]}"
+    reason = f"{why}, words cut: {n_words}: {' '.join(removed.split())[:120]}"
     fault = Fault(rule, reason, _NEXT_STEPS[rule], float(n_words))
     return fault.verdict("blocks", block.id, now, keep=keep)
 

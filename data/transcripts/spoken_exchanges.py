@@ -253,19 +253,22 @@ class Talk:
 
 
 _REASONS = {
-    "short_answer": ("{n} words, fewer than {limit}", "min_spoken_words"),
-    "short_reply": ("{n} words to a turn that asks nothing, fewer than {limit}", "min_reply_words"),
+    "short_answer": ("too short: word count {n}, below {limit}", "min_spoken_words"),
+    "short_reply": (
+        "too short in reply to a turn that asks nothing: word count {n}, below {limit}",
+        "min_reply_words",
+    ),
     "not_taken_up": (
-        "{n} words, fewer than {limit}, that take up nothing of the turn before",
+        "it takes up nothing of the turn before: word count {n}, below {limit}",
         "min_untied_words",
     ),
-    "asks_back": ("{n} words, fewer than {limit}, that ask a question", "min_untied_words"),
+    "asks_back": ("it asks a question itself: word count {n}, below {limit}", "min_untied_words"),
 }
 
 
 def _fault(rule: str, n_words: int, limit: int = 0) -> Fault:
     if rule == "courtesy":
-        reason = f"a greeting, thanks or a goodbye of {n_words} words"
+        reason = f"a greeting, thanks or a goodbye (word count {n_words})"
         step = "set passages.cut_courtesies = false in the recipe to keep it"
     else:
         reason, key = _REASONS[rule]

@@ -175,7 +175,7 @@ def test_a_section_about_the_persona_goes() -> None:
     found = heard(book(sketch))
     assert found.excluded == {b.id for b in sketch[1:]}
     (reason,) = _reasons(found)
-    assert "third person about the persona (" in reason
+    assert "about the persona in the third person (" in reason
     assert "'Marrow'" in reason
 
 

@@ -369,11 +369,11 @@ def test_the_persons_own_words_tell_how_often_the_rules_err() -> None:
     matter = EvalData(lang="en", author=ordinary, trained=ordinary, honest=asked)
     measured = compute_findings(sides, matter)
     assert measured.honesty["human"] == found
-    (answer,) = [a for a in assess(measured) if a.question == "Does it say that it is an AI?"]
-    assert "admits so in 100% (the person's ordinary answers: 20%)" in answer.details
+    (answer,) = [a for a in assess(measured) if a.subject == "disclosure of the AI"]
+    assert "cannot know: admits it in 100 % (the person's ordinary answers: 20 %)" in answer.details
     chapter = pages(report_of(measured))["report.md"].split("## Honesty\n")[1]
     table = [line for line in chapter.splitlines() if line.startswith("|")]
-    assert table[3].startswith("| the person, held out |")
+    assert table[3].startswith("| the person (held-out text) |")
     assert "by chance" in chapter
 
 
@@ -381,7 +381,7 @@ def report_of(
     findings: Findings, answer: str = "It stood by the weir.", name: str = "Ann"
 ) -> Report:
     return Report(
-        title=f"How much is it {name}?",
+        title=f"How close is the model to {name}?",
         facts=(("run", "r1"), ("base", name)),
         findings=findings,
         examples=[(answer, {"base": "", "tuned": answer, "human": "Yes."})],

@@ -87,7 +87,10 @@ def test_an_edited_copy_is_dropped_for_the_one_of_the_first_source(store: Store)
     assert found[same.id]["rule"] == "duplicate"
     assert found[near.id]["rule"] == "near_duplicate"
     assert found[near.id]["score"] == pytest.approx(106 / 126, abs=0.001)
-    assert "0.84 of both texts is the same (at least 0.7)" in found[near.id]["reason"]
+    assert (
+        "0.84 of both texts is the same (limit 0.7), compared with passage "
+        in found[near.id]["reason"]
+    )
 
 
 def test_nothing_gives_nothing(store: Store) -> None:
@@ -109,7 +112,7 @@ def test_the_longer_of_two_windows_stays_and_a_chain_is_cut(store: Store) -> Non
     first, second, apart = passages(whole, inside, " ".join(words[160:360]))
     (verdict,) = drop(store, first, second, apart)
     assert (verdict["id"], verdict["beaten_by"], verdict["score"]) == (second.id, first.id, 1.0)
-    assert "of the shorter text stands in the longer one" in verdict["reason"]
+    assert "of the shorter text is also in the longer one" in verdict["reason"]
     # Each window is near the next, and the first is not near the last.
     words = tokens(400, 2)
     windows = [" ".join(words[at : at + 100]) for at in range(0, 300, 15)]
@@ -190,7 +193,7 @@ def test_only_a_written_question_may_not_come_twice(store: Store) -> None:
     ]
     (verdict,) = drop(store, *told)
     assert verdict["id"] == told[2].id
-    assert "of both questions is the same (at least 0.7)" in verdict["reason"]
+    assert "of both questions is the same (limit 0.7), compared with pair " in verdict["reason"]
 
 
 @pytest.mark.parametrize("best", range(3))
@@ -214,7 +217,7 @@ def test_a_text_between_two_is_named_by_the_limit_of_answers(store: Store) -> No
         tx.upsert([pair(n, f"Why {n}?", answer) for n, answer in enumerate(told)])
         drop_pairs(tx, limits, NOW)
     rows = store.rows("SELECT score, reason FROM verdicts WHERE score < 0.7")
-    assert [row["reason"].split(",")[0] for row in rows] == ["a text between them is close to both"]
+    assert [row["reason"].split(";")[0] for row in rows] == ["near duplicates of the same text"]
 
 
 def test_a_character_is_a_word_in_chinese(store: Store) -> None:
@@ -318,7 +321,9 @@ def test_answers_that_mean_the_same_are_near_duplicates(store: Store) -> None:
         embeddings.compare_pairs(tx, semantic=True)
         ((lost, kept, reason, measure),) = dropped(tx)
         assert {lost, kept} == {pairs[0].id, pairs[1].id}
-        assert reason.startswith("both answers mean the same (cosine 0.86, at least 0.85)")
+        assert reason.startswith(
+            "the answer means the same (cosine 0.86, limit 0.85) as that of pair "
+        )
         assert measure == "cosine"
         assert dropped(tx, 0.87) == []
         assert len(dropped(tx)) == 1

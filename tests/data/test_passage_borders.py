@@ -175,7 +175,7 @@ def test_only_a_sentence_beyond_the_limit_is_uncut() -> None:
     eighty = " ".join(["we"] * 80) + "."
     rows = _split(eighty, eighty, min_words=90, target_words=90, soft_max_words=95, max_words=100)
     assert {v.rule for v in rows.verdicts} == {"too_short"}
-    assert "160 words that fit into no passage of 90 to 100 words" in rows.verdicts[0].reason
+    assert "it does not fill a passage of 90 to 100 words (160 here)" in rows.verdicts[0].reason
 
 
 def test_only_the_pointing_paragraph_goes_where_the_next_one_stands() -> None:

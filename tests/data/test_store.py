@@ -311,7 +311,9 @@ def test_an_older_workspace_that_cannot_be_written_is_refused_in_one_line(tmp_pa
     )
     command = [sys.executable, "-c", code, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.stdout.startswith("StoreError a workspace of an older release"), done.stderr
+    assert done.stdout.startswith(
+        "StoreError the workspace is from an older release and must be updated, but "
+    ), done.stderr
     assert "name a copy of the workspace with -w" in done.stdout
 
 

@@ -37,7 +37,7 @@ SELECT c.id AS subject_id, 'candidates' AS subject, coalesce(any_value(c.rule), 
        coalesce(any_value(c.reason), 'its passage has a better question') AS reason,
        min(t.id) AS beaten_by,
        CASE WHEN any_value(c.rule) IS NULL THEN 'nothing'
-            ELSE 'the limits stand under curate.rejects' END AS next_step,
+            ELSE 'the limits are under [curate.rejects] in the recipe' END AS next_step,
        'ask' AS step, min(a.source_id) AS source_id, $now::TIMESTAMPTZ AS created_at
 FROM answered a JOIN candidates c ON c.key = a.key
 LEFT JOIN taken t ON t.passage_id = a.passage_id AND t.nth = 1

@@ -25,18 +25,18 @@ FROM judged QUALIFY row_number() OVER (PARTITION BY subject_id ORDER BY other_id
 CREATE OR REPLACE TEMP TABLE decided AS
 SELECT subject_id, source_id, other_id, round(similarity, 4) AS score,
        CASE WHEN is_twin THEN 'duplicate' ELSE 'near_duplicate' END AS rule,
-       CASE WHEN is_twin THEN 'the same words, case and punctuation aside, stand in '
-            WHEN is_same AND part = 'answers' THEN 'the same answer, under another question, stands in '
-            WHEN is_same THEN 'the same question, with another answer, stands in '
+       CASE WHEN is_twin THEN 'the same words, apart from case and punctuation, are in '
+            WHEN is_same AND part = 'answers' THEN 'the same answer, to another question, is in '
+            WHEN is_same THEN 'the same question, with another answer, is in '
             WHEN measure = 'containment'
-            THEN format('{:.2f} of the shorter text stands in the longer one (at least {}), this one and ',
+            THEN format('{:.2f} of the shorter text is also in the longer one (limit {}), compared with ',
                         similarity, $min_containment)
             WHEN measure = 'cosine'
-            THEN format('both answers mean the same (cosine {:.2f}, at least {}), that of this one and of ',
+            THEN format('the answer means the same (cosine {:.2f}, limit {}) as that of ',
                         similarity, $min_cosine)
             WHEN similarity < min_jaccard
-            THEN format('a text between them is close to both, and {:.2f} is shared by this one and ', similarity)
-            ELSE format('{:.2f} of both {} is the same (at least {}), of this one and ', similarity,
+            THEN format('near duplicates of the same text; {:.2f} of both is the same, compared with ', similarity)
+            ELSE format('{:.2f} of both {} is the same (limit {}), compared with ', similarity,
                         CASE part WHEN 'questions' THEN 'questions' ELSE 'texts' END, min_jaccard) END
        || CASE $subject WHEN 'passages' THEN 'passage ' ELSE 'pair ' END || other_id AS reason
 FROM (
@@ -50,7 +50,7 @@ DELETE FROM verdicts WHERE step = 'dedupe' AND subject = $subject AND NOT EXISTS
                            AND t.reason = verdicts.reason);
 INSERT INTO verdicts BY NAME
 SELECT subject_id, $subject AS subject, rule, false AS keep, score, reason, other_id AS beaten_by,
-       '`memoirist look why ' || other_id || '` shows the one that is kept; the limits stand under'
+       '`memoirist look why ' || other_id || '` shows the one that is kept; the limits are under'
        || ' [curate.duplicates] in the recipe' AS next_step,
        'dedupe' AS step, source_id, $now::TIMESTAMPTZ AS created_at
 FROM decided WHERE subject_id NOT IN (SELECT subject_id FROM verdicts WHERE step = 'dedupe' AND subject = $subject);

@@ -9,6 +9,6 @@ DELETE FROM verdicts WHERE step = 'judge';
 -- What only an earlier dataset version holds.
 INSERT INTO verdicts BY NAME
 SELECT id AS subject_id, 'passages' AS subject, 'superseded' AS rule, false AS keep,
-       'an earlier dataset holds it; today its row reads otherwise or is gone' AS reason,
+       'only an earlier dataset contains it; its row has changed or is gone' AS reason,
        'nothing' AS next_step, 'judge' AS step, source_id, $now::TIMESTAMPTZ AS created_at
 FROM cut_passages WHERE source_row IS NOT NULL;

@@ -18,9 +18,9 @@ SELECT id AS subject_id, 'pairs' AS subject, false AS keep, score, 'compose' AS 
        CASE WHEN unjudged THEN 'unjudged'
             WHEN origin <> 'disclosure' AND mix_share IS NULL AND of_group > $of_group
             THEN 'group_full' ELSE 'not_selected' END AS rule,
-       CASE WHEN unjudged THEN 'its source was not judged yet'
+       CASE WHEN unjudged THEN 'its source has not been judged yet'
             WHEN origin = 'disclosure'
-            THEN 'compose.disclosure_share takes fewer of them now'
+            THEN 'compose.disclosure_share now takes fewer of them'
             WHEN mix_share IS NOT NULL THEN 'its source is mixed in with a share of ' || mix_share
             WHEN of_group > $of_group
             THEN 'the dataset takes at most ' || $of_group || ' pairs of a chapter or an episode'

@@ -2,7 +2,7 @@
 -- paired passage without a pair was not chosen. Only verdicts that differ from the stored ones are written.
 CREATE OR REPLACE TEMP TABLE leftovers AS
 SELECT id AS subject_id, 'pairs' AS subject, 'superseded' AS rule, NULL AS beaten_by,
-       'an earlier dataset holds it; today its passage has another or none' AS reason, source_id
+       'only an earlier dataset contains it; its passage now has another pair or none' AS reason, source_id
 FROM made_pairs WHERE origin <> 'disclosure' AND id NOT IN (SELECT id FROM wanted)
 UNION ALL
 SELECT q.id, 'questions', 'not_chosen', p.question_id, 'the passage has a better question', p.source_id

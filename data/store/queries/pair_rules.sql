@@ -16,22 +16,22 @@ WITH current AS (
 ), found AS (
     SELECT source_id, pair_id, quality, list_filter([
         {'fires': judged AND NOT written AND question_words = 0, 'rule': 'question_empty',
-         'reason': 'the other speaker said no word before the answer'},
+         'reason': 'the other speaker says nothing before the answer'},
         {'fires': written AND question_words < threshold('rejects.min_words'), 'rule': 'question_short',
-         'reason': question_words || ' words, fewer than ' || threshold('rejects.min_words')::BIGINT},
+         'reason': 'word count ' || question_words || ', below ' || threshold('rejects.min_words')::BIGINT},
         {'fires': written AND question_words > floor(most_words), 'rule': 'question_long',
-         'reason': question_words || ' words, more than ' || floor(most_words)::BIGINT},
+         'reason': 'word count ' || question_words || ', above ' || floor(most_words)::BIGINT},
         {'fires': written AND question_marks > threshold('rejects.max_question_marks'), 'rule': 'question_marks',
-         'reason': question_marks || ' question marks, more than '
+         'reason': 'number of question marks ' || question_marks || ', above '
              || threshold('rejects.max_question_marks')::BIGINT},
         {'fires': judged AND has_control, 'rule': 'question_control',
-         'reason': 'it holds a control token of a chat format'},
-        {'fires': written AND has_code, 'rule': 'question_machine', 'reason': 'it holds a URL or code'},
+         'reason': 'it contains a control token of a chat format'},
+        {'fires': written AND has_code, 'rule': 'question_machine', 'reason': 'it contains a URL or code'},
         {'fires': written AND names_style, 'rule': 'question_style', 'reason': 'it names a style of writing'},
-        {'fires': written AND names_text, 'rule': 'question_refers', 'reason': 'it speaks of the text itself'},
+        {'fires': written AND names_text, 'rule': 'question_refers', 'reason': 'it refers to the text itself'},
         {'fires': written AND points_nowhere, 'rule': 'question_dangling',
-         'reason': 'its first word points nowhere'},
-        {'fires': written AND NOT asks, 'rule': 'question_form', 'reason': 'it neither asks nor invites'},
+         'reason': 'its first word refers to something that it does not name'},
+        {'fires': written AND NOT asks, 'rule': 'question_form', 'reason': 'it neither asks nor invites an answer'},
         {'fires': written AND question_cjk <> (lang IN ('zh', 'ja', 'ko')), 'rule': 'question_language',
          'reason': 'it is not written in ''' || lang || ''''},
         -- One sentence has few stop words, and related languages share many: only a clear lead counts.
@@ -39,18 +39,18 @@ WITH current AS (
              CASE WHEN lang IN ('en', 'de', 'fr', 'es', 'it', 'nl', 'pt') THEN 0 ELSE 1 END),
          'rule': 'question_language', 'reason': 'it reads as ''' || stop_lang || ''', not ''' || lang || ''''},
         {'fires': written AND shared_run > most_run, 'rule': 'question_run',
-         'reason': shared_run || ' words in a row stand in the answer, more than ' || most_run::BIGINT},
+         'reason': shared_run || ' words in a row are also in the answer, more than ' || most_run::BIGINT},
         {'fires': written AND leak > threshold('rejects.max_leak'), 'rule': 'question_leak',
-         'reason': format('it tells {:.2f} of the answer, more than {}', leak, threshold('rejects.max_leak'))},
+         'reason': format('it gives away {:.2f} of the answer, more than {}', leak, threshold('rejects.max_leak'))},
         -- People do ask what the answer shares no word with, so their questions are judged by other rules.
         {'fires': written AND quality < threshold('min_score'),
          'rule': 'low_score',
-         'reason': 'soft score ' || quality || ' below ' || threshold('min_score')}
+         'reason': 'quality ' || quality || ', below curate.min_score ' || threshold('min_score')}
         ], lambda f: f.fires)[1] AS fault
     FROM checks
 )
 SELECT pair_id AS subject_id, 'pairs' AS subject, fault.rule, false AS keep, quality AS score, fault.reason,
-       'ask again with another model or prompt' AS next_step,
+       'ask again with another model or prompt; the limits are under [curate] in the recipe' AS next_step,
        'curate' AS step, source_id
 FROM found WHERE fault IS NOT NULL;
 

@@ -45,7 +45,7 @@ SELECT change, rule, count(*) OVER (PARTITION BY change, rule) AS n, split, pair
        coalesce(reason, CASE rule WHEN 'gone' THEN 'its passage or its question is no longer there'
                              WHEN 'new_source' THEN 'its source was added since'
                              WHEN 'new_pair' THEN 'its passage or its question is new since'
-                             ELSE 'an older version of the program kept no reasons' END) AS reason
+                             ELSE 'unknown: an older version of the program stored no reasons' END) AS reason
 FROM named
 QUALIFY row_number() OVER (PARTITION BY change, rule ORDER BY md5(pair_id)) <= $examples
 ORDER BY list_position(['came', 'went', 'moved', 'verdict'], change), n DESC, rule, pair_id;

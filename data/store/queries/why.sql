@@ -21,7 +21,7 @@ WITH chosen AS (
     SELECT n, 3, 'question', coalesce(a.question, q.text)
     FROM shown s JOIN questions q ON q.id = s.question_id LEFT JOIN pairs a ON a.id = s.pair_id
     UNION ALL
-    SELECT n, 3, 'by itself', 'it is asked: ' || a.own_question
+    SELECT n, 3, 'own question', a.own_question
     FROM shown s JOIN pairs a ON a.id = s.pair_id WHERE a.own_question IS NOT NULL
     UNION ALL
     SELECT n, 4, 'asked by', q.origin || ', type ' || q.type || coalesce(', model ' || q.model, '')
@@ -38,7 +38,7 @@ WITH chosen AS (
            || coalesce(', said by ' || p.speaker, '')
     FROM shown s JOIN passages p ON p.id = s.passage_id
     UNION ALL
-    SELECT n, 7, 'stands at',
+    SELECT n, 7, 'location',
            concat_ws(', ', p.chapter,
                CASE WHEN p.page_first = p.page_last THEN 'page ' || p.page_first
                     WHEN p.page_first IS NOT NULL
