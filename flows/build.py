@@ -65,7 +65,7 @@ def open_flow_context(
         keys["persona.name"] = persona
     context = open_context(Path(workspace), path, keys)
     if not context.recipe.persona.name:
-        raise RecipeError("nobody is named as the persona", "add --persona 'FULL NAME'")
+        raise RecipeError("no persona is named", "add --persona 'FULL NAME'")
     context.report.log = get_run_logger().info  # Prefect's UI shows the same lines
     context.call = as_tasks(context.recipe.flow)
     context.artifacts = PrefectArtifacts(context.report.warn)

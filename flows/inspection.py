@@ -54,7 +54,7 @@ def show(store: Store, what: str, subject: str | None, limit: int | None, form: 
         _print_first(store, sql, limit or (2_000 if what == "coverage" else 20), form)
     else:
         raise QueryError(
-            f"there is nothing to look at by the name {what!r}",
+            f"there is no table or view {what!r}",
             f"choose tables, why ID, or one of {', '.join(names)}",
         )
 
@@ -78,7 +78,7 @@ def _outline(store: Store, source: str | None, limit: int | None) -> Fetched:
         return rows
     titles = store.fetch("SELECT title FROM sources WHERE withdrawn_at IS NULL ORDER BY title")
     raise QueryError(
-        f"no source that has been split is called {source!r}",
+        f"no source with passages is called {source!r}",
         f"choose one of {', '.join(repr(title) for (title,) in titles.rows) or 'none'}",
     )
 
@@ -112,7 +112,7 @@ def show_what_if(context: Context, keys: Sequence[str], form: str) -> None:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=2)
             raise RecipeError(
-                f"--what-if {key!r} is no threshold of the gates, the rejects or the score",
+                f"--what-if {key!r} is not a threshold of the gates, the rejects or the score",
                 f"did you mean {' or '.join(near)}?" if near else f"take one of {', '.join(names)}",
             )
     stored = store.value("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'thresholds'")
@@ -123,13 +123,13 @@ def show_what_if(context: Context, keys: Sequence[str], form: str) -> None:
         columns, rows = rules.what_if(tx, settings, lang)
         ((n_beaten,),) = tx.fetch(statement("what_if_winners"))
     if not rows:
-        context.report.note("nothing would come or go")
+        context.report.note("no passage or pair would change")
     comes = any(row[0] == "comes" for row in rows)
     if comes or n_beaten:
         judge = " and the LLM judge" if comes and settings.judge else ""
         context.report.note(
-            f"not run again: near duplicates{judge}; they may drop some of what comes, and what was"
-            " dropped for a row that goes may come"
+            f"not applied here: the rules on near duplicates{judge}; they may drop some rows that"
+            " come, and may bring back rows whose near duplicate goes"
         )
     print_rows(Fetched(columns=columns, numeric=[c == "n" for c in columns], rows=rows), form)
 
@@ -139,6 +139,7 @@ def export_dataset(
 ) -> str:
     """Write a dataset version, or one split of it; return a line with the number of rows."""
     from memoirist.data.composition.export_formats import export
+    from memoirist.flows.runtime.report import counted
     from memoirist.flows.steps.compose import refuse_withdrawn
     from memoirist.flows.versions import find_version
 
@@ -148,7 +149,7 @@ def export_dataset(
 
         refuse_withdrawn(context, dataset.id)
         n_rows = write_dataset(context, dataset, output, split)
-        return f"{n_rows:,} rows of dataset {dataset.id} written to {output}"
+        return f"{counted(n_rows, 'row')} of dataset {dataset.id} written to {output}"
     where = "dataset_id = ? AND (? IS NULL OR split = ?) ORDER BY split, id"
     rows: Sequence[Conversation] = context.workspace.store.nouns(
         Conversation, where, dataset.id, split, split
@@ -159,7 +160,7 @@ def export_dataset(
         )
     refuse_withdrawn(context, dataset.id)
     lines = export(rows, cast("Format", form), output)
-    return f"{lines:,} lines of dataset {dataset.id} written to {output}"
+    return f"{counted(lines, 'line')} of dataset {dataset.id} written to {output}"
 
 
 def check_file(name: str, settings: CheckSettings, output: Path | None) -> tuple[Fetched, str]:
@@ -176,7 +177,9 @@ def check_file(name: str, settings: CheckSettings, output: Path | None) -> tuple
             target = stack.enter_context(stack.enter_context(replacing(output)).open("wb"))
         report = check_messages(file, settings, target)
         if output is not None and not report.written:
-            raise NothingToDo(f"no row of {name!r} could be mended", "see its faults without --fix")
+            raise NothingToDo(
+                f"no row of {name!r} could be mended", "run it without --fix to see its faults"
+            )
     rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
     summary = f"{rows}, {report.faulty:,} of them with faults"
     if output is not None:
@@ -196,7 +199,7 @@ def _opened(name: str) -> io.BufferedReader:
         return io.BufferedReader(io.FileIO(os.dup(sys.stdin.fileno())))
     path = Path(name).expanduser()
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "is not there"
+        what = "is a folder" if path.is_dir() else "does not exist"
         raise SourceMissing(
             f"the file {name!r} {what}", "name a file of messages, or - to pipe one"
         )

@@ -27,7 +27,7 @@ from memoirist.train.settings import PRESETS, EvaluateSettings, MergeSettings, T
 class Persona(BaseModel, extra="forbid"):
     """The person whose voice the model learns."""
 
-    name: str = Field("", description="The person's full name, as it stands in the sources.")
+    name: str = Field("", description="The person's full name, as written in the sources.")
     aliases: list[str] = Field(
         default_factory=list, description="Other names, such as a transcript's speaker label."
     )
@@ -55,7 +55,7 @@ class LedgerEntry(BaseModel, extra="forbid"):
         description="public-domain:COUNTRY, licence:ID, own-work, permission:WHOSE or unknown.",
     )
     living: bool | None = Field(None, description="Whether a living person speaks in it.")
-    consent: str | None = Field(None, description="Who agreed, when, to what.")
+    consent: str | None = Field(None, description="Who agreed to what, and when.")
 
     @field_validator("rights")
     @classmethod
@@ -79,26 +79,26 @@ class SourcesSettings(BaseModel, extra="forbid"):
     )
     speakers: dict[str, str] = Field(
         default_factory=dict,
-        description="Who a transcript's label is: LABEL = NAME, or 'FILE:LABEL' = NAME.",
+        description="Who a speaker label of a transcript is: LABEL = NAME, or 'FILE:LABEL' = NAME.",
     )
     limit: int | None = Field(
-        None, ge=1, description="Newest episodes that are taken of each podcast feed; unset: all."
+        None, ge=1, description="Number of newest episodes taken from a podcast feed; unset: all."
     )
     ledger: list[LedgerEntry] = Field(
         default_factory=list, description="Rights and persons, as [[sources.ledger]] tables."
     )
     map: dict[str, str] = Field(
         default_factory=dict,
-        description="A dataset's columns by part (system, question, context, answer, messages,"
-        " text), where they are not found: {question = 'instruction', answer = 'output'}.",
+        description="The column of a dataset for each part (system, question, context, answer,"
+        " messages, text), if not recognised: {question = 'instruction', answer = 'output'}.",
     )
     text_as: Literal["interview", "completion"] = Field(
         "interview",
-        description="Raw text rows of datasets: asked about like prose, or learnt as they stand.",
+        description="Raw text rows of datasets: asked about like prose, or learnt as they are.",
     )
     fill: dict[str, str] = Field(
         default_factory=dict,
-        description="What stands for {{author}} and other placeholders of datasets; {{name}} is"
+        description="What replaces {{author}} and other placeholders of datasets; {{name}} is"
         " the persona's name.",
     )
     mix: list[Mixed] = Field(
@@ -115,7 +115,7 @@ class SourcesSettings(BaseModel, extra="forbid"):
     @model_validator(mode="after")
     def _leaves_room(self) -> SourcesSettings:
         if sum(mix.share for mix in self.mix) > 0.9:
-            raise ValueError("the shares of sources.mix leave less than a tenth to the persona")
+            raise ValueError("the shares of sources.mix leave less than a tenth for the persona")
         return self
 
 
@@ -132,13 +132,13 @@ class RefreshSettings(BaseModel, extra="forbid"):
 class FlowSettings(BaseModel, extra="forbid"):
     """How the flows run."""
 
-    retries: int = Field(1, ge=0, description="Times Prefect runs a failed extract task again.")
-    retry_delay_seconds: float = Field(2.0, ge=0, description="Pause before such a retry.")
+    retries: int = Field(1, ge=0, description="Times that Prefect retries a failed extract task.")
+    retry_delay_seconds: float = Field(2.0, ge=0, description="Pause before a retry.")
     batch_rows: int = Field(
-        200, ge=1, description="Rows that are written in one transaction while questions arrive."
+        200, ge=1, description="Rows written in one transaction while questions arrive."
     )
     batch_seconds: float = Field(
-        1.0, gt=0, description="Replies that have arrived are written at least so often."
+        1.0, gt=0, description="Longest time before replies that have arrived are written."
     )
 
 
@@ -207,7 +207,7 @@ def _refuse_undecodable(value: object, flag: str) -> None:
         json.dumps(value, ensure_ascii=False, default=str).encode()
     except UnicodeEncodeError as error:
         raise RecipeError(
-            f"{flag!a}: {value!r} is no UTF-8 text",
+            f"{flag!a}: {value!r} is not UTF-8 text",
             "write it in UTF-8; for a file of such a name, name its folder",
         ) from error
 
@@ -218,7 +218,7 @@ def _drop_removed_keys(values: dict[str, Any], path: Path | None) -> None:
         if isinstance(values.get(table), dict) and key in values[table]:
             del values[table][key]
             place = repr(str(path)) if path else "--set"
-            sys.stderr.write(f"note: {table}.{key} in {place} has no effect any more\n")
+            sys.stderr.write(f"note: {table}.{key} in {place} no longer has an effect\n")
 
 
 def _anchor_sources(values: dict[str, Any], folder: Path) -> None:
@@ -296,7 +296,8 @@ def _read(path: Path) -> dict[str, Any]:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(
-            f"the recipe {str(path)!r} is no TOML: {error}", "correct that line and run it again"
+            f"the recipe {str(path)!r} is not valid TOML: {error}",
+            "correct that line and run it again",
         ) from error
 
 
@@ -364,7 +365,7 @@ def merged_speakers(path: Path | None, assignments: Sequence[str]) -> dict[str, 
         label, equals, name = (part.strip() for part in assignment.rpartition("="))
         if not equals or not label:
             raise RecipeError(
-                f"--speaker {assignment!r} is no LABEL=NAME",
+                f"--speaker {assignment!r} is not LABEL=NAME",
                 "write --speaker 'SPEAKER_01=FULL NAME'",
             )
         if name:

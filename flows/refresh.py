@@ -86,7 +86,7 @@ def serve_deployments(context: Context, workspace: Path, recipe: Path | None) ->
             schedule = Cron(settings.cron, timezone=settings.timezone)
         except ValueError as error:
             raise RecipeError(
-                f"refresh.cron = {settings.cron!r} in {settings.timezone!r} is no schedule:"
+                f"refresh.cron = {settings.cron!r} in {settings.timezone!r} is not a schedule:"
                 f" {error}",
                 "write five fields, such as '0 3 * * *' for three every night",
             ) from error
@@ -94,7 +94,7 @@ def serve_deployments(context: Context, workspace: Path, recipe: Path | None) ->
             "schedule",
             f"refresh at {settings.cron!r} ({settings.timezone}), build on demand; {url}",
         )
-        context.report.note("Ctrl-C ends it; the next refresh continues a stopped one")
+        context.report.note("Ctrl-C ends it; the next refresh continues an interrupted one")
         deployments = (
             build.to_deployment("build", parameters=parameters),
             refresh.to_deployment("refresh", parameters=parameters, schedule=schedule),

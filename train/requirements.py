@@ -141,8 +141,8 @@ def refuse_unfit(shape: BaseShape, settings: TrainSettings, longest: int = 0) ->
             )
     if shape.context is not None and longest > shape.context:
         raise TrainError(
-            f"train.max_length = {settings.max_length} lets rows of {longest} tokens through, and"
-            f" {settings.base_model!r} holds {shape.context}",
+            f"train.max_length = {settings.max_length} lets rows of {longest} tokens through, but"
+            f" the context of {settings.base_model!r} is {shape.context} tokens",
             f"--set train.max_length={shape.context}",
         )
 
@@ -156,7 +156,7 @@ def fitting() -> Iterator[None]:
         traceback.print_exc()
         raise TrainError(
             f"the base cannot be trained with these settings ({first_line(error)})",
-            "change the setting of [train] that this is about",
+            "change the setting of [train] that the message names",
         ) from error
 
 

@@ -87,8 +87,9 @@ class TrainSettings(_Settings):
     """The model to tune: `tiny` (embedded, offline), a folder, or a hub id."""
 
     preset: Preset | None = None
-    """Settings for a memory: `8gb`, `12gb`, `24gb`, `80gb` of a GPU, or `cpu`. It sets micro_batch,
-    gradient_checkpointing, max_length, optimizer and quantisation where they are not given."""
+    """Settings for a memory size: `8gb`, `12gb`, `24gb`, `80gb` of a GPU, or `cpu`. It sets
+    micro_batch, gradient_checkpointing, max_length, optimizer and quantisation where they are not
+    given."""
 
     template: Template = "chatml"
     """How a conversation is written for the model: in ChatML, or in the chat template that came
@@ -118,12 +119,12 @@ class TrainSettings(_Settings):
     """Share of the steps over which the learning rate rises."""
 
     rank: int = Field(16, ge=1, le=1024)
-    """Rank of the adapter: its capacity, its size on disk and in memory. 8 holds a manner of
-    speaking, 64 much more than most datasets have."""
+    """Rank of the adapter: its capacity, its size on disk and in memory. 8 is enough for a manner
+    of speaking, 64 for much more than most datasets hold."""
 
     alpha: int = Field(32, ge=1)
-    """Weight of the adapter: it is scaled by alpha / rank. Rank to twice the rank; more acts like
-    a higher learning rate."""
+    """Weight of the adapter: it is scaled by alpha / rank. Use one to two times the rank; more
+    acts like a higher learning rate."""
 
     dropout: float = Field(0.0, ge=0, lt=1)
     """Share of adapter inputs dropped; .05-.1 on small data."""
@@ -140,8 +141,8 @@ class TrainSettings(_Settings):
     training, and a third to a half slower."""
 
     max_length: int = Field(1024, ge=16)
-    """Tokens a row may have; longer ones lose their oldest exchanges, never their end. More costs
-    memory."""
+    """Most tokens of a row; longer ones lose their oldest exchanges, never their end. More tokens
+    need more memory."""
 
     effective_batch: int = Field(8, ge=1)
     """Rows per optimizer step, over all accumulation and GPUs: accumulation is effective_batch /
@@ -160,11 +161,11 @@ class TrainSettings(_Settings):
     all that this machine shows."""
 
     quantisation: Quantisation = "nf4"
-    """How the frozen base is held: `nf4` or `fp4` in 4 bits (nf4 is closer to the original), `int8`
-    in 8, `none` as it is. Fewer bits need less memory and are a little slower."""
+    """How the frozen base is stored: `nf4` or `fp4` in 4 bits (nf4 is closer to the original),
+    `int8` in 8, `none` as it is. Fewer bits need less memory and are a little slower."""
 
     double_quantisation: bool = True
-    """Quantise the scales of a 4-bit base as well: 0.4 bits a weight less."""
+    """Quantise the scales of a 4-bit base as well: 0.4 bits per weight less."""
 
     attention: Attention = "auto"
     """Kernel of attention: `sdpa` (what auto takes), `eager` (slow, for debugging),
@@ -184,7 +185,7 @@ class TrainSettings(_Settings):
     """Recompute activations: about a third less speed, far less memory."""
 
     save_every: int | None = Field(None, ge=1)
-    """Steps between two evaluations with their checkpoints. Unset: ten a run."""
+    """Steps between two evaluations with their checkpoints. Unset: ten per run."""
 
     keep_checkpoints: int = Field(10, ge=2)
     """Checkpoints of a run that are kept to be tried; each takes three adapters."""
@@ -211,7 +212,7 @@ class TrainSettings(_Settings):
     """Tokens of each of those answers at most."""
 
     tracker: Tracker = "none"
-    """Where the curves are sent as well: `tensorboard` (RUN/tracker), `wandb`, `mlflow` or
+    """Where else the curves are sent: `tensorboard` (RUN/tracker), `wandb`, `mlflow` or
     `trackio`, each once it is installed."""
 
     @field_validator("optimizer")
@@ -220,7 +221,7 @@ class TrainSettings(_Settings):
         if name not in OPTIMIZERS:
             near = difflib.get_close_matches(name, OPTIMIZERS, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise ValueError(f"{name!r} is no optimizer; {hint}known are {', '.join(OPTIMIZERS)}")
+            raise ValueError(f"{name!r} is not an optimizer; {hint}known: {', '.join(OPTIMIZERS)}")
         return name
 
     @field_validator("target_modules")
@@ -232,7 +233,9 @@ class TrainSettings(_Settings):
         names = value.split(",") if isinstance(value, str) else value
         names = [name.strip() for name in names if name.strip()]
         if not names:
-            raise ValueError(f"{value!r} names no layer; write all-linear, or names such as q_proj")
+            raise ValueError(
+                f"{value!r} is not the name of a layer; write all-linear, or names such as q_proj"
+            )
         return names
 
     @model_validator(mode="after")
@@ -244,7 +247,7 @@ class TrainSettings(_Settings):
             )
         if self.dora and self.quantisation == "int8":
             # peft 0.21.2 takes the length of a weight that bitsandbytes no longer holds.
-            raise ValueError("dora does not go with quantisation int8; take nf4 or none")
+            raise ValueError("dora does not work with quantisation int8; use nf4 or none")
         return self
 
     def resolved(self) -> Self:
@@ -278,8 +281,8 @@ class MergeSettings(_Settings):
     """Say how the adapter becomes part of the model."""
 
     method: Literal["best", "dequantised", "original"] = "best"
-    """Merge into the 4-bit weights made full again, into the original base, or do both and keep the
-    one with the lower held-out loss."""
+    """Merge into the dequantised 4-bit base, into the original base, or do both and keep the one
+    with the lower held-out loss."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Type of the saved weights. Auto: float32 below 1 billion parameters, else bfloat16 unless its
@@ -295,24 +298,24 @@ class MergeSettings(_Settings):
     """Held-out conversations on which both merges are evaluated."""
 
     max_kl: float = Field(1e-4, gt=0)
-    """Divergence from base + adapter, in nats a token, up to which a merged model counts as the
-    trained one."""
+    """Largest divergence from base + adapter, in nats per token, with which a merged model counts
+    as equal to the trained one."""
 
 
 class EvaluateSettings(_Settings):
     """Say what the tuned model is asked, beside its base, and how its answers are drawn."""
 
     max_length: int = Field(1024, ge=16)
-    """Tokens a conversation may have."""
+    """Most tokens of a conversation."""
 
     max_conversations: int | None = Field(None, ge=1)
-    """Conversations to measure the loss of at most. Unset: all."""
+    """Most conversations to measure the loss on. Unset: all."""
 
     questions: int = Field(24, ge=0)
     """Held-out questions that each model answers; 0 measures loss alone."""
 
     max_new_tokens: int = Field(256, ge=8)
-    """Tokens each of these answers may have."""
+    """Most tokens of each of these answers."""
 
     temperature: float = Field(0.7, ge=0, le=2)
     """As in `chat`; 0 always takes the likeliest token."""
@@ -321,22 +324,22 @@ class EvaluateSettings(_Settings):
     """As in `chat`."""
 
     seed: int = Field(42, ge=0)
-    """Seed of the draws and of the intervals."""
+    """Seed for sampling and for the intervals."""
 
     batch: int = Field(32, ge=1)
-    """Answers that are made at once; halved where memory is short."""
+    """Answers generated at once; halved where memory is short."""
 
     few_shot: int = Field(5, ge=0)
     """Exchanges shown to the base for comparison; 0 leaves that side out."""
 
     few_shot_words: int = Field(400, ge=50)
-    """Words that these exchanges may have."""
+    """Most words of these exchanges together."""
 
     abilities: bool = True
-    """Ask plain instructions too, to see what training made it forget."""
+    """Also ask plain instructions, to see what the training made the model forget."""
 
     judge: bool = False
-    """Have an LLM choose between answers; the endpoint of [interview]."""
+    """Have an LLM, at the endpoint of [interview], choose between answers."""
 
     judge_model: str | None = None
     """The judge's model. Unset: interview.model."""
@@ -346,7 +349,7 @@ class ChatSettings(_Settings):
     """Say how an answer is drawn from the model."""
 
     max_new_tokens: int = Field(512, ge=1)
-    """Tokens an answer may have at most."""
+    """Most tokens of an answer."""
 
     # A small tuned model that always takes the likeliest token soon repeats itself. Nucleus
     # sampling at .8 keeps what was learnt verbatim: a token with that much of the probability is
@@ -355,17 +358,17 @@ class ChatSettings(_Settings):
     """0 always takes the likeliest token; higher is livelier and less faithful."""
 
     top_p: float = Field(0.8, gt=0, le=1)
-    """Sampling keeps the likeliest tokens up to this probability."""
+    """Sample from the likeliest tokens up to this total probability."""
 
     repetition_penalty: float = Field(1.0, ge=1, le=2)
-    """Above 1 makes tokens of the answer less likely again; breaks verbatim text."""
+    """Above 1, tokens already in the answer become less likely; breaks verbatim text."""
 
     max_repeats: int | None = Field(4, ge=2)
-    """End an answer that says one run of words so often in a row. Unset: never."""
+    """End an answer that repeats a run of words this many times in a row. Unset: never."""
 
     disclose: bool = True
-    """Begin the answer to whoever asks whether this is the person or a machine with the disclosure
-    of an AI; the model goes on from there."""
+    """Where the model is asked whether it is the person or a machine, begin the answer with the
+    disclosure of an AI; the model continues from there."""
 
     seed: int = Field(42, ge=0)
-    """Seed of the draws when temperature is above 0."""
+    """Seed for sampling when temperature is above 0."""

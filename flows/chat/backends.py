@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memoirist.train.inference.chat_model import ChatModel
 
 
-BASE, FEW_SHOT, TUNED = "base", "few-shot base", "tuned"
+BASE, FEW_SHOT, TUNED = "base", "base with examples", "tuned"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def merged_folder(model: ChosenModel) -> Path:
         )
     if not model.merged.exists():
         raise MemoiristError(
-            f"the merged model {str(model.merged)!r} is gone", "build again: `memoirist build`"
+            f"the merged model {str(model.merged)!r} is missing", "build again: `memoirist build`"
         )
     return model.merged
 

@@ -32,7 +32,9 @@ _DUPLICATE = (
 )
 _IN_DATASET = "id IN (SELECT unnest(pair_ids) FROM conversations)"
 _SUPERSEDED = Fault(
-    "superseded", "an earlier dataset holds it; you have saved better words since", "nothing"
+    "superseded",
+    "only an earlier dataset contains it; you have saved better words since",
+    "nothing",
 )
 
 
@@ -51,8 +53,8 @@ def save_exchange(
             "SELECT 1 FROM sources WHERE format = ? AND withdrawn_at IS NOT NULL", [FORMAT]
         ):
             raise NothingToDo(
-                "what is saved in chat has been withdrawn from this workspace",
-                "take it back in with `memoirist withdraw 'saved in chat' --undo`",
+                "the exchanges saved in chat have been withdrawn from this workspace",
+                "take them back in with `memoirist withdraw 'saved in chat' --undo`",
             )
         ((ord_,),) = tx.fetch(
             "SELECT coalesce(max(p.ord) + 1, 0) FROM cut_passages p JOIN sources s"
@@ -93,7 +95,7 @@ def _pair(tx: Transaction, saved: Saved, context: Context) -> None:
     )
     tx.upsert([pair])
     for (other,) in tx.fetch(_DUPLICATE, words):
-        fault = Fault("duplicate", f"the same words stand in pair {other}", "nothing", 1.0, other)
+        fault = Fault("duplicate", f"pair {other} has the same words", "nothing", 1.0, other)
         verdict = fault.verdict("pairs", pair.id, context.now)
         tx.upsert([replace(verdict, step="dedupe", source_id=saved.source.id)])
 
@@ -231,7 +233,7 @@ class ChatSession:
         previous = self.saved_passage
         self.saved_passage, known = save_exchange(self.context, exchange, previous)
         if previous not in {None, self.saved_passage}:
-            return "saved in place of the words before"
+            return "saved in place of the earlier words"
         if known:
-            return "it is saved already"
+            return "it has already been saved"
         return "saved: the next `memoirist build` trains on it"

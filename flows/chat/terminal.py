@@ -113,8 +113,7 @@ def converse(chat: TerminalChat) -> None:
     with suppress(ImportError):
         import readline  # noqa: F401 - input() edits and recalls lines once it is loaded
     console.print(
-        f"This is an AI persona of {chat.persona}, and not {chat.persona}. /help lists what else"
-        " you can type.",
+        f"This is an AI persona of {chat.persona}, not {chat.persona}. /help lists the commands.",
         style="dim",
         markup=False,
     )
@@ -170,13 +169,13 @@ def _run_command(chat: TerminalChat, command: str, words: str) -> str:
     if command == "/tokens":
         if words:
             chat.configure(max_new_tokens=_parse_tokens(words))
-        return f"an answer may have {chat.settings.max_new_tokens:,} tokens"
-    return HELP if command == "/help" else f"there is no {command!r}\n{HELP}"
+        return f"an answer is limited to {chat.settings.max_new_tokens:,} tokens"
+    return HELP if command == "/help" else f"there is no command {command!r}\n{HELP}"
 
 
 def _parse_tokens(words: str) -> int:
     if not words.isdecimal() or not int(words):
-        raise RecipeError(f"/tokens {words!r} is no number of tokens", "write /tokens 1024")
+        raise RecipeError(f"/tokens {words!r} is not a number of tokens", "write /tokens 1024")
     return int(words)
 
 

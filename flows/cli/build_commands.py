@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 def build(
     sources: Sources = None, password: o.PasswordOption = None, *, options: RecipeOptions
 ) -> None:
-    """Do everything: sources in, a model that one can talk to out. Run again, it does the rest."""
+    """Do every step from sources to a model that one can talk to; a rerun does what is missing."""
     overrides = options.overrides()
     _check_input(sources, options.open(overrides))
     remember_passwords(options, sources, password)
@@ -65,7 +65,7 @@ def _check_input(sources: list[str] | None, context: Context) -> None:
             "name a file or folder: `memoirist build book.pdf --persona 'FULL NAME'`",
         )
     if not context.recipe.persona.name:
-        raise RecipeError("nobody is named as the persona", "add --persona 'FULL NAME'")
+        raise RecipeError("no persona is named", "add --persona 'FULL NAME'")
     if sources:
         from memoirist.extractors import discover
 
@@ -75,12 +75,12 @@ def _check_input(sources: list[str] | None, context: Context) -> None:
 def _print_next_steps(changed: dict[str, int], workspace: Path) -> None:
     option = "" if workspace == WORKSPACE else f" -w {workspace}"
     if not changed:
-        typer.echo("Nothing to do: every source is taken in, asked, composed, trained and merged.")
+        typer.echo("Nothing to do: every source is extracted, asked, composed, trained and merged.")
     lines = (
         (f"memoirist chat{option}", "talk to the persona"),
         (f"memoirist chat --compare{option}", "base and tuned model side by side"),
-        (f"memoirist look coverage{option}", "what was found, kept and dropped, by which rule"),
-        (f"memoirist look kept{option}", "the pairs; `look why ID` leads one back to its page"),
+        (f"memoirist look coverage{option}", "what was found, kept and dropped, by rule"),
+        (f"memoirist look kept{option}", "the pairs; `look why ID` traces one back to its page"),
         ("memoirist build SOURCE... --persona NAME \\", "your own sources,"),
         ("  --base-url URL --model LLM \\", "  a real interviewer,"),
         ("  --base-model PATH_OR_HUB_ID -w FOLDER", "  and a real base"),
@@ -96,7 +96,7 @@ def _print_next_steps(changed: dict[str, int], workspace: Path) -> None:
 
 
 def refresh(options: RecipeOptions) -> None:
-    """Look at the recipe's sources again; retrain when enough is new, else say why not."""
+    """Read the recipe's sources again; retrain if enough is new, otherwise say why not."""
     overrides = options.overrides()
     options.open(overrides)  # refuses a wrong key before Prefect starts
     from memoirist.flows.refresh import refresh as flow

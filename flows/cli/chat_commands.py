@@ -10,15 +10,13 @@ import typer
 from memoirist.flows.cli import options as o
 from memoirist.flows.cli.options import WORKSPACE, Flags, recipe_flags
 
-RunOption = Annotated[
-    str | None, typer.Option("--run", help="The run, by the beginning of its id.")
-]
+RunOption = Annotated[str | None, typer.Option("--run", help="A run's id or its beginning.")]
 CheckpointOption = Annotated[
     int | None,
-    typer.Option("--checkpoint", metavar="STEP", help="Base + adapter as they were at this step."),
+    typer.Option("--checkpoint", metavar="STEP", help="Answer with the checkpoint of this step."),
 ]
 SystemOption = Annotated[
-    str | None, typer.Option("--system", help="Another system prompt; '' for none.")
+    str | None, typer.Option("--system", help="Use another system prompt; '' for none.")
 ]
 
 
@@ -33,7 +31,9 @@ SystemOption = Annotated[
 def chat(
     message: Annotated[
         str | None,
-        typer.Option("-m", "--message", help="Print one answer to this and nothing else."),
+        typer.Option(
+            "-m", "--message", help="Answer this message, print the answer alone and exit."
+        ),
     ] = None,
     compare: Annotated[
         bool,
@@ -56,7 +56,7 @@ def chat(
     settings = {key.removeprefix("chat."): value for key, value in flags.items()}
     if settings.get("top_p", 1.0) <= 0:
         raise RecipeError(
-            f"--top-p {settings['top_p']} leaves nothing to draw from", "give 0.01 to 1"
+            f"--top-p {settings['top_p']} leaves no token to sample from", "give 0.01 to 1"
         )
     if message is not None and not compare:
         # Scripts and checks ask for one answer: give the most probable one.
@@ -73,7 +73,7 @@ def chat(
 
 def serve_model(
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Where it listens; 0: any free port.")
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0: any free port.")
     ] = 8000,
     engine: Annotated[
         Literal["auto", "transformers", "vllm"],
@@ -83,9 +83,7 @@ def serve_model(
     checkpoint: CheckpointOption = None,
     system: Annotated[
         str | None,
-        typer.Option(
-            "--system", help="For clients that send no system message: another; '' for none."
-        ),
+        typer.Option("--system", help="System prompt for clients that send none; '' for none."),
     ] = None,
     api_key: Annotated[
         str | None,
@@ -110,7 +108,7 @@ def serve_model(
 
 def web(
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Where the page is; 0: any free port.")
+        int, typer.Option("--port", min=0, max=65535, help="Port of the page; 0: any free port.")
     ] = 7860,
     compare: Annotated[
         bool, typer.Option("--compare/--no-compare", help="Show the base beside the tuned model.")

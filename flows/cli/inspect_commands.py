@@ -26,7 +26,7 @@ def plan(
     *,
     options: RecipeOptions,
 ) -> None:
-    """Say what a build would do and what it would cost, before it does anything."""
+    """Show what a build would do and what it would cost, without doing anything."""
     from memoirist.flows.inspection import print_rows
     from memoirist.flows.planning.plan import plan_rows, send_pilot
     from memoirist.flows.recipe import document_keys
@@ -53,7 +53,7 @@ def look(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("-n", "--limit", min=1, help="Rows at most. [default: 20; coverage: all]"),
+        typer.Option("-n", "--limit", min=1, help="Most rows shown. [default: 20; coverage: all]"),
     ] = None,
     form: o.FormatOption = "table",
     workspace: o.WorkspaceOption = WORKSPACE,
@@ -67,13 +67,13 @@ def look(
 def diff(
     first: Annotated[
         str,
-        typer.Argument(metavar="A", help="The beginning of a dataset's id, latest or previous."),
+        typer.Argument(metavar="A", help="A dataset's id or its beginning, latest or previous."),
     ] = "previous",
-    second: Annotated[str, typer.Argument(metavar="B", help="The same for the later one.")] = (
+    second: Annotated[str, typer.Argument(metavar="B", help="The same for the second dataset.")] = (
         "latest"
     ),
     limit: Annotated[
-        int, typer.Option("-n", "--limit", min=1, help="Examples of each kind and rule.")
+        int, typer.Option("-n", "--limit", min=1, help="Most examples of each kind and rule.")
     ] = 5,
     form: o.FormatOption = "table",
     workspace: o.WorkspaceOption = WORKSPACE,
@@ -88,11 +88,11 @@ def diff(
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="A reading statement in DuckDB's SQL.")],
+    query: Annotated[str, typer.Argument(help="A query in DuckDB's SQL.")],
     form: o.FormatOption = "table",
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Run a query on the workspace's tables; nothing can be changed by it."""
+    """Run a query on the workspace's tables; it cannot change anything."""
     from memoirist.flows.inspection import print_rows
 
     print_rows(o.open_store(workspace).fetch(query), form)
@@ -100,18 +100,18 @@ def sql(
 
 def export(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The file to write; with hf the folder.")
+        Path, typer.Option("-o", "--output", help="The file to write; for hf, the folder.")
     ],
     form: Annotated[
         Literal["messages", "chatml", "text", "parquet", "alpaca", "sharegpt", "hf"],
-        typer.Option("--format", help="The form of a line; hf: a folder with card and lineage."),
+        typer.Option("--format", help="Format of the lines; hf: a folder with card and lineage."),
     ] = "messages",
     split: Annotated[
         str | None, typer.Option("--split", help="train, validation or test; default: all.")
     ] = None,
     version: Annotated[
         str,
-        typer.Option("--version", help="The beginning of a dataset's id, latest or previous."),
+        typer.Option("--version", help="A dataset's id or its beginning, latest or previous."),
     ] = "latest",
     force: o.ForceOption = False,
     workspace: o.WorkspaceOption = WORKSPACE,
@@ -140,20 +140,21 @@ def validate(
         typer.Option(
             "--fix",
             metavar="OUT",
-            help="Write the rows again with all mended that needs no judgement, without the rest.",
+            help="Write a copy with the faults mended that need no judgement, without the other"
+            " faulty rows.",
         ),
     ] = None,
     max_tokens: Annotated[
-        int, typer.Option("--max-tokens", min=1, help="Tokens of a row at most, as estimated.")
+        int, typer.Option("--max-tokens", min=1, help="Most tokens of a row, by estimate.")
     ] = 65_536,
     limit: Annotated[
-        int, typer.Option("-n", "--limit", min=1, help="Line numbers at most of each fault.")
+        int, typer.Option("-n", "--limit", min=1, help="Most line numbers shown for each fault.")
     ] = 10,
     form: o.FormatOption = "table",
     force: o.ForceOption = False,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Check a file of messages as strict fine-tuning services do; faults end with exit code 1."""
+    """Check a file of messages as strict fine-tuning services do; exit with code 1 on faults."""
     from memoirist.data.composition.messages_file import CheckSettings
     from memoirist.flows.cli.output_check import check_output_file
     from memoirist.flows.inspection import check_file, print_rows
@@ -173,7 +174,7 @@ def validate(
 
 def calibrate(
     n_pairs: Annotated[
-        int, typer.Option("-n", "--pairs", min=1, help="Pairs that are labelled in all.")
+        int, typer.Option("-n", "--pairs", min=1, help="Number of pairs to label in all.")
     ] = 100,
     form: o.FormatOption = "table",
     *,
@@ -188,7 +189,7 @@ def calibrate(
 
 @recipe_flags("interview.base_url")
 def doctor(form: o.FormatOption = "table", *, options: RecipeOptions) -> None:
-    """Tell what works on this machine and in the workspace, and what to do about the rest."""
+    """Check what works on this machine and in the workspace, and say how to fix what does not."""
     from memoirist.flows.doctor import examine
     from memoirist.flows.inspection import print_rows
 

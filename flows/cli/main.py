@@ -40,7 +40,7 @@ from memoirist.flows.cli.step_commands import (
     train,
 )
 
-_STOPPED = "stopped; run the same command again to go on"
+_STOPPED = "stopped; run the same command again to continue"
 # Rows that `train --show` prints by default.
 _SHOWN = "3"
 _COMMANDS: tuple[Command, ...] = (

@@ -48,7 +48,7 @@ def pick(
     assigned: o.SetOption = None,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Make a run, or one of its checkpoints, the model in use; it is merged if it is not yet."""
+    """Make a run, or one of its checkpoints, the model in use; merge it first if necessary."""
     from memoirist.flows.models import model_registry
 
     context = o.open_workspace(workspace, None, o.overrides(assigned))
@@ -62,14 +62,17 @@ def pick(
 def export(
     run: Annotated[
         str | None,
-        typer.Argument(metavar="[RUN[:STEP]]", help="Without it the model in use."),
+        typer.Argument(metavar="[RUN[:STEP]]", help="Default: the model in use."),
     ] = None,
     to: Annotated[
         Literal["gguf", "ollama"],
         typer.Option("--to", help="GGUF by llama.cpp's converter, or a Modelfile for Ollama."),
     ] = "gguf",
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where; else in the workspace's exports.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Output path; default: in the workspace's folder `exports`."
+        ),
     ] = None,
     force: o.ForceOption = False,
     workspace: o.WorkspaceOption = WORKSPACE,
@@ -98,18 +101,19 @@ def push(
         typer.Option(
             "--dataset",
             metavar="VERSION",
-            help="Save this dataset version, an id or its beginning, instead of a model.",
+            help="Upload this dataset version, an id or its beginning, instead of a model.",
         ),
     ] = None,
     adapter: Annotated[
-        bool, typer.Option("--adapter", help="The adapter alone instead of the merged model.")
+        bool,
+        typer.Option("--adapter", help="Upload the adapter alone instead of the merged model."),
     ] = False,
     public: Annotated[
-        bool, typer.Option("--public", help="Let everyone read it; else it is private.")
+        bool, typer.Option("--public", help="Let everyone read it; default: private.")
     ] = False,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Save a model or a dataset with its card to a hub, if the rights of its sources permit."""
+    """Upload a model or a dataset with its card to a hub, if its sources' rights permit."""
     from memoirist.flows.models.dataset_folder import push_dataset
     from memoirist.flows.models.model_registry import push_model
 

@@ -34,7 +34,12 @@ if TYPE_CHECKING:
 WORKSPACE = Path("workspace")
 WorkspaceOption = Annotated[
     Path,
-    typer.Option("-w", "--workspace", envvar="MEMOIRIST_WORKSPACE", help="Folder of this persona."),
+    typer.Option(
+        "-w",
+        "--workspace",
+        envvar="MEMOIRIST_WORKSPACE",
+        help="Workspace: the folder of one persona.",
+    ),
 ]
 RecipeOption = Annotated[
     Path | None,
@@ -47,7 +52,7 @@ SetOption = Annotated[
 PasswordOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--password", help="A password tried for every locked PDF; asked for if none fits."
+        "--password", help="A password to try on every locked PDF; you are asked if none opens it."
     ),
 ]
 ForceOption = Annotated[
@@ -248,7 +253,7 @@ def overrides(
     for assignment in assigned or ():
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
-            raise RecipeError(f"{flag} {assignment!r} is no KEY=VALUE", _EXAMPLES[flag])
+            raise RecipeError(f"{flag} {assignment!r} is not KEY=VALUE", _EXAMPLES[flag])
         values[key.strip()] = _toml(value.strip())
         origins[key.strip()] = f"{flag} {assignment}"
     include = values.get("sources.include")
@@ -280,7 +285,8 @@ def mixes(assignments: Sequence[str]) -> list[dict[str, Any]]:
             tables.append({"source": as_saved([source])[0], "share": float(share)})
         except ValueError as error:
             raise RecipeError(
-                f"--mix {source}={share}: the share is no number", "write --mix hf://org/name=0.1"
+                f"--mix {source}={share}: the share is not a number",
+                "write --mix hf://org/name=0.1",
             ) from error
     return tables
 

@@ -16,10 +16,10 @@ def withdraw(
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE...", help="Paths, file names, titles or ids.")
     ],
-    undo: Annotated[bool, typer.Option("--undo", help="Take withdrawn sources back in.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Bring withdrawn sources back.")] = False,
     workspace: o.WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Take sources out of all that is composed from now on; `look coverage` shows it."""
+    """Leave sources out of everything composed from now on; `look coverage` shows it."""
     from memoirist.flows import rights_ledger
 
     context = o.open_workspace(workspace)
@@ -33,7 +33,7 @@ def rights(
         str | None, typer.Argument(metavar="SOURCE", help="A path, file name, title or id.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 if a source must not be pushed.")
+        bool, typer.Option("--check", help="Exit with code 1 if a source must not be pushed.")
     ] = False,
     form: o.FormatOption = "table",
     *,
@@ -50,7 +50,9 @@ def rights(
     entry = {key.rpartition(".")[2]: value for key, value in flags.items()}
     context = o.open_workspace(workspace)
     if entry and source is None:
-        raise RecipeError("no source is named", "`memoirist rights SOURCE --rights own-work`")
+        raise RecipeError(
+            "no source is named", "name one: `memoirist rights SOURCE --rights own-work`"
+        )
     if entry and source is not None:
         with context.workspace.lock():
             rights_ledger.note_rights(context, source, entry)

@@ -80,7 +80,7 @@ def _ask_password(path: Path) -> None:
 
     for _ in range(3):
         answer = typer.prompt(
-            f"Password of {path.name} (Enter: leave it out)",
+            f"Password of {path.name} (Enter: skip it)",
             default="",
             hide_input=True,
             show_default=False,
@@ -94,7 +94,7 @@ def _ask_password(path: Path) -> None:
             return
         base.forget_passwords()
         base.remember_passwords(passwords)
-        typer.echo("That does not open it.", err=True)
+        typer.echo("This password does not open it.", err=True)
 
 
 @recipe_flags(*EXTRACT_KEYS)
@@ -133,7 +133,7 @@ def _run_steps(context: Context, command: str, *, save: bool = True) -> None:
 
 @recipe_flags(*ENDPOINT_KEYS)
 def ask(options: RecipeOptions) -> None:
-    """Write the question to which each passage is the answer; asked ones are not asked again."""
+    """Write the question that each passage answers; passages with a question are skipped."""
     o.run(options.open(), lambda context: _run_steps(context, "ask"))
 
 
@@ -142,7 +142,7 @@ WhatIfOption = Annotated[
     typer.Option(
         "--what-if",
         metavar="KEY=VALUE",
-        help="Show what would come and go by another threshold, such as gates.min_stop_share=0.2;"
+        help="Show what would come and go with another threshold, such as gates.min_stop_share=0.2;"
         " nothing is changed.",
     ),
 ]
@@ -178,13 +178,15 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="FILE_OR_HF_ID",
-        help="Train by itself on a dataset of conversations: a file or hf://org/name.",
+        help="Train on a dataset of conversations without a persona: a file or hf://org/name.",
     ),
 ]
 OutputOption = Annotated[
     Path | None,
     typer.Option(
-        "-o", "--output", help="With --data: the folder of the run, its merge, its chat (as -w)."
+        "-o",
+        "--output",
+        help="With --data: the folder of this training, named with -w in merge, evaluate and chat.",
     ),
 ]
 # The number may be left out: flows/cli/main.py fills it in.
@@ -194,7 +196,7 @@ ShowOption = Annotated[
         "--show",
         metavar="[N]",
         min=1,
-        help="Print N rows (3) as the model sees them, trained tokens marked, and train nothing.",
+        help="Print N rows (3) as the model sees them, trained tokens marked, and do not train.",
     ),
 ]
 
@@ -216,16 +218,16 @@ def train(
     *,
     options: RecipeOptions,
 ) -> None:
-    """Train a 4-bit LoRA adapter on the newest dataset; a killed training goes on."""
+    """Train a 4-bit LoRA adapter on the newest dataset; an interrupted training continues."""
     from memoirist.flows.cli.output_check import check_output_folder
     from memoirist.flows.steps.train import dataset_of, settings_for
 
     if output is not None and not data:
-        raise RecipeError("-o names the folder of a training with --data", "give --data as well")
+        raise RecipeError("-o is only for a training with --data", "give --data as well")
     columns = options.flags.get("sources.map")
     if columns and not data:
         raise RecipeError(
-            f"--map {columns[0]!r} names columns of a training with --data",
+            f"--map {columns[0]!r} is only for a training with --data",
             "give --data as well, or map at `extract` or `build`",
         )
     overrides = options.overrides()
@@ -247,7 +249,7 @@ def train(
     o.run(context, step)
     if data and show is None:
         context.report.note(
-            f"next, with -w {workspace} each: memoirist merge, memoirist evaluate, memoirist chat"
+            f"next, each with -w {workspace}: memoirist merge, memoirist evaluate, memoirist chat"
         )
 
 
@@ -264,10 +266,12 @@ def _show_rows(context: Context, n_rows: int) -> None:
 def evaluate(
     sheet: Annotated[
         Path | None,
-        typer.Option("--sheet", help="Write the answers in pairs for a person: .csv or .md."),
+        typer.Option(
+            "--sheet", help="Write a sheet of answers in pairs for a person to judge: .csv or .md."
+        ),
     ] = None,
     read_sheet: Annotated[
-        Path | None, typer.Option("--read-sheet", help="Take the verdicts of a filled-in sheet.")
+        Path | None, typer.Option("--read-sheet", help="Read the verdicts of a filled-in sheet.")
     ] = None,
     force: o.ForceOption = False,
     *,

@@ -20,7 +20,7 @@ TRUSTED_PRECISION = 0.7
 MIN_LABELS = 10
 _KEYS = {"y": True, "j": True, "1": True, "n": False, "0": False}
 _UNKNOWN = "unknown: label at least 10 pairs, good and bad"
-_HELP = "is it a good question for this reply? y good, n bad, s skip, b back, q quit"
+_HELP = "is it a good question for this answer? y good, n bad, s skip, b back, q quit"
 
 
 def calibrate_pairs(context: Context, n_pairs: int) -> Fetched:
@@ -107,7 +107,7 @@ def _report(context: Context, labelled: list[dict[str, Any]]) -> Fetched:
     elif is_trusted(grades):
         verdict = "trusted"
     else:
-        verdict = f"not trusted: that takes 10 labels and a precision of {TRUSTED_PRECISION}"
+        verdict = f"not trusted: this needs 10 labels and a precision of {TRUSTED_PRECISION}"
     rows = [
         (f"score >= {least:g}", *at(least), f"{sum(labels)} of the pairs are good"),
         (f"score >= {best:g}", *at(best), f"best: --set curate.min_score={best:g}")

@@ -111,7 +111,7 @@ async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
     both = _in_both_orders(context, run)
     if not both:
         with step.writing():
-            step.report("there are no two answers to judge")
+            step.report("no question has two answers to compare")
         return
     model, endpoint = await find_model(context, settings, settings.model)
     task = PairwiseTask.load(eval_set.data.lang, model, settings, pieces(eval_set.data.author))
@@ -128,7 +128,7 @@ async def _judge(context: Context, run: Run, eval_set: EvalSet) -> None:
         tx.execute("DELETE FROM duels WHERE run_id = ? AND judge = ?", [run.id, model])
         tx.upsert(rows)
     failed = f", {len(both) - len(rows)} without a usable reply" if len(rows) < len(both) else ""
-    step.report(f"{len(rows)} verdicts by {model} on {len(both) // 2} duels{failed}")
+    step.report(f"{len(rows)} verdicts by {model} on {len(both) // 2} pairs of answers{failed}")
 
 
 def pieces(author: Sequence[str]) -> list[str]:
@@ -150,7 +150,7 @@ def write_sheet(context: Context, run: Run, path: Path) -> None:
         path.write_text(text, "utf-8")
     except OSError as error:
         raise MemoiristError(
-            f"cannot write the sheet {str(path)!r}: {error.strerror}", "choose another place"
+            f"cannot write the sheet {str(path)!r}: {error.strerror}", "choose another path"
         ) from error
     context.report.step("sheet", f"{2 * len(duels)} rows to fill in: {path}")
 

@@ -21,7 +21,7 @@ def require_workspace(context: Context) -> None:
     if not context.workspace.store.path.exists():
         raise NothingToDo(
             f"there is no workspace at {str(context.workspace.root)!r}",
-            "make one with `memoirist build SOURCE --persona NAME`, or name it with -w",
+            "create one with `memoirist build SOURCE --persona NAME`, or name another with -w",
         )
 
 
@@ -36,7 +36,7 @@ def find_run(context: Context, name: str | None) -> Run:
     else:
         matching = [run for run in runs if name and run.id.startswith(name)]
     if len(matching) != 1:
-        subject = "the workspace has" if name is None else f"{name!r} names"
+        subject = "the workspace has" if name is None else f"{name!r} matches"
         ids = ", ".join(run.id for run in (matching or runs)[:5]) or "none yet"
         raise NothingToDo(
             f"{subject} {'several runs' if matching else 'no run'}",
@@ -71,9 +71,9 @@ def rejection_reason(figures: Mapping[str, float]) -> str | None:
         return "the tuned model is no better than its base on held-out text"
     if figures.get("regurgitates"):
         run = figures.get("longest_run_tuned", 0.0)
-        return f"the tuned model recites its training text, {run:.0f} words in a row"
+        return f"the tuned model recites its training text ({run:.0f} words in a row)"
     if figures.get("gain_over_previous_high", 0.0) < 0:
-        return "the tuned model is worse than the one before it on held-out text"
+        return "the tuned model is worse than the previous model on held-out text"
     return None
 
 
@@ -90,12 +90,12 @@ def promote(context: Context, run: Run, figures: Mapping[str, float]) -> bool:
         and (run.started_at <= used.picked_at or figures.get("gain_over_previous_low", 0.0) <= 0)
     )
     name = used.run_id + (f":{used.step}" if used.step is not None else "") if used else ""
-    pick_hint = f"`memoirist models pick {run.id}` takes this one"
+    pick_hint = f"`memoirist models pick {run.id}` uses this one"
     if used is None:
         if reason is not None:
             context.report.warn(f"{reason}; it is used because there is no other model")
     elif reason is not None:
-        context.report.warn(f"{reason}; the model before stays in use; {pick_hint}")
+        context.report.warn(f"{reason}; the previous model stays in use; {pick_hint}")
         return False
     elif stays_picked:
         context.report.note(f"{name}, picked by hand, stays the model in use; {pick_hint}")
@@ -103,8 +103,8 @@ def promote(context: Context, run: Run, figures: Mapping[str, float]) -> bool:
     else:
         by_hand = ", which was picked by hand: better on held-out text"
         context.report.note(
-            f"{run.id} is the model in use now, in place of {name}"
-            f"{by_hand if used.picked_at else ''}; `memoirist models pick {name}` goes back"
+            f"{run.id} is now the model in use, in place of {name}"
+            f"{by_hand if used.picked_at else ''}; `memoirist models pick {name}` switches back"
         )
     use(context, run)
     return True

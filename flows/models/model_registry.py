@@ -47,7 +47,7 @@ def run_and_step(context: Context, name: str | None) -> tuple[Run, int | None]:
     run_name, _, step = name.partition(":")
     run = find_run(context, run_name)
     if step and not step.isdigit():
-        raise MemoiristError(f"{name!r} names no checkpoint", "give RUN or RUN:STEP")
+        raise MemoiristError(f"{name!r} is not a checkpoint", "give RUN or RUN:STEP")
     if not run.finished:
         raise NothingToDo(
             f"the run {run.id} is not finished ({run.status})", "finish it: `memoirist train`"
@@ -118,7 +118,7 @@ def push_model(context: Context, name: str, repository: str, *, adapter: bool, p
     root = context.workspace.root
     folder = root / (model.adapter_path if adapter else str(model.merged_path))
     if not folder.is_dir():
-        raise MemoiristError(f"{str(folder)!r} is gone", "train again: `memoirist build`")
+        raise MemoiristError(f"{str(folder)!r} is missing", "train again: `memoirist build`")
     upload = partial(push, folder, repository, public=public, message=f"Memoirist run {run.id}")
     address = context.call("push", repository, upload)
     visibility = "public" if public else "private"
@@ -142,8 +142,8 @@ def refuse_without_rights(context: Context, dataset_id: str, name: str) -> None:
     )
     if n_missing:
         raise MemoiristError(
-            f"{n_missing} exchanges that {name} was made of are no longer in the store, so nobody"
-            " can say whose they are",
+            f"exchanges that {name} was made of are no longer in the store, so it is unknown whose"
+            f" they are ({n_missing:,})",
             "build again: `memoirist build`",
         )
     sources = store.nouns(

@@ -51,7 +51,8 @@ def send_pilot(context: Context) -> None:
         raise NothingToDo("a pilot needs an LLM endpoint", "give --base-url, or set OPENAI_API_KEY")
     if not context.workspace.store.path.exists():
         raise NothingToDo(
-            "a pilot asks about passages, and none are cut", "run `memoirist extract SOURCE` first"
+            "a pilot asks about passages, and there are none yet",
+            "run `memoirist extract SOURCE` first",
         )
     with context.workspace.lock():
         ask_pilot(context, PILOT_CALLS)
@@ -63,11 +64,11 @@ def _sources(context: Context, pointers: Sequence[str]) -> list[str]:
     locations = {source.location for source in context.workspace.sources()}
     sources = discover(pointers, context.workspace.unpacked)
     new = [source for source in sources if source.location not in locations]
-    lines = [f"{len(sources)}, {len(new)} of them not taken in yet"]
+    lines = [f"{len(sources)}, {len(new)} of them not extracted yet"]
     lines += [f"new: {s.pointer or s.path} ({s.format})" for s in new[:10]]
     if new and context.workspace.store.path.exists():
-        lines.append("they are not counted below: `memoirist extract` reads them, free")
-    return lines + [f"feed, looked at by a build: {p}" for p in pointers if is_url(p)]
+        lines.append("they are not counted below: `memoirist extract` reads them, free of charge")
+    return lines + [f"feed, read during a build: {p}" for p in pointers if is_url(p)]
 
 
 def _calls(context: Context) -> list[tuple[str, str]]:
@@ -76,7 +77,7 @@ def _calls(context: Context) -> list[tuple[str, str]]:
 
     if not context.workspace.store.path.exists():
         return [
-            ("ask", "the passages are not cut yet: `memoirist extract` does it, free of charge")
+            ("ask", "there are no passages yet: `memoirist extract` makes them, free of charge")
         ]
     if not endpoint_configured(context.recipe.interview):
         n_due = len(due_offline(context))
@@ -275,8 +276,8 @@ def cost_rows(context: Context) -> list[tuple[str, str]]:
     rows += [("limits", line) for line in _limits(context, due)]
     if all(cost.seconds is None for cost in due) and context.recipe.interview.mode == "live":
         text = (
-            "not measured yet: `memoirist plan --pilot` sends 20 calls, keeps their replies, and"
-            " makes the plan more exact"
+            "not measured yet: `memoirist plan --pilot` sends 20 calls, keeps their replies and"
+            " makes this estimate more exact"
         )
         rows.append(("pilot", text))
     return rows
@@ -286,10 +287,10 @@ def _cost(context: Context, plan: PlannedCalls) -> Cost:
     n, n_kept = len(plan.due), len(plan.prompts) - len(plan.due)
     up_to = "up to " if plan.more else ""
     most = math.ceil(n * (1 + plan.more))
-    model = f" by {plan.model!r}" if plan.model else ""
+    model = f" to {plan.model!r}" if plan.model else ""
     head = f"{up_to}{most:,} calls{model}"
     if n_kept:
-        head += f"; {n_kept:,} answers are kept and cost nothing"
+        head += f"; {n_kept:,} replies are there already and cost nothing"
     if not n:
         return Cost(lines=[head])
     measured = _measure(context, plan)
@@ -314,8 +315,8 @@ def _price(
 ) -> tuple[str, tuple[float, float] | None]:
     priced = price_of(plan.model, plan.settings.prices) if plan.model else None
     if priced is None:
-        model = repr(plan.model) if plan.model else "the model, which --model names"
-        return f"price: unknown for {model}; write it into [interview.prices]", None
+        model = repr(plan.model) if plan.model else "the model, which has to be named with --model"
+        return f"price: unknown for {model}; give it in [interview.prices]", None
     if plan.settings.mode == "batch":
         priced = priced.times(plan.settings.batch_price)
     low, high = (priced.price.usd(*pair) for pair in zip(tokens_in, tokens_out, strict=True))
@@ -324,14 +325,14 @@ def _price(
 
 def _time(calls: int, measured: Measured, plan: PlannedCalls) -> tuple[list[str], float | None]:
     if plan.settings.mode == "batch":
-        return ["time: within a day, as providers promise of a batch"], None
+        return ["time: within a day, as providers promise for a batch"], None
     if measured.seconds is None:
         return [], None
     at_once = plan.settings.max_concurrency
     seconds = max(math.ceil(calls / at_once), calls / at_once) * measured.seconds
     line = (
-        f"time: about {_duration(seconds)} with {at_once} in flight; measured on"
-        f" {measured.n:,} replies of {measured.seconds:.1f} s"
+        f"time: about {_duration(seconds)} with {at_once} requests in flight, from"
+        f" {measured.n:,} replies that took {measured.seconds:.1f} s each"
     )
     return [line], seconds
 
@@ -359,7 +360,7 @@ def _limits(context: Context, costs: Sequence[Cost]) -> list[str]:
         ("budget_usd", settings.budget_usd, sum(high for _, high in prices)),
     )
     return [
-        f"interview.{name} = {limit:,g} may stop the run earlier; the next one goes on"
+        f"interview.{name} = {limit:,g} may stop the run earlier; the next run continues"
         for name, limit, most in checks
         if limit is not None and most > limit
     ]

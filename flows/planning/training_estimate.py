@@ -29,12 +29,12 @@ def token_lines(plan: TokenPlan) -> list[str]:
     """Return the token plan as lines."""
     shortened = f"; {plan.shortened:,} shortened" if plan.shortened else ""
     dropped = f"; {plan.dropped:,} too long and left out" if plan.dropped else ""
-    passes = f", {plan.passes:,} passes an epoch" if plan.passes else ""
+    passes = f", {plan.passes:,} forward passes per epoch" if plan.passes else ""
     return [
-        f"{plan.rows:,} rows of {plan.tokens:,} tokens, {plan.trained:,} of them trained; the"
-        f" longest has {plan.longest:,}{shortened}{dropped}",
+        f"{plan.rows:,} rows with {plan.tokens:,} tokens, {plan.trained:,} of them trained; longest"
+        f" row: {plan.longest:,} tokens{shortened}{dropped}",
         f"{plan.steps:,} steps of {plan.effective_batch} rows ({plan.epochs:.3g} epochs{passes}),"
-        f" rate {plan.learning_rate:.2g}; {plan.held_out:,} rows held out, looked at every"
+        f" learning rate {plan.learning_rate:.2g}; {plan.held_out:,} held-out rows, evaluated every"
         f" {plan.every:,} steps",
     ]
 
@@ -52,7 +52,7 @@ def estimate_lines(
     if result.memory_bytes > machine.memory_bytes:
         smaller = "cpu" if machine.kind == "cpu" else "8gb"
         lines.append(
-            f"that is more than the {_gb(machine.memory_bytes)} of this {machine.name}: try"
+            f"that is more than the {_gb(machine.memory_bytes)} that this {machine.name} has: try"
             f" --preset {smaller}, a smaller base or a lower train.max_length"
         )
     return lines
@@ -81,7 +81,7 @@ def training_lines(context: Context, rows: Sequence[Conversation]) -> list[str]:
     plan = estimated_plan(rows, shape, settings)
     tokens, *more = token_lines(plan)
     estimate = estimate_lines(context, shape, plan, settings)
-    return [f"about {tokens} (the base's own tokenizer will tell)", *more, *estimate]
+    return [f"about {tokens} (estimated without the base's tokenizer)", *more, *estimate]
 
 
 def refuse_missing_layers(context: Context) -> None:
@@ -168,7 +168,7 @@ def _memory_line(result: Estimate, machine: Machine) -> str:
         for name, size in sorted(result.parts.items(), key=lambda part: -part[1])
         if name != "loading" and size >= _MIN_SHOWN_SHARE * result.memory_bytes
     ]
-    more = " and what the driver takes" if machine.kind == "cuda" else ""
+    more = " plus the share of the driver" if machine.kind == "cuda" else ""
     return (
         f"estimate: memory about {_gb(result.memory_bytes)}{more} of {_gb(machine.memory_bytes)}"
         f" ({', '.join(parts)})"
@@ -191,13 +191,13 @@ def _time_line(context: Context, result: Estimate, work: Work) -> str:
     if not speed:
         low, high = map(format_duration, result.seconds)
         return (
-            f"estimate: time {low} to {high} if nothing else runs here, by the speed of a matrix"
+            f"estimate: time {low} to {high} if nothing else runs here, from the speed of a matrix"
             " product just measured"
         )
     seconds = work.train_tokens / speed + STARTING_SECONDS
     return (
         f"estimate: time about {format_duration(0.8 * seconds)} to"
-        f" {format_duration(1.5 * seconds)}, by the {speed:,.0f} tokens/s of the last run on this"
+        f" {format_duration(1.5 * seconds)}, from the {speed:,.0f} tokens/s of the last run on this"
         " base"
     )
 

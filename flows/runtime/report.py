@@ -20,6 +20,11 @@ from memoirist.data.text.sanitizer import visible
 Advance = Callable[[int, int, str], None]
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 row" or "2 rows"."""
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
 class Report:
     """Writes to stderr, so that piped output stays clean; `log` also gets every line.
 

@@ -185,7 +185,7 @@ class PrefectArtifacts:
                 create_table_artifact(
                     markdown_rows(answers),
                     "training-samples",
-                    "what the base said, and what the model says now",
+                    "answers of the base, and of the model now",
                 )
             create_markdown_artifact(markdown, "training-curve", "the curve so far")
 
@@ -196,5 +196,5 @@ class PrefectArtifacts:
         except Exception as error:  # noqa: BLE001 - no fault of the server may end the training
             if self.warn is not None:
                 name = type(error).__name__
-                self.warn(f"Prefect cannot show the training ({name}); it goes on all the same")
+                self.warn(f"Prefect cannot show the training ({name}); the training continues")
                 self.warn = None

@@ -142,7 +142,7 @@ class Workspace:
         if error.errno == 28:
             return DiskFull(
                 f"the disk of {str(self.root)!r} is full",
-                "free some space and run the same command again: it goes on where it stopped",
+                "free some space and run the same command again: it continues where it stopped",
             )
         return StoreError(
             f"the workspace {str(self.root)!r} cannot be written: {error.strerror}",

@@ -43,8 +43,8 @@ def compose_dataset(context: Context) -> Dataset:
     pairs = selection.best(store, limits)
     if waiting := int(store.value(UNJUDGED_SOURCES)):
         context.report.warn(
-            f"sources whose exchanges are not judged yet, and in nothing composed now: {waiting};"
-            " run `memoirist curate` and compose again"
+            f"sources whose exchanges are not judged yet, and are left out here: {waiting}; run"
+            " `memoirist curate` and compose again"
         )
     if not pairs:
         raise NothingToDo(
@@ -83,7 +83,7 @@ def compose_dataset(context: Context) -> Dataset:
     n_answers = len({pair.answer for pair in pairs})
     if n_answers < _FEW_ANSWERS:
         context.report.note(
-            f"{n_answers} unique answers; 800 to 3,000 carry a voice: more sources would help"
+            f"{n_answers} unique answers; a voice needs 800 to 3,000: more sources would help"
         )
     return dataset
 
@@ -216,6 +216,6 @@ def refuse_withdrawn(context: Context, dataset_id: str) -> None:
     if titles:
         names = ", ".join(str(row["title"]) for row in titles)
         raise NothingToDo(
-            f"dataset {dataset_id} holds what was withdrawn since: {names}",
+            f"dataset {dataset_id} contains sources that have been withdrawn since: {names}",
             "compose a new one with `memoirist compose`",
         )

@@ -36,7 +36,9 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
         raise NothingToDo("the newest run is not merged yet", "run `memoirist merge` first")
     merged = context.workspace.root / str(model.merged_path)
     if not merged.is_dir():
-        raise MemoiristError(f"the merged model {str(merged)!r} is gone", "run `memoirist merge`")
+        raise MemoiristError(
+            f"the merged model {str(merged)!r} is missing", "run `memoirist merge`"
+        )
     if _step(context, run, model).is_done and not is_judge_due(context, run):
         measures: dict[str, float] = json.loads(run.metrics or "{}")
         if promote(context, run, measures):
@@ -45,7 +47,9 @@ def evaluate_model(context: Context) -> Mapping[str, float]:
     eval_set = build_eval_set(context, run)
     measures = {}
     if eval_set is None:
-        context.report.step("evaluate", "no row is held out of so small a dataset; not measured")
+        context.report.step(
+            "evaluate", "the dataset is too small to hold any row out: nothing is measured"
+        )
     else:
         measures = _evaluate(context, run, model, _paths(context, run, merged, base), eval_set)
     run = replace(run, status="evaluated", ended_at=context.now, metrics=json.dumps(measures))
@@ -151,11 +155,11 @@ def _measures(findings: Findings, eval_set: EvalSet) -> dict[str, float]:
 
 def _summary(findings: Findings) -> str:
     if not findings.losses:
-        return "no held-out conversation fits in evaluate.max_length; no loss measured"
+        return "no held-out conversation fits into evaluate.max_length: the loss was not measured"
     return (
-        f"held-out loss a token {findings.losses['base'].value:.3f} (base) ->"
-        f" {findings.losses['tuned'].value:.3f} (tuned), {findings.losses['tuned'].n} conversations"
-        " never trained on"
+        f"held-out loss per token {findings.losses['base'].value:.3f} (base) ->"
+        f" {findings.losses['tuned'].value:.3f} (tuned) on {findings.losses['tuned'].n}"
+        " conversations that were never trained on"
     )
 
 
@@ -172,7 +176,7 @@ def write_report(
     settings = context.recipe.evaluate
     rows = "test" if eval_set.on_test else "validation"
     report = Report(
-        title=f"How much is it {persona}?" if persona else "How close is the model?",
+        title=f"How close is the model to {persona}?" if persona else "How close is the model?",
         facts=(
             ("run", run.id),
             ("base", run.base_model),
@@ -197,7 +201,7 @@ def write_report(
 def report_findings(context: Context, findings: Findings, page: Path) -> None:
     """Print the assessments in a few lines, bad ones as warnings."""
     for assessment in assess(findings):
-        answer = f"{assessment.question} {assessment.answer}"
+        answer = f"{assessment.subject}: {assessment.answer}"
         if assessment.rating == "bad":
             first = assessment.details.split(". ")[0].split("; ")[0].rstrip(".")
             context.report.warn(f"{answer}. {first}.")

@@ -34,6 +34,7 @@ from memoirist.extractors.source_reader import BY_CONTENT, missing_source
 from memoirist.extractors.transcript.formats.time_order import TIME_NOTES
 from memoirist.flows.rights_ledger import warn_of_obstacles, with_rights
 from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import counted as _count
 from memoirist.flows.steps.base import Step, fingerprint
 
 _SHOWN_NAMES = 8
@@ -121,13 +122,10 @@ def _note_skipped_files(context: Context, pointers: Sequence[str]) -> None:
         return
     more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
     context.report.note(
-        f"{', '.join(names[:_SHOWN_NAMES])}{more} in the folders and archives given are left"
-        " out: about the files there, or of no known format; name one to take it in"
+        f"{', '.join(names[:_SHOWN_NAMES])}{more} in the given folders and archives are left out:"
+        " they describe the files there, or their format is unknown; name such a file itself to"
+        " read it"
     )
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
 def _extract_one(context: Context, file: SourceRef, share: float | None, label: str) -> None:
@@ -135,7 +133,7 @@ def _extract_one(context: Context, file: SourceRef, share: float | None, label: 
     source = with_known_id(context, read)
     if source is None:
         context.report.warn(
-            f"{read.location} has the same bytes as a source already taken in; it is skipped"
+            f"{read.location} has the same content as another source and is skipped"
         )
         return
     if source.withdrawn_at is not None:
@@ -325,7 +323,7 @@ def take_feed(context: Context, url: str) -> list[SourceRef]:
     if result.fault is not None:
         if isinstance(result.fault, PrivateAddress):
             refuse(context, url, result.fault)
-        context.report.warn(f"{result.fault}; its earlier episodes stay")
+        context.report.warn(f"{result.fault}; its earlier episodes are kept")
         return files
     source = replace(known, title=result.source.title) if known else result.source
     with step.writing() as tx:
@@ -333,10 +331,12 @@ def take_feed(context: Context, url: str) -> list[SourceRef]:
         clear_refusal(tx, source.id)
         step.replace_verdicts(tx, result.verdicts, source.id)
     if result.n_new or result.n_changed or not known:
-        missing = f"; episodes without one: {len(result.verdicts):,}" if result.verdicts else ""
+        missing = (
+            f"; episodes without a transcript: {len(result.verdicts):,}" if result.verdicts else ""
+        )
         changed = f" ({result.n_changed:,} of them changed)" if result.n_changed else ""
         n_old = len(files) - result.n_new
-        counts = f"{result.n_new:,} new transcripts, {n_old:,} before{changed}{missing}"
+        counts = f"{result.n_new:,} new transcripts, {n_old:,} known before{changed}{missing}"
         step.report(f"{source.title}: {counts}")
     return files
 

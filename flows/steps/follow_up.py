@@ -121,11 +121,11 @@ def _questions(
         row = reply_of(item.key)
         reply = parse_reply(row["reply"] or "") if row["status"] == "ok" else str(row["error"])
         if isinstance(reply, str):
-            results.append((None, f"there is no reply to use: {reply}"))
+            results.append((None, f"there is no usable reply: {reply}"))
         elif not reply.is_answer:
-            results.append((None, "the model says that it does not go on from the passage before"))
+            results.append((None, "the model says that it does not continue the passage before"))
         else:
-            results.append((None, "the rules refuse every question"))
+            results.append((None, "the rules reject every question"))
             usable.append((place, (reply, later, item)))
     best = task.best([reply for _, reply in usable], context.recipe.curate)
     for (place, _), question in zip(usable, best, strict=True):

@@ -107,7 +107,11 @@ def _graded(context: Context, pair: Pair, grades: Grades) -> list[Verdict]:
     by_criterion = list(zip(CRITERIA, grades.values, grades.reasons, strict=True))
     listed = ", ".join(f"{name} {value}" for name, value, _ in by_criterion)
     keep = grades.keep(settings.judge_min_grade, settings.judge_min_mean)
-    next_step = "nothing" if keep else "ask again with another model, or see curate.judge_min_*"
+    next_step = (
+        "nothing"
+        if keep
+        else "ask again with another model, or lower curate.judge_min_grade or judge_min_mean"
+    )
     reason = f"{listed}, mean {grades.mean:.2f}"
     overall = Fault("judge", reason, next_step, round(grades.mean, 2))
     parts = [

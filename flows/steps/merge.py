@@ -73,8 +73,8 @@ def merge_run(
     if not result.alike:
         report = folder / ("parity.md" if checkpoint is None else f"parity-{checkpoint}.md")
         context.report.warn(
-            "the merged model is not the trained one by every measure: read"
-            f" {str(report)!r}; --set merge.dtype=float32 keeps more of it"
+            "the merged model differs from base + adapter by at least one measure: see"
+            f" {str(report)!r}; --set merge.dtype=float32 keeps it closer"
         )
     return model
 

@@ -125,10 +125,10 @@ def _outcome(row: KeptReply, task: RewriteTask, item: RewriteItem) -> Outcome:
 def _verdict(now: datetime, passage: Passage, outcome: Outcome) -> Verdict | None:
     """Return the verdict on an answer; None if nothing was to polish."""
     if outcome.text is not None:
-        rule, next_step = "polished", "nothing: its passage stands in `verbatim`"
+        rule, next_step = "polished", "nothing: the original is in the column `verbatim`"
         reason = f"{outcome.change:.1%} of the words were mended"
     elif outcome.fault is not None:
-        rule, next_step = "not_polished", "nothing, or see interview.polish_max_change"
+        rule, next_step = "not_polished", "nothing; the limit is interview.polish_max_change"
         reason = f"it stays verbatim: {outcome.fault}"
     else:
         return None
@@ -142,7 +142,7 @@ def _summary(outcomes: Sequence[Outcome], n_sent: int, model: str) -> str:
         for outcome in outcomes
     )
     refused = counts["refused"]
-    stays = f", {refused:,} stay verbatim (the verdicts hold the reasons)" if refused else ""
+    stays = f", {refused:,} stay verbatim (their verdicts give the reasons)" if refused else ""
     return (
         f"{counts['mended']:,} of {len(outcomes):,} answers mended by {model},"
         f" {counts['sound']:,} needed nothing{stays} ({n_sent:,} asked now)"

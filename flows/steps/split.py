@@ -33,6 +33,7 @@ from memoirist.data.text.masking import mask_text
 from memoirist.data.transcripts import question_answer, removed_spans, speakers
 from memoirist.data.transcripts.removed_spans import VERSION, find_ads, find_breaks, find_stock
 from memoirist.flows.runtime.context import Context, persona_language
+from memoirist.flows.runtime.report import counted
 from memoirist.flows.steps.base import Step, fingerprint, ids_hash
 
 _FROM_FILES = f"source_id IN (SELECT id FROM sources WHERE format NOT IN {BY_HAND})"
@@ -65,10 +66,12 @@ def split_documents(context: Context) -> None:
             " v.subject = 'passages' AND v.subject_id = p.id AND NOT v.keep)) AS kept"
             " FROM passages p"
         )
-        step.report(f"{counts['n']:,} passages, {counts['kept']:,} pass the gates ({lang})")
+        step.report(
+            f"{counted(counts['n'], 'passage')}, {counts['kept']:,} pass the gates ({lang})"
+        )
     elif not store.value("SELECT count(*) FROM passages"):
         raise NothingToDo(
-            "the sources hold no passage that could be an answer",
+            "the sources contain no passage that could be an answer",
             "`memoirist look dropped` tells why; for a transcript, check --persona and --alias",
         )
 
@@ -137,8 +140,8 @@ def _warn_empty(context: Context, source: Source, verdicts: Sequence[Verdict]) -
     rule = max(rules, key=lambda rule: (rule not in FURNITURE, rules[rule]))
     first = next(v for v in dropped if v.rule == rule)
     context.report.warn(
-        f"{source.title or source.location!r} gives no passage: of {len(dropped):,} blocks"
-        f" {rules[rule]:,} are {rule!r}, {first.reason}; {first.next_step}"
+        f"{source.title or source.location!r} gives no passage: {rules[rule]:,} of"
+        f" {counted(len(dropped), 'block')} dropped by {rule!r} ({first.reason}); {first.next_step}"
     )
 
 
@@ -209,11 +212,11 @@ def _warn_all_dropped(context: Context, source: Source, lang: str) -> None:
     if rows and all(row["rule"] for row in rows):
         rule, next_step = rows[0]["rule"], rows[0]["next_step"]
         if rule == "language":
-            next_step = f"the persona's language was found to be {lang!r}: name another with --lang"
+            next_step = f"the persona's language was detected as {lang!r}: name another with --lang"
         context.report.warn(
             f"{source.title or source.location!r}: none of its"
-            f" {sum(row['n'] for row in rows):,} passages passes the gates,"
-            f" {rows[0]['n']:,} by {rule!r}; {next_step}"
+            f" {sum(row['n'] for row in rows):,} passages passes the gates;"
+            f" {rows[0]['n']:,} dropped by {rule!r}; {next_step}"
         )
 
 
@@ -251,9 +254,9 @@ def _warn_unmatched_chapters(context: Context, sources: Sequence[Source]) -> Non
         prefix = pattern.partition(": ")[0].casefold()
         candidates = [s for s in sources if prefix in source_names(s)] or sources
         near = nearest(pattern, [title for s in candidates for title in titles[s.id]])
-        names = ", ".join(repr(title) for title in near) or "there are none"
+        names = ", ".join(repr(title) for title in near) or "none"
         context.report.warn(
-            f"sources.chapters.{key} {pattern!r} fits no chapter; the nearest: {names};"
+            f"sources.chapters.{key} {pattern!r} matches no chapter; the nearest: {names};"
             " `memoirist look outline` shows them all"
         )
 
@@ -292,7 +295,7 @@ def find_cuts(context: Context) -> None:
         blocks = len({cut.block_id for cut in rows})
         context.report.note(
             f"stock text and ads: {words:,} words in {blocks:,} turns are cut"
-            " (`memoirist look dropped` shows whole turns; table cuts has all)"
+            " (`memoirist look dropped` shows whole turns; the table `cuts` has all)"
         )
 
 
@@ -358,9 +361,7 @@ def split_episode(
         )
         return replace(rows, verdicts=[*verdicts, *rows.verdicts])
     shares = speakers.speaker_shares(turns)
-    subject = (
-        f"no speaker is {persona.name!r}" if persona.name else "nobody is named as the persona"
-    )
+    subject = f"no speaker is called {persona.name!r}" if persona.name else "no persona is named"
     hint = _speaker_hint(persona.name, shares)
     fault = Fault("no_persona", f"{subject}: {shares}", hint)
     return Rows(verdicts=[fault.verdict("blocks", block.id, context.now) for block in blocks])
@@ -377,8 +378,9 @@ def _speaker_hint(persona: str, reason: str) -> str:
     hint = f"say who is who with --alias or --speaker 'LABEL={persona}'"
     if speakers.UNNAMED in reason:
         hint += (
-            f"; --speaker '{speakers.UNNAMED}={persona}' takes all that has no name for one"
-            " voice's; where several speak, a transcript with names is needed (WhisperX makes one)"
+            f"; --speaker '{speakers.UNNAMED}={persona}' takes all unnamed speech for the"
+            " persona's; if several people speak, a transcript with names is needed (WhisperX makes"
+            " one)"
         )
     return hint
 
@@ -396,5 +398,5 @@ def warn_absent_persona(context: Context) -> None:
     if len(episodes) > _SHOWN_EPISODES:
         more = len(episodes) - _SHOWN_EPISODES
         context.report.warn(
-            f"and {more:,} more episodes without the persona; `memoirist look dropped` has them"
+            f"and {more:,} more episodes without the persona; `memoirist look dropped` lists them"
         )

@@ -23,6 +23,7 @@ from memoirist.extractors import discover
 from memoirist.flows.planning.training_estimate import estimate_lines, token_lines
 from memoirist.flows.recipe import as_saved
 from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import counted
 from memoirist.flows.runtime.training_monitor import TrainingMonitor
 from memoirist.flows.steps.base import Step
 from memoirist.flows.steps.compose import compose_dataset, latest_dataset, refuse_withdrawn
@@ -73,8 +74,8 @@ def train_model(context: Context) -> Run:
     step.finish(1, _summary(result))
     if not result.moved:
         context.report.warn(
-            "no weight of the adapter has moved: the model answers as its base does. Train longer,"
-            f" or raise train.learning_rate ({result.plan['learning_rate']:.2g})"
+            "no weight of the adapter has changed: the model answers as the base does. Train"
+            f" longer, or raise train.learning_rate ({result.plan['learning_rate']:.2g})"
         )
     return run
 
@@ -125,7 +126,7 @@ def _too_long(context: Context, dropped: Sequence[str]) -> list[Verdict]:
     if not dropped:
         return []
     context.report.warn(
-        f"{len(dropped)} conversations are longer than train.max_length and were left out"
+        f"{counted(len(dropped), 'conversation')} longer than train.max_length: left out"
     )
     rows = context.workspace.store.rows(
         "SELECT conversation_id, min_by(source_id, turn) AS source_id FROM lineage"
@@ -143,13 +144,15 @@ def _too_long(context: Context, dropped: Sequence[str]) -> list[Verdict]:
 
 
 def _summary(result: TrainResult) -> str:
+    from memoirist.train.loop.launch import STOP_REASONS
+
     loss = ""
     if result.base_eval_loss is not None and result.eval_loss is not None:
         loss = f", held-out loss {result.base_eval_loss:.3f} -> {result.eval_loss:.3f}"
     return (
         f"{result.steps} steps on {result.n_train} conversations{loss}; best at step"
-        f" {result.best_step}, {result.stopped_by}; {result.tokens_per_second:,.0f} tokens/s,"
-        f" peak {result.peak_memory_mb:,.0f} MB"
+        f" {result.best_step}, {STOP_REASONS[result.stopped_by]};"
+        f" {result.tokens_per_second:,.0f} tokens/s, peak {result.peak_memory_mb:,.0f} MB"
     )
 
 
@@ -240,7 +243,7 @@ def _refuse_others(context: Context, include: Sequence[str]) -> None:
     for file in files:
         if file.format != "dataset":
             raise SourceError(
-                f"--data takes datasets of conversations, and {file.location!r} is {file.format}",
+                f"--data takes datasets of conversations, but {file.location!r} is {file.format}",
                 "make a persona of it: `memoirist build SOURCE --persona NAME`",
             )
     locations = {file.location for file in files}

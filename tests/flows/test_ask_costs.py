@@ -271,8 +271,8 @@ def test_the_plan_tells_tokens_price_and_time(tmp_path: Path, store: Store) -> N
         assert server.seen.requests == 20
         planned = "\n".join(text for _, text in cost_rows(context))
         assert "40 calls" in planned
-        assert "20 answers are kept" in planned
-        assert re.search(r"time: about \d+ s with 32 in flight; measured on 20 replies", planned)
+        assert "20 replies are there already" in planned
+        assert re.search(r"time: about \d+ s with 32 requests in flight, from 20 replies", planned)
         low, high = (
             float(n)
             for n in re.search(r"\$([\d.]+) to \$([\d.]+)", planned).groups()  # type: ignore[union-attr]

@@ -66,7 +66,7 @@ def test_chat_answers_and_prints_nothing_else(built: Path) -> None:
     done = run(built, "chat", "--message", "What did your father sell?", *few)
     assert done.returncode == 0, done.stderr
     # How it ended may be told, and nothing else.
-    assert done.stderr in {"", "[the answer was cut at the limit of 20 tokens]\n"}
+    assert done.stderr in {"", "[the answer was cut off at the token limit of 20]\n"}
     assert len(done.stdout.split()) >= 3
     again = run(built, "chat", "--message", "What did your father sell?", *few)
     assert again.stdout == done.stdout

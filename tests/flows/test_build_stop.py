@@ -16,7 +16,7 @@ from tests.flows.test_changed_sources import book
 from tests.support.openai_server import OpenAIServer, Script
 
 KEPT = "SELECT count(*) FROM requests WHERE purpose = 'interview' AND status = 'ok'"
-STOPPED = "memoirist: stopped; run the same command again to go on"
+STOPPED = "memoirist: stopped; run the same command again to continue"
 
 
 def interrupted(folder: Path, server: OpenAIServer, n_asked: int, times: int) -> tuple[int, str]:

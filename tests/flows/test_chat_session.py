@@ -136,7 +136,7 @@ def test_one_answer_is_printed_and_nothing_else(
     out, err = capsys.readouterr()
     assert out == _printable(talk.answers[TUNED]) + "\n"
     # The tiny base never ends by itself.
-    assert err == "[the answer was cut at the limit of 12 tokens]\n"
+    assert err == "[the answer was cut off at the token limit of 12]\n"
     say_once(opened(context, compare=True), "Hm?")
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if ":" in line][
         :1
@@ -167,12 +167,12 @@ def test_what_is_good_is_saved_once_and_better_words_replace_it(
     piped(talk, "/save\n/save\n", monkeypatch)
     err = capsys.readouterr().err
     assert "trains on it" in err
-    assert "saved already" in err
+    assert "already been saved" in err
     assert curated(context) == [("What of salt?", "chat")]
     piped(talk, "/save Salt is for bread.\n/save Salt is for bread.\n", monkeypatch)
     err = capsys.readouterr().err
     assert "in place of the words before" in err
-    assert "saved already" in err
+    assert "already been saved" in err
     live = context.workspace.store.rows(
         "SELECT text FROM passages WHERE speaker = ? AND id NOT IN"
         " (SELECT subject_id FROM verdicts WHERE rule = 'replaced')",
@@ -190,12 +190,14 @@ def test_an_answer_that_was_stopped_or_cut_is_saved_only_with_words(
         talk.save()
     # Here nobody stopped it: the model ran into the limit by itself.
     said(talk, "And then?")
-    with pytest.raises(NothingToDo, match=r"cut at the limit of 12 tokens; /tokens 24.*/save What"):
+    with pytest.raises(
+        NothingToDo, match=r"cut off at the token limit of 12; /tokens 24.*/save What"
+    ):
         talk.save()
     piped(talk, "/tokens 9\n/tokens\n/tokens many\n/regen\n/save\n", monkeypatch)
     err = capsys.readouterr().err
-    assert "no number of tokens" in err
-    assert err.count("cut at the limit of 9 tokens") == 2
+    assert "is not a number of tokens" in err
+    assert err.count("cut off at the token limit of 9") == 2
     assert "trains on it" in talk.save("It was a fine day.")
     exchange(talk, "And now?", "  ")
     with pytest.raises(NothingToDo, match="is empty"):

@@ -184,9 +184,9 @@ def test_a_bad_source_beside_a_good_one_is_a_verdict_and_a_warning(
         (["extract", EXCHANGES, "--set", "train.rnak=3"], "rank"),
         (["extract", "hf://name"], "hf://name"),
         # A byte that is no UTF-8, as Python hands it over.
-        (["build", EXCHANGES, "--persona", "Edith \udcff"], r"'Edith \udcff' is no UTF-8 text"),
-        (["extract", EXCHANGES, "--set", "persona.aliases=['\udcff']"], "is no UTF-8 text"),
-        (["train", "--data", EXCHANGES, "--persona", "\udcff"], "is no UTF-8 text"),
+        (["build", EXCHANGES, "--persona", "Edith \udcff"], r"'Edith \udcff' is not UTF-8 text"),
+        (["extract", EXCHANGES, "--set", "persona.aliases=['\udcff']"], "is not UTF-8 text"),
+        (["train", "--data", EXCHANGES, "--persona", "\udcff"], "is not UTF-8 text"),
     ],
 )
 def test_what_cannot_be_done_yet_says_what_to_do(
@@ -329,7 +329,7 @@ def _look_around(memoirist: Command, store: Store) -> None:
     facts = {row["what"]: row["value"] for row in why}
     assert facts["question"] == pair["question"]
     assert facts["answer"] == pair["answer"]
-    assert "page" in facts["stands at"]
+    assert "page" in facts["location"]
     assert "memoir.pdf" in facts["source"]
     assert json.loads(memoirist("sql", "SELECT 1 AS one", "--format", "json").stdout) == [
         {"one": 1}
@@ -351,7 +351,7 @@ def _look_around(memoirist: Command, store: Store) -> None:
     lines = (store.path.parent.parent / "out.jsonl").read_text("utf-8").splitlines()
     assert len(lines) == store.value("SELECT count(*) FROM conversations")
     assert all(json.loads(line)["messages"][-1]["role"] == "assistant" for line in lines)
-    assert "nothing to look at" in _one_line(memoirist("look", "nowhere"), 1)
+    assert "there is no table or view" in _one_line(memoirist("look", "nowhere"), 1)
     assert "nothing has the id" in _one_line(memoirist("look", "why", "zzz"), 1)
 
 
@@ -368,7 +368,7 @@ def test_a_source_of_another_language_and_a_nameless_persona_are_told(
     assert "name another with --lang" in done.stderr
     (tmp_path / "t.vtt").write_text("WEBVTT\n\n00:01.000 --> 00:09.000\n<v Ann>Yes, I did.\n")
     done = memoirist("extract", "t.vtt", "-w", "other")
-    assert "nobody is named as the persona" in done.stderr
+    assert "no persona is named" in done.stderr
     assert "name one of them with --persona" in done.stderr
 
 

@@ -253,7 +253,7 @@ def test_wrong_names_are_refused_before_anything_is_sent(folder: Path, hub: Mode
     done = run(folder, "push", "--dataset", "none", "me/x", HF_TOKEN=TOKEN)
     assert "there is no dataset version 'none'; `memoirist look versions`" in done.stderr
     done = run(folder, "push", "--dataset", "none", "a/b/c", HF_TOKEN=TOKEN)
-    assert "'a/b/c' is no name of a repository" in done.stderr
+    assert "'a/b/c' is not a repository name" in done.stderr
     for arguments in (
         ["me/x"],
         ["run", "me/x", "--dataset", "d"],

@@ -92,13 +92,19 @@ def test_the_report_needs_nothing_else(evaluated: Path) -> None:
     assert page.links == []
     assert page.tags.count("svg") >= 6
     assert page.tags.count("article") == 5
-    for asked in ("closer in style", "overdo it", "recite", "forgotten", "say that it is an AI"):
-        assert asked in text
+    for subject in (
+        "style",
+        "overshoot",
+        "regurgitation",
+        "general ability",
+        "disclosure of the AI",
+    ):
+        assert f"<h3>{subject}</h3>" in text
     markdown = path.with_name("report.md").read_text("utf-8")
     plots = re.findall(r"!\[.*?\]\((.*?)\)", markdown)
     assert len(plots) >= 6
     assert all((path.parent / name).read_text("utf-8").startswith("<svg") for name in plots)
-    assert "How much is it Edith Thackwray?" in markdown
+    assert "How close is the model to Edith Thackwray?" in markdown
 
 
 def test_a_second_evaluation_has_nothing_to_do(evaluated: Path) -> None:
@@ -132,7 +138,9 @@ def test_a_sheet_is_written_filled_in_and_taken(evaluated: Path) -> None:
     won = store_of(evaluated).rows("SELECT * FROM evaluations WHERE metric = 'wins_over_base:ann'")
     assert won[0]["value"] == 1
     assert won[0]["low"] > 0.5
-    assert "rather than the base? (ann)" in report_of(evaluated).read_text("utf-8")
+    assert "closer to the person than the base, judged by ann" in report_of(evaluated).read_text(
+        "utf-8"
+    )
 
 
 def _first(body: Mapping[str, Any]) -> str:
@@ -205,29 +213,28 @@ EVAL_DATA = EvalData(lang="en", author=answers(CHATTY, 60, 3), trained=answers(C
 
 
 def words_of(sides: dict[str, Side]) -> dict[str, str]:
-    return {
-        reading.question: reading.answer for reading in assess(compute_findings(sides, EVAL_DATA))
-    }
+    found = assess(compute_findings(sides, EVAL_DATA))
+    return {assessment.subject: assessment.answer for assessment in found}
 
 
 def test_readings_say_closer_farther_and_reciting() -> None:
     closer = words_of(sides_with(mixed(0.9, 20, 7)))
-    assert closer["Is it closer in style?"] == "closer"
-    assert closer["Does it expect the person's words?"] == "better than base"
+    assert closer["style"] == "closer to the person"
+    assert closer["held-out loss"] == "better than the base"
     same = words_of(sides_with(answers(PLAIN, 20, 8), loss=2.3))
-    assert same["Is it closer in style?"] == "not surely"
-    assert same["Does it expect the person's words?"] == "no better"
+    assert same["style"] == "not clearly closer to the person"
+    assert same["held-out loss"] == "no better than the base"
     reciting = words_of(sides_with([*answers(CHATTY, 19, 7), EVAL_DATA.trained[4]]))
-    assert reciting["Does it recite what it was trained on?"] == "recites"
+    assert reciting["regurgitation"] == "recites its training text"
     silent = words_of(sides_with([""] * 20))
-    assert silent["Is it closer in style?"] == "not measured"
-    assert silent["Does it overdo it?"] == "not measured"
+    assert silent["style"] == "not measured"
+    assert silent["overshoot"] == "not measured"
 
 
 def test_a_prompt_that_does_better_is_told() -> None:
     sides = sides_with(mixed(0.9, 20, 7))
     sides["few_shot"] = side(mixed(0.5, 20, 9), 1.2)
-    assert words_of(sides)["Does it expect the person's words?"] == "less than a prompt"
+    assert words_of(sides)["held-out loss"] == "worse than the base with examples"
     found = compute_findings(sides, EVAL_DATA)
     assert found.gains["few_shot"].below(0)
     assert {"nll", "delta", "longest_run"} <= {metric for _, metric, _ in figures(found)}
@@ -240,7 +247,7 @@ def test_a_prompt_that_does_better_is_told() -> None:
         ({"nll_tuned": 1.0, "nll_base": 2.0, "longest_run_tuned": 30.0, "regurgitates": 0.0}, None),
         ({"nll_tuned": 2.1, "nll_base": 2.0}, "no better than its base"),
         ({"regurgitates": 1.0, "longest_run_tuned": 31.0}, "31 words in a row"),
-        ({"gain_over_previous_high": -0.1}, "worse than the one before"),
+        ({"gain_over_previous_high": -0.1}, "worse than the previous model"),
         ({"gain_over_previous_high": 0.1}, None),
     ],
 )
@@ -275,14 +282,15 @@ def test_a_model_picked_by_hand_stays_until_it_is_beaten(tmp_path: Path) -> None
     assert promote(context, first, {})
     assert promote(context, second, {})
     assert told == [
-        "second is the model in use now, in place of first; `memoirist models pick first` goes back"
+        "second is now the model in use, in place of first; `memoirist models pick first` switches"
+        " back"
     ]
     use(context, first, picked=True)
     # The second was there to be picked: nothing that is known of it changes a person's mind.
     assert not promote(context, second, better)
     assert used() == "first"
     assert told[-1] == (
-        "first, picked by hand, stays the model in use; `memoirist models pick second` takes this"
+        "first, picked by hand, stays the model in use; `memoirist models pick second` uses this"
         " one"
     )
     third = add("third", 1)
@@ -290,7 +298,7 @@ def test_a_model_picked_by_hand_stays_until_it_is_beaten(tmp_path: Path) -> None
     assert used() == "first"
     assert promote(context, third, better)
     assert used() == "third"
-    assert "`memoirist models pick first` goes back" in told[-1]
+    assert "`memoirist models pick first` switches back" in told[-1]
     # It was not picked itself: the next one needs no more than not to be worse.
     assert promote(context, add("fourth", 2), {"gain_over_previous_low": -0.1})
     assert store.value("SELECT count(*) FROM models WHERE picked_at IS NOT NULL") == 0

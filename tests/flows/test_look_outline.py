@@ -73,7 +73,7 @@ def test_the_recipe_has_the_last_word_and_a_pattern_that_fits_nothing_is_told(
         "Prefece",
     )
     assert done.returncode == 0, done.stderr
-    assert "'Prefece' fits no chapter; the nearest: \"Editor's Preface\"" in done.stderr
+    assert "'Prefece' matches no chapter; the nearest: \"Editor's Preface\"" in done.stderr
     rows = _outline(memoirist)
     assert rows["Editor's Preface"]["decision"] == "kept by your recipe"
     assert rows["2. Flour Enough"]["decision"] == "dropped by your recipe"
@@ -85,7 +85,7 @@ def test_the_recipe_has_the_last_word_and_a_pattern_that_fits_nothing_is_told(
     assert memoirist(*arguments, "--set", "passages.voice=false").returncode == 0
     done = memoirist(*arguments, "--set", "sources.chapters.exclude=[]")
     assert done.returncode == 0, done.stderr
-    assert "fits no chapter" not in done.stderr
+    assert "matches no chapter" not in done.stderr
     rows = _outline(memoirist)
     assert rows["2. Flour Enough"]["decision"] == "kept"
     assert str(rows["Chronology"]["decision"]).startswith("no passage")
@@ -114,7 +114,7 @@ def test_a_source_without_a_passage_says_why_and_what_to_do(
     short.write_text("# A Word\n\nI was ten when my father gave me the key.\n", "utf-8")
     done = memoirist("extract", str(memoir), str(short), "--persona", PERSONA)
     assert done.returncode == 0, done.stderr
-    assert "gives no passage: of 2 blocks 1 are 'too_short'" in done.stderr
+    assert "gives no passage: 1 of 2 blocks dropped by 'too_short'" in done.stderr
     assert "passages.min_words" in done.stderr
 
 
@@ -130,7 +130,7 @@ def test_a_mark_is_shown_with_its_own_chapter(memoirist: Command, tmp_path: Path
     )
     assert memoirist("extract", "page.html", "--persona", "Ada Marrow").returncode == 0
     rows = _outline(memoirist)
-    assert rows["Foreword"]["decision"] == "kept, in doubt"
+    assert rows["Foreword"]["decision"] == "kept, but doubtful"
     assert "titled 'Foreword'" in str(rows["Foreword"]["reason"])
     assert [row["reason"] for name, row in rows.items() if name != "Foreword"] == [""] * (
         len(rows) - 1

@@ -107,9 +107,9 @@ def test_a_checkpoint_is_picked_by_hand_and_the_kept_one_again(context: Context)
     export_model(context, f"{before.run_id}:{steps[0]}", "ollama", None)
     assert store.nouns(Model, "champion") == kept
     assert not list_models(context).rows[0][5]
-    with pytest.raises(MemoiristError, match=f"'zz' names no run; give .*{before.run_id}"):
+    with pytest.raises(MemoiristError, match=f"'zz' matches no run; give .*{before.run_id}"):
         pick(context, "zz")
-    with pytest.raises(MemoiristError, match=":x' names no checkpoint; give RUN or RUN:STEP"):
+    with pytest.raises(MemoiristError, match=":x' is not a checkpoint; give RUN or RUN:STEP"):
         pick(context, f"{before.run_id}:x")
     with pytest.raises(MemoiristError, match="no checkpoint of step 7777"):
         pick(context, f"{before.run_id}:7777")
@@ -297,11 +297,11 @@ def test_a_push_that_the_hub_refuses_is_one_line(
     monkeypatch.setenv("HF_TOKEN", "hf_of_nobody")
     with pytest.raises(MemoiristError) as raised:
         push_model(context, run_id(context), "me/edith", adapter=False, public=False)
-    assert "the hub did not take 'me/edith'" in str(raised.value)
+    assert "the hub refused the upload to 'me/edith'" in str(raised.value)
     assert "hf_of_nobody" not in str(raised.value)
     # Before anything else is looked at.
     for name in ("a/b/c", "edith", "me/", "me/a..b", "me/a b"):
-        with pytest.raises(MemoiristError, match=r"no name of a repository .*; give OWNER/NAME"):
+        with pytest.raises(MemoiristError, match=r"is not a repository name .*; give OWNER/NAME"):
             push_model(context, "no such run", name, adapter=False, public=False)
 
 

@@ -66,7 +66,7 @@ def _write(folder: Path, text: str) -> Path:
         ("[persona]\nrank = 1", "train.rank"),
         ("[train]\nrank = 'big'", "rank"),
         ("[passages]\nmin_words = 400", "min_words"),
-        ("[train\nrank = 1", "no TOML"),
+        ("[train\nrank = 1", "not valid TOML"),
         ("[interview]\nbase_url = 'localhost'", "http://"),
         ("sources = 3", "sources = 3"),
         ("[[sources]]\nlimit = 3", "sources"),

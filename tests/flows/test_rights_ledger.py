@@ -250,7 +250,7 @@ def test_the_commands(memoirist: Command, tmp_path: Path) -> None:
     for stale in (("export", "-o", "after.jsonl"), ("train",)):
         refused = memoirist(*stale)
         assert refused.returncode == 1
-        assert "holds what was withdrawn since" in refused.stderr
+        assert "contains sources that have been withdrawn since" in refused.stderr
     assert not (tmp_path / "after.jsonl").exists()
     assert "withdraw --undo" in memoirist("extract").stderr
     assert memoirist("withdraw", "nothing.md").returncode == 1

@@ -104,8 +104,8 @@ def test_what_if_shows_what_goes_and_comes_and_changes_nothing(curated: Path) ->
     rows = json.loads(run(curated, "curate", *form).stdout)
     assert {"passages", "pairs"} == {row["subject"] for row in rows if row["change"] == "goes"}
     same = run(curated, "curate", "--what-if", "curate.gates.min_stop_share=0.22")
-    assert "nothing would come or go" in same.stderr
-    assert "not run again" not in done.stderr + same.stderr
+    assert "no passage or pair would change" in same.stderr
+    assert "not applied here" not in done.stderr + same.stderr
 
 
 def test_what_if_says_that_duplicates_and_the_llm_judge_are_not_run_again(
@@ -115,28 +115,32 @@ def test_what_if_says_that_duplicates_and_the_llm_judge_are_not_run_again(
     raised = run(tmp_path, "curate", "--set", "curate.min_score=0.62")
     assert raised.returncode == 0
     lower = ["curate", "--what-if", "min_score=0.5"]
-    assert "not run again: near duplicates; they may" in run(tmp_path, *lower).stderr
+    assert (
+        "not applied here: the rules on near duplicates; they may" in run(tmp_path, *lower).stderr
+    )
     judged = run(tmp_path, *lower, "--set", "curate.judge=true").stderr
-    assert "not run again: near duplicates and the LLM judge; they may" in judged
+    assert "not applied here: the rules on near duplicates and the LLM judge; they may" in judged
     store = Store(tmp_path / "workspace" / FILE)
     higher = ["curate", "--what-if", "min_score=0.7"]
-    assert "not run again" not in run(tmp_path, *higher).stderr
+    assert "not applied here" not in run(tmp_path, *higher).stderr
     with store.writing() as tx:
         tx.execute(
             "INSERT INTO duplicates BY NAME SELECT 'pairs' AS subject, 'lost' AS subject_id,"
             " id AS other_id, 'answers' AS part, 'c' AS cluster FROM kept"
         )
-    assert "not run again: near duplicates; they may" in run(tmp_path, *higher).stderr
+    assert (
+        "not applied here: the rules on near duplicates; they may" in run(tmp_path, *higher).stderr
+    )
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ("gates.min_stp_share=0.2", "did you mean 'min_stop_share'"),
-        ("judge_min_grade=4", "no threshold of the gates"),
+        ("judge_min_grade=4", "is not a threshold of the gates"),
         ("judge=true", "take one of min_score, gates."),
         ("min_score=3", "less than or equal to 1"),
-        ("min_score", "no KEY=VALUE; write --what-if gates."),
+        ("min_score", "not KEY=VALUE; write --what-if gates."),
     ],
 )
 def test_a_wrong_what_if_is_refused_in_one_line(curated: Path, change: str, message: str) -> None:
@@ -172,7 +176,7 @@ def test_the_funnel_narrows(composed: Path) -> None:
     assert [row["step"] for row in rows][:4] == [
         "passages",
         "pass the gates",
-        "are no duplicates",
+        "are not duplicates",
         "have a pair",
     ]
 

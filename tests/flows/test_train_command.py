@@ -194,7 +194,7 @@ def test_what_is_no_dataset_is_refused(memoirist: Command, tmp_path: Path) -> No
     assert "give --data as well" in done.stderr
     done = memoirist("train", "--map", "question=ask")
     assert done.returncode == 1
-    assert "--map 'question=ask' names columns of a training with --data; give" in done.stderr
+    assert "--map 'question=ask' is only for a training with --data; give" in done.stderr
     done = memoirist("train", "--data", "nowhere.jsonl")
     assert done.returncode == 1
     assert "nowhere.jsonl" in done.stderr

@@ -25,7 +25,10 @@ def faulty(tmp_path: Path) -> Path:
 def test_faults_are_counted_with_their_lines(memoirist: Command, faulty: Path) -> None:
     done = memoirist("validate", faulty.name, "--format", "json")
     assert done.returncode == 1
-    assert done.stderr == "2 rows, 1 of them with faults; OpenAI takes files of 10 rows or more\n"
+    assert (
+        done.stderr
+        == "2 rows, 1 of them with faults; OpenAI accepts only files of 10 rows or more\n"
+    )
     assert [(row["fault"], row["rows"], row["lines"]) for row in json.loads(done.stdout)] == [
         ("blank_line", 1, [2]),
         ("unknown_key", 1, [3]),
@@ -66,7 +69,8 @@ def test_nothing_is_written_where_no_row_is_left(memoirist: Command, tmp_path: P
     done = memoirist("validate", "none.jsonl", "--fix", "none.out")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "memoirist: no row of 'none.jsonl' could be mended; see its faults without --fix\n"
+        "memoirist: no row of 'none.jsonl' could be mended; run it without --fix to see its"
+        " faults\n"
     )
     assert {path.name for path in tmp_path.iterdir()} == {"list.json", "out.jsonl", "none.jsonl"}
 

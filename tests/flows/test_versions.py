@@ -180,8 +180,8 @@ def test_shares_that_change_later_are_said_to_touch_new_rows_alone(context: Cont
     assert second.n_test == first.n_test
     (line,) = (line for line in lines(context) if line.startswith("whole groups"))
     assert line.endswith(
-        "; compose.test_share: changed, but only what is new is divided by that, the rest keeps the"
-        " split of earlier versions"
+        "; changed: compose.test_share; this divides new pairs only, the others keep the split of"
+        " earlier versions"
     )
     # A version of other content remembers the share with the rest of its recipe.
     for context.recipe.compose.max_pairs in (90, 80):
@@ -228,7 +228,7 @@ def test_any_version_is_exported_again_byte_for_byte(context: Context, tmp_path:
     assert bytes_of(context, "previous") == bytes_of(context, second.id)
     assert after not in (before, bytes_of(context, second.id))
     withdraw(context, [str(tmp_path / "a.jsonl")])
-    with pytest.raises(NothingToDo, match="holds what was withdrawn since"):
+    with pytest.raises(NothingToDo, match="contains sources that have been withdrawn since"):
         bytes_of(context, first.id)
 
 
@@ -341,7 +341,7 @@ def test_a_version_without_reasons_gives_none(context: Context) -> None:
         tx.execute("UPDATE datasets SET recipe = NULL")
     context.recipe.compose.max_pairs = 5000
     steps(context)
-    reason = "an older version of the program kept no reasons"
+    reason = "unknown: an older version of the program stored no reasons"
     for names, change in ((("previous", "latest"), "came"), (("latest", "previous"), "went")):
         rows, summary = compare_versions(store, names, 1)
         assert [(*r[:3], r[7]) for r in rows.rows] == [(change, "unknown", 30, reason)]

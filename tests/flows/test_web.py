@@ -337,16 +337,16 @@ def test_a_visitor_asks_saves_and_has_it_answered_again(page: Page) -> None:
     chat, *histories, question, _ = asyncio.run(last(reply(None, ASKED, *controls)))
     assert histories == [chat.histories[BASE], chat.histories[TUNED]]
     assert [m["content"] for m in chat.histories[TUNED]] == [ASKED, ANSWER]
-    assert (question, chat.cut_answers()) == ("", "The answer of base was cut at the limit of 16"
-                                                  " tokens.")  # fmt: skip
-    assert _save(chat, "").startswith(("Saved: ", "It is saved already"))
-    assert _save(chat, "Other words.") == "Saved in place of the words before."
+    assert (question, chat.cut_answers()) == ("", "The answer of base was cut off at the"
+                                                  " token limit of 16.")  # fmt: skip
+    assert _save(chat, "").startswith(("Saved: ", "It has already been saved"))
+    assert _save(chat, "Other words.") == "Saved in place of the earlier words."
     chat, *_ = asyncio.run(last(redo(chat, *controls)))
     assert [m["content"] for m in chat.histories[TUNED]] == [ASKED, ANSWER]
     asyncio.run(last(reply(chat, "Tell me of the mill.", page.system, 0, 0.8, 1)))
     refused = _save(chat, "")
     assert refused.startswith(
-        "Not saved: the last answer was cut at the limit of 1 tokens; give it"
+        "Not saved: the last answer was cut off at the token limit of 1; give it"
     )
     # An answer to whoever asks what it is begins with the disclosure, the base's does not.
     asyncio.run(last(reply(chat, "Are you a real person?", *controls)))

@@ -153,7 +153,7 @@ def test_a_copied_workspace_stands_by_itself(tuned: Tuned, tmp_path: Path) -> No
     shutil.rmtree(own)
     assert base_of(folder).path == tuned.base.path
     shutil.rmtree(folder)
-    with pytest.raises(TrainError, match=r"folder .* is not there or not whole; put it back"):
+    with pytest.raises(TrainError, match=r"folder .* is missing or incomplete; put it back"):
         base_of(folder)
 
 

@@ -159,7 +159,9 @@ def test_one_row_without_memory_is_told_and_other_errors_are_not_taken_for_it(
 ) -> None:
     monkeypatch.setattr(qlora, "load_base", short_of({True: 10, False: 1000}))
     folder = prepared(tmp_path / "run", base)
-    with pytest.raises(TrainError, match=r"a single row of up to \d+ tokens finds no memory"):
+    with pytest.raises(
+        TrainError, match=r"a single row of up to \d+ tokens does not fit into memory"
+    ):
         qlora.run(folder)
     assert not is_out_of_memory(RuntimeError("shapes differ"))
     assert not is_out_of_memory(ValueError("out of memory"))

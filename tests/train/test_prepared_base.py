@@ -333,5 +333,5 @@ def test_a_hub_id_without_a_hub_says_so_in_one_line_and_soon(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./no-such-folder", "a/b/c"])
 def test_what_is_no_hub_id_is_not_asked_for(name: str, tmp_path: Path) -> None:
-    with pytest.raises(TrainError, match="no model lies at"):
+    with pytest.raises(TrainError, match="there is no model at"):
         prepare_base(name, tmp_path / "bases")

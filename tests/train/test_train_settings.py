@@ -162,7 +162,7 @@ def test_layers_and_rows_that_a_base_cannot_take_are_one_line(base: PreparedBase
     # A word by itself is a name, not a pattern over whole paths.
     listed = TrainSettings.model_validate({"target_modules": "q_proj, v_proj"})
     assert listed.target_modules == ["q_proj", "v_proj"]
-    with pytest.raises(ValidationError, match="names no layer"):
+    with pytest.raises(ValidationError, match="is not the name of a layer"):
         TrainSettings.model_validate({"target_modules": []})
 
 
@@ -236,7 +236,7 @@ def test_a_run_goes_on_under_another_preset_of_the_same_effect() -> None:
     ("chosen", "told"),
     [
         ({"optimizer": "adamw_troch"}, "did you mean 'adamw_torch'"),
-        ({"dora": True, "quantisation": "int8"}, "take nf4 or none"),
+        ({"dora": True, "quantisation": "int8"}, "use nf4 or none"),
         ({"micro_batch": 9, "effective_batch": 8}, "lower micro_batch"),
         ({"scheduler": "sine"}, "inverse_sqrt"),
         ({"preset": "16gb"}, "24gb"),

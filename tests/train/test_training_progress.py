@@ -179,4 +179,4 @@ def test_a_server_that_has_gone_is_told_once() -> None:
     for _ in range(2):
         with artifacts._guarded():
             raise ConnectionError
-    assert warned == ["Prefect cannot show the training (ConnectionError); it goes on all the same"]
+    assert warned == ["Prefect cannot show the training (ConnectionError); the training continues"]

@@ -56,10 +56,10 @@ def to_gguf(
         if done.returncode or not temporary.exists() or _first_bytes(temporary) != b"GGUF":
             lines = (done.stderr.strip() or done.stdout.strip()).splitlines() or ["no output"]
             lacks = "No module named" in lines[-1]
-            other = "serve the merged folder itself, or update llama.cpp if the family is new to it"
+            other = "serve the merged folder itself, or use a llama.cpp that knows this model"
             raise TrainError(
                 f"llama.cpp's converter made no GGUF of {str(merged)!r} ({lines[-1][:300]})",
-                f"pip install that module for {command[0]!r}" if lacks else other,
+                f"pip install the missing module for {command[0]!r}" if lacks else other,
             )
         temporary.replace(target)
     finally:

@@ -47,7 +47,7 @@ def refuse_name(repository: str) -> None:
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-    reason = "it takes an owner and a name"
+    reason = "an owner and a name are needed"
     if repository.count("/") == 1 and "\\" not in repository:
         try:
             validate_repo_id(repository)
@@ -55,7 +55,7 @@ def refuse_name(repository: str) -> None:
             reason = _line(error)
         else:
             return
-    raise TrainError(f"{repository!r} is no name of a repository ({reason})", "give OWNER/NAME")
+    raise TrainError(f"{repository!r} is not a repository name ({reason})", "give OWNER/NAME")
 
 
 def push(folder: Path, repository: str, *, public: bool, message: str, kind: Kind = "model") -> str:
@@ -89,13 +89,13 @@ def push(folder: Path, repository: str, *, public: bool, message: str, kind: Kin
         ]
         commit = api.create_commit(repository, operations, commit_message=message, repo_type=kind)
     except LocalTokenNotFoundError as error:
-        raise TrainError("no token for the hub is known", "log in: `hf auth login`") from error
+        raise TrainError("there is no token for the hub", "log in: `hf auth login`") from error
     # RuntimeError: what the library raises when a large file's upload breaks off.
     except (HfHubHTTPError, HTTPError, OSError, ValueError, RuntimeError) as error:
         raise TrainError(
-            f"the hub did not take {repository!r} ({_line(error)})",
-            "check the name, your token's rights (`hf auth whoami`) and the network; nothing is"
-            " half there, the files are one commit",
+            f"the hub refused the upload to {repository!r} ({_line(error)})",
+            "check the name, your token's rights (`hf auth whoami`) and the network; nothing was"
+            " uploaded in part, since all files are one commit",
         ) from error
     return str(commit.commit_url)
 

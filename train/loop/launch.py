@@ -35,6 +35,14 @@ from memoirist.train.settings import TrainSettings
 __all__ = ["Progress", "TrainResult", "read_result", "train"]
 
 
+# What ended a training, as messages say it.
+STOP_REASONS = {
+    "steps": "all steps done",
+    "patience": "held-out loss no longer falling",
+    "loss": "training loss at its target",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainResult:
     """The result of a finished training; losses are nats per trained token, held-out if possible.
@@ -42,7 +50,7 @@ class TrainResult:
     `dropped` names the conversations that did not fit `max_length`, for a Verdict each.
     `notes` tells what was changed on the way for lack of memory.
     `moved` is false when no weight of the adapter has changed: it answers as its base does.
-    `stopped_by` is `steps`, `patience` or `loss`; `best_step` is the checkpoint that was kept.
+    `stopped_by` is a key of STOP_REASONS; `best_step` is the checkpoint that was kept.
     """
 
     adapter: Path
@@ -123,7 +131,7 @@ def _write_request(
         for row in conversations
     ]
     if not rows:
-        raise TrainError("there are 0 conversations to train on", "compose a dataset first")
+        raise TrainError("there is no conversation to train on", "compose a dataset first")
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     request_file, rows_file = folder / "train.json", folder / "conversations.jsonl"
     if request_file.exists() and rows_file.exists():
@@ -205,11 +213,15 @@ def _failure(folder: Path, code: int) -> TrainError:
     if error := read_json(folder / "error.json"):
         return TrainError(error["what"], error["next_step"])
     if code == 130:
-        return TrainError("the training was interrupted", "start it again: it goes on from there")
+        return TrainError("the training was interrupted", "start it again: it continues from there")
     log = folder / "train.log"
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     reason = f"signal {-code}" if code < 0 else (lines[-1][:300] if lines else f"exit code {code}")
-    again = "it goes on from its last checkpoint" if steps_kept(folder) else "it begins anew"
+    again = (
+        "it continues from its last checkpoint"
+        if steps_kept(folder)
+        else "it starts from the beginning"
+    )
     return TrainError(
         f"the training process ended without a result ({reason})",
         f"read {str(log)!r}, then start it again: {again}",

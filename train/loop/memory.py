@@ -91,15 +91,15 @@ class MemoryBudget:
         """
         if rows <= 1 or self.tokens == 1:
             raise TrainError(
-                f"a single row of up to {self.longest} tokens finds no memory {when}",
+                f"a single row of up to {self.longest} tokens does not fit into memory {when}",
                 "lower train.max_length, or set train.gradient_checkpointing",
             )
         before, self.tokens = self.tokens, max(1, self.tokens // 2)
         if self.writes:
             write_json(self.folder / "memory.json", {"tokens": self.tokens})
         note = (
-            f"out of memory {when}: passes of {self.tokens} tokens instead of {before} from here"
-            " on, with as many more of them; what a step learns from stays the same"
+            f"out of memory {when}: from here on passes of {self.tokens} tokens instead of"
+            f" {before}, and more of them; each step learns from the same rows as before"
         )
         self.notes.append(note)
         sys.stderr.write(f"{note}\n")

@@ -98,7 +98,7 @@ def read_request(run_folder: Path) -> dict[str, Any]:
         request: dict[str, Any] = json.loads((run_folder / "train.json").read_text("utf-8"))
     except OSError as error:
         raise TrainError(
-            f"the run's folder {str(run_folder)!r} is not there or not whole",
+            f"the run's folder {str(run_folder)!r} is missing or incomplete",
             "put it back, or train again: `memoirist build`",
         ) from error
     return request

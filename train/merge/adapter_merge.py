@@ -156,7 +156,7 @@ def _refuse_mismatch(run_folder: Path, base: PreparedBase, adapter: Path) -> Non
     if not (run_folder / "result.json").exists():
         raise TrainError(f"the run in {str(run_folder)!r} is not finished", "train it first")
     if not adapter.is_dir():
-        raise TrainError(f"the adapter {str(adapter)!r} is gone", "train it again")
+        raise TrainError(f"the adapter {str(adapter)!r} is missing", "train it again")
     trained_on = read_request(run_folder)["base_hash"]
     if trained_on != base.hash:
         raise TrainError(
@@ -227,7 +227,7 @@ def _write_best(
     parity = parities[best]
     if parity.kl > _BROKEN_KL and job.settings.method == "best" and checked_in != "nf4":
         raise TrainError(
-            f"no merge of {str(job.run_folder)!r} answers as its adapter does (KL {parity.kl:.1e})",
+            f"no merged model of {str(job.run_folder)!r} matches its adapter (KL {parity.kl:.1e})",
             "use the adapter as it is, or force one with --set merge.method=dequantised",
         )
     name = folder.name.replace("merged", "parity")

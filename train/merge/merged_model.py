@@ -33,10 +33,10 @@ class MergeResult:
     def summary(self) -> str:
         """Return the most important figures in one line."""
         f = self.figures
-        draws = f" and {f['ties']:.0f} part at a draw" if f["ties"] else ""
+        ties = f" and {f['ties']:.0f} differ at a tie" if f["ties"] else ""
         return (
             f"{self.way} base, {self.dtype}: {f['equal']:.0f} of {f['prompts']:.0f} greedy answers"
-            f" equal those of base + adapter{draws}, KL {f['kl']:.1e}, loss {f['loss']:.3f}"
+            f" equal those of base + adapter{ties}, KL {f['kl']:.1e}, loss {f['loss']:.3f}"
             f" (adapter {f['adapter_loss']:.3f}, base {f['base_loss']:.3f})"
         )
 

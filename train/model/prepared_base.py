@@ -71,7 +71,8 @@ def prepare_base(
     # A hub id and a missing folder look alike; a dot, a slash in front or two slashes say folder.
     if not source.is_dir() and not re.fullmatch(r"[\w-][\w.-]*(/[\w.-]+)?", base_model):
         raise TrainError(
-            f"no model lies at {base_model!r}", "give `tiny`, a folder with config.json or a hub id"
+            f"there is no model at {base_model!r}",
+            "give `tiny`, a folder with config.json or a hub id",
         )
     local = source.is_dir()
     fingerprint = _fingerprint(source) if local else hashlib.sha256(base_model.encode()).hexdigest()
@@ -88,7 +89,7 @@ def read_base(folder: Path) -> PreparedBase:
     """Return the prepared base in `folder`; raises TrainError when a file of it has changed."""
     damaged = TrainError(
         f"the prepared base {str(folder)!r} is damaged or was changed",
-        "remove that folder, it is made again; adapters trained on it need training again",
+        "remove that folder and it is made again; adapters trained on it have to be trained again",
     )
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -214,7 +215,7 @@ def _refuse_holes(source: str, model: PreTrainedModel, report: dict[str, Any]) -
         if fault is None and not torch.isfinite(weight).all():
             fault = f"has weights in {name!r} that are not numbers"
     if fault is not None:
-        raise TrainError(f"the base model {source!r} {fault}", "fetch it again")
+        raise TrainError(f"the base model {source!r} {fault}", "download it again")
 
 
 def _keep_sentencepiece(source: str, target: Path, *, cached: bool) -> None:
