@@ -205,7 +205,7 @@ def test_the_command_line_reads_archives(memoirist: Command, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert "rows.jsonl: schema question/answer" in done.stderr
     assert "more.jsonl: schema question/answer" in done.stderr
-    assert "note.xyz in the folders and archives given are left out" in done.stderr
+    assert "note.xyz in the given folders and archives are left out" in done.stderr
     again = memoirist("extract", "talks.zip", "data", "--persona", "Ada Marrow")
     assert "nothing new in 2 sources" in again.stderr
     zipped(tmp_path / "talks.zip", {"others.jsonl": TEXT.replace(b"year", b"winter")})
