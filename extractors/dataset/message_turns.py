@@ -68,7 +68,7 @@ def turns_of(message: object, at: int, notes: Counter[str]) -> list[Turn]:
     if not isinstance(message, Mapping):
         raise BadRow("row_shape", f"{where} is no JSON object")
     role = first_value(message, ("role", "from", "speaker", "type"))
-    side = SIDES.get(str(role).strip().lower())
+    side = SIDES.get(re.sub(r"[ -]", "_", str(role).strip().lower()))
     if side is None:
         raise BadRow("row_role", f"{where} has the unknown role {role!r}")
     calls = message.get("tool_calls") or message.get("function_call")

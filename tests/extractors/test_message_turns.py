@@ -142,6 +142,20 @@ TOOLS: dict[str, tuple[dict[str, object], int]] = {
     "glm 3": (turns(said("assistant", "I look it up."),
                     {"role": "tool", "name": "find", "parameters": {}, "observation": "ok"}), 2),
     "toolace": (turns(said("assistant", '[Find Mill(name="x", n=2)]'), said("tool", "[]")), 2),
+    "smolagents": (turns(said("tool-call", [{"type": "text", "text": "Calling tools: []"}]),
+                         said("tool-response", [{"type": "text", "text": "ok"}])), 2),
+    "function-calling-chatml": (from_(("human", ASKED), ("function-call", CALL),
+                                      ("function-response", "{}"), ("gpt", SAID)), 2),
+    "toolace, with its prompt": ({
+        "system": "You are an expert in composing functions.\nHere is a list of functions in JSON.",
+        "conversations": [{"from": "user", "value": ASKED},
+                          {"from": "assistant", "value": '[find_mill(year="1908")]'},
+                          {"from": "tool", "value": "[]"},
+                          {"from": "assistant", "value": SAID}]}, 3),
+    "langchain": ({"messages": [{"type": "human", "content": ASKED},
+                                {"type": "ai", "content": "", "tool_calls": [{"name": "f"}]},
+                                {"type": "tool", "content": "ok"},
+                                {"type": "ai", "content": SAID}]}, 2),
     "llama": (turns(said("assistant", f"<|python_tag|>{CALL}"), said("ipython", "ok")), 2),
     "mistral": (turns(said("assistant", f"[TOOL_CALLS] [{CALL}]"),
                       said("user", "[TOOL_RESULTS] {} [/TOOL_RESULTS]")), 2),
@@ -211,6 +225,9 @@ def test_a_system_prompt_keeps_what_is_not_about_tools(tmp_path: Path) -> None:
     prompt = "You are Ada Marrow, a weaver.\n\n# Tools\n\nYou may call:\n<tools>\n[]\n</tools>"
     path = written(tmp_path, chat(("system", prompt), ("user", ASKED), ("assistant", SAID)))
     assert exchanges(path) == [(1, 0, "You are Ada Marrow, a weaver.", ASKED, SAID)]
+    prompt = "You are Ada Marrow, a weaver with access to the tools of the mill."
+    path = written(tmp_path, chat(("system", prompt), ("user", ASKED), ("assistant", SAID)))
+    assert exchanges(path) == [(1, 0, prompt, ASKED, SAID)]
 
 
 def test_a_greeting_is_left_out_and_what_follows_kept(tmp_path: Path) -> None:
