@@ -93,7 +93,7 @@ class Metric:
     value: float
 
 
-SourceKind = Literal["book", "podcast", "dataset", "text"]
+SourceKind = Literal["book", "podcast", "chat", "dataset", "text"]
 BlockKind = Literal[
     "heading",
     "paragraph",
@@ -499,3 +499,4 @@ class Rows:
     requests: Sequence[Request] = ()
     exchanges: RowReader | None = None
     told: str = ""
+    title: str | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -25,6 +25,7 @@ from memoirist.data.text.words import (
     ends_sentence,
     sentences,
 )
+from memoirist.data.transcripts.chat_exchanges import ChatTalk
 from memoirist.data.transcripts.spoken_exchanges import (
     Talk,
     begins_lower,
@@ -154,17 +155,35 @@ def split_turns(
 ) -> Rows:
     """Return an episode's passages, the spoken questions, and a verdict on every other block."""
     rows = _Builder(document, now)
+    return _split(rows, blocks, lambda turns: Talk(turns, persona, document.lang, settings))
+
+
+def split_chat(
+    document: Document,
+    blocks: Sequence[Block],
+    persona: str,
+    settings: PassageSettings,
+    now: datetime,
+) -> Rows:
+    """Return the passages, questions and verdicts of one conversation of a chat."""
+    rows = _Builder(document, now)
+    return _split(rows, blocks, lambda turns: ChatTalk(turns, persona, document.lang, settings))
+
+
+def _split(
+    rows: _Builder, blocks: Sequence[Block], talk_of: Callable[[Sequence[Block]], Talk]
+) -> Rows:
     turns = [block for block in blocks if block.kind == "turn"]
+    backchannels = [block for block in turns if is_backchannel(block.text)]
+    rows.drop(backchannels, Fault("backchannel", "it only says that somebody listens", _NOTHING))
+    dropped = {block.id for block in backchannels}
+    talk = talk_of([block for block in turns if block.id not in dropped])
+    settings = talk.settings
     unpunctuated = Fault(
         "unpunctuated",
         f"more than {settings.max_words} words without a sentence's end",
         "give a transcript with punctuation",
     )
-    backchannels = [block for block in turns if is_backchannel(block.text)]
-    rows.drop(backchannels, Fault("backchannel", "it only says that somebody listens", _NOTHING))
-    dropped = {block.id for block in backchannels}
-    spoken = [block for block in turns if block.id not in dropped]
-    talk = Talk(spoken, persona, document.lang, settings)
     for exchange in talk.exchanges():
         question, asking = talk.select_question(exchange.questions)
         rows.drop(exchange.asides, _ASIDE)

@@ -125,6 +125,10 @@ def _files(folder: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def _has_format(path: Path) -> bool:
+    if path.suffix.lower() == ".zip":
+        # Any archive may lie in a folder; an exported chat is taken.
+        known = format_of(path)
+        return known is not None and known.kind == "chat"
     return path.suffix.lower() in SUFFIXES
 
 

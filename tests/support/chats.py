@@ -1,0 +1,103 @@
+"""One small talk as each messenger exports it; all names are invented."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from memoirist.data.schema.records import Rows, Source
+from memoirist.extractors import ExtractSettings, discover, extract, read_source
+from tests.support.rows import NOW
+
+ADA, TOM = "Ada Marrow", "Tom Reed"
+# Who writes what, and how many minutes after the message before.
+TALK = (
+    (TOM, "How did you start at the mill?", 0),
+    (ADA, "My uncle took me there when I was fourteen, and I swept the floor for a year.", 3),
+    (TOM, "Were you paid for the sweeping?", 3),
+    (ADA, "Four shillings a week", 3),
+    (ADA, "and a hot dinner on Fridays, which was worth more to me than the money.", 0),
+    (TOM, "What did your mother think of it?", 3),
+    (ADA, "She wanted me in school, but she had five of us to feed, so she mended my coat.", 4),
+)
+START = datetime(2023, 5, 17, 21, 15, tzinfo=UTC)
+# What becomes of it: Ada's two messages in a row are one turn.
+TURNS = [
+    (TOM, TALK[0][1]),
+    (ADA, TALK[1][1]),
+    (TOM, TALK[2][1]),
+    (ADA, f"{TALK[3][1]}\n{TALK[4][1]}"),
+    (TOM, TALK[5][1]),
+    (ADA, TALK[6][1]),
+]
+
+
+def timed() -> list[tuple[str, str, datetime]]:
+    """Return the messages of the talk with their times."""
+    time = START
+    messages: list[tuple[str, str, datetime]] = []
+    for sender, text, minutes in TALK:
+        time += timedelta(minutes=minutes)
+        messages.append((sender, text, time))
+    return messages
+
+
+def whatsapp(stamp: str = "{0.day}/{0.month}/{0.year}, {0:%H:%M} - ") -> str:
+    """Return the talk as WhatsApp exports it, each line behind its stamp."""
+    return "".join(f"{stamp.format(time)}{sender}: {text}\n" for sender, text, time in timed())
+
+
+def telegram(name: str | None = TOM, **more: Any) -> dict[str, Any]:
+    """Return the talk as one chat of Telegram, with a call and a sticker."""
+    rows: list[dict[str, Any]] = [
+        {"type": "service", "date": "2023-05-17T21:12:05", "actor": TOM, "action": "phone_call"}
+    ]
+    for sender, text, time in timed():
+        first, _, rest = text.partition(" ")
+        rows.append(
+            {
+                "type": "message",
+                "date": f"{time:%Y-%m-%dT%H:%M:%S}",
+                "from": sender,
+                "from_id": "user1" if sender == TOM else "user2",
+                "text": [{"type": "bold", "text": first}, f" {rest}"],
+            }
+        )
+    rows.append({**rows[-1], "text": "", "media_type": "sticker", "sticker_emoji": "👍"})
+    for number, row in enumerate(rows):
+        row["id"] = number
+    return {"name": name, "type": "personal_chat", "id": 11, "messages": rows, **more}
+
+
+def put(path: Path, content: Any) -> Path:
+    """Write a file: bytes and texts as they are, members of a zip file by name, JSON else."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, member in content.items():
+                archive.writestr(name, member if isinstance(member, str) else json.dumps(member))
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+    return path
+
+
+def read(path: Path, **settings: Any) -> tuple[Source, Rows]:
+    """Return the source of a file and its rows."""
+    source = read_source(discover([str(path)])[0], NOW)
+    return source, extract(source, ExtractSettings.model_validate(settings))
+
+
+def turns(rows: Rows) -> list[tuple[str | None, str]]:
+    """Return speaker and text of each turn."""
+    return [(block.speaker, block.text) for block in rows.blocks if block.kind == "turn"]
+
+
+def aside(rows: Rows) -> dict[str, str]:
+    """Return the rule by the text of each block that is set aside."""
+    texts = {block.id: block.text for block in rows.blocks}
+    dropped = [verdict for verdict in rows.verdicts if not verdict.keep]
+    return {texts.get(verdict.subject_id, verdict.reason): verdict.rule for verdict in dropped}
