@@ -94,7 +94,7 @@ def label(value: object) -> str | None:
 def parsed(text: str) -> object:
     """Return the value of a JSON text, None where it is broken."""
     try:
-        return json.loads(text)
+        return json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return None
 
@@ -149,6 +149,21 @@ def bad_messages(items: Sequence[object], noun: str) -> Iterator[BadMessage]:
     for number, item in enumerate(items, start=1):
         if not isinstance(item, dict):
             yield BadMessage(f"{noun} {number}", f"{json.dumps(item)[:40]} is no message")
+
+
+def without_quotes(text: str) -> tuple[str, int]:
+    """Return a text without the lines that quote others, and how many lines that were.
+
+    ">" quotes a line, ">>>" all to the end, as Discord has it.
+    """
+    own: list[str] = []
+    lines = text.split("\n")
+    for line in lines:
+        if line.startswith(">>> "):
+            break
+        if not re.match(r">(?:\s|>|$)", line):
+            own.append(line)
+    return "\n".join(own).strip(), len(lines) - len(own)
 
 
 def others(messages: Sequence[Message], own: str | None = None) -> str | None:

@@ -62,6 +62,12 @@ _MARKUP = (
 _PROLOGUE = re.compile(rb"\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--.{0,2000}?-->\s*){0,5}", re.S)
 _ARROW = re.compile(rb"\d[ \t]*-->[ \t]*\d")
 _CUE = re.compile(rb"\d+[ \t]*\r?\n\d{1,3}:\d\d:\d\d[,.]\d{1,3}[ \t]*-->[ \t]*\d")
+_HEADERS = rb"(?:[A-Za-z][\w-]*:[ \t][^\n]*\n(?:[ \t][^\n]*\n)*)"
+_MAILBOX = re.compile(rb"From \S[^\n]{0,300}\d{4}[^\n]{0,20}\n" + _HEADERS + rb"{2}")
+_MAIL = re.compile(_HEADERS + rb"{4}")
+_MAIL_SENDER = re.compile(
+    rb"^(?:Received|Message-ID|MIME-Version|DKIM-Signature):[ \t]", re.M | re.I
+)
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _PDF_PART = re.compile(rb"\bendobj\b|\bstartxref\b|%%EOF")
 _WORDS = re.compile(r"[^\W\d_]{2,}")
@@ -115,6 +121,8 @@ def _signatures(path: Path, head: bytes) -> Iterator[Content]:
         yield _KINDS["vtt"]
     if _CUE.match(text):
         yield _KINDS["srt"]
+    if _MAILBOX.match(head) or (_MAIL.match(head) and _MAIL_SENDER.search(head)):
+        yield _KINDS["mail"]
     prologue = _PROLOGUE.match(text)
     rest = text[prologue.end() :] if prologue else text
     yield from (_KINDS[kind] for pattern, kind in _MARKUP if pattern.match(rest))

@@ -101,3 +101,105 @@ def aside(rows: Rows) -> dict[str, str]:
     texts = {block.id: block.text for block in rows.blocks}
     dropped = [verdict for verdict in rows.verdicts if not verdict.keep]
     return {texts.get(verdict.subject_id, verdict.reason): verdict.rule for verdict in dropped}
+
+
+def discord(**more: Any) -> dict[str, Any]:
+    """Return the talk as DiscordChatExporter writes it; `more` are keys of further messages."""
+    rows = [
+        {
+            "id": str(n),
+            "type": "Default",
+            "timestamp": f"{time:%Y-%m-%dT%H:%M:%S}.123+00:00",
+            "timestampEdited": None,
+            "isPinned": False,
+            "content": text,
+            "author": {"id": sender, "name": sender[:3], "nickname": sender, "isBot": False},
+            "attachments": [],
+            "embeds": [],
+            "stickers": [],
+            "mentions": [],
+        }
+        for n, (sender, text, time) in enumerate(timed())
+    ]
+    return {
+        "guild": {"id": "0", "name": "Direct Messages"},
+        "channel": {"id": "7", "type": "DirectTextChat", "name": TOM},
+        "dateRange": {"after": None, "before": None},
+        "messages": [*rows, *({**rows[-1], **row} for row in more.get("further", ()))],
+        "messageCount": len(rows),
+    }
+
+
+def mojibake(text: str) -> str:
+    """Return a text as Facebook writes it: each byte of UTF-8 is a letter."""
+    return text.encode("utf-8").decode("latin-1")
+
+
+def facebook(further: tuple[dict[str, Any], ...] = ()) -> dict[str, Any]:
+    """Return the talk as Facebook and Instagram write it, the newest message first."""
+    rows: list[dict[str, Any]] = [
+        {
+            "sender_name": mojibake(sender),
+            "timestamp_ms": int(time.timestamp() * 1000) + n,
+            "content": mojibake(text),
+            "is_geoblocked_for_viewer": False,
+        }
+        for n, (sender, text, time) in enumerate(timed())
+    ]
+    rows += [{**rows[-1], "content": None, **row} for row in further]
+    return {
+        "participants": [{"name": TOM}, {"name": ADA}],
+        "messages": rows[::-1],
+        "title": TOM,
+        "is_still_participant": True,
+        "thread_path": "inbox/tomreed_12",
+    }
+
+
+def wechat(header: str, row: str) -> str:
+    """Return the talk as a table; `row` has the fields n, own, sender, text and time."""
+    lines = [header]
+    for n, (sender, text, time) in enumerate(timed()):
+        own = int(sender == ADA)
+        lines.append(row.format(n=n, own=own, sender=sender, text=f'"{text}"', time=time))
+    return "\ufeff" + "\r\n".join(lines) + "\r\n"
+
+
+def signal(stamp: str = "[{0:%Y-%m-%d %H:%M:%S}] ") -> str:
+    """Return the talk as signal-export writes it, whose owner is "Me"."""
+    names = {ADA: "Me", TOM: TOM}
+    lines = (f"{stamp.format(time)}{names[who]}: {text}  \n" for who, text, time in timed())
+    return "\n".join(lines)
+
+
+def imessage() -> str:
+    """Return the talk as imessage-exporter writes it."""
+    return "".join(
+        f"{time:%b %d, %Y} {time:%l:%M:%S %p}{read}\n{name}\n{text}\n\n"
+        for sender, text, time in timed()
+        for read, name in [
+            ("", "Me") if sender == ADA else (" (Read by you after 1 minute)", sender)
+        ]
+    )
+
+
+def mails() -> list[str]:
+    """Return the talk as mails that answer each other and quote what they answer."""
+    result: list[str] = []
+    before = ""
+    for n, (sender, text, time) in enumerate(timed()):
+        quoted = "".join(f"> {line}\n" for line in before.splitlines())
+        attribution = f"On Wed, 17 May 2023, somebody <x@example.org>\nwrote:\n\n{quoted}"
+        head = f"From: {sender} <{sender[:3].lower()}@example.org>\nTo: Kit Lane <k@example.org>\n"
+        head += f"Date: {time:%a, %d %b %Y %H:%M:%S} +0000\nMessage-ID: <{n}@example.org>\n"
+        head += f"Subject: {'Re: ' if n else ''}The mill\nMIME-Version: 1.0\n"
+        head += f"In-Reply-To: <{n - 1}@example.org>\n" if n else ""
+        body = f"{text}\n\n{attribution if before else ''}\n-- \n{sender}\nMill Lane 4\n"
+        result.append(f"{head}Content-Type: text/plain; charset=utf-8\n\n{body}")
+        before = text
+    return result
+
+
+def mbox(letters: list[str]) -> str:
+    """Return mails as a mailbox."""
+    return "".join(f"From - Wed May 17 21:15:00 2023\n{letter}\n" for letter in letters)
