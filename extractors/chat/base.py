@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.transcripts.speakers import ME
 
 Rule = Literal[
@@ -26,6 +27,7 @@ Rule = Literal[
 Cut = Literal["quoted_reply", "signature"]
 # The year of messages in exports that leave it out, as old ones do for the year of the export.
 NO_YEAR = 2000
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _DIRECTION = dict.fromkeys(
     map(ord, "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -97,6 +99,43 @@ def parsed(text: str) -> object:
         return json.loads(text, strict=False)
     except (ValueError, RecursionError):
         return None
+
+
+def parsed_export(text: str, name: str) -> tuple[dict[str, Any], list[BadMessage]]:
+    """Return the object of an export; of one that breaks off, what stands above the break.
+
+    Raise SourceUnreadable where nothing whole stands above it.
+    """
+    text = text.lstrip("\ufeff")
+    try:
+        return mapping(json.loads(text, strict=False)), []
+    except RecursionError:
+        place, reason = "its beginning", "it is nested too deep"
+        whole: object = None
+    except json.JSONDecodeError as fault:
+        place, reason = f"line {fault.lineno}, column {fault.colno}", fault.msg
+        whole = parsed(_above(text, fault.pos))
+    if not isinstance(whole, dict):
+        raise SourceUnreadable(
+            f"the JSON of {name!r} is broken at {place}: {reason}",
+            "export the chat again, or get a whole copy of the file",
+        )
+    return whole, [BadMessage(place, f"{reason}; what stands behind it is not read")]
+
+
+def _above(text: str, end: int) -> str:
+    """Return a JSON text up to the last object of a list that ends before `end`, closed."""
+    stack: list[str] = []
+    best, closers = 0, ""
+    for token in _TOKEN.finditer(text, 0, end):
+        sign = token.group()
+        if sign in "{[":
+            stack.append("}" if sign == "{" else "]")
+        elif sign in "}]" and stack:
+            stack.pop()
+            if sign == "}" and stack and stack[-1] == "]":
+                best, closers = token.end(), "".join(reversed(stack))
+    return text[:best] + closers
 
 
 def entries(value: object) -> list[Any]:

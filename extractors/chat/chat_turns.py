@@ -78,23 +78,14 @@ def extract_chat(
     read: Callable[[ChatFile], list[Chat]] = load(known.reader or "")
     path = Path(source.location)
     export = open_export(path, [suffix for suffix in known.suffixes if suffix != ".zip"])
-    chats = [
-        replace(chat, key=f"{file.name}\x1f{chat.key}" if len(export.files) > 1 else chat.key)
-        for file in export.files
-        for chat in read(file)
-    ]
+    chats, broken = _chats(export, read)
     masks = masked_chats(chats, settings.own_names) if settings.anonymise else None
     rows = _Rows(source, datetime.now(UTC))
     for chat in masks.chats if masks else chats:
         _add_chat(rows, chat, settings)
     if not any(block.kind == "turn" for block in rows.blocks):
-        counts = Counter(message.rule for chat in chats for message in chat.messages)
-        found = ", ".join(f"{n:,} {rule}" for rule, n in counts.most_common(4)) or "no message"
-        raise SourceUnreadable(
-            f"nobody wrote a word in the chat {source.location!r} (it has {found})",
-            "export the chat again, with all of its messages",
-        )
-    _note_export(rows, export, chats)
+        raise _wordless(source, chats, broken)
+    _note_export(rows, export, broken)
     if masks:
         _note_masks(rows, masks)
     return Rows(
@@ -103,6 +94,37 @@ def extract_chat(
         verdicts=rows.verdicts,
         told=_told(rows, masks.chats if masks else chats),
         title=masks.mask(source.title or "") if masks else None,
+    )
+
+
+def _chats(
+    export: Export, read: Callable[[ChatFile], list[Chat]]
+) -> tuple[list[Chat], list[tuple[str, str]]]:
+    """Return the chats of all files, and the files of an archive that cannot be read."""
+    if len(export.files) == 1:
+        return read(export.files[0]), list(export.broken)
+    chats: list[Chat] = []
+    broken = list(export.broken)
+    for file in export.files:
+        try:
+            chats += [replace(chat, key=f"{file.name}\x1f{chat.key}") for chat in read(file)]
+        except SourceUnreadable as fault:
+            broken.append((file.name, fault.what))
+    return chats, broken
+
+
+def _wordless(
+    source: Source, chats: Sequence[Chat], broken: Sequence[tuple[str, str]]
+) -> SourceUnreadable:
+    """Return the error for an export without a turn: what it has instead, and what is broken."""
+    counts = Counter(message.rule for chat in chats for message in chat.messages)
+    found = [f"{n:,} {rule}" for rule, n in counts.most_common(4)] or ["no message"]
+    faults = [f"{bad.where}: {bad.reason}" for chat in chats for bad in chat.bad]
+    faults += [reason for _, reason in broken]
+    return SourceUnreadable(
+        f"nobody wrote a word in the chat {source.location!r}"
+        f" (it has {'; '.join([', '.join(found), *faults[:1]])})",
+        "export the chat again, with all of its messages",
     )
 
 
@@ -194,9 +216,9 @@ def _judge(rows: _Rows, turn: _Turn, block: Block) -> None:
         rows.flag(Fault(cut, reason, step, float(n)), "blocks", block.id)
 
 
-def _note_export(rows: _Rows, export: Export, chats: Sequence[Chat]) -> None:
+def _note_export(rows: _Rows, export: Export, broken: Sequence[tuple[str, str]]) -> None:
     """Note what lies beside the chats of an archive, and what of it is broken."""
-    for name, reason in export.broken:
+    for name, reason in broken:
         fault = Fault("bad_file", f"{name!r}: {reason}", "get a whole copy of the export")
         rows.drop(fault, content_id(rows.source.id, name))
     first = rows.documents[0].id

@@ -16,7 +16,7 @@ from memoirist.extractors.chat.base import (
     label,
     mapping,
     others,
-    parsed,
+    parsed_export,
     plain,
     without_quotes,
 )
@@ -41,7 +41,7 @@ def is_discord(path: Path) -> bool:
 
 def read_discord(file: ChatFile) -> list[Chat]:
     """Return the one channel of a file."""
-    root = mapping(parsed(file.text))
+    root, bad = parsed_export(file.text, file.name)
     items = entries(root.get("messages"))
     channel = mapping(root.get("channel"))
     if not items or not channel:
@@ -52,7 +52,7 @@ def read_discord(file: ChatFile) -> list[Chat]:
             name=label(channel.get("name")) or others(messages),
             messages=messages,
             key=str(channel.get("id", "")),
-            bad=list(bad_messages(items, "message")),
+            bad=[*bad_messages(items, "message"), *bad],
         )
     ]
 

@@ -20,7 +20,7 @@ from memoirist.extractors.chat.base import (
     label,
     mapping,
     others,
-    parsed,
+    parsed_export,
     plain,
 )
 from memoirist.extractors.chat.chat_files import ChatFile, heads
@@ -45,7 +45,7 @@ def is_facebook(path: Path) -> bool:
 
 def read_facebook(file: ChatFile) -> list[Chat]:
     """Return the one chat of a file, the oldest message first."""
-    root = mapping(parsed(file.text))
+    root, bad = parsed_export(file.text, file.name)
     items = entries(root.get("messages"))
     if not any(isinstance(item, dict) and _sender(item) for item in items):
         return []
@@ -61,7 +61,7 @@ def read_facebook(file: ChatFile) -> list[Chat]:
             name=re.sub(r"_\d+$", "", title) if title else others(messages),
             messages=messages,
             key=str(root.get("thread_path") or root.get("threadName") or ""),
-            bad=list(bad_messages(items, "message")),
+            bad=[*bad_messages(items, "message"), *bad],
             people=names,
         )
     ]

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from memoirist.extractors.chat.base import BadMessage, Chat, Cut, Message, Rule, label, plain
 from memoirist.extractors.chat.chat_files import ChatFile, heads, is_zip
-from memoirist.extractors.chat.mail_text import own_words
+from memoirist.extractors.chat.mail_text import own_words, text_of_page
 from memoirist.extractors.text.encoding import decode
-from memoirist.extractors.text.html import units_of_body
 from memoirist.extractors.word_tables import any_of
 
 _FROM_LINE = re.compile(
@@ -169,7 +168,7 @@ def _body(mail: Mail) -> str:
             pages.append(_text(part))
     if any(text.strip() for text in plains):
         return "\n".join(plains)
-    return "\n\n".join(_text_of_page(page) for page in pages)
+    return "\n\n".join(map(text_of_page, pages))
 
 
 def _text(part: Mail) -> str:
@@ -189,15 +188,9 @@ def _text(part: Mail) -> str:
 def _unfolded(text: str, *, flowed: bool) -> str:
     """Join the lines of a paragraph that goes on (RFC 3676): they end with a space."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return re.sub(r"(?<!^--) \n(?=[^\s>])", " ", text, flags=re.MULTILINE) if flowed else text
-
-
-def _text_of_page(page: str) -> str:
-    texts: list[str] = []
-    for unit in units_of_body(page):
-        lines = unit.text.split("\n")
-        texts.append("\n".join(f"> {line}" if unit.kind == "quote" else line for line in lines))
-    return "\n\n".join(texts)
+    if not flowed:
+        return text
+    return re.sub(r"^([^>\n]+)(?<!^--) \n(?=[^\s>])", r"\1 ", text, flags=re.MULTILINE)
 
 
 def _threads(letters: Sequence[_Letter]) -> list[list[_Letter]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from memoirist.extractors.chat.base import (
     label,
     mapping,
     others,
-    parsed,
+    parsed_export,
     plain,
 )
 from memoirist.extractors.chat.chat_files import ChatFile, heads
@@ -48,14 +48,15 @@ def is_telegram(path: Path) -> bool:
 
 def read_telegram(file: ChatFile) -> list[Chat]:
     """Return the chats of an export; what an account says about itself is nobody's message."""
-    root = mapping(parsed(file.text))
+    root, bad = parsed_export(file.text, file.name)
     if "messages" in root:
-        return [_chat(root, 0)]
+        return [_chat(root, 0, bad=bad)]
     folders = [mapping(root.get(key)) for key in ("chats", "left_chats")]
     rows = [row for folder in folders for row in entries(folder.get("list"))]
     contacts = [_full_name(row) for row in entries(mapping(root.get("contacts")).get("list"))]
     people = [name for name in contacts if name]
-    return [_chat(row, n, people) for n, row in enumerate(rows) if isinstance(row, dict)]
+    whole = [row for row in rows if isinstance(row, dict)]
+    return [_chat(row, n, people, () if n else bad) for n, row in enumerate(whole)]
 
 
 def _full_name(contact: object) -> str | None:
@@ -63,7 +64,9 @@ def _full_name(contact: object) -> str | None:
     return label(" ".join(name for name in names if isinstance(name, str)))
 
 
-def _chat(row: dict[str, Any], n: int, people: list[str] | None = None) -> Chat:
+def _chat(
+    row: dict[str, Any], n: int, people: Sequence[str] = (), bad: Sequence[BadMessage] = ()
+) -> Chat:
     items = entries(row.get("messages"))
     bot = f"user{row.get('id')}" if row.get("type") == "bot_chat" else None
     messages = [_message(item, bot) for item in items if isinstance(item, dict)]
@@ -73,8 +76,8 @@ def _chat(row: dict[str, Any], n: int, people: list[str] | None = None) -> Chat:
         name=name,
         messages=messages,
         key=str(row.get("id", n)),
-        bad=list(_bad(items)),
-        people=people or (),
+        bad=[*_bad(items), *bad],
+        people=people,
     )
 
 

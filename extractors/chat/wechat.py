@@ -28,6 +28,7 @@ from memoirist.extractors.chat.base import (
     mapping,
     others,
     parsed,
+    parsed_export,
     plain,
 )
 from memoirist.extractors.chat.chat_files import ChatFile, heads
@@ -64,7 +65,11 @@ def is_wechat(path: Path) -> bool:
 
 
 def _is_table(head: str) -> bool:
-    header = {_key(name) for name in next(csv.reader(io.StringIO(head.split("\n", 1)[0])), [])}
+    line = re.split(r"[\r\n]", head, maxsplit=1)[0].replace("\x00", "")
+    try:
+        header = {_key(name) for name in next(csv.reader([line]), [])}
+    except csv.Error:  # a field beyond csv's limit
+        return False
     return any(known <= header for known in _HEADERS)
 
 
@@ -76,11 +81,14 @@ def read_wechat(file: ChatFile) -> list[Chat]:
     """Return the chats of a file: a table of all messages holds many."""
     bad: list[BadMessage] = []
     if file.name.lower().endswith(".json"):
-        root = parsed(file.text)
-        items = root if isinstance(root, list) else entries(mapping(root).get("messages"))
+        text = file.text.lstrip("\ufeff \t\r\n")
+        # chatlog writes the list alone.
+        text = f'{{"messages": {text}}}' if text.startswith("[") else text
+        root, bad = parsed_export(text, file.name)
+        items = entries(root.get("messages"))
         bad += bad_messages(items, "message")
         rows = [{_key(k): v for k, v in row.items()} for row in items if isinstance(row, dict)]
-        session = mapping(mapping(root).get("session"))
+        session = mapping(root.get("session"))
         keys = ("displayName", "remark", "nickname")
         title = next((name for key in keys if (name := label(session.get(key)))), None)
     else:
@@ -104,7 +112,8 @@ def read_wechat(file: ChatFile) -> list[Chat]:
 
 
 def _rows(text: str, bad: list[BadMessage]) -> Iterator[dict[str, Any]]:
-    reader = csv.reader(io.StringIO(text.replace("\x00", "")))
+    text = text.replace("\x00", "").replace("\r\n", "\n").replace("\r", "\n")
+    reader = csv.reader(io.StringIO(text))
     header: list[str] | None = None
     number = 0
     while True:

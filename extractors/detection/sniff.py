@@ -110,8 +110,11 @@ def _signatures(path: Path, head: bytes) -> Iterator[Content]:
     text = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if re.match(rb"%PDF-\d\.\d[ \t]*[\r\n%]", text):
         yield _KINDS["pdf"]
-    if head.startswith(b"PK\x03\x04") and (content := _zip_content(path)):
-        yield content
+    if head.startswith(b"PK\x03\x04"):
+        if content := _zip_content(path):
+            yield content
+        elif path.suffix.lower() == ".zip":
+            yield _KINDS["torn_zip"]
     yield from (content for _, magic, content in _TEXT_MAGIC if head.startswith(magic))
     # "ID3" or "OggS" may also open a text, which has no control characters.
     for offset, magic, content in _MAGIC if _CONTROL.search(head) else ():

@@ -203,3 +203,25 @@ def mails() -> list[str]:
 def mbox(letters: list[str]) -> str:
     """Return mails as a mailbox."""
     return "".join(f"From - Wed May 17 21:15:00 2023\n{letter}\n" for letter in letters)
+
+
+def seeds(folder: Path) -> list[Path]:
+    """Write the talk in every form into a folder, and return the files."""
+    header = "id,MsgSvrID,type_name,is_sender,talker,room_name,content,CreateTime"
+    row = "{n},9,文本,{own},{sender},{sender},{text},{time:%Y-%m-%d %H:%M:%S}"
+    contents: dict[str, Any] = {
+        "android.txt": whatsapp(),
+        "iphone.txt": whatsapp("[{0:%d/%m/%Y}, {0:%H:%M:%S}] "),
+        "imessage.txt": imessage(),
+        "telegram.json": telegram(),
+        "account.json": {"personal_information": {}, "chats": {"list": [telegram()]}},
+        "discord.json": discord(),
+        "facebook.json": facebook(),
+        "wechat.csv": wechat(header, row),
+        "signal.md": signal(),
+        "box.mbox": mbox(mails()),
+        "one.eml": mails()[1],
+        "WhatsApp Chat with Tom.zip": {"WhatsApp Chat with Tom.txt": whatsapp(), "IMG-1.jpg": "x"},
+        "inbox.zip": {"inbox/tom/message_1.json": facebook()},
+    }
+    return [put(folder / name, content) for name, content in contents.items()]
