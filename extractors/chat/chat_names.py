@@ -126,14 +126,17 @@ class _Names:
             if found is None:
                 n += 1
                 continue
-            n_words, placeholder = found
+            n_words, placeholder, n_kept = found
             parts += [text[at : tokens[n].start()], placeholder]
-            at = tokens[n + n_words - 1].end()
+            at = tokens[n + n_words - 1].end() - n_kept
             n += n_words
         return "".join(parts) + text[at:] if parts else text
 
-    def _at(self, tokens: Sequence[re.Match[str]], n: int) -> tuple[int, str] | None:
-        """Return the number of words and the placeholder of the name at a word, None for none."""
+    def _at(self, tokens: Sequence[re.Match[str]], n: int) -> tuple[int, str, int] | None:
+        """Return the placeholder of the name at a word, None for none.
+
+        Before it stands how many words the name has, behind it how many letters stay: "the Reeds".
+        """
         word = tokens[n].group()
         for words, placeholder, is_ordinary in self._by_first.get(word.casefold(), ()):
             run = tokens[n : n + len(words)]
@@ -141,7 +144,11 @@ class _Names:
             if is_ordinary and word[0].islower():
                 continue
             if tuple(token.group().casefold() for token in run) == words:
-                return len(words), placeholder
+                return len(words), placeholder, 0
+        stem = word[:-1].casefold() if word[-1] in "sS" else ""
+        for words, placeholder, is_ordinary in self._by_first.get(stem, ()):
+            if len(words) == 1 and not is_ordinary:
+                return 1, placeholder, 1
         return None
 
 

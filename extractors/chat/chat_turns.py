@@ -32,6 +32,8 @@ from memoirist.extractors.settings import ExtractSettings
 from memoirist.extractors.text.encoding import decode
 from memoirist.extractors.word_tables import table
 
+# The rule of the verdict that tells how much was masked.
+ANONYMISED = "anonymised"
 _RULES, _CUTS = table("chat")["rules"], table("chat")["cuts"]
 
 
@@ -233,8 +235,11 @@ def _note_export(rows: _Rows, export: Export, broken: Sequence[tuple[str, str]])
 
 def _note_masks(rows: _Rows, masks: Masked) -> None:
     reason = f"{masks.n_names:,} names of people and {_kinds(masks.n_contacts)} are masked"
+    name = Path(rows.source.location).name
+    if masks.names.mask(name) != name:
+        reason += "; a name stands in the name of the file, too, which the store holds: rename it"
     step = "sources.extract.anonymise = false in the recipe keeps the words as they stand"
-    rows.flag(Fault("anonymised", reason, step), "documents", rows.documents[0].id)
+    rows.flag(Fault(ANONYMISED, reason, step), "documents", rows.documents[0].id)
 
 
 def _kinds(counts: Mapping[str, int]) -> str:

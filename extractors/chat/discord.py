@@ -45,7 +45,7 @@ def read_discord(file: ChatFile) -> list[Chat]:
     items = entries(root.get("messages"))
     channel = mapping(root.get("channel"))
     if not items or not channel:
-        return []
+        return [Chat(name=None, messages=(), bad=bad)] if bad else []
     messages = [_message(item) for item in items if isinstance(item, dict)]
     return [
         Chat(

@@ -48,7 +48,7 @@ def read_facebook(file: ChatFile) -> list[Chat]:
     root, bad = parsed_export(file.text, file.name)
     items = entries(root.get("messages"))
     if not any(isinstance(item, dict) and _sender(item) for item in items):
-        return []
+        return [Chat(name=None, messages=(), bad=bad)] if bad else []
     messages = [_message(item) for item in items if isinstance(item, dict)]
     times = [message.time for message in messages if message.time]
     if times and times[0] > times[-1]:

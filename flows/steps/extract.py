@@ -27,6 +27,7 @@ from memoirist.extractors import (
     read_source,
     skipped_files,
 )
+from memoirist.extractors.chat.chat_turns import ANONYMISED
 from memoirist.extractors.detection.discover import is_url, printable, ref_of
 from memoirist.extractors.source_reader import BY_CONTENT, missing_source
 from memoirist.flows.recipe import Recipe
@@ -154,6 +155,8 @@ def _extract_one(context: Context, file: SourceRef, share: float | None, label: 
     for verdict in rows.verdicts:
         if verdict.rule == BY_CONTENT:
             context.report.note(f"{label} is {verdict.reason}")
+        elif verdict.rule == ANONYMISED:
+            context.report.note(f"{label}: {verdict.reason}")
     source = replace(source, title=rows.title or source.title)
     source = with_rights(source, rows.blocks, context.recipe.sources.ledger)
     if rows.exchanges is not None:

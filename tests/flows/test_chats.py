@@ -148,3 +148,35 @@ def test_the_ledger_asks_for_the_consent_of_the_others(memoirist: Command, tmp_p
     assert memoirist("rights", "chat.txt", *note).returncode == 0
     assert memoirist("rights", "--check").returncode == 0
     assert "consent" not in memoirist("extract").stderr
+
+
+def test_nothing_unmasked_reaches_the_store(memoirist: Command, tmp_path: Path) -> None:
+    text = whatsapp() + f"17/05/2023, 21:40 - {TOM}: Ask Tom on +44 7700 900123 or t@reed.org?\n"
+    text += f"17/05/2023, 21:41 - {ADA}: Tom, you and Ada go to the mill with the Reeds at six.\n"
+    path = put(tmp_path / "WhatsApp Chat with Tom Reed.txt", text)
+    done = memoirist("extract", str(path), "--persona", ADA, "--anonymise")
+    assert done.returncode == 0, done.stderr
+    told = done.stderr + done.stdout
+    assert "1 names of people and 1 x e-mail, 1 x phone are masked" in told
+    assert "a name stands in the name of the file" in told
+    tables = ["documents", "blocks", "passages", "questions", "verdicts"]
+    everything = "".join(str(rows(memoirist, f"SELECT * FROM {table}")) for table in tables)
+    everything += str(rows(memoirist, "SELECT title, author, format FROM sources"))
+    for name in ("Tom", "7700", "reed.org"):
+        assert name not in everything
+    texts = [row["text"] for row in rows(memoirist, "SELECT text FROM passages ORDER BY ord")]
+    assert texts[-1] == "Person 1, you and Ada go to the mill with the Person 1s at six."
+    assert {row["speaker"] for row in rows(memoirist, "SELECT speaker FROM passages")} == {ADA}
+    # The recipe keeps the wish, and another persona is another masking.
+    assert "nothing new" in (again := memoirist("extract")).stdout + again.stderr
+    done = memoirist("extract", "--no-anonymise")
+    assert "Tom" in str(rows(memoirist, "SELECT text FROM passages"))
+
+
+def test_an_unknown_persona_is_told_with_placeholders(memoirist: Command, tmp_path: Path) -> None:
+    path = put(tmp_path / "chat.txt", whatsapp().replace(ADA, "Mum"))
+    done = memoirist("extract", str(path), "--persona", ADA, "--anonymise")
+    (told,) = [line for line in done.stderr.splitlines() if "no speaker is" in line]
+    assert "Person 2 72 %, Person 1 27 %" in told
+    done = memoirist("extract", "--speaker", f"Person 2={ADA}")
+    assert asked(memoirist) == QUESTIONS
