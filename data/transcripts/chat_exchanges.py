@@ -39,8 +39,12 @@ class ChatTalk(Talk):
         }
         super().__init__(turns, persona, lang, settings.model_copy(update=limits))
         self.min_unasked_words = settings.min_spoken_words
+        # The places of what others sent beside words: a picture may be what is answered.
+        self.breaks: frozenset[int] = frozenset()
 
     def _is_same(self, before: Block, turn: Block) -> bool:
+        if any(before.ord < place < turn.ord for place in self.breaks):
+            return False
         if before.end_seconds is None or turn.start_seconds is None:
             return True
         pause = turn.start_seconds - before.end_seconds

@@ -165,9 +165,21 @@ def split_chat(
     settings: PassageSettings,
     now: datetime,
 ) -> Rows:
-    """Return the passages, questions and verdicts of one conversation of a chat."""
-    rows = _Builder(document, now)
-    return _split(rows, blocks, lambda turns: ChatTalk(turns, persona, document.lang, settings))
+    """Return the passages, questions and verdicts of one conversation of a chat.
+
+    What is no turn has its verdict already.
+    """
+    others = (block for block in blocks if block.speaker not in {None, persona})
+    breaks = frozenset(block.ord for block in others if block.kind != "turn")
+
+    def talk_of(turns: Sequence[Block]) -> ChatTalk:
+        talk = ChatTalk(turns, persona, document.lang, settings)
+        talk.breaks = breaks
+        return talk
+
+    return _split(
+        _Builder(document, now), [block for block in blocks if block.kind == "turn"], talk_of
+    )
 
 
 def _split(

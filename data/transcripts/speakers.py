@@ -123,7 +123,8 @@ def renamed(
             renames[block.speaker] = names[0] if label and is_called(label, names) else label
     return [
         block
-        if block.kind != "turn" or renames[block.speaker] == block.speaker
+        if (block.kind != "turn" and block.speaker is None)
+        or renames[block.speaker] == block.speaker
         else replace(block, speaker=renames[block.speaker])
         for block in blocks
     ]

@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ Rule = Literal[
     "system_message",
     "deleted_message",
     "media",
+    "link",
     "sticker",
     "forward",
     "poll",
@@ -27,6 +28,7 @@ Rule = Literal[
 Cut = Literal["quoted_reply", "signature"]
 # The year of messages in exports that leave it out, as old ones do for the year of the export.
 NO_YEAR = 2000
+_LINKS = re.compile(r"(?:\s*(?:https?://|www\.)\S+)+\s*", re.IGNORECASE)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 _LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 _DIRECTION = dict.fromkeys(
@@ -84,6 +86,12 @@ def plain(text: str) -> str:
 def without_direction(text: str) -> str:
     """Return a text without marks of direction, with plain spaces."""
     return text.translate(_INVISIBLE)
+
+
+def without_link(message: Message) -> Message:
+    """Return a message, set aside if it holds links alone."""
+    is_link = message.rule is None and _LINKS.fullmatch(message.text)
+    return replace(message, rule="link", cuts=None) if is_link else message
 
 
 def label(value: object) -> str | None:

@@ -23,7 +23,7 @@ from memoirist.data.schema.records import (
     content_id,
 )
 from memoirist.extractors.blocks import Draft, blocks_of
-from memoirist.extractors.chat.base import NO_YEAR, Chat, Cut, Message
+from memoirist.extractors.chat.base import NO_YEAR, Chat, Cut, Message, without_link
 from memoirist.extractors.chat.chat_files import ChatFile, Export, open_export
 from memoirist.extractors.chat.chat_names import Masked, masked_chats
 from memoirist.extractors.chat.chat_order import conversations
@@ -145,7 +145,7 @@ def _add_chat(rows: _Rows, chat: Chat, settings: ExtractSettings) -> None:
         rows.drop(fault, content_id(rows.source.id, chat.key, bad.where))
     gap = None if chat.whole else timedelta(hours=settings.chat_gap_hours)
     titles: Counter[str] = Counter()
-    for messages in conversations(chat.messages, gap):
+    for messages in conversations([without_link(message) for message in chat.messages], gap):
         start = next((message.time for message in messages if message.time), None)
         day = start.date() if start and start.year > NO_YEAR else None
         name = chat.name or rows.source.title or "Chat"

@@ -376,22 +376,21 @@ def _split_chats(
     Who the persona is must be found among the senders of all of them. What is no turn has its
     verdict since it was extracted.
     """
-    turns, speaker = _cast(context, source, [block for block in blocks if block.kind == "turn"])
-    fault = _no_persona(context, turns) if speaker is None else _SILENT
-    spoken: dict[str, list[Block]] = defaultdict(list)
-    for turn in turns:
-        spoken[turn.document_id].append(turn)
+    renamed, speaker = _cast(context, source, blocks)
+    fault = _no_persona(context, renamed) if speaker is None else _SILENT
+    by_document: dict[str, list[Block]] = defaultdict(list)
+    for block in renamed:
+        by_document[block.document_id].append(block)
     results: list[Rows] = []
     for document in documents:
-        own = spoken[document.id]
-        if speaker is None or all(turn.speaker != speaker for turn in own):
-            verdicts = [fault.verdict("blocks", turn.id, context.now) for turn in own]
+        own, settings = by_document[document.id], context.recipe.passages
+        turns = [block for block in own if block.kind == "turn"]
+        if speaker is None or all(turn.speaker != speaker for turn in turns):
+            verdicts = [fault.verdict("blocks", turn.id, context.now) for turn in turns]
             results.append(Rows(verdicts=verdicts))
         else:
-            settings = context.recipe.passages
-            results.append(
-                question_answer.split_chat(document, own, speaker, settings, context.now)
-            )
+            rows = question_answer.split_chat(document, own, speaker, settings, context.now)
+            results.append(rows)
     return results
 
 

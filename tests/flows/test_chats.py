@@ -180,3 +180,24 @@ def test_an_unknown_persona_is_told_with_placeholders(memoirist: Command, tmp_pa
     assert "Person 2 72 %, Person 1 27 %" in told
     done = memoirist("extract", "--speaker", f"Person 2={ADA}")
     assert asked(memoirist) == QUESTIONS
+
+
+def test_what_follows_anothers_picture_answers_no_earlier_question(
+    memoirist: Command, tmp_path: Path
+) -> None:
+    talk = [
+        (TOM, "Who mended your coat?"),
+        (ADA, "My mother did, by the lamp in the window."),
+        (TOM, "<Media omitted>"),
+        (ADA, "What a lovely loom, it is just like the one that my uncle had in his mill!"),
+        (TOM, "https://example.org/loom"),
+        (ADA, "Mine"),
+    ]
+    text = "".join(f"17/05/2023, 21:{n:02} - {who}: {what}\n" for n, (who, what) in enumerate(talk))
+    done = memoirist("extract", str(put(tmp_path / "chat.txt", text)), "--persona", ADA)
+    assert done.returncode == 0, done.stderr
+    found = rows(memoirist, "SELECT text FROM passages ORDER BY ord")
+    assert [row["text"] for row in found] == [talk[1][1], talk[3][1]]
+    assert asked(memoirist) == [talk[0][1]]
+    query = "SELECT rule FROM verdicts WHERE step = 'extract' AND NOT keep ORDER BY rule"
+    assert [row["rule"] for row in rows(memoirist, query)] == ["link", "media"]
