@@ -79,13 +79,13 @@ class Chat:
 
 def plain(text: str) -> str:
     """Return a text without invisible characters and marks of direction, with plain spaces."""
-    lines = text.translate(_INVISIBLE).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = without_direction(text).replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return "\n".join(line.rstrip() for line in lines).strip()
 
 
 def without_direction(text: str) -> str:
     """Return a text without marks of direction, with plain spaces."""
-    return text.translate(_INVISIBLE)
+    return text if text.isascii() else text.translate(_INVISIBLE)
 
 
 def without_link(message: Message) -> Message:

@@ -90,7 +90,7 @@ def _bad(items: list[Any]) -> Iterator[BadMessage]:
 
 def _message(item: dict[str, Any], bot: str | None) -> Message:
     sender = item.get("from") or item.get("actor") or item.get("from_id") or item.get("actor_id")
-    text, n_quoted = _text(item.get("text"))
+    text, n_quoted = _text(item.get("text") or item.get("text_entities"))
     cuts: dict[Cut, int] = {"quoted_reply": n_quoted} if n_quoted else {}
     rule = _rule(item, text, bot, quoted=bool(n_quoted))
     return Message(

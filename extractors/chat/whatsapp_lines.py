@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from itertools import pairwise
 
 from memoirist.extractors.chat.base import NO_YEAR, label, without_direction
@@ -184,8 +184,13 @@ def _layouts_of(raw: Sequence[str]) -> tuple[re.Pattern[str], ...]:
 
 
 def _half_day(match: re.Match[str]) -> str | None:
+    return _half_of(match["after"], match["before"])
+
+
+@lru_cache(maxsize=256)
+def _half_of(after: str | None, before: str | None) -> str | None:
     """Return am or pm, whichever the words around the time say in any language."""
-    for word in (match["after"], match["before"]):
+    for word in (after, before):
         text = re.sub(r"[.\s]", "", (word or "").casefold())
         if not text:
             continue

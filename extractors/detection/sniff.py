@@ -54,6 +54,9 @@ _TEXT_MAGIC, _MAGIC = (
     [(row.get("at", 0), row["start"].encode("latin-1"), _content(row)) for row in rows]
     for rows in (_TABLE["first_bytes"]["text"], _TABLE["first_bytes"]["binary"])
 )
+_CHAT_PAGES = [
+    ([mark.encode() for mark in row["holds"]], _content(row)) for row in _TABLE["chat_pages"]
+]
 _MARKUP = (
     (re.compile(rb"<!doctype\s+html|<html[\s>]", re.I), "page"),
     (re.compile(rb"<(?:rss|feed)[\s>]"), "feed"),
@@ -126,6 +129,7 @@ def _signatures(path: Path, head: bytes) -> Iterator[Content]:
         yield _KINDS["srt"]
     if _MAILBOX.match(head) or (_MAIL.match(head) and _MAIL_SENDER.search(head)):
         yield _KINDS["mail"]
+    yield from (content for marks, content in _CHAT_PAGES if all(mark in head for mark in marks))
     prologue = _PROLOGUE.match(text)
     rest = text[prologue.end() :] if prologue else text
     yield from (_KINDS[kind] for pattern, kind in _MARKUP if pattern.match(rest))

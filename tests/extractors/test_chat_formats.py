@@ -444,3 +444,26 @@ def test_what_is_no_chat_is_read_as_before(
     known = format_of(put(tmp_path / name, content))
     assert known is not None
     assert known.name == wanted
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (
+            '<div class="message default clearfix"><div class="from_name">Tom</div></div>',
+            "a chat of Telegram as HTML; export it again as machine-readable JSON",
+        ),
+        (
+            '<div class="_3-95 _a6-g"><div class="_a6-h">Tom</div><div class="_a6-p">Hi</div>',
+            "a page of a download from Facebook or Instagram; download your messages again",
+        ),
+        ('<div class="chatlog__message-group">', "a channel of Discord as HTML; export it again"),
+    ],
+)
+def test_pages_of_chats_are_refused_with_the_form_to_export(
+    tmp_path: Path, body: str, told: str
+) -> None:
+    """A page would be read as a book, with everybody's words in one voice."""
+    page = f"<!DOCTYPE html><html><body>{body}<p>{TALK[1][1]}</p></body></html>"
+    with pytest.raises(SourceUnreadable, match=told):
+        read(put(tmp_path / "messages.html", page))

@@ -43,6 +43,7 @@ STAMPS = [
     f"{{0.month}}/{{0.day}}/{{0:%y}}, {{0:%-I:%M}}{NNBSP}PM - ",  # the same since 2023
     "{0:%d/%m/%Y}, {0:%-I:%M} pm - ",  # India
     "{0:%d/%m/%y} {0:%-I:%M} p. m. - ",  # Colombia
+    "{0:%d/%m/%Y}, {0:%-I:%M} in the evening - ",
     "{0:%d.%m.%y}, {0:%H:%M} - ",  # Germany
     "{0:%d-%m-%Y} {0:%H:%M} - ",  # Netherlands
     "{0:%Y/%m/%d}, {0:%H:%M} - ",  # South Africa
