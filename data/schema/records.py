@@ -488,7 +488,7 @@ class Rows:
     """What a step gives back: new rows of any table, verdicts and marks among them.
 
     A dataset's exchanges are still to be read, and `told` says in a few words how its rows were
-    understood.
+    understood. `title` stands in the place of the source's own.
     """
 
     documents: Sequence[Document] = ()

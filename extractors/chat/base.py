@@ -213,6 +213,13 @@ def without_quotes(text: str) -> tuple[str, int]:
     return "\n".join(own).strip(), len(lines) - len(own)
 
 
+def above(n_lines: int) -> list[BadMessage]:
+    """Return the fault of lines that stand above the first message, none for no line."""
+    return (
+        [BadMessage(f"the first {n_lines:,} lines", "no message begins there")] if n_lines else []
+    )
+
+
 def others(messages: Sequence[Message], own: str | None = None) -> str | None:
     """Return the names of up to three senders beside one's own as the name of a chat."""
     counts = Counter(m.sender for m in messages if m.sender and m.sender not in {own, ME})

@@ -12,7 +12,7 @@ from memoirist.data.text.language_rules import name_words
 from memoirist.data.text.personal_data import mask
 from memoirist.data.text.words import CJK, stop_words
 from memoirist.data.transcripts.speakers import ME, find_name, is_called
-from memoirist.extractors.chat.base import Chat, Message
+from memoirist.extractors.chat.base import BadMessage, Chat, Message
 from memoirist.extractors.word_tables import any_of
 
 _TOKEN = re.compile(r"[^\W_]+")
@@ -68,7 +68,8 @@ def masked_chats(chats: Sequence[Chat], own_names: Sequence[str]) -> Masked:
     for chat in chats:
         masked = [_masked(message, result) for message in chat.messages]
         name = result.mask(chat.name) if chat.name else None
-        result.chats.append(replace(chat, name=name, messages=masked, people=()))
+        bad = [BadMessage(fault.where, result.mask(fault.reason)) for fault in chat.bad]
+        result.chats.append(replace(chat, name=name, messages=masked, bad=bad, people=()))
     return result
 
 

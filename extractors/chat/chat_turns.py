@@ -80,49 +80,52 @@ def extract_chat(
     read: Callable[[ChatFile], list[Chat]] = load(known.reader or "")
     path = Path(source.location)
     export = open_export(path, [suffix for suffix in known.suffixes if suffix != ".zip"])
-    chats, broken = _chats(export, read)
+    chats, export = _chats(export, read)
     masks = masked_chats(chats, settings.own_names) if settings.anonymise else None
+    if masks:
+        broken = [(masks.mask(name), masks.mask(reason)) for name, reason in export.broken]
+        chats, export = masks.chats, replace(export, broken=broken)
     rows = _Rows(source, datetime.now(UTC))
-    for chat in masks.chats if masks else chats:
+    for chat in chats:
         _add_chat(rows, chat, settings)
     if not any(block.kind == "turn" for block in rows.blocks):
-        raise _wordless(source, chats, broken)
-    _note_export(rows, export, broken)
+        raise _wordless(source, chats, export)
+    _note_export(rows, export)
     if masks:
         _note_masks(rows, masks)
     return Rows(
         documents=rows.documents,
         blocks=rows.blocks,
         verdicts=rows.verdicts,
-        told=_told(rows, masks.chats if masks else chats),
+        told=_told(rows, chats),
         title=masks.mask(source.title or "") if masks else None,
     )
 
 
-def _chats(
-    export: Export, read: Callable[[ChatFile], list[Chat]]
-) -> tuple[list[Chat], list[tuple[str, str]]]:
-    """Return the chats of all files, and the files of an archive that cannot be read."""
+def _chats(export: Export, read: Callable[[ChatFile], list[Chat]]) -> tuple[list[Chat], Export]:
+    """Return the chats of all files, and the export with what of an archive cannot be read."""
     if len(export.files) == 1:
-        return read(export.files[0]), list(export.broken)
+        return read(export.files[0]), export
     chats: list[Chat] = []
     broken = list(export.broken)
+    n_others = export.n_others
     for file in export.files:
         try:
-            chats += [replace(chat, key=f"{file.name}\x1f{chat.key}") for chat in read(file)]
+            found = read(file)
         except SourceUnreadable as fault:
             broken.append((file.name, fault.what))
-    return chats, broken
+            continue
+        chats += [replace(chat, key=f"{file.name}\x1f{chat.key}") for chat in found]
+        n_others += not found
+    return chats, replace(export, n_others=n_others, broken=broken)
 
 
-def _wordless(
-    source: Source, chats: Sequence[Chat], broken: Sequence[tuple[str, str]]
-) -> SourceUnreadable:
+def _wordless(source: Source, chats: Sequence[Chat], export: Export) -> SourceUnreadable:
     """Return the error for an export without a turn: what it has instead, and what is broken."""
     counts = Counter(message.rule for chat in chats for message in chat.messages)
     found = [f"{n:,} {rule}" for rule, n in counts.most_common(4)] or ["no message"]
     faults = [f"{bad.where}: {bad.reason}" for chat in chats for bad in chat.bad]
-    faults += [reason for _, reason in broken]
+    faults += [reason for _, reason in export.broken]
     return SourceUnreadable(
         f"nobody wrote a word in the chat {source.location!r}"
         f" (it has {'; '.join([', '.join(found), *faults[:1]])})",
@@ -218,9 +221,9 @@ def _judge(rows: _Rows, turn: _Turn, block: Block) -> None:
         rows.flag(Fault(cut, reason, step, float(n)), "blocks", block.id)
 
 
-def _note_export(rows: _Rows, export: Export, broken: Sequence[tuple[str, str]]) -> None:
+def _note_export(rows: _Rows, export: Export) -> None:
     """Note what lies beside the chats of an archive, and what of it is broken."""
-    for name, reason in broken:
+    for name, reason in export.broken:
         fault = Fault("bad_file", f"{name!r}: {reason}", "get a whole copy of the export")
         rows.drop(fault, content_id(rows.source.id, name))
     first = rows.documents[0].id
@@ -228,9 +231,10 @@ def _note_export(rows: _Rows, export: Export, broken: Sequence[tuple[str, str]])
         reason = f"{export.n_others:,} files beside the chat, such as pictures, are not read"
         rows.flag(Fault("files_not_read", reason, "nothing: they hold no text"), "documents", first)
     for file in export.files[:1]:
-        if not rows.source.format.startswith("mail") and (doubt := decode(file.content).doubt):
+        # Each mail states its own encoding.
+        if rows.source.format != "mail" and (doubt := decode(file.content).doubt):
             step = "check the accents, or save the file as UTF-8"
-            rows.flag(Fault("encoding", f"{file.name}: {doubt}", step), "documents", first)
+            rows.flag(Fault("encoding", f"its encoding: {doubt}", step), "documents", first)
 
 
 def _note_masks(rows: _Rows, masks: Masked) -> None:

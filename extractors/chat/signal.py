@@ -11,6 +11,7 @@ from memoirist.extractors.chat.base import (
     Chat,
     Message,
     Rule,
+    above,
     entries,
     from_text,
     label,
@@ -54,7 +55,8 @@ def read_signal(file: ChatFile) -> list[Chat]:
     if file.name.lower().endswith(".json"):
         messages = _from_json(file.text, bad)
     else:
-        messages = [_from_line(line) for line in lines_of(file.text)]
+        lines, n_above = lines_of(file.text)
+        messages, bad = [_from_line(line) for line in lines], above(n_above)
     return [Chat(name=others(messages), messages=messages, bad=bad)] if messages else []
 
 

@@ -7,11 +7,20 @@ import unicodedata
 from functools import cache
 from pathlib import Path
 
-from memoirist.extractors.chat.base import Chat, Message, Rule, others, plain, without_direction
+from memoirist.extractors.chat.base import (
+    Chat,
+    Message,
+    Rule,
+    above,
+    others,
+    plain,
+    without_direction,
+)
 from memoirist.extractors.chat.chat_files import ChatFile, heads
 from memoirist.extractors.chat.whatsapp_lines import Line, lines_of, looks_like_messages
 from memoirist.extractors.word_tables import table
 
+_HEAD_CHARS = 1 << 18
 _MARKS = ("\u200e", "\u200f")
 _EDITED = re.compile(r"\s*<([^<>\n]{4,60})>\s*$")
 _FILE_NAME = r"[^\n/]{1,200}\.\w{2,5}"
@@ -36,8 +45,10 @@ def is_whatsapp(path: Path) -> bool:
 
 def read_whatsapp(file: ChatFile) -> list[Chat]:
     """Return the one chat of an exported text, none where it holds no message."""
-    messages = [_message(line) for line in lines_of(file.text)]
-    return [Chat(name=others(messages), messages=messages, key=file.name)] if messages else []
+    text = file.text
+    lines, n_above = lines_of(text) if looks_like_messages(text[:_HEAD_CHARS]) else ([], 0)
+    messages = [_message(line) for line in lines]
+    return [Chat(name=others(messages), messages=messages, bad=above(n_above))] if messages else []
 
 
 def _message(line: Line) -> Message:

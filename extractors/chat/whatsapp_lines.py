@@ -72,9 +72,12 @@ class _Entry:
     more: list[str]
 
 
-def lines_of(text: str) -> list[Line]:
-    """Return the messages of a text in its order, what stands before the first one left out."""
-    items = list(_entries(text))
+def lines_of(text: str) -> tuple[list[Line], int]:
+    """Return the messages of a text in its order, and how many lines stand above the first."""
+    raw = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    layouts = _layouts_of(raw)
+    first = next((n for n, line in enumerate(raw) if _header(line, layouts)), len(raw))
+    items = list(_entries(raw[first:], layouts))
     dates = _dates([entry.date for entry in items], us_style=_is_us(items))
     senders = _senders([entry.rest for entry in items])
     lines: list[Line] = []
@@ -92,7 +95,7 @@ def lines_of(text: str) -> list[Line]:
                 in_brackets=entry.in_brackets,
             )
         )
-    return lines
+    return lines, sum(bool(without_direction(line).strip()) for line in raw[:first])
 
 
 def looks_like_messages(head: str) -> bool:
@@ -149,9 +152,7 @@ def _with_plain_start(line: str, length: int) -> str:
     return "".join(plain) + line[at:]
 
 
-def _entries(text: str) -> Iterator[_Entry]:
-    raw = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    layouts = _layouts_of(raw)
+def _entries(raw: Sequence[str], layouts: Sequence[re.Pattern[str]]) -> Iterator[_Entry]:
     entry: _Entry | None = None
     for line in raw:
         match = _header(line, layouts)

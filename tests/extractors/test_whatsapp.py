@@ -79,15 +79,15 @@ def test_the_order_of_day_and_month_is_found_in_the_whole_file() -> None:
     days = [(4, 5), (5, 5), (12, 5), (3, 6), (13, 6)]
     for form, wanted in (("{0}/{1}/23", "05-04"), ("{1}/{0}/23", "05-04")):
         text = "".join(f"{form.format(*day)}, 10:00 - Ada: Hello\n" for day in days)
-        assert f"{lines_of(text)[0].time:%m-%d}" == wanted
+        assert f"{lines_of(text)[0][0].time:%m-%d}" == wanted
     # Nothing above 12: what lies in order of time is right.
     text = "".join(
         f"{month}/{day}/23, 10:00 - Ada: Hi\n" for day, month in ((2, 3), (9, 3), (1, 4))
     )
-    assert [f"{line.time:%m-%d}" for line in lines_of(text)] == ["03-02", "03-09", "04-01"]
+    assert [f"{line.time:%m-%d}" for line in lines_of(text)[0]] == ["03-02", "03-09", "04-01"]
     # A single day: as the United States write it only with their half days.
-    assert f"{lines_of('3/4/23, 9:12 PM - Ada: Hi')[0].time:%m-%d}" == "03-04"
-    assert f"{lines_of('03/04/23, 9:12 pm - Ada: Hi')[0].time:%m-%d}" == "04-03"
+    assert f"{lines_of('3/4/23, 9:12 PM - Ada: Hi')[0][0].time:%m-%d}" == "03-04"
+    assert f"{lines_of('03/04/23, 9:12 pm - Ada: Hi')[0][0].time:%m-%d}" == "04-03"
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_messages_are_in_order_of_time(tmp_path: Path) -> None:
 
 
 def test_a_zip_file_is_read_beside_its_media(tmp_path: Path) -> None:
-    members = {"IMG-1.jpg": "x", "WhatsApp Chat with Tom.txt": whatsapp(), "PTT-2.opus": "y"}
+    members = {"IMG-1.jpg": "x", "WhatsApp Chat with Tom.txt": whatsapp(), "list.txt": "Bread\nTea"}
     path = put(tmp_path / "WhatsApp Chat with Tom.zip", members)
     source, rows = read(path)
     assert (source.kind, source.format, turns(rows)) == ("chat", "whatsapp", TURNS)
@@ -268,3 +268,12 @@ def test_a_rerun_and_a_longer_export_keep_the_ids(tmp_path: Path) -> None:
     assert json.dumps([d.title for d in rows.documents]).count("2023-05") == 2
     assert len({document.id for document in rows.documents}) == 2
     assert source.title == "A"
+
+
+def test_what_stands_above_the_first_message_is_counted(tmp_path: Path) -> None:
+    path = put(
+        tmp_path / "a.txt", f"and the end of a message\n\nof which half is lost\n{whatsapp()}"
+    )
+    _, rows = read(path)
+    assert turns(rows) == TURNS
+    assert aside(rows) == {"the first 2 lines: no message begins there": "bad_row"}
