@@ -54,6 +54,12 @@ class ExtractSettings(BaseModel):
     """Pause that ends a turn where the transcript names no speaker."""
     turn_max_words: int = Field(200, ge=1)
     """Words after which a nameless turn ends at the next sentence."""
+    chat_gap_hours: float = Field(8.0, gt=0)
+    """Silence in a chat after which its next message begins a new conversation."""
+    chat_join_minutes: float = Field(5.0, ge=0)
+    """Messages of one sender in a row are one turn if no longer time lies between two."""
+    anonymise: bool = False
+    """Put placeholders for other people's names and contacts in chats and mail."""
     # What datasets hang on stands under [sources] and [persona]; the flow fills it in.
     columns: dict[str, str] = Field(default_factory=dict, exclude=True)
     """Filled in from sources.map."""
@@ -63,3 +69,5 @@ class ExtractSettings(BaseModel):
     """Filled in from sources.fill."""
     persona: str = Field("", exclude=True)
     """Filled in from persona.name."""
+    own_names: list[str] = Field(default_factory=list, exclude=True)
+    """Filled in: the persona's names, and the labels that are said to be the persona."""

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 # The rule of the verdict on a file that is read by its content, against its ending.
 BY_CONTENT = "read_by_content"
 # File names that say nothing about their content: the folder's name belongs to the title.
-_SHARED_NAME = re.compile(r"^(transcript|captions?|subtitles?|episode|book|index|main)\b", re.I)
+_SHARED_NAME = re.compile(
+    r"^(?:(?:transcript|captions?|subtitles?|episode|book|index|main|result|_chat)\b|message_\d)",
+    re.I,
+)
 
 
 def read_source(ref: SourceRef, added_at: datetime) -> Source:

@@ -106,7 +106,7 @@ class SourcesSettings(BaseModel, extra="forbid"):
         description="Datasets that keep general abilities, as [[sources.mix]] tables.",
     )
     extract: ExtractSettings = Field(
-        default_factory=ExtractSettings, description="How pages and transcripts are read."
+        default_factory=ExtractSettings, description="How pages, transcripts and chats are read."
     )
     chapters: ChapterSettings = Field(
         default_factory=ChapterSettings, description="Which chapters are taken in."

@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from memoirist.data.provenance.rights import checked, obstacles, said_in
+from memoirist.data.provenance.rights import OTHERS_WORDS, checked, obstacles, said_in
 from memoirist.data.samples import SOURCES
 from memoirist.data.schema.errors import SourceMissing
 from memoirist.data.schema.records import Block, Fault, Source
@@ -157,9 +157,11 @@ def warn_of_obstacles(context: Context) -> None:
     """Warn in a line for each reason of the sources that prevent sharing a model."""
     all_obstacles = obstacles(context.workspace.sources())
     for reason in dict.fromkeys(obstacle.reason for obstacle in all_obstacles):
-        titles = list(dict.fromkeys(o.title for o in all_obstacles if o.reason == reason))
+        same = [obstacle for obstacle in all_obstacles if obstacle.reason == reason]
+        titles = list(dict.fromkeys(obstacle.title for obstacle in same))
         more = f" and {len(titles) - 3} more" if len(titles) > 3 else ""
+        step = "`memoirist rights` shows the ledger and takes your word"
         context.report.warn(
             f"{', '.join(titles[:3])}{more}: {reason}, so nothing made of it may be"
-            " pushed to a hub; `memoirist rights` shows the ledger and takes your word"
+            f" pushed to a hub; {same[0].next_step if reason == OTHERS_WORDS else step}"
         )

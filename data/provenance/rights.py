@@ -19,6 +19,8 @@ _LICENCE = re.compile(r"licence:[A-Za-z0-9][A-Za-z0-9.+\-]*")
 _PERMISSION = re.compile(r"permission:\S.*")
 # Of the hub's own names for licences, those that texts come under beside Creative Commons.
 _HUB_LICENCES = {"apache-2.0", "mit", "gfdl", "odbl", "odc-by", "pddl", "bsd-3-clause"}
+OTHERS_WORDS = "it holds other people's words, whose consent is not noted"
+_BY_WHOM = "'by whom, when'"
 # Words by which sources say themselves what may be done with them, the most certain first.
 _SAID: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"creativecommons\.org/publicdomain/zero/1\.0|\bCC0 1\.0\b", re.I), "CC0-1.0"),
@@ -101,10 +103,16 @@ def obstacles(sources: Sequence[Source]) -> list[Obstacle]:
 
 def _against(source: Source) -> Iterator[tuple[str, str]]:
     rights = source.rights or "unknown"
+    if source.kind == "chat" and not source.consent:
+        # Whoever owns the export, the words in it are also those of the others.
+        unknown = " --rights own-work" if rights == "unknown" else ""
+        step = f"ask them and note it: `memoirist rights {source.id}{unknown} --consent {_BY_WHOM}`"
+        yield OTHERS_WORDS, step
+        return
     if rights == "unknown":
         yield "its rights are unknown", f"say them: `memoirist rights {source.id} --rights RIGHTS`"
     elif "-ND" in rights:
         yield f"{rights} allows no derived work", "ask the owner, then --rights permission:WHOSE"
     if source.living and not source.consent and rights != "own-work":
-        step = f"note it: `memoirist rights {source.id} --consent 'by whom, when'`"
+        step = f"note it: `memoirist rights {source.id} --consent {_BY_WHOM}`"
         yield "a living person speaks in it, whose consent is not noted", step

@@ -93,7 +93,7 @@ class Metric:
     value: float
 
 
-SourceKind = Literal["book", "podcast", "dataset", "text"]
+SourceKind = Literal["book", "podcast", "chat", "dataset", "text"]
 BlockKind = Literal[
     "heading",
     "paragraph",
@@ -491,7 +491,7 @@ class Rows:
     """What a step gives back: new rows of any table, verdicts and marks among them.
 
     A dataset's exchanges are still to be read, and `told` says in a few words how its rows were
-    understood.
+    understood. `title` stands in the place of the source's own.
     """
 
     documents: Sequence[Document] = ()
@@ -502,3 +502,4 @@ class Rows:
     requests: Sequence[Request] = ()
     exchanges: RowReader | None = None
     told: str = ""
+    title: str | None = None

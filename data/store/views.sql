@@ -415,7 +415,7 @@ WITH checks AS (
         {'name': 'gates.min_type_token', 'signal': 'type_token', 'value': s.type_token},
         {'name': 'gates.max_repeated_share', 'signal': 'repeated_share', 'value': s.repeated_share},
         {'name': 'gates.max_quoted_share', 'signal': 'quoted_share',
-         'value': CASE WHEN x.kind <> 'podcast' THEN s.quoted_share END}]) AS c
+         'value': CASE WHEN x.kind NOT IN ('podcast', 'chat') THEN s.quoted_share END}]) AS c
     FROM passage_signals s JOIN cut_passages p ON p.id = s.passage_id
     JOIN sources x ON x.id = p.source_id
     WHERE x.format NOT IN ('chat', 'disclosure') AND s.n_words >= threshold('gates.signal_words')

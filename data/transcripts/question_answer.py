@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -26,6 +26,7 @@ from memoirist.data.text.words import (
     sentence_spans,
     sentences,
 )
+from memoirist.data.transcripts.chat_exchanges import ChatTalk
 from memoirist.data.transcripts.spoken_exchanges import (
     Talk,
     begins_lower,
@@ -179,19 +180,49 @@ def split_turns(
 ) -> Rows:
     """Return an episode's passages, the spoken questions, and a verdict on every other block."""
     rows = _Builder(document, now)
-    turns = [block for block in blocks if block.kind == "turn"]
-    unpunctuated = Fault(
-        "unpunctuated",
-        f"more than {settings.max_words} words without the end of a sentence",
-        "use a transcript with punctuation",
+    return _split(rows, blocks, lambda turns: Talk(turns, persona, document.lang, settings))
+
+
+def split_chat(
+    document: Document,
+    blocks: Sequence[Block],
+    persona: str,
+    settings: PassageSettings,
+    now: datetime,
+) -> Rows:
+    """Return the passages, questions and verdicts of one conversation of a chat.
+
+    What is no turn has its verdict already.
+    """
+    others = (block for block in blocks if block.speaker not in {None, persona})
+    breaks = frozenset(block.ord for block in others if block.kind != "turn")
+
+    def talk_of(turns: Sequence[Block]) -> ChatTalk:
+        talk = ChatTalk(turns, persona, document.lang, settings)
+        talk.breaks = breaks
+        return talk
+
+    return _split(
+        _Builder(document, now), [block for block in blocks if block.kind == "turn"], talk_of
     )
+
+
+def _split(
+    rows: _Builder, blocks: Sequence[Block], talk_of: Callable[[Sequence[Block]], Talk]
+) -> Rows:
+    turns = [block for block in blocks if block.kind == "turn"]
     backchannels = [block for block in turns if is_backchannel(block.text)]
     rows.drop(
         backchannels, Fault("backchannel", "it only shows that somebody is listening", _NOTHING)
     )
     dropped = {block.id for block in backchannels}
-    spoken = [block for block in turns if block.id not in dropped]
-    talk = Talk(spoken, persona, document.lang, settings)
+    talk = talk_of([block for block in turns if block.id not in dropped])
+    settings = talk.settings
+    unpunctuated = Fault(
+        "unpunctuated",
+        f"more than {settings.max_words} words without the end of a sentence",
+        "use a transcript with punctuation",
+    )
     for exchange in talk.exchanges():
         question, asking = talk.select_question(exchange.questions)
         rows.drop(exchange.asides, _ASIDE)

@@ -15,6 +15,8 @@ from memoirist.data.text.words import count_words, simplified
 
 # The name of a turn without a speaker in messages and in a mapping.
 UNNAMED = "(unnamed)"
+# The label of the owner's messages in exports of chats that give the owner no name.
+ME = "Me"
 _TITLES = frozenset(name_words("speaker_titles"))
 _HAN_TITLES = re.compile(r"(?<=.)(?:老师|老師|先生|女士|教授|博士|主任|医生|醫生)$")
 _GENERIC = re.compile(
@@ -29,16 +31,21 @@ def find_persona(blocks: Sequence[Block], names: Sequence[str]) -> str | None:
     brackets do not matter. "Ada" and "A. Marrow" both match "Ada Marrow" when no other speaker
     matches; a label such as SPEAKER_00 matches only itself.
     """
-    speakers = list(dict.fromkeys(block.speaker for block in blocks if block.speaker))
+    return find_name([block.speaker for block in blocks if block.speaker], names)
+
+
+def find_name(labels: Sequence[str], names: Sequence[str]) -> str | None:
+    """Return the label that is one of the names, by the rules of `find_persona`."""
+    speakers = list(dict.fromkeys(labels))
     for speaker in speakers:
         if is_called(speaker, names):
             return speaker
-    name_words = [_name_words(name) for name in names]
+    wanted = [_name_words(name) for name in names]
     similar = [
         speaker
         for speaker in speakers
         if not _GENERIC.match(speaker)
-        and any(_similar(form, name) for form in _forms(speaker) for name in name_words)
+        and any(_similar(form, name) for form in _forms(speaker) for name in wanted)
     ]
     return similar[0] if len(similar) == 1 else None
 
@@ -116,7 +123,8 @@ def renamed(
             renames[block.speaker] = names[0] if label and is_called(label, names) else label
     return [
         block
-        if block.kind != "turn" or renames[block.speaker] == block.speaker
+        if (block.kind != "turn" and block.speaker is None)
+        or renames[block.speaker] == block.speaker
         else replace(block, speaker=renames[block.speaker])
         for block in blocks
     ]

@@ -8,11 +8,12 @@ of 29 joins are right); 11 of 18 bad ones are dropped or asked otherwise (11 of 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 
 from memoirist.data.passages.borders import size
 from memoirist.data.passages.segmentation import PassageSettings
@@ -77,7 +78,12 @@ def begins_lower(text: str) -> bool:
 
 
 class Talk:
-    """The rules for one talk: how it is written, and which words stand everywhere in it."""
+    """The rules for one talk: how it is written, and which words stand everywhere in it.
+
+    `keys` are the recipe's keys of limits that another kind of talk has of its own.
+    """
+
+    keys: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self, turns: Sequence[Block], persona: str, lang: str | None, settings: PassageSettings
@@ -130,13 +136,17 @@ class Talk:
         current = Exchange()
         for turn in self.turns:
             answers = turn.speaker == self.persona
-            goes_on = answers and current.answers and current.answers[-1].chapter == turn.chapter
+            goes_on = answers and current.answers and self._is_same(current.answers[-1], turn)
             if current.answers and not goes_on:
                 yield current
                 current = Exchange()
             (current.answers if answers else current.questions).append(turn)
         if current.answers:
             yield current
+
+    def _is_same(self, before: Block, turn: Block) -> bool:
+        """Tell whether two turns of the persona belong to one answer."""
+        return before.chapter == turn.chapter
 
     def _is_farewell(self, exchange: Exchange) -> bool:
         """Tell whether the speakers only greet, thank each other or say goodbye."""
@@ -213,22 +223,33 @@ class Talk:
         if n_words < settings.min_spoken_words:
             return self.short(answer)
         if self._is_courtesy(question or "", answer, n_words):
-            return _fault("courtesy", n_words)
+            return self.fault("courtesy", n_words)
         if question is None or not self.is_question(question):
             if n_words < settings.min_reply_words:
-                return _fault("short_reply", n_words, settings.min_reply_words)
+                return self.fault("short_reply", n_words, settings.min_reply_words)
             if n_words < settings.min_untied_words and not self._takes_up(question or "", answer):
-                return _fault("not_taken_up", n_words, settings.min_untied_words)
+                return self.fault("not_taken_up", n_words, settings.min_untied_words)
         asks_back = answer.rstrip().endswith(("?", "？")) and not _phrases("tag").search(answer)
         if asks_back and n_words < settings.min_untied_words:
-            return _fault("asks_back", n_words, settings.min_untied_words)
+            return self.fault("asks_back", n_words, settings.min_untied_words)
         return None
 
     def short(self, answer: str) -> Fault | None:
         """Return why an answer is too short, None for a longer one."""
         limit = self.settings.min_spoken_words
         n_words = size(answer)
-        return _fault("short_answer", n_words, limit) if n_words < limit else None
+        return self.fault("short_answer", n_words, limit) if n_words < limit else None
+
+    def fault(self, rule: str, n_words: int, limit: int = 0) -> Fault:
+        """Return the fault of an answer of `n_words` by one of the rules."""
+        if rule == "courtesy":
+            reason = f"a greeting, thanks or a goodbye (word count {n_words})"
+            step = "set passages.cut_courtesies = false in the recipe to keep it"
+        else:
+            reason, key = _REASONS[rule]
+            reason = reason.format(n=n_words, limit=limit)
+            step = f"lower passages.{self.keys.get(key, key)} in the recipe to keep it"
+        return Fault(rule, reason, step, float(n_words))
 
     def _is_courtesy(self, question: str, answer: str, n_words: int) -> bool:
         if not self.settings.cut_courtesies or n_words >= _COURTESY_WORDS:
@@ -262,19 +283,9 @@ _REASONS = {
         "it takes up nothing of the turn before: word count {n}, below {limit}",
         "min_untied_words",
     ),
+    "unasked": ("nobody asked for it: word count {n}, below {limit}", "min_unasked_words"),
     "asks_back": ("it asks a question itself: word count {n}, below {limit}", "min_untied_words"),
 }
-
-
-def _fault(rule: str, n_words: int, limit: int = 0) -> Fault:
-    if rule == "courtesy":
-        reason = f"a greeting, thanks or a goodbye (word count {n_words})"
-        step = "set passages.cut_courtesies = false in the recipe to keep it"
-    else:
-        reason, key = _REASONS[rule]
-        reason = reason.format(n=n_words, limit=limit)
-        step = f"lower passages.{key} in the recipe to keep it"
-    return Fault(rule, reason, step, float(n_words))
 
 
 def _shortened(text: str, limit: int) -> str | None:

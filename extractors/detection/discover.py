@@ -176,7 +176,10 @@ def _files(folder: Path, unpack_into: Path | None) -> Iterator[tuple[Path, bool]
 
 def _has_format(path: Path, unpack_into: Path | None) -> bool:
     suffix = path.suffix.lower()
-    return suffix in SUFFIXES or (unpack_into is not None and suffix in PACKED_SUFFIXES)
+    if suffix not in PACKED_SUFFIXES or unpack_into is not None:
+        return suffix in SUFFIXES or suffix in PACKED_SUFFIXES
+    known = format_of(path)  # an exported chat is read as it is
+    return known is not None and known.kind == "chat"
 
 
 def _expand_home(pointer: str) -> Path:

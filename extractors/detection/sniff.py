@@ -57,6 +57,9 @@ _TEXT_MAGIC, _MAGIC = (
     [(row.get("at", 0), row["start"].encode("latin-1"), _content(row)) for row in rows]
     for rows in (_TABLE["first_bytes"]["text"], _TABLE["first_bytes"]["binary"])
 )
+_CHAT_PAGES = [
+    ([mark.encode() for mark in row["holds"]], _content(row)) for row in _TABLE["chat_pages"]
+]
 _MARKUP = (
     (re.compile(rb"<!doctype\s+html|<html[\s>]", re.I), "page"),
     (re.compile(rb"<(?:rss|feed)[\s>]"), "feed"),
@@ -65,6 +68,12 @@ _MARKUP = (
 _PROLOGUE = re.compile(rb"\s*(?:<\?xml[^>]{0,200}\?>\s*)?(?:<!--.{0,2000}?-->\s*){0,5}", re.S)
 _ARROW = re.compile(rb"\d[ \t]*-->[ \t]*\d")
 _CUE = re.compile(rb"\d+[ \t]*\r?\n\d{1,3}:\d\d:\d\d[,.]\d{1,3}[ \t]*-->[ \t]*\d")
+_HEADERS = rb"(?:[A-Za-z][\w-]*:[ \t][^\n]*\n(?:[ \t][^\n]*\n)*)"
+_MAILBOX = re.compile(rb"From \S[^\n]{0,300}\d{4}[^\n]{0,20}\n" + _HEADERS + rb"{2}")
+_MAIL = re.compile(_HEADERS + rb"{4}")
+_MAIL_SENDER = re.compile(
+    rb"^(?:Received|Message-ID|MIME-Version|DKIM-Signature):[ \t]", re.M | re.I
+)
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _PDF_PART = re.compile(rb"\bendobj\b|\bstartxref\b|%%EOF")
 _WORDS = re.compile(r"[^\W\d_]{2,}")
@@ -107,8 +116,11 @@ def _signatures(path: Path, head: bytes) -> Iterator[Content]:
     text = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if re.match(rb"%PDF-\d\.\d[ \t]*[\r\n%]", text):
         yield _KINDS["pdf"]
-    if head.startswith(b"PK\x03\x04") and (content := _zip_content(path)):
-        yield content
+    if head.startswith(b"PK\x03\x04"):
+        if content := _zip_content(path):
+            yield content
+        elif path.suffix.lower() == ".zip":
+            yield _KINDS["torn_zip"]
     yield from (content for _, magic, content in _TEXT_MAGIC if head.startswith(magic))
     # "ID3" or "OggS" may also open a text, which has no control characters.
     for offset, magic, content in _MAGIC if _CONTROL.search(head) else ():
@@ -118,6 +130,9 @@ def _signatures(path: Path, head: bytes) -> Iterator[Content]:
         yield _KINDS["vtt"]
     if _CUE.match(text):
         yield _KINDS["srt"]
+    if _MAILBOX.match(head) or (_MAIL.match(head) and _MAIL_SENDER.search(head)):
+        yield _KINDS["mail"]
+    yield from (content for marks, content in _CHAT_PAGES if all(mark in head for mark in marks))
     prologue = _PROLOGUE.match(text)
     rest = text[prologue.end() :] if prologue else text
     yield from (_KINDS[kind] for pattern, kind in _MARKUP if pattern.match(rest))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXTRACT_KEYS = (
     "persona.name persona.aliases sources.speakers sources.limit persona.lang"
     " sources.chapters.include sources.chapters.exclude sources.map sources.mix sources.text_as"
-    " sources.extract.ocr"
+    " sources.extract.ocr sources.extract.anonymise"
 ).split()
 ENDPOINT_KEYS = (
     "interview.base_url interview.model interview.max_concurrency"

@@ -21,6 +21,7 @@ from memoirist.data.text import personal_data
 from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.masking import mask_text
 from memoirist.data.text.secrets import secret_candidate
+from memoirist.data.transcripts import speakers
 from memoirist.extractors import (
     ExtractSettings,
     SourceRef,
@@ -29,15 +30,19 @@ from memoirist.extractors import (
     read_source,
     skipped_files,
 )
+from memoirist.extractors.chat.chat_turns import ANONYMISED
 from memoirist.extractors.detection.discover import is_url, printable, ref_of
 from memoirist.extractors.source_reader import BY_CONTENT, missing_source
 from memoirist.extractors.transcript.formats.time_order import TIME_NOTES
+from memoirist.flows.recipe import Recipe
 from memoirist.flows.rights_ledger import warn_of_obstacles, with_rights
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import counted as _count
 from memoirist.flows.steps.base import Step, fingerprint
 
 _SHOWN_NAMES = 8
+# Settings without which the rows of all other kinds stay as they are.
+_CHAT_KEYS = {"chat_gap_hours", "chat_join_minutes", "anonymise"}
 
 
 def extract_sources(
@@ -157,8 +162,9 @@ def _extract_one(context: Context, file: SourceRef, share: float | None, label: 
     for verdict in rows.verdicts:
         if verdict.rule == BY_CONTENT:
             context.report.note(f"{label} is {verdict.reason}")
-        elif verdict.rule in TIME_NOTES:
+        elif verdict.rule in {*TIME_NOTES, ANONYMISED}:
             context.report.note(f"{label}: {verdict.reason}")
+    source = replace(source, title=rows.title or source.title)
     source = with_rights(source, rows.blocks, context.recipe.sources.ledger)
     if rows.exchanges is not None:
         _write_exchanges(step, source, rows, label)
@@ -169,7 +175,11 @@ def _extract_one(context: Context, file: SourceRef, share: float | None, label: 
 def _fingerprint(
     context: Context, file: SourceRef, source: Source, settings: ExtractSettings
 ) -> str:
-    inputs = [source.sha256, settings.model_dump_json(exclude={"workers"}), file.format]
+    other_kinds = set() if source.kind == "chat" else _CHAT_KEYS
+    chosen = settings.model_dump_json(exclude={"workers", *other_kinds})
+    inputs = [source.sha256, chosen, file.format]
+    if source.kind == "chat" and settings.anonymise:
+        inputs.append(fingerprint(*settings.own_names))
     if source.kind == "dataset":
         columns, fill = sorted(settings.columns.items()), sorted(settings.fill.items())
         passages = context.recipe.passages
@@ -190,11 +200,21 @@ def _settings(context: Context, *, mixed: bool) -> ExtractSettings:
         "text_as": "completion" if mixed else sources.text_as,
         "fill": sources.fill,
         "persona": context.recipe.persona.name,
+        "own_names": _own_names(context.recipe),
         "ocr_folder": str(context.workspace.root / "ocr"),
     }
     if sources.extract.ocr and not sources.extract.ocr_languages:
         values["ocr_languages"] = [context.recipe.persona.lang or "en"]
     return sources.extract.model_copy(update=values)
+
+
+def _own_names(recipe: Recipe) -> list[str]:
+    """Return the persona's name, aliases and the labels that the recipe says are the persona."""
+    persona = recipe.persona
+    names = list(filter(None, [persona.name, *persona.aliases]))
+    mapped = recipe.sources.speakers.items()
+    labels = [label for label, name in mapped if speakers.is_called(name, names)]
+    return [*names, *labels, *(label.rpartition(":")[2] for label in labels if ":" in label)]
 
 
 def _update_source(context: Context, source: Source) -> None:
@@ -258,7 +278,13 @@ def _summary(rows: Rows) -> str:
     pages = max((block.page_last or block.page or 0 for block in rows.blocks), default=0)
     unit = f"{pages} pages" if pages else _count(len(rows.documents), "document")
     n_dropped = sum(not verdict.keep for verdict in rows.verdicts)
-    dropped = f"; {_count(n_dropped, 'page' if pages else 'row')} set aside" if n_dropped else ""
+    noun = "page" if pages else "row"
+    by_rule = ""
+    if any(block.kind == "turn" for block in rows.blocks):
+        noun = "message"
+        rules = Counter(verdict.rule for verdict in rows.verdicts if not verdict.keep)
+        by_rule = f" ({', '.join(f'{n:,} {rule}' for rule, n in rules.most_common(6))})"
+    dropped = f"; {_count(n_dropped, noun)} set aside{by_rule}" if n_dropped else ""
     row_format = f"{rows.told}; " if rows.told else ""
     return f"{row_format}{unit}, {_count(len(rows.blocks), 'block')} ({blocks}){dropped}"
 

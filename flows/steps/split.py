@@ -7,7 +7,7 @@ with answers.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
@@ -32,12 +32,15 @@ from memoirist.data.text import personal_data
 from memoirist.data.text.masking import mask_text
 from memoirist.data.transcripts import question_answer, removed_spans, speakers
 from memoirist.data.transcripts.removed_spans import VERSION, find_ads, find_breaks, find_stock
+from memoirist.data.transcripts.speakers import ME
 from memoirist.flows.runtime.context import Context, persona_language
 from memoirist.flows.runtime.report import counted
 from memoirist.flows.steps.base import Step, fingerprint, ids_hash
 
 _FROM_FILES = f"source_id IN (SELECT id FROM sources WHERE format NOT IN {BY_HAND})"
 _WITHDRAWN = "SELECT id FROM sources WHERE withdrawn_at IS NOT NULL"
+# The kinds of sources whose words are turns of named speakers.
+_SPOKEN = {"podcast", "chat"}
 _CHAPTER_TITLES = (
     "SELECT DISTINCT source_id, title FROM (SELECT d.source_id, unnest([coalesce(b.chapter, ?),"
     " CASE b.kind WHEN 'heading' THEN b.text END]) AS title FROM blocks b JOIN documents d"
@@ -92,8 +95,7 @@ def _split_source(context: Context, source: Source) -> None:
     for block in store.nouns(Block, f"{of_source} ORDER BY document_id, ord", source.id):
         blocks[block.document_id].append(block)
     results = step.call(
-        source.title or source.id,
-        lambda: [_split_document(context, source, d, blocks[d.id]) for d in documents],
+        source.title or source.id, lambda: _split_all(context, source, documents, blocks)
     )
     rows = [passage for result in results for passage in result.passages]
     verdicts = [verdict for result in results for verdict in result.verdicts]
@@ -126,8 +128,8 @@ def _split_inputs(context: Context, source: Source, content: str | None) -> str:
         context.recipe.passages.model_dump_json(),
         source.kind,
         "" if source.kind == "dataset" else [persona.name, *persona.aliases],
-        transcript_inputs(context, source) if source.kind == "podcast" else "",
-        "" if source.kind in {"podcast", "dataset"} else voice,
+        transcript_inputs(context, source) if source.kind in _SPOKEN else "",
+        "" if source.kind in {*_SPOKEN, "dataset"} else voice,
     )
 
 
@@ -145,16 +147,25 @@ def _warn_empty(context: Context, source: Source, verdicts: Sequence[Verdict]) -
     )
 
 
-def _split_document(
-    context: Context, source: Source, document: Document, blocks: Sequence[Block]
-) -> Rows:
-    if source.kind == "podcast":
-        rows = split_episode(context, source, document, blocks)
+def _split_all(
+    context: Context,
+    source: Source,
+    documents: Sequence[Document],
+    blocks: Mapping[str, Sequence[Block]],
+) -> list[Rows]:
+    """Return the rows of each document, personal data masked as the recipe says."""
+    if source.kind == "chat":
+        every = [block for document in documents for block in blocks[document.id]]
+        results = _split_chats(context, source, documents, every)
     else:
-        rows = _split_book(context, source, document, blocks)
+        split = split_episode if source.kind == "podcast" else _split_book
+        results = [split(context, source, d, blocks[d.id]) for d in documents]
     settings = context.recipe.passages
     mask = partial(mask_text, personal=settings.mask_personal, secrets=settings.mask_secrets)
-    return personal_data.mask_rows(rows, document.lang or "und", context.now, mask)
+    return [
+        personal_data.mask_rows(rows, document.lang or "und", context.now, mask)
+        for document, rows in zip(documents, results, strict=True)
+    ]
 
 
 def _split_book(
@@ -262,6 +273,11 @@ def _warn_unmatched_chapters(context: Context, sources: Sequence[Source]) -> Non
 
 
 _SHOWN_EPISODES = 5
+_SILENT = Fault(
+    "persona_silent",
+    "said in a conversation to which the persona writes nothing",
+    "nothing, unless one of the names is the persona's: then say so with --alias",
+)
 _PODCAST_TURNS = (
     "SELECT b.id FROM blocks b JOIN documents d ON d.id = b.document_id JOIN sources s"
     " ON s.id = d.source_id WHERE s.kind = 'podcast' AND s.withdrawn_at IS NULL"
@@ -346,25 +362,62 @@ def split_episode(
     context: Context, source: Source, document: Document, blocks: Sequence[Block]
 ) -> Rows:
     """Return an episode's rows after the cuts; without the persona, a verdict for each block."""
+    turns, speaker = _cast(context, source, blocks)
+    if speaker is None:
+        fault = _no_persona(context, turns)
+        return Rows(verdicts=[fault.verdict("blocks", block.id, context.now) for block in blocks])
+    cuts = context.workspace.store.nouns(
+        Cut, "block_id IN (SELECT id FROM blocks WHERE document_id = ?)", document.id
+    )
+    kept, verdicts = removed_spans.apply_cuts(turns, cuts, context.now)
+    rows = question_answer.split_turns(
+        document, kept, speaker, context.recipe.passages, context.now
+    )
+    return replace(rows, verdicts=[*verdicts, *rows.verdicts])
+
+
+def _split_chats(
+    context: Context, source: Source, documents: Sequence[Document], blocks: Sequence[Block]
+) -> list[Rows]:
+    """Return the rows of each conversation of an export.
+
+    Who the persona is must be found among the senders of all of them. What is no turn has its
+    verdict since it was extracted.
+    """
+    renamed, speaker = _cast(context, source, blocks)
+    fault = _no_persona(context, renamed) if speaker is None else _SILENT
+    by_document: dict[str, list[Block]] = defaultdict(list)
+    for block in renamed:
+        by_document[block.document_id].append(block)
+    results: list[Rows] = []
+    for document in documents:
+        own, settings = by_document[document.id], context.recipe.passages
+        turns = [block for block in own if block.kind == "turn"]
+        if speaker is None or all(turn.speaker != speaker for turn in turns):
+            verdicts = [fault.verdict("blocks", turn.id, context.now) for turn in turns]
+            results.append(Rows(verdicts=verdicts))
+        else:
+            rows = question_answer.split_chat(document, own, speaker, settings, context.now)
+            results.append(rows)
+    return results
+
+
+def _cast(
+    context: Context, source: Source, blocks: Sequence[Block]
+) -> tuple[list[Block], str | None]:
+    """Return the blocks with the names that the user gives the speakers, and who is the persona."""
     persona = context.recipe.persona
     names = [persona.name, *persona.aliases]
     mapping = speakers.mapping_of(context.recipe.sources.speakers, source.location)
     turns = speakers.renamed(blocks, mapping, names)
-    speaker = speakers.find_persona(turns, names)
-    if speaker is not None:
-        cuts = context.workspace.store.nouns(
-            Cut, "block_id IN (SELECT id FROM blocks WHERE document_id = ?)", document.id
-        )
-        kept, verdicts = removed_spans.apply_cuts(turns, cuts, context.now)
-        rows = question_answer.split_turns(
-            document, kept, speaker, context.recipe.passages, context.now
-        )
-        return replace(rows, verdicts=[*verdicts, *rows.verdicts])
+    return turns, speakers.find_persona(turns, names)
+
+
+def _no_persona(context: Context, turns: Sequence[Block]) -> Fault:
+    name = context.recipe.persona.name
     shares = speakers.speaker_shares(turns)
-    subject = f"no speaker is called {persona.name!r}" if persona.name else "no persona is named"
-    hint = _speaker_hint(persona.name, shares)
-    fault = Fault("no_persona", f"{subject}: {shares}", hint)
-    return Rows(verdicts=[fault.verdict("blocks", block.id, context.now) for block in blocks])
+    subject = f"no speaker is called {name!r}" if name else "no persona is named"
+    return Fault("no_persona", f"{subject}: {shares}", _speaker_hint(name, shares))
 
 
 def _speaker_hint(persona: str, reason: str) -> str:
@@ -375,7 +428,9 @@ def _speaker_hint(persona: str, reason: str) -> str:
     """
     if not persona:
         return "name one of them with --persona and run it again"
-    hint = f"say who is who with --alias or --speaker 'LABEL={persona}'"
+    # The owner of some exports has no name in them.
+    label = ME if f"{ME} " in reason else "LABEL"
+    hint = f"say who is who with --alias or --speaker '{label}={persona}'"
     if speakers.UNNAMED in reason:
         hint += (
             f"; --speaker '{speakers.UNNAMED}={persona}' takes all unnamed speech for the"
@@ -388,9 +443,13 @@ def _speaker_hint(persona: str, reason: str) -> str:
 def warn_absent_persona(context: Context) -> None:
     """Warn of the episodes without the persona, and name their speakers."""
     episodes = context.workspace.store.rows(
-        "SELECT d.title, any_value(v.reason) AS reason FROM verdicts v"
-        " JOIN blocks b ON b.id = v.subject_id JOIN documents d ON d.id = b.document_id"
-        " WHERE v.rule = 'no_persona' AND v.subject = 'blocks' GROUP BY d.id, d.title ORDER BY ALL"
+        "SELECT title, any_value(reason) AS reason FROM ("
+        "   SELECT v.reason, CASE s.kind WHEN 'chat' THEN s.id ELSE d.id END AS id,"
+        "     CASE s.kind WHEN 'chat' THEN s.title ELSE d.title END AS title"
+        "   FROM verdicts v JOIN blocks b ON b.id = v.subject_id"
+        "   JOIN documents d ON d.id = b.document_id JOIN sources s ON s.id = d.source_id"
+        "   WHERE v.rule = 'no_persona' AND v.subject = 'blocks'"
+        " ) GROUP BY id, title ORDER BY ALL"
     )
     for row in episodes[:_SHOWN_EPISODES]:
         hint = _speaker_hint(context.recipe.persona.name, row["reason"])

@@ -43,8 +43,8 @@ def guess_kind(
 
     `interview.kind` and `interview.kinds` overrule this simple rule.
     """
-    if source == "podcast":
-        return "talk", "a transcript"
+    if source in {"podcast", "chat"}:
+        return "talk", "a transcript" if source == "podcast" else "a chat"
     for kind, pattern in _TITLES.items():
         if re.search(pattern, title, re.IGNORECASE):
             return kind, f"its title {title!r}"

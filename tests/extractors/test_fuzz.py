@@ -13,6 +13,7 @@ import pytest
 
 from memoirist.data.samples import SOURCES
 from tests.extractors import test_dataset_files, test_message_turns, test_time_order
+from tests.support import chats
 from tests.tools import fuzz
 
 _TOOLS = "\n".join(json.dumps(row) for row, _ in test_message_turns.TOOLS.values()).encode()
@@ -37,6 +38,17 @@ def test_damaged_samples_end_as_rows_or_refusals(tmp_path: Path) -> None:
     assert ended.total() == 60
     assert {verdict for _, verdict in ended} > {"rows"}
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.medium
+def test_damaged_chats_end_as_rows_or_refusals(tmp_path: Path) -> None:
+    (tmp_path / "seeds").mkdir()
+    (tmp_path / "cases").mkdir()
+    seeds = chats.seeds(tmp_path / "seeds")
+    ended, faults = fuzz.fuzz(seeds, lambda n: n < 140, seed=13, folder=tmp_path / "cases")
+    assert not faults
+    rows = {suffix for suffix, verdict in ended if verdict == "rows"}
+    assert rows == {".txt", ".json", ".csv", ".md", ".mbox", ".eml", ".zip"}
 
 
 def test_a_crash_and_a_hang_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

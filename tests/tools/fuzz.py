@@ -33,6 +33,7 @@ from memoirist.data.store.store import Store
 from memoirist.data.text.masking import mask_text
 from memoirist.data.text.personal_data import candidate
 from memoirist.data.text.secrets import secret_candidate
+from memoirist.data.transcripts.question_answer import split_chat
 from memoirist.extractors import ExtractSettings, discover, extract, read_source
 from memoirist.extractors.detection.format_registry import SUFFIXES
 from memoirist.extractors.detection.unpack import SUFFIXES as PACKED
@@ -133,12 +134,18 @@ def attempt(path: Path) -> str:
 def _attempt(path: Path, now: datetime, unpacked: Path) -> str:
     try:
         source: Source = read_source(discover([str(path)], unpacked)[0], now)
-        rows = extract(source, ExtractSettings(workers=1))
+        rows = extract(source, ExtractSettings(workers=1, anonymise=source.kind == "chat"))
         if rows.exchanges is not None:
             _take(source, rows)
         for document in rows.documents:
             mine = [block for block in rows.blocks if block.document_id == document.id]
-            split_prose(document, mine, PassageSettings.model_validate({}), now)
+            settings = PassageSettings.model_validate({})
+            if source.kind == "chat":
+                mine = [block for block in mine if block.kind == "turn"]
+                speaker = next((block.speaker for block in mine if block.speaker), "")
+                split_chat(document, mine, speaker or "", settings, now)
+            else:
+                split_prose(document, mine, settings, now)
     except SourceError as error:
         told = str(error)
         return type(error).__name__ if "\n" not in told and error.next_step else f"FAULT {told!r}"
