@@ -225,9 +225,9 @@ def _warn_all_dropped(context: Context, source: Source, lang: str) -> None:
         if rule == "language":
             next_step = f"the persona's language was detected as {lang!r}: name another with --lang"
         context.report.warn(
-            f"{source.title or source.location!r}: none of its"
-            f" {sum(row['n'] for row in rows):,} passages passes the gates;"
-            f" {rows[0]['n']:,} dropped by {rule!r}; {next_step}"
+            f"{source.title or source.location!r}: none of its passages passes the gates,"
+            f" {rows[0]['n']:,} of {sum(row['n'] for row in rows):,} dropped by {rule!r};"
+            f" {next_step}"
         )
 
 

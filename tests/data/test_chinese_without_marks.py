@@ -87,7 +87,7 @@ def test_a_paragraph_that_can_nowhere_be_cut_is_dropped_with_its_reason() -> Non
     (verdict,) = [each for each in rows.verdicts if not each.keep]
     assert verdict.rule == "uncut"
     assert verdict.next_step is not None
-    assert "punctuated" in verdict.next_step
+    assert "punctuation" in verdict.next_step
 
 
 def test_short_rests_join_the_paragraph_before() -> None:

@@ -147,14 +147,14 @@ def test_one_episode_is_cut_at_its_end_with_gaps(store: Store) -> None:
     ]
     assert division.summary == (
         "no whole chapter or episode fits, so test is 6 answers from the end of 'one' and"
-        " validation is 3 answers from the end of 'one'; 2 before each are left out"
+        " validation is 3 answers from the end of 'one'; answers left out before each: 2"
     )
     # The second time nothing is cut anew, and what is new belongs to what stands beside it.
     assert split_parts(divided(store, talk)) == split_parts(division)
     more = [*talk, told(100, source_id="one", group_id="one", ord=57), *episode("one", (60, 61))]
     more += [told(101, source_id="one", group_id="one", ord=20)]
     later = divided(store, more)
-    assert later.summary == "whole groups (chapters, episodes, rows): none, 1 cut at the end"
+    assert later.summary == "whole groups (chapters, episodes, rows): none, 1 divided"
     again = split_parts(later)
     assert again["test"] == {*split_parts(division)["test"], told(100).id, told(60).id, told(61).id}
     assert again["train"] == {*split_parts(division)["train"], told(101).id}
@@ -214,7 +214,7 @@ def test_one_small_source_of_three_is_held_out_whole_but_never_a_trained_one(
         tx.upsert([source(number=3)])
     division = divided(store, [*pairs, *third])
     assert {p.id for p in third} <= split_parts(division)["test"]
-    assert division.summary.endswith("; 'Book 3' is test as a whole")
+    assert division.summary.endswith("; 'Book 3' is held out for testing as a whole")
     # Another small source does not join it.
     fourth = [told(n, source_id="fourth", group_id=f"f{n}") for n in range(300, 304)]
     splits = split_of(divided(store, [*pairs, *third, *fourth]))

@@ -265,7 +265,7 @@ def test_the_plan_tells_tokens_price_and_time(tmp_path: Path, store: Store) -> N
         context = context_for(tmp_path, server, interview__prices=PRICES)
         before = "\n".join(text for _, text in cost_rows(context))
         assert server.seen.requests == server.seen.probes == 0
-        assert "60 calls by 'interviewer'" in before
+        assert "60 calls to 'interviewer'" in before
         assert "plan --pilot" in before
         send_pilot(context)
         assert server.seen.requests == 20

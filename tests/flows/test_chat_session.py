@@ -171,7 +171,7 @@ def test_what_is_good_is_saved_once_and_better_words_replace_it(
     assert curated(context) == [("What of salt?", "chat")]
     piped(talk, "/save Salt is for bread.\n/save Salt is for bread.\n", monkeypatch)
     err = capsys.readouterr().err
-    assert "in place of the words before" in err
+    assert "in place of the earlier words" in err
     assert "already been saved" in err
     live = context.workspace.store.rows(
         "SELECT text FROM passages WHERE speaker = ? AND id NOT IN"

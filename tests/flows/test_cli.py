@@ -364,7 +364,7 @@ def test_a_source_of_another_language_and_a_nameless_persona_are_told(
     )
     (tmp_path / "b.md").write_text(f"# Der Fluss\n\n{told * 5}\n", "utf-8")
     done = memoirist("extract", "b.md", "--persona", "Ada", "--lang", "en")
-    assert "none of its 1 passages passes the gates, 1 by 'language'" in done.stderr
+    assert "none of its passages passes the gates, 1 of 1 dropped by 'language'" in done.stderr
     assert "name another with --lang" in done.stderr
     (tmp_path / "t.vtt").write_text("WEBVTT\n\n00:01.000 --> 00:09.000\n<v Ann>Yes, I did.\n")
     done = memoirist("extract", "t.vtt", "-w", "other")

@@ -94,8 +94,8 @@ def test_what_is_told_before_is_what_was_done(trained: Path) -> None:
     told = (trained / "stderr.txt").read_text("utf-8")
     store = Store(trained / "out" / "memoirist.duckdb")
     (dataset,) = store.nouns(Dataset)
-    assert f"plan  {dataset.n_train} rows of " in told
-    assert f"{dataset.n_validation} rows held out" in told
+    assert f"plan  {dataset.n_train} rows with " in told
+    assert f"{dataset.n_validation} held-out rows, " in told
     assert "estimate: memory about " in told
     assert "estimate: time " in told
     steps = store.value("SELECT max(step) FROM metrics WHERE name = 'loss'")

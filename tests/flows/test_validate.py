@@ -76,7 +76,7 @@ def test_nothing_is_written_where_no_row_is_left(memoirist: Command, tmp_path: P
 
 
 def test_wrong_files_are_refused_in_one_line(memoirist: Command, tmp_path: Path) -> None:
-    for name, reason in (("none.jsonl", "is not there"), (".", "is a folder")):
+    for name, reason in (("none.jsonl", "does not exist"), (".", "is a folder")):
         done = memoirist("validate", name)
         assert done.returncode == 1
         assert f"the file {name!r} {reason}; name a file" in done.stderr

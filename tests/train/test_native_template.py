@@ -162,7 +162,7 @@ def test_a_base_without_a_usable_template_is_refused() -> None:
         keep_native(tokenizer, 4096)
     other = AutoTokenizer.from_pretrained(TINY)
     other.chat_template = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}{% endfor %}"
-    with pytest.raises(TrainError, match="puts no token after an answer"):
+    with pytest.raises(TrainError, match="puts no token after answers"):
         keep_native(other, 4096)
 
 

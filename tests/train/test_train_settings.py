@@ -157,7 +157,7 @@ def test_layers_and_rows_that_a_base_cannot_take_are_one_line(base: PreparedBase
     told = rf"train.target_modules names 'c_attn', which 'tiny' does not have; {known}"
     with pytest.raises(TrainError, match=told):
         refuse_unfit(shape, TrainSettings(target_modules=["q_proj", "c_attn"]))
-    with pytest.raises(TrainError, match=rf"holds {shape.context}; --set train.max_length="):
+    with pytest.raises(TrainError, match=rf"is {shape.context} tokens; --set train.max_length="):
         refuse_unfit(shape, TrainSettings(), longest=(shape.context or 0) + 1)
     # A word by itself is a name, not a pattern over whole paths.
     listed = TrainSettings.model_validate({"target_modules": "q_proj, v_proj"})

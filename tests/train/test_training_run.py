@@ -199,7 +199,7 @@ def test_a_folder_takes_no_other_run(several: Finished) -> None:
 
 
 def test_what_cannot_be_trained_is_told_in_one_line(base: PreparedBase, tmp_path: Path) -> None:
-    with pytest.raises(TrainError, match="0 conversations to train on"):
+    with pytest.raises(TrainError, match="no conversation to train on"):
         train(tmp_path / "empty", [], base, SETTINGS)
     # The child refuses, and its reason arrives.
     held_out = [conversation("v", "validation", "q", "a")]

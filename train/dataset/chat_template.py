@@ -95,7 +95,7 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
     ids: list[int] = tokenizer(rest[:end], add_special_tokens=False)["input_ids"]
     if not ids or ids[-1] not in tokenizer.added_tokens_decoder:
         raise TrainError(
-            "the base's own chat template ends no answer with a token: the model would never stop",
+            "the base's own chat template puts no token after answers: a model would never stop",
             "leave template at `chatml`",
         )
     return ids[-1]
