@@ -153,7 +153,7 @@ def test_a_pipe_gets_the_answers_alone(
     assert len(answers) == 2
     assert out == "".join(f"{_printable(answer)}\n" for answer in answers)
     assert "AI persona" in err
-    assert "there is no '/nonsense'" in err
+    assert "there is no command '/nonsense'" in err
     assert "/regen" in err
 
 
