@@ -315,8 +315,8 @@ def _price(
 ) -> tuple[str, tuple[float, float] | None]:
     priced = price_of(plan.model, plan.settings.prices) if plan.model else None
     if priced is None:
-        model = repr(plan.model) if plan.model else "the model, which has to be named with --model"
-        return f"price: unknown for {model}; give it in [interview.prices]", None
+        model = f"model {plan.model!r}" if plan.model else "the model, which --model has to name"
+        return f"unknown price for {model}; give it in [interview.prices]", None
     if plan.settings.mode == "batch":
         priced = priced.times(plan.settings.batch_price)
     low, high = (priced.price.usd(*pair) for pair in zip(tokens_in, tokens_out, strict=True))

@@ -260,9 +260,9 @@ def test_the_plan_counts_all_that_the_recipe_turns_on(tmp_path: Path, store: Sto
         n_pairs = store.value(_JUDGED)
         anew = {**wanted, "curate__judge_model": "other", "interview__max_requests": n_pairs - 1}
         rows = cost_rows(context_for(tmp_path, server, **anew))
-        assert ("judge", f"{n_pairs} calls by 'other'") in rows
+        assert ("judge", f"{n_pairs} calls to 'other'") in rows
         text = "\n".join(text for _, text in rows)
-        assert "price: unknown for 'other'" in text
+        assert "unknown price for model 'other'" in text
         assert f"max_requests = {n_pairs - 1} may stop the run earlier" in text
 
 
