@@ -11,12 +11,13 @@ import urllib.request
 from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from memoirist.data.schema.errors import MemoiristError
 from memoirist.data.schema.records import Model
 from memoirist.data.store.integrity import check_store
-from memoirist.data.store.store import Fetched
+from memoirist.data.store.store import Fetched, Store
 from memoirist.flows.runtime.context import Context
 
 _LOCAL = (
@@ -191,16 +192,16 @@ def _store(context: Context) -> Iterator[Finding]:
         yield Finding("look", "lock", finding, "wait until it ends, and check again")
     size = f"{path.stat().st_size / 2**20:,.0f} MB at {str(path)!r}"
     yield Finding("ok", "store", size)
-    for check in check_store(workspace.store):
+    store = Store(path, migrates=False)
+    for check in check_store(store):
         yield Finding("look" if check.next_step else "ok", "store", *check)
-    yield from _models_of(context)
+    yield from _models_of(store, workspace.root)
 
 
-def _models_of(context: Context) -> Iterator[Finding]:
+def _models_of(store: Store, root: Path) -> Iterator[Finding]:
     """Check that the adapters and merged models of the registry are there."""
-    workspace = context.workspace
     try:
-        models = workspace.store.nouns(Model)
+        models = store.nouns(Model)
     except MemoiristError:
         return  # the store's own finding says why
     for model in models:
@@ -209,5 +210,5 @@ def _models_of(context: Context) -> Iterator[Finding]:
             (model.adapter_path, "train again: `memoirist build`"),
             (model.merged_path, merge_again),
         ):
-            if folder and not (workspace.root / folder).is_dir():
+            if folder and not (root / folder).is_dir():
                 yield Finding("look", "model", f"{folder!r} is gone", step)

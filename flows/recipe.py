@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from memoirist.data.composition.conversations import ComposeSettings
 from memoirist.data.composition.disclosure import disclosure_texts
 from memoirist.data.curation.pairing import CurateSettings
-from memoirist.data.passages.segmentation import ChapterSettings, PassageSettings
+from memoirist.data.passages.settings import ChapterSettings, PassageSettings
 from memoirist.data.provenance.rights import checked
 from memoirist.data.schema.errors import RecipeError
 from memoirist.extractors.settings import ExtractSettings

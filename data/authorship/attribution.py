@@ -28,12 +28,12 @@ from memoirist.data.passages.borders import size
 from memoirist.data.passages.segmentation import (
     PROSE,
     UNTITLED,
-    ChapterSettings,
     Section,
     is_false_heading,
     matches,
     sections,
 )
+from memoirist.data.passages.settings import ChapterSettings
 from memoirist.data.schema.records import Block, Document, Fault, Source, Verdict
 from memoirist.data.text.language_rules import Language, fold, language
 from memoirist.data.text.words import count_words

@@ -62,7 +62,7 @@ def _version(applied: set[str]) -> Check:
     if missing:
         return Check(
             f"its tables are of an older version, without {missing[0]}",
-            "the next command that writes changes them: copy the file first if in doubt",
+            "the next command updates them: copy the file first if in doubt",
         )
     return Check(f"its tables have the version {max(known).partition('_')[0]}")
 

@@ -52,12 +52,17 @@ class Store:
         path: Path,
         wait_seconds: float = 3.0,
         on_wait: Callable[[str], None] | None = None,
+        *,
+        migrates: bool = True,
     ) -> None:
-        """Remember where the file is; with `on_wait`, wait for the lock for ever and tell it."""
+        """Remember where the file is; with `on_wait`, wait for the lock for ever and tell it.
+
+        Unless it `migrates`, a file of an older release is left as it is.
+        """
         self.path = path
         self.wait_seconds = wait_seconds
         self.on_wait = on_wait
-        self._migrated = False
+        self._migrated = not migrates
 
     @contextmanager
     def writing(self) -> Iterator[Transaction]:

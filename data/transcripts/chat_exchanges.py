@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 
 from memoirist.data.passages.borders import size
-from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.schema.records import Block, Fault
 from memoirist.data.transcripts.spoken_exchanges import Exchange, Talk, joined
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from memoirist.data.passages.borders import size
-from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.schema.records import (
     Block,
     Document,

@@ -18,7 +18,7 @@ from itertools import combinations, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.schema.records import Block, Cut, Fault, Verdict
 from memoirist.data.text.language_rules import phrase_pattern
 from memoirist.data.text.words import PARAGRAPH, count_words, sentence_spans, word_spans, words

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from memoirist.data.passages.borders import size
-from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.schema.records import Block, Fault
 from memoirist.data.text.language_detection import detect_language
 from memoirist.data.text.language_rules import phrase_pattern

@@ -160,8 +160,8 @@ def validate(
     from memoirist.flows.inspection import check_file, print_rows
 
     if fix is not None:
-        inputs = [None if file == "-" else Path(file)]
-        check_output_file(o.open_workspace(workspace), fix, force=force, inputs=inputs)
+        # With --force the file itself may be mended: it is read to its end before it is replaced.
+        check_output_file(o.open_workspace(workspace), fix, force=force)
     settings = CheckSettings(max_tokens=max_tokens, max_lines=limit)
     rows, summary = check_file(file, settings, fix)
     try:

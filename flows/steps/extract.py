@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePath
 
-from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.schema.errors import PrivateAddress, SourceError, SourceMissing
 from memoirist.data.schema.records import Block, Document, Fault, Rows, Source, content_id
 from memoirist.data.store import exchanges

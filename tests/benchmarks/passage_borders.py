@@ -20,12 +20,8 @@ from pathlib import Path
 
 from memoirist.data.authorship.attribution import AttributionSettings, attribute_sections
 from memoirist.data.passages.borders import OPENING_COSTS, opening_fault
-from memoirist.data.passages.segmentation import (
-    PROSE,
-    ChapterSettings,
-    PassageSettings,
-    split_prose,
-)
+from memoirist.data.passages.segmentation import PROSE, split_prose
+from memoirist.data.passages.settings import ChapterSettings, PassageSettings
 from memoirist.data.schema.records import Block, Document, Passage, Source
 from memoirist.data.text.language_detection import detect_language
 from memoirist.extractors import discover, extract, read_source

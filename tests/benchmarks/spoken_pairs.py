@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
-from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.schema.records import Block, Passage, Rows
 from memoirist.data.text import personal_data
 from memoirist.data.transcripts import question_answer, removed_spans, speakers

@@ -17,7 +17,8 @@ from memoirist.data.authorship.attribution import (
     AttributionSettings,
     attribute_sections,
 )
-from memoirist.data.passages.segmentation import PROSE, ChapterSettings, Section, sections
+from memoirist.data.passages.segmentation import PROSE, Section, sections
+from memoirist.data.passages.settings import ChapterSettings
 from memoirist.data.schema.errors import SourceError
 from memoirist.data.schema.records import Block, Rows
 from memoirist.data.text.language_detection import detect_language

@@ -20,14 +20,8 @@ from memoirist.data.authorship.signatures import (
     names_of,
     signature_at_end,
 )
-from memoirist.data.passages.segmentation import (
-    ChapterSettings,
-    PassageSettings,
-    matches,
-    nearest,
-    sections,
-    split_prose,
-)
+from memoirist.data.passages.segmentation import matches, nearest, sections, split_prose
+from memoirist.data.passages.settings import ChapterSettings, PassageSettings
 from memoirist.data.schema.records import Block, BlockKind
 from memoirist.data.text.language_rules import language
 from tests.support.rows import NOW, block, document, source

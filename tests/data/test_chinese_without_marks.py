@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from memoirist.data.passages.segmentation import (
-    PassageSettings,
-    is_unmarked,
-    split_prose,
-    unmarked_chapters,
-)
+from memoirist.data.passages.segmentation import is_unmarked, split_prose, unmarked_chapters
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.schema.records import Block, Rows
 from memoirist.data.text.words import ends_sentence
 from tests.support.curation import gated, judged

@@ -6,7 +6,8 @@ import pytest
 
 from memoirist.data.passages.quality_filters import GateSettings, of_language
 from memoirist.data.passages.quotation import quote_style, quoted_share
-from memoirist.data.passages.segmentation import PassageSettings, split_prose
+from memoirist.data.passages.segmentation import split_prose
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.text import language_detection, words
 from memoirist.data.text.language_rules import CODES, gate_values
 from tests.support.curation import gated

@@ -8,7 +8,8 @@ import pytest
 
 from memoirist.data.authorship.insertions import find_insertions
 from memoirist.data.passages.borders import OPENING_COSTS, opening_fault
-from memoirist.data.passages.segmentation import PassageSettings, split_prose
+from memoirist.data.passages.segmentation import split_prose
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.schema.records import Block, Rows
 from memoirist.data.text.language_rules import CODES, language, opening_rules
 from memoirist.data.text.words import count_words

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memoirist.data.passages.borders import size
-from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.schema.records import Block, Rows
 from memoirist.data.text.words import ends_sentence
 from memoirist.data.transcripts.question_answer import is_backchannel, split_answer, split_turns

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.schema.records import Block, Cut, content_id
 from memoirist.data.transcripts.removed_spans import (
     apply_cuts,

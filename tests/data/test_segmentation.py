@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from memoirist.data.passages.segmentation import PassageSettings, split_prose
+from memoirist.data.passages.segmentation import split_prose
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.schema.records import Block, Rows
 from memoirist.data.text.words import count_words, ends_sentence
 from memoirist.data.transcripts.question_answer import split_turns

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from memoirist.data.passages.borders import size
-from memoirist.data.passages.segmentation import PassageSettings
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.schema.records import Block, Rows
 from tests.benchmarks.spoken_pairs import EPISODES, LABELS, OFF, TUNING, word_hash
 from tests.data.test_question_answer import ADA, ANSWER, STORY, asked, rule_of, split, talk

@@ -195,7 +195,7 @@ def test_the_build_has_a_verdict_until_the_feed_is_right(web: Web, tmp_path: Pat
     assert run(tmp_path, *extract, **proxy).returncode == 0
     assert "private_address" not in dropped()
     web.put(FEED, Location="http://127.0.0.1:1/")
-    assert "its earlier episodes stay" in run(tmp_path, *extract, **proxy).stderr
+    assert "its earlier episodes are kept" in run(tmp_path, *extract, **proxy).stderr
     assert "private_address" in dropped()
 
 

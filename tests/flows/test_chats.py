@@ -83,7 +83,7 @@ def test_an_unknown_persona_is_told_with_the_names(memoirist: Command, tmp_path:
     done = memoirist("extract", str(path), "--persona", ADA)
     told = [line for line in done.stderr.splitlines() if "no speaker is" in line]
     assert len(told) == 1
-    assert "'Chat': no speaker is 'Ada Marrow': Mum 75 %, Tom Reed 24 %" in told[0]
+    assert "'Chat': no speaker is called 'Ada Marrow': Mum 75 %, Tom Reed 24 %" in told[0]
     assert "--speaker 'LABEL=Ada Marrow'" in told[0]
     done = memoirist("extract", "--speaker", f"Mum={ADA}")
     assert done.returncode == 0, done.stderr

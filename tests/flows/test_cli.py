@@ -16,7 +16,7 @@ from pypdf import PdfReader, PdfWriter
 from reportlab.pdfgen.canvas import Canvas
 
 from memoirist.data.samples import PERSONA, SOURCES
-from memoirist.data.store.store import Store
+from memoirist.data.store.store import FILE, Store
 from memoirist.flows.cli.main import COMMANDS, HIDDEN
 from memoirist.generators.settings import InterviewSettings
 from tests.conftest import Command, environment, run
@@ -280,6 +280,8 @@ def test_ctrl_c_is_one_line(memoirist: Command, tmp_path: Path) -> None:
 )
 def test_a_closed_pipe_is_no_error(extracted: Path, arguments: str, code: int) -> None:
     (extracted / "recipe.toml").write_text("no row", "utf-8")
+    with Store(extracted / "workspace" / FILE).writing() as tx:
+        tx.execute("UPDATE sources SET rights = 'unknown'")
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(

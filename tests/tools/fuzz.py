@@ -24,7 +24,8 @@ from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from memoirist.data.passages.segmentation import PassageSettings, split_prose
+from memoirist.data.passages.segmentation import split_prose
+from memoirist.data.passages.settings import PassageSettings
 from memoirist.data.samples import SOURCES
 from memoirist.data.schema.errors import SourceError
 from memoirist.data.schema.records import Rows, Source
