@@ -41,15 +41,14 @@ class PassageSettings(BaseModel):
     max_aside_words: int = Field(
         10, ge=0, description="Most words of others between a question and its answer."
     )
-    min_chat_words: int = Field(4, ge=1, description="A shorter answer in a chat is dropped.")
+    min_chat_words: int = Field(4, ge=1, description="Shorter answers in a chat are dropped.")
     min_chat_reply_words: int = Field(
-        8, ge=0, description="A shorter answer in a chat to a message that asks nothing is dropped."
+        8, ge=0, description="Shorter answers in a chat to a message that asks nothing are dropped."
     )
     max_chat_pause_minutes: float = Field(
         60.0,
         gt=0,
-        description="After a longer pause the persona's next message in a chat is no part of the"
-        " same answer.",
+        description="Longest pause in minutes within one answer in a chat.",
     )
     cut_courtesies: bool = Field(
         True, description="Drop short answers that greet, thank or say goodbye."

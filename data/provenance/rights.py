@@ -19,7 +19,7 @@ _LICENCE = re.compile(r"licence:[A-Za-z0-9][A-Za-z0-9.+\-]*")
 _PERMISSION = re.compile(r"permission:\S.*")
 # Of the hub's own names for licences, those that texts come under beside Creative Commons.
 _HUB_LICENCES = {"apache-2.0", "mit", "gfdl", "odbl", "odc-by", "pddl", "bsd-3-clause"}
-OTHERS_WORDS = "it holds other people's words, whose consent is not noted"
+OTHERS_WORDS = "it contains other people's words, and their consent is not recorded"
 _BY_WHOM = "'by whom, when'"
 # Words by which sources say themselves what may be done with them, the most certain first.
 _SAID: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -60,7 +60,7 @@ def checked(rights: str) -> str:
         form.fullmatch(text) for form in (_PUBLIC, _LICENCE, _PERMISSION)
     ):
         return text
-    raise RecipeError(f"the rights {rights!r} are in no known form", f"give {_FORMS}")
+    raise RecipeError(f"unknown form of rights: {rights!r}", f"give {_FORMS}")
 
 
 def said_in(text: str) -> str | None:
@@ -106,13 +106,21 @@ def _against(source: Source) -> Iterator[tuple[str, str]]:
     if source.kind == "chat" and not source.consent:
         # Whoever owns the export, the words in it are also those of the others.
         unknown = " --rights own-work" if rights == "unknown" else ""
-        step = f"ask them and note it: `memoirist rights {source.id}{unknown} --consent {_BY_WHOM}`"
+        step = (
+            f"ask them and record it: `memoirist rights {source.id}{unknown} --consent {_BY_WHOM}`"
+        )
         yield OTHERS_WORDS, step
         return
     if rights == "unknown":
-        yield "its rights are unknown", f"say them: `memoirist rights {source.id} --rights RIGHTS`"
+        yield (
+            "its rights are unknown",
+            f"state them: `memoirist rights {source.id} --rights RIGHTS`",
+        )
     elif "-ND" in rights:
-        yield f"{rights} allows no derived work", "ask the owner, then --rights permission:WHOSE"
+        yield (
+            f"{rights} does not allow derived works",
+            "ask the owner, then set --rights permission:WHOSE",
+        )
     if source.living and not source.consent and rights != "own-work":
-        step = f"note it: `memoirist rights {source.id} --consent {_BY_WHOM}`"
-        yield "a living person speaks in it, whose consent is not noted", step
+        step = f"record it: `memoirist rights {source.id} --consent {_BY_WHOM}`"
+        yield "a living person speaks in it, and their consent is not recorded", step

@@ -271,11 +271,11 @@ def take(
     tx.run("exchanges_verdicts", values)
     if not tx.fetch(_ANY_GOOD, [source.id]):
         why = tx.fetch(_FIRST_FAULT, [source.id])
-        reason, rule = why[0] if why else ("it has no rows", "")
+        reason, rule = why[0] if why else ("it has none", "")
         by_column = rule in ("row_shape", "row_empty")
         raise SourceUnreadable(
             f"no row of {source.location!r} can be used: {reason}",
-            f"mend the rows{', or say which column is what: --map question=COLUMN' * by_column}",
+            f"correct the rows{', or name the columns: --map question=COLUMN' * by_column}",
         )
     tx.run("exchanges_keep_held", values)
 

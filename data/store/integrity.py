@@ -12,7 +12,9 @@ from memoirist.data.store.store import MIGRATIONS, VIEWS, Store
 from memoirist.data.store.transaction import statement
 
 _TABLES = "SELECT table_name FROM duckdb_tables() WHERE NOT internal AND NOT temporary ORDER BY 1"
-_BACKUP = "restore it from a backup, or move it away and build again: paid replies are in it"
+_BACKUP = (
+    "restore it from a backup, or move it away and build again (its paid replies are lost then)"
+)
 
 
 class Check(NamedTuple):
@@ -40,14 +42,14 @@ def check_store(store: Store) -> Iterator[Check]:
         yield from faults
     else:
         n_rows = sum(store.value(f'SELECT count(*) FROM "{table}"') for table in tables)
-        yield Check(f"{n_rows:,} rows in {len(tables)} tables, all of them read")
+        yield Check(f"all {n_rows:,} rows in {len(tables)} tables can be read")
         if not _missing(applied):
             yield from _orphans(store)
     log = store.path.with_name(f"{store.path.name}.wal")
     if log.exists() and log.stat().st_size:
         yield Check(
-            f"{log.name} holds {log.stat().st_size:,} bytes of a command that was stopped",
-            "the next command that writes takes them in; copy or move both files together",
+            f"{log.name} contains {log.stat().st_size:,} bytes of an interrupted command",
+            "the next command that writes takes them over; copy or move both files together",
         )
 
 
@@ -57,14 +59,14 @@ def _version(applied: set[str]) -> Check:
     newer = sorted(name for name in applied - known if not name.startswith(VIEWS.name))
     if newer:
         return Check(
-            f"its tables are of a newer version of Memoirist ({newer[-1]})", "update Memoirist"
+            f"its tables are from a newer version of Memoirist ({newer[-1]})", "update Memoirist"
         )
     if missing:
         return Check(
-            f"its tables are of an older version, without {missing[0]}",
+            f"its tables are from an older version, without {missing[0]}",
             "the next command updates them: copy the file first if in doubt",
         )
-    return Check(f"its tables have the version {max(known).partition('_')[0]}")
+    return Check(f"its tables have version {max(known).partition('_')[0]}")
 
 
 def _missing(applied: set[str]) -> list[str]:
@@ -84,6 +86,6 @@ def _unreadable(store: Store, tables: list[str]) -> Iterator[Check]:
 def _orphans(store: Store) -> Iterator[Check]:
     for row in store.rows(statement("orphans")):
         yield Check(
-            f"{row['n']:,} rows of {row['table']} name a {row['column']} that is not there",
-            "run `memoirist build` again; if it stays, report it",
+            f"{row['n']:,} rows of {row['table']} refer to a {row['column']} that does not exist",
+            "run `memoirist build` again; if this remains, report it",
         )

@@ -42,11 +42,11 @@ CREATE OR REPLACE MACRO row_id(source, number) AS left(md5(concat_ws(chr(31), so
 
 -- What to do about a refused row. Where it has columns, one of them may be the wrong one.
 CREATE OR REPLACE MACRO row_remedy(rule) AS CASE
-    WHEN rule IN ('row_shape', 'row_empty') THEN 'mend that row, or say which column is what with --map'
+    WHEN rule IN ('row_shape', 'row_empty') THEN 'correct that row, or name the columns with --map'
     WHEN rule IN ('row_thought', 'row_tool_call') THEN 'nothing, unless an answer belongs there'
     WHEN rule IN ('row_rejected', 'row_passed_over') THEN 'nothing'
     WHEN rule = 'row_placeholder' THEN 'give its value in the recipe, under sources.fill'
-    ELSE 'mend that row' END;
+    ELSE 'correct that row' END;
 
 -- A plain row's text that has to be read by itself: it is blank, or a template's, or it speaks of
 -- a picture that is not there.

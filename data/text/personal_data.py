@@ -167,10 +167,10 @@ def mask_rows(rows: Rows, lang: str, now: datetime, mask: Mask = mask) -> Rows:
 
 def _flag(subject_id: str, subject: str, kind: str, n: int, now: datetime) -> Verdict:
     if kind == "secret":
-        reason = f"{n} x a key or a password, replaced by [{kind}]"
-        step = "take it out of the source and make it invalid where it opens anything"
+        reason = f"keys or passwords replaced by [{kind}]: {n}"
+        step = "remove them from the source, and revoke those that are still valid"
     else:
-        reason = f"{n} x personal data, replaced by [{kind}]"
-        step = "passages.mask_personal = false in the recipe keeps the words as they stand"
+        reason = f"personal data replaced by [{kind}]: {n}"
+        step = "passages.mask_personal = false in the recipe keeps the original words"
     flag = Fault(f"masked_{kind.replace('-', '')}", reason, step, float(n))
     return flag.verdict(subject, subject_id, now, keep=True)

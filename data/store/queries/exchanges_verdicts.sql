@@ -19,15 +19,15 @@ FROM (
 UPDATE verdicts SET reason = notes.reason
 FROM (VALUES
     ('joined_turns', 'turns of one side in a row were joined'),
-    ('unanswered', 'the row ends with a turn that nobody answers; it is left out'),
-    ('untrained', 'answers that the dataset gives no weight are left out'),
-    ('thoughts', 'what a model thought before it answered is taken off'),
-    ('thought_alone', 'answers that are nothing but a thought are left out, with their questions'),
-    ('unasked', 'what the assistant says before anybody asks is left out'),
+    ('unanswered', 'the last turn of the row has no answer; it is left out'),
+    ('untrained', 'answers with weight 0 in the dataset are left out'),
+    ('thoughts', 'what a model thought before it answered is removed'),
+    ('thought_alone', 'answers that contain only thoughts are left out, with their questions'),
+    ('unasked', 'what the assistant says before the first question is left out'),
     ('tool_turns', 'calls of tools, what announces them, their results and their list are left out'),
-    ('flag_control', 'chat control tokens, made harmless in every prompt'),
-    ('flag_invisible', 'zero-width or bidirectional characters, taken out of every prompt'),
-    ('masked_secret', 'keys and passwords were replaced by [secret]; make them invalid'),
+    ('flag_control', 'chat control tokens; they are made harmless in every prompt'),
+    ('flag_invisible', 'zero-width or bidirectional characters; they are removed from every prompt'),
+    ('masked_secret', 'keys and passwords were replaced by [secret]; revoke them'),
     ('masked_email', 'mail addresses were replaced by [e-mail]'),
     ('masked_phone', 'phone numbers were replaced by [phone]'),
     ('masked_card', 'card numbers were replaced by [card]'),
@@ -43,7 +43,7 @@ WHERE source_id = $source AND fault IS NULL GROUP BY id HAVING count(*) > 1;
 INSERT INTO verdicts BY NAME
 SELECT row_id($source, e.source_row) AS subject_id,
        'rows' AS subject, 'row_twin' AS rule, false AS keep, e.source_row AS score,
-       'row ' || e.source_row || ' is row ' || min(t.first_row) || ' again' AS reason,
+       'row ' || e.source_row || ' repeats row ' || min(t.first_row) AS reason,
        min(e.id) AS beaten_by, 'nothing: the first one is kept' AS next_step, 'extract' AS step,
        $source AS source_id, $now::TIMESTAMPTZ AS created_at
 FROM exchanges e JOIN twins t ON t.id = e.id AND e.source_row > t.first_row
