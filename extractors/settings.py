@@ -15,15 +15,15 @@ class ExtractSettings(BaseModel):
     workers: int = Field(2, ge=1)
     """Processes that read the pages of one PDF."""
     engine: Literal["auto", "pdfium", "pdfminer"] = "auto"
-    """Library that reads PDFs; auto is pdfium, with pdfminer for what it cannot."""
+    """Library that reads PDFs; auto: pdfium, and pdfminer for what pdfium cannot read."""
     pages_per_chunk: int = Field(16, ge=1)
-    """Pages of one PDF that one process is given at once."""
+    """Pages of one PDF that one process gets at once."""
     opening_seconds: float = Field(10.0, gt=0)
-    """Longest time for a PDF to open; then it is given up."""
+    """Longest time in seconds to open a PDF."""
     page_seconds: float = Field(5.0, gt=0)
-    """Longest time for one page of a PDF; then it is given up."""
+    """Longest time in seconds to read one page of a PDF."""
     page_memory_mb: int = Field(400, ge=64)
-    """Memory that each process reading PDF pages may take."""
+    """Most memory in MB of each process that reads PDF pages."""
     max_unmapped_share: float = Field(0.02, ge=0, le=1)
     """Share of unmapped characters beyond which a page is left out."""
     ocr: bool = False
@@ -31,9 +31,9 @@ class ExtractSettings(BaseModel):
     ocr_languages: list[str] = Field(default_factory=list)
     """Languages of scanned pages, such as en or de; default: the persona's."""
     ocr_min_confidence: float = Field(0.5, ge=0, le=1)
-    """Mean confidence of a scanned page's words to be kept."""
+    """Least mean confidence at which the words of a scanned page are kept."""
     ocr_folder: str = Field("", exclude=True)
-    """Filled in: the workspace's folder for text layers."""
+    """Set by the program: the workspace's folder for text layers."""
     furniture_reach_pages: int = Field(4, ge=1)
     """Neighbour pages, each way, that a running head is compared with."""
     furniture_outer_lines: int = Field(3, ge=1)
@@ -51,23 +51,23 @@ class ExtractSettings(BaseModel):
     gap_ratio: float = Field(1.3, gt=1)
     """Least line distance, in leadings, that starts a paragraph."""
     turn_pause_seconds: float = Field(2.0, gt=0)
-    """Pause that ends a turn where the transcript names no speaker."""
+    """Pause in seconds that ends a turn where the transcript names no speaker."""
     turn_max_words: int = Field(200, ge=1)
     """Words after which a nameless turn ends at the next sentence."""
     chat_gap_hours: float = Field(8.0, gt=0)
-    """Silence in a chat after which its next message begins a new conversation."""
+    """Hours without a message after which a new conversation begins in a chat."""
     chat_join_minutes: float = Field(5.0, ge=0)
-    """Messages of one sender in a row are one turn if no longer time lies between two."""
+    """Longest pause in minutes between messages of one sender that are joined into one turn."""
     anonymise: bool = False
-    """Put placeholders for other people's names and contacts in chats and mail."""
-    # What datasets hang on stands under [sources] and [persona]; the flow fills it in.
+    """Replace other people's names and contacts in chats and mail by placeholders."""
+    # What datasets depend on is set under [sources] and [persona]; the flow copies it here.
     columns: dict[str, str] = Field(default_factory=dict, exclude=True)
-    """Filled in from sources.map."""
+    """Set by the program from sources.map."""
     text_as: Literal["interview", "completion"] = Field("interview", exclude=True)
-    """Filled in from sources.text_as."""
+    """Set by the program from sources.text_as."""
     fill: dict[str, str] = Field(default_factory=dict, exclude=True)
-    """Filled in from sources.fill."""
+    """Set by the program from sources.fill."""
     persona: str = Field("", exclude=True)
-    """Filled in from persona.name."""
+    """Set by the program from persona.name."""
     own_names: list[str] = Field(default_factory=list, exclude=True)
-    """Filled in: the persona's names, and the labels that are said to be the persona."""
+    """Set by the program: the persona's names, and the labels that are mapped to the persona."""

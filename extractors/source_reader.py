@@ -44,7 +44,8 @@ def read_source(ref: SourceRef, added_at: datetime) -> Source:
     path = ref.path.expanduser().resolve()
     if printable(path) != str(path):
         raise SourceUnreadable(
-            f"the file name {printable(path)!r} is not UTF-8", "rename the file and run it again"
+            f"the file name {printable(path)!r} is not UTF-8",
+            "rename the file and run the command again",
         )
     try:
         with path.open("rb") as file:
@@ -57,7 +58,7 @@ def read_source(ref: SourceRef, added_at: datetime) -> Source:
             f"the file {str(path)!r} cannot be opened ({fault.strerror})", "check its permissions"
         ) from fault
     if empty:
-        raise SourceUnreadable(f"the file {str(path)!r} is empty", "point at the whole file")
+        raise SourceUnreadable(f"the file {str(path)!r} is empty", "get a complete copy of it")
     if format_of(path) is None:
         raise unknown_format(path)
     known = format_named(ref.format)
@@ -115,20 +116,18 @@ def extract(source: Source, settings: ExtractSettings, on_progress: Progress | N
 
 def _by_content(rows: Rows, source: Source, description: str) -> Verdict:
     suffix = Path(source.location).suffix
-    ending = f" and its ending {suffix} is not" if suffix else ""
+    ending = f", not by its ending {suffix}" if suffix else ""
     return Verdict(
         subject_id=next((document.id for document in rows.documents), source.id),
         subject="documents",
         rule=BY_CONTENT,
         keep=True,
-        reason=f"read as {description}, which its content is{ending}",
+        reason=f"read as {description} by its content{ending}",
         created_at=datetime.now(UTC),
-        next_step="nothing; name the file after what it is to be rid of this line",
+        next_step="nothing; give the file the right ending to avoid this note",
     )
 
 
 def missing_source(location: str) -> SourceMissing:
     """Return the error for a source that is no longer there."""
-    return SourceMissing(
-        f"the file {location!r} is not there", "put it back, or point at its new place"
-    )
+    return SourceMissing(f"the file {location!r} is missing", "put it back, or give its new path")

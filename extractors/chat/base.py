@@ -118,17 +118,17 @@ def parsed_export(text: str, name: str) -> tuple[dict[str, Any], list[BadMessage
     try:
         return mapping(json.loads(text, strict=False)), []
     except RecursionError:
-        place, reason = "its beginning", "it is nested too deep"
+        place, reason = "its beginning", "it is nested too deeply"
         whole: object = None
     except json.JSONDecodeError as fault:
         place, reason = f"line {fault.lineno}, column {fault.colno}", fault.msg
         whole = parsed(_above(text, fault.pos))
     if not isinstance(whole, dict):
         raise SourceUnreadable(
-            f"the JSON of {name!r} is broken at {place}: {reason}",
-            "export the chat again, or get a whole copy of the file",
+            f"{name!r} is not valid JSON at {place}: {reason}",
+            "export the chat again, or get a complete copy of the file",
         )
-    return whole, [BadMessage(place, f"{reason}; what stands behind it is not read")]
+    return whole, [BadMessage(place, f"{reason}; the rest of the file is not read")]
 
 
 def _above(text: str, end: int) -> str:
@@ -195,7 +195,7 @@ def bad_messages(items: Sequence[object], noun: str) -> Iterator[BadMessage]:
     """Yield a fault for each entry that is no object."""
     for number, item in enumerate(items, start=1):
         if not isinstance(item, dict):
-            yield BadMessage(f"{noun} {number}", f"{json.dumps(item)[:40]} is no message")
+            yield BadMessage(f"{noun} {number}", f"{json.dumps(item)[:40]} is not a message")
 
 
 def without_quotes(text: str) -> tuple[str, int]:

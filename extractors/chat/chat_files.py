@@ -104,7 +104,7 @@ def open_export(path: Path, suffixes: Sequence[str]) -> Export:
         if path.stat().st_size > _MAX_BYTES:
             raise SourceUnreadable(
                 f"the chat {str(path)!r} has more than {_MAX_BYTES >> 20} MB",
-                "export single chats, or a shorter time, without media",
+                "export single chats or a shorter period, without media",
             )
         return Export(files=[ChatFile(name=path.name, content=path.read_bytes())])
     files: list[ChatFile] = []
@@ -121,6 +121,6 @@ def open_export(path: Path, suffixes: Sequence[str]) -> Export:
                     broken.append((name, str(fault)))
     except _FAULTS as fault:
         raise SourceUnreadable(
-            f"the export {str(path)!r} is not a whole zip file ({fault})", REPAIR
+            f"the export {str(path)!r} is not a complete zip file ({fault})", REPAIR
         ) from fault
     return Export(files=files, n_others=n_files - len(names), broken=broken)

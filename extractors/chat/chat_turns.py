@@ -127,9 +127,9 @@ def _wordless(source: Source, chats: Sequence[Chat], export: Export) -> SourceUn
     faults = [f"{bad.where}: {bad.reason}" for chat in chats for bad in chat.bad]
     faults += [reason for _, reason in export.broken]
     return SourceUnreadable(
-        f"nobody wrote a word in the chat {source.location!r}"
+        f"the chat {source.location!r} contains no written message"
         f" (it has {'; '.join([', '.join(found), *faults[:1]])})",
-        "export the chat again, with all of its messages",
+        "export the chat again, with all its messages",
     )
 
 
@@ -144,7 +144,7 @@ def _told(rows: _Rows, chats: Sequence[Chat]) -> str:
 
 def _add_chat(rows: _Rows, chat: Chat, settings: ExtractSettings) -> None:
     for bad in chat.bad:
-        fault = Fault("bad_row", f"{bad.where}: {bad.reason}", "mend the entry, or leave it out")
+        fault = Fault("bad_row", f"{bad.where}: {bad.reason}", "correct the entry, or leave it out")
         rows.drop(fault, content_id(rows.source.id, chat.key, bad.where))
     gap = None if chat.whole else timedelta(hours=settings.chat_gap_hours)
     titles: Counter[str] = Counter()
@@ -216,20 +216,22 @@ def _judge(rows: _Rows, turn: _Turn, block: Block) -> None:
     if rule is not None:
         rows.drop(Fault(rule, _RULES[rule]["reason"], _RULES[rule]["next_step"]), block.id)
     for cut, n in turn.cuts.items():
-        reason = f"{n:,} {_CUTS[cut]['reason']} are cut out of the turn"
-        step = "nothing: the words of the sender stay"
+        reason = f"removed from the turn: {n:,} {_CUTS[cut]['reason']}"
+        step = "nothing: the sender's words are kept"
         rows.flag(Fault(cut, reason, step, float(n)), "blocks", block.id)
 
 
 def _note_export(rows: _Rows, export: Export) -> None:
     """Note what lies beside the chats of an archive, and what of it is broken."""
     for name, reason in export.broken:
-        fault = Fault("bad_file", f"{name!r}: {reason}", "get a whole copy of the export")
+        fault = Fault("bad_file", f"{name!r}: {reason}", "get a complete copy of the export")
         rows.drop(fault, content_id(rows.source.id, name))
     first = rows.documents[0].id
     if export.n_others:
-        reason = f"{export.n_others:,} files beside the chat, such as pictures, are not read"
-        rows.flag(Fault("files_not_read", reason, "nothing: they hold no text"), "documents", first)
+        reason = f"files of the export that are not read, such as pictures: {export.n_others:,}"
+        rows.flag(
+            Fault("files_not_read", reason, "nothing: they contain no text"), "documents", first
+        )
     for file in export.files[:1]:
         # Each mail states its own encoding.
         if rows.source.format != "mail" and (doubt := decode(file.content).doubt):
@@ -238,13 +240,15 @@ def _note_export(rows: _Rows, export: Export) -> None:
 
 
 def _note_masks(rows: _Rows, masks: Masked) -> None:
-    reason = f"{masks.n_names:,} names of people and {_kinds(masks.n_contacts)} are masked"
+    reason = (
+        f"names of people masked: {masks.n_names:,}; contacts masked: {_kinds(masks.n_contacts)}"
+    )
     name = Path(rows.source.location).name
     if masks.names.mask(name) != name:
-        reason += "; a name stands in the name of the file, too, which the store holds: rename it"
-    step = "sources.extract.anonymise = false in the recipe keeps the words as they stand"
+        reason += "; the file's name, which the store keeps, contains a name: rename the file"
+    step = "sources.extract.anonymise = false in the recipe keeps the original words"
     rows.flag(Fault(ANONYMISED, reason, step), "documents", rows.documents[0].id)
 
 
 def _kinds(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{n:,} x {kind}" for kind, n in counts.items()) or "no contacts"
+    return ", ".join(f"{kind} {n:,}" for kind, n in counts.items()) or "none"

@@ -58,7 +58,7 @@ def read_mail(file: ChatFile) -> list[Chat]:
         if letter is None:
             bad.append(BadMessage(f"mail {number}", "it has no sender"))
         elif letter.own_id and letter.own_id in seen:
-            bad.append(BadMessage(f"mail {number}", "it stands above already"))
+            bad.append(BadMessage(f"mail {number}", "it is a copy of an earlier mail"))
         else:
             seen.add(letter.own_id)
             letters.append(letter)

@@ -89,7 +89,7 @@ def _from_json(text: str, bad: list[BadMessage]) -> list[Message]:
             continue
         row = mapping(parsed(line))
         if not isinstance(row.get("body"), str):
-            bad.append(BadMessage(f"line {number}", "it is no message"))
+            bad.append(BadMessage(f"line {number}", "it is not a message"))
             continue
         messages.append(_from_row(row))
     return messages

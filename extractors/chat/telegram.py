@@ -85,7 +85,7 @@ def _bad(items: list[Any]) -> Iterator[BadMessage]:
     yield from bad_messages(items, "message")
     for number, item in enumerate(items, start=1):
         if isinstance(item, dict) and not isinstance(item.get("text", ""), str | list):
-            yield BadMessage(f"message {number}", "its text is neither words nor a list")
+            yield BadMessage(f"message {number}", "its text is neither a string nor a list")
 
 
 def _message(item: dict[str, Any], bot: str | None) -> Message:

@@ -50,7 +50,7 @@ def extract_dataset(
     first = next((chunk for chunk in chunks if len(chunk.numbers())), None)
     if first is None:
         raise SourceUnreadable(
-            f"no row of {source.location!r} can be used: it has no rows", "point at the whole file"
+            f"the dataset {source.location!r} has no rows", "give a file with rows"
         )
     sample = [first.row(at) for at in range(min(_SAMPLE_ROWS, len(first.numbers())))]
     schema = detect(sample, settings.columns, source.location)
@@ -116,7 +116,7 @@ def _text_documents(
             verdicts.append(_refusal(source, number, fault))
             continue
         if document_id in documents:
-            twin = BadRow("row_twin", "the same text stands in an earlier row")
+            twin = BadRow("row_twin", "an earlier row has the same text")
             verdicts.append(_refusal(source, number, twin))
             continue
         documents[document_id] = Document(
@@ -125,9 +125,9 @@ def _text_documents(
         drafts = [Draft(kind="paragraph", text=line.strip()) for line in text.split("\n")]
         blocks += blocks_of(document_id, drafts)
     if not documents:
-        reason = verdicts[0].reason if verdicts else "it has no rows"
+        reason = verdicts[0].reason if verdicts else "it has none"
         raise SourceUnreadable(
-            f"no row of {source.location!r} can be used: {reason}", "mend the rows"
+            f"no row of {source.location!r} can be used: {reason}", "correct the rows"
         )
     return Rows(
         documents=list(documents.values()), blocks=blocks, verdicts=verdicts, told=str(schema)
@@ -143,7 +143,7 @@ def _refusal(source: Source, number: int, fault: BadRow) -> Verdict:
         keep=False,
         score=float(number),
         reason=f"row {number}: {fault}",
-        next_step=f"mend that row{', or say which column is what with --map' * by_column}",
+        next_step=f"correct that row{', or name the columns with --map' * by_column}",
         created_at=datetime.now(UTC),
     )
 
@@ -191,9 +191,9 @@ class Batches:
         batch = chunk.plain(self.parts)
         if batch is None:
             raise SourceUnreadable(
-                f"the columns of {self.source.location!r} are of other types from row"
+                f"the columns of {self.source.location!r} have other types from row"
                 f" {chunk.first} on",
-                "make every part of it alike, or extract the parts one by one",
+                "give all parts the same columns, or extract the parts one by one",
             )
         return batch
 

@@ -67,7 +67,7 @@ def detect(sample: Sequence[object], given: Mapping[str, str], where: str) -> Sc
     rows = [structured(row, column) for row in sample if isinstance(row, Mapping)]
     if not rows:
         bad = isinstance(sample[0], BadRow)
-        reason = f"row 1: {sample[0]}" if bad else "no row is an object"
+        reason = f"row 1: {sample[0]}" if bad else "none of its rows is an object"
         raise SourceUnreadable(f"no row of {where!r} can be used: {reason}", MEND)
     if given:
         return _given_schema(given, rows, where)
@@ -83,7 +83,7 @@ def detect(sample: Sequence[object], given: Mapping[str, str], where: str) -> Sc
     schema = _tree(example) or _turns(example) or _flat(example, known) or _text(example)
     if schema is None:
         names = ", ".join(sorted(known)) or "none"
-        raise _unknown(where, f"its columns ({names[:160]}) fit no schema that is known")
+        raise _unknown(where, f"its columns ({names[:160]}) match no known schema")
     if schema.kind == "text" and any(_is_chatml(row.get(schema.columns["text"])) for row in rows):
         return replace(schema, name="chatml", kind="marked")
     return schema
@@ -118,7 +118,7 @@ def _refuse_broken_lists(example: Mapping[str, object], where: str) -> None:
     """Raise SourceUnreadable where messages are text that no row gives as a list."""
     for name in _MESSAGES:
         if reason := broken_list(example.get(name)):
-            step = "write that column as JSON, such as json.dumps gives it"
+            step = "write that column as JSON, as json.dumps does"
             raise SourceUnreadable(f"no row of {where!r} can be used: its {name!r} {reason}", step)
 
 
@@ -238,7 +238,7 @@ def _given_schema(
     for part, column in given.items():
         if part not in PARTS:
             raise SourceUnreadable(
-                f"--map names the unknown part {part!r}", f"the parts are {', '.join(PARTS)}"
+                f"--map: unknown part {part!r}", f"the parts are {', '.join(PARTS)}"
             )
         if column not in known:
             raise SourceUnreadable(
@@ -253,8 +253,8 @@ def _given_schema(
     kind = next((kind for kind, parts in kinds.items() if given.keys() >= parts), None)
     if kind is None:
         raise SourceUnreadable(
-            f"--map says only {', '.join(given)} of {where!r}",
-            "name question and answer, or messages, or text",
+            f"--map maps only {', '.join(given)} of {where!r}",
+            "map question and answer, or messages, or text",
         )
     return Schema(name="given", kind=kind, columns=dict(given))
 
@@ -266,5 +266,5 @@ def _first(names: Sequence[str], known: Iterable[str]) -> str | None:
 def _unknown(where: str, reason: str) -> SourceUnreadable:
     return SourceUnreadable(
         f"no row of {where!r} can be used: {reason}",
-        "say which column is what: --map question=COLUMN --map answer=COLUMN, or messages=COLUMN",
+        "name the columns: --map question=COLUMN --map answer=COLUMN, or --map messages=COLUMN",
     )

@@ -45,7 +45,8 @@ def parse(pointer: str) -> Pointer:
     match = _POINTER.fullmatch(pointer)
     if match is None:
         raise SourceMissing(
-            f"{pointer!r} is no hub dataset", "write hf://org/name[:config][/split][@revision]"
+            f"{pointer!r} is not the address of a hub dataset",
+            "write hf://org/name[:config][/split][@revision]",
         )
     return Pointer(**match.groupdict())
 
@@ -131,12 +132,12 @@ def _one_line_errors(parts: Pointer) -> Iterator[None]:
     except HfHubHTTPError as fault:
         code = getattr(fault.response, "status_code", None)
         if code in {401, 403}:
-            raise SourceEncrypted(f"the hub refuses {what} ({code})", _LOG_IN) from fault
-        raise SourceUnreadable(f"the hub answers {code} for {what}", "try again later") from fault
+            raise SourceEncrypted(f"the hub refused {what} ({code})", _LOG_IN) from fault
+        raise SourceUnreadable(f"the hub answered {code} for {what}", "try again later") from fault
     except (DatasetsError, ValueError, RuntimeError) as fault:
         raise SourceUnreadable(
             f"{what} cannot be read: {str(fault)[:300]}",
-            "name its config as hf://org/name:config, or download it and point at its files",
+            "name its config, as in hf://org/name:config, or download it and give its files",
         ) from fault
     except Exception as fault:
         # The hub's client has changed its HTTP library twice, and does not catch its errors.
@@ -145,7 +146,7 @@ def _one_line_errors(parts: Pointer) -> Iterator[None]:
             raise
         raise SourceUnreadable(
             f"the hub cannot be reached for {what}: {str(fault)[:160]}",
-            "check the connection and HF_ENDPOINT; what was read before stays as it is",
+            "check the connection and HF_ENDPOINT; what was read before is kept",
         ) from fault
 
 
@@ -155,8 +156,8 @@ def _absent(what: str, parts: Pointer, fault: BaseException) -> SourceError:
 
     if isinstance(fault, GatedRepoError) or "is a gated dataset" in str(fault):
         return SourceEncrypted(
-            f"{what} is gated: its owner grants access to who asks",
-            f"ask for it on its page, then {_LOG_IN}",
+            f"{what} is gated: its owner grants access on request",
+            f"request it on its page, then {_LOG_IN}",
         )
     if isinstance(fault, RevisionNotFoundError):
         return SourceMissing(

@@ -18,7 +18,7 @@ _ARRAY = re.compile(rf"({_ANY_STRING})|\barray\((?=\[)|,\s*dtype=\w+\)", re.DOTA
 _BETWEEN = re.compile(r"[\s,]*")
 _MAX_LITERAL_CHARS = 4 << 20
 _PLACE = re.compile(r": line \d+ column \d+ \(char \d+\)$")
-MEND = "mend it there, or write one JSON object a line"
+MEND = "correct it there, or write one JSON object per line"
 
 
 class BadRow(ValueError):
@@ -58,7 +58,7 @@ def _blanked(text: str) -> str:
 def _literal(text: str) -> object:
     stripped = text.strip().removesuffix(",")
     if not stripped.startswith(("{", "[", "(", "array([")) or len(text) > _MAX_LITERAL_CHARS:
-        raise ValueError("no literal")
+        raise ValueError("not a literal")
     plain = _ARRAY.sub(lambda match: match[1] or "", stripped)
     plain = _NO_COMMA.sub(lambda match: match[1] or "},", plain)
     value: object = json.loads(json.dumps(ast.literal_eval(plain)))

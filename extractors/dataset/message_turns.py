@@ -66,7 +66,7 @@ def turns_of(message: object, at: int, notes: Counter[str]) -> list[Turn]:
     """Return one message of any schema as turns; raise BadRow where it breaks the schema."""
     where = f"message {at + 1}"
     if not isinstance(message, Mapping):
-        raise BadRow("row_shape", f"{where} is no JSON object")
+        raise BadRow("row_shape", f"{where} is not a JSON object")
     role = first_value(message, ("role", "from", "speaker", "type"))
     side = SIDES.get(re.sub(r"[ -]", "_", str(role).strip().lower()))
     if side is None:
@@ -151,7 +151,7 @@ def text_of(content: object, where: str) -> str:
             if isinstance(part, Mapping):
                 kind = part.get("type", "text")
                 if kind not in _TEXT_PARTS:
-                    raise BadRow("row_media", f"{where} holds {kind!r}, and only text can be used")
+                    raise BadRow("row_media", f"{where} contains {kind!r}; only text can be used")
                 part = first_value(part, ("text", "value", "content"))
             if isinstance(part, str):
                 parts.append(part)
@@ -167,9 +167,11 @@ def check_text(text: str, where: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError as fault:
-        raise BadRow("row_broken", f"{where} holds bytes that are not UTF-8") from fault
+        raise BadRow("row_broken", f"{where} contains bytes that are not UTF-8") from fault
     if _MEDIA.search(text):
-        raise BadRow("row_media", f"{where} speaks of a picture or a sound that is not here")
+        raise BadRow(
+            "row_media", f"{where} refers to a picture or a sound that the row does not contain"
+        )
 
 
 def pair_turns(turns: Sequence[Turn], notes: Counter[str], system: str | None = None) -> ParsedRow:
@@ -239,12 +241,12 @@ def _exchange(
 def _no_answer(notes: Counter[str]) -> BadRow:
     """Return the fault of a row without an exchange, by what was left out of it."""
     if notes["thought_alone"]:
-        return BadRow("row_thought", "its answer is nothing but a thought")
+        return BadRow("row_thought", "its answer contains only thoughts")
     if notes["tool_turns"]:
-        return BadRow("row_tool_call", "it calls tools, and no answer stands behind the calls")
+        return BadRow("row_tool_call", "it calls tools, and no answer follows the calls")
     if notes["unasked"]:
-        return BadRow("row_order", "the assistant begins, unasked, and nobody asks after that")
-    return BadRow("row_no_answer", "it has no assistant turn to learn")
+        return BadRow("row_order", "the assistant speaks first, and no question follows")
+    return BadRow("row_no_answer", "it has no assistant turn to train on")
 
 
 def _join(turns: Sequence[Turn]) -> str:

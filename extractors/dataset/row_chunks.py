@@ -148,7 +148,7 @@ class Lines(Chunk):
 def parse_line(line: str) -> object:
     """Return the value of a line, or the BadRow that it is."""
     if line.startswith(NOT_UTF8):
-        return BadRow("row_broken", "it holds bytes that are not UTF-8")
+        return BadRow("row_broken", "it contains bytes that are not UTF-8")
     try:
         return value_of(line)
     except (ValueError, RecursionError) as fault:
@@ -187,7 +187,7 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
         first = str(fault).strip().splitlines()[0][:160]
         raise SourceUnreadable(
             f"the dataset {str(path)!r} cannot be read: {first}",
-            "check that it is whole and what its name says, or convert it to JSON lines",
+            "check that it is complete and in the format of its ending, or make it JSON lines",
         ) from fault
 
 
@@ -318,9 +318,9 @@ def _read_csv(path: Path) -> Iterator[Chunk]:
 
 def _csv_row(header: Sequence[str], values: Sequence[str]) -> Any:  # noqa: ANN401 - a row or a fault
     if len(values) != len(header):
-        return BadRow("row_broken", f"it has {len(values)} values under {len(header)} columns")
+        return BadRow("row_broken", f"it has {len(values)} values for {len(header)} columns")
     try:
         "".join(values).encode()
     except UnicodeEncodeError:
-        return BadRow("row_broken", "it holds bytes that are not UTF-8")
+        return BadRow("row_broken", "it contains bytes that are not UTF-8")
     return dict(zip(header, values, strict=True))

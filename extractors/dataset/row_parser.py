@@ -39,7 +39,7 @@ Row = Mapping[str, Any]
 Node = Mapping[str, Any]
 _HAN = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _SPACED = re.compile(rf"(?<=[{_HAN}，。！？、；：…“”（）]) +| +(?=[{_HAN}，。！？、；：…“”（）])")
-_OWN_FILE = "give it a file of its own, or --text-as completion to train on texts as they stand"
+_OWN_FILE = "put it into its own file, or train on texts as they are with --text-as completion"
 _MARK_SIDES: dict[str, Side] = {
     "system": "system",
     **dict.fromkeys(("human", "user", "instruction", "input"), "asked"),
@@ -59,15 +59,15 @@ def parse_row(row: object, schema: Schema) -> ParsedRow:
     if schema.kind == "messages" and isinstance(row, list):
         return parse_messages(row)
     if not isinstance(row, Mapping):
-        raise BadRow("row_shape", f"it is no JSON object but {type(row).__name__}")
+        raise BadRow("row_shape", f"it is not a JSON object ({type(row).__name__})")
     if row.get("label") is False:
-        raise BadRow("row_rejected", "its maker labelled the answer as a bad one")
+        raise BadRow("row_rejected", "the dataset labels the answer as bad")
     row = structured(row, schema.columns.get("messages"))
     own = own_schema(row, schema)
     if own is None:
         return _PARSERS[schema.kind](row, schema)
     if schema.others == "none":
-        raise BadRow("row_shape", f"it is no raw text as the others; {_OWN_FILE}")
+        raise BadRow("row_shape", f"it is not raw text as the other rows are; {_OWN_FILE}")
     return _PARSERS[own.kind](row, replace(own, others=schema.others))
 
 
@@ -79,7 +79,9 @@ def parse_filled_row(row: object, schema: Schema, values: Mapping[str, str]) -> 
         raise
     except (TypeError, ValueError, KeyError, IndexError, RecursionError) as fault:
         # Rows come from anywhere: an unknown shape is a fault of its row.
-        raise BadRow("row_shape", f"it has an odd shape ({type(fault).__name__})") from fault
+        raise BadRow(
+            "row_shape", f"its structure is not understood ({type(fault).__name__})"
+        ) from fault
 
 
 def canonical(row: ParsedRow) -> str:
@@ -93,7 +95,7 @@ def _fill(row: ParsedRow, values: Mapping[str, str]) -> ParsedRow:
     def value(match: re.Match[str]) -> str:
         name = match[1].lower()
         if not values.get(name) and name in _PLACEHOLDERS:
-            raise BadRow("row_placeholder", f"nothing is said for {match.group()}")
+            raise BadRow("row_placeholder", f"the placeholder {match.group()} has no value")
         return values.get(name) or match.group()
 
     def fill(text: str) -> str:
@@ -111,7 +113,7 @@ def _text_at(row: Row, column: str | None) -> str | None:
     if isinstance(value, bool | int | float):
         return str(value)
     if not isinstance(value, str):
-        raise BadRow("row_shape", f"{column!r} is no text but {type(value).__name__}")
+        raise BadRow("row_shape", f"{column!r} is not text ({type(value).__name__})")
     check_text(value, repr(column))
     return value
 
@@ -171,7 +173,7 @@ def _history(value: object, notes: Counter[str]) -> list[Turn]:
     for at, pair in enumerate(value if isinstance(value, list) else []):
         where = f"exchange {at + 1} of its history"
         if not isinstance(pair, list) or len(pair) != 2:
-            raise BadRow("row_shape", f"{where} is no pair")
+            raise BadRow("row_shape", f"{where} is not a pair of question and answer")
         turns.append(Turn("asked", text_of(pair[0], where)))
         turns += turns_in("answered", text_of(pair[1], where), notes)
     return turns
@@ -217,7 +219,7 @@ def _tasks(row: Row, schema: Schema) -> ParsedRow:
     notes: Counter[str] = Counter()
     for number, instance in enumerate(instances, start=1):
         if not isinstance(instance, Mapping):
-            raise BadRow("row_shape", f"its instance {number} is no JSON object")
+            raise BadRow("row_shape", f"its instance {number} is not a JSON object")
         answer = _text_at(instance, "output")
         if answer is None:
             raise BadRow("row_empty", f"the output of its instance {number} is empty")
@@ -253,7 +255,7 @@ def _marked(row: Row, schema: Schema) -> ParsedRow:
 
 def _text(row: Row, schema: Schema) -> ParsedRow:
     if schema.others == "asked":
-        raise BadRow("row_shape", f"it is a raw text among exchanges; {_OWN_FILE}")
+        raise BadRow("row_shape", f"it is raw text among exchanges; {_OWN_FILE}")
     notes: Counter[str] = Counter()
     text = answer_in(_required_text(row, schema.columns["text"]), notes)
     return ParsedRow([(None, text)], notes=+notes)
@@ -262,7 +264,7 @@ def _text(row: Row, schema: Schema) -> ParsedRow:
 def parse_messages(value: object, system: str | None = None) -> ParsedRow:
     """Return the exchanges of a list of messages, of pairs, or of texts that take turns."""
     if not isinstance(value, list):
-        raise BadRow("row_shape", f"its turns are no list but {type(value).__name__}")
+        raise BadRow("row_shape", f"its turns are not a list ({type(value).__name__})")
     notes: Counter[str] = Counter()
     turns: list[Turn] = []
     for at, message in enumerate(value):
@@ -347,7 +349,7 @@ def build_trees(rows: Iterable[tuple[int, object]]) -> Iterator[tuple[int, objec
     used = {str(node["message_id"]) for name in roots for node in _path(nodes[name])}
     for name in nodes.keys() - used:
         if name in orphans:
-            yield numbers[name], BadRow("row_order", "its parent is nowhere")
+            yield numbers[name], BadRow("row_order", "its parent message is missing")
         else:
             yield numbers[name], BadRow("row_passed_over", "another reply was ranked above it")
     for name in roots:

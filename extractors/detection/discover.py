@@ -72,11 +72,11 @@ def _resolve(pointer: str, unpack_into: Path | None) -> list[SourceRef]:
     if scheme := _SCHEME.match(pointer):
         raise SourceUnreadable(
             f"{pointer!r} cannot be read: the address {scheme[1].lower()}:// is not supported",
-            "name the file itself, after downloading it where necessary; https:// names a podcast's"
-            " feed, hf:// a hub dataset",
+            "give a file, downloaded first if necessary; https:// is for the feed of a podcast,"
+            " hf:// for a hub dataset",
         )
     if not pointer.strip():
-        raise SourceMissing("an empty name is no source", "name a file, a folder or a pattern")
+        raise SourceMissing("the name of a source is empty", "name a file, a folder or a pattern")
     path = _expand_home(pointer)
     if path.is_dir():
         return _in_folder(path, unpack_into)
@@ -113,7 +113,7 @@ def _in_folder(folder: Path, unpack_into: Path | None) -> list[SourceRef]:
     ]
     if not refs:
         raise SourceUnreadable(
-            f"the folder {str(folder)!r} holds no readable source", _KNOWN_FORMATS
+            f"the folder {str(folder)!r} contains no readable source", _KNOWN_FORMATS
         )
     return refs
 
@@ -134,7 +134,7 @@ def _in_file(path: Path, unpack_into: Path | None, depth: int = 0) -> list[Sourc
         names = [str(file.relative_to(folder)) for file, _ in files]
         shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
         raise SourceUnreadable(
-            f"the archive {str(path)!r} holds no readable source, but {shown or 'nothing'}",
+            f"the archive {str(path)!r} contains no readable source (its files: {shown or 'none'})",
             _KNOWN_FORMATS,
         )
     return refs
@@ -219,7 +219,11 @@ def unknown_format(path: Path) -> SourceUnreadable:
     content = content_of(path)
     if content is None:
         return SourceUnreadable(f"no extractor reads the format of {str(path)!r}", _KNOWN_FORMATS)
-    step = f"let its name end in {content.suffixes[0]}" if content.suffixes else _KNOWN_FORMATS
+    step = (
+        f"rename it so that it ends in {content.suffixes[0]}"
+        if content.suffixes
+        else _KNOWN_FORMATS
+    )
     return SourceUnreadable(
         f"no extractor reads {str(path)!r}: by its content it is {content.description}",
         content.next_step or step,

@@ -73,7 +73,7 @@ def unpack(path: Path, folder: Path) -> Path:
             reason = str(fault) or type(fault).__name__
             raise SourceUnreadable(
                 f"the archive {str(path)!r} cannot be unpacked ({reason})",
-                "get a whole copy of it, or unpack it and point at what is in it",
+                "get a complete copy of it, or unpack it and give its files",
             ) from fault
         raise
     mark.write_text(state, "utf-8")
@@ -87,20 +87,22 @@ def _unpack_into(path: Path, target: Path) -> None:
     content = content_of(path)
     for count, (name, opened) in enumerate(_members(path, content.packing if content else "")):
         if count >= _MAX_FILES:
-            raise _too_much(path, f"holds more than {_MAX_FILES:,} files")
+            raise _too_much(path, f"contains more than {_MAX_FILES:,} files")
         file = _place(target, name)
         with opened() as packed, file.open("wb") as plain:
             while block := packed.read(_BLOCK_BYTES):
                 left_bytes, limit = left_bytes - len(block), limit - len(block)
                 if limit < 0:
-                    raise _too_much(path, f"is packed {_MAX_RATIO} times, as only a bomb is")
+                    raise _too_much(
+                        path, f"is compressed more than {_MAX_RATIO} to 1, as a zip bomb is"
+                    )
                 if left_bytes < 0:
-                    raise _too_much(path, "is larger than the disk has room for")
+                    raise _too_much(path, "is larger than the free disk space")
                 plain.write(block)
 
 
 def _too_much(path: Path, reason: str) -> SourceUnreadable:
-    step = "unpack it yourself, and point at the files that you want"
+    step = "unpack it yourself and give the files that you want"
     return SourceUnreadable(f"the archive {str(path)!r} {reason}", step)
 
 
@@ -136,7 +138,7 @@ def _zip_members(path: Path) -> Iterator[_Member]:
             if entry.flag_bits & 1:
                 raise SourceEncrypted(
                     f"the archive {str(path)!r} is locked with a password",
-                    "unpack it with its password, and point at what is in it",
+                    "unpack it with its password and give its files",
                 )
             yield entry.filename, lambda entry=entry: archive.open(entry)  # type: ignore[misc]
 

@@ -88,8 +88,8 @@ def extract_pdf(
         # Labels of the file count its sheets.
         info = replace(info, labels=())
     drafts = (_in_file(draft, book) for draft in build_blocks(book.pages, settings, info))
-    why = "has a half without a page number, whose place among the sheets is unknown"
-    step = "unfold the file to single pages in reading order where that half matters"
+    why = "has a half without a page number, so the place of that half is unknown"
+    step = "split the file into single pages in reading order if that half matters"
     verdicts = [
         *(verdict for page in pages for verdict in page_verdicts(document, page, settings)),
         *(page_verdict(document, page, "unplaced_page", why, step) for page in book.unplaced),

@@ -78,13 +78,13 @@ def with_ocr(
 def ocr_verdict(document: Document, page: OcrPage, min_confidence: float) -> Verdict:
     """Return how sure OCR was of one page, and whether the page is kept for it."""
     keep = page.confidence >= min_confidence
-    suspects = f"; suspect: {', '.join(page.suspects)}" if page.suspects else ""
-    outcome = "" if keep else ", too little to be kept"
+    suspects = f"; doubtful: {', '.join(page.suspects)}" if page.suspects else ""
+    outcome = "" if keep else ", too low to keep"
     reason = (
-        f"page {page.page}: {page.n_words} words read by OCR with a mean confidence of"
+        f"page {page.page}: {page.n_words} words read by OCR, mean confidence"
         f" {page.confidence:.0%}{outcome}{suspects}"
     )
-    step = "compare the suspect words with the scan" if keep else "scan the page better"
+    step = "compare the doubtful words with the scan" if keep else "scan it in better quality"
     verdict = page_verdict(document, page.page, "ocr_confidence", "", step)
     return replace(verdict, keep=keep, score=page.confidence, reason=reason)
 
@@ -208,13 +208,13 @@ def _results(output: Path) -> list[Path]:
 
 
 def _refusal(path: str, code: int, errors: str) -> SourceUnreadable:
-    reason = (errors.strip().splitlines() or ["it gave no reason"])[-1][:160]
+    reason = (errors.strip().splitlines() or ["no reason given"])[-1][:160]
     steps = {
-        _BAD_INPUT: "mend the file with: qpdf in.pdf out.pdf",
-        _MISSING: "install what ocrmypdf misses: apt install tesseract-ocr ghostscript",
+        _BAD_INPUT: "repair the file with: qpdf in.pdf out.pdf",
+        _MISSING: "install what ocrmypdf needs: apt install tesseract-ocr ghostscript",
         _LOCKED: "unlock it first: qpdf --decrypt --password=... in.pdf out.pdf",
     }
-    step = steps.get(code, "try by hand: ocrmypdf in.pdf out.pdf")
+    step = steps.get(code, "run it yourself to see why: ocrmypdf in.pdf out.pdf")
     return SourceUnreadable(f"ocrmypdf cannot read the PDF {path!r} ({reason})", step)
 
 

@@ -32,25 +32,25 @@ def refusal(path: str, pages: Sequence[PageLines], settings: ExtractSettings) ->
         return unreadable(path, f"no page of it can be read: {errors[0]}")
     written = [page for page in pages if page.lines]
     has_image = any(page.has_image for page in pages)
-    step = "scan it better: tesseract was not sure of a word on it" if settings.ocr else _OCR
+    step = "scan it in better quality: OCR is sure of no word on it" if settings.ocr else _OCR
     if written and all(page.unmapped_share > settings.max_unmapped_share for page in written):
         return SourceUnreadable(
-            f"the fonts of the PDF {path!r} do not say what their characters mean", step
+            f"the fonts of the PDF {path!r} do not map their characters to Unicode", step
         )
     if sum(page.n_chars for page in written) >= (_MIN_PAGE_CHARS if has_image else 1):
         return None
     if lost := sorted({font for page in pages for font in page.lost_fonts}):
-        what = f"the text of the PDF {path!r} is in fonts that are neither in the file nor here"
+        what = f"the text of the PDF {path!r} uses fonts that are neither embedded nor installed"
         return SourceUnreadable(f"{what}: {', '.join(lost[:5])}", _font_step(settings))
     if n_turned := sum(page.n_turned for page in pages):
         return SourceUnreadable(
-            f"the {n_turned} characters of the PDF {path!r} run askew or from top to bottom",
-            "give a horizontal edition; vertical writing like this cannot be read",
+            f"the {n_turned} characters of the PDF {path!r} are slanted or run from top to bottom",
+            "use an edition with horizontal text: text like this cannot be read",
         )
     n_pages = "1 page" if len(pages) == 1 else f"{len(pages)} pages"
     what = f"the PDF {path!r} has {n_pages} and no text layer"
     if not has_image:
-        what, step = f"{what}, and no picture of one", "look whether it is the right file"
+        what, step = f"{what}, and no picture of a page either", "check that it is the right file"
     return SourceWithoutText(what, step)
 
 
@@ -67,12 +67,12 @@ def page_verdicts(
     share, max_unmapped = page.unmapped_share, settings.max_unmapped_share
     if page.lost_fonts:
         names = ", ".join(page.lost_fonts[:5])
-        why = f"has text in fonts that are neither in the file nor here, which is left out: {names}"
+        why = f"has text, now left out, in fonts that are neither embedded nor installed: {names}"
         yield page_verdict(document, page.page, "missing_font", why, _font_step(settings))
     if page.error:
         why = f"cannot be read ({page.error})"
         yield page_verdict(
-            document, page.page, "unreadable_page", why, "mend it: qpdf in.pdf out.pdf"
+            document, page.page, "unreadable_page", why, "repair it: qpdf in.pdf out.pdf"
         )
     elif is_scan(page):
         why = "shows a picture and no text"
@@ -80,12 +80,12 @@ def page_verdicts(
     elif share:
         lost = "its text is left out"
         if share <= max_unmapped:
-            lost = "bullets go, and the paragraphs that have them within are left out"
-        why = f"has {share:.1%} of characters that its fonts do not map; {lost}"
+            lost = "bullets are removed; paragraphs with such characters in them are left out"
+        why = f"has characters that its fonts do not map ({share:.1%}); {lost}"
         yield replace(page_verdict(document, page.page, "unmapped_text", why, _OCR), score=share)
     if page.n_turned > _MIN_PAGE_CHARS:
-        why = f"has {page.n_turned} characters that do not run as the rest of it"
-        step = "turn the page in the PDF where they are text of the author"
+        why = f"has {page.n_turned} characters that run in another direction than the rest"
+        step = "if they are the author's text, rotate the page in the PDF"
         yield page_verdict(document, page.page, "turned_text", why, step)
 
 

@@ -17,7 +17,7 @@ _MAX_TEXT_BYTES = 256 << 20
 _MAX_RATIO = 250
 _RATIO_COUNTS_FROM_BYTES = 1 << 20
 _FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
-REPAIR = "get a whole copy of it; `unzip -t FILE` names the broken part"
+REPAIR = "get a complete copy of it; `unzip -t FILE` names the damaged part"
 
 
 class EntryUnreadable(Exception):
@@ -46,14 +46,14 @@ class Archive:
         """Return the bytes of an entry; raise EntryUnreadable where it is missing or too much."""
         entry = self._entries.get(self.find(name) or "")
         if entry is None:
-            raise EntryUnreadable("it is not in the file")
+            raise EntryUnreadable("it is missing")
         if entry.flag_bits & 1:
             raise EntryUnreadable("it is locked with a password")
         size, packed = entry.file_size, max(1, entry.compress_size)
         if size > min(_MAX_ENTRY_BYTES, self._left_bytes):
-            raise EntryUnreadable(f"it unpacks to {size:,} bytes, more than a book's text has")
+            raise EntryUnreadable(f"it unpacks to {size:,} bytes, more than the text of a book has")
         if size > _RATIO_COUNTS_FROM_BYTES and size > _MAX_RATIO * packed:
-            raise EntryUnreadable(f"it is packed {size // packed} times, as only a zip bomb is")
+            raise EntryUnreadable(f"it is compressed {size // packed} to 1, as a zip bomb is")
         try:
             with self._file.open(entry) as stream:
                 # zipfile itself stops at the size that the entry states.
@@ -73,14 +73,14 @@ def open_archive(location: str, kind: str) -> Iterator[Archive]:
         raise
     except _FAULTS as fault:
         raise SourceUnreadable(
-            f"the {kind} {location!r} is not a whole zip file ({fault})", REPAIR
+            f"the {kind} {location!r} is not a complete zip file ({fault})", REPAIR
         ) from fault
     with file:
         if len(file.infolist()) > _MAX_ENTRIES:
             raise SourceUnreadable(
-                f"the {kind} {location!r} holds {len(file.infolist()):,} files,"
+                f"the {kind} {location!r} contains {len(file.infolist()):,} files,"
                 f" more than {_MAX_ENTRIES:,}",
-                "point at the book itself; this looks like a zip bomb",
+                "give the book itself; this looks like a zip bomb",
             )
         yield Archive(file)
 

@@ -79,7 +79,7 @@ def _text_parts(location: str) -> io.BytesIO:
     copy = io.BytesIO()
     with open_archive(location, "document") as archive, zipfile.ZipFile(copy, "w") as file:
         if archive.find(_BODY) is None:
-            raise unreadable(_BODY, "it is not in the file")
+            raise unreadable(_BODY, "it is missing")
         for name in archive.names:
             if not name.endswith((".xml", ".rels")):
                 continue

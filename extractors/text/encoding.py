@@ -63,7 +63,9 @@ def decode(content: bytes) -> Decoded:
         if content.startswith(mark):
             rest = content[len(mark) :]
             return _decode_strictly(rest, encoding) or Decoded(
-                text=rest.decode(encoding, "replace"), encoding=encoding, doubt=f"broken {encoding}"
+                text=rest.decode(encoding, "replace"),
+                encoding=encoding,
+                doubt=f"not valid {encoding}",
             )
     if b"\x00" in content and (decoded := _decode_wide(content)):
         return decoded
@@ -76,7 +78,7 @@ def decode(content: bytes) -> Decoded:
     text = content.decode("utf-8", "replace")
     n_bad = text.count("\ufffd")
     if n_bad * 20 < sum(letter > "\x7f" for letter in text):
-        return Decoded(text=text, encoding="utf-8", doubt=f"{n_bad} broken bytes in UTF-8")
+        return Decoded(text=text, encoding="utf-8", doubt=f"{n_bad} invalid bytes in UTF-8")
     return _guess(content)
 
 
@@ -117,7 +119,7 @@ def _repair_mojibake(decoded: Decoded) -> Decoded:
     except (UnicodeEncodeError, UnicodeDecodeError):
         doubt = f"{n_hits} places look like UTF-8 that was read as Windows-1252"
         return replace(decoded, doubt=doubt)
-    return replace(decoded, text=text, doubt="UTF-8 encoded twice; undone once")
+    return replace(decoded, text=text, doubt="UTF-8 was encoded twice; decoded twice")
 
 
 def _guess(content: bytes) -> Decoded:
@@ -144,9 +146,9 @@ def _guess(content: bytes) -> Decoded:
     rivals = [other for other in ranked[1:] if _reads_as_well(texts[encoding], texts[other])]
     doubt = None
     if score < _UNSURE_SCORE:
-        doubt = f"it reads like no writing that is known (plausibility {score:.2f})"
+        doubt = f"the result does not look like text (plausibility {score:.2f})"
     elif rivals and encoding != declared:
-        doubt = f"{rivals[0]} fits about as well"
+        doubt = f"{rivals[0]} is about as likely"
     decoded = _decode_strictly(content, encoding)
     text = decoded.text if decoded else content.decode(encoding, "replace")
     return Decoded(text=text, encoding=encoding, doubt=doubt)

@@ -121,7 +121,7 @@ def _read_pages(
             faults.append((page.name, str(fault)))
             continue
         if root is None:
-            faults.append((page.name, "it holds no markup"))
+            faults.append((page.name, "it contains no markup"))
         else:
             pages.append((page, root))
     return pages, faults
@@ -132,7 +132,7 @@ def _page_verdict(source: Source, name: str, reason: str) -> Verdict:
         source,
         "unreadable_page",
         f"the page {name!r} cannot be read: {reason}",
-        "get a whole copy of the book; the other pages are taken in",
+        "get a complete copy of the book; the other pages are read",
     )
     return replace(verdict, subject="pages")
 
@@ -187,7 +187,7 @@ def _read_package(archive: Archive, location: str) -> Package:
     except EntryUnreadable as fault:
         raise unreadable_entry(location, "EPUB", name, str(fault)) from fault
     if root is None:
-        raise unreadable_entry(location, "EPUB", name, "it is no XML")
+        raise unreadable_entry(location, "EPUB", name, "it is not XML")
     manifest: _Manifest = {
         item.get("id") or "": (
             resolve_path(name, item.get("href") or ""),
@@ -343,7 +343,7 @@ def _refuse_encrypted(archive: Archive, pages: set[str], location: str) -> None:
         locked = {resolve_path("", ref.get("URI") or "") for ref in data.iter("CipherReference")}
         if locked & pages or any(n.lower().endswith((*_PAGE_SUFFIXES, ".opf")) for n in locked):
             raise SourceEncrypted(
-                f"the EPUB {location!r} is encrypted (DRM), and only its own reading program"
-                " opens it",
+                f"the EPUB {location!r} is encrypted (DRM); only its own reading program can"
+                " open it",
                 "use an edition without DRM, or ask the publisher for one",
             )

@@ -85,13 +85,14 @@ def extract_html(
     if path.stat().st_size > _MAX_BYTES:
         raise SourceUnreadable(
             f"the page {source.location!r} is larger than {_MAX_BYTES >> 20} MiB",
-            "save the text itself, without pictures inside it",
+            "save it without embedded pictures",
         )
     markup = read_markup(path.read_bytes())
     root = parse(markup.text)
     if root is None:
         raise SourceUnreadable(
-            f"the page {source.location!r} holds no HTML", "open it in a browser and save it again"
+            f"the page {source.location!r} contains no HTML",
+            "open it in a browser and save it again",
         )
     lang = language_of(root.get("lang"))
     return rows_of(source, units_of_page(root), lang, encoding_verdicts(source, markup))

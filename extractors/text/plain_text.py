@@ -104,7 +104,7 @@ def extract_text(
     units, repairs = _units(_lines_of(decoded.text), cjk=is_cjk(decoded.text[:20_000]))
     verdicts = encoding_verdicts(source, decoded)
     if reason := ", ".join(f"{n:,} {repair}" for repair, n in repairs.items() if n):
-        step = "nothing; the words themselves are as they were"
+        step = "nothing; the words are unchanged"
         verdicts.append(document_verdict(source, "repaired", reason, step, keep=True))
     return rows_of(source, units, None, verdicts)
 
@@ -264,7 +264,7 @@ class _Joiner:
             hyphenated = f"{broken[1]}-{first[1]}".casefold()
             # Only the book itself can say that it writes the word without the hyphen.
             if self._words[whole] and not self._words[hyphenated] and first[1].islower():
-                self.repairs["words joined that a line's end had broken"] += 1
+                self.repairs["words joined that were broken at the end of a line"] += 1
                 parts[-1] = parts[-1][:-1]
         elif not (
             not before
@@ -278,9 +278,9 @@ class _Joiner:
     def _without_marks(self, text: str) -> str:
         text = clean_text(text)
         for pattern, replacement, repair in (
-            (_ITALICS, r"\1", "pairs of _ for italics taken out"),
-            (_BOLD, r"\1", "pairs of = for bold taken out"),
-            (_DROP_CAP, "", "bars before drop capitals taken out"),
+            (_ITALICS, r"\1", "pairs of _ for italics removed"),
+            (_BOLD, r"\1", "pairs of = for bold removed"),
+            (_DROP_CAP, "", "bars before drop capitals removed"),
         ):
             text, n = pattern.subn(replacement, text)
             self.repairs[repair] += n

@@ -52,9 +52,9 @@ def decode_source(source: Source) -> Decoded:
     n_bad = len(_NO_WRITING.findall(decoded.text))
     if n_bad > _MAX_BAD_SHARE * max(1, len(decoded.text)):
         raise SourceUnreadable(
-            f"{n_bad:,} of {len(decoded.text):,} characters of {source.location!r} are no writing,"
-            f" taken for {decoded.encoding}",
-            "point at a text; a word processor's own file must be saved as .docx or .txt first",
+            f"{n_bad:,} of {len(decoded.text):,} characters of {source.location!r}, decoded as"
+            f" {decoded.encoding}, are not text",
+            "give a text file; save the file of a word processor as .docx or .txt first",
         )
     return decoded
 
@@ -63,7 +63,7 @@ def encoding_verdicts(source: Source, decoded: Decoded) -> list[Verdict]:
     """Return the verdict on a text whose encoding is not certain, none for another text."""
     if decoded.doubt is None:
         return []
-    reason = f"taken for {decoded.encoding}: {decoded.doubt}"
+    reason = f"decoded as {decoded.encoding}: {decoded.doubt}"
     step = "if accents or characters are wrong: iconv -f ENCODING -t utf-8 in.txt > out.txt"
     return [document_verdict(source, "encoding", reason, step, keep=True)]
 
@@ -93,10 +93,10 @@ def rows_of(
     )
     units = _classify(units)
     if not any(unit.kind in _PROSE for unit in units):
-        kinds = ", ".join(sorted({unit.kind for unit in units})) or "nothing"
+        kinds = ", ".join(sorted({unit.kind for unit in units})) or "blank lines"
         raise SourceUnreadable(
-            f"the {source.format} {source.location!r} holds no words of prose: {kinds} alone",
-            "point at a file with running text; pictures of pages need a text layer first",
+            f"the {source.format} {source.location!r} contains no prose, only {kinds}",
+            "give a file with running text; pictures of pages need a text layer first",
         )
     drafts = [
         Draft(kind=unit.kind, text=unit.text, page_label=unit.page, chapter=unit.chapter)

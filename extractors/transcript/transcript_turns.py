@@ -60,9 +60,9 @@ def extract_transcript(
         removed = zip(own, [directions for _, directions in turns], strict=True)
         verdicts += [_removal(block, directions) for block, directions in removed if directions]
     if not any(block.kind == "turn" for block in blocks):
-        step = "check that the file is whole and says what was spoken"
+        step = "check that the file is complete and contains speech"
         if source.format in {"vtt", "srt"}:
-            step = "give a file with lines such as 00:01.000 --> 00:04.000 and words behind them"
+            step = "give a file with lines such as 00:01.000 --> 00:04.000 followed by words"
         raise SourceUnreadable(f"the transcript {source.location!r} has no cues with words", step)
     return Rows(documents=documents, blocks=blocks, verdicts=verdicts)
 
@@ -86,9 +86,9 @@ def _removal(block: Block, directions: Sequence[str]) -> Verdict:
         rule="stage_direction",
         keep=True,
         score=float(len(directions)),
-        reason=f"cut out of the turn: {', '.join(dict.fromkeys(directions))[:200]}",
+        reason=f"removed from the turn: {', '.join(dict.fromkeys(directions))[:200]}",
         created_at=datetime.now(UTC),
-        next_step="nothing: the words that were spoken stay",
+        next_step="nothing: the spoken words are kept",
     )
 
 

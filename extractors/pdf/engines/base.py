@@ -65,7 +65,7 @@ def unreadable(path: str, why: str) -> SourceUnreadable:
     """Return the error for a PDF that cannot be read."""
     return SourceUnreadable(
         f"the PDF {path!r} is damaged ({why[:160]})",
-        "get a whole copy of the file, or mend it with: qpdf in.pdf out.pdf",
+        "get a complete copy of the file, or repair it with: qpdf in.pdf out.pdf",
     )
 
 
@@ -73,8 +73,8 @@ def encrypted(path: str, passwords: Sequence[str]) -> SourceEncrypted:
     """Return the error for a locked PDF that none of `passwords` opens."""
     if passwords:
         return SourceEncrypted(
-            f"the PDF {path!r} is locked, and no given password opens it",
-            "unlock it with the right one: --password PASSWORD",
+            f"the PDF {path!r} is locked, and none of the given passwords opens it",
+            "give the right one: --password PASSWORD",
         )
     return SourceEncrypted(
         f"the PDF {path!r} is locked with a password",

@@ -48,10 +48,12 @@ _MAX_FORM_DEPTH = 5
 _FAULTS = {
     0: "it has no pages",
     2: "it cannot be opened",
-    3: "it is no PDF, or its end or its root is missing",
-    5: "it is locked in a way that nobody here knows",
+    3: "it is not a PDF, or it is incomplete",
+    5: "it is encrypted by an unknown method",
 }
-_RTL_FAULT = "PDFium mixes up letters that run from right to left; engine = auto reads them"
+_RTL_FAULT = (
+    "PDFium mixes up the order of right-to-left text; sources.extract.engine = auto reads it"
+)
 # Not \s, which takes in the very codes of a bitmap font's ligatures.
 _WORD = re.compile("[^ ]+(?: (?=[^ ]))?")
 _ODD = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd\ufffe\uffff]")

@@ -180,7 +180,7 @@ class Worker:
         code = self._process.returncode
         if code == 1:
             return f"it needs more than {self.memory_mb} MB"
-        return f"the process that read it ended with {code}"
+        return f"the process that read it ended with code {code}"
 
     def end(self) -> None:
         """Kill the process and wait for it."""
@@ -242,7 +242,7 @@ def read_info(path: str, settings: ExtractSettings) -> PdfInfo:
             worker.send(Request(settings.engine, path, known_passwords()))
             info: PdfInfo = worker.receive(settings.opening_seconds)
     except WorkerLost as lost:
-        raise unreadable(path, f"opening it was given up: {lost}") from lost
+        raise unreadable(path, f"opening it failed: {lost}") from lost
     return info
 
 
@@ -338,7 +338,7 @@ def _lose(reading: _Reading, worker: Worker, why: str) -> None:
     if rest:
         reading.waiting.appendleft(rest)
     if reading.n_given_up >= _MAX_GIVEN_UP:
-        why = f"{_MAX_GIVEN_UP} pages before it were given up"
+        why = f"reading stopped after {_MAX_GIVEN_UP} pages that could not be read"
         for number in (number for pages in reading.waiting for number in pages):
             reading.pages[number] = PageLines(page=number, error=why)
         reading.waiting.clear()

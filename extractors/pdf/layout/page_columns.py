@@ -146,9 +146,9 @@ def _sort_by_folio(path: str, halves: Sequence[PageLines]) -> SinglePages:
     whole = main and len(main) >= _NEARLY_ALL * (main[-1] - main[0] + 1)
     if not whole or n_placed < _NEARLY_ALL * len(full):
         raise SourceUnreadable(
-            f"the PDF {path!r} shows two pages on each sheet, out of order, and only {n_placed} of"
-            f" {len(full)} have a page number that tells their place",
-            "unfold it to single pages in reading order, and point at that file",
+            f"the PDF {path!r} has two pages on each sheet, out of order, and only {n_placed} of"
+            f" {len(full)} have a page number to sort by",
+            "split it into single pages in reading order and give that file",
         )
     numbered: list[tuple[int, PageLines]] = []
     number, last = 0, placed[0][0] - 1

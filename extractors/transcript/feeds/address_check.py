@@ -61,8 +61,8 @@ class AddressCheck:
         for address in addresses:
             if not (self.of_this_network or address in self.own or is_public(address)):
                 raise PrivateAddress(
-                    f"{url!r} is at {address}, an address of this machine or its network, and the"
-                    f" feed {self.url!r} is not",
+                    f"{url!r} leads to {address}, an address of this machine or its network, but"
+                    f" the feed {self.url!r} is public",
                     "if you trust it, download it and name the file as a source",
                 )
 

@@ -58,7 +58,9 @@ def open_client(feed: str) -> Iterator[httpx.Client]:
 
 def _refuse_scheme(request: httpx.Request) -> None:
     if request.url.scheme not in {"http", "https"}:
-        raise httpx.UnsupportedProtocol(f"{request.url.scheme} is not read", request=request)
+        raise httpx.UnsupportedProtocol(
+            f"{request.url.scheme} addresses are not supported", request=request
+        )
 
 
 def conditions(etag: str | None, last_modified: str | None) -> dict[str, str]:
@@ -85,7 +87,7 @@ def download(
             with client.stream("GET", url, headers=dict(headers or {})) as answer:
                 if answer.status_code not in _RETRIED_STATUSES:
                     return _read(answer, url, max_bytes)
-                fault = f"the server answers {answer.status_code}"
+                fault = f"the server answered {answer.status_code}"
                 retry_after = answer.headers.get("Retry-After")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             fault = str(error) or type(error).__name__
@@ -103,7 +105,7 @@ def _read(answer: httpx.Response, url: str, max_bytes: int) -> Response:
         return Response(content=b"", unchanged=True)
     if answer.status_code != 200:
         raise SourceMissing(
-            f"{url!r} cannot be fetched (the server answers {answer.status_code})",
+            f"{url!r} cannot be fetched (the server answered {answer.status_code})",
             "check the address; the next refresh tries again",
         )
     content = bytearray()
@@ -112,11 +114,11 @@ def _read(answer: httpx.Response, url: str, max_bytes: int) -> Response:
         content += chunk
         if len(content) > max_bytes:
             raise SourceUnreadable(
-                f"{url!r} has more than {max_bytes >> 20} MB", "download it yourself and look at it"
+                f"{url!r} is larger than {max_bytes >> 20} MB", "download it yourself and check it"
             )
         if time.monotonic() - start > _MAX_SECONDS:
             raise SourceMissing(
-                f"{url!r} takes more than {_MAX_SECONDS:.0f} s", "try again on a better line"
+                f"{url!r} took more than {_MAX_SECONDS:.0f} s", "try again with a better connection"
             )
     return Response(
         content=bytes(content),

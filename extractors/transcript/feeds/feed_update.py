@@ -159,7 +159,7 @@ class _Updater:
                 if not self._has(episode):
                     self._take(episode)
             for episode in without:
-                self._lack(episode, "no_transcript", "the feed names none")
+                self._lack(episode, "no_transcript", "the feed names no transcript")
             # Only where nothing is to be tried again may the server answer "nothing has changed".
             index.complete = all(lack["rule"] == "no_transcript" for lack in index.lacking)
             index.etag, index.last_modified = answer.etag, answer.last_modified
@@ -233,7 +233,7 @@ class _Updater:
     def _has_speakers(self, content: bytes, url: str, suffix: str) -> bool:
         """Tell whether a transcript names anybody; raise SourceUnreadable for what is none."""
         refusal = SourceUnreadable(
-            f"{url!r} holds no transcript with times or speakers", "look at it yourself"
+            f"{url!r} is not a transcript with times or speakers", "check what it contains"
         )
         path = self.folder / f".trial{suffix}"
         write_file(content, path)
@@ -344,7 +344,7 @@ def parse_feed(content: bytes, url: str) -> Feed:
         root = None
     if root is None or _tag(root) not in {"rss", "feed", "RDF"}:
         raise SourceUnreadable(
-            f"{url!r} is no RSS or Atom feed", "give the address of the podcast's feed itself"
+            f"{url!r} is not an RSS or Atom feed", "give the address of the podcast's feed itself"
         )
     channel = next((element for element in root.iter() if _tag(element) == "channel"), root)
     lang = _text(channel, "language") or root.get("{http://www.w3.org/XML/1998/namespace}lang")

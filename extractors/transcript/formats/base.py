@@ -65,7 +65,7 @@ class Script:
 
 def bad_row(where: str, reason: str) -> Fault:
     """Return the fault of an entry without words."""
-    return Fault(where, "bad_row", reason, "mend the row, or leave it out")
+    return Fault(where, "bad_row", reason, "correct the row, or leave it out")
 
 
 def bad_time(where: str, reason: str, next_step: str) -> Fault:

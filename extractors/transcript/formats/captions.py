@@ -75,15 +75,15 @@ def _captions(text: str, faults: list[Fault]) -> Iterator[_Caption]:
             yield _Caption(payload, start, end)
         elif not payload:
             step = "nothing, unless words are missing there"
-            faults.append(Fault(where, "empty_cue", "it has times and no words", step))
+            faults.append(Fault(where, "empty_cue", "it has times but no words", step))
 
 
 def _times(line: str, where: str, faults: list[Fault]) -> tuple[float | None, float | None]:
     match = _TIMES.match(line)
     start, end = (seconds(match[1]), seconds(match[2])) if match else (None, None)
     if start is None or end is None or end < start:
-        reason = f"the times {line.strip()[:60]!r} cannot be"
-        faults.append(bad_time(where, reason, "mend the line, such as 00:01.000 --> 00:04.000"))
+        reason = f"the times {line.strip()[:60]!r} are not valid"
+        faults.append(bad_time(where, reason, "correct the line, as in 00:01.000 --> 00:04.000"))
     return start, end if end is None or start is None else max(start, end)
 
 

@@ -127,8 +127,8 @@ def _split_head(text: str) -> tuple[_Head, str, Fault | None]:
     """Return the front matter, the text behind it, and the fault of a head that is no YAML."""
     values, body, error = front_matter(text)
     if error:
-        reason = f"it is no YAML ({error}): its title, date and speakers are unknown"
-        step = "mend the lines between the two ---"
+        reason = f"it is not valid YAML ({error}): title, date and speakers are unknown"
+        step = "correct the lines between the two ---"
         return _Head(), body, Fault("front matter", "bad_front_matter", reason, step, keep=True)
     names: list[str] = []
     for value in map(values.get, _SPEAKER_KEYS):

@@ -54,8 +54,8 @@ def _cues(root: html.HtmlElement, faults: list[Fault]) -> Iterator[Cue]:
             time = seconds(text) if time is None else time
             if time is None and text:
                 where = f"element {number}"
-                step = "mend it, such as <time>1:02</time>"
-                faults.append(bad_time(where, f"{text[:40]!r} is no time", step))
+                step = "correct it, as in <time>1:02</time>"
+                faults.append(bad_time(where, f"{text[:40]!r} is not a time", step))
         elif text and not any(parent.tag in _BLOCKS for parent in element.iterancestors()):
             yield Cue(text=text, speaker=speaker, start=time, paragraph=True)
             time = None

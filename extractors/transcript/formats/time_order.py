@@ -48,12 +48,12 @@ def in_time_order(items: Sequence[T], faults: list[Fault], slack: float = 0.0) -
         return list(items)
     counts = f"{len(late):,} of {len(items):,} cues"
     if _begin_anew(items, starts):
-        reason = f"{counts} lie over the times of others; they stay as they stand"
-        step = "give each recording a file of its own, or shift the times of the later ones"
+        reason = f"{counts} overlap the times of others; their order is kept"
+        step = "put each recording into its own file, or shift the times of the later ones"
         faults.append(Fault("times", BEGIN_ANEW, reason, step, keep=True))
         return list(items)
-    reason = f"{counts} stood out of time order and are sorted by their start"
-    step = "nothing; mend the times where one is wrong"
+    reason = f"{counts} were out of time order and were sorted by their start"
+    step = "nothing; correct the times if one is wrong"
     faults.append(Fault("times", OUT_OF_ORDER, reason, step, keep=True))
     return [items[at] for at in sorted(range(len(items)), key=starts.__getitem__)]
 

@@ -178,8 +178,8 @@ def _cues(entries: Sequence[object], faults: list[Fault]) -> Iterator[Cue]:
         start, end = _times(entry)
         if start is None or (end is not None and end < start):
             stated = {key: entry[key] for key in (*_START, *_END) if key in entry}
-            reason = f"its times cannot be ({str(stated)[:80]})"
-            faults.append(bad_time(where, reason, "mend the times where the second matters"))
+            reason = f"its times are not valid ({str(stated)[:80]})"
+            faults.append(bad_time(where, reason, "correct the times if they matter"))
             end = start
         speaker = _speaker(entry)
         if speaker is None and is_programme_part(text):
@@ -247,7 +247,7 @@ def read_conversations(path: Path) -> list[Script]:
             continue
         cues = list(_turns(turns, f"row {number}, turn", faults))
         if not cues:
-            faults.append(bad_row(f"row {number}", "no turn of it has words"))
+            faults.append(bad_row(f"row {number}", "none of its turns has words"))
             continue
         title = row.get("title") or row.get("id") or row.get("episode")
         key = str(row.get("id") or number)

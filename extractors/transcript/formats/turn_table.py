@@ -99,7 +99,7 @@ def _cues(rows: Iterator[list[str]], columns: _Columns, faults: list[Fault]) -> 
         start, end = seconds(stated), seconds(_cell(row, columns.end))
         if columns.start is not None and start is None:
             step = "write seconds, or times such as 0:01:02"
-            faults.append(bad_time(where, f"{stated[:40]!r} is no time", step))
+            faults.append(bad_time(where, f"{stated[:40]!r} is not a time", step))
         yield Cue(
             text=text,
             speaker=" ".join(_cell(row, columns.speaker).split()) or None,
