@@ -35,41 +35,41 @@ class InterviewSettings(SettingsBase):
     """Name of the model; unset: the only model that the server lists."""
 
     max_concurrency: int = Field(16, ge=1, le=4096)
-    """Requests in flight at the same time, at most."""
+    """Most requests in flight at the same time."""
 
     request_timeout_seconds: float = Field(120.0, gt=0)
-    """Deadline of one request, from sending to the last byte."""
+    """Longest time in seconds of one request, from sending to the last byte."""
 
     mode: Literal["live", "batch"] = "live"
-    """batch: requests go as files to the provider's Batch API, at half the price with most, and
-    come back within a day; a stopped run fetches them later."""
+    """batch: requests are sent as files to the provider's Batch API, at half the price with most
+    providers, and answered within a day; if the run is stopped, the next one fetches them."""
 
     batch_requests: int = Field(20_000, ge=1, le=50_000)
-    """Requests in one file of the Batch API, at most."""
+    """Most requests in one file of the Batch API."""
 
     batch_price: float = Field(0.5, ge=0, le=1)
     """What the Batch API costs, as a share of the price."""
 
     batch_poll_seconds: float = Field(60.0, gt=0)
-    """Pause before the state of a batch is asked for again."""
+    """Pause in seconds between two requests for the state of a batch."""
 
     max_attempts: int = Field(8, ge=1, le=50)
-    """Times one request is sent before its failure becomes a verdict."""
+    """Times that a request is sent before its failure becomes a verdict."""
 
     max_backoff_seconds: float = Field(30.0, ge=0)
-    """Longest pause before a request is sent again."""
+    """Longest pause in seconds before a request is sent again."""
 
     circuit_opens_seconds: float = Field(15.0, ge=0)
-    """Seconds of failures alone after which the run pauses and tries one request at a time."""
+    """Seconds without a success after which the run pauses and tries one request at a time."""
 
     circuit_stops_seconds: float = Field(300.0, gt=0)
-    """Seconds of failures alone after which the run stops, keeping what it has."""
+    """Seconds without a success after which the run stops, keeping what it has."""
 
     max_repairs: int = Field(2, ge=0, le=5)
-    """Times an unusable reply is asked again."""
+    """Times that a request is repeated after an unusable reply."""
 
     max_reply_tokens: int = Field(1024, ge=64)
-    """Longest reply; a model that thinks aloud needs more."""
+    """Most tokens of a reply; a model that thinks first needs more."""
 
     budget_usd: float | None = Field(None, ge=0)
     """Most that one run may cost, in US dollars; unset or 0: no limit."""
@@ -78,60 +78,61 @@ class InterviewSettings(SettingsBase):
     """Most requests that one run sends; unset or 0: no limit."""
 
     max_tokens: int | None = Field(None, ge=0)
-    """Most tokens of one run, prompts and replies together; unset or 0: no limit. One reply's
-    length is max_reply_tokens."""
+    """Most tokens of one run, prompts and replies together; unset or 0: no limit. The
+    length of one reply is limited by max_reply_tokens."""
 
     prices: dict[str, Price] = Field(default_factory=dict)
-    """US dollars for a million tokens by model, over the bundled list: {'my-model' = {input = 0.1,
-    output = 0.4}}."""
+    """US dollars for a million tokens by model, in place of those of the bundled list:
+    {'my-model' = {input = 0.1, output = 0.4}}."""
 
     seed: int = 42
-    """Seed by which questions of equal worth are chosen."""
+    """Seed for the choice between questions of equal score."""
 
     second_share: float = Field(0.2, ge=0, le=1)
-    """Share of passages, at most, with a second question."""
+    """Largest share of passages with a second question."""
 
     opener_share: float = Field(0.08, gt=0, le=1)
-    """Share of all questions, at most, that open with the same two words."""
+    """Largest share of all questions that begin with the same two words."""
 
     temperature: float | None = Field(0.8, ge=0, le=2)
     """Sampling temperature; null leaves it to the server."""
 
     extra_body: dict[str, Any] = Field(default_factory=dict)
-    """Further keys of each request, over ours, as the server names them: {reasoning_effort =
-    'low'}, or {chat_template_kwargs = {enable_thinking = false}}."""
+    """Additional keys of each request, named as the server names them; they replace
+    Memoirist's own: {reasoning_effort = 'low'}, or {chat_template_kwargs = {enable_thinking =
+    false}}."""
 
     prompt: Path | None = None
-    """Your own prompt file in place of the shipped one."""
+    """Your own prompt file in place of the default one."""
 
     answers: Literal["verbatim", "polished"] = "verbatim"
-    """polished: an LLM mends dangling openings, fillers, misheard words and broken sentences of
-    each answer; what goes beyond that is refused, and both texts are kept."""
+    """polished: an LLM corrects dangling openings, fillers, misheard words and broken sentences of
+    each answer; larger changes are refused, and both texts are kept."""
 
     polish_max_change: float = Field(0.15, gt=0, le=0.5)
-    """Share of an answer's words, at most, that polishing changes."""
+    """Largest share of an answer's words that polishing changes."""
 
     polish_prompt: Path | None = None
-    """Your own prompt file for polishing in place of the shipped one."""
+    """Your own prompt file for polishing in place of the default one."""
 
     follow_up_share: float = Field(0.0, ge=0, le=1)
-    """Share of neighbouring passages that are joined into one conversation, the later asked by a
-    follow-up question."""
+    """Share of neighbouring passages that are joined into one conversation, whose later
+    questions are follow-ups."""
 
     follow_up_turns: int = Field(3, ge=2, le=5)
-    """Exchanges, at most, of a conversation that is joined so; compose.max_exchanges and
-    compose.max_words hold too."""
+    """Most exchanges of a conversation that is joined so; compose.max_exchanges and
+    compose.max_words apply too."""
 
     kind: Kind | Literal["auto"] = "auto"
-    """How sources are asked about: autobiography, essay, fiction (a tale told by its narrator),
-    talk, or prose (about a topic, in the third person); auto: found by each source's kind, title
-    and way of saying I."""
+    """Kind of the sources, which decides how the LLM asks: autobiography, essay, fiction (a tale
+    told by its narrator), talk, or prose (about a topic, in the third person); auto: detected
+    from each source's format, title and use of the first person."""
 
     kinds: dict[str, Kind] = Field(default_factory=dict)
-    """The kind of single sources, where it differs: FILE, TITLE or PATTERN = KIND."""
+    """Other kinds for single sources: FILE, TITLE or PATTERN = KIND."""
 
     examples: list[Example] = Field(default_factory=list, max_length=12)
-    """Questions that you like, as [[interview.examples]] with passage and question."""
+    """Model questions, as [[interview.examples]] with passage and question."""
 
     language: str | None = None
     """Language of the questions, such as en or zh; unset: each passage's own."""
@@ -143,9 +144,9 @@ class InterviewSettings(SettingsBase):
         if not value:
             return None  # "" removes the address of a recipe
         if not value.startswith(("http://", "https://")):
-            raise ValueError(f"{value!r} is no address; write http://HOST:PORT/v1")
+            raise ValueError(f"{value!r} is not an address; write http://HOST:PORT/v1")
         if "@" in value.split("//", 1)[1].split("/", 1)[0]:
-            raise ValueError("no password in the address; put the key into OPENAI_API_KEY")
+            raise ValueError("the address contains a password; put the key into OPENAI_API_KEY")
         return value.rstrip("/")
 
     @field_validator("budget_usd", "max_requests", "max_tokens")
@@ -159,5 +160,5 @@ class InterviewSettings(SettingsBase):
         """Refuse a prompt file that does not exist."""
         for path in (self.prompt, self.polish_prompt):
             if path is not None and not path.is_file():
-                raise ValueError(f"no prompt file at {str(path)!r}; check the path")
+                raise ValueError(f"there is no prompt file at {str(path)!r}; check the path")
         return self

@@ -248,7 +248,7 @@ class BatchClient(Client):
             errors = state.errors.data if state.errors else None
             reason = scrub(errors[0].message or "") if errors else ""
             raise EndpointError(
-                f"the provider refused batch {state.id}: {reason or 'it gives no reason'}",
+                f"the provider refused batch {state.id}: {reason or 'no reason given'}",
                 'lower interview.batch_requests, or set interview.mode = "live"',
             )
         results: dict[str, dict[str, Any] | Fault] = {}

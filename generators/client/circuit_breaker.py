@@ -62,6 +62,6 @@ class CircuitBreaker:
         if not self.is_open or seconds < self._stops:
             return None
         return (
-            f"nothing has succeeded for {seconds:.0f} seconds, {self._failures:,} requests;"
-            f" the last one: {self._last_message}"
+            f"no request has succeeded for {seconds:.0f} seconds ({self._failures:,} requests);"
+            f" the last error: {self._last_message}"
         )

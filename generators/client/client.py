@@ -67,7 +67,7 @@ def base_url_of(settings: InterviewSettings) -> str:
     if os.environ.get("OPENAI_API_KEY"):
         return OPENAI_URL
     raise EndpointError(
-        "no LLM endpoint is named", "give --base-url, or set OPENAI_BASE_URL or OPENAI_API_KEY"
+        "no LLM endpoint is set", "give --base-url, or set OPENAI_BASE_URL or OPENAI_API_KEY"
     )
 
 
@@ -83,7 +83,9 @@ def open_sdk(base_url: str, max_connections: int, *, local: bool = False) -> Asy
 
     key = "" if local else os.environ.get("OPENAI_API_KEY", "").strip()
     if not (key.isascii() and key.isprintable()):
-        raise EndpointError("OPENAI_API_KEY holds a character that no key has", "set it again")
+        raise EndpointError(
+            "OPENAI_API_KEY contains a character that no key may contain", "set it again"
+        )
     silence = _STREAM_READ_SECONDS if local else None
     timeout = httpx2.Timeout(silence, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS)
     http_client = DefaultAioHttpClient(
@@ -103,7 +105,7 @@ def open_sdk(base_url: str, max_connections: int, *, local: bool = False) -> Asy
         )
     except httpx2.InvalidURL as error:
         raise EndpointError(
-            f"{base_url!r} is no address of a server: {error}", "correct --base-url"
+            f"{base_url!r} is not the address of a server: {error}", "correct --base-url"
         ) from error
 
 
@@ -317,7 +319,7 @@ class Client:
         elif fault.kind == "schema":
             raise FormRefused(fault.message)
         elif (fault.retry_after or 0.0) > self._settings.circuit_stops_seconds:
-            message = f"{fault.message}; it asks to wait {fault.retry_after:,.0f} seconds"
+            message = f"{fault.message}; the server asks to wait {fault.retry_after:,.0f} seconds"
         message = message or self._breaker.stop_reason()
         if message is not None:
             raise self.stop(message)
@@ -336,7 +338,7 @@ class Piece:
     finish: str | None = None
 
 
-_CHECK = "see whether the server still runs and what its log says, or ask again"
+_CHECK = "check that the server is running and read its log, or ask again"
 
 
 async def stream_chat(
@@ -370,11 +372,11 @@ async def stream_chat(
                         if finish:
                             return
         if not begun:
-            raise EndpointError("the answer broke off: the server closed the stream early", _CHECK)
+            raise EndpointError("the reply broke off: the server closed the stream early", _CHECK)
         yield Piece(words="", finish="stop")
     except APIStatusError as error:
         message = classify_error(error).message.removeprefix("the server answered ")
-        raise EndpointError(f"the server answers {message}", _CHECK) from error
+        raise EndpointError(f"the server answered {message}", _CHECK) from error
     except (OpenAIError, httpx2.HTTPError, OSError, ValueError) as error:
         message = classify_error(error).message
-        raise EndpointError(f"the answer broke off: {message}", _CHECK) from error
+        raise EndpointError(f"the reply broke off: {message}", _CHECK) from error

@@ -78,7 +78,7 @@ class Endpoint:
             ("no system role", not self.takes_system),
             ("streams only", self.streams != "no"),
             (f"thinking turned off by {self.thinking}", self.thinking in _switches()),
-            ("to think: nothing turns that off", self.thinking == ALWAYS),
+            ("thinking, which cannot be turned off", self.thinking == ALWAYS),
         )
         return ", ".join(words for words, is_wanted in wants if is_wanted)
 

@@ -131,26 +131,29 @@ def connection_fault(error: BaseException) -> Fault:
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
         return Fault("stop", f"no connection: {text}")
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        message = f"nothing answers: no connection within {CONNECT_SECONDS:g} seconds"
+        message = f"the server does not answer: no connection within {CONNECT_SECONDS:g} seconds"
         return Fault("retry", message, cause="unreachable")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return Fault("retry", f"nothing answers: {text}", cause="unreachable")
+        return Fault("retry", f"the server does not answer: {text}", cause="unreachable")
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return Fault("stop", f"the proxy answered {error.status}: {text}")
     if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | RecursionError):
-        return Fault("retry", f"a reply that is no JSON: {text}", cause="broken")
+        return Fault("retry", f"the reply is not JSON: {text}", cause="broken")
     return Fault("retry", f"the connection broke: {text}", cause="broken")
 
 
 def next_step(message: str) -> str:
     """Return what the user can do about an error message."""
     hints = (
-        ("nothing has succeeded", "run `memoirist ask` again: it goes on where this run stopped"),
-        ("nothing answers", "start the server or set OPENAI_BASE_URL"),
+        (
+            "no request has succeeded",
+            "run `memoirist ask` again: it continues where this run stopped",
+        ),
+        ("the server does not answer", "start the server or set OPENAI_BASE_URL"),
         ("has moved to", "give the new address with --base-url"),
-        ("no JSON", "check --base-url (it usually ends in /v1)"),
+        ("the reply is not", "check --base-url (it usually ends in /v1)"),
         ("answered 401", "set OPENAI_API_KEY to a key that the server accepts"),
-        ("answered 402", "fill the account up, or name another endpoint with --base-url"),
+        ("answered 402", "add credit to the account, or name another endpoint with --base-url"),
         ("answered 403", "ask the server's owner for access, or name another --model"),
         ("answered 404", "check --base-url (it usually ends in /v1) and --model"),
         ("answered 405", "check --base-url (it usually ends in /v1)"),
@@ -159,5 +162,5 @@ def next_step(message: str) -> str:
     )
     return next(
         (step for phrase, step in hints if phrase in message),
-        "try again, or look at the server's log",
+        "try again, or read the server's log",
     )

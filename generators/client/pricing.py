@@ -23,8 +23,8 @@ class Price(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    input: float = Field(ge=0, description="A million tokens sent.")
-    output: float = Field(ge=0, description="A million tokens replied.")
+    input: float = Field(ge=0, description="US dollars for a million tokens sent.")
+    output: float = Field(ge=0, description="US dollars for a million tokens received.")
 
     def usd(self, tokens_in: float, tokens_out: float) -> float:
         """Return the price of so many tokens in US dollars."""
@@ -76,7 +76,7 @@ def _bundled() -> dict[str, Priced]:
     return {
         name: Priced(
             price=Price.model_validate(price),
-            basis=f"list of {price_list['checked']}: check your provider",
+            basis=f"price list of {price_list['checked']}; check your provider's prices",
         )
         for price_list in lists
         for name, price in price_list["models"].items()

@@ -22,7 +22,7 @@ class _Words(NamedTuple):
 _OTHER_MODEL = "name another --model"
 _AGAIN = "run the same command again, with a smaller --max-concurrency"
 _NO_THOUGHTS = (
-    "turn thinking off by the server's own key, such as"
+    "turn thinking off with the server's own key, such as"
     " --set 'interview.extra_body={{chat_template_kwargs={{enable_thinking=false}}}}', or name a"
     " --model that does not think"
 )
@@ -34,14 +34,14 @@ _WORDS: Mapping[str, _Words] = {
         "the model's thoughts used up the token limit",
         f"raise interview.max_reply_tokens to {{ample}}, or {_NO_THOUGHTS}",
     ),
-    "thoughts_only": _Words("the reply holds thoughts and no answer", _NO_THOUGHTS),
+    "thoughts_only": _Words("the reply contains thoughts but no answer", _NO_THOUGHTS),
     "empty": _Words(
         "the reply is empty",
-        f"see in the server's log whether it applies the model's chat template, or {_OTHER_MODEL}",
+        f"check in the server's log that it applies the model's chat template, or {_OTHER_MODEL}",
     ),
     "no_choice": _Words(
-        "the reply holds no choice",
-        f"see the server's or the provider's log for the reason, or {_OTHER_MODEL}",
+        "the reply has no choices",
+        f"read the server's or the provider's log for the reason, or {_OTHER_MODEL}",
     ),
     "refused": _Words(
         "the model refused", f"{_OTHER_MODEL}, or change the instructions in interview.prompt"
@@ -57,7 +57,7 @@ _WORDS: Mapping[str, _Words] = {
     ),
     "too_long": _Words(
         "the request is too long for the model",
-        "name a --model with a longer context, or shorten passages.max_words",
+        "name a --model with a longer context, or lower passages.max_words",
     ),
     "timeout": _Words(
         "no reply came in time",
@@ -66,10 +66,12 @@ _WORDS: Mapping[str, _Words] = {
     "busy": _Words("the server was busy", _AGAIN),
     "server": _Words(
         "the server answered with an error",
-        "see the server's log, and run the same command again",
+        "read the server's log, and run the same command again",
     ),
     "broken": _Words("the connection or the reply broke off", _AGAIN),
-    "unreachable": _Words("nothing answers", "start the server, and run the same command again"),
+    "unreachable": _Words(
+        "the server does not answer", "start the server, and run the same command again"
+    ),
     "stopped": _Words("the run was stopped before a reply came", "run the same command again"),
 }
 _FILTERS = ("content_filter", "content_policy", "content management policy")

@@ -66,9 +66,9 @@ async def read_body(sdk: AsyncOpenAI, response: httpx2.Response) -> dict[str, An
         body = response.json()
     except (ValueError, RecursionError):
         start = scrub(response.text[:200])[:80]
-        return Fault("retry", f"a reply that is no JSON: {start!r}", cause="broken")
+        return Fault("retry", f"the reply is not JSON: {start!r}", cause="broken")
     if not isinstance(body, dict):
-        return Fault("retry", f"a reply that is no JSON object: {str(body)[:80]!r}", cause="broken")
+        return Fault("retry", f"the reply is not a JSON object: {str(body)[:80]!r}", cause="broken")
     return body_or_fault(body, response.headers)
 
 
@@ -80,7 +80,7 @@ def body_or_fault(body: dict[str, Any], headers: Mapping[str, str]) -> dict[str,
         return error_in_200(error, headers)
     finish = _finish(choice)
     if finish in _BROKEN_OFF:
-        return Fault("retry", f"the server broke the reply off: {finish}", cause="server")
+        return Fault("retry", f"the server broke off the reply: {finish}", cause="server")
     return body
 
 
@@ -105,7 +105,7 @@ def joined_stream(events: list[object], *, ended: bool) -> dict[str, Any] | Faul
                 parts[_THOUGHTS[0]].append(_thoughts(delta))
                 finish = choice.get("finish_reason") or finish
     if finish is None and not ended:
-        return Fault("retry", "a stream that broke off", cause="broken")
+        return Fault("retry", "the stream broke off", cause="broken")
     message = {name: "".join(pieces) for name, pieces in parts.items()}
     choice = {"message": message, "finish_reason": finish}
     return body_or_fault({"choices": [choice], "usage": usage}, {})

@@ -123,7 +123,7 @@ class Budget:
 
     @staticmethod
     def _limit_message(name: str, limit: float, spent: str) -> str:
-        return f"interview.{name} = {limit:,g} is reached with {spent} in this run"
+        return f"the limit interview.{name} = {limit:,g} is reached: {spent} in this run"
 
 
 @dataclass(slots=True, kw_only=True)

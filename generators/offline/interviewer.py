@@ -164,7 +164,7 @@ def ask_offline(passages: Sequence[Passage], lang: str, now: datetime, persona: 
     """
     if lang not in offline_languages():
         known = ", ".join(offline_languages())
-        reason = f"the offline interviewer does not speak {lang!r}, only {known}"
+        reason = f"the offline interviewer has no questions in {lang!r}, only in {known}"
         verdicts = [_verdict(passage, "question_language", reason, now) for passage in passages]
         return Rows(verdicts=verdicts)
     templates = load_templates(lang)
@@ -182,7 +182,7 @@ def ask_offline(passages: Sequence[Passage], lang: str, now: datetime, persona: 
             candidate, reason = _choose(passage, phrase_reader, asked, refused[passage.id])
             if candidate is None:
                 rule, _, detail = reason.partition(": ")
-                told = f"no template question passes; the last one failed: {detail}"
+                told = f"no template question passes the rules; the last: {detail}"
                 verdicts.append(_verdict(passage, rule, told, now))
             else:
                 asked.add(candidate)
@@ -275,7 +275,7 @@ def _to_traditional(text: str, templates: TemplateSet) -> str:
 def _spoils(question: str, answer: str, lang: str) -> str | None:
     run = longest_shared_run(words(question), words(answer))
     if run >= _MAX_RUN.get(lang, 4):
-        return f"question_run: {run} words in a row stand in the answer"
+        return f"question_run: {run} words in a row are also in the answer"
     return None
 
 

@@ -183,8 +183,8 @@ def _checked_sections(text: str, path: Path, name: str) -> dict[str, str]:
     if missing or "$passage" not in sections["user"]:
         what = f"section {missing[0]!r}" if missing else "$passage in its section 'user'"
         raise RecipeError(
-            f"the prompt file {str(path)!r} lacks {what}",
-            f"copy {str(PROMPTS / f'{name}.en.txt')!r} and change that",
+            f"the prompt file {str(path)!r} has no {what}",
+            f"copy {str(PROMPTS / f'{name}.en.txt')!r} and change the copy",
         )
     return sections
 

@@ -49,7 +49,7 @@ def guess_kind(
         if re.search(pattern, title, re.IGNORECASE):
             return kind, f"its title {title!r}"
     rate, speech = _figures(passages, lang)
-    reason = f"the first person is {rate:.1f} of 100 words, {speech:.0%} of passages are speech"
+    reason = f"{rate:.1f} of 100 words are in the first person, {speech:.0%} of passages are speech"
     if rate >= _ESSAY_RATE and speech >= _FICTION_SPEECH:
         return "fiction", reason
     if rate >= _AUTOBIOGRAPHY_RATE:

@@ -111,8 +111,8 @@ class ReplyScorer:
             row = replace(
                 row,
                 rule="not_an_answer",
-                error=f"the model says that it is no answer, confidence {reply.confidence:.2f}",
-                next_step="look at the passage; if it is a good answer, name another --model",
+                error=f"the model says it is not an answer (confidence {reply.confidence:.2f})",
+                next_step="read the passage; if it is a good answer, name another --model",
             )
             return row, ()
         if all(candidate.rule is not None for candidate in scored):
@@ -120,7 +120,7 @@ class ReplyScorer:
             row = replace(
                 row,
                 rule=best.rule,
-                error=f"no question of {len(scored)} passes; the best one: {best.reason}",
+                error=f"no question of {len(scored)} passes the rules; the best: {best.reason}",
                 next_step="name another --model or prompt and run `memoirist ask` again",
             )
         return row, scored

@@ -153,7 +153,7 @@ class _Exchange(Generic[ItemT, ValueT]):
         seconds = round((self.request.seconds or 0.0) + failure.seconds, 3)
         limits = self.request.limits if failure.permanent else None
         self.request = replace(self.request, attempts=attempts, seconds=seconds, limits=limits)
-        error = f"no reply in {attempts} attempts; the last one: {failure}"
+        error = f"no reply in {attempts} attempts; the last error: {failure}"
         return self._without_value("failed", "request_failed", error, failure_cause(failure))
 
     def _stopped(self) -> TaskResult:

@@ -46,7 +46,7 @@ def read_grades(text: str) -> Grades | str:
     """Return the grades, or the fault of the reply in one line, in words for the model."""
     value = find_object(strip_reasoning(text), frozenset(CRITERIA))
     if value is None:
-        return "it holds no JSON object with the key answers"
+        return "it contains no JSON object with the key answers"
     grades: list[int] = []
     reasons: list[str] = []
     for name in CRITERIA:
@@ -54,7 +54,7 @@ def read_grades(text: str) -> Grades | str:
         entry: Mapping[str, Any] = item if isinstance(item, dict) else {"grade": item}
         grade = _grade(entry.get("grade", entry.get("score")))
         if grade is None:
-            return f"{name} has no whole grade from 1 to 5"
+            return f"the grade of {name} is not a whole number from 1 to 5"
         grades.append(grade)
         reason = entry.get("reason", value.get(f"{name}_reason", ""))
         line = str(reason).encode("utf-8", "replace").decode("utf-8")
@@ -115,11 +115,11 @@ def read_choice(text: str) -> int | str:
     """
     value = find_object(strip_reasoning(text), frozenset({"better"}))
     if value is None:
-        return "it holds no JSON object with the key better"
+        return "it contains no JSON object with the key better"
     better = value["better"]
     number = str(better).strip().lower().removeprefix("answer").strip()
     if isinstance(better, bool) or number not in {"0", "1", "2"}:
-        return "better is none of 0, 1 and 2"
+        return "better is not 0, 1 or 2"
     return int(number)
 
 

@@ -112,7 +112,7 @@ def parse_reply(text: str) -> Reply | str:
         return Reply(is_answer=True, confidence=0.5, questions=tuple(lines))
     if _NO_ANSWER.search(answer):
         return Reply(is_answer=False, confidence=0.5, questions=())
-    return "it holds no JSON object with the key questions"
+    return "it contains no JSON object with the key questions"
 
 
 def strip_reasoning(text: str) -> str:

@@ -84,7 +84,7 @@ def read_mended(text: str) -> Mended | str:
     """Return the mended text of a reply, or its fault in one line, in words for the model."""
     value = find_object(strip_reasoning(text), _KEYS)
     if value is None:
-        return "it holds no JSON object with the keys needs_repair and text"
+        return "it contains no JSON object with the keys needs_repair and text"
     mended, needed = value.get("text"), value.get("needs_repair", True)
     if needed is False or str(needed).lower() in {"false", "no"}:
         return Mended(text="")
@@ -150,7 +150,7 @@ class RewriteTask(LLMTask[RewriteItem, Mended]):
         fault = rewrite_fault(original, text, self.settings.polish_max_change)
         prompt = item.messages[0]["content"]
         if fault is None and repeats_prompt(text, prompt) and not repeats_prompt(original, prompt):
-            fault = "the text repeats these instructions"
+            fault = "the text repeats the instructions"
         change = round(changed_share(original, text), 3)
         return Outcome(text=None if fault else text, change=change, fault=fault)
 
@@ -190,7 +190,7 @@ def rewrite_fault(original: str, rewritten: str, max_change: float) -> str | Non
     if not rewritten.strip():
         return "the text is empty"
     if has_control(rewritten) or neutralise(rewritten) != rewritten:
-        return "the text holds a control token of a chat format"
+        return "the text contains a control token of a chat format"
     change = changed_share(original, rewritten)
     fault = _language(original, rewritten) or _length(original, rewritten)
     if fault is None and change > max_change:
@@ -211,7 +211,7 @@ def rewrite_fault(original: str, rewritten: str, max_change: float) -> str | Non
 def _form(original: str, rewritten: str) -> str | None:
     for marks in (_LINE_MARKS, _SPAN_MARKS):
         if len(marks.findall(rewritten)) > len(marks.findall(original)):
-            return "the text holds Markdown or a list"
+            return "the text contains Markdown or a list"
     allowed = _MARKS | _CJK_MARKS if is_cjk(original) else _MARKS
     new_marks = {
         character
@@ -219,7 +219,7 @@ def _form(original: str, rewritten: str) -> str | None:
         if unicodedata.category(character)[0] in "PS"
     }
     if new_marks:
-        return f"the text has marks that the passage has not: {' '.join(sorted(new_marks))}"
+        return f"the text has marks that are not in the passage: {' '.join(sorted(new_marks))}"
     if _n_lines(rewritten) != _n_lines(original):
         return f"the text has {_n_lines(rewritten)} paragraphs, the passage {_n_lines(original)}"
     if _n_capitals(rewritten) > _n_capitals(original):
@@ -272,7 +272,7 @@ def _numbers(original: str, rewritten: str, lang: str) -> str | None:
     remaining = iter(_numbers_in(original, lang))
     for number in _numbers_in(rewritten, lang):
         if number not in remaining:
-            return f"the number {number!r} is new, or not where the passage has it"
+            return f"the number {number!r} is not in the passage, or is elsewhere in it"
     return None
 
 
@@ -302,11 +302,11 @@ def _names(original: str, rewritten: str, lang: str) -> str | None:
         name = next((run for run in runs if len(run) > 1 or run in _SURNAMES), None)
         latin = next((word for word in _LATIN.findall(rewritten) if word not in original), None)
         name = name or latin
-        return f"{name!r} is new, as a name would be" if name else None
+        return f"{name!r} is not in the passage and looks like a name" if name else None
     allowed = stop_words(lang) | stop_words(f"{lang}.more") | original_words
     for word in _LETTERS.findall(rewritten):
         if word[0].isupper() and word.lower() not in allowed:
-            return f"{word!r} is new, as a name would be"
+            return f"{word!r} is not in the passage and looks like a name"
     return None
 
 
@@ -338,7 +338,7 @@ def _negations(original: str, rewritten: str, lang: str) -> str | None:
     n = sum(word in negations or word.endswith("n't") for word in words(rewritten))
     if n_min <= n <= n_max:
         return None
-    return f"the text denies {n} times, the passage {n_max} times"
+    return f"negations: {n} in the text, {n_max} in the passage"
 
 
 def _facts(original: str, rewritten: str, lang: str) -> str | None:
