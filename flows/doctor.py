@@ -68,7 +68,7 @@ def _torch() -> Iterator[Finding]:
             "ok",
             "torch",
             f"{torch.__version__} on {torch.get_num_threads()} CPU threads",
-            "the tiny base trains in minutes; a base of billions wants a GPU",
+            "the tiny base trains in minutes; a base with billions of parameters needs a GPU",
         )
     yield _four_bit()
 
@@ -101,7 +101,7 @@ def _serving() -> Iterator[Finding]:
         finding = f"{', '.join(missing)} not installed"
         yield Finding("look", "serving", finding, "pip install 'memoirist[serve]'")
     else:
-        finding = f"by {'vLLM, and by ' if has_vllm else ''}transformers serve"
+        finding = f"with {'vLLM or ' if has_vllm else ''}transformers serve"
         yield Finding("ok", "serving", finding, "memoirist serve-model")
     if find_spec("gradio") is None:
         yield Finding("look", "web page", "gradio not installed", "pip install 'memoirist[web]'")
@@ -119,7 +119,7 @@ def _endpoints(context: Context) -> Iterator[Finding]:
     models_of = {(name, url): _models(url) for name, url in candidates}
     for (name, url), models in models_of.items():
         if models is not None:
-            finding = f"{name} at {url} answers: {models}"
+            finding = f"{name} at {url} serves: {models}"
             yield Finding("ok", "endpoint", finding, f"--base-url {url}")
         elif (name, url) not in _LOCAL:
             finding = f"{url} does not answer"
@@ -128,7 +128,7 @@ def _endpoints(context: Context) -> Iterator[Finding]:
         yield Finding(
             "look",
             "endpoint",
-            "none answers",
+            "no LLM endpoint answers",
             "the offline interviewer asks; for better questions start Ollama or set OPENAI_API_KEY",
         )
 
@@ -175,7 +175,7 @@ def _disk(context: Context) -> Finding:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free / _GB
-    step = "" if free >= 2 else "a build writes about 0.5 GB beside the base model: free some"
+    step = "" if free >= 2 else "a build writes about 0.5 GB beside the base model: free some space"
     return Finding("ok" if free >= 2 else "look", "disk", f"{free:.1f} GB free at {folder}", step)
 
 
@@ -189,7 +189,7 @@ def _store(context: Context) -> Iterator[Finding]:
         return
     if holder := workspace.lock_holder():
         finding = f"the workspace is in use by process {holder}"
-        yield Finding("look", "lock", finding, "wait until it ends, and check again")
+        yield Finding("look", "lock", finding, "wait until it has ended, and check again")
     size = f"{path.stat().st_size / 2**20:,.0f} MB at {str(path)!r}"
     yield Finding("ok", "store", size)
     store = Store(path, migrates=False)
@@ -211,4 +211,4 @@ def _models_of(store: Store, root: Path) -> Iterator[Finding]:
             (model.merged_path, merge_again),
         ):
             if folder and not (root / folder).is_dir():
-                yield Finding("look", "model", f"{folder!r} is gone", step)
+                yield Finding("look", "model", f"{folder!r} is missing", step)

@@ -47,7 +47,7 @@ def find_source(store: Store, pointer: str) -> Source:
             raise SourceMissing(f"{pointer!r} names {len(matches)} sources: {names}", "give the id")
     names = ", ".join(Path(s.location).name for s in sources[:8]) or "none"
     raise SourceMissing(
-        f"no source of this workspace is called {pointer!r} (there are: {names})",
+        f"no source of this workspace is called {pointer!r} (its sources: {names})",
         "`memoirist rights` lists them with their ids",
     )
 
@@ -78,7 +78,7 @@ def withdraw(context: Context, pointers: Sequence[str]) -> None:
         n_pairs = store.value("SELECT count(*) FROM kept WHERE source_id = ?", source.id)
         with store.writing() as tx:
             tx.upsert([replace(source, withdrawn_at=now)])
-            undo = f"`memoirist withdraw --undo {source.id}` takes it back in"
+            undo = f"`memoirist withdraw --undo {source.id}` brings it back"
             fault = Fault("withdrawn", "withdrawn by the user", undo)
             verdict = fault.verdict("sources", source.id, now)
             tx.upsert([replace(verdict, step="withdraw", source_id=source.id)])
@@ -86,7 +86,7 @@ def withdraw(context: Context, pointers: Sequence[str]) -> None:
         context.count("withdraw", 1)
         context.report.step(
             "withdraw",
-            f"{source.title}: {n_pairs:,} kept pairs are in no dataset from now on;"
+            f"{source.title}: {n_pairs:,} kept pairs will be in no further dataset;"
             " `memoirist build` or `refresh` composes and trains without them",
         )
 
@@ -104,7 +104,7 @@ def restore(context: Context, pointers: Sequence[str]) -> None:
                 "DELETE FROM verdicts WHERE step = 'withdraw' AND source_id = ?", [source.id]
             )
         context.count("withdraw", 1)
-        context.report.step("withdraw", f"{source.title} is taken back in")
+        context.report.step("withdraw", f"{source.title} is back in use")
 
 
 def note_rights(context: Context, pointer: str, entry: Mapping[str, Any]) -> None:
@@ -160,8 +160,8 @@ def warn_of_obstacles(context: Context) -> None:
         same = [obstacle for obstacle in all_obstacles if obstacle.reason == reason]
         titles = list(dict.fromkeys(obstacle.title for obstacle in same))
         more = f" and {len(titles) - 3} more" if len(titles) > 3 else ""
-        step = "`memoirist rights` shows the ledger and takes your word"
+        step = "see and complete the ledger with `memoirist rights`"
         context.report.warn(
-            f"{', '.join(titles[:3])}{more}: {reason}, so nothing made of it may be"
+            f"{', '.join(titles[:3])}{more}: {reason}, so nothing made from it may be"
             f" pushed to a hub; {same[0].next_step if reason == OTHERS_WORDS else step}"
         )

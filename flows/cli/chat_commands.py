@@ -90,7 +90,8 @@ def serve_model(
         typer.Option(
             "--api-key",
             envvar="MEMOIRIST_API_KEY",
-            help="Answer only requests with this key; from the environment no one else reads it.",
+            help="Answer only requests with this key; set it in the environment, where no other"
+            " user can read it.",
         ),
     ] = None,
     workspace: o.WorkspaceOption = WORKSPACE,

@@ -23,9 +23,7 @@ def check_output_file(
     target = _target(path)
     _refuse_protected(context, path, target)
     if any(_same(target, _target(read)) for read in inputs if read is not None):
-        raise MemoiristError(
-            f"{str(path)!r} is what this command reads", "choose another path to write to"
-        )
+        raise MemoiristError(f"this command reads {str(path)!r}", "choose another path to write to")
     # An empty file, such as one from mktemp, may be overwritten.
     if not force and target.exists() and target.stat().st_size:
         raise MemoiristError(
@@ -46,17 +44,17 @@ def check_export_folder(context: Context, path: Path, files: Iterable[str], *, f
     root = context.workspace.root.resolve()
     if _same(target, root) or _inside(root, target) is not None:
         raise MemoiristError(
-            f"{name} {'is the workspace itself' if _same(target, root) else 'holds the workspace'}",
+            f"{name} {'is' if _same(target, root) else 'contains'} the workspace",
             f"choose another folder, such as {str(context.workspace.exports / 'dataset')!r}",
         )
     if any(_inside(source, target) is not None for source in _source_paths(context)):
-        raise MemoiristError(f"{name} holds sources", "choose another folder")
+        raise MemoiristError(f"{name} contains sources", "choose another folder")
     for file in files:
         _refuse_protected(context, path / file, _target(path / file))
     if not force and target.is_dir() and any(target.iterdir()):
         raise MemoiristError(
             f"the folder {name} is not empty",
-            "choose another folder, or give --force to write into it, over a former export",
+            "choose another folder, or give --force to overwrite a former export",
         )
 
 
@@ -76,8 +74,8 @@ def check_output_folder(context: Context, *, force: bool) -> None:
     names = {path.name for path in root.iterdir()} if root.is_dir() else set()
     if names - {"recipe.toml"} and not names & {FILE, ".lock"} and not force:
         raise MemoiristError(
-            f"the folder {name} holds other files",
-            "choose another folder, or give --force to write beside them",
+            f"the folder {name} contains other files",
+            "choose another folder, or give --force to add to them",
         )
 
 
@@ -92,7 +90,7 @@ def _refuse_protected(context: Context, path: Path, target: Path) -> None:
     if target.is_dir():
         raise MemoiristError(f"{name} is a folder", f"name a file in it, such as {path / 'NAME'}")
     if target.exists() and not target.is_file():
-        raise MemoiristError(f"{name} is no ordinary file", "name a file, such as train.jsonl")
+        raise MemoiristError(f"{name} is not a regular file", "name a file, such as train.jsonl")
     if (owner := _owner(context.workspace, target)) is not None:
         raise MemoiristError(
             f"{name} belongs to the workspace itself",
@@ -100,7 +98,7 @@ def _refuse_protected(context: Context, path: Path, target: Path) -> None:
         )
     if _is_source(context, target):
         raise MemoiristError(
-            f"{name} is one of the sources, or lies in a folder of sources", "choose another path"
+            f"{name} is a source, or is in a folder of sources", "choose another path"
         )
 
 

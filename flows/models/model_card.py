@@ -34,12 +34,6 @@ _SETTINGS = (
     "template", "packing", "seed",
 )  # fmt: skip
 
-_STOP_REASONS = {
-    "steps": "all steps done",
-    "patience": "held-out loss no longer falling",
-    "loss": "training loss at its target",
-}
-
 
 def write_model_card(context: Context, run: Run, model: Model) -> None:
     """Write the card to merged model and adapter, and the Modelfile to the merged model.
@@ -82,7 +76,7 @@ def card_facts(context: Context, run: Run, model: Model) -> Facts:
     trained = {**recipe.train.model_dump(), **_training_outcome(context, run, model)}
     return {
         "name": f"{recipe.persona.name or 'A persona'} ({run.id[:8]})",
-        "persona": recipe.persona.name or "the person of its sources",
+        "persona": recipe.persona.name or "the person in its sources",
         "languages": [language],
         "base_model": run.base_model,
         "run_id": run.id,
@@ -103,7 +97,7 @@ def card_facts(context: Context, run: Run, model: Model) -> Facts:
 
 def _training_outcome(context: Context, run: Run, model: Model) -> dict[str, Any]:
     """Return the settings that the training chose itself, and why it stopped."""
-    from memoirist.train.loop.launch import read_result
+    from memoirist.train.loop.launch import STOP_REASONS, read_result
 
     folder = context.workspace.run_folder(run.id)
     if not (folder / "result.json").exists():
@@ -117,7 +111,7 @@ def _training_outcome(context: Context, run: Run, model: Model) -> dict[str, Any
         "epochs": f"{result.steps / plan['steps_per_epoch']:.3g}",
         "steps": result.steps,
         "best_step": f"{result.best_step}{other}",
-        "stopped_by": _STOP_REASONS.get(result.stopped_by, result.stopped_by),
+        "stopped_by": STOP_REASONS.get(result.stopped_by, result.stopped_by),
     }
 
 

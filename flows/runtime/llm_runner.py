@@ -72,7 +72,7 @@ def save_endpoint(context: Context, endpoint: Endpoint) -> None:
             list(row.values()),
         )
     if wants := endpoint.describe():
-        context.report.note(f"{endpoint.model} wants {wants}; this is remembered")
+        context.report.note(f"{endpoint.model} needs: {wants}; this is remembered")
 
 
 async def find_model(
@@ -255,7 +255,7 @@ class ReplyWriter:
         n = client.state().in_flight if client else 0
         if self.session.settings.mode == "batch" and not self.interrupted:
             report.note(
-                f"Ctrl-C: {n:,} requests stay with the provider; the same command fetches them"
+                f"Ctrl-C: {n:,} requests remain with the provider; the same command fetches them"
             )
             self.interrupted = True
         if self.interrupted and task is not None:
@@ -265,7 +265,7 @@ class ReplyWriter:
         self.session.budget.interrupt()
         if client is not None:
             client.halt()  # requests that wait for Retry-After are not sent
-        report.note(f"Ctrl-C: waiting for {n:,} requests in flight; once more stops at once")
+        report.note(f"Ctrl-C: waiting for {n:,} requests in flight; press it again to stop at once")
 
     def summary(self) -> str:
         """Return the progress so far in words: answers, failures by rule, tokens and cost."""
@@ -280,7 +280,7 @@ class ReplyWriter:
             return self.summary()
         state = self.session.client.state()
         faults = "".join(f", {n:,} {cause}" for cause, n in sorted(state.faults.items()))
-        paused = ", paused: nothing succeeds" if state.paused else ""
+        paused = ", paused: no request succeeds" if state.paused else ""
         return f"{self.summary()}, {state.in_flight:,} of {state.limit:,} in flight{faults}{paused}"
 
 
@@ -357,8 +357,8 @@ def report_causes(
     if is_won or not n_asked:
         return None
     return EndpointError(
-        f"no {_RESULTS[purpose]} was won: none of {n_asked:,} requests has a usable reply",
-        "do what the lines above say and run the same command again: it sends only what is missing",
+        f"no {_RESULTS[purpose]}: none of {n_asked:,} requests got a usable reply",
+        "follow the steps above and run the same command again: it sends only what is missing",
     )
 
 
@@ -383,12 +383,12 @@ async def open_session(
     model = session.endpoint.model
     if session.priced is None and settings.budget_usd is not None:
         raise RecipeError(
-            f"interview.budget_usd is set, but the price of {model!r} is unknown",
+            f"unknown price for model {model!r}, which interview.budget_usd needs",
             f"give it: --set 'interview.prices.\"{model}\"={{input=0.1, output=0.4}}',"
             " US dollars for a million tokens",
         )
     if session.priced is None:
-        context.report.note(f"the price of {model!r} is unknown: only tokens are counted")
+        context.report.note(f"unknown price for model {model!r}: only tokens are counted")
     return session
 
 
@@ -442,7 +442,7 @@ async def run_missing(
             raise KeyboardInterrupt
     if context.budget.stopped:
         context.report.warn(
-            f"{context.budget.stopped}; {n_left:,} pairs are still without their {task.purpose}:"
+            f"{context.budget.stopped}; {n_left:,} pairs are not done yet ({task.purpose}):"
             " raise the limit and run the same command again"
         )
     finished = not due_items(due, closed_keys(context, task.purpose, settings))

@@ -144,7 +144,8 @@ def _link_models(
         linked = link_model(folder / "hub", name, source, system)
         if system and not linked.system:
             context.report.warn(
-                f"the template of {name} takes no system prompt: clients have to send their own"
+                f"the chat template of {name} has no place for a default system prompt: clients"
+                " have to send their own"
             )
         models[kind] = (name, linked.folder)
     return models
@@ -211,13 +212,13 @@ def _wait_until_up(served: Served) -> None:
             time.sleep(0.2)
         if status != 200:
             raise EndpointError(
-                f"the server refuses its own model with status {status}",
+                f"the server refused the model that it serves (status {status})",
                 f"read {str(served.log)!r}",
             )
     if _status(served, "memoirist/another") != 404:
         raise EndpointError(
-            f"the server ({served.engine}) takes requests for models that are not its own",
-            "install the version of transformers or vLLM that Memoirist names, or report it",
+            f"the server ({served.engine}) accepts requests for models that it does not serve",
+            "install the version of transformers or vLLM that Memoirist requires, or report it",
         )
 
 
@@ -251,8 +252,8 @@ def check_key(api_key: str | None) -> str:
         return ""
     if not re.fullmatch(r"[!-~]+", api_key):
         raise RecipeError(
-            "the API key is empty, or has spaces or letters that no header holds",
-            "give another: MEMOIRIST_API_KEY=$(openssl rand -hex 16)",
+            "the API key is empty, or contains characters that an HTTP header cannot contain",
+            "choose another: MEMOIRIST_API_KEY=$(openssl rand -hex 16)",
         )
     return api_key
 
@@ -267,7 +268,7 @@ def serve_model(context: Context, choice: Choice, settings: ServerSettings) -> N
         )
         code = served.process.wait()
         raise EndpointError(
-            f"the server ended by itself with code {code}", f"read {str(served.log)!r}"
+            f"the server stopped with exit code {code}", f"read {str(served.log)!r}"
         )
 
 

@@ -80,7 +80,7 @@ def serve_page(context: Context, choice: Choice, port: int, *, compare: bool) ->
         )
         if (code := served.process.poll()) is not None:
             raise EndpointError(
-                f"the model server ended by itself with code {code}, and the page with it",
+                f"the model server stopped with exit code {code}, and the page with it",
                 f"read {str(served.log)!r}, and start it again",
             )
 
@@ -140,7 +140,7 @@ _ROUTES = {
 }  # fmt: skip
 _FOLDERS = ("/assets/", "/static/", "/svelte/", "/gradio_api/heartbeat/")
 _STYLE = Path(__file__).with_suffix(".css")
-_LABELS = {BASE: "Base model, before the training", TUNED: "Tuned on the persona's words"}
+_LABELS = {BASE: "Base model, before training", TUNED: "Tuned on the persona's words"}
 Next = Callable[..., Awaitable[Any]]
 
 
@@ -196,7 +196,7 @@ def blocks(page: Page) -> gr.Blocks:
         state = gr.State(None)
         gr.HTML(
             f"<h1>{name}</h1><div id='disclosure' role='note'><b>This is an AI persona.</b> It was"
-            f" made from what {name} wrote and said. You are not talking with {name}, and what it"
+            f" made from what {name} wrote and said. You are not talking to {name}, and what it"
             " says can be wrong.</div>",
             elem_id="head",
         )
@@ -210,7 +210,7 @@ def blocks(page: Page) -> gr.Blocks:
             send = gr.Button("Send", min_width=120, variant="primary", elem_id="send")
             stop = gr.Button("Stop", min_width=120, elem_id="stop")
             again = gr.Button("Answer again", min_width=120, elem_id="again")
-            clear = gr.Button("New talk", min_width=120, elem_id="clear")
+            clear = gr.Button("New conversation", min_width=120, elem_id="clear")
         with gr.Row(equal_height=True):
             words = gr.Textbox(
                 label="Better words for the tuned answer (optional)", lines=1, max_lines=6,
@@ -262,12 +262,12 @@ def _controls(page: Page) -> list[Any]:
         return [
             gr.Textbox(
                 page.system, label="System prompt", lines=3, elem_id="system",
-                info="The shipped one has the persona say that it is an AI when it is asked.",
+                info="The default prompt makes the persona say that it is an AI when asked.",
             ),
             gr.Slider(0, 2, defaults.temperature, step=0.05, label="Temperature"),
             gr.Slider(0.05, 1, defaults.top_p, step=0.05, label="Top-p"),
             gr.Slider(16, min(2048, most_tokens), min(512, most_tokens), step=16,
-                      label="Tokens an answer may have", elem_id="max-tokens"),
+                      label="Most tokens of an answer", elem_id="max-tokens"),
         ]  # fmt: skip
 
 
@@ -352,7 +352,7 @@ class PageChat(ChatSession):
     """A session whose models answer over HTTP."""
 
     ADVICE = {  # noqa: RUF012 - a constant
-        "limit": "give it more tokens in the settings and Answer again, or ",
+        "limit": "allow more tokens in the settings and press Answer again, or ",
         "words": "write better words",
     }
 

@@ -76,7 +76,7 @@ def _note_source_questions(context: Context) -> None:
     )
     if rows:
         counts = ", ".join(f"{row['n']:,} {row['origin']}" for row in rows)
-        context.report.note(f"questions that the sources themselves hold: {counts}")
+        context.report.note(f"questions from the sources themselves: {counts}")
 
 
 def due_offline(context: Context) -> list[Passage]:
@@ -117,8 +117,8 @@ def _ask_offline(context: Context) -> str:
         tx.upsert(rows.requests)
     context.count("ask", len(rows.questions))
     return (
-        f"{len(rows.questions):,} questions by the offline interviewer, as no LLM endpoint is set"
-        " (OPENAI_API_KEY or OPENAI_BASE_URL)"
+        f"{len(rows.questions):,} questions by the offline interviewer, because no LLM endpoint is"
+        " set (--base-url, OPENAI_BASE_URL or OPENAI_API_KEY)"
     )
 
 
@@ -206,7 +206,7 @@ def ask_pilot(context: Context, most: int) -> None:
     """Ask about at most `most` random passages; the replies are kept like all others."""
     step = Step(context, "pilot")
     message = _ask_llm(context, most)
-    step.report(message or "everything is asked already; nothing was sent")
+    step.report(message or "all passages have been asked about; nothing was sent")
 
 
 async def _ask(writer: ReplyWriter, task: QuestionTask, passages: Sequence[Passage]) -> None:
@@ -220,27 +220,29 @@ def _conclude(context: Context, writer: ReplyWriter | None, chosen: Chosen | Non
     """Warn of missing replies and return the summary; raise KeyboardInterrupt after a Ctrl-C."""
     if chosen and chosen.opener_share > context.recipe.interview.opener_share + 0.005:
         context.report.note(
-            f"{chosen.opener_share:.0%} of the questions open with {chosen.opener!r}, and their"
-            " passages have no other question; another model or prompt may vary more"
+            f"{chosen.opener_share:.0%} of the questions begin with {chosen.opener!r}, and their"
+            " passages have no other question; another model or prompt may give more variety"
         )
     message = f"{chosen.questions:,} questions" if chosen else "no new question"
-    message += f" ({chosen.seconds:,} second ones)" if chosen and chosen.seconds else ""
+    message += (
+        f" ({chosen.seconds:,} of them second questions)" if chosen and chosen.seconds else ""
+    )
     message += f", {_length_shares(chosen)}" if chosen and chosen.questions else ""
     if writer is None:
-        return f"{message}, chosen again among the kept replies; nothing was sent"
+        return f"{message}, chosen again from stored replies; nothing was sent"
     endpoint, budget = writer.session.endpoint, writer.session.budget
     left = writer.n_due - writer.n_done
     if writer.interrupted:
         raise KeyboardInterrupt
     if budget.stopped:
         context.report.warn(
-            f"{budget.stopped}; {left:,} passages are still to be asked: raise the limit and run"
+            f"{budget.stopped}; {left:,} passages have no question yet: raise the limit and run"
             " `memoirist ask` again"
         )
     if writer.n_due_again:
         context.report.warn(
-            f"{writer.n_due_again:,} passages got no reply: `memoirist ask` asks them again, and"
-            " only them"
+            f"{writer.n_due_again:,} passages got no reply: `memoirist ask` asks about these"
+            " alone again"
         )
     return f"{message}; {writer.summary()} by {endpoint.model} at {endpoint.base_url}"
 
@@ -303,9 +305,9 @@ def _length_shares(chosen: Chosen) -> str:
     actual, target = (
         "/".join(f"{share:.0%}"[:-1] for share in values) for values in (shares, LENGTH_SHARES)
     )
-    message = f"{actual} % short/middle/long"
+    message = f"lengths: {actual} % short/middle/long"
     if max(abs(a - b) for a, b in zip(shares, LENGTH_SHARES, strict=True)) > _MAX_LENGTH_DIFFERENCE:
-        message += f", where {target} are wanted and no better ones came back"
+        message += f" (wanted {target}, but no better questions came back)"
     return message
 
 
@@ -349,7 +351,7 @@ def resolved_settings(context: Context, *, keep: bool = True) -> InterviewSettin
 def _guess(context: Context, source: Source, texts: list[str]) -> tuple[Verdict, Kind]:
     title = source.title or Path(source.location).stem
     kind, reason = guess_kind(source.kind, title, texts, persona_language(context))
-    context.report.note(f"{title} is asked about as {kind}: {reason}")
+    context.report.note(f"{title} is treated as {kind}: {reason}")
     verdict = Verdict(
         subject_id=source.id,
         subject="sources",
@@ -357,7 +359,7 @@ def _guess(context: Context, source: Source, texts: list[str]) -> tuple[Verdict,
         keep=True,
         reason=reason,
         created_at=context.now,
-        next_step="if it is of another kind, say so in interview.kinds",
+        next_step="set another kind in interview.kinds if this one is wrong",
     )
     return replace(verdict, step="kind", source_id=source.id), kind
 
@@ -369,7 +371,7 @@ def _configured_kinds(settings: InterviewSettings, sources: list[Source]) -> dic
         if not source_ids:
             names = ", ".join(repr(Path(source.location).name) for source in sources[:8])
             raise RecipeError(
-                f"interview.kinds names {name!r}, which is no source", f"choose among {names}"
+                f"interview.kinds names {name!r}, which is not a source", f"choose one of {names}"
             )
         kinds |= dict.fromkeys(source_ids, kind)
     return kinds

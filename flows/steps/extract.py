@@ -101,7 +101,7 @@ def _discover_all(
     for source in _removed_sources(context, list(files_of)):
         failures[source.location] = SourceMissing(
             missing_source(source.location).what,
-            f"put it back, or take its rows out: `memoirist withdraw {source.id}`",
+            f"put it back, or leave it out: `memoirist withdraw {source.id}`",
         )
         refuse(context, source.location, failures[source.location])
     return files_of, failures
@@ -128,8 +128,7 @@ def _note_skipped_files(context: Context, pointers: Sequence[str]) -> None:
     more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
     context.report.note(
         f"{', '.join(names[:_SHOWN_NAMES])}{more} in the given folders and archives are left out:"
-        " they describe the files there, or their format is unknown; name such a file itself to"
-        " read it"
+        " they describe the folder, or their format is unknown; name such a file itself to read it"
     )
 
 
@@ -370,7 +369,7 @@ def take_feed(context: Context, url: str) -> list[SourceRef]:
 def note_withdrawn(context: Context, source: Source, name: str) -> None:
     """Report that a source stays out because it is withdrawn."""
     context.report.note(
-        f"{name} is withdrawn; `memoirist withdraw --undo {source.id}` takes it back in"
+        f"{name} is withdrawn; `memoirist withdraw --undo {source.id}` brings it back"
     )
 
 

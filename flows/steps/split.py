@@ -275,8 +275,8 @@ def _warn_unmatched_chapters(context: Context, sources: Sequence[Source]) -> Non
 _SHOWN_EPISODES = 5
 _SILENT = Fault(
     "persona_silent",
-    "said in a conversation to which the persona writes nothing",
-    "nothing, unless one of the names is the persona's: then say so with --alias",
+    "a conversation in which the persona writes nothing",
+    "nothing; if one of the names is the persona's, give it with --alias",
 )
 _PODCAST_TURNS = (
     "SELECT b.id FROM blocks b JOIN documents d ON d.id = b.document_id JOIN sources s"
@@ -430,12 +430,12 @@ def _speaker_hint(persona: str, reason: str) -> str:
         return "name one of them with --persona and run it again"
     # The owner of some exports has no name in them.
     label = ME if f"{ME} " in reason else "LABEL"
-    hint = f"say who is who with --alias or --speaker '{label}={persona}'"
+    hint = f"name the speakers with --alias or --speaker '{label}={persona}'"
     if speakers.UNNAMED in reason:
         hint += (
-            f"; --speaker '{speakers.UNNAMED}={persona}' takes all unnamed speech for the"
-            " persona's; if several people speak, a transcript with names is needed (WhisperX makes"
-            " one)"
+            f"; --speaker '{speakers.UNNAMED}={persona}' counts all unnamed speech as the"
+            " persona's; if several people speak, a transcript with names is needed, such as"
+            " WhisperX makes"
         )
     return hint
 

@@ -107,9 +107,9 @@ class RequestFilter:
         try:
             body = json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise RequestRefused(400, "The body is no JSON", "invalid_json") from error
+            raise RequestRefused(400, "The body is not JSON", "invalid_json") from error
         if not isinstance(body, dict):
-            raise RequestRefused(400, "The body is no JSON object", "invalid_json")
+            raise RequestRefused(400, "The body is not a JSON object", "invalid_json")
         self._check_model(body)
         _check_fields(body)
         return json.dumps(body).encode()
@@ -134,11 +134,11 @@ def _check_fields(body: Mapping[str, Any]) -> None:
     if not isinstance(switches, dict) or switches.keys() - _TEMPLATE_SWITCHES:
         closed.append("chat_template_kwargs")
     if closed:
-        message = f"The field {closed[0]!r} is not taken: leave it out"
+        message = f"The field {closed[0]!r} is not allowed: leave it out"
         raise RequestRefused(400, message, "unsupported_parameter", closed[0])
     for field in ("messages", "input"):
         if not all(_is_text(item) for item in _items(body.get(field))):
-            message = f"The {field} hold something that is no text: this model reads text alone"
+            message = f"The {field} contain something other than text: this model reads only text"
             raise RequestRefused(400, message, "unsupported_content", field)
 
 
@@ -163,7 +163,7 @@ async def _read(receive: Receive) -> bytes:
         content += message.get("body", b"")
         if len(content) > _MAX_BODY_BYTES:
             limit = _MAX_BODY_BYTES >> 20
-            raise RequestRefused(413, f"The body has more than {limit} MB", "body_too_large")
+            raise RequestRefused(413, f"The body is larger than {limit} MB", "body_too_large")
         if message["type"] != "http.request" or not message.get("more_body", False):
             return bytes(content)
 
