@@ -215,8 +215,8 @@ def test_turns_without_names_are_told_with_what_can_be_done(tmp_path: Path) -> N
 
     assert build({}) == 0
     (told,) = [line for line in heard if "no speaker is" in line]
-    assert "'Ada Marrow': (unnamed) 100 %; say who is who with --alias or --speaker" in told
-    assert "--speaker '(unnamed)=Ada Marrow' takes all unnamed speech" in told
+    assert "'Ada Marrow': (unnamed) 100 %; name the speakers with --alias or --speaker" in told
+    assert "--speaker '(unnamed)=Ada Marrow' counts all unnamed speech" in told
     assert "a transcript with names is needed" in told
     assert build({"(unnamed)": "Ada Marrow"}) > 0
 

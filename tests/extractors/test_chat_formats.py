@@ -362,7 +362,7 @@ def test_mail_threads_are_conversations(tmp_path: Path) -> None:
     counts = [sum(b.document_id == d.id for b in rows.blocks) for d in rows.documents]
     assert counts == [7, 1]
     (bad,) = [verdict for verdict in rows.verdicts if verdict.rule == "bad_row"]
-    assert bad.reason == "mail 11: it stands above already"
+    assert bad.reason == "mail 11: it is a copy of an earlier mail"
 
 
 def test_names_are_masked_on_wish(tmp_path: Path) -> None:
@@ -419,7 +419,9 @@ def test_broken_entries_are_counted(tmp_path: Path, make: Callable[[], dict[str,
     ],
 )
 def test_an_export_without_words_is_refused(tmp_path: Path, name: str, content: Any) -> None:
-    with pytest.raises(SourceUnreadable, match="nobody wrote a word in the chat") as refused:
+    with pytest.raises(
+        SourceUnreadable, match=r"the chat .* contains no written message"
+    ) as refused:
         read(put(tmp_path / name, content))
     assert "\n" not in str(refused.value)
 
@@ -451,13 +453,13 @@ def test_what_is_no_chat_is_read_as_before(
     [
         (
             '<div class="message default clearfix"><div class="from_name">Tom</div></div>',
-            "a chat of Telegram as HTML; export it again as machine-readable JSON",
+            "a Telegram chat as HTML; export it again as machine-readable JSON",
         ),
         (
             '<div class="_3-95 _a6-g"><div class="_a6-h">Tom</div><div class="_a6-p">Hi</div>',
             "a page of a download from Facebook or Instagram; download your messages again",
         ),
-        ('<div class="chatlog__message-group">', "a channel of Discord as HTML; export it again"),
+        ('<div class="chatlog__message-group">', "a Discord channel as HTML; export it again"),
     ],
 )
 def test_pages_of_chats_are_refused_with_the_form_to_export(

@@ -82,7 +82,7 @@ def test_a_byte_that_is_not_utf8_is_a_fault_of_its_row(tmp_path: Path, name: str
     parts = [PRETTY[0].encode(), broken, *(row.encode() for row in PRETTY[2:])]
     path = put(tmp_path, name, b"[" + b",\n".join(parts) + b"]")
     assert pairs(path) == [PAIRS[0], *PAIRS[2:]]
-    assert faults(path) == [(2, "row_broken", "message 1 holds bytes that are not UTF-8")]
+    assert faults(path) == [(2, "row_broken", "message 1 contains bytes that are not UTF-8")]
 
 
 def test_what_cannot_be_told_apart_is_refused_with_its_place(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_what_cannot_be_told_apart_is_refused_with_its_place(tmp_path: Path) -> 
     column = text.index('"value" "I') + len('"value" ') + 1
     why = f"it is not JSON (Expecting ':' delimiter: line 1 column {column})"
     assert why in refused.value.what
-    assert refused.value.next_step == "mend it there, or write one JSON object a line"
+    assert refused.value.next_step == "correct it there, or write one JSON object per line"
 
 
 @pytest.mark.parametrize("content", ["{broken", "[1", "nothing of the kind", "{", "[}", "\x00" * 9])
@@ -126,7 +126,7 @@ def test_a_broken_character_of_a_wide_file_is_one_bad_row(tmp_path: Path) -> Non
     wide = "\n".join(rows).encode("utf-16-le").replace("1".encode("utf-16-le"), b"\x00\xd8")
     path = put(tmp_path, "rows.jsonl", b"\xff\xfe" + wide)
     assert pairs(path) == [("Why 0?", "So."), ("Why 2?", "So.")]
-    assert faults(path) == [(2, "row_broken", "it holds bytes that are not UTF-8")]
+    assert faults(path) == [(2, "row_broken", "it contains bytes that are not UTF-8")]
 
 
 def numpy_repr(row: list[dict[str, str]]) -> str:

@@ -59,9 +59,11 @@ def test_unknown_formats_name_the_known_ones(folder: Path) -> None:
         discover([str(folder / "cover.png")])
     bare = folder / "bare"
     bare.mkdir()
-    with pytest.raises(SourceUnreadable, match=r"the folder '.*bare' holds no.*\.vtt"):
+    with pytest.raises(SourceUnreadable, match=r"the folder '.*bare' contains no.*\.vtt"):
         discover([str(bare)])
-    with pytest.raises(SourceMissing, match=r"'hf://owner' is no hub dataset; write hf://org"):
+    with pytest.raises(
+        SourceMissing, match=r"'hf://owner' is not the address of a hub dataset; write hf://org"
+    ):
         discover(["hf://owner"])
 
 
@@ -77,7 +79,7 @@ def test_source_id_follows_the_bytes_alone(tmp_path: Path) -> None:
 
 
 def test_missing_and_empty_source(tmp_path: Path) -> None:
-    with pytest.raises(SourceMissing, match=r"gone\.txt' is not there"):
+    with pytest.raises(SourceMissing, match=r"gone\.txt' is missing"):
         read_source(SourceRef(path=tmp_path / "gone.txt", format="text"), NOW)
     (tmp_path / "empty.txt").touch()
     with pytest.raises(SourceUnreadable, match=r"empty\.txt' is empty"):

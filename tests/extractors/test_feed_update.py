@@ -202,9 +202,9 @@ def test_what_is_missing_is_told_and_tried_again(site: Site, tmp_path: Path) -> 
     assert not taken.files
     assert [v.rule for v in taken.verdicts] == ["transcript_missing"] * 3
     reasons = " ".join(v.reason for v in taken.verdicts)
-    assert "answers 404" in reasons
-    assert "answers 503" in reasons
-    assert "holds no transcript" in reasons
+    assert "answered 404" in reasons
+    assert "answered 503" in reasons
+    assert "is not a transcript" in reasons
     assert site.asked.count("/t/3.vtt") == 3
     site.put("/t/1.vtt", vtt(1))
     again = look(site, tmp_path)
@@ -286,7 +286,7 @@ def test_a_shelf_of_an_older_version_is_compared_by_its_files(site: Site, tmp_pa
 
 
 def test_a_feed_that_is_down_keeps_its_episodes(site: Site, tmp_path: Path) -> None:
-    with pytest.raises(SourceMissing, match="answers 404"):
+    with pytest.raises(SourceMissing, match="answered 404"):
         look(site, tmp_path)
     site.put("/t/1.vtt", vtt(1))
     site.episodes(item(1, named(1)))
@@ -294,9 +294,9 @@ def test_a_feed_that_is_down_keeps_its_episodes(site: Site, tmp_path: Path) -> N
     site.put("/feed.xml", "", 500)
     down = look(site, tmp_path)
     assert down.files == files
-    assert "answers 500" in str(down.fault)
+    assert "answered 500" in str(down.fault)
     site.put("/feed.xml", "<html><body>Sorry</body></html>")
-    assert "no RSS or Atom feed" in str(look(site, tmp_path).fault)
+    assert "not an RSS or Atom feed" in str(look(site, tmp_path).fault)
 
 
 def test_only_the_web_is_read(site: Site, tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_a_transcript_of_any_size_ends(
     monkeypatch.setattr(
         "memoirist.extractors.transcript.feeds.feed_update.MAX_TRANSCRIPT_BYTES", 1 << 20
     )
-    assert "more than 1 MB" in look(site, tmp_path).verdicts[0].reason
+    assert "larger than 1 MB" in look(site, tmp_path).verdicts[0].reason
 
 
 def test_entities_are_not_resolved(tmp_path: Path) -> None:
@@ -352,7 +352,7 @@ def test_atom_and_junk() -> None:
         ("https://example.org/pod/a.json", ".json")
     ]
     for junk in (b"", b"\x00\x01", b"{}", b"<html/>"):
-        with pytest.raises(SourceUnreadable, match="no RSS or Atom"):
+        with pytest.raises(SourceUnreadable, match="not an RSS or Atom"):
             parse_feed(junk, "https://example.org/feed")
 
 

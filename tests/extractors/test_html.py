@@ -145,9 +145,7 @@ def test_deep_nesting_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_page_without_prose_says_so(tmp_path: Path) -> None:
     path = _html(tmp_path / "a.html", '<nav><a href="/">Home</a></nav>')
-    with pytest.raises(
-        SourceUnreadable, match=r"holds no words of prose: contents alone; point at"
-    ):
+    with pytest.raises(SourceUnreadable, match=r"contains no prose, only contents; give a file"):
         read(path)
 
 

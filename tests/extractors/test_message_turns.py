@@ -70,9 +70,9 @@ def test_an_answer_that_only_thinks_is_left_out(tmp_path: Path) -> None:
         assert notes(path) == "thoughts:1 thought_alone:1"
     good = {"question": ASKED, "answer": SAID}
     path = written(tmp_path, good, {"question": ASKED, "answer": THOUGHT})
-    assert faults(path) == [(2, "row_thought", "its answer is nothing but a thought")]
+    assert faults(path) == [(2, "row_thought", "its answer contains only thoughts")]
     path = written(tmp_path, chat(*more), chat(more[0], ("assistant", THOUGHT)))
-    assert faults(path) == [(2, "row_thought", "its answer is nothing but a thought")]
+    assert faults(path) == [(2, "row_thought", "its answer contains only thoughts")]
 
 
 def test_thoughts_in_plain_rows_are_read_as_carefully(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_extract_line_counts_what_is_left_out(memoirist: Command, tmp_path: 
     written(tmp_path, *rows)
     done = memoirist("extract", "chat.jsonl", "--persona", "Ada Marrow")
     assert done.returncode == 0, done.stderr
-    assert "4 thoughts: what a model thought before it answered is taken off" in done.stderr
+    assert "4 thoughts: what a model thought before it answered is removed" in done.stderr
     shown = json.loads(memoirist("look", "coverage", "--format", "json").stdout)
     assert any("thoughts 4" in str(row["flags"]) for row in shown)
 
@@ -191,7 +191,7 @@ def test_questions_that_only_a_tool_answers_are_left_out(tmp_path: Path) -> None
     assert pairs(path) == [("And then?", SAID)]
     assert notes(path) == "tool_turns:2 unanswered:1"
     path = written(tmp_path, row, {"messages": [said("user", ASKED), call, result]})
-    why = "it calls tools, and no answer stands behind the calls"
+    why = "it calls tools, and no answer follows the calls"
     assert faults(path) == [(2, "row_tool_call", why)]
 
 

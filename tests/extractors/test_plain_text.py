@@ -241,7 +241,7 @@ def test_a_doubtful_encoding_is_told(tmp_path: Path) -> None:
     path.write_bytes(f"{LONG} \x8d\x8f\x81".encode("latin-1") + b"\n")
     (verdict,) = (each for each in read(path).verdicts if each.rule == "encoding")
     assert verdict.keep
-    assert verdict.reason.startswith("taken for ")
+    assert verdict.reason.startswith("decoded as ")
     assert verdict.next_step
     assert "iconv" in verdict.next_step
 
@@ -263,7 +263,7 @@ def test_endless_lines_and_words_cost_little(tmp_path: Path) -> None:
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(bytes(range(256)) * 20)
-    with pytest.raises(SourceUnreadable, match="are no writing"):
+    with pytest.raises(SourceUnreadable, match="are not text"):
         read(path)
 
 
@@ -271,7 +271,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_a_text_without_prose_says_so(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(content)
-    with pytest.raises(SourceUnreadable, match="holds no words of prose"):
+    with pytest.raises(SourceUnreadable, match="contains no prose"):
         read(path)
 
 

@@ -93,12 +93,20 @@ def test_archives_are_told_apart(tmp_path: Path) -> None:
         ("talk.mp3", b"ID3\x04\x00\x00", r"an MP3 recording; transcribe it"),
         ("talk.pdf", b"RIFF\x00\x00\x00\x00WAVEfmt ", r"a WAV recording"),
         ("rows.jsonl.gz", b"\x1f\x8b\x08\x00", r"a gzip archive; unpack it"),
-        ("rows.txt", b"PAR1\x15\x04\x15", r"a Parquet table; let its name end in \.parquet"),
+        (
+            "rows.txt",
+            b"PAR1\x15\x04\x15",
+            r"a Parquet table; rename it so that it ends in \.parquet",
+        ),
         ("rows.csv", b"PAR1\x15\x04\x15", r"a Parquet table"),
-        ("rows.txt", '[{"question": "a?", "answer": "b"}]', r"JSON; let its name end in \.json"),
+        (
+            "rows.txt",
+            '[{"question": "a?", "answer": "b"}]',
+            r"JSON; rename it so that it ends in \.json",
+        ),
         ("notes.rtf", "{\\rtf1\\ansi notes}", r"an RTF document; open it"),
         ("notes.doc", bytes.fromhex("d0cf11e0a1b11ae1"), r"an old Office document; open it"),
-        ("notes.tex", PROSE * 3, r"plain text; let its name end in \.txt"),
+        ("notes.tex", PROSE * 3, r"plain text; rename it so that it ends in \.txt"),
         ("feed.xml", '<?xml version="1.0"?><rss version="2.0">', r"a feed; give its address"),
     ],
 )
@@ -129,7 +137,7 @@ def test_a_pdf_named_text_gives_its_pages_and_says_so(tmp_path: Path) -> None:
     assert max(block.page or 0 for block in rows.blocks) > 10
     (flag,) = [verdict for verdict in rows.verdicts if verdict.rule == "read_by_content"]
     assert (flag.keep, flag.subject, flag.subject_id) == (True, "documents", rows.documents[0].id)
-    assert flag.reason == "read as a PDF, which its content is and its ending .txt is not"
+    assert flag.reason == "read as a PDF by its content, not by its ending .txt"
     right = extract(read_source(discover([str(SOURCES[0])])[0], NOW), ExtractSettings(workers=1))
     assert not [verdict for verdict in right.verdicts if verdict.rule == "read_by_content"]
 
@@ -157,7 +165,7 @@ def test_a_folder_takes_known_endings_alone(tmp_path: Path) -> None:
 def test_other_addresses_have_their_own_line(pointer: str) -> None:
     scheme = pointer.partition(":")[0]
     with pytest.raises(
-        SourceError, match=rf"the address {scheme}:// is not supported; name the file itself"
+        SourceError, match=rf"the address {scheme}:// is not supported; give a file"
     ):
         discover([pointer])
 
@@ -167,7 +175,7 @@ def test_the_command_line_tells_what_it_read_by_content(memoirist: Command, tmp_
     put(tmp_path / "cover.pdf", b"\x89PNG\r\n\x1a\n\x00\x00")
     done = memoirist("extract", "talk.pdf", "cover.pdf", "--persona", "Ada Marrow")
     assert done.returncode == 0, done.stderr
-    assert "talk.pdf is read as WebVTT captions, which its content is" in done.stderr
+    assert "talk.pdf is read as WebVTT captions by its content" in done.stderr
     assert "by its content it is a PNG picture" in done.stderr
     told = memoirist("look", "coverage", "--format", "json")
     flags = {(row["subject"], row["flags"]) for row in json.loads(told.stdout)}

@@ -65,7 +65,7 @@ def test_cues_are_sorted_by_their_start(tmp_path: Path, name: str, order: str) -
     assert said(rows) == ORDERED
     (note,) = rows.verdicts
     assert (note.rule, note.keep) == ("out_of_order", True)
-    assert "of 12 cues stood out of time order and are sorted by their start" in note.reason
+    assert "of 12 cues were out of time order and were sorted by their start" in note.reason
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -99,8 +99,8 @@ def test_recordings_that_lie_over_each_other_stay_apart(tmp_path: Path) -> None:
     assert said(rows)[12:] == ORDERED
     (note,) = rows.verdicts
     assert (note.rule, note.keep) == ("times_begin_anew", True)
-    assert "11 of 24 cues lie over the times of others" in note.reason
-    assert "a file of its own" in note.next_step
+    assert "11 of 24 cues overlap the times of others" in note.reason
+    assert "its own file" in note.next_step
 
 
 def test_rolling_captions_are_sorted_before_their_repeats_go(tmp_path: Path) -> None:
@@ -129,4 +129,4 @@ def test_the_command_line_tells_that_it_sorted(memoirist: Command, tmp_path: Pat
     write(tmp_path, "talk.srt", srt(SHUFFLED))
     done = memoirist("extract", "talk.srt", "--persona", "Ada Marrow")
     assert "talk.srt: times: " in done.stderr
-    assert "of 12 cues stood out of time order and are sorted by their start" in done.stderr
+    assert "of 12 cues were out of time order and were sorted by their start" in done.stderr

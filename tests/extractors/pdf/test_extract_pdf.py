@@ -420,7 +420,7 @@ def test_truncated(tmp_path: Path, kept: float, alone: ExtractSettings) -> None:
     whole = draw_book(tmp_path / "book.pdf", BOOK).read_bytes()
     path = tmp_path / "cut.pdf"
     path.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(SourceUnreadable, match=r"cut\.pdf'.*; get a whole copy"):
+    with pytest.raises(SourceUnreadable, match=r"cut\.pdf'.*; get a complete copy"):
         rows_of(path, alone)
 
 
@@ -435,7 +435,7 @@ def test_corrupt_and_empty_and_gone(tmp_path: Path, alone: ExtractSettings) -> N
         rows_of(empty, alone)
     source = source_of(corrupt)
     corrupt.unlink()
-    with pytest.raises(SourceMissing, match=r"corrupt\.pdf' is not there"):
+    with pytest.raises(SourceMissing, match=r"corrupt\.pdf' is missing"):
         extract(source, alone)
 
 

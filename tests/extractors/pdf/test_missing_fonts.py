@@ -40,7 +40,7 @@ def test_a_page_that_is_lost_whole(tmp_path: Path, font: str, text: str) -> None
         assert result["verdicts"] == []
     refused = extracted(path, "pdfium")
     assert refused["rule"] == "source_unreadable"
-    assert f"fonts that are neither in the file nor here: {font}; " in refused["error"]
+    assert f"fonts that are neither embedded nor installed: {font}; " in refused["error"]
     assert AUTO in refused["error"]
 
 
@@ -54,7 +54,7 @@ def test_a_page_that_is_lost_in_part(tmp_path: Path) -> None:
     assert "Line0Line1" in whole(result)
     ((rule, reason, next_step),) = result["verdicts"]
     assert rule == "missing_font"
-    assert "left out: STSong-Light" in reason
+    assert "left out, in fonts that are neither embedded nor installed: STSong-Light" in reason
     assert AUTO in next_step
 
 

@@ -138,7 +138,7 @@ def test_a_locked_file_opens_with_its_password(tmp_path: Path, engine: str) -> N
     with pytest.raises(SourceEncrypted, match=r"locked with a password; .*--password"):
         rows_of(path, settings)
     remember_passwords(["wrong"])
-    with pytest.raises(SourceEncrypted, match=r"no given password opens it") as caught:
+    with pytest.raises(SourceEncrypted, match=r"none of the given passwords opens it") as caught:
         rows_of(path, settings)
     assert "wrong" not in str(caught.value)
     remember_passwords([SECRET])
@@ -160,7 +160,7 @@ def test_the_flag_opens_a_file_and_the_password_stays_nowhere(
     note.write_text("A note that anyone may read, and that says nothing of importance. " * 4)
     refused = memoirist("extract", "locked.pdf", "note.txt", "--password", "not it")
     assert refused.returncode == 0
-    assert "no given password opens it" in refused.stderr
+    assert "none of the given passwords opens it" in refused.stderr
     told = memoirist("sql", "SELECT rule FROM verdicts WHERE subject = 'sources'").stdout
     assert "source_encrypted" in told
     opened = memoirist("extract", "locked.pdf", "--password", "not it", "--password", SECRET)

@@ -119,7 +119,7 @@ def test_sheets_whose_order_cannot_be_told_are_refused(
     tmp_path: Path, settings: ExtractSettings
 ) -> None:
     path = draw_sheets(tmp_path / "imposed.pdf", IMPOSED, numbered=lambda page: page % 4 < 2)
-    with pytest.raises(SourceUnreadable, match=r"out of order.*unfold it"):
+    with pytest.raises(SourceUnreadable, match=r"out of order.*split it"):
         rows_of(path, settings)
 
 
@@ -174,11 +174,11 @@ def test_a_page_whose_letters_are_unknown_gets_a_verdict(
     assert verdict.score is not None
     assert verdict.score > 0.5
     assert texts(rows) == ["This page can be read without trouble."]
-    with pytest.raises(SourceUnreadable, match=r"all\.pdf' do not say what .* mean"):
+    with pytest.raises(SourceUnreadable, match=r"all\.pdf' do not map .* to Unicode"):
         rows_of(raw_pdf(tmp_path / "all.pdf", [garbled]), settings)
 
 
 def test_two_codes_of_a_bitmap_font_are_no_text(tmp_path: Path, settings: ExtractSettings) -> None:
     path = raw_pdf(tmp_path / "sign.pdf", [(BITMAP_FONT, WORDS % rb"\031\022")])
-    with pytest.raises(SourceUnreadable, match=r"do not say what their characters mean"):
+    with pytest.raises(SourceUnreadable, match=r"do not map their characters to Unicode"):
         rows_of(path, settings)

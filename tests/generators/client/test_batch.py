@@ -210,7 +210,7 @@ def test_a_stopped_batch_run_is_fetched_by_the_next(tmp_path: Path, sent: signal
         child.send_signal(sent)
         told, _ = child.communicate(timeout=20)
         if sent is signal.SIGINT:
-            assert "12 requests stay with the provider" in told
+            assert "12 requests remain with the provider" in told
             assert "Traceback" not in told
         assert child.returncode != 0
         for batch in server.batches.batches.values():

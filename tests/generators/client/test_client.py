@@ -200,12 +200,12 @@ def test_the_deadline_gives_up_a_hang() -> None:
 
 def test_nothing_succeeding_pauses_and_then_stops_the_run() -> None:
     with OpenAIServer(Script(always="500")) as server:
-        with pytest.raises(EndpointError, match="nothing has succeeded for") as caught:
+        with pytest.raises(EndpointError, match="no request has succeeded for") as caught:
             complete(server, 40, max_concurrency=8, max_attempts=50, circuit_opens_seconds=0.2,
                      circuit_stops_seconds=1.0)  # fmt: skip
         met = server.seen.requests
     line = str(caught.value)
-    assert "goes on where this run stopped" in line
+    assert "continues where this run stopped" in line
     assert "\n" not in line
     # Open, it lets one request through at a time, with growing pauses.
     assert met < 250
@@ -310,7 +310,7 @@ def test_a_lasting_failure_counts_its_attempts() -> None:
 
 def test_a_key_that_no_header_can_carry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-abc\u2019def")
-    with pytest.raises(EndpointError, match="OPENAI_API_KEY holds a character") as caught:
+    with pytest.raises(EndpointError, match="OPENAI_API_KEY contains a character") as caught:
         open_sdk("http://127.0.0.1:1/v1", 1)
     assert "abc" not in str(caught.value)
 
@@ -408,7 +408,7 @@ def test_the_stand_in_server_runs_by_itself() -> None:
 
 
 def test_a_malformed_address_is_refused_in_one_line() -> None:
-    with pytest.raises(EndpointError, match="is no address of a server"):
+    with pytest.raises(EndpointError, match="is not the address of a server"):
         open_sdk("http://[::1/v1", 1)
 
 
@@ -482,5 +482,5 @@ def test_a_stream_that_ends_without_a_reason_is_an_answer(head: str, body: bytes
     ],
 )
 def test_a_stream_that_breaks_is_told(head: str, body: bytes, reset: bool) -> None:
-    with pytest.raises(EndpointError, match="the answer broke off"):
+    with pytest.raises(EndpointError, match="the reply broke off"):
         asyncio.run(stream_of(head, body, reset=reset))

@@ -203,7 +203,7 @@ def test_the_breaker_opens_pauses_and_stops() -> None:
     assert breaker.stop_reason() is None
     now[0] = 61
     breaker.failed("HTTP 500")
-    assert "nothing has succeeded for 61 seconds, 7 requests; the last one: HTTP 500" in str(
+    assert "no request has succeeded for 61 seconds (7 requests); the last error: HTTP 500" in str(
         breaker.stop_reason()
     )
     breaker.succeeded()
@@ -213,8 +213,8 @@ def test_the_breaker_opens_pauses_and_stops() -> None:
 
 def test_a_server_that_goes_away_opens_the_breaker_at_once() -> None:
     breaker = CircuitBreaker(10, 60, lambda: 0.0)
-    breaker.failed("nothing answers", unreachable=True)
+    breaker.failed("the server does not answer", unreachable=True)
     assert not breaker.is_open  # it never was there: that is the caller's affair
     breaker.succeeded()
-    breaker.failed("nothing answers", unreachable=True)
+    breaker.failed("the server does not answer", unreachable=True)
     assert breaker.is_open

@@ -118,7 +118,7 @@ def test_an_own_file_gets_the_kind_the_examples_and_the_faults_told(tmp_path: Pa
         assert "Question: What did you sell?" in brief.messages[0]["content"]
     assert told[0] != told[1]
     mine.write_text(body.format("nothing"), "utf-8")
-    with pytest.raises(RecipeError, match=r"lacks \$passage"):
+    with pytest.raises(RecipeError, match=r"has no \$passage"):
         load_prompt("en", mine)
     mine.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RecipeError, match="cannot read the prompt file"):
@@ -194,7 +194,7 @@ def test_a_build_finds_the_kinds_keeps_them_and_can_be_told(
     with OpenAIServer() as server:
         done = memoirist("ask", "--base-url", server.base_url, "--model", "interviewer")
         assert done.returncode == 0, done.stderr
-        assert "is asked about as autobiography" in done.stderr
+        assert "is treated as autobiography" in done.stderr
         assert "asked_as_autobiography" in memoirist("sql", kinds).stdout
         before = server.seen.requests
         done = memoirist("ask", "--set", "interview.kinds={'life.md' = 'essay'}")

@@ -225,7 +225,9 @@ def test_nobody_at_the_address() -> None:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
     for model in (None, "interviewer"):
-        with pytest.raises(EndpointError, match=r"nothing answers.*start the server") as caught:
+        with pytest.raises(
+            EndpointError, match=r"the server does not answer.*start the server"
+        ) as caught:
             asyncio.run(probe(InterviewSettings(base_url=url, model=model)))
         assert url in str(caught.value)
 
@@ -335,7 +337,7 @@ def test_own_prompt_file(tmp_path: Any) -> None:
     assert server.seen.bodies[0]["messages"][0]["content"] == "Be brief."
     assert questions(asked[0])[0].prompt_version != questions(shipped[0])[0].prompt_version
     mine.write_text("=== system ===\nBe brief.")
-    with pytest.raises(RecipeError, match="lacks section 'context'"):
+    with pytest.raises(RecipeError, match="has no section 'context'"):
         ask(Script(), PASSAGES[:1], prompt=mine)
 
 
