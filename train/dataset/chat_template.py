@@ -2,14 +2,17 @@
 
 Nearly no published template marks the assistant's words. So each answer is rendered as a
 placeholder; its place in the text tells where the words stand, and the special token after it is
-what ends the turn.
+what ends the turn. A call of a tool has its placeholder in the function's name; the conversation up
+to the call, rendered by itself, tells where its turn ends.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from memoirist.data.composition.chatml import TEMPLATE
 from memoirist.data.schema.errors import TrainError
@@ -18,7 +21,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, Any]]
+Tools = Sequence[Mapping[str, Any]]
+_MARK = re.compile("\ue0f0(\\d+)(?:\\.(\\d+))?\ue0f1")
+_WITHOUT_TOOLS = (
+    "set tools = false under [[sources.mix]], or take a base that was trained with tools"
+)
 
 
 def is_native(tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -28,44 +36,149 @@ def is_native(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def native_segments(
-    messages: Messages, tokenizer: PreTrainedTokenizerBase
+    messages: Messages, tokenizer: PreTrainedTokenizerBase, tools: Tools = ()
 ) -> list[tuple[str, bool]]:
     """Return the rendered text piece by piece, with whether the model is trained on it.
 
-    Trained are the assistant's words with the token that ends its turn, and whatever the
+    Trained are the assistant's words and calls with the token that ends its turn, and whatever the
     template puts between its generation prompt and the words. Raises TrainError when the template
     refuses the conversation.
     """
     turns = _accepted(messages, tokenizer)
+    rest = _rendered(turns, tokenizer, tools)
+    opening, special = _opening(tokenizer), special_tokens(tokenizer)
+    pieces: list[tuple[str, bool]] = []
+    for at, turn in enumerate(turns):
+        if turn["role"] != "assistant":
+            continue
+        mark = _mark(rest, at)
+        if mark is None:
+            # The template leaves this turn out; what is not rendered cannot be trained.
+            continue
+        before, rest = rest[: mark.start()], rest[mark.start() :]
+        if opening and opening in before:
+            lead = before[before.rindex(opening) + len(opening) :]
+        else:
+            # Without a generation prompt, a blank before the words is part of their token.
+            lead = before[len(before.rstrip()) :]
+        end = len(mark.group()) + _end(rest[len(mark.group()) :], special)
+        if "tool_calls" in turn:
+            head, end = _calls(rest, turns[: at + 1], tokenizer, tools)
+            lead = lead if opening and opening in before else head
+        pieces.append((before[: len(before) - len(lead)], False))
+        pieces.append((lead + rest[:end], True))
+        rest = rest[end:]
+    return [(_restored(piece, turns), trained) for piece, trained in [*pieces, (rest, False)]]
+
+
+def _rendered(turns: list[dict[str, Any]], tokenizer: PreTrainedTokenizerBase, tools: Tools) -> str:
+    """Return the text with placeholders; an answer that opens it may get an empty question."""
     try:
-        rest = _render(_with_placeholders(turns), tokenizer)
+        return _render(_with_placeholders(turns), tokenizer, tools)
     except TrainError:
         first = 1 if turns and turns[0]["role"] == "system" else 0
         if turns[first:][:1] and turns[first]["role"] == "user":
             raise
         # Many templates want a user's turn first, and some conversations begin with an answer.
         turns.insert(first, {"role": "user", "content": ""})
-        rest = _render(_with_placeholders(turns), tokenizer)
-    opening, special = _opening(tokenizer), special_tokens(tokenizer)
-    pieces: list[tuple[str, bool]] = []
-    for at, turn in enumerate(turns):
-        if turn["role"] != "assistant":
+        return _render(_with_placeholders(turns), tokenizer, tools)
+
+
+def _calls(
+    rest: str, turns: Messages, tokenizer: PreTrainedTokenizerBase, tools: Tools
+) -> tuple[str, int]:
+    """Return what opens the calls of the last turn, and where they end in `rest`.
+
+    What opens them, as [TOOL_CALLS] does, stands before the name or the words with which `rest`
+    begins, and where an answer would have its words.
+    """
+    *before, turn = _with_placeholders(turns)
+    calls, answer = (
+        _render([*before, last], tokenizer, tools)
+        for last in (turn, {"role": "assistant", "content": _placeholder(len(before))})
+    )
+    starts = [mark.start() for text in (calls, answer) if (mark := _mark(text, len(before)))]
+    place = len(answer[: starts[-1]].rstrip()) if len(starts) == 2 else -1
+    if calls[:place] == answer[:place] and place >= 0:
+        unit = calls[starts[0] :]
+        ends = [unit.rindex(t) + len(t) for t in special_tokens(tokenizer) if t and t in unit]
+        end = max(ends, default=0)
+        if end and not unit[end:].strip() and rest.startswith(unit[:end]):
+            return calls[place : starts[0]], end
+    raise TrainError(
+        "what the base's own chat template renders of a call cannot be told from the rest",
+        _WITHOUT_TOOLS,
+    )
+
+
+def _mark(text: str, at: int) -> re.Match[str] | None:
+    """Return the first placeholder of a turn."""
+    return next((mark for mark in _MARK.finditer(text) if int(mark[1]) == at), None)
+
+
+def _restored(text: str, turns: Messages) -> str:
+    """Return a rendered text with the words and names that its placeholders stand for."""
+
+    def value(mark: re.Match[str]) -> str:
+        turn = turns[int(mark[1])]
+        return str(
+            turn["tool_calls"][int(mark[2])]["function"]["name"] if mark[2] else turn["content"]
+        )
+
+    return _MARK.sub(value, text)
+
+
+def refuse_tools(messages: Messages, tools: Tools, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise TrainError where a conversation has tools, and the chat template no place for them."""
+    if not tools and not any("tool_calls" in message for message in messages):
+        return
+    if not is_native(tokenizer):
+        raise TrainError(
+            "the dataset has conversations with tools, for which train.template = 'chatml' has no"
+            " place",
+            "set train.template = 'native', or tools = false under [[sources.mix]]",
+        )
+    if _arguments_form(tokenizer) is None:
+        raise TrainError(
+            "the base's own chat template has no place for tools, their calls or results",
+            _WITHOUT_TOOLS,
+        )
+
+
+@lru_cache(maxsize=8)
+def _arguments_form(tokenizer: PreTrainedTokenizerBase) -> Literal["object", "text"] | None:
+    """Return how the template takes the arguments of calls, None where it renders no tools.
+
+    Some templates print an object as Python does, some quote a text once more.
+    """
+    name, key, result, tool = map(_placeholder, range(4))
+    schema = {"type": "object", "properties": {key: {"type": "boolean"}}}
+    function = {"name": tool, "description": "x", "parameters": schema}
+    for form in ("object", "text"):
+        arguments: Any = (
+            {key: True} if form == "object" else json.dumps({key: True}, ensure_ascii=False)
+        )
+        call = {
+            "id": "call00001",
+            "type": "function",
+            "function": {"name": name, "arguments": arguments},
+        }
+        turns: list[dict[str, Any]] = [
+            {"role": "user", "content": "x"},
+            {"role": "assistant", "content": "", "tool_calls": [call]},
+            {"role": "tool", "content": result, "tool_call_id": "call00001", "name": "x"},
+            {"role": "assistant", "content": "x"},
+        ]
+        try:
+            text = _render(turns, tokenizer, [{"type": "function", "function": function}])
+        except TrainError:
             continue
-        before, placeholder, rest = rest.partition(_placeholder(at))
-        if not placeholder:
-            # The template leaves this turn out; what is not rendered cannot be trained.
-            rest = before
-            continue
-        if opening and opening in before:
-            lead = before[before.rindex(opening) + len(opening) :]
-        else:
-            # Without a generation prompt, a blank before the words is part of their token.
-            lead = before[len(before.rstrip()) :]
-        end = _end(rest, special)
-        pieces.append((before[: len(before) - len(lead)], False))
-        pieces.append((lead + turn["content"] + rest[:end], True))
-        rest = rest[end:]
-    return [*pieces, (rest, False)]
+        calls = text[text.find(name) :] if name in text else ""
+        is_json = f'"{key}": true' in calls
+        is_object = form == "object" and key in calls and f"'{key}'" not in calls
+        if result in calls and tool in text and (is_json or is_object):
+            return "object" if form == "object" else "text"
+    return None
 
 
 def native_prompt(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -101,16 +214,27 @@ def end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
     return ids[-1]
 
 
-def _with_placeholders(turns: Messages) -> list[Mapping[str, str]]:
+def _with_placeholders(turns: Messages) -> list[Mapping[str, Any]]:
     return [
-        {**turn, "content": _placeholder(at)} if turn["role"] == "assistant" else turn
+        _with_placeholder(turn, at) if turn["role"] == "assistant" else turn
         for at, turn in enumerate(turns)
     ]
 
 
-def _placeholder(at: int) -> str:
+def _with_placeholder(turn: Mapping[str, Any], at: int) -> Mapping[str, Any]:
+    if "tool_calls" not in turn:
+        return {**turn, "content": _placeholder(at)}
+    calls = [
+        {**call, "function": {**call["function"], "name": _placeholder(f"{at}.{place}")}}
+        for place, call in enumerate(turn["tool_calls"])
+    ]
+    # A call without words stays one: a template may put a line break behind words.
+    return {**turn, "content": turn["content"] and _placeholder(at), "tool_calls": calls}
+
+
+def _placeholder(name: object) -> str:
     # Characters of the private use area: no text has them, no template changes them.
-    return f"\ue0f0{at}\ue0f1"
+    return f"\ue0f0{name}\ue0f1"
 
 
 def _end(text: str, special: Sequence[str]) -> int:
@@ -140,15 +264,23 @@ def _takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
         return False
 
 
-def _accepted(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, str]]:
+def _accepted(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
     """Return `messages` as templates want them: words trimmed, one turn of a role after the other.
 
     A system message goes into the first question where the template has no place for one.
     """
-    turns: list[dict[str, str]] = []
+    turns: list[dict[str, Any]] = []
+    names: dict[str, str] = {}
     for message in messages:
         words = message["content"].strip()
-        if turns and turns[-1]["role"] == message["role"]:
+        if message["role"] == "tool":
+            # Some templates write the function's name beside its result.
+            turns.append({**message, "name": names[message["tool_call_id"]]})
+        elif "tool_calls" in message:
+            names |= {call["id"]: call["function"]["name"] for call in message["tool_calls"]}
+            calls = [_call_for(tokenizer, call) for call in message["tool_calls"]]
+            turns.append({**message, "content": words, "tool_calls": calls})
+        elif turns and turns[-1]["role"] == message["role"]:
             turns[-1]["content"] += f"\n\n{words}"
         else:
             turns.append({"role": message["role"], "content": words})
@@ -160,20 +292,34 @@ def _accepted(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[di
     return turns
 
 
+def _call_for(tokenizer: PreTrainedTokenizerBase, call: Mapping[str, Any]) -> Mapping[str, Any]:
+    if _arguments_form(tokenizer) == "object":
+        return call
+    arguments = json.dumps(call["function"]["arguments"], ensure_ascii=False)
+    return {**call, "function": {**call["function"], "arguments": arguments}}
+
+
 def _render(
-    turns: Messages, tokenizer: PreTrainedTokenizerBase, add_generation_prompt: bool = False
+    turns: Messages,
+    tokenizer: PreTrainedTokenizerBase,
+    tools: Tools = (),
+    *,
+    add_generation_prompt: bool = False,
 ) -> str:
     from jinja2.exceptions import TemplateError
 
     try:
         text: Any = tokenizer.apply_chat_template(
             [dict(turn) for turn in turns],
+            tools=[dict(tool) for tool in tools] or None,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
         )
     except (TemplateError, TypeError, KeyError) as error:
+        advice = "leave template at `chatml`, or let questions and answers alternate"
+        if tools or any("tool_calls" in turn for turn in turns):
+            advice = _WITHOUT_TOOLS
         raise TrainError(
-            f"the base's own chat template refuses a conversation ({error})",
-            "leave template at `chatml`, or let questions and answers alternate",
+            f"the base's own chat template refuses a conversation ({error})", advice
         ) from error
     return str(text)

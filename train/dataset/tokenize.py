@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from memoirist.data.composition.chatml import IM_END, IM_START, segments
 from memoirist.data.schema.errors import TrainError
+from memoirist.data.text.tool_messages import map_texts
 from memoirist.train.dataset.chat_template import (
     Messages,
+    Tools,
     is_native,
     native_prompt,
     native_segments,
+    refuse_tools,
     special_tokens,
 )
 
@@ -47,13 +50,13 @@ class TokenRow:
 
 
 def rows_of(
-    messages: Messages, tokenizer: PreTrainedTokenizerBase, max_length: int
+    messages: Messages, tokenizer: PreTrainedTokenizerBase, max_length: int, tools: Tools = ()
 ) -> list[TokenRow]:
     """Return what `messages` train: one row of a chat, all chunks of a raw text, or nothing."""
     if is_text(messages):
         text = "\n\n".join(message["content"] for message in messages)
         return text_rows(text, tokenizer, max_length)
-    row = tokenize(messages, tokenizer, max_length)
+    row = tokenize(messages, tokenizer, max_length, tools)
     return [] if row is None else [row]
 
 
@@ -90,19 +93,19 @@ def text_prompt_ids(text: str, tokenizer: PreTrainedTokenizerBase) -> list[int]:
 
 
 def tokenize(
-    messages: Messages, tokenizer: PreTrainedTokenizerBase, max_length: int
+    messages: Messages, tokenizer: PreTrainedTokenizerBase, max_length: int, tools: Tools = ()
 ) -> TokenRow | None:
     """Return `messages` as ids and labels of at most `max_length` tokens, or None.
 
-    Every assistant turn is trained, its end token included. A row that is too long loses its
-    oldest exchanges, never its system message or its last answer; None means that even the last
-    exchange is too long, or that there is no answer. Of raw text the first chunk is returned;
-    `rows_of` has them all.
+    Every assistant turn is trained, calls of tools and its end token included. A row that is too
+    long loses its oldest exchanges, never its system message or its last answer; None means that
+    even the last exchange is too long, or that there is no answer. Of raw text the first chunk is
+    returned; `rows_of` has them all.
     """
     if is_text(messages):
         return next(iter(rows_of(messages, tokenizer, max_length)), None)
     for turns in _from_longest(messages):
-        row = _encode(turns, tokenizer)
+        row = _encode(turns, tokenizer, tools)
         if len(row.input_ids) <= max_length:
             trained = any(label != IGNORE for label in row.labels)
             return replace(row, shortened=len(messages) - len(turns)) if trained else None
@@ -133,7 +136,7 @@ def show(row: TokenRow, tokenizer: PreTrainedTokenizerBase, *, colour: bool = Tr
     )
 
 
-def _from_longest(messages: Messages) -> Iterator[list[Mapping[str, str]]]:
+def _from_longest(messages: Messages) -> Iterator[list[Mapping[str, Any]]]:
     """Yield `messages`, then without the oldest exchange, and so on to the last exchange."""
     system = [message for message in messages[:1] if message["role"] == "system"]
     turns = list(messages[len(system) :])
@@ -145,13 +148,15 @@ def _from_longest(messages: Messages) -> Iterator[list[Mapping[str, str]]]:
             yield [*system, *turns[start:]]
 
 
-def _encode(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> TokenRow:
+def _encode(messages: Messages, tokenizer: PreTrainedTokenizerBase, tools: Tools) -> TokenRow:
     """Encode the whole text at once, as every server will, and label by character offsets."""
+    refuse_tools(messages, tools, tokenizer)
     native = is_native(tokenizer)
     text = "" if native else _bos(tokenizer)
     turns = _defused_turns(messages, tokenizer)
     spans: list[tuple[int, int]] = []
-    for piece, trained in native_segments(turns, tokenizer) if native else segments(turns):
+    defused = _defused_json(tools, tokenizer)
+    for piece, trained in native_segments(turns, tokenizer, defused) if native else segments(turns):
         if trained:
             spans.append((len(text), len(text) + len(piece)))
         text += piece
@@ -182,16 +187,18 @@ def opens_with_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
     return tokenizer.bos_token is not None and text.startswith(str(tokenizer.bos_token))
 
 
-def _defused_turns(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, str]]:
+def _defused_turns(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
     """Break every special token of this base inside the words, such as `<s>` in a web page."""
+    turns: list[dict[str, Any]] = _defused_json(messages, tokenizer)
+    return turns
+
+
+def _defused_json(value: Any, tokenizer: PreTrainedTokenizerBase) -> Any:
     special = special_tokens(tokenizer)
     if not is_native(tokenizer):
         # In ChatML these two lose their bars, on servers as well: the template does that.
         special = [token for token in special if token not in (IM_START, IM_END)]
-    return [
-        {"role": message["role"], "content": _defused(message["content"], special)}
-        for message in messages
-    ]
+    return map_texts([dict(each) for each in value], lambda _, text: _defused(text, special))
 
 
 def _defused(text: str, special: Sequence[str]) -> str:
@@ -224,13 +231,15 @@ def read_rows(path: Path, tokenizer: Any, max_length: int) -> Corpus:
 def build_corpus(
     conversations: Iterable[Mapping[str, Any]], tokenizer: Any, max_length: int
 ) -> Corpus:
-    """Tokenize conversations given by `id`, `split` and `messages`; test rows are left out."""
+    """Tokenize conversations: `id`, `split`, `messages`, `tools`; test rows are left out."""
     splits: dict[str, dict[str, TokenRow]] = {"train": {}, "validation": {}}
     dropped, shortened = [], 0
     for conversation in conversations:
         if conversation["split"] not in splits:
             continue
-        rows = rows_of(conversation["messages"], tokenizer, max_length)
+        rows = rows_of(
+            conversation["messages"], tokenizer, max_length, conversation.get("tools", ())
+        )
         if not rows:
             dropped.append(conversation["id"])
         for number, row in enumerate(rows, start=1):
