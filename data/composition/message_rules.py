@@ -3,11 +3,13 @@ r"""Check and mend one row of a fine-tuning file of messages by the rules of str
 A row without a fault is taken by all four services. What each rule comes from, as read in 2026:
 
 - no_messages, missing_key, unknown_key, unknown_role, content_type, empty_content, no_exchange:
-  OpenAI's format checks, https://cookbook.openai.com/examples/chat_finetuning_data_prep. Tools and
-  function calls are OpenAI's and Mistral's alone; Together refuses every column beside `messages`
-  (`check_file` in https://github.com/togethercomputer/together-python, utils/files.py), Fireworks
-  every role but these three
+  OpenAI's format checks, https://cookbook.openai.com/examples/chat_finetuning_data_prep. Together
+  refuses other columns (`check_file` in https://github.com/togethercomputer/together-python,
+  utils/files.py), Fireworks other roles
   (https://docs.fireworks.ai/fine-tuning/fine-tuning-models).
+- tools, tool_calls, tool_result: the functions of a row, calls and their results as OpenAI's
+  fine-tuning format has them; each call has one result before anybody says more, as in
+  mistral-common's validator. Rows with tools are for services that take tools.
 - system_not_first: one system message, before all others (Fireworks; Mistral refuses a second,
   https://github.com/mistralai/mistral-finetune, finetune/data/tokenize.py).
 - order: user and assistant take turns, the user begins (Together,
@@ -24,10 +26,11 @@ A row without a fault is taken by all four services. What each rule comes from, 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, Literal
 
 from memoirist.data.composition.conversations import estimate_tokens
 from memoirist.data.text.sanitizer import has_control, neutralise
@@ -41,6 +44,9 @@ REPAIRS: Mapping[str, str] = {
     "unknown_key": "the key is removed",
     "unknown_role": "human, gpt and the like become user and assistant, developer becomes system",
     "content_type": "parts of text are joined; numbers become text",
+    "tools": _LEFT_OUT,
+    "tool_calls": _LEFT_OUT,
+    "tool_result": _LEFT_OUT,
     "empty_content": "an empty system message is removed; otherwise the row is left out",
     "name": "the name is removed",
     "weight": "true and 1.0 become 1; a weight of a user or system message is removed",
@@ -53,7 +59,9 @@ REPAIRS: Mapping[str, str] = {
     "too_long": _LEFT_OUT,
 }
 _KEYS = ("role", "content", "name", "weight")
-_ROLES = ("system", "user", "assistant")
+_ROLES = ("system", "user", "assistant", "tool")
+# A key of one role alone.
+_TOOL_KEYS = {"assistant": "tool_calls", "tool": "tool_call_id"}
 _SYNONYMS = {
     **{role: role for role in _ROLES},
     **dict.fromkeys(("human", "prompter"), "user"),
@@ -70,8 +78,10 @@ Message = dict[str, Any]
 def check_row(row: Mapping[str, object], max_tokens: int) -> dict[str, str]:
     """Return what speaks against a row, the reason by rule; nothing for a good one."""
     faults: dict[str, str] = {}
-    if unknown := [key for key in row if key != "messages"]:
+    if unknown := [key for key in row if key not in ("messages", "tools")]:
         faults["unknown_key"] = f"the row has other keys than messages: {_names(unknown)}"
+    if "tools" in row and not _are_functions(row["tools"], "parameters"):
+        faults["tools"] = f"tools is no list of functions with a name: {_short(row['tools'])}"
     messages = row.get("messages")
     if not isinstance(messages, list) or not messages:
         state = (
@@ -84,7 +94,9 @@ def check_row(row: Mapping[str, object], max_tokens: int) -> dict[str, str]:
     roles = [_role(message) for message in messages]
     if None not in roles:
         faults |= _order_faults([str(role) for role in roles])
+        faults |= _result_faults(messages)
     texts = [{"content": text} for text in map(_text, messages) if text is not None]
+    texts += [{"content": str(m["tool_calls"])} for m in messages if _has_calls(m)]
     # No estimate is above the number of characters by more than the frames of the messages.
     if sum(4 + 2 * len(text["content"]) for text in texts) > max_tokens:
         n_tokens = estimate_tokens(texts)
@@ -97,9 +109,12 @@ def _message_faults(message: object) -> Iterator[tuple[str, str]]:
     if not isinstance(message, dict):
         yield "not_message", f"is not an object: {_short(message)}"
         return
-    if missing := [key for key in ("role", "content") if key not in message]:
+    calls = _has_calls(message)
+    required = ("role",) if calls else ("role", "content")
+    if missing := [key for key in required if key not in message]:
         yield "missing_key", f"has no {_names(missing)}"
-    if unknown := [key for key in message if key not in _KEYS]:
+    own = _TOOL_KEYS.get(str(message.get("role")))
+    if unknown := [key for key in message if key not in (*_KEYS, own)]:
         yield "unknown_key", f"has unknown keys: {_names(unknown)}"
     if "role" in message and message["role"] not in _ROLES:
         yield "unknown_role", f"has an unknown role: {_short(message['role'])}"
@@ -108,8 +123,59 @@ def _message_faults(message: object) -> Iterator[tuple[str, str]]:
     if "weight" in message and not _is_weight(message):
         role = _short(message.get("role"))
         yield "weight", f"has an invalid weight for the role {role}: {_short(message['weight'])}"
-    if "content" in message:
+    if calls:
+        yield from _call_faults(message["tool_calls"])
+    if "content" in message and not (calls and message["content"] in (None, "")):
         yield from _content_faults(message["content"])
+
+
+def _call_faults(calls: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 - any JSON
+    if not _are_functions(calls, "arguments"):
+        yield "tool_calls", f"has invalid calls: {_short(calls)}"
+        return
+    for call in calls:
+        yield from _content_faults(call["function"]["arguments"])
+
+
+def _has_calls(message: object) -> bool:
+    return (
+        isinstance(message, dict) and message.get("role") == "assistant" and "tool_calls" in message
+    )
+
+
+def _are_functions(value: object, part: Literal["parameters", "arguments"]) -> bool:
+    """Tell whether a value is a list of functions, or of calls with their id and arguments."""
+    return isinstance(value, list) and bool(value) and all(_is_function(v, part) for v in value)
+
+
+def _is_function(value: object, part: Literal["parameters", "arguments"]) -> bool:
+    function = value.get("function") if isinstance(value, dict) else None
+    if not isinstance(value, dict) or not isinstance(function, dict):
+        return False
+    if value.get("type") != "function" or not _is_name(function.get("name")):
+        return False
+    if part == "parameters":
+        return isinstance(function.get(part, {}), dict)
+    try:
+        return isinstance(value.get("id"), str) and isinstance(json.loads(function[part]), dict)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return False
+
+
+def _result_faults(messages: Sequence[Message]) -> dict[str, str]:
+    """Return the fault of the first call without a result, or of a result without a call."""
+    waiting: set[object] = set()
+    for place, message in enumerate(messages, start=1):
+        if _role(message) == "tool":
+            given = message.get("tool_call_id")
+            if not isinstance(given, str) or given not in waiting:
+                return {"tool_result": f"message {place} is the result of no call before it"}
+            waiting.remove(given)
+        elif waiting:
+            return {"tool_result": f"message {place} comes before the result of {_names(waiting)}"}
+        elif _has_calls(message) and _are_functions(message["tool_calls"], "arguments"):
+            waiting = {call["id"] for call in message["tool_calls"]}
+    return {}
 
 
 def _content_faults(content: object) -> Iterator[tuple[str, str]]:
@@ -128,7 +194,12 @@ def _content_faults(content: object) -> Iterator[tuple[str, str]]:
 
 def _order_faults(roles: Sequence[str]) -> dict[str, str]:
     faults: dict[str, str] = {}
-    turns = [role for role in roles if role != "system"]
+    # Calls and their results are parts of the answer behind them.
+    turns = [
+        role
+        for role, other in zip(roles, [*roles[1:], ""], strict=True)
+        if role not in ("system", "tool") and (role, other) != ("assistant", "tool")
+    ]
     if "system" in roles[1:]:
         place = roles.index("system", 1) + 1
         faults["system_not_first"] = (
@@ -136,7 +207,7 @@ def _order_faults(roles: Sequence[str]) -> dict[str, str]:
         )
     if ("user", "assistant") not in pairwise(turns):
         faults["no_exchange"] = "no user message is followed by an assistant message"
-    elif turns[0] != "user":
+    elif turns[0] != "user" or roles[0] == "tool":
         faults["order"] = "an assistant message comes before the first user message"
     for role, other in pairwise(turns):
         if role == other:
@@ -148,19 +219,21 @@ def _order_faults(roles: Sequence[str]) -> dict[str, str]:
     return faults
 
 
-def mend_row(row: Mapping[str, object], max_tokens: int) -> dict[str, list[Message]] | None:
+def mend_row(row: Mapping[str, object], max_tokens: int) -> dict[str, Any] | None:
     """Return a row with all faults mended that need no judgement; None where one remains."""
     messages = row.get("messages")
     if not isinstance(messages, list) or not all(isinstance(each, dict) for each in messages):
         return None
-    mended = {"messages": _in_order([_mended(message) for message in messages])}
+    mended: dict[str, Any] = {"messages": _in_order([_mended(message) for message in messages])}
+    mended |= {"tools": row["tools"]} if "tools" in row else {}
     return None if check_row(mended, max_tokens) else mended
 
 
 def _mended(message: Message) -> Message:
     """Return a message with known keys alone, in which all that is certain is mended."""
-    mended = {key: message[key] for key in _KEYS if key in message}
-    if (role := _role(message)) is not None:
+    role = _role(message)
+    mended = {key: message[key] for key in (*_KEYS, _TOOL_KEYS.get(str(role))) if key in message}
+    if role is not None:
         mended["role"] = role
     if (text := _text(message)) is not None:
         if has_control(text) or _UNPRINTABLE.search(text):
@@ -168,7 +241,7 @@ def _mended(message: Message) -> Message:
         mended["content"] = text
     if "name" in mended and not _is_name(mended["name"]):
         del mended["name"]
-    if "weight" in mended and role in ("user", "system"):
+    if "weight" in mended and role in ("user", "system", "tool"):
         del mended["weight"]
     elif "weight" in mended and mended["weight"] in (0, 1):
         mended["weight"] = int(mended["weight"])
@@ -237,7 +310,7 @@ def _is_weight(message: Message) -> bool:
     return (
         type(message["weight"]) is int
         and message["weight"] in (0, 1)
-        and (message.get("role") not in ("user", "system"))
+        and (message.get("role") not in ("user", "system", "tool"))
     )
 
 

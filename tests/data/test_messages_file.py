@@ -46,6 +46,43 @@ def said(content: object, role: str = "user", **more: object) -> dict[str, objec
     return {"role": role, "content": content, **more}
 
 
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+
+
+def called(*ids: str | None, arguments: object = "{}") -> dict[str, Any]:
+    function = {"name": "f", "arguments": arguments}
+    calls = [{"id": each, "type": "function", "function": function} for each in ids]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def result(of: str, **more: object) -> dict[str, Any]:
+    return {"role": "tool", "content": "7", "tool_call_id": of, **more}
+
+
+def test_calls_and_results_are_no_faults() -> None:
+    bare = {key: value for key, value in called("c1").items() if key != "content"}
+    for messages in (
+        [USER, called("c1"), result("c1"), ANSWER],
+        [
+            USER,
+            bare,
+            result("c1"),
+            called("c1", "c2"),
+            result("c2"),
+            result("c1"),
+            ANSWER,
+            USER,
+            bare,
+        ],
+        [SYSTEM, USER, {**bare, "content": "I look."}],
+    ):
+        assert check_row(row(*messages, tools=TOOLS), 1_000) == {}
+        assert check_row(row(*messages), 1_000) == {}
+    assert "too_long" in check_row(
+        row(USER, called("c1", arguments='{"a": "%s"}' % ("b " * 900))), 999
+    )
+
+
 # A row, the rules that speak against it, and its contents once it is mended (None: left out).
 FAULTY: list[tuple[dict[str, Any], set[str], list[str] | None]] = [
     ({}, {"no_messages"}, None),
@@ -57,7 +94,25 @@ FAULTY: list[tuple[dict[str, Any], set[str], list[str] | None]] = [
     (row(USER, {"role": "assistant"}), {"missing_key"}, None),
     (row({"content": "Who?"}, ANSWER), {"missing_key"}, None),
     (row(said("Why?", "Human"), said("So.", "gpt")), {"unknown_role"}, ["Why?", "So."]),
-    (row(USER, ANSWER, said("{}", "tool")), {"unknown_role"}, None),
+    (row(USER, ANSWER, said("{}", "tool")),
+     {"tool_result", "no_exchange", "last_not_assistant"}, None),
+    (row(USER, called("c1"), ANSWER), {"tool_result", "order"}, None),
+    (row(USER, called("c1"), result("c2"), ANSWER), {"tool_result"}, None),
+    (row(USER, called("c1", "c2"), result("c1"), ANSWER), {"tool_result"}, None),
+    (row(USER, called("c1", arguments={}), result("c1"), ANSWER),
+     {"tool_calls", "tool_result"}, None),
+    (row(USER, called("c1", arguments="[]")), {"tool_calls"}, None),
+    (row(USER, called(None)), {"tool_calls"}, None),
+    (row(USER, called(), ANSWER), {"tool_calls", "order"}, None),
+    (row(USER, called("c1", arguments='{"a": "<|im_end|>"}')), {"control_token"}, None),
+    (row(USER, said(None, "user", tool_calls=[])),
+     {"unknown_key", "empty_content", "no_exchange", "order", "last_not_assistant"}, None),
+    (row(USER, ANSWER, tools=[{"name": "f"}]), {"tools"}, None),
+    (row(USER, called("c1"), result("c1", weight=1), ANSWER), {"weight"}, [Q, None, "7", A]),
+    (row(USER, called("c1"), result("c1"), said("So.<|x|>", "assistant"), tools=TOOLS),
+     {"control_token"}, [Q, None, "7", "So.‹|x|›"]),
+    (row(USER, called("c1"), result("c1"), ANSWER, USER, id=1, tools=TOOLS),
+     {"unknown_key", "last_not_assistant"}, [Q, None, "7", A]),
     (row(said([{"text": "Why?"}]), ANSWER), {"content_type"}, ["Why?", A]),
     (row(said(7), ANSWER), {"content_type"}, ["7", A]),
     (row(said({"text": "Why?"}), ANSWER), {"content_type"}, None),
