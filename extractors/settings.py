@@ -65,6 +65,8 @@ class ExtractSettings(BaseModel):
     """Set by the program from sources.map."""
     text_as: Literal["interview", "completion"] = Field("interview", exclude=True)
     """Set by the program from sources.text_as."""
+    keep_tools: bool = Field(False, exclude=True)
+    """Set by the program from the dataset's table in sources.mix."""
     fill: dict[str, str] = Field(default_factory=dict, exclude=True)
     """Set by the program from sources.fill."""
     persona: str = Field("", exclude=True)

@@ -141,15 +141,16 @@ def export_dataset(
     from memoirist.data.composition.export_formats import export
     from memoirist.flows.runtime.report import counted
     from memoirist.flows.steps.compose import refuse_withdrawn
-    from memoirist.flows.versions import find_version
+    from memoirist.flows.versions import find_version, tools_note
 
     dataset = find_version(context.workspace.store, version)
+    left_out = "" if form == "messages" else tools_note(context.workspace.store, dataset.id, split)
     if form == "hf":
         from memoirist.flows.models.dataset_folder import write_dataset
 
         refuse_withdrawn(context, dataset.id)
         n_rows = write_dataset(context, dataset, output, split)
-        return f"{counted(n_rows, 'row')} of dataset {dataset.id} written to {output}"
+        return f"{counted(n_rows, 'row')} of dataset {dataset.id} written to {output}{left_out}"
     where = "dataset_id = ? AND (? IS NULL OR split = ?) ORDER BY split, id"
     rows: Sequence[Conversation] = context.workspace.store.nouns(
         Conversation, where, dataset.id, split, split
@@ -160,7 +161,7 @@ def export_dataset(
         )
     refuse_withdrawn(context, dataset.id)
     lines = export(rows, cast("Format", form), output)
-    return f"{counted(lines, 'line')} of dataset {dataset.id} written to {output}"
+    return f"{counted(lines, 'line')} of dataset {dataset.id} written to {output}{left_out}"
 
 
 def check_file(name: str, settings: CheckSettings, output: Path | None) -> tuple[Fetched, str]:

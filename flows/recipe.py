@@ -68,6 +68,11 @@ class Mixed(BaseModel, extra="forbid"):
 
     source: str = Field(description="A file or a hub id (hf://org/name).")
     share: float = Field(gt=0, lt=1, description="Its share of the train conversations.")
+    tools: bool = Field(
+        False,
+        description="Whether calls of tools and their results are learnt, too, and not left out; it"
+        " needs train.template = 'native' and a base whose chat template has tools.",
+    )
 
 
 class SourcesSettings(BaseModel, extra="forbid"):
@@ -103,7 +108,9 @@ class SourcesSettings(BaseModel, extra="forbid"):
     )
     mix: list[Mixed] = Field(
         default_factory=list,
-        description="Datasets that keep general abilities, as [[sources.mix]] tables.",
+        description="Datasets that keep general abilities, as [[sources.mix]] tables of source,"
+        " share and tools: true keeps conversations with tools whole, calls and results included"
+        " (it needs train.template = 'native' and a base whose chat template has tools).",
     )
     extract: ExtractSettings = Field(
         default_factory=ExtractSettings, description="How pages, transcripts and chats are read."

@@ -29,6 +29,12 @@ AND id IN (SELECT unnest(pair_ids) FROM conversations WHERE dataset_id = ?)
 _THRESHOLDS = "SELECT name, lang, value FROM thresholds ORDER BY name, lang"
 
 
+_WITH_TOOLS = """
+SELECT count(*) FROM conversations
+WHERE dataset_id = ? AND (? IS NULL OR split = ?) AND tool_turns IS NOT NULL
+"""
+
+
 def find_version(store: Store, name: str = "latest") -> Dataset:
     """Return the version that `name` means: the beginning of an id, `latest` or `previous`.
 
@@ -107,3 +113,9 @@ def _rows(tx: Transaction, sql: str, parameters: Sequence[object]) -> list[dict[
     ((rows,),) = tx.fetch(f"SELECT to_json(list(t)) FROM ({sql}) t", parameters)
     found: list[dict[str, Any]] = json.loads(rows or "[]")
     return found
+
+
+def tools_note(store: Store, dataset_id: str, split: str | None = None) -> str:
+    """Return what to say of conversations with tools in an export that cannot hold them."""
+    n = int(store.value(_WITH_TOOLS, dataset_id, split, split))
+    return f"; {n:,} with tools left out, which only --format messages can hold" if n else ""

@@ -79,7 +79,7 @@ def preview(
 
     settings = settings.resolved()
     tokenizer = AutoTokenizer.from_pretrained(base.path)
-    rows = ({"id": row.id, "split": row.split, "messages": row.messages} for row in conversations)
+    rows = ({"id": row.id, "split": row.split, **row.training_row} for row in conversations)
     corpus = build_corpus(rows, tokenizer, settings.max_length)
     width = AutoConfig.from_pretrained(base.path).get_text_config().hidden_size
     rate = settings.rate(base.n_parameters, width)

@@ -25,6 +25,7 @@ from memoirist.data.schema.records import (
     content_id,
 )
 from memoirist.data.text.sanitizer import neutralise
+from memoirist.data.text.tool_messages import map_texts, plain_text
 from memoirist.data.text.words import count_words, is_cjk
 
 
@@ -54,8 +55,9 @@ class ComposeSettings(SplitSettings):
     )
 
 
-# A conversation before its dataset has an id: the split, the ids of its pairs, its messages.
-_Draft = tuple[Split, Sequence[str], list[dict[str, str]]]
+# A conversation before its dataset has an id: the split, the ids of its pairs, its messages, and
+# the JSON of one with tools.
+_Draft = tuple[Split, Sequence[str], list[dict[str, str]], str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +101,27 @@ def with_train(
     They keep their own system prompts; `system` is for pairs in the persona's voice that have none,
     and empty for pairs in other voices.
     """
-    drafts: list[_Draft] = [(c.split, c.pair_ids, list(c.messages)) for c in composed.conversations]
+    drafts: list[_Draft] = [
+        (c.split, c.pair_ids, list(c.messages), c.tool_turns) for c in composed.conversations
+    ]
     drafts += [_draft("train", thread, system) for thread in threads(pairs, settings)]
     return replace(_version(drafts, now), verdicts=composed.verdicts, splits=composed.splits)
 
 
 def _draft(split: Split, thread: Sequence[Pair], system: str) -> _Draft:
-    return split, tuple(pair.id for pair in thread), to_messages(thread, system)
+    pair_ids = tuple(pair.id for pair in thread)
+    if thread[0].tool_turns:
+        return split, pair_ids, *_whole(thread[0].tool_turns, thread[0].system or system)
+    return split, pair_ids, to_messages(thread, system), None
+
+
+def _whole(tool_turns: str, system: str) -> tuple[list[dict[str, str]], str]:
+    """Return the messages of a conversation with tools as text, and its JSON."""
+    row = map_texts(json.loads(tool_turns), lambda _, text: neutralise(text))
+    if system:
+        row["messages"].insert(0, {"role": "system", "content": neutralise(system)})
+    texts = [{"role": each["role"], "content": plain_text(each)} for each in row["messages"]]
+    return texts, json.dumps(row, ensure_ascii=False)
 
 
 def threads(pairs: Sequence[Pair], settings: ComposeSettings) -> list[list[Pair]]:
@@ -156,8 +172,8 @@ def estimate_tokens(messages: Sequence[Mapping[str, str]]) -> int:
 
 def _version(drafts: Sequence[_Draft], now: datetime) -> Composed:
     contents = sorted(
-        json.dumps([split, list(pair_ids), messages], ensure_ascii=False)
-        for split, pair_ids, messages in drafts
+        json.dumps([split, list(ids), messages, *filter(None, [whole])], ensure_ascii=False)
+        for split, ids, messages, whole in drafts
     )
     dataset_id = content_id("dataset", *contents)
     conversations = [
@@ -168,8 +184,9 @@ def _version(drafts: Sequence[_Draft], now: datetime) -> Composed:
             pair_ids=tuple(pair_ids),
             messages=messages,
             n_tokens=estimate_tokens(messages),
+            tool_turns=whole,
         )
-        for split, pair_ids, messages in drafts
+        for split, pair_ids, messages, whole in drafts
     ]
     counts = Counter(conversation.split for conversation in conversations)
     dataset = Dataset(

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from memoirist.data.composition.chatml import render
 from memoirist.data.schema.records import Conversation
+from memoirist.data.text.tool_messages import with_text_arguments
 
 Format = Literal["messages", "chatml", "text", "parquet", "alpaca", "sharegpt"]
 _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
@@ -22,8 +23,11 @@ _SHAREGPT = {"system": "system", "user": "human", "assistant": "gpt"}
 def export(conversations: Sequence[Conversation], form: Format, path: Path) -> int:
     """Write all conversations to `path` or nothing; return the number of lines.
 
-    Alpaca has no turns: each exchange is a line, with the turns before it under `history`.
+    Alpaca has no turns: each exchange is a line, with the turns before it under `history`. Those
+    with tools are left out of all formats but `messages`.
     """
+    if form != "messages":
+        conversations = [each for each in conversations if not each.tool_turns]
     with replacing(path) as partial:
         if form == "parquet":
             rows = [
@@ -51,6 +55,13 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _messages(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
+    """Yield a conversation as OpenAI's fine-tuning format has it, with its tools."""
+    row = conversation.training_row
+    messages = [with_text_arguments(message) for message in row["messages"]]
+    yield {"messages": messages} | ({"tools": row["tools"]} if row.get("tools") else {})
 
 
 def _text(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
@@ -88,7 +99,7 @@ def _sharegpt(conversation: Conversation) -> Iterable[Mapping[str, Any]]:
 
 
 _FORMS: dict[str, Callable[[Conversation], Iterable[Mapping[str, Any]]]] = {
-    "messages": lambda conversation: [{"messages": list(map(dict, conversation.messages))}],
+    "messages": _messages,
     "chatml": lambda conversation: [{"text": render(conversation.messages)}],
     "text": _text,
     "sharegpt": _sharegpt,

@@ -69,7 +69,7 @@ def saved(store: Store) -> list[Pair]:
 def _pairs(store: Store, where: str, ids: Sequence[str]) -> list[Pair]:
     names = "id, source_id, passage_id, question_id, group_id, thread_id, ord, system, question,"
     rows = store.rows(
-        f"{statement('kept_pairs')} SELECT {names} answer, origin, score FROM own_pairs"
+        f"{statement('kept_pairs')} SELECT {names} answer, origin, score, tool_turns FROM own_pairs"
         f" WHERE id IN (SELECT id FROM kept WHERE {where}) ORDER BY thread_id, ord, id",
         {"ids": list(ids)} if "$ids" in where else None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -264,7 +265,8 @@ class Candidate:
 class Pair:
     """One exchange; the pairs of one thread in order make a conversation of several turns.
 
-    `verbatim` is the passage word for word where `answer` is a polished one.
+    `verbatim` is the passage word for word where `answer` is a polished one, `tool_turns` the JSON
+    of a conversation with tools that is kept whole.
     """
 
     id: str
@@ -280,6 +282,7 @@ class Pair:
     system: str | None = None
     score: float | None = None
     verbatim: str | None = None
+    tool_turns: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,7 +325,11 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """ChatML messages ready to train on, with their split and dataset version."""
+    """ChatML messages ready to train on, with their split and dataset version.
+
+    `tool_turns` holds a conversation with tools as it is trained, as the JSON of its messages and
+    tools; `messages` are the text of it.
+    """
 
     id: str
     dataset_id: str
@@ -330,6 +337,13 @@ class Conversation:
     pair_ids: Sequence[str]
     messages: Sequence[dict[str, str]]
     n_tokens: int
+    tool_turns: str | None = None
+
+    @property
+    def training_row(self) -> dict[str, Any]:
+        """Return what is trained: `messages`, and `tools` where the conversation has them."""
+        whole: dict[str, Any] = json.loads(self.tool_turns or "{}")
+        return {"messages": [dict(message) for message in self.messages], **whole}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,11 @@ Millions of them pass as Arrow and SQL, never as Python values. Each is one row 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -19,6 +21,7 @@ import pyarrow.compute as pc
 from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.schema.records import RowReader, Rows, Source
 from memoirist.data.store.transaction import Transaction, statement
+from memoirist.data.text.tool_messages import map_json
 
 Masker = Callable[[str], tuple[str, Mapping[str, int]]]
 # A number that is anybody's has six digits at least, with four marks at most between two of them,
@@ -148,38 +151,64 @@ def masked(
     """
     for batch in batches:
         columns = {name: batch.column(name) for name in batch.schema.names}
-        for name in ("system", "question", "answer"):
+        whole = columns["tool_turns"]
+        for name in ("system", "question", "answer", "tool_turns"):
             changed: dict[int, tuple[str, str]] = {}
             texts = columns[name]
-            matches = pc.or_(_matches(_around(texts), candidate), _matches(texts, anywhere))
+            is_json = name == "tool_turns"
+            look = partial(_masked_json, mask=mask) if is_json else mask
+            matches = (
+                texts.is_valid()
+                if is_json
+                else pc.or_(_matches(_around(texts), candidate), _matches(texts, anywhere))
+            )
             for at in pc.indices_nonzero(matches).to_pylist():
-                text, counts = mask(texts[at].as_py())
+                text, counts = look(texts[at].as_py())
                 if counts:
-                    notes = (f"masked_{k.replace('-', '')}:{n}" for k, n in counts.items())
+                    # What a conversation that is kept whole says stands twice, and counts once.
+                    once = whole[at].is_valid and name in ("question", "answer")
+                    marks = () if once else counts.items()
+                    notes = (f"masked_{k.replace('-', '')}:{n}" for k, n in marks)
                     changed[at] = text, " ".join(notes)
             if changed:
                 _replace(columns, name, changed)
         yield pa.RecordBatch.from_pydict(columns, schema=batch.schema)
 
 
+def _masked_json(text: str, mask: Masker) -> tuple[str, Mapping[str, int]]:
+    """Return a JSON text with its texts masked, in the light of their keys, and the counts."""
+    counts: Counter[str] = Counter()
+
+    def masked_value(key: str, value: str) -> str:
+        named = f"{key}: {value}"
+        found, n = mask(named)
+        if not found.startswith(f"{key}: "):
+            named, (found, n) = value, mask(value)
+        counts.update(n)
+        return found.removeprefix(named.removesuffix(value))
+
+    return map_json(text, masked_value), counts
+
+
 def _replace(columns: dict[str, Any], name: str, changed: dict[int, tuple[str, str]]) -> None:
     texts, notes = columns[name].to_pylist(), columns["notes"].to_pylist()
     for at, (text, marks) in changed.items():
         texts[at] = text
-        notes[at] = f"{notes[at]} {marks}" if notes[at] else marks
+        notes[at] = " ".join(filter(None, (notes[at], marks))) or None
     columns |= {name: pa.array(texts, pa.string()), "notes": pa.array(notes, pa.string())}
 
 
 # What a reader of datasets hands over: one row an exchange, or one row with a `fault` (the rule)
 # and its `reason` for what had to be refused. `thread` names the conversation that the exchanges
 # of a row form, by its content; it is empty where a row is one exchange. `notes` are flags, such as
-# "joined_turns:1 masked_phone:2".
+# "joined_turns:1 masked_phone:2". `tool_turns` is the JSON of a conversation that is kept whole,
+# whose text `question` and `answer` hold.
 SCHEMA = pa.schema(
     [
         ("source_row", pa.int64()),
         ("ord", pa.int32()),
         *((name, pa.string()) for name in "thread system question answer".split()),
-        *((name, pa.string()) for name in "fault reason notes".split()),
+        *((name, pa.string()) for name in "fault reason notes tool_turns".split()),
     ]
 )
 # The fault of plain rows in which something is doubtful - broken, empty, with a placeholder, about

@@ -160,7 +160,7 @@ FROM made_pairs m LEFT JOIN pair_scores s ON s.pair_id = m.id
 UNION ALL BY NAME
 SELECT id, source_id, id AS passage_id, id AS question_id, coalesce(thread_id, id) AS group_id,
        coalesce(thread_id, id) AS thread_id, ord, system, coalesce(question, '') AS question,
-       e.answer, 'given' AS origin, s.score, e.answer AS verbatim
+       e.answer, 'given' AS origin, s.score, e.answer AS verbatim, e.tool_turns
 FROM exchanges e LEFT JOIN pair_scores s ON s.pair_id = e.id WHERE fault IS NULL;
 
 -- The same with the follow-ups: such a pair stands in the thread that it goes on in, with the

@@ -54,6 +54,7 @@ def extract_dataset(
         )
     sample = [first.row(at) for at in range(min(_SAMPLE_ROWS, len(first.numbers())))]
     schema = detect(sample, settings.columns, source.location)
+    schema = replace(schema, tools=settings.keep_tools)
     chunks = itertools.chain([first], chunks)
     values = {"name": settings.persona, **settings.fill}
     if settings.text_as == "interview":
@@ -218,6 +219,7 @@ class Batches:
                 "question": question,
                 "answer": answer,
                 "notes": notes if place == 0 else None,
+                "tool_turns": row.tool_turns,
             }
             for place, (question, answer) in enumerate(row.exchanges)
         ]

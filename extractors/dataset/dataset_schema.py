@@ -43,13 +43,15 @@ class Schema:
     """How the rows of one source are read: its name, its kind, and the column of each part.
 
     `others` tells which rows with another schema are read: all, those that ask something (a raw
-    text becomes a question's answer only in a file of its own), or none.
+    text becomes a question's answer only in a file of its own), or none. With `tools`, calls of
+    tools and their results are kept.
     """
 
     name: str
     kind: Kind
     columns: Mapping[str, str]
     others: Literal["all", "asked", "none"] = "all"
+    tools: bool = False
 
     def __str__(self) -> str:
         """Return the name and the columns, as the extract line shows them."""

@@ -23,17 +23,18 @@ from memoirist.extractors.word_tables import table
 
 Side = Literal["system", "asked", "answered", "tool", "thought"]
 _TABLE = table("dataset_schema")
-_ROLES = {kind: names.split() for kind, names in _TABLE["roles"].items()}
+ROLES = {kind: names.split() for kind, names in _TABLE["roles"].items()}
 SIDES: dict[str, Side] = {
-    **dict.fromkeys(_ROLES["system"], "system"),
-    **dict.fromkeys(_ROLES["asked"], "asked"),
-    **dict.fromkeys(_ROLES["answered"], "answered"),
-    **dict.fromkeys([*_ROLES["tool_results"], *_ROLES["tool_calls"]], "tool"),
-    **dict.fromkeys(_ROLES["thoughts"], "thought"),
+    **dict.fromkeys(ROLES["system"], "system"),
+    **dict.fromkeys(ROLES["asked"], "asked"),
+    **dict.fromkeys(ROLES["answered"], "answered"),
+    **dict.fromkeys([*ROLES["tool_results"], *ROLES["tool_calls"]], "tool"),
+    **dict.fromkeys(ROLES["thoughts"], "thought"),
 }
-_THOUGHT_KEYS = _TABLE["thoughts"]["keys"].split()
+THOUGHT_KEYS = _TABLE["thoughts"]["keys"].split()
 _THOUGHT_PARTS = frozenset(_TABLE["thoughts"]["parts"].split())
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+_ROLE_KEYS = ("role", "from", "speaker", "type")
 _MEDIA = re.compile(r"<(?:image|audio|video)>")
 
 
@@ -53,13 +54,15 @@ class Turn:
 class ParsedRow:
     """What a row holds: its exchanges as (question, answer), the system prompt, and flags.
 
-    A raw text has the question None. Exchanges that stand `apart` are no conversation.
+    A raw text has the question None. Exchanges that stand `apart` are no conversation. `tool_turns`
+    is the JSON of a conversation that is kept whole: messages and tools.
     """
 
     exchanges: list[tuple[str | None, str]]
     system: str | None = None
     notes: Counter[str] = field(default_factory=Counter)
     apart: bool = False
+    tool_turns: str | None = None
 
 
 def turns_of(message: object, at: int, notes: Counter[str]) -> list[Turn]:
@@ -67,15 +70,15 @@ def turns_of(message: object, at: int, notes: Counter[str]) -> list[Turn]:
     where = f"message {at + 1}"
     if not isinstance(message, Mapping):
         raise BadRow("row_shape", f"{where} is not a JSON object")
-    role = first_value(message, ("role", "from", "speaker", "type"))
-    side = SIDES.get(re.sub(r"[ -]", "_", str(role).strip().lower()))
+    side = SIDES.get(side_name(message))
     if side is None:
+        role = first_value(message, _ROLE_KEYS)
         raise BadRow("row_role", f"{where} has the unknown role {role!r}")
     calls = message.get("tool_calls") or message.get("function_call")
     if side == "tool" or (side == "answered" and calls):
         notes["tool_turns"] += 1
         return [Turn("tool", "")]
-    thinks = side == "answered" and any(message.get(key) for key in _THOUGHT_KEYS)
+    thinks = side == "answered" and any(message.get(key) for key in THOUGHT_KEYS)
     notes["thoughts"] += thinks or side == "thought"
     content = first_value(message, ("content", "value", "message", "text", "parts"))
     if side == "thought" or (side == "system" and not content):
@@ -90,6 +93,11 @@ def turns_of(message: object, at: int, notes: Counter[str]) -> list[Turn]:
     if (tools or thinks) and not (content.strip() if isinstance(content, str) else content):
         return tools or [Turn(side, "", learn)]
     return [*tools, *turns_in(side, text_of(content, where), notes, learn=learn)]
+
+
+def side_name(message: Mapping[Any, Any]) -> str:
+    """Return the role of a message as the table of roles spells it."""
+    return re.sub(r"[ -]", "_", str(first_value(message, _ROLE_KEYS)).strip().lower())
 
 
 def _without_parts(

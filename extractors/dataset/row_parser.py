@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from memoirist.data.text.tool_messages import map_json
 from memoirist.extractors.dataset.dataset_schema import (
     CHATML,
     MARKS,
@@ -34,6 +35,7 @@ from memoirist.extractors.dataset.message_turns import (
     turns_in,
     turns_of,
 )
+from memoirist.extractors.dataset.tool_calls import whole_row
 
 Row = Mapping[str, Any]
 Node = Mapping[str, Any]
@@ -57,7 +59,7 @@ def parse_row(row: object, schema: Schema) -> ParsedRow:
     if isinstance(row, BadRow):
         raise row
     if schema.kind == "messages" and isinstance(row, list):
-        return parse_messages(row)
+        return _conversation(row, {}, schema)
     if not isinstance(row, Mapping):
         raise BadRow("row_shape", f"it is not a JSON object ({type(row).__name__})")
     if row.get("label") is False:
@@ -68,7 +70,7 @@ def parse_row(row: object, schema: Schema) -> ParsedRow:
         return _PARSERS[schema.kind](row, schema)
     if schema.others == "none":
         raise BadRow("row_shape", f"it is not raw text as the other rows are; {_OWN_FILE}")
-    return _PARSERS[own.kind](row, replace(own, others=schema.others))
+    return _PARSERS[own.kind](row, replace(own, others=schema.others, tools=schema.tools))
 
 
 def parse_filled_row(row: object, schema: Schema, values: Mapping[str, str]) -> ParsedRow:
@@ -102,7 +104,9 @@ def _fill(row: ParsedRow, values: Mapping[str, str]) -> ParsedRow:
         return _PLACEHOLDER.sub(value, text) if "{{" in text else text
 
     exchanges = [(None if q is None else fill(q), fill(a)) for q, a in row.exchanges]
-    return replace(row, exchanges=exchanges, system=row.system and fill(row.system))
+    whole = row.tool_turns and map_json(row.tool_turns, lambda _, text: fill(text))
+    system = row.system and fill(row.system)
+    return replace(row, exchanges=exchanges, system=system, tool_turns=whole)
 
 
 def _text_at(row: Row, column: str | None) -> str | None:
@@ -180,8 +184,13 @@ def _history(value: object, notes: Counter[str]) -> list[Turn]:
 
 
 def _messages(row: Row, schema: Schema) -> ParsedRow:
-    messages = _required_list(row, schema.columns["messages"])
-    return parse_messages(messages, _text_at(row, schema.columns.get("system")))
+    return _conversation(_required_list(row, schema.columns["messages"]), row, schema)
+
+
+def _conversation(messages: list[Any], row: Row, schema: Schema) -> ParsedRow:
+    system = _text_at(row, schema.columns.get("system"))
+    whole = whole_row(messages, row, system) if schema.tools else None
+    return whole or parse_messages(messages, system)
 
 
 def _preference(row: Row, schema: Schema) -> ParsedRow:

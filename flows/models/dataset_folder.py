@@ -25,7 +25,7 @@ from memoirist.data.templates import render
 from memoirist.flows.models.model_promotion import require_workspace
 from memoirist.flows.models.model_registry import refuse_without_rights
 from memoirist.flows.runtime.context import Context
-from memoirist.flows.versions import find_version, freeze_version, persona_facts
+from memoirist.flows.versions import find_version, freeze_version, persona_facts, tools_note
 
 Facts = Mapping[str, Any]
 CARD = "README.md"
@@ -83,7 +83,9 @@ def push_dataset(context: Context, name: str, repository: str, *, public: bool) 
         address = context.call("push", repository, upload)
     visibility = "public" if public else "private"
     context.report.step(
-        "push", f"{n_rows:,} rows of dataset {dataset.id} -> {address} ({visibility})"
+        "push",
+        f"{n_rows:,} rows of dataset {dataset.id} -> {address} ({visibility})"
+        + tools_note(context.workspace.store, dataset.id),
     )
     return address
 

@@ -34,7 +34,7 @@ from memoirist.extractors.chat.chat_turns import ANONYMISED
 from memoirist.extractors.detection.discover import is_url, printable, ref_of
 from memoirist.extractors.source_reader import BY_CONTENT, missing_source
 from memoirist.extractors.transcript.formats.time_order import TIME_NOTES
-from memoirist.flows.recipe import Recipe
+from memoirist.flows.recipe import Mixed, Recipe
 from memoirist.flows.rights_ledger import warn_of_obstacles, with_rights
 from memoirist.flows.runtime.context import Context
 from memoirist.flows.runtime.report import counted as _count
@@ -54,16 +54,16 @@ def extract_sources(
     fail, the first one's error is raised; a source that is gone since an earlier build does not
     stop the run.
     """
-    shares = {mix.source: mix.share for mix in context.recipe.sources.mix}
+    mixed = {mix.source: mix for mix in context.recipe.sources.mix}
     pointers = context.recipe.sources.include if pointers is None else pointers
-    pointers = list(dict.fromkeys([*pointers, *shares]))
+    pointers = list(dict.fromkeys([*pointers, *mixed]))
     files_of, failures = _discover_all(context, pointers)
-    share_of = {file: shares.get(pointer) for pointer in files_of for file in files_of[pointer]}
-    labels = short_names([file.location for file in share_of])
+    mix_of = {file: mixed.get(pointer) for pointer in files_of for file in files_of[pointer]}
+    labels = short_names([file.location for file in mix_of])
     refused: dict[SourceRef, SourceError] = {}
-    for file, share in share_of.items():
+    for file, mix in mix_of.items():
         try:
-            _extract_one(context, file, share, labels[file.location])
+            _extract_one(context, file, mix, labels[file.location])
         except SourceError as error:
             refused[file] = error
             refuse(context, file.location, error)
@@ -78,7 +78,7 @@ def extract_sources(
     _note_skipped_files(context, pointers)
     warn_of_obstacles(context)
     if "extract" not in context.changed:
-        context.report.step("extract", f"nothing new in {_count(len(share_of), 'source')}")
+        context.report.step("extract", f"nothing new in {_count(len(mix_of), 'source')}")
 
 
 def _discover_all(
@@ -132,7 +132,7 @@ def _note_skipped_files(context: Context, pointers: Sequence[str]) -> None:
     )
 
 
-def _extract_one(context: Context, file: SourceRef, share: float | None, label: str) -> None:
+def _extract_one(context: Context, file: SourceRef, mix: Mixed | None, label: str) -> None:
     read = read_source(file, context.now)
     source = with_known_id(context, read)
     if source is None:
@@ -143,8 +143,8 @@ def _extract_one(context: Context, file: SourceRef, share: float | None, label: 
     if source.withdrawn_at is not None:
         note_withdrawn(context, source, label)
         return
-    source = replace(source, mix_share=share)
-    settings = _settings(context, mixed=share is not None)
+    source = replace(source, mix_share=mix.share if mix else None)
+    settings = _settings(context, mix)
     step = Step(context, "extract", source.id, _fingerprint(context, file, source, settings))
     if step.is_done:
         _update_source(context, with_rights(source, (), context.recipe.sources.ledger))
@@ -185,10 +185,12 @@ def _fingerprint(
         masks = (passages.mask_personal, passages.mask_secrets)
         more = (columns, settings.text_as, fill, settings.persona, *masks)
         inputs.append(fingerprint(*more))
+        # Without, what an earlier release has read stays as it is.
+        inputs += ["tools"] * settings.keep_tools
     return fingerprint(*inputs)
 
 
-def _settings(context: Context, *, mixed: bool) -> ExtractSettings:
+def _settings(context: Context, mix: Mixed | None) -> ExtractSettings:
     """Return the recipe's settings of the step, with the settings for datasets.
 
     Raw texts that are mixed in get no questions.
@@ -196,7 +198,8 @@ def _settings(context: Context, *, mixed: bool) -> ExtractSettings:
     sources = context.recipe.sources
     values: dict[str, object] = {
         "columns": sources.map,
-        "text_as": "completion" if mixed else sources.text_as,
+        "text_as": "completion" if mix else sources.text_as,
+        "keep_tools": mix is not None and mix.tools,
         "fill": sources.fill,
         "persona": context.recipe.persona.name,
         "own_names": _own_names(context.recipe),

@@ -34,11 +34,11 @@ GOOD = {
 
 _TAKEN = """
 SELECT source_row, ord, thread_id AS thread, system, question, answer, notes,
-       NULL AS fault, NULL AS reason
+       NULL AS fault, NULL AS reason, tool_turns
 FROM exchanges
 UNION ALL
 SELECT score::BIGINT, 0, NULL, NULL, NULL, NULL, NULL, rule,
-       regexp_replace(reason, '^row \\d+: ', '') FROM verdicts
+       regexp_replace(reason, '^row \\d+: ', ''), NULL FROM verdicts
 WHERE subject = 'rows' AND rule <> 'row_twin'
 ORDER BY 1, 2
 """

@@ -126,10 +126,7 @@ def _write_request(
     folder: Path, conversations: Iterable[Conversation], base: PreparedBase, settings: TrainSettings
 ) -> None:
     """Write what the child reads; refuse a folder in which something else was trained."""
-    rows = [
-        {"id": row.id, "split": row.split, "messages": [dict(turn) for turn in row.messages]}
-        for row in conversations
-    ]
+    rows = [{"id": row.id, "split": row.split, **row.training_row} for row in conversations]
     if not rows:
         raise TrainError("there is no conversation to train on", "compose a dataset first")
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -16,5 +16,5 @@ WITH conversation_turns AS (
 )
 SELECT c.id, c.messages, c.n_tokens, t.turns
 FROM conversations c LEFT JOIN conversation_turns t ON t.conversation_id = c.id
-WHERE c.dataset_id = $1 AND c.split = $2
+WHERE c.dataset_id = $1 AND c.split = $2 AND c.tool_turns IS NULL
 ORDER BY c.id

@@ -14,7 +14,7 @@ FROM held WHERE id NOT IN (SELECT id FROM asked_questions);
 INSERT INTO made_pairs BY NAME
 SELECT id, source_id, id AS passage_id, id AS question_id, coalesce(thread_id, id) AS group_id,
        coalesce(thread_id, id) AS thread_id, ord, system, coalesce(question, '') AS question,
-       answer, 'given' AS origin
+       answer, 'given' AS origin, tool_turns
 FROM held WHERE id NOT IN (SELECT id FROM made_pairs);
 
 -- What has come back stands once.

@@ -7,7 +7,7 @@ SELECT source_row, 0 AS ord, NULL::VARCHAR AS thread,
        CASE WHEN NOT doubtful THEN answer END AS answer,
        CASE WHEN doubtful THEN 'doubtful' END AS fault,
        CASE WHEN doubtful THEN {line} END AS reason,
-       NULL::VARCHAR AS notes
+       NULL::VARCHAR AS notes, NULL::VARCHAR AS tool_turns
 FROM (
     SELECT *,
            coalesce(needs_look(answer), true) OR coalesce(needs_look(question), $asked)
