@@ -43,8 +43,9 @@ def check_export_folder(context: Context, path: Path, files: Iterable[str], *, f
         raise MemoiristError(f"{name} is a file", "name a folder")
     root = context.workspace.root.resolve()
     if _same(target, root) or _inside(root, target) is not None:
+        is_root = _same(target, root)
         raise MemoiristError(
-            f"{name} {'is' if _same(target, root) else 'contains'} the workspace",
+            f"{name} {'is the workspace itself' if is_root else 'contains the workspace'}",
             f"choose another folder, such as {str(context.workspace.exports / 'dataset')!r}",
         )
     if any(_inside(source, target) is not None for source in _source_paths(context)):
