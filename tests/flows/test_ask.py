@@ -179,7 +179,7 @@ def test_what_failed_is_repeated_and_nothing_else(tmp_path: Path, store: Store) 
 def test_no_reply_is_asked_again_without_any_change(tmp_path: Path, store: Store) -> None:
     put(store, [passage(n) for n in range(4)])
     with OpenAIServer(Script(always="500")) as server:
-        with pytest.raises(EndpointError, match="no question was won: none of 4 requests"):
+        with pytest.raises(EndpointError, match="no question: none of 4 requests"):
             ask(tmp_path, server, interview__max_attempts=2)
         assert server.seen.requests == 8
     assert store.value("SELECT count(*) FROM verdicts WHERE rule = 'request_failed'") == 4

@@ -116,7 +116,10 @@ def test_an_unknown_price_is_no_price(tmp_path: Path, store: Store) -> None:
         ask(tmp_path, server)
         assert store.value("SELECT count(*) FROM requests WHERE cost_usd IS NULL") == 2
         put(store, [passage(n) for n in range(4)])
-        with pytest.raises(RecipeError, match=r"budget_usd is set.*price of 'interviewer'"):
+        with pytest.raises(
+            RecipeError,
+            match=r"unknown price for model 'interviewer', which interview.budget_usd needs",
+        ):
             ask(tmp_path, server, interview__budget_usd=1.0)
 
 
@@ -163,7 +166,7 @@ def test_a_limit_below_one_request_sends_nothing() -> None:
 
     room, stopped = reserve(max_tokens=1500)
     assert not room
-    assert stopped == "interview.max_tokens = 1,500 is reached with 0 tokens in this run"
+    assert stopped == "the limit interview.max_tokens = 1,500 is reached: 0 tokens in this run"
     room, stopped = reserve(budget_usd=0.001)
     assert not room
     assert "budget_usd = 0.001" in stopped
@@ -176,14 +179,14 @@ def test_a_limit_is_told_in_one_line(tmp_path: Path, store: Store) -> None:
         done = run(tmp_path, *_asking(tmp_path, server), "--max-requests", "10")
         assert done.returncode == 0, done.stderr
         (line,) = [line for line in done.stderr.splitlines() if "max_requests" in line]
-        assert "20 passages are still to be asked" in line
-        assert "the price of 'interviewer' is unknown" in done.stderr
+        assert "20 passages have no question yet" in line
+        assert "unknown price for model 'interviewer'" in done.stderr
         # A limit that lets nothing through leaves work undone, and says so.
         done = run(
             tmp_path, *_asking(tmp_path, server), "--max-requests", "0", "--max-tokens", "10"
         )
         assert done.returncode == 0, done.stderr
-    assert "20 passages are still to be asked" in done.stderr
+    assert "20 passages have no question yet" in done.stderr
     assert "nothing to do" not in done.stderr
 
 

@@ -49,7 +49,7 @@ def test_ctrl_c_in_a_build(tmp_path: Path) -> None:
         code, told = interrupted(tmp_path, server, 4, times=1)
         first = server.seen.requests
         assert code == 130
-        assert "waiting for 2 requests in flight; once more stops at once" in told
+        assert "waiting for 2 requests in flight; press it again to stop at once" in told
         assert told.strip().splitlines()[-1] == STOPPED
         assert "Traceback" not in told
         assert store.value(KEPT) == first < 9

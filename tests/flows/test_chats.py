@@ -141,7 +141,7 @@ def test_the_ledger_asks_for_the_consent_of_the_others(memoirist: Command, tmp_p
     done = memoirist("extract", str(path), "--persona", ADA)
     told = [line for line in done.stderr.splitlines() if "consent" in line]
     assert len(told) == 1
-    assert "it holds other people's words, whose consent is not noted" in told[0]
+    assert "it contains other people's words, and their consent is not recorded" in told[0]
     assert "--rights own-work --consent 'by whom, when'" in told[0]
     assert memoirist("rights", "--check").returncode == 1
     note = ("--rights", "own-work", "--consent", "Tom Reed, by letter, 2026-11-01")
@@ -157,8 +157,8 @@ def test_nothing_unmasked_reaches_the_store(memoirist: Command, tmp_path: Path) 
     done = memoirist("extract", str(path), "--persona", ADA, "--anonymise")
     assert done.returncode == 0, done.stderr
     told = done.stderr + done.stdout
-    assert "1 names of people and 1 x e-mail, 1 x phone are masked" in told
-    assert "a name stands in the name of the file" in told
+    assert "names of people masked: 1; contacts masked: e-mail 1, phone 1" in told
+    assert "contains a name: rename the file" in told
     tables = ["documents", "blocks", "passages", "questions", "verdicts"]
     everything = "".join(str(rows(memoirist, f"SELECT * FROM {table}")) for table in tables)
     everything += str(rows(memoirist, "SELECT title, author, format FROM sources"))

@@ -84,8 +84,8 @@ def test_an_export_gives_the_same_bytes_and_is_not_overwritten(folder: Path) -> 
     assert first == files_of(folder / "two")
     line = run(folder, *HF, "one").stderr
     assert line == (
-        "memoirist: the folder 'one' is not empty; choose another folder, or give --force to write"
-        " into it, over a former export\n"
+        "memoirist: the folder 'one' is not empty; choose another folder, or give --force"
+        " to overwrite a former export\n"
     )
     (folder / "one" / "mine.txt").write_text("mine", "utf-8")
     assert run(folder, *HF, "one", "--force", "--split", "test").returncode == 0
@@ -128,7 +128,7 @@ def test_the_workspace_and_the_sources_are_never_written_to(folder: Path) -> Non
     refusals = {
         "workspace": "is the workspace itself",
         "workspace/runs": "belongs to the workspace",
-        "texts": "holds sources",
+        "texts": "contains sources",
         "file": "is a file",
     }
     before = files_of(folder)

@@ -42,8 +42,8 @@ def faults(folder: Path) -> list[str]:
 def test_a_whole_store_has_no_fault(folder: Path) -> None:
     told = [found.finding for found in findings(folder)]
     assert faults(folder) == []
-    assert told[1].startswith("its tables have the version 0")
-    assert told[2].endswith("tables, all of them read")
+    assert told[1].startswith("its tables have version 0")
+    assert told[2].endswith("tables can be read")
     done = run(folder, "doctor", "-w", "workspace", "--format", "json")
     assert done.returncode == 0, done.stderr
     stores = [row for row in json.loads(done.stdout) if row["what"] == "store"]
@@ -66,10 +66,10 @@ def test_no_workspace_is_no_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
-        ("DELETE FROM sources", "rows of documents name a source_id that is not there"),
-        ("DELETE FROM documents", "rows of blocks name a document_id that is not there"),
-        ("DELETE FROM datasets", "rows of conversations name a dataset_id that is not there"),
-        ("DELETE FROM made_pairs", "rows of conversations name a pair_ids that is not there"),
+        ("DELETE FROM sources", "rows of documents refer to a source_id that does not exist"),
+        ("DELETE FROM documents", "rows of blocks refer to a document_id that does not exist"),
+        ("DELETE FROM datasets", "rows of conversations refer to a dataset_id that does not exist"),
+        ("DELETE FROM made_pairs", "rows of conversations refer to a pair_ids that does not exist"),
         ("DELETE FROM migrations WHERE name = '027_versions.sql'", "without 027_versions.sql"),
         ("INSERT INTO migrations VALUES ('931_x.sql', now())", "newer version of Memoirist (931"),
     ],
@@ -128,7 +128,7 @@ def test_the_log_of_a_killed_command_is_told(folder: Path) -> None:
     store = folder / "workspace" / "memoirist.duckdb"
     subprocess.run([sys.executable, "-c", KILLED, str(store)], check=False)
     (fault,) = faults(folder)
-    assert fault.startswith("memoirist.duckdb.wal holds ")
+    assert fault.startswith("memoirist.duckdb.wal contains ")
     with Store(store).writing():
         pass
     assert faults(folder) == []

@@ -43,11 +43,11 @@ def test_grades_are_read_in_many_dresses(reply: str) -> None:
     [
         ("", "no JSON object"),
         ("4, 4, 4, 4", "no JSON object"),
-        (json.dumps({"answers": 4}), "standalone has no whole grade"),
-        (json.dumps({**GOOD, "natural": {"grade": 7}}), "natural has no whole grade"),
-        (json.dumps({**GOOD, "natural": {"grade": 3.5}}), "natural has no whole grade"),
-        (json.dumps({**GOOD, "natural": {"grade": True}}), "natural has no whole grade"),
-        (json.dumps({**GOOD, "natural": None}), "natural has no whole grade"),
+        (json.dumps({"answers": 4}), "grade of standalone is not a whole"),
+        (json.dumps({**GOOD, "natural": {"grade": 7}}), "grade of natural is not a whole"),
+        (json.dumps({**GOOD, "natural": {"grade": 3.5}}), "grade of natural is not a whole"),
+        (json.dumps({**GOOD, "natural": {"grade": True}}), "grade of natural is not a whole"),
+        (json.dumps({**GOOD, "natural": None}), "grade of natural is not a whole"),
     ],
 )
 def test_what_is_no_grade_is_told(reply: str, fault: str) -> None:
@@ -180,5 +180,5 @@ def test_a_judge_without_an_endpoint_says_what_to_do(memoirist: Command, tmp_pat
     assert memoirist("ask").returncode == 0
     done = memoirist("curate", "--judge")
     assert done.returncode == 1
-    assert "no LLM endpoint is named" in done.stderr
+    assert "no LLM endpoint is set" in done.stderr
     assert len(done.stderr.strip().splitlines()[-1]) < 300

@@ -157,7 +157,7 @@ def test_ctrl_c_at_the_judge(tmp_path: Path, store: Store, times: int) -> None:
         assert time.monotonic() - began < 10
         sent = server.seen.requests - asked
     assert child.returncode == 130
-    assert "in flight; once more stops at once" in told
+    assert "in flight; press it again to stop at once" in told
     assert "Traceback" not in told
     assert sent < 45
     assert count(store, "judge") == (sent if times == 1 else sent - 8)
@@ -191,7 +191,7 @@ def test_a_failure_of_the_judge_is_told_and_asked_again(tmp_path: Path, store: S
         for fault, word in (("500", "no reply in 1 attempts"), ("chatter", "no JSON object")):
             server.script.always = fault
             before = server.seen.requests
-            with pytest.raises(EndpointError, match=f"no grade was won: none of {n_pairs}"):
+            with pytest.raises(EndpointError, match=f"no grade: none of {n_pairs}"):
                 run(tmp_path, server, **few)
             assert server.seen.requests - before == n_pairs
             rows = store.rows(told)

@@ -139,7 +139,7 @@ def test_the_adapter_alone_is_loaded_by_other_tools(context: Context) -> None:
     assert answer != greedy(base, tokenizer, [prompt_ids(turns, tokenizer)], 12)
     told = (adapter / "README.md").read_text("utf-8")
     assert yaml.safe_load(told.split("---")[1])["library_name"] == "peft"
-    assert "vLLM loads no such adapter" in told
+    assert "vLLM cannot load such an adapter" in told
 
 
 def test_the_merged_folder_answers_in_chatml_with_no_further_setting(context: Context) -> None:
@@ -280,7 +280,9 @@ def test_a_push_needs_rights_and_is_private(context: Context, hub: ModelHub) -> 
     assert f"| steps | {result.steps} |" in told
     assert f"| learning_rate | {result.plan['learning_rate']:.3g} |" in told
     assert "| stopped_by | " in told
-    assert re.search(r"it disclosed an AI in \d+% \(0 to \d+\) of 12 answers; its base in", told)
+    assert re.search(
+        r"it said that it is an AI in \d+% \(0 to \d+\) of 12 answers; its base in", told
+    )
     push_model(context, name, "me/adapter", adapter=True, public=False)
     assert "adapter_model.safetensors" in hub.repositories["me/adapter"].files
     hub.repositories["me/open"] = ModelRepository(private=False)
@@ -345,7 +347,7 @@ def test_a_card_tells_what_the_store_knows() -> None:
     assert "| nll | 4.5 | 3.25 [3, 4] |  |" in text
     assert "| distinct 3 |  |  | 0.9 |" in text
     assert "not that person" in text
-    assert "disclosed an AI" not in text
+    assert "it said that it is an AI" not in text
     hostile = "# [x](http://y)\n<b> | `z`"
     sources = [{"title": hostile, "author": hostile, "rights_basis": hostile}]
     held = card({**FACTS, "persona": hostile, "system": hostile, "sources": sources}, adapter=False)

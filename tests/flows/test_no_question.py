@@ -26,19 +26,19 @@ _CAUSES = [
     ("thoughts_cut", "cut_off_thinking", "raise interview.max_reply_tokens to 8192, or turn"),
     ("open_think", "cut_off_thinking", "thoughts used up the token limit"),
     ("no_choice_thinking", "cut_off_thinking", "thoughts used up the token limit"),
-    ("thoughts", "thoughts_only", "thoughts and no answer; turn thinking off"),
-    ("no_choices", "no_choice", "holds no choice; see the server's or the provider's log"),
+    ("thoughts", "thoughts_only", "thoughts but no answer; turn thinking off"),
+    ("no_choices", "no_choice", "has no choices; read the server's or the provider's log"),
     ("refusal", "refused", "the model refused; name another --model, or change"),
     ("filter", "filtered", "content filter stopped the reply; loosen"),
-    ("empty", "empty", "the reply is empty; see in the server's log"),
+    ("empty", "empty", "the reply is empty; check in the server's log"),
     ("chatter", "unreadable", "not the JSON that was asked for; name another --model"),
     ("schema", "unreadable", "not the JSON that was asked for; name another --model"),
-    ("500", "server", "answered with an error; see the server's log"),
+    ("500", "server", "answered with an error; read the server's log"),
     ("429", "busy", "the server was busy; run the same command again"),
     ("malformed", "broken", "broke off; run the same command again"),
-    ("broken_off", "server", "answered with an error; see the server's log"),
+    ("broken_off", "server", "answered with an error; read the server's log"),
     ("context", "too_long", "too long for the model; name a --model with a longer context"),
-    ("not_answer", None, "not an answer; look at the passage"),
+    ("not_answer", None, "not an answer; read the passage"),
     ("leak", None, "question run; name another --model or prompt"),
 ]
 FEW = {"interview__max_attempts": 2, "interview__max_repairs": 1}
@@ -69,7 +69,7 @@ def test_no_question_at_all_is_an_error_that_names_the_cause(
     assert code == 1
     assert f"warning  3 of 3: {'' if cause is None else 'the '}" in printed.replace("no reply", "")
     assert line in printed
-    assert "no question was won: none of 3 requests has a usable reply" in printed
+    assert "no question: none of 3 requests got a usable reply" in printed
     assert "Traceback" not in printed
     if cause is not None:
         assert [row["cause"] for row in store.rows("SELECT cause FROM requests")] == [cause] * 3
@@ -165,7 +165,7 @@ def test_the_other_steps_tell_the_same(
     with OpenAIServer() as server:
         ask_questions(context_for(tmp_path, server, **FEW))
         server.script.always = "cut"
-        with pytest.raises(EndpointError, match=f"no {noun} was won"):
+        with pytest.raises(EndpointError, match=f"no {noun}: none of"):
             steps(server)
         # The verdicts are written nevertheless, with the step that fits.
         limit = 2 * (2048 if noun == "polished answer" else 1024)
@@ -190,7 +190,7 @@ def test_questions_of_the_sources_let_a_build_go_on(tmp_path: Path, store: Store
         assert ask(tmp_path, server) == 2
         put(store, [passage(n) for n in range(3)])
         server.script.always = "refusal"
-        with pytest.raises(EndpointError, match="no question was won"):
+        with pytest.raises(EndpointError, match="no question: none of"):
             ask(tmp_path, server)
 
 
@@ -204,7 +204,9 @@ def test_what_a_model_wants_is_remembered_for_the_next_run(tmp_path: Path, store
     with OpenAIServer(Script(wants=wants)) as server:
         code, printed = ask_by_command(tmp_path, server)
         assert code == 0
-        assert "interviewer wants no system role, thinking turned off by enable_thinking" in printed
+        assert (
+            "interviewer needs: no system role, thinking turned off by enable_thinking" in printed
+        )
         assert server.seen.requests == 4
         put(store, [passage(n) for n in range(8)])
         n_probes = server.seen.probes

@@ -270,7 +270,7 @@ def test_polishing_without_an_endpoint_says_what_to_do(memoirist: Command, tmp_p
     assert memoirist("ask").returncode == 0
     done = memoirist("curate", *POLISHED)
     assert done.returncode == 1
-    assert "no LLM endpoint is named" in done.stderr
+    assert "no LLM endpoint is set" in done.stderr
 
 
 @pytest.mark.medium

@@ -195,7 +195,7 @@ def test_answers_are_streamed_and_faults_are_told(served: Served) -> None:
     assert [each.finish for each in found if each.finish] == ["stop"]
     options["max_tokens"] = 1
     assert asyncio.run(pieces(served.url, served.names[TUNED]))[-1].finish == "length"
-    with pytest.raises(EndpointError, match="answers 404"):
+    with pytest.raises(EndpointError, match="answered 404"):
         asyncio.run(pieces(served.url, "memoirist/nobody"))
     with pytest.raises(EndpointError, match="broke off"):
         asyncio.run(pieces(f"http://127.0.0.1:{free_port(0)}/v1", "x"))
@@ -346,7 +346,7 @@ def test_a_visitor_asks_saves_and_has_it_answered_again(page: Page) -> None:
     asyncio.run(last(reply(chat, "Tell me of the mill.", page.system, 0, 0.8, 1)))
     refused = _save(chat, "")
     assert refused.startswith(
-        "Not saved: the last answer was cut off at the token limit of 1; give it"
+        "Not saved: the last answer was cut off at the token limit of 1; allow more"
     )
     # An answer to whoever asks what it is begins with the disclosure, the base's does not.
     asyncio.run(last(reply(chat, "Are you a real person?", *controls)))
