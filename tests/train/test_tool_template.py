@@ -43,7 +43,7 @@ MISTRAL = (
     "{% elif m.role == 'tool' %}{{ '[TOOL_RESULTS] ' + m.content + '[/TOOL_RESULTS]' }}"
     "{% else %}{{ ' ' + m.content + '</s>' }}{% endif %}{% endfor %}"
 )
-# ... arguments as a text, and the function's name beside its result.
+# ... arguments as a text, the function's name beside its result.
 DEEPSEEK = (
     "{% for t in tools or [] %}{{ t.function.name + ': ' + t.function.description }}{% endfor %}"
     "{% for m in messages %}{% if m.role == 'tool' %}"
@@ -53,10 +53,15 @@ DEEPSEEK = (
     "{% else %}{{ '<|user|>' + m.content }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|bot|>' }}{% endif %}"
 )
+# ... and a call only where there is no content.
+NULLS = DEEPSEEK.replace(
+    "m.tool_calls or []", "((m.tool_calls or []) if m.content is not defined else [])"
+).replace("m.content }}{% for c", "(m.content or '') }}{% for c")
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "hermes": (HERMES, ("<|im_start|>", "<|im_end|>")),
     "mistral": (MISTRAL, ("[TOOL_CALLS]", "[TOOL_RESULTS]")),
     "deepseek": (DEEPSEEK, ("<|user|>", "<|bot|>", "<|call|>", "<|out|>", "<|eos|>")),
+    "nulls": (NULLS, ("<|user|>", "<|bot|>", "<|call|>", "<|out|>", "<|eos|>")),
 }
 TOOLS = [
     {
@@ -115,6 +120,7 @@ TRAINED = {
         "Still.<|eos|>",
     ],
 }
+TRAINED["nulls"] = [each.removeprefix("I look.") for each in TRAINED["deepseek"]]
 
 
 def native(template: str, special: tuple[str, ...] = ()) -> Any:

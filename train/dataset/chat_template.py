@@ -8,14 +8,15 @@ to the call, rendered by itself, tells where its turn ends.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from itertools import product, starmap
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memoirist.data.composition.chatml import TEMPLATE
 from memoirist.data.schema.errors import TrainError
+from memoirist.data.text.tool_messages import with_text_arguments
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -138,47 +139,63 @@ def refuse_tools(messages: Messages, tools: Tools, tokenizer: PreTrainedTokenize
             " place",
             "set train.template = 'native', or tools = false under [[sources.mix]]",
         )
-    if _arguments_form(tokenizer) is None:
+    if _call_form(tokenizer) is None:
         raise TrainError(
             "the base's own chat template has no place for tools, their calls or results",
             _WITHOUT_TOOLS,
         )
 
 
+class _CallForm(NamedTuple):
+    """How a template takes calls: arguments as an object or a text, and words beside them.
+
+    `empty` is the content of a call without words; some templates want none at all.
+    """
+
+    as_object: bool
+    empty: str | None
+    with_words: bool
+
+    def turn(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a message with calls as the template takes it."""
+        words = message["content"].strip() if self.with_words else ""
+        calls = message["tool_calls"]
+        if not self.as_object:
+            calls = with_text_arguments(message)["tool_calls"]
+        return {**message, "content": words or self.empty, "tool_calls": calls}
+
+
 @lru_cache(maxsize=8)
-def _arguments_form(tokenizer: PreTrainedTokenizerBase) -> Literal["object", "text"] | None:
-    """Return how the template takes the arguments of calls, None where it renders no tools.
+def _call_form(tokenizer: PreTrainedTokenizerBase) -> _CallForm | None:
+    """Return the first form of calls that the template renders, None where it renders no tools."""
+    forms = starmap(_CallForm, product((True, False), ("", None), (True, False)))
+    return next((form for form in forms if _renders(form, tokenizer)), None)
+
+
+def _renders(form: _CallForm, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Tell whether the template renders calls of this form, their results and the functions.
 
     Some templates print an object as Python does, some quote a text once more.
     """
-    name, key, result, tool = map(_placeholder, range(4))
+    tool, key, *names = map(_placeholder, range(6))
     schema = {"type": "object", "properties": {key: {"type": "boolean"}}}
     function = {"name": tool, "description": "x", "parameters": schema}
-    for form in ("object", "text"):
-        arguments: Any = (
-            {key: True} if form == "object" else json.dumps({key: True}, ensure_ascii=False)
-        )
-        call = {
-            "id": "call00001",
-            "type": "function",
-            "function": {"name": name, "arguments": arguments},
-        }
-        turns: list[dict[str, Any]] = [
-            {"role": "user", "content": "x"},
-            {"role": "assistant", "content": "", "tool_calls": [call]},
-            {"role": "tool", "content": result, "tool_call_id": "call00001", "name": "x"},
-            {"role": "assistant", "content": "x"},
-        ]
-        try:
-            text = _render(turns, tokenizer, [{"type": "function", "function": function}])
-        except TrainError:
-            continue
-        calls = text[text.find(name) :] if name in text else ""
-        is_json = f'"{key}": true' in calls
-        is_object = form == "object" and key in calls and f"'{key}'" not in calls
-        if result in calls and tool in text and (is_json or is_object):
-            return "object" if form == "object" else "text"
-    return None
+    turns: list[dict[str, Any]] = [{"role": "user", "content": "x"}]
+    for number, words in enumerate(("", "x")):
+        called = {"name": names[number], "arguments": {key: True}}
+        call = {"id": f"call{number:05d}", "type": "function", "function": called}
+        message = {"role": "assistant", "content": words, "tool_calls": [call]}
+        result = {"role": "tool", "content": names[number + 2], "tool_call_id": call["id"]}
+        turns += [form.turn(message), {**result, "name": "x"}]
+    turns.append({"role": "assistant", "content": "x"})
+    try:
+        text = _render(turns, tokenizer, [{"type": "function", "function": function}])
+    except TrainError:
+        return False
+    calls = text[text.find(names[0]) :]
+    is_json = f'"{key}": true' in calls
+    is_object = form.as_object and key in calls and f"'{key}'" not in calls
+    return all(name in text for name in (tool, *names)) and (is_json or is_object)
 
 
 def native_prompt(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -276,10 +293,9 @@ def _accepted(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[di
         if message["role"] == "tool":
             # Some templates write the function's name beside its result.
             turns.append({**message, "name": names[message["tool_call_id"]]})
-        elif "tool_calls" in message:
+        elif "tool_calls" in message and (form := _call_form(tokenizer)):
             names |= {call["id"]: call["function"]["name"] for call in message["tool_calls"]}
-            calls = [_call_for(tokenizer, call) for call in message["tool_calls"]]
-            turns.append({**message, "content": words, "tool_calls": calls})
+            turns.append(form.turn(message))
         elif turns and turns[-1]["role"] == message["role"]:
             turns[-1]["content"] += f"\n\n{words}"
         else:
@@ -290,13 +306,6 @@ def _accepted(messages: Messages, tokenizer: PreTrainedTokenizerBase) -> list[di
             turns.insert(0, {"role": "user", "content": ""})
         turns[0]["content"] = f"{system}\n\n{turns[0]['content']}".strip()
     return turns
-
-
-def _call_for(tokenizer: PreTrainedTokenizerBase, call: Mapping[str, Any]) -> Mapping[str, Any]:
-    if _arguments_form(tokenizer) == "object":
-        return call
-    arguments = json.dumps(call["function"]["arguments"], ensure_ascii=False)
-    return {**call, "function": {**call["function"], "arguments": arguments}}
 
 
 def _render(
@@ -318,7 +327,9 @@ def _render(
     except (TemplateError, TypeError, KeyError) as error:
         advice = "leave template at `chatml`, or let questions and answers alternate"
         if tools or any("tool_calls" in turn for turn in turns):
-            advice = _WITHOUT_TOOLS
+            advice = (
+                "leave such rows out of the dataset, or set tools = false under [[sources.mix]]"
+            )
         raise TrainError(
             f"the base's own chat template refuses a conversation ({error})", advice
         ) from error
