@@ -54,7 +54,7 @@ def test_a_finished_build_has_no_fault(built: Path) -> None:
     assert faults(built) == []
     shutil.rmtree(built / "workspace" / "runs")
     (first, *_) = faults(built)
-    assert first.endswith("is gone")
+    assert first.endswith("is missing")
 
 
 def test_no_workspace_is_no_fault(tmp_path: Path) -> None:
