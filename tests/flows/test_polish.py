@@ -117,10 +117,10 @@ def test_an_own_prompt_is_another_version_and_is_checked(tmp_path: Path) -> None
     first = RewriteTask(InterviewSettings(), "m").item(passage(1))
     assert RewriteTask(settings, "m").item(passage(1)).key != first.key
     own.write_text(shipped.replace("$passage", ""), "utf-8")
-    with pytest.raises(RecipeError, match=r"lacks \$passage"):
+    with pytest.raises(RecipeError, match=r"has no \$passage"):
         load_task_prompt("polish", "en", SCHEMA, own)
     own.write_text("=== system ===\nMend.\n", "utf-8")
-    with pytest.raises(RecipeError, match="lacks section 'context'"):
+    with pytest.raises(RecipeError, match="has no section 'context'"):
         load_task_prompt("polish", "en", SCHEMA, own)
 
 
