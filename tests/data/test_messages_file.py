@@ -253,11 +253,11 @@ def test_rows_without_messages_are_no_duplicates() -> None:
 def test_long_lines_and_many_rows_take_little_memory() -> None:
     long = b'{"messages": "' + b"x" * (65 * 2**20) + b'"}\n' + dump(row(*GOOD))
     assert lines_of(long) == {"line_too_long": [1]}
-    many = 2 * b"".join(dump(row(USER, said(f"Answer {n}", "assistant"))) for n in range(2_000))
+    many = 2 * b"".join(dump(row(USER, said(f"Answer {n}", "assistant"))) for n in range(8_000))
     tracemalloc.start()
     report = check(many, max_lines=3)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (report.rows, report.faulty) == (4_000, 2_000)
-    assert report.tallies["duplicate"].lines == [2_001, 2_002, 2_003]
+    assert (report.rows, report.faulty) == (16_000, 8_000)
+    assert report.tallies["duplicate"].lines == [8_001, 8_002, 8_003]
     assert peak < len(many) / 2

@@ -111,7 +111,7 @@ def test_what_is_refused_says_how_to_be_let_in(hub: HubServer, tmp_path: Path) -
         "hf://org/open@v9": "has no revision 'v9'",
         "hf://org/open/test": "has no split 'test'; its splits are train, validation",
         "hf://org/open:none": "'none'",
-        "hf://open": "is no hub dataset",
+        "hf://open": "is not the address of a hub dataset",
     }.items():
         code, told, found = extract(tmp_path, hub, pointer)
         assert (code, found) == (1, [])
