@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from memoirist.data.schema.errors import PrivateAddress
@@ -175,6 +176,56 @@ def test_a_private_name_leads_to_its_own_address_alone(
     update = look(url, tmp_path)
     assert [verdict.rule for verdict in update.verdicts] == ["private_address"]
     assert len(update.files) == 1
+
+
+def _get(url: str) -> httpx.Request:
+    return httpx.Request("GET", url)
+
+
+def test_a_name_with_a_public_address_too_is_a_public_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = [(2, 1, 6, "", (address, 0)) for address in ("93.184.216.34", "127.0.0.1")]
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
+        check = AddressCheck("http://evil.example/feed")
+    with pytest.raises(PrivateAddress):
+        check.check_request(_get("http://127.0.0.1:9/secret"))
+
+
+def test_own_addresses_count_for_the_own_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    _answers(monkeypatch, "127.0.0.1")
+    check = AddressCheck("http://nas.example/feed")
+    for other in ("http://127.0.0.1/x", "http://nas.example:9/x", "http://b.example/x"):
+        with pytest.raises(PrivateAddress):
+            check.check_request(_get(other))
+    for own in ("http://nas.example:80/x", "https://nas.example/x"):
+        check.check_request(_get(own))
+
+
+class _Peer:
+    """A connection to one address."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    def get_extra_info(self, _: str) -> tuple[str, int]:
+        return self.address, 80
+
+
+def test_a_name_seen_at_a_public_address_is_trusted_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    _answers(monkeypatch, "127.0.0.1")
+    feed = _get("http://evil.example/feed")
+    check = AddressCheck(str(feed.url))
+    stream = {"network_stream": _Peer("93.184.216.34")}
+    other = httpx.Response(200, request=_get("http://cdn.example/x"), extensions=stream)
+    check.check_response(other)
+    check.check_request(feed)
+    check.check_response(httpx.Response(302, request=feed, extensions=stream))
+    with pytest.raises(PrivateAddress):
+        check.check_request(feed)
 
 
 def test_the_build_has_a_verdict_until_the_feed_is_right(web: Web, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ looked at by the addresses that its name resolves to, and by the one that was co
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.request import getproxies, proxy_bypass
@@ -28,7 +27,8 @@ class AddressCheck:
 
     A feed with a private address, or a name without a dot such as localhost, is one of this
     network, and so may be all that it names. A feed with another name leads to its own addresses
-    alone: such a name can be made to resolve to anything.
+    alone, at its own host and port, and only while that name has no public address: such a name
+    can be made to resolve to anything.
     """
 
     url: str
@@ -37,15 +37,17 @@ class AddressCheck:
 
     def __post_init__(self) -> None:
         """Look up the feed's own addresses."""
-        host = _host(self.url)
+        host = _origin(self.url)[0]
         self.own = resolved(host)
         literal = _literal(host)
         named = "." not in host.rstrip(".") if literal is None else not is_public(literal)
         self.of_this_network = named and any(not is_public(address) for address in self.own)
+        if any(map(is_public, self.own)):
+            self.own = set()
 
     def check_request(self, request: httpx.Request) -> None:
         """Raise PrivateAddress for a request to a name that resolves to a private address."""
-        self._check(str(request.url), resolved(request.url.host))
+        self._check(request.url, resolved(request.url.host))
 
     def check_response(self, response: httpx.Response) -> None:
         """Raise PrivateAddress where the connection went to a private address after all.
@@ -55,14 +57,17 @@ class AddressCheck:
         stream = response.extensions.get("network_stream")
         peer = stream.get_extra_info("server_addr") if stream is not None else None
         if peer and not _is_proxied(response.request.url):
-            self._check(str(response.request.url), {ip_address(peer[0])})
+            self._check(response.request.url, {ip_address(peer[0])})
 
-    def _check(self, url: str, addresses: Iterable[Address]) -> None:
-        for address in addresses:
-            if not (self.of_this_network or address in self.own or is_public(address)):
+    def _check(self, url: httpx.URL, addresses: set[Address]) -> None:
+        is_own = (url.host, url.port) == _origin(self.url)
+        if is_own and any(map(is_public, addresses)):
+            self.own = set()  # a name that changes its addresses is trusted no more
+        for address in addresses - self.own if is_own else addresses:
+            if not (self.of_this_network or is_public(address)):
                 raise PrivateAddress(
-                    f"{url!r} leads to {address}, an address of this machine or its network, but"
-                    f" the feed {self.url!r} is public",
+                    f"{str(url)!r} leads to {address}, an address of this machine or its network,"
+                    f" but the feed {self.url!r} is public",
                     "if you trust it, download it and name the file as a source",
                 )
 
@@ -92,11 +97,12 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast
 
 
-def _host(url: str) -> str:
+def _origin(url: str) -> tuple[str, int | None]:
+    """Return host and port, None for the scheme's own: http may lead to https."""
     try:
-        return httpx.URL(url).host
+        return httpx.URL(url).host, httpx.URL(url).port
     except httpx.InvalidURL:
-        return ""  # the request says so
+        return "", None  # the request says so
 
 
 def _literal(host: str) -> Address | None:
