@@ -256,6 +256,8 @@ def test_the_build_has_a_verdict_until_the_feed_is_right(web: Web, tmp_path: Pat
         ("8.8.8.8", True), ("2606:4700::1111", True), ("::ffff:8.8.8.8", True),
         ("64:ff9b::808:808", True), ("224.0.0.1", False), ("255.255.255.255", False),
         ("fe80::1%eth0", False), ("ff02::1", False), ("::", False), ("198.18.0.1", False),
+        ("fec0::1", False), ("::7f00:1", False), ("::ffff:0:7f00:1", False),
+        ("168.63.129.16", False), ("192.0.0.192", False), ("::ffff:168.63.129.16", False),
     ],
 )  # fmt: skip
 def test_addresses_of_the_internet_are_told_from_others(address: str, public: bool) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -19,6 +19,12 @@ from memoirist.data.schema.errors import PrivateAddress
 Address = IPv4Address | IPv6Address
 # The last 32 bits of these are an IPv4 address (RFC 6052, RFC 8215).
 _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+# Python counts these as global: site-local, IPv4-compatible (both RFC 4291) and IPv4-translated
+# addresses (RFC 2765), and the services of two clouds, Azure and Oracle.
+_PRIVATE = [
+    ip_network(each)
+    for each in ("fec0::/10", "::/96", "::ffff:0:0:0/96", "168.63.129.16", "192.0.0.192")
+]
 
 
 @dataclass(slots=True)
@@ -86,6 +92,8 @@ def resolved(host: str) -> set[Address]:
 
 def is_public(address: Address) -> bool:
     """Tell whether an address is one of the internet, also where it carries another one in it."""
+    if any(address in network for network in _PRIVATE):
+        return False
     if isinstance(address, IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
         if any(address in network for network in _NAT64):
