@@ -248,6 +248,8 @@ def _last_line(log: Path) -> str:
 
 def check_key(api_key: str | None) -> str:
     """Return the key, "" for none; raise RecipeError for one that no header holds."""
+    if api_key is None and "MEMOIRIST_API_KEY" in os.environ:
+        api_key = ""  # the command line takes an empty variable for none
     if api_key is None:
         return ""
     if not re.fullmatch(r"[!-~]+", api_key):

@@ -263,6 +263,14 @@ def test_a_key_is_asked_for_and_is_in_no_log(context: Context, choice: Choice) -
             check_key(unfit)
 
 
+def test_an_empty_key_in_the_environment_is_no_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEMOIRIST_API_KEY", raising=False)
+    assert check_key(None) == ""
+    monkeypatch.setenv("MEMOIRIST_API_KEY", "")
+    with pytest.raises(RecipeError, match="the API key is empty"):
+        check_key(None)
+
+
 def test_a_taken_port_is_told(served: Served) -> None:
     port = int(served.url.split(":")[2].split("/")[0])
     with pytest.raises(EndpointError, match=f"port {port}.*--port"):
