@@ -112,12 +112,36 @@ def test_another_model_does_not_exist(server: Server, model: object) -> None:
         ("messages", ["text"]),
         ("input", [{"role": "user", "content": [{"type": "input_file", "file_id": "x"}]}]),
         ("input", [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]),
+        ("input", [{"type": "input_image", "image_url": "x"}]),
+        ("input", [{"role": "user", "type": "input_image", "image_url": "x"}]),
+        ("input", [{"type": "function_call_output", "output": [{"type": "input_image"}]}]),
+        ("input", [{"type": "function_call_output", "output": {"type": "input_image"}}]),
+        ("input", [{"type": ["input_text"]}]),
+        ("input", [{}]),
+        ("input", {"type": "input_image"}),
+        ("messages", {"role": "user", "content": [{"type": "image_url"}]}),
+        ("messages", [{"role": "user", "content": {"type": "image_url"}}]),
+        ("messages", [{"role": "user", "content": [{"type": ["text"]}]}]),
     ],
 )
 def test_files_and_other_templates_are_refused(server: Server, field: str, value: object) -> None:
     body = {"model": "memoirist/ada", "messages": TURNS, field: value}
     status, reply = server.ask(CHAT, body)
     assert (status, reply["error"]["param"]) == (400, field)
+
+
+def test_calls_and_their_results_are_text(server: Server) -> None:
+    asked = [
+        {"type": "input_text", "text": "x"},
+        {"type": "message", "role": "user", "content": "x"},
+        {"type": "reasoning", "summary": []},
+        {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "1", "output": "x"},
+        {"type": "function_call_output", "output": [{"type": "input_text", "text": "x"}]},
+    ]
+    calls = [{"role": "assistant", "content": None, "tool_calls": []}]
+    for field, value in (("input", asked), ("input", "x"), ("messages", calls)):
+        assert server.ask("/v1/responses", {"model": "memoirist/ada", field: value})[0] == 200
 
 
 @pytest.mark.parametrize(

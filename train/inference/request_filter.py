@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -35,6 +35,7 @@ _MAX_BODY_BYTES = 16 << 20
 _CLOSED_FIELDS = frozenset({"chat_template", "documents", "generation_config", "lora_request"})
 _TEMPLATE_SWITCHES = frozenset({"enable_thinking", "reasoning_effort"})
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text", "refusal"})
+_ITEMS = _TEXT_PARTS | {"message", "function_call", "function_call_output", "reasoning"}
 
 
 class RequestRefused(Exception):
@@ -137,23 +138,28 @@ def _check_fields(body: Mapping[str, Any]) -> None:
         message = f"The field {closed[0]!r} is not allowed: leave it out"
         raise RequestRefused(400, message, "unsupported_parameter", closed[0])
     for field in ("messages", "input"):
-        if not all(_is_text(item) for item in _items(body.get(field))):
+        if not _are_all(body.get(field), _is_text):
             message = f"The {field} contain something other than text: this model reads only text"
             raise RequestRefused(400, message, "unsupported_content", field)
 
 
-def _items(value: object) -> Sequence[Any]:
-    return value if isinstance(value, list) else []
+def _are_all(value: object, test: Callable[[object], bool]) -> bool:
+    """Tell whether a value is a text, nothing, or a list of which each item passes a test."""
+    return isinstance(value, str | None) or (isinstance(value, list) and all(map(test, value)))
 
 
 def _is_text(item: object) -> bool:
     """Tell whether a message has nothing but text: no image, sound or file to be opened."""
     if not isinstance(item, dict):
         return False
-    return all(
-        isinstance(part, dict) and part.get("type") in _TEXT_PARTS
-        for part in _items(item.get("content"))
+    kind = item.get("type") or ("message" if item.get("role") else None)
+    return str(kind) in _ITEMS and all(
+        _are_all(item.get(field), _is_text_part) for field in ("content", "output")
     )
+
+
+def _is_text_part(part: object) -> bool:
+    return isinstance(part, dict) and str(part.get("type")) in _TEXT_PARTS
 
 
 async def _read(receive: Receive) -> bytes:
