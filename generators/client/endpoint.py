@@ -38,13 +38,16 @@ _NO_SYSTEM = re.compile(
     r"system[ _-]?(?:role|message|prompt|instruction)|\brole\b.{0,60}\bsystem\b"
     r"|\bsystem\b.{0,60}\brole\b|developer instruction|roles must alternate"
     r"|must (?:start|begin) with.{0,20}\buser\b|first message.{0,40}\buser\b"
+    r"|\bonly .{0,20}\buser\b.{0,30}\brole|\broles?\b.{0,60}\buser\b.{0,20}\b(?:assistant|model)\b"
+    r"|\bvalue\W{1,3}system\b|\b(?:unexpected|unsupported|unknown) (?:message )?role\b"
 )
 _ONLY_STREAMS = re.compile(
     r"\bonly supports? stream|enable the stream"
     r"|\bstream(?:ing)?\W{1,3}(?:mode )?(?:is required|only)"
     r"|(?:must|please|need to|should) (?:be )?(?:set |use |enable )?\W?stream"
     r"|\bstream\W{0,3} (?:must|should|needs to) be|\bnon-?stream\w* .{0,40}\bnot\b"
-    r"|\bnot\b .{0,40}non-?stream"
+    r"|\bnot\b .{0,40}non-?stream|\bonly stream(?:ing)?\b|\brequires? stream"
+    r"|\bstream\W{1,4}false\b.{0,20}\bnot\b|\bstream(?:ing)? parameter is (?:required|missing)"
 )
 _FORMAT = re.compile(
     r"response_?format|json_object|json mode|structured|guided|grammar|schema|requested parameters"
@@ -171,6 +174,9 @@ def _changes(endpoint: Endpoint, words: str, *, probing: bool) -> Iterator[dict[
         (switch, switched),
         (probing and is_error, {"takes_system": False}),
         (is_format, {"structured": simpler}),
+        # A refusal that names nothing: each other want in turn.
+        (probing, {"takes_system": False}),
+        (probing and not is_error, {"streams": "counted"}),
     )
     for is_wanted, change in candidates:
         if is_wanted:

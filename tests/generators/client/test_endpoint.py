@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -207,6 +208,43 @@ def test_a_refusal_that_names_nothing_ends_a_run_and_not_the_probe() -> None:
             asyncio.run(probe(settings_for(server)))
     assert adapted(PLAIN, "answered 400: Bad request") is None
     assert adapted(PLAIN, "answered 400: Bad request", probing=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("refusal", "changes"),
+    [
+        *((refusal, {"takes_system": False}) for refusal in (
+            "Only user and assistant roles are supported!",
+            "Invalid value: 'system'. Supported values are: 'user' and 'assistant'.",
+            "Unexpected message role.",
+            "messages[0].role must be one of user, assistant",
+        )),
+        *((refusal, {"streams": "counted"}) for refusal in (
+            "Only streaming responses are supported",
+            "only stream=true is supported",
+            "This model requires stream=true",
+            "stream=false is not supported",
+            "stream parameter is required",
+        )),
+    ],
+)  # fmt: skip
+def test_other_wordings_are_known(refusal: str, changes: dict[str, Any]) -> None:
+    assert adapted(PLAIN, f"answered 400: {refusal}") == replace(PLAIN, **changes)
+
+
+@pytest.mark.parametrize(
+    ("wish", "changes"),
+    [
+        (no_system(400, "Bad request"), {"takes_system": False}),
+        (lambda body: None if body.get("stream") else "Bad request", {"streams": "counted"}),
+    ],
+)
+def test_the_probe_tries_every_want_where_none_is_named(
+    wish: Wish, changes: dict[str, Any]
+) -> None:
+    with OpenAIServer(Script(wants=wish)) as server:
+        endpoint = asyncio.run(probe(settings_for(server)))
+    assert {name: getattr(endpoint, name) for name in changes} == changes
 
 
 def test_a_server_with_an_error_of_its_own_is_told_as_that() -> None:
