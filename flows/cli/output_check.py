@@ -52,6 +52,9 @@ def check_export_folder(context: Context, path: Path, files: Iterable[str], *, f
         raise MemoiristError(f"{name} contains sources", "choose another folder")
     for file in files:
         _refuse_protected(context, path / file, _target(path / file))
+        place = (path / file).parent
+        if (place.exists() or place.is_symlink()) and not place.is_dir():
+            raise MemoiristError(f"{str(place)!r} is a file", "choose another folder")
     if not force and target.is_dir() and any(target.iterdir()):
         raise MemoiristError(
             f"the folder {name} is not empty",

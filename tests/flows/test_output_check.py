@@ -13,10 +13,14 @@ from typing import Any, get_args
 import pytest
 
 from memoirist.data.samples import SOURCES
+from memoirist.data.schema.errors import MemoiristError
 from memoirist.data.store.store import Store
 from memoirist.flows.cli.main import COMMANDS
 from memoirist.flows.cli.model_commands import models
 from memoirist.flows.cli.options import with_flags
+from memoirist.flows.cli.output_check import check_export_folder
+from memoirist.flows.models.dataset_folder import CARD, FILES
+from memoirist.flows.runtime.context import open_context
 from tests.conftest import EDITH, Command, run
 
 # Each command that writes to a file of the user's, but for the path.
@@ -233,3 +237,21 @@ def test_a_second_export_of_a_model_asks_too(tmp_path: Path) -> None:
     assert "exists already" in _refused(tmp_path, path, *command)
     done = run(tmp_path, *command, "--force")
     assert "exists already" not in done.stderr
+
+
+def test_a_file_in_the_place_of_the_rows_folder_is_refused_before_anything_is_removed(
+    tmp_path: Path,
+) -> None:
+    context, folder = open_context(tmp_path / "workspace"), tmp_path / "hf"
+    folder.mkdir()
+    place = folder / "data"
+    place.write_text("mine", "utf-8")
+    with pytest.raises(MemoiristError, match=r"hf/data' is a file; choose another folder"):
+        check_export_folder(context, folder, [CARD, *FILES.values()], force=True)
+    place.unlink()
+    place.symlink_to(tmp_path / "nothing")
+    with pytest.raises(MemoiristError, match=r"hf/data' is a file"):
+        check_export_folder(context, folder, [CARD, *FILES.values()], force=True)
+    place.unlink()
+    place.mkdir()
+    check_export_folder(context, folder, [CARD, *FILES.values()], force=True)
