@@ -85,7 +85,7 @@ def check_output_folder(context: Context, *, force: bool) -> None:
 
 def _target(path: Path) -> Path:
     """Return the path that a write would reach, through any link."""
-    return path.expanduser().resolve()
+    return path.resolve()
 
 
 def _refuse_protected(context: Context, path: Path, target: Path) -> None:
@@ -139,7 +139,7 @@ def _source_paths(context: Context) -> Iterator[Path]:
         pointers += [str(row["location"]) for row in store.rows("SELECT location FROM sources")]
     for pointer in pointers:
         if "://" not in pointer:
-            path = _target(Path(pointer))
+            path = _target(Path(pointer).expanduser())
             yield path
             if not path.exists():
                 yield from Path(path.anchor).glob(str(path.relative_to(path.anchor)))

@@ -18,7 +18,7 @@ from memoirist.data.store.store import Store
 from memoirist.flows.cli.main import COMMANDS
 from memoirist.flows.cli.model_commands import models
 from memoirist.flows.cli.options import with_flags
-from memoirist.flows.cli.output_check import check_export_folder
+from memoirist.flows.cli.output_check import check_export_folder, check_output_file
 from memoirist.flows.models.dataset_folder import CARD, FILES
 from memoirist.flows.runtime.context import open_context
 from tests.conftest import EDITH, Command, run
@@ -255,3 +255,15 @@ def test_a_file_in_the_place_of_the_rows_folder_is_refused_before_anything_is_re
     place.unlink()
     place.mkdir()
     check_export_folder(context, folder, [CARD, *FILES.values()], force=True)
+
+
+def test_the_path_that_is_checked_is_the_path_that_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the shell leaves as ~, as in --fix=~/x.jsonl, is a folder's name to the writers."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "~").mkdir()
+    (tmp_path / "~" / "x.jsonl").write_text("mine", "utf-8")
+    with pytest.raises(MemoiristError, match="exists already"):
+        check_output_file(open_context(tmp_path / "workspace"), Path("~/x.jsonl"), force=False)
