@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from errno import ELOOP
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -84,7 +85,17 @@ def check_output_folder(context: Context, *, force: bool) -> None:
 
 
 def _target(path: Path) -> Path:
-    """Return the path that a write would reach, through any link."""
+    """Return the path that a write would reach, through any link.
+
+    Raise MemoiristError for a link that leads to itself.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == ELOOP:
+            raise MemoiristError(
+                f"{str(path)!r} is a link to itself", "choose another path"
+            ) from None
     return path.resolve()
 
 

@@ -267,3 +267,15 @@ def test_the_path_that_is_checked_is_the_path_that_is_written(
     (tmp_path / "~" / "x.jsonl").write_text("mine", "utf-8")
     with pytest.raises(MemoiristError, match="exists already"):
         check_output_file(open_context(tmp_path / "workspace"), Path("~/x.jsonl"), force=False)
+
+
+@pytest.mark.parametrize("name", ["loop", "loop/x.jsonl", "first"])
+def test_a_link_to_itself_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "first").symlink_to(tmp_path / "second")
+    (tmp_path / "second").symlink_to(tmp_path / "first")
+    context, refusal = open_context(tmp_path / "workspace"), "link to itself; choose another path"
+    with pytest.raises(MemoiristError, match=refusal):
+        check_output_file(context, tmp_path / name, force=True)
+    with pytest.raises(MemoiristError, match=refusal):
+        check_export_folder(context, tmp_path / name, FILES.values(), force=True)
