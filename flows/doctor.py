@@ -183,6 +183,10 @@ def _store(context: Context) -> Iterator[Finding]:
     """Check the workspace's database, its lock, and the folders of its models."""
     workspace = context.workspace
     path = workspace.store.path
+    if not path.exists() and workspace.runs.is_dir() and (workspace.root / "recipe.toml").exists():
+        step = "restore it from a backup, or build again (its paid replies are lost then)"
+        yield Finding("look", "store", f"{str(path)!r} is missing", step)
+        return
     if not path.exists():
         step = "make one with `memoirist build SOURCE --persona NAME`, or name it with -w"
         yield Finding("ok", "store", f"no workspace at {str(workspace.root)!r} yet", step)

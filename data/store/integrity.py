@@ -8,13 +8,10 @@ from typing import NamedTuple
 import duckdb
 
 from memoirist.data.schema.errors import MemoiristError
-from memoirist.data.store.store import MIGRATIONS, VIEWS, Store
+from memoirist.data.store.store import BACKUP, MIGRATIONS, VIEWS, Store
 from memoirist.data.store.transaction import statement
 
 _TABLES = "SELECT table_name FROM duckdb_tables() WHERE NOT internal AND NOT temporary ORDER BY 1"
-_BACKUP = (
-    "restore it from a backup, or move it away and build again (its paid replies are lost then)"
-)
 
 
 class Check(NamedTuple):
@@ -80,7 +77,7 @@ def _unreadable(store: Store, tables: list[str]) -> Iterator[Check]:
             store.rows(f'SELECT bit_xor(hash(t)) FROM "{table}" t')
         except (MemoiristError, duckdb.Error) as error:
             reason = str(error).strip().splitlines()[0]
-            yield Check(f"the table {table} cannot be read: {reason[:200]}", _BACKUP)
+            yield Check(f"the table {table} cannot be read: {reason[:200]}", BACKUP)
 
 
 def _orphans(store: Store) -> Iterator[Check]:

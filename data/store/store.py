@@ -23,6 +23,10 @@ from memoirist.data.schema.errors import DiskFull, NothingToDo, QueryError, Stor
 from memoirist.data.store.transaction import KEYS, MEMORY_LIMIT, Parameters, Transaction
 
 FILE = "memoirist.duckdb"
+# What to do with a damaged file.
+BACKUP = (
+    "restore it from a backup, or move it away and build again (its paid replies are lost then)"
+)
 # The views that show these rows beside the exchanges of datasets, which are read where nothing else
 # is asked for.
 _VIEWS = {"cut_passages": "passages", "asked_questions": "questions", "made_pairs": "pairs"}
@@ -244,7 +248,7 @@ def _io_error(error: Exception, path: Path) -> StoreError:
     first = words.strip().splitlines()[0]
     return StoreError(
         f"the workspace file {str(path)!r} cannot be used: {first}",
-        "if it is damaged, move it away and build again",
+        f"if it is damaged, {BACKUP}",
     )
 
 

@@ -63,6 +63,16 @@ def test_no_workspace_is_no_fault(tmp_path: Path) -> None:
     assert "memoirist build" in only.next_step
 
 
+def test_a_workspace_without_its_store_is_told(tmp_path: Path) -> None:
+    (tmp_path / "workspace" / "runs").mkdir(parents=True)
+    assert faults(tmp_path) == []  # anybody's folder
+    (tmp_path / "workspace" / "recipe.toml").touch()
+    (only,) = findings(tmp_path)
+    assert (only.state, only.what) == ("look", "store")
+    assert "memoirist.duckdb' is missing" in only.finding
+    assert "backup" in only.next_step
+
+
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
@@ -88,8 +98,10 @@ def test_a_damaged_file_is_told(folder: Path) -> None:
     path.write_bytes(whole[:20_480] + bytes(middle) + whole[20_480 + middle :])
     assert faults(folder)
     path.write_bytes(b"no database at all" * 1000)
-    (fault,) = faults(folder)
-    assert "cannot be used" in fault
+    (fault,) = (found for found in findings(folder) if found.state == "look")
+    assert "cannot be used" in fault.finding
+    assert "backup" in fault.next_step
+    assert "paid replies" in fault.next_step
 
 
 HOLDER = """
