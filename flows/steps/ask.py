@@ -29,6 +29,7 @@ from memoirist.flows.runtime.llm_runner import (
     run_to_the_end,
     write_replies,
 )
+from memoirist.flows.runtime.report import counted
 from memoirist.flows.steps.base import NOT_DROPPED, READING_ORDER, Step, fingerprint
 from memoirist.generators.prompts.prompt_templates import LENGTH_SHARES
 from memoirist.generators.prompts.source_kinds import KINDS, Kind, guess_kind
@@ -117,8 +118,8 @@ def _ask_offline(context: Context) -> str:
         tx.upsert(rows.requests)
     context.count("ask", len(rows.questions))
     return (
-        f"{len(rows.questions):,} questions by the offline interviewer, because no LLM endpoint is"
-        " set (--base-url, OPENAI_BASE_URL or OPENAI_API_KEY)"
+        f"{counted(len(rows.questions), 'question')} by the offline interviewer, because no LLM"
+        " endpoint is set (--base-url, OPENAI_BASE_URL or OPENAI_API_KEY)"
     )
 
 
@@ -223,10 +224,10 @@ def _conclude(context: Context, writer: ReplyWriter | None, chosen: Chosen | Non
             f"{chosen.opener_share:.0%} of the questions begin with {chosen.opener!r}, and their"
             " passages have no other question; another model or prompt may give more variety"
         )
-    message = f"{chosen.questions:,} questions" if chosen else "no new question"
-    message += (
-        f" ({chosen.seconds:,} of them second questions)" if chosen and chosen.seconds else ""
-    )
+    message = counted(chosen.questions, "question") if chosen else "no new question"
+    if chosen and chosen.seconds:
+        seconds = "a second question" if chosen.seconds == 1 else "second questions"
+        message += f" ({chosen.seconds:,} of them {seconds})"
     message += f", {_length_shares(chosen)}" if chosen and chosen.questions else ""
     if writer is None:
         return f"{message}, chosen again from stored replies; nothing was sent"
@@ -236,13 +237,13 @@ def _conclude(context: Context, writer: ReplyWriter | None, chosen: Chosen | Non
         raise KeyboardInterrupt
     if budget.stopped:
         context.report.warn(
-            f"{budget.stopped}; {left:,} passages have no question yet: raise the limit and run"
-            " `memoirist ask` again"
+            f"{budget.stopped}; {counted(left, 'passage')} {'has' if left == 1 else 'have'} no"
+            " question yet: raise the limit and run `memoirist ask` again"
         )
     if writer.n_due_again:
         context.report.warn(
-            f"{writer.n_due_again:,} passages got no reply: `memoirist ask` asks about these"
-            " alone again"
+            f"{counted(writer.n_due_again, 'passage')} got no reply: `memoirist ask` asks again"
+            " about nothing else"
         )
     return f"{message}; {writer.summary()} by {endpoint.model} at {endpoint.base_url}"
 
