@@ -62,7 +62,8 @@ def is_called(speaker: str, names: Sequence[str]) -> bool:
 
 def _forms(speaker: str) -> Iterator[list[str]]:
     """Yield the names that a label may hold: "Rook (Ada Marrow)", "Ada | ACME", "Ada, MD"."""
-    bare = re.sub(r"[(\[][^()\[\]]*[)\]]", " ", speaker)
+    # The id of an account tells it from others of its name: "Ada (user44)".
+    bare = re.sub(r"[(\[](?!(?:user|channel)\d+\))[^()\[\]]*[)\]]", " ", speaker)
     inside = re.findall(r"[(\[]([^()\[\]]*)[)\]]", speaker)
     parts = re.split(r"\s*[|/,]\s*|\s+[-–—]\s+", bare)
     for form in dict.fromkeys([speaker, bare, *parts, *inside]):

@@ -44,10 +44,12 @@ class Message:
 
     `rule` sets it aside: its text is nobody's own words. `cuts` tells how many lines were taken out
     of it. `time` is UTC, or the clock of the export as if it were, where it has no time zone.
+    `sender_id` tells people of one name apart; that of the export's owner is empty.
     """
 
     text: str
     sender: str | None = None
+    sender_id: str | None = None
     time: datetime | None = None
     rule: Rule | None = None
     cuts: Mapping[Cut, int] | None = None
@@ -92,6 +94,19 @@ def without_link(message: Message) -> Message:
     """Return a message, set aside if it holds links alone."""
     is_link = message.rule is None and _LINKS.fullmatch(message.text)
     return replace(message, rule="link", cuts=None) if is_link else message
+
+
+def told_apart(chats: Sequence[Chat]) -> list[Chat]:
+    """Return the chats with the id behind the name of each sender who shares it with others."""
+    pairs = {(m.sender, m.sender_id) for c in chats for m in c.messages if m.sender_id is not None}
+    n_ids = Counter(sender for sender, _ in pairs)
+
+    def named(message: Message) -> Message:
+        if not message.sender_id or n_ids[message.sender] < 2:
+            return message
+        return replace(message, sender=f"{message.sender} ({message.sender_id})")
+
+    return [replace(chat, messages=[named(m) for m in chat.messages]) for chat in chats]
 
 
 def label(value: object) -> str | None:

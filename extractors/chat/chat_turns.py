@@ -23,7 +23,7 @@ from memoirist.data.schema.records import (
     content_id,
 )
 from memoirist.extractors.blocks import Draft, blocks_of
-from memoirist.extractors.chat.base import NO_YEAR, Chat, Cut, Message, without_link
+from memoirist.extractors.chat.base import NO_YEAR, Chat, Cut, Message, told_apart, without_link
 from memoirist.extractors.chat.chat_files import ChatFile, Export, open_export
 from memoirist.extractors.chat.chat_names import Masked, masked_chats
 from memoirist.extractors.chat.chat_order import conversations
@@ -81,6 +81,7 @@ def extract_chat(
     path = Path(source.location)
     export = open_export(path, [suffix for suffix in known.suffixes if suffix != ".zip"])
     chats, export = _chats(export, read)
+    chats = told_apart(chats)
     masks = masked_chats(chats, settings.own_names) if settings.anonymise else None
     if masks:
         broken = [(masks.mask(name), masks.mask(reason)) for name, reason in export.broken]

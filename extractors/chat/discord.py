@@ -73,6 +73,7 @@ def _message(item: dict[str, Any]) -> Message:
         sender=None
         if rule == "system_message"
         else label(author.get("nickname")) or label(author.get("name")),
+        sender_id=None if rule == "system_message" else f"user{author.get('id')}",
         time=from_text(item.get("timestamp")),
         rule=rule,
         cuts={"quoted_reply": n_quoted} if n_quoted and rule is None else None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,18 @@ def read_telegram(file: ChatFile) -> list[Chat]:
     root, bad = parsed_export(file.text, file.name)
     if "messages" in root:
         return [_chat(root, 0, bad=bad)]
+    owner = f"user{mapping(root.get('personal_information')).get('user_id')}"
     folders = [mapping(root.get(key)) for key in ("chats", "left_chats")]
     rows = [row for folder in folders for row in entries(folder.get("list"))]
     contacts = [_full_name(row) for row in entries(mapping(root.get("contacts")).get("list"))]
     people = [name for name in contacts if name]
     whole = [row for row in rows if isinstance(row, dict)]
-    return [_chat(row, n, people, () if n else bad) for n, row in enumerate(whole)]
+    chats = [_chat(row, n, people, () if n else bad) for n, row in enumerate(whole)]
+    return [replace(chat, messages=[_own(m, owner) for m in chat.messages]) for chat in chats]
+
+
+def _own(message: Message, owner: str) -> Message:
+    return replace(message, sender_id="") if message.sender_id == owner else message
 
 
 def _full_name(contact: object) -> str | None:
@@ -96,6 +103,7 @@ def _message(item: dict[str, Any], bot: str | None) -> Message:
     return Message(
         text=text or (f"[{_kind(item)}]" if rule else ""),
         sender=None if rule == "system_message" else label(sender),
+        sender_id=None if rule == "system_message" else label(item.get("from_id")),
         time=from_text(item.get("date")) or from_epoch(item.get("date_unixtime")),
         rule=rule,
         cuts=cuts if rule is None else None,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.transcripts.speakers import find_name
 from memoirist.extractors.detection.sniff import format_of
 from tests.extractors.test_whatsapp import FILES
 from tests.support.chats import (
@@ -145,6 +146,24 @@ def test_telegram_rules(tmp_path: Path, row: dict[str, Any], rule: str | None) -
     rules = list(aside(rows).values())
     assert rules[2:] == ([rule] if rule else [])
     assert (turns(rows)[-1][1] == row["text"]) is (rule is None)
+
+
+def test_two_people_of_one_name_are_two_speakers(tmp_path: Path) -> None:
+    chat = telegram()
+    chat["messages"][2]["from_id"] = "user44"
+    names = [name for name, _ in turns(read(put(tmp_path / "a.json", chat))[1])]
+    assert names == [TOM, f"{ADA} (user44)", TOM, f"{ADA} (user2)", TOM, f"{ADA} (user2)"]
+    account = {"personal_information": {"user_id": 2}, "chats": {"list": [chat]}}
+    names = [name for name, _ in turns(read(put(tmp_path / "b.json", account))[1])]
+    assert names == [TOM, f"{ADA} (user44)", TOM, ADA, TOM, ADA]
+    channel = discord()
+    for n, author in enumerate(row["author"] for row in channel["messages"]):
+        author["id"] = "9" if n == 1 else "8"
+    names = [name for name, _ in turns(read(put(tmp_path / "c.json", channel))[1])]
+    assert names[:4] == [TOM, f"{ADA} (user9)", TOM, f"{ADA} (user8)"]
+    # Neither is the persona until the user says who.
+    assert find_name(names, [ADA]) is None
+    assert find_name([f"{ADA} (user9)", ADA], [ADA]) == ADA
 
 
 def test_telegram_quotations_and_accounts_that_are_gone(tmp_path: Path) -> None:
@@ -374,7 +393,12 @@ def test_names_are_masked_on_wish(tmp_path: Path) -> None:
     ]
     for n, text in enumerate(texts):
         sender = "Kit Will" if n == 2 else ADA
-        more = {"date": f"2023-05-17T22:0{n}:00", "from": sender, "from_id": "x", "text": text}
+        more = {
+            "date": f"2023-05-17T22:0{n}:00",
+            "from": sender,
+            "from_id": f"user{n // 2 + 2}",
+            "text": text,
+        }
         chat["messages"].append({**chat["messages"][1], **more})
     own = {"anonymise": True, "own_names": [ADA]}
     source, rows = read(put(tmp_path / "Tom Reed.json", chat), **own)
