@@ -103,6 +103,16 @@ def test_recordings_that_lie_over_each_other_stay_apart(tmp_path: Path) -> None:
     assert "its own file" in note.next_step
 
 
+@pytest.mark.parametrize("n_cues", [2, 12])
+def test_recordings_whose_numbers_begin_anew_stay_apart(tmp_path: Path, n_cues: int) -> None:
+    # The cues of each fall into the pauses of the other.
+    first = [(a, a + 2, who, text) for a, _, who, text in TALK[:n_cues]]
+    second = [(a + 3, a + 5, who, f"Second, {text}") for a, _, who, text in TALK[:n_cues]]
+    rows = read(write(tmp_path, "a.srt", srt(first) + "\n" + srt(second)))
+    assert [text for _, text in said(rows)] == [text for *_, text in first + second]
+    assert rules(rows) == ["times_begin_anew"]
+
+
 def test_rolling_captions_are_sorted_before_their_repeats_go(tmp_path: Path) -> None:
     words = [f"line {n} of them" for n in range(8)]
     cues = [

@@ -43,6 +43,7 @@ class _Caption:
     lines: Sequence[str]
     start: float | None
     end: float | None
+    number: str
 
     @property
     def texts(self) -> list[str]:
@@ -53,7 +54,8 @@ class _Caption:
 def read_captions(path: Path) -> list[Script]:
     """Return the one script of a .vtt or .srt file, a cue of two voices as two."""
     faults: list[Fault] = []
-    captions = in_time_order(list(_captions(read_text(path), faults)), faults)
+    found = list(_captions(read_text(path), faults))
+    captions = in_time_order(found, faults, numbers=[caption.number for caption in found])
     cues = [
         Cue(text=text, speaker=speaker, start=caption.start, end=caption.end, new_turn=new_turn)
         for caption in _without_repeats(captions)
@@ -72,7 +74,7 @@ def _captions(text: str, faults: list[Fault]) -> Iterator[_Caption]:
         start, end = _times(lines[first], where, faults)
         payload = _payload(lines[first + 1 : after], is_last=after == len(lines))
         if any(_plain(line).strip() for line in payload):
-            yield _Caption(payload, start, end)
+            yield _Caption(payload, start, end, lines[first - 1].strip() if first else "")
         elif not payload:
             step = "nothing, unless words are missing there"
             faults.append(Fault(where, "empty_cue", "it has times but no words", step))

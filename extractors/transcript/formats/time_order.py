@@ -32,11 +32,14 @@ class Timed(Protocol):
 T = TypeVar("T", bound=Timed)
 
 
-def in_time_order(items: Sequence[T], faults: list[Fault], slack: float = 0.0) -> list[T]:
+def in_time_order(
+    items: Sequence[T], faults: list[Fault], slack: float = 0.0, numbers: Sequence[str] = ()
+) -> list[T]:
     """Return the items sorted by start, those of one start as they stand; `faults` gets a note.
 
     What has no start or no length stays behind the item before it, and all stay where no item is
-    more than `slack` seconds late, or where the times begin anew.
+    more than `slack` seconds late, or where the times begin anew, as may their
+    `numbers`.
     """
     starts: list[float] = []
     for item in items:
@@ -47,7 +50,7 @@ def in_time_order(items: Sequence[T], faults: list[Fault], slack: float = 0.0) -
     if not late or max(latest[at] - starts[at] for at in late) <= slack:
         return list(items)
     counts = f"{len(late):,} of {len(items):,} cues"
-    if _begin_anew(items, starts):
+    if _begin_anew(items, starts) or _count_anew(starts, numbers):
         reason = f"{counts} overlap the times of others; their order is kept"
         step = "put each recording into its own file, or shift the times of the later ones"
         faults.append(Fault("times", BEGIN_ANEW, reason, step, keep=True))
@@ -71,3 +74,9 @@ def _begin_anew(items: Sequence[Timed], starts: Sequence[float]) -> bool:
     n_overlaid = sum(later[0] < before[1] for before, later in pairwise(spans))
     # Of two recordings that lie over each other each cue meets another: half of the neighbours.
     return n_overlaid >= _MIN_OVERLAY * (len(spans) - 1) > 0
+
+
+def _count_anew(starts: Sequence[float], numbers: Sequence[str]) -> bool:
+    """Tell whether numbers and times go back to their beginning together, as in joined files."""
+    firsts = [at for at, pair in enumerate(pairwise(numbers)) if pair == ("1", "2")]
+    return len(firsts) > 1 and all(starts[at] < starts[at - 1] for at in firsts[1:])
