@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.errors import HeaderParseError, MessageError
 from email.header import decode_header, make_header
@@ -36,6 +37,7 @@ class _Letter:
     """One mail: its words, and what tells its thread."""
 
     message: Message
+    address: str
     subject: str
     answers: bool
     own_id: str
@@ -62,8 +64,29 @@ def read_mail(file: ChatFile) -> list[Chat]:
         else:
             seen.add(letter.own_id)
             letters.append(letter)
-    threads = _threads(letters)
+    threads = _threads(_one_name_each(letters))
     return [_chat(thread, bad if n == 0 else ()) for n, thread in enumerate(threads)]
+
+
+def _one_name_each(letters: Sequence[_Letter]) -> list[_Letter]:
+    """Return the mails with the longest name of each address that has the words of the shorter."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for letter in letters:
+        names[letter.address].add(letter.message.sender or "")
+
+    def full(letter: _Letter) -> str:
+        own, local = letter.message.sender or "", letter.address.partition("@")[0]
+        others = {name for name in names[letter.address] if name.casefold() != local}
+        # Of a mailing list, which sends for several people, nobody's name holds the others'.
+        longest = max(sorted(others), key=len, default=own)
+        whole = own.casefold() == local and all(_words(name) <= _words(longest) for name in others)
+        return longest if letter.address and (whole or _words(own) <= _words(longest)) else own
+
+    return [replace(one, message=replace(one.message, sender=full(one))) for one in letters]
+
+
+def _words(name: str) -> set[str]:
+    return set(re.findall(r"\w+", name.casefold()))
 
 
 def _mails(content: bytes) -> Iterator[bytes]:
@@ -98,6 +121,7 @@ def _letter(content: bytes) -> _Letter | None:
             rule=rule,
             cuts={cut: n for cut, n in cuts.items() if n} if rule is None else None,
         ),
+        address=address.casefold(),
         subject=_FORWARD.sub("", _REPLY.sub("", subject)).strip() or subject,
         answers=_REPLY.match(subject) is not None,
         own_id=own_id,

@@ -384,6 +384,14 @@ def test_mail_threads_are_conversations(tmp_path: Path) -> None:
     assert bad.reason == "mail 11: it is a copy of an earlier mail"
 
 
+def test_an_address_of_mail_is_one_speaker(tmp_path: Path) -> None:
+    shown = (f"{ADA} <ada@example.org>", "Ada <Ada@example.org>", "ada@example.org")
+    shown += ("Tom Reed via Mill <list@example.org>", "Kit Lane via Mill <list@example.org>")
+    box = [letter(OWN, From=who, Message_ID=f"<{n}@x>") for n, who in enumerate(shown)]
+    names = [name for name, _ in turns(read(put(tmp_path / "a.mbox", mbox(box)))[1])]
+    assert sorted(set(map(str, names))) == [ADA, "Kit Lane via Mill", "Tom Reed via Mill"]
+
+
 def test_names_are_masked_on_wish(tmp_path: Path) -> None:
     chat = telegram()
     texts = [
