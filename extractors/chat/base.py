@@ -68,7 +68,8 @@ class Chat:
     """The messages of one chat in the order of the export.
 
     `key` tells the chats of one export apart. `whole` chats, such as threads of mail, do not end
-    after a gap. `people` are persons whom the export names beside the senders.
+    after a gap. `people` are persons whom the export names beside the senders. Chats of one
+    `thread` are parts of one chat that the export divides into files.
     """
 
     name: str | None
@@ -77,6 +78,7 @@ class Chat:
     bad: Sequence[BadMessage] = ()
     whole: bool = False
     people: Sequence[str] = ()
+    thread: str = ""
 
 
 def plain(text: str) -> str:

@@ -116,9 +116,34 @@ def _chats(export: Export, read: Callable[[ChatFile], list[Chat]]) -> tuple[list
         except SourceUnreadable as fault:
             broken.append((file.name, fault.what))
             continue
-        chats += [replace(chat, key=f"{file.name}\x1f{chat.key}") for chat in found]
+        for chat in found:
+            bad = chat.bad
+            if chat.thread:
+                bad = [replace(fault, where=f"{file.name}: {fault.where}") for fault in bad]
+            chats.append(replace(chat, key=f"{file.name}\x1f{chat.key}", bad=bad))
         n_others += not found
-    return chats, replace(export, n_others=n_others, broken=broken)
+    return list(_joined(chats)), replace(export, n_others=n_others, broken=broken)
+
+
+def _joined(chats: Sequence[Chat]) -> Iterator[Chat]:
+    """Yield the chats, the parts of one thread as one chat, the earliest part first."""
+    parts_of: dict[str, list[Chat]] = {}
+    for n, chat in enumerate(chats):
+        parts_of.setdefault(chat.thread or f"\x1f{n}", []).append(chat)
+    for parts in parts_of.values():
+        parts.sort(key=_beginning)
+        yield replace(
+            parts[0],
+            key=parts[0].thread or parts[0].key,
+            messages=[message for part in parts for message in part.messages],
+            bad=[bad for part in parts for bad in part.bad],
+            people=list(dict.fromkeys(name for part in parts for name in part.people)),
+        )
+
+
+def _beginning(chat: Chat) -> datetime:
+    times = [message.time for message in chat.messages if message.time]
+    return min(times, default=datetime.max.replace(tzinfo=UTC))
 
 
 def _wordless(source: Source, chats: Sequence[Chat], export: Export) -> SourceUnreadable:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from memoirist.extractors.chat.base import (
@@ -63,8 +63,15 @@ def read_facebook(file: ChatFile) -> list[Chat]:
             key=str(root.get("thread_path") or root.get("threadName") or ""),
             bad=[*bad_messages(items, "message"), *bad],
             people=names,
+            thread=str(root.get("thread_path") or _folder(file.name)),
         )
     ]
+
+
+def _folder(name: str) -> str:
+    """Return the folder of a file that is one of the numbered parts of a chat."""
+    path = PurePosixPath(name)
+    return str(path.parent) if re.fullmatch(r"message_\d+\.json", path.name) else ""
 
 
 def repaired(value: object) -> str:

@@ -223,6 +223,20 @@ def test_facebook_rules(tmp_path: Path, row: dict[str, Any], rule: str | None) -
     assert (turns(rows)[-1][1] == said) is (rule is None)
 
 
+@pytest.mark.parametrize("path", ["inbox/tom_1", None])
+def test_parts_of_a_thread_of_facebook_are_one_chat(tmp_path: Path, path: str | None) -> None:
+    chat = facebook() | {"thread_path": path}
+    newest, oldest = chat["messages"][:3], chat["messages"][3:]
+    members = {
+        "inbox/tom_1/message_1.json": chat | {"messages": [*newest, 7]},
+        "inbox/tom_1/message_2.json": chat | {"messages": oldest},
+        "inbox/tom_2/message_1.json": facebook() | {"thread_path": path and "inbox/tom_2"},
+    }
+    _, rows = read(put(tmp_path / "a.zip", members))
+    assert (len(rows.documents), turns(rows)) == (2, TURNS * 2)
+    assert "inbox/tom_1/message_1.json: message 4: 7 is not a message" in aside(rows)
+
+
 def test_encrypted_chats_of_messenger_have_a_form_of_their_own(tmp_path: Path) -> None:
     rows = [
         {"isUnsent": False, "media": [], "senderName": sender, "text": text, "timestamp": ms}
