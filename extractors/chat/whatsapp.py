@@ -12,6 +12,7 @@ from memoirist.extractors.chat.base import (
     Message,
     Rule,
     above,
+    label,
     others,
     plain,
     without_direction,
@@ -35,6 +36,8 @@ _PLACE = re.compile(
     r"[^\n:]{0,40}:?\s?https?://(?:maps\.google\.com/\?q=\S+|\S*foursquare\.com/\S+)", re.IGNORECASE
 )
 _POLL = re.compile(r"[^\W\d_]{3,16}:\n[^\n]+(?:\n[^\W\d_]{3,16}: [^\n]*\(\d+ [^()\n]+\))+")
+# The phone isolates the name of a contact from the direction of the text.
+_MENTION = re.compile(r"@\u2068([^\u2068\u2069\n]{1,200})\u2069")
 _NAMED_FILE = re.compile(r"[^\n]{1,200}\.\w{2,5}(?: • [^\n]{1,30})?")
 
 
@@ -48,7 +51,11 @@ def read_whatsapp(file: ChatFile) -> list[Chat]:
     text = file.text
     lines, n_above = lines_of(text) if looks_like_messages(text[:_HEAD_CHARS]) else ([], 0)
     messages = [_message(line) for line in lines]
-    return [Chat(name=others(messages), messages=messages, bad=above(n_above))] if messages else []
+    if not messages:
+        return []
+    mentioned = dict.fromkeys(name for line in lines for name in _MENTION.findall(line.text))
+    people = [name for name in map(label, mentioned) if name and re.search(r"[^\W\d_]", name)]
+    return [Chat(name=others(messages), messages=messages, bad=above(n_above), people=people)]
 
 
 def _message(line: Line) -> Message:

@@ -214,6 +214,13 @@ def test_messages_are_in_order_of_time(tmp_path: Path) -> None:
     assert rows.documents[5].title.endswith("(2)")
 
 
+def test_names_of_mentions_are_masked_in_full(tmp_path: Path) -> None:
+    asked = "Did @\u2068Anna Karlsson\u2069 or @\u2068+44 7700 900123\u2069 ask? Karlsson!"
+    path = put(tmp_path / "a.txt", whatsapp() + f"17/5/2023, 22:15 - {TOM}: {asked}\n")
+    _, rows = read(path, anonymise=True, own_names=[ADA])
+    assert turns(rows)[-1][1] == "Did @Person 2 or @[phone] ask? Person 2!"
+
+
 def test_a_zip_file_is_read_beside_its_media(tmp_path: Path) -> None:
     members = {"IMG-1.jpg": "x", "WhatsApp Chat with Tom.txt": whatsapp(), "list.txt": "Bread\nTea"}
     path = put(tmp_path / "WhatsApp Chat with Tom.zip", members)
