@@ -60,6 +60,7 @@ _TEXT_MAGIC, _MAGIC = (
 _CHAT_PAGES = [
     ([mark.encode() for mark in row["holds"]], _content(row)) for row in _TABLE["chat_pages"]
 ]
+_CHAT_TEXTS = [(re.compile(row["begins"].encode()), _content(row)) for row in _TABLE["chat_texts"]]
 _MARKUP = (
     (re.compile(rb"<!doctype\s+html|<html[\s>]", re.I), "page"),
     (re.compile(rb"<(?:rss|feed)[\s>]"), "feed"),
@@ -133,6 +134,7 @@ def _signatures(path: Path, head: bytes) -> Iterator[Content]:
     if _MAILBOX.match(head) or (_MAIL.match(head) and _MAIL_SENDER.search(head)):
         yield _KINDS["mail"]
     yield from (content for marks, content in _CHAT_PAGES if all(mark in head for mark in marks))
+    yield from (content for pattern, content in _CHAT_TEXTS if pattern.match(text))
     prologue = _PROLOGUE.match(text)
     rest = text[prologue.end() :] if prologue else text
     yield from (_KINDS[kind] for pattern, kind in _MARKUP if pattern.match(rest))

@@ -515,3 +515,18 @@ def test_pages_of_chats_are_refused_with_the_form_to_export(
     page = f"<!DOCTYPE html><html><body>{body}<p>{TALK[1][1]}</p></body></html>"
     with pytest.raises(SourceUnreadable, match=told):
         read(put(tmp_path / "messages.html", page))
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("Tom 님과 카카오톡 대화\n저장한 날짜 : 2023-05-18\n\n", "KakaoTalk chat as text; write"),
+        ("KakaoTalk Chats with Tom\n\n", "a KakaoTalk chat as text; write each message as a line"),
+        ("[Tom] [오후 9:00] Hi.\n", "KakaoTalk chat as text; write"),
+        ("\ufeff[LINE] Chat history with Tom\r\n\r\n", "a LINE chat as text; write"),
+        (f"{'=' * 62}\nGuild: Mill\n{'=' * 62}\n\n", "as text; export it again as JSON"),
+    ],
+)  # fmt: skip
+def test_unknown_chats_as_text_are_refused(tmp_path: Path, head: str, told: str) -> None:
+    with pytest.raises(SourceUnreadable, match=told):
+        read(put(tmp_path / "chat.txt", head + TALK[1][1]))
