@@ -35,6 +35,9 @@ _ANSWER_MARKS = re.compile(r"Assistant:|### Response:|^ASSISTANT:", re.MULTILINE
 # Columns that may hold lists of messages; tables of texts hold them as JSON or as Python's repr.
 _STRUCTURED = (*_MESSAGES, "chosen", "rejected", "completion", "prompt", "history", "instances")
 _LIST = re.compile(r"\s*(?:array\()?\[\s*(?:[\[{\"'(]|array\()")
+_SPEAKER, _TIME = (
+    tuple(table("dataset_schema")["chat"][part].split()) for part in ("speaker", "time")
+)
 _EMPTY: tuple[object, ...] = (None, "", [])
 
 
@@ -88,6 +91,8 @@ def detect(sample: Sequence[object], given: Mapping[str, str], where: str) -> Sc
         raise _unknown(where, f"its columns ({names[:160]}) match no known schema")
     if schema.kind == "text" and any(_is_chatml(row.get(schema.columns["text"])) for row in rows):
         return replace(schema, name="chatml", kind="marked")
+    if schema.kind == "text":
+        _refuse_chat(rows, example, where)
     return schema
 
 
@@ -122,6 +127,19 @@ def _refuse_broken_lists(example: Mapping[str, object], where: str) -> None:
         if reason := broken_list(example.get(name)):
             step = "write that column as JSON, as json.dumps does"
             raise SourceUnreadable(f"no row of {where!r} can be used: its {name!r} {reason}", step)
+
+
+def _refuse_chat(
+    rows: Sequence[Mapping[Any, Any]], example: Mapping[str, object], where: str
+) -> None:
+    """Raise SourceUnreadable where the texts are messages of several people, with their times."""
+    speaker, time = _first(_SPEAKER, example), _first(_TIME, example)
+    if speaker and time and len({str(row.get(speaker)) for row in rows}) > 1:
+        raise SourceUnreadable(
+            f"no row of {where!r} can be used: its {speaker!r} and {time!r} make it a chat",
+            "give an export that is read (Telegram, Discord, Facebook, WeChat as JSON, WhatsApp as"
+            " text), or write each message as a line `Name: text`",
+        )
 
 
 def _is_chatml(value: object) -> bool:

@@ -19,6 +19,7 @@ from memoirist.data.schema.errors import SourceUnreadable
 from memoirist.data.store.exchanges import forget, sweep, take
 from memoirist.extractors import ExtractSettings, SourceRef, extract, read_source
 from memoirist.extractors.dataset.dataset_rows import Batches
+from memoirist.extractors.dataset.dataset_schema import detect
 from memoirist.extractors.dataset.row_chunks import unwrap
 from tests.support.stores import empty_store
 
@@ -413,6 +414,14 @@ def test_wrapped_rows() -> None:
     assert unwrap({"train": [["a", "b"]]}) == [["a", "b"]]
     assert unwrap({"data": [row], "version": 1}) == [row]
     assert unwrap(row) == [row]
+
+
+@pytest.mark.parametrize(("speaker", "time"), [("user", "ts"), ("sender", "time")])
+def test_chats_of_several_people_are_no_raw_texts(tmp_path: Path, speaker: str, time: str) -> None:
+    rows = [{speaker: name, "text": f"My {name}.", time: "1684358000.0"} for name in "ABA"]
+    with pytest.raises(SourceUnreadable, match="make it a chat; give an export"):
+        taken(written(tmp_path, *rows))
+    assert detect(rows[:1], {}, "one").kind == "text"
 
 
 def test_spaces_between_characters_go(tmp_path: Path) -> None:
