@@ -254,13 +254,13 @@ def unwrap(value: object) -> Sequence[object]:
     rows = value.get("rows")
     if isinstance(rows, list) and all(isinstance(row, dict) and "row" in row for row in rows):
         return [row["row"] for row in rows]
+    lists = [rows for rows in value.values() if isinstance(rows, list)]
+    are_splits = len(lists) == len(value) or ("train" in value and "instruction" not in value)
+    if lists and are_splits and all(isinstance(row, dict | list) for row in lists[0]):
+        return [row for rows in lists for row in rows]
     for name in ("train", "data", "rows", "examples", "instances"):
         if isinstance(value.get(name), list) and len(value) <= 4 and "instruction" not in value:
             return list(value[name])
-    lists = [rows for rows in value.values() if isinstance(rows, list)]
-    are_splits = bool(lists) and len(lists) == len(value)
-    if are_splits and all(isinstance(row, dict | list) for row in lists[0]):
-        return [row for rows in lists for row in rows]
     return [value]
 
 

@@ -414,6 +414,8 @@ def test_wrapped_rows() -> None:
     assert unwrap({"train": [["a", "b"]]}) == [["a", "b"]]
     assert unwrap({"data": [row], "version": 1}) == [row]
     assert unwrap(row) == [row]
+    assert unwrap({"train": [row], "validation": [row, row]}) == [row] * 3
+    assert unwrap({"version": 1, "train": [row], "test": [row]}) == [row] * 2
 
 
 @pytest.mark.parametrize(("speaker", "time"), [("user", "ts"), ("sender", "time")])
