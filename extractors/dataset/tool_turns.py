@@ -35,14 +35,7 @@ def is_call(text: str) -> bool:
 
 
 def _is_call_json(text: str) -> bool:
-    fenced = _FENCE.fullmatch(text)
-    text = fenced[1].strip() if fenced else text
-    if not text.startswith(("{", "[")):
-        return False
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return False
+    value = _json_in(text)
     calls = value if isinstance(value, list) else [value]
     return bool(calls) and all(
         isinstance(call, Mapping) and _NAMES & call.keys() and _ARGUMENTS & call.keys()
@@ -50,9 +43,20 @@ def _is_call_json(text: str) -> bool:
     )
 
 
+def _json_in(text: str) -> object:
+    """Return the object or list that a whole text is, in a fence or not; None for other texts."""
+    text = text.strip()
+    fenced = _FENCE.fullmatch(text)
+    text = fenced[1].strip() if fenced else text
+    try:
+        return json.loads(text) if text.startswith(("{", "[")) else None
+    except (ValueError, RecursionError):
+        return None
+
+
 def is_observation(text: str) -> bool:
     """Tell whether a text behind a call is its result."""
-    return _OBSERVATION.match(text) is not None
+    return _OBSERVATION.match(text) is not None or _json_in(text) is not None
 
 
 def without_results(text: str) -> tuple[str, int]:

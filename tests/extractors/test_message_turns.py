@@ -162,6 +162,10 @@ TOOLS: dict[str, tuple[dict[str, object], int]] = {
     "bare json": (turns(said("assistant", f"```json\n[{CALL}]\n```"), said("tool", "ok")), 2),
     "react": (turns(said("assistant", "Thought: x\nAction: find\nAction Input: mill"),
                     said("user", "Observation: it stands by the river")), 2),
+    "gemma": (turns(said("assistant", "```tool_code\nprint(find('mill'))\n```"),
+                    said("user", "```tool_output\nok\n```")), 2),
+    "llama 3": (turns(said("assistant", '{"function": "find", "parameters": {"q": "mill"}}'),
+                      said("user", '{"result": "ok"}')), 2),
     "react in one": (answered(content="Thought: x\nAction: find\nAction Input: mill\n"
                                       f"Observation: ok\nFinal Answer: {SAID}"), 1),
     "two calls": (turns(said("assistant", "", tool_calls=[OPENAI_CALL, OPENAI_CALL]),
