@@ -203,7 +203,9 @@ def test_questions_that_only_a_tool_answers_are_left_out(tmp_path: Path) -> None
     "answer",
     [f"<tool_call>{CALL}</tool_call>", CALL, f"[{CALL}]", '[find(what="mill")]', "[TOOL_CALLS] []",
      f"```json\n{CALL}\n```", f"<functioncall> {CALL}", f"<｜tool▁calls▁begin｜>{CALL}",
-     "✿FUNCTION✿: find", "<function=find>{}</function>", "Action: find\nAction Input: mill"],
+     "✿FUNCTION✿: find", "<function=find>{}</function>",
+     "<tool_code>\nprint(find('mill'))\n</tool_code>", "<use_mcp_tool>\n</use_mcp_tool>",
+     "Action: find\nAction Input: mill"],
 )  # fmt: skip
 def test_plain_rows_that_are_calls_are_refused(tmp_path: Path, answer: str) -> None:
     rows = [{"question": ASKED, "answer": SAID}, {"question": ASKED, "answer": answer}]
