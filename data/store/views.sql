@@ -71,10 +71,11 @@ CREATE OR REPLACE MACRO has_thought(t) AS
 -- An answer that may call a tool: all that extractors/tables/tool_turns.toml finds, and some more.
 CREATE OR REPLACE MACRO has_tool_call(t) AS
     CASE WHEN NOT (contains(t, '<') OR contains(t, '[') OR contains(t, '{') OR contains(t, '`')
-                   OR contains(t, '✿') OR contains(t, 'Action Input') OR contains(t, ' RESPONSE:'))
+                   OR contains(t, '✿') OR contains(t, 'Action Input')
+                   OR contains(t, 'Final Answer:') OR contains(t, ' RESPONSE:'))
          THEN false ELSE regexp_matches(t,
         '<(?:[a-z]+:)?(?:tool_|toolcall|use_mcp_tool|access_mcp_resource|function|invoke name=|start_function_call|observation)|<\|(?:tool|python_tag|action_start|START_ACTION)'
-        || '|<｜tool|\[TOOL_(?:CALLS|RESULTS)\]|✿|```(?:tool_|action)|Action Input: ?|(?:FUNCTION|TOOL) RESPONSE:'
+        || '|<｜tool|\[TOOL_(?:CALLS|RESULTS)\]|✿|```(?:tool_|action)|Action Input: ?|Final Answer:|(?:FUNCTION|TOOL) RESPONSE:'
         || '|^\s*\[\s*[A-Za-z_][\w ./-]*\(|^\s*[A-Za-z_][\w.-]*\n\{')
         OR regexp_matches(t, '(?s)^\s*(?:```(?:json)?\s*)?[\[{].*"(?:arguments|parameters|args|tool_input|action_input|kwargs)"')
     END;

@@ -16,6 +16,7 @@ from memoirist.extractors.dataset.tool_turns import (
     is_call,
     is_observation,
     part_kind,
+    without_last_thought,
     without_results,
     without_tools,
 )
@@ -131,9 +132,12 @@ def turns_in(side: Side, text: str, notes: Counter[str], *, learn: bool = True) 
         return [Turn(side, prompt)] if prompt else []
     said, n_thoughts = without_thoughts(text) if side == "answered" else (text, 0)
     rest, n_tools = without_results(said)
-    notes["thoughts"] += n_thoughts
     if side == "answered" and (n_tools or is_call(said)):
         n_tools, rest = n_tools + 1, answer_behind_tools(said)
+    elif side == "answered":
+        rest, n_last = without_last_thought(said)
+        n_thoughts += n_last
+    notes["thoughts"] += n_thoughts
     notes["tool_turns"] += n_tools
     tools = [Turn("tool", "")] if n_tools else []
     return [*tools, Turn(side, rest, learn)] if rest or not n_tools else tools

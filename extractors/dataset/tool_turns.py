@@ -16,6 +16,7 @@ _CALLS, _CALL_TEXTS, _RESULTS, _ANSWERS, _PROMPTS = (
 )
 _NAMES, _ARGUMENTS = (frozenset(_TABLE[name].split()) for name in ("call_names", "call_arguments"))
 _PARTS = {kind: frozenset(names.split()) for kind, names in _TABLE["parts"].items()}
+_LAST_THOUGHT = re.compile(_TABLE["last_thought"], re.DOTALL)
 _OBSERVATION = re.compile(_TABLE["observations"])
 # Without one of these there is no mark.
 _SIGN = re.compile(r"[<\[{`✿]|Action Input|FUNCTION|TOOL")
@@ -76,6 +77,11 @@ def answer_behind_tools(text: str) -> str:
     ends = ends or [match.end() for pattern in _RESULTS for match in pattern.finditer(text)]
     rest = text[max(ends) :].strip() if ends else ""
     return "" if is_call(rest) else rest
+
+
+def without_last_thought(text: str) -> tuple[str, int]:
+    """Return an answer without what a ReAct agent thinks before it, and how many thoughts it is."""
+    return _LAST_THOUGHT.subn("", text, count=1)
 
 
 def without_tools(prompt: str) -> str:

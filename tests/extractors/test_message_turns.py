@@ -43,6 +43,8 @@ def answered(**message: object) -> dict[str, object]:
         from_(("human", ASKED), ("gpt", THOUGHT + SAID)),
         {"instruction": ASKED, "input": "", "output": THOUGHT + SAID},
         {"question": ASKED, "answer": THOUGHT + SAID},
+        {"question": ASKED, "answer": f"Thought: I now know.\nFinal Answer: {SAID}"},
+        answered(content=f"Final Answer: {SAID}"),
         {"prompt": ASKED, "chosen": THOUGHT + SAID, "rejected": "No."},
         [ASKED, THOUGHT + SAID],
         {"conversation": [{"human": ASKED, "assistant": THOUGHT + SAID}]},
