@@ -61,11 +61,12 @@ CREATE OR REPLACE MACRO needs_look(t) AS is_blank(t) OR is_template(t);
 
 -- An answer with a mark of a thought, as data/text/thoughts.py takes thoughts off; a test compares the two.
 CREATE OR REPLACE MACRO has_thought(t) AS
-    CASE WHEN NOT (contains(t, '<') OR contains(t, '[') OR contains(t, '◁') OR contains(t, 'assistantfinal'))
+    CASE WHEN NOT (contains(t, '<') OR contains(t, '&lt;') OR contains(t, '[') OR contains(t, '◁') OR contains(t, 'assistantfinal'))
          THEN false ELSE regexp_matches(t,
-        '(?i)</?(?:seed:|mm:|longcat_)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad)>|(?-i:\[/?THINK\])'
+        '(?i)(?:<|&lt;)/?(?:seed:|mm:|longcat_|ant)?(?:think(?:ing)?(?:_process)?|thoughts?|reasoning(?:_content)?'
+        || '|reflection|scratchpad|analysis|inner_monologue)(?:\s+\w+=[^<>]{0,80})?\s*(?:>|&gt;)|(?-i:\[/?THINK\])'
         || '|◁/?think▷|<\|(?:begin|end)_of_thought\|>|<\|(?:START|END)_THINKING\|>|<\|inner_(?:prefix|suffix)\|>'
-        || '|<\|channel\|>|<details type=.reasoning|assistantfinal')
+        || '|<\|?channel\|?>|<unused9[45]>|<\|(?:start|end)_think\|>|<details type=.reasoning|assistantfinal')
     END;
 
 -- An answer that may call a tool: all that extractors/tables/tool_turns.toml finds, and some more.

@@ -1,19 +1,28 @@
 """Tell what a model says from what it thinks first, by the marks of the chat formats.
 
 The marks are those of DeepSeek, Qwen, Magistral, Kimi, Command A, Seed, EXAONE, OpenThoughts,
-GPT-OSS (harmony) and Open WebUI's export; prompts ask for the other tags.
+GPT-OSS (harmony), MedGemma, Gemma 4 and Open WebUI's export; prompts ask for the other tags.
 """
 
 from __future__ import annotations
 
 import re
 
-_TAGS = "(?:seed:|mm:|longcat_)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad)"
+_TAGS = (
+    "(?:seed:|mm:|longcat_|ant)?(?:think(?:ing)?(?:_process)?|thoughts?|reasoning(?:_content)?"
+    "|reflection|scratchpad|analysis|inner_monologue)"
+)
+# Some exports escape the tags; a tag may have attributes.
+_OPEN, _CLOSE = "(?:<|&lt;)", r"(?:\s+\w+=[^<>]{0,80}?)?\s*(?:>|&gt;)"
 _MARKS = re.compile(
-    rf"(?P<start><{_TAGS}>|(?-i:\[THINK\])|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>"
+    rf"(?P<start>{_OPEN}{_TAGS}{_CLOSE}|(?-i:\[THINK\])|◁think▷"
+    r"|<\|begin_of_thought\|>|<\|START_THINKING\|>"
+    r"|<unused94>(?:thought\b)?|<\|channel>(?:thought\b)?|<\|start_think\|>"
     r"|<\|inner_prefix\|>|<\|channel\|>(?:analysis|commentary)"
     r"|<details type=.reasoning.[^>]{0,200}>)"
-    rf"|</{_TAGS}>|(?-i:\[/THINK\])|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|inner_suffix\|>"
+    rf"|{_OPEN}/{_TAGS}{_CLOSE}|(?-i:\[/THINK\])|◁/think▷"
+    r"|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|inner_suffix\|>"
+    r"|<unused95>|<channel\|>|<\|end_think\|>"
     r"|<\|channel\|>final(?:\s[^<]*)?<\|message\|>|(?P<details></details>)",
     re.IGNORECASE,
 )

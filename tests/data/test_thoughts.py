@@ -30,6 +30,17 @@ MARKED = [
     f"analysisWe need to answer.\n\nShort.assistantfinal{SAID}",
     '<details type="reasoning" done="true" duration="5">\n<summary>Thought for 5 s</summary>\n'
     f"&gt; Hm.\n</details>\n{SAID}",
+    f"<think >Hm.</think >{SAID}",
+    f'<think time="3">Hm.</think>{SAID}',
+    f"&lt;think&gt;Hm.&lt;/think&gt;{SAID}",
+    *(
+        f"<{tag}>Hm.</{tag}>\n{SAID}"
+        for tag in ("reasoning_content", "analysis", "inner_monologue", "antThinking")
+    ),
+    f"<thinking_process>Hm.</thinking_process>{SAID}",
+    f"<unused94>thought\nHm.<unused95>{SAID}",
+    f"<|channel>thought\nHm.<channel|>{SAID}",
+    f"<|start_think|>Hm.<|end_think|>{SAID}",
 ]
 
 
@@ -63,6 +74,7 @@ def test_several_and_open_thoughts(text: str, said: str, count: int) -> None:
         "A model writes `<think>` first and then `</think>`.",
         "What stands before the </think> tag is not shown.",
         "<details><summary>More</summary>Even more.</details>",
+        "<thinking of it> I smiled; 3 &lt; 5 and 7 &gt; 2.",
         "The analysis was short, the assistantfinal was not.",
     ],
 )
