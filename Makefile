@@ -27,7 +27,7 @@ quickstart: $(STAMP)
 	@$(BIN)/memoirist chat --message "What did your father do wrong?" --temperature 0.7
 
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
-  --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 15
+  --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 15
 
 test: $(STAMP)
 	$(PYTEST)
