@@ -169,8 +169,9 @@ def check_file(name: str, settings: CheckSettings, output: Path | None) -> tuple
 
     With `output` the mended rows are written there, all or nothing.
     """
-    from memoirist.data.composition.export_formats import replacing
+    from memoirist.data.atomic_write import replacing
     from memoirist.data.composition.messages_file import check_messages, fault_rows
+    from memoirist.flows.runtime.report import counted
 
     with ExitStack() as stack:
         file, target = stack.enter_context(_opened(name)), None
@@ -181,8 +182,7 @@ def check_file(name: str, settings: CheckSettings, output: Path | None) -> tuple
             raise NothingToDo(
                 f"no row of {name!r} could be mended", "run it without --fix to see its faults"
             )
-    rows = "1 row" if report.rows == 1 else f"{report.rows:,} rows"
-    summary = f"{rows}, {report.faulty:,} of them with faults"
+    summary = f"{counted(report.rows, 'row')}, {report.faulty:,} of them with faults"
     if output is not None:
         summary += (
             f"; {report.written:,} written to {output}: {report.mended:,} mended,"

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
+from memoirist.data.atomic_write import replacing
 from memoirist.data.composition.conversations import ComposeSettings
 from memoirist.data.composition.disclosure import disclosure_texts
 from memoirist.data.curation.pairing import CurateSettings
@@ -396,10 +397,27 @@ def _absolute(source: str) -> str:
         return str(Path(source).resolve())
 
 
-def write(recipe: Recipe, path: Path) -> None:
-    """Write a recipe to a file, unless it has the same text."""
+def write(recipe: Recipe, path: Path) -> Path | None:
+    """Write a recipe to a file, unless it has the same text.
+
+    Return the copy that is made of a file that somebody has written: the new text has no comments.
+    """
     text = dump(recipe)
-    if not path.exists() or path.read_text("utf-8") != text:
-        partial = path.with_suffix(".partial")
+    old = path.read_text("utf-8") if path.exists() else ""
+    if old == text:
+        return None
+    copy = None
+    if not _is_dumped(old):
+        copy = path.with_name(f"{path.name}.bak")
+        copy.write_text(old, "utf-8")
+    with replacing(path) as partial:
         partial.write_text(text, "utf-8")
-        partial.replace(path)
+    return copy
+
+
+def _is_dumped(text: str) -> bool:
+    """Tell whether a text is written as `dump` does it, without comments."""
+    try:
+        return tomli_w.dumps(tomllib.loads(text)) == text
+    except tomllib.TOMLDecodeError:
+        return False

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from memoirist.data.atomic_write import replacing
 from memoirist.data.composition.chatml import render
 from memoirist.data.schema.records import Conversation
 from memoirist.data.text.tool_messages import with_text_arguments
@@ -42,19 +41,6 @@ def export(conversations: Sequence[Conversation], form: Format, path: Path) -> i
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
                     count += 1
     return count
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that takes the place of `path`; after an error nothing has changed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A name that no file of the user's has.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _messages(conversation: Conversation) -> Iterable[Mapping[str, Any]]:

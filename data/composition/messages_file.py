@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -28,6 +27,7 @@ from typing import Any, BinaryIO
 from memoirist.data.composition import message_rules
 from memoirist.data.composition.message_rules import check_row, mend_row
 from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.text.wide_text import wide_encoding
 
 REPAIRS = {
     **message_rules.REPAIRS,
@@ -48,16 +48,6 @@ MAX_TOKENS = 65_536
 _MIN_ROWS = 10
 _MAX_FILE_BYTES = 512 * 2**20
 _MAX_LINE_BYTES = 64 * 2**20
-# How a file begins that is not UTF-8: with a byte order mark, UTF-32's before that of UTF-16, or
-# with two ASCII characters, as any JSON does (RFC 4627, 3).
-_WIDE = (
-    (re.compile(rb"\xff\xfe\0\0|\0\0\xfe\xff"), "utf-32"),
-    (re.compile(rb"\xff\xfe|\xfe\xff"), "utf-16"),
-    (re.compile(rb"[^\0]\0\0\0"), "utf-32-le"),
-    (re.compile(rb"\0\0\0[^\0]"), "utf-32-be"),
-    (re.compile(rb"[^\0]\0[^\0]\0"), "utf-16-le"),
-    (re.compile(rb"\0[^\0]\0[^\0]"), "utf-16-be"),
-)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,7 +100,7 @@ def check_messages(
 ) -> FileReport:
     """Return the faults of a file; write the rows that have none, or none any more, to `output`."""
     report = FileReport()
-    encoding = _wide_encoding(file)
+    encoding = wide_encoding(file.peek(4))
     wide = {"encoding": f"the file is {encoding.upper()}, not UTF-8"} if encoding else {}
     with closing(_hashes()) as seen, closing(_hashes()) as written:
         for number, line in _lines(file, encoding):
@@ -158,12 +148,6 @@ def _count(report: FileReport, rule: str, reason: str, line: int, settings: Chec
     tally.rows += 1
     if len(tally.lines) < settings.max_lines:
         tally.lines.append(line)
-
-
-def _wide_encoding(file: io.BufferedReader) -> str | None:
-    """Return the encoding that a file begins in where each character has two or four bytes."""
-    start = file.peek(4)
-    return next((name for pattern, name in _WIDE if pattern.match(start)), None)
 
 
 def _lines(file: io.BufferedReader, encoding: str | None) -> Iterator[tuple[int, bytes | None]]:

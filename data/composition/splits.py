@@ -187,7 +187,7 @@ def _summary(tx: Transaction, settings: SplitSettings) -> str:
 
 def _changed(tx: Transaction, settings: SplitSettings) -> str:
     """Return a clause on the shares that differ from the newest version's: they touch little."""
-    newest = tx.fetch("SELECT recipe FROM datasets ORDER BY created_at DESC LIMIT 1")
+    newest = tx.fetch("SELECT recipe FROM datasets ORDER BY used_at DESC LIMIT 1")
     before = json.loads((newest and newest[0][0]) or "{}").get("compose", {})
     values = settings.model_dump(include=_SHARES)
     names = [key for key, value in values.items() if before.get(key, value) != value]

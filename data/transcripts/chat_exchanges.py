@@ -22,25 +22,30 @@ class ChatTalk(Talk):
         {
             "min_spoken_words": "min_chat_words",
             "min_reply_words": "min_chat_reply_words",
-            "min_untied_words": "min_chat_reply_words",
             # A question is written for it, as for a monologue of a talk.
             "min_unasked_words": "min_spoken_words",
         }
     )
 
     def __init__(
-        self, turns: Sequence[Block], persona: str, lang: str | None, settings: PassageSettings
+        self,
+        turns: Sequence[Block],
+        persona: str,
+        lang: str | None,
+        settings: PassageSettings,
+        breaks: frozenset[int] = frozenset(),
     ) -> None:
-        """Measure the turns of everybody, by the limits of chats instead of those of talks."""
+        """Measure the turns of everybody, by the limits of chats instead of those of talks.
+
+        `breaks` are the places of what others sent beside words: a picture may be what is answered.
+        """
         limits = {
             "min_spoken_words": settings.min_chat_words,
             "min_reply_words": settings.min_chat_reply_words,
-            "min_untied_words": settings.min_chat_reply_words,
         }
         super().__init__(turns, persona, lang, settings.model_copy(update=limits))
         self.min_unasked_words = settings.min_spoken_words
-        # The places of what others sent beside words: a picture may be what is answered.
-        self.breaks: frozenset[int] = frozenset()
+        self.breaks = breaks
 
     def _is_same(self, before: Block, turn: Block) -> bool:
         if any(before.ord < place < turn.ord for place in self.breaks):
@@ -59,14 +64,12 @@ class ChatTalk(Talk):
 
     def reject(self, question: str | None, answer: str) -> Fault | None:
         """Return why an answer to a message, or to none, is not learnt; None for a good one."""
-        settings, n_words = self.settings, size(answer)
-        if n_words < settings.min_spoken_words:
-            return self.short(answer)
-        if self._is_courtesy(question or "", answer, n_words):
-            return self.fault("courtesy", n_words)
+        n_words = size(answer)
+        if (fault := self.says_little(question, answer)) is not None:
+            return fault
         if question is None and n_words < self.min_unasked_words:
             return self.fault("unasked", n_words, self.min_unasked_words)
         replies = question is not None and not self.is_question(question)
-        if replies and n_words < settings.min_reply_words:
-            return self.fault("short_reply", n_words, settings.min_reply_words)
+        if replies and n_words < self.settings.min_reply_words:
+            return self.fault("short_reply", n_words, self.settings.min_reply_words)
         return None

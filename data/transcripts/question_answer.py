@@ -196,14 +196,11 @@ def split_chat(
     """
     others = (block for block in blocks if block.speaker not in {None, persona})
     breaks = frozenset(block.ord for block in others if block.kind != "turn")
-
-    def talk_of(turns: Sequence[Block]) -> ChatTalk:
-        talk = ChatTalk(turns, persona, document.lang, settings)
-        talk.breaks = breaks
-        return talk
-
+    turns = [block for block in blocks if block.kind == "turn"]
     return _split(
-        _Builder(document, now), [block for block in blocks if block.kind == "turn"], talk_of
+        _Builder(document, now),
+        turns,
+        lambda spoken: ChatTalk(spoken, persona, document.lang, settings, breaks),
     )
 
 

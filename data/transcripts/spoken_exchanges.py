@@ -220,10 +220,8 @@ class Talk:
     def reject(self, question: str | None, answer: str) -> Fault | None:
         """Return why an answer to a question, or to none, is not learnt; None for a good one."""
         settings, n_words = self.settings, size(answer)
-        if n_words < settings.min_spoken_words:
-            return self.short(answer)
-        if self._is_courtesy(question or "", answer, n_words):
-            return self.fault("courtesy", n_words)
+        if (fault := self.says_little(question, answer)) is not None:
+            return fault
         if question is None or not self.is_question(question):
             if n_words < settings.min_reply_words:
                 return self.fault("short_reply", n_words, settings.min_reply_words)
@@ -233,6 +231,14 @@ class Talk:
         if asks_back and n_words < settings.min_untied_words:
             return self.fault("asks_back", n_words, settings.min_untied_words)
         return None
+
+    def says_little(self, question: str | None, answer: str) -> Fault | None:
+        """Return the fault of an answer that is too short or only a courtesy."""
+        if (fault := self.short(answer)) is not None:
+            return fault
+        n_words = size(answer)
+        is_courtesy = self._is_courtesy(question or "", answer, n_words)
+        return self.fault("courtesy", n_words) if is_courtesy else None
 
     def short(self, answer: str) -> Fault | None:
         """Return why an answer is too short, None for a longer one."""

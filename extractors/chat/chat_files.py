@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from memoirist.data.schema.errors import SourceUnreadable
-from memoirist.extractors.text.archive import REPAIR, Archive, EntryUnreadable
+from memoirist.extractors.text.archive import FAULTS, REPAIR, Archive, EntryUnreadable
 from memoirist.extractors.text.encoding import decode
 from memoirist.extractors.transcript.formats.base import read_head
 
 _MAX_BYTES = 512 << 20
 _HEAD_BYTES = 1 << 20
 _MAX_HEADS = 200
-_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +66,7 @@ def _heads(
             for entry in _chat_entries(archive, suffixes)[:_MAX_HEADS]:
                 with archive.open(entry) as stream:
                     found.append((entry.filename, _head_text(stream.read(_HEAD_BYTES))))
-    except (*_FAULTS, RuntimeError):
+    except (*FAULTS, RuntimeError):
         return tuple(found)
     return tuple(found)
 
@@ -119,7 +117,7 @@ def open_export(path: Path, suffixes: Sequence[str]) -> Export:
                     files.append(ChatFile(name=name, content=reader.read(name)))
                 except EntryUnreadable as fault:
                     broken.append((name, str(fault)))
-    except _FAULTS as fault:
+    except FAULTS as fault:
         raise SourceUnreadable(
             f"the export {str(path)!r} is not a complete zip file ({fault})", REPAIR
         ) from fault

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from memoirist.data.schema.errors import SourceUnreadable
+from memoirist.data.text.wide_text import as_utf8, wide_encoding
 from memoirist.extractors.dataset.json_values import (
     BadRow,
     is_lines,
@@ -23,7 +24,6 @@ from memoirist.extractors.dataset.json_values import (
     rows_of,
     value_of,
 )
-from memoirist.extractors.dataset.wide_text import as_utf8, wide_encoding
 
 # The mark before a line that is not UTF-8: no JSON begins with it.
 NOT_UTF8 = "\ufffd"
@@ -163,6 +163,11 @@ def _marked(line: bytes) -> str:
         return NOT_UTF8 + line.decode("utf-8", "replace")
 
 
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4)
+
+
 def read_chunks(path: Path) -> Iterator[Chunk]:
     """Yield the rows of a JSON, JSON lines, Parquet, Arrow, Feather, CSV or TSV file.
 
@@ -170,7 +175,7 @@ def read_chunks(path: Path) -> Iterator[Chunk]:
     """
     suffix = path.suffix.lower()
     try:
-        if suffix not in _BINARY and (encoding := wide_encoding(path)):
+        if suffix not in _BINARY and (encoding := wide_encoding(_first_bytes(path))):
             with TemporaryDirectory() as folder:
                 yield from read_chunks(as_utf8(path, encoding, Path(folder)))
         elif suffix == ".json":

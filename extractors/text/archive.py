@@ -16,7 +16,8 @@ _MAX_ENTRY_BYTES = 64 << 20
 _MAX_TEXT_BYTES = 256 << 20
 _MAX_RATIO = 250
 _RATIO_COUNTS_FROM_BYTES = 1 << 20
-_FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
+# What zipfile raises for damaged, packed otherwise, or cut files.
+FAULTS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError)
 REPAIR = "get a complete copy of it; `unzip -t FILE` names the damaged part"
 
 
@@ -58,7 +59,7 @@ class Archive:
             with self._file.open(entry) as stream:
                 # zipfile itself stops at the size that the entry states.
                 content = stream.read(size + 1)
-        except (*_FAULTS, RuntimeError) as fault:
+        except (*FAULTS, RuntimeError) as fault:
             raise EntryUnreadable(str(fault) or type(fault).__name__) from fault
         self._left_bytes -= len(content)
         return content
@@ -71,7 +72,7 @@ def open_archive(location: str, kind: str) -> Iterator[Archive]:
         file = zipfile.ZipFile(Path(location))
     except FileNotFoundError:
         raise
-    except _FAULTS as fault:
+    except FAULTS as fault:
         raise SourceUnreadable(
             f"the {kind} {location!r} is not a complete zip file ({fault})", REPAIR
         ) from fault

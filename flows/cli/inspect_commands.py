@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -164,12 +165,11 @@ def validate(
         check_output_file(o.open_workspace(workspace), fix, force=force)
     settings = CheckSettings(max_tokens=max_tokens, max_lines=limit)
     rows, summary = check_file(file, settings, fix)
-    try:
+    with suppress(BrokenPipeError, SystemExit):  # rich turns a closed pipe into an exit
         print_rows(rows, form)
         typer.echo(summary, err=True)
-    finally:  # with a closed pipe, too
-        if rows.rows:
-            raise typer.Exit(1)
+    if rows.rows:
+        raise typer.Exit(1)
 
 
 def calibrate(

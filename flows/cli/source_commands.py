@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -59,12 +60,11 @@ def rights(
     store = context.workspace.store
     source_id = rights_ledger.find_source(store, source).id if source else None
     all_obstacles = obstacles(store.nouns(Source, "true ORDER BY added_at, id"))
-    try:
+    with suppress(BrokenPipeError, SystemExit):  # rich turns a closed pipe into an exit
         if source is None:
             print_rows(rights_ledger.ledger(store), form)
         for item in all_obstacles:
             if source_id in {None, item.source_id}:
                 typer.echo(f"{item.title}: {item.reason}; {item.next_step}", err=True)
-    finally:  # with a closed pipe, too
-        if check and all_obstacles:
-            raise typer.Exit(1)
+    if check and all_obstacles:
+        raise typer.Exit(1)

@@ -33,8 +33,6 @@ def calibrate_pairs(context: Context, n_pairs: int) -> Fetched:
     query = statement("calibration_pairs")
     values = {"seed": str(context.recipe.compose.seed), "n": n_pairs}
     require_workspace(context)
-    with store.writing():
-        pass  # migrates the tables of an older version
     pairs = store.rows(query, values)
     if not pairs:
         raise NothingToDo(

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from memoirist.data.composition.export_formats import replacing
+from memoirist.data.atomic_write import replacing
 from memoirist.data.provenance.rights import hub_licence
 from memoirist.data.schema.errors import NothingToDo
 from memoirist.data.schema.records import Dataset
@@ -25,6 +25,7 @@ from memoirist.data.templates import render
 from memoirist.flows.models.model_promotion import require_workspace
 from memoirist.flows.models.model_registry import refuse_without_rights
 from memoirist.flows.runtime.context import Context
+from memoirist.flows.runtime.report import counted
 from memoirist.flows.versions import find_version, freeze_version, persona_facts, tools_note
 
 Facts = Mapping[str, Any]
@@ -84,7 +85,7 @@ def push_dataset(context: Context, name: str, repository: str, *, public: bool) 
     visibility = "public" if public else "private"
     context.report.step(
         "push",
-        f"{n_rows:,} rows of dataset {dataset.id} -> {address} ({visibility})"
+        f"{counted(n_rows, 'row')} of dataset {dataset.id} -> {address} ({visibility})"
         + tools_note(context.workspace.store, dataset.id),
     )
     return address

@@ -68,7 +68,12 @@ class Context:
 
     def save_recipe(self) -> None:
         """Save the resolved recipe in the workspace, so that later commands need no flags."""
-        recipes.write(self.recipe, self.workspace.recipe)
+        copy = recipes.write(self.recipe, self.workspace.recipe)
+        if copy is not None:
+            self.report.note(
+                f"{self.workspace.recipe.name} now holds the resolved recipe; the former one, with"
+                f" its comments, is {copy.name}"
+            )
 
     def count(self, verb: str, rows: int) -> None:
         """Add to the rows that a verb has changed."""

@@ -83,7 +83,8 @@ class Workspace:
         Capitals do not count: on some disks they make no other file.
         """
         name = name.casefold()
-        return name in self.OWN_NAMES or name.startswith((f"{FILE}.", "replies-", "recipe.partial"))
+        own = (f"{FILE}.", "replies-", ".recipe.toml.", "recipe.toml.")
+        return name in self.OWN_NAMES or name.startswith(own)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

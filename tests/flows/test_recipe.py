@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from memoirist.data.schema.errors import RecipeError
 from memoirist.flows.cli.options import overrides
 from memoirist.flows.recipe import Recipe, document_keys, dump, load
+from memoirist.flows.runtime.context import open_context
 from memoirist.flows.steps.train import settings_for
 
 
@@ -168,3 +169,18 @@ def test_a_key_of_an_earlier_version_is_left_out_with_a_note(
     path.write_text("[interview]\nhedged_share = 0.05\nseed = 7\n")
     assert load(path).interview.seed == 7
     assert capsys.readouterr().err.count("interview.hedged_share") == 1
+
+
+def test_a_recipe_with_comments_is_kept_beside_the_resolved_one(tmp_path: Path) -> None:
+    path, copy = tmp_path / "recipe.toml", tmp_path / "recipe.toml.bak"
+    written = '# Ada, as in 1890\n[persona]\nname = "Ada" # not Eva\n'
+    path.write_text(written, "utf-8")
+    context = open_context(tmp_path, values={"passages.min_words": 50})
+    context.save_recipe()
+    assert copy.read_text("utf-8") == written
+    assert "#" not in path.read_text("utf-8")
+    copy.unlink()
+    context.save_recipe()
+    open_context(tmp_path, values={"passages.min_words": 60}).save_recipe()
+    assert "min_words = 60" in path.read_text("utf-8")
+    assert [file.name for file in tmp_path.iterdir()] == ["recipe.toml"]

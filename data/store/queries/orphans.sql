@@ -17,7 +17,7 @@ SELECT * FROM (
     UNION ALL SELECT 'conversations', 'pair_ids', count(*)
     FROM (
         SELECT unnest(pair_ids) AS pair_id FROM conversations
-        WHERE dataset_id = (SELECT id FROM datasets ORDER BY created_at DESC LIMIT 1)
+        WHERE dataset_id = (SELECT id FROM datasets ORDER BY used_at DESC LIMIT 1)
     ) c ANTI JOIN pairs p ON p.id = c.pair_id
     UNION ALL SELECT 'runs', 'dataset_id', count(*)
     FROM runs r ANTI JOIN datasets d ON d.id = r.dataset_id

@@ -34,7 +34,7 @@ WITH held AS (
     SELECT change, split, pair_id, s.title AS source, p.question, reason,
            CASE WHEN rule IS NOT NULL THEN rule WHEN change = 'moved' THEN 'split'
                 WHEN change = 'went' AND (p.id IS NULL OR b.recipe IS NOT NULL) THEN 'gone'
-                WHEN change = 'came' AND s.added_at > a.created_at THEN 'new_source'
+                WHEN change = 'came' AND s.added_at > a.used_at THEN 'new_source'
                 WHEN change = 'came' AND a.recipe IS NOT NULL THEN 'new_pair'
                 ELSE 'unknown' END AS rule
     FROM changes c LEFT JOIN own_pairs p ON p.id = c.pair_id

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 
@@ -131,13 +129,3 @@ def _pause_seconds(attempt: int, retry_after: str | None) -> float:
     if retry_after and retry_after.isdecimal():
         return min(float(retry_after), _MAX_PAUSE_SECONDS)
     return min(_PAUSE_SECONDS * 2.0**attempt, _MAX_PAUSE_SECONDS)
-
-
-def write_file(content: bytes, path: Path) -> None:
-    """Write a file under a hidden name and rename it, so that a killed process leaves no half."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

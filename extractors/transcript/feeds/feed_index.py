@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from memoirist.extractors.transcript.feeds.download import write_file
+from memoirist.data.atomic_write import write_file
 
 _INDEX = "feed.json"
 

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 from lxml import etree
 
+from memoirist.data.atomic_write import write_file
 from memoirist.data.schema.errors import PrivateAddress, SourceError, SourceUnreadable
 from memoirist.data.schema.records import Source, Verdict, content_id
 from memoirist.extractors.detection.discover import SourceRef
@@ -27,7 +28,6 @@ from memoirist.extractors.transcript.feeds.download import (
     conditions,
     download,
     open_client,
-    write_file,
 )
 from memoirist.extractors.transcript.feeds.feed_index import (
     FeedIndex,

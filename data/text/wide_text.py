@@ -1,4 +1,4 @@
-"""Rewrite tables and JSON in UTF-16 or UTF-32 as UTF-8."""
+"""Recognise text in UTF-16 and UTF-32, and write it again as UTF-8."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import codecs
 from pathlib import Path
 
 _BLOCK_CHARS = 1 << 20
-# UTF-32's mark begins with UTF-16's; without a mark the first letter is ASCII (RFC 4627, 3).
+# UTF-32's mark begins with UTF-16's; without a mark the first letters are ASCII, as in any JSON
+# (RFC 4627, 3).
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -21,12 +22,10 @@ _NULS = {
 }
 
 
-def wide_encoding(path: Path) -> str | None:
-    """Return the encoding of a file in UTF-16 or UTF-32, None for any other."""
-    with path.open("rb") as file:
-        head = file.read(4)
+def wide_encoding(head: bytes) -> str | None:
+    """Return the encoding of a text that begins so, None where a character may have one byte."""
     by_mark = next((name for mark, name in _MARKS if head.startswith(mark)), None)
-    return by_mark or _NULS.get(tuple(byte == 0 for byte in head))  # type: ignore[arg-type]
+    return by_mark or _NULS.get(tuple(byte == 0 for byte in head[:4]))  # type: ignore[arg-type]
 
 
 def as_utf8(path: Path, encoding: str, folder: Path) -> Path:
